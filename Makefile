@@ -1,0 +1,73 @@
+# Needs python3 (3.11 or newer) and make; brings everything else into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+INSTALL := VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes
+export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
+export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
+export BENTOML_DO_NOT_TRACK = True
+export DO_NOT_TRACK = 1
+
+.PHONY: run up test check format bench lock proto clean help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(UV): requirements/bootstrap.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Driftline needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
+	@touch $@
+
+$(VENV)/.run: $(UV) requirements/run.lock pyproject.toml
+	@echo "Installing Driftline and what it needs (the first time takes a few minutes) ..."
+	$(INSTALL) -r requirements/run.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.lock
+	$(INSTALL) -r requirements/dev.lock
+	@touch $@
+
+run: $(VENV)/.run ## the whole loop on real flights: serve, replay, drift, alarm, webhook
+	$(BIN)/python examples/flights/run.py
+
+up: $(VENV)/.run ## service and monitor together, with what is registered
+	$(BIN)/driftline up
+
+test: check ## every check and every test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: $(VENV)/.dev ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy examples/flights
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## compare costs side by side on this machine
+	$(BIN)/python -m loadtests.bench
+
+LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+lock: $(UV) ## renew the pinned versions and hashes
+	echo 'uv' | $(LOCK) - -o requirements/bootstrap.lock
+	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
+	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
+	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock
+	$(LOCK) pyproject.toml --extra monitoring -c requirements/dev.lock -o requirements/monitoring.lock
+
+PROTO := service/grpc_api/open_inference
+proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO).proto
+	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' $(PROTO)_pb2.py
+
+clean: ## remove what make brought and made
+	rm -rf $(VENV) .driftline .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,33 @@
+"""The root of Driftline's error tree, and the event log's own branch.
+
+    DriftlineError
+    ├── SettingError            a setting that cannot be used
+    ├── EventLogError
+    │   ├── LogUnavailable      the log cannot take events now
+    │   └── UnreadableEvent     bytes that are no event of a known schema version
+    ├── RegistryError           registry/errors.py
+    ├── ServingError            service/errors.py
+    └── MonitoringError         monitoring/errors.py
+
+No class here knows a status code: each transport maps the tree to its own.
+"""
+
+
+class DriftlineError(Exception):
+    """An error whose message says what was wrong and what was expected."""
+
+
+class SettingError(DriftlineError):
+    """A setting that cannot be used."""
+
+
+class EventLogError(DriftlineError):
+    """Something about the event log."""
+
+
+class LogUnavailable(EventLogError):
+    """The log cannot take events now; nothing of the refused append was kept."""
+
+
+class UnreadableEvent(EventLogError):
+    """Bytes that are no event of a known schema version."""

@@ -1,0 +1,43 @@
+"""Bytes <-> events, and the CloudEvents headers that travel beside them in Kafka."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from eventlog.errors import UnreadableEvent
+from eventlog.events import Event, FeedbackEvent, PredictionEvent
+
+encode = msgspec.json.Encoder().encode  # (event) -> JSON bytes
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def decode(data: bytes | memoryview) -> Event:
+    """The event that `data` holds; unknown fields of later writers are ignored.
+
+    Raises UnreadableEvent saying which field is wrong, or that the schema version is unknown.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableEvent(f"not an event of a known schema version: {error}") from None
+
+
+def key(event: Event) -> bytes:
+    """What Kafka partitions by: a prediction and its labels always meet in one partition."""
+    return event.prediction_id.encode()
+
+
+def headers(event: Event) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0 headers, Kafka binding, binary mode."""
+    kind: type[PredictionEvent | FeedbackEvent] = type(event)
+    pairs = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", event.event_id),
+        ("ce_type", str(kind.__struct_config__.tag)),
+        ("ce_source", f"/driftline/{event.source}"),
+        ("ce_time", datetime.fromtimestamp(event.time / 1e6, UTC).isoformat()),
+        ("content-type", "application/json"),
+    ]
+    if isinstance(event, PredictionEvent) and event.traceparent:
+        pairs.append(("traceparent", event.traceparent))
+    return [(name, value.encode()) for name, value in pairs]

@@ -1,0 +1,106 @@
+"""What is registered with a version: everything that serving and monitoring know about it.
+
+The user writes a YAML file of this shape; `register` completes what the ONNX file itself says
+(signature, feature inputs) and refuses what does not agree with it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from eventlog.events import Label
+
+Task = Literal["classification", "regression"]
+Kind = Literal["numeric", "categorical"]
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """Name, Open Inference Protocol datatype and shape of one tensor; -1 is a free dimension."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """The input and output tensors of a version, in the ONNX file's order."""
+
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One named feature and where it goes: column `index` of input `input`."""
+
+    name: str
+    kind: Kind
+    nullable: bool = False  # whether NaN (numeric) or null (categorical, sent as "") is allowed
+    input: str = ""  # defaults to the input named like the feature
+    index: int = 0
+
+
+class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which outputs hold the answer.
+
+    Classification: `label` [N] and, where there is one, `probabilities` [N, classes] in the order
+    of `classes`. Regression: `label` holds the predicted number, [N] or [N, 1].
+    """
+
+    label: str
+    probabilities: str = ""
+    classes: list[Label] = []
+    positive: Label | None = None  # the class whose probability is the score of a binary model
+
+
+class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Event-time windows; durations in seconds."""
+
+    length: int = 86_400
+    grace: int = 3_600  # how late an event may come before its window is closed without it
+    label_wait: int = 2_592_000  # how long after its window a label may still revise the result
+    max_rows: int = 10_000  # rows kept per window: those with the smallest hash(event id, row)
+
+
+class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a result becomes an alarm."""
+
+    min_rows: int = 500  # fewer: "not enough data", never an alarm
+    drifted_share: float = 0.3  # of columns, to call a window drifted
+    min_score: float | None = None  # of `score`; below it performance raises an alarm
+    score: str = ""  # roc_auc by default for classification, mae for regression
+    consecutive: int = 2  # windows in a row before an alarm fires, and before it resolves
+
+
+class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a version is watched."""
+
+    window: WindowPolicy = WindowPolicy()
+    alarms: AlarmPolicy = AlarmPolicy()
+    drift_methods: dict[str, str] = {}  # feature -> Evidently method, instead of the default
+    drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """See the module's docstring; `docs/manifest.md` explains each field with an example."""
+
+    task: Task
+    features: list[Feature]
+    prediction: Prediction
+    target: str  # the reference column that holds the truth
+    description: str = ""
+    signature: Signature | None = None  # stated: must agree; left out: taken from the ONNX file
+    held_out: bool  # the author's word that the reference was not trained on
+    monitoring: Monitoring = Monitoring()
+    max_batch_size: int = 256  # rows
+    lineage: dict[str, str] = {}  # training data, code revision, whatever the author records
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One registered, immutable version as the registry hands it out."""
+
+    model: str
+    number: str  # "1", "2", ...: how clients name it
+    digest: str  # sha256 in hex over the ONNX file, the manifest and the reference
+    created: int  # microseconds since the epoch
+    manifest: Manifest  # completed: signature present, every feature's input filled in
+    path: str  # folder holding model.onnx, manifest.json and reference.parquet
