@@ -1,0 +1,108 @@
+"""The nouns of monitoring: results (numbers), alarms (judgement), retrain requests (deeds).
+
+Times are integer microseconds since the Unix epoch (UTC).
+"""
+
+from typing import Literal
+
+import msgspec
+
+from eventlog.log import Position
+
+Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
+Rule = Literal["drift", "performance"]
+
+
+class Window(msgspec.Struct, frozen=True, order=True):
+    """`[start, end)` in event time."""
+
+    start: int
+    end: int
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """One number about a window: of a column, or of the whole where `column` is empty."""
+
+    name: str  # "drift", "missing_share", "out_of_range_share", "roc_auc", "drifted_share", ...
+    value: float | None  # None: could not be scored, `note` says why
+    column: str = ""
+    method: str = ""  # e.g. Evidently's name of the drift method
+    threshold: float | None = None
+    breached: bool = False
+    note: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a window of one model version showed, as known at `revision`.
+
+    Conservation: rows = labelled + pending + expired; conflicting labels are counted apart.
+    """
+
+    model: str
+    version: str
+    window: Window
+    revision: int = 0  # grows each time late labels change the numbers
+    events: dict[str, int] = {}  # requests by outcome
+    rows: int = 0  # rows answered
+    sampled: int = 0  # rows kept and scored
+    labelled: int = 0
+    pending: int = 0
+    expired: int = 0
+    conflicting: int = 0
+    verdict: Verdict = "ok"
+    scores: list[Score] = []
+    report: str = ""  # file name of Evidently's HTML below the reports folder, empty: none
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """A judgement over consecutive results; `alarm_id` is derived from its cause."""
+
+    alarm_id: str
+    model: str
+    version: str
+    rule: Rule
+    state: Literal["firing", "acknowledged", "resolved"]
+    since: Window  # the first window that broke the rule
+    latest: Window  # the last window seen while it was open
+    sentence: str  # what changed, by how much, against what, since when
+    columns: list[str] = []  # the three that moved most, worst first
+
+
+class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of the webhook: everything that a training job needs."""
+
+    model: str
+    version: str
+    digest: str
+    alarm_id: str
+    rule: Rule
+    reason: str
+    columns: list[Score]  # that broke their threshold, worst first
+    window: Window
+    positions: dict[str, Position]  # the log had been read up to here, by source
+    rows_url: str  # the window's rows with their labels, Parquet
+    register_hint: str  # the command that registers the result
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One webhook in the outbox."""
+
+    webhook_id: str  # derived from the cause, so that a receiver can act once
+    body: bytes  # JSON, exactly as signed
+    created: int
+    attempts: int = 0
+    next_attempt: int = 0
+    state: Literal["pending", "delivered", "dead"] = "pending"
+    last_error: str = ""
+
+
+class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of one source of the log."""
+
+    source: str
+    epoch: int
+    next_sequence: int
+    events: int = 0
+    lost: int = 0  # sequences that never came
+    duplicated: int = 0
+    unreadable: int = 0
