@@ -1,0 +1,76 @@
+"""One element type under its three names: the Open Inference Protocol's, NumPy's, ONNX Runtime's.
+
+| datatype | NumPy | ONNX Runtime | | datatype | NumPy | ONNX Runtime |
+| --- | --- | --- | --- | --- | --- | --- |
+| BOOL | bool | tensor(bool) | | INT8 ... INT64 | int8 ... | tensor(int8) ... |
+| FP16 | float16 | tensor(float16) | | UINT8 ... UINT64 | uint8 ... | tensor(uint8) ... |
+| FP32 | float32 | tensor(float) | | FP64 | float64 | tensor(double) |
+| BYTES | object (of str) | tensor(string) | | | | |
+"""
+
+from typing import Any
+
+import numpy as np
+
+from registry.errors import InvalidModel
+
+NUMPY: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+
+_ONNX = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+_FROM_NUMPY = {dtype: datatype for datatype, dtype in NUMPY.items()}
+
+
+def from_onnx(name: str) -> str:
+    """The datatype of ONNX Runtime's type, e.g. "tensor(float)" -> "FP32".
+
+    Raises InvalidModel where the protocol has no such datatype (sequences, maps, complex numbers).
+    """
+    try:
+        return _ONNX[name]
+    except KeyError:
+        raise InvalidModel(
+            f"type {name} cannot travel over the Open Inference Protocol; "
+            f"expected one of {', '.join(_ONNX)}"
+        ) from None
+
+
+def of_array(array: np.ndarray[Any, Any]) -> str:
+    """The datatype that carries this array; strings, as Python objects or NumPy's own, are BYTES.
+
+    Raises TypeError for a dtype that ONNX Runtime never answers with.
+    """
+    if array.dtype.kind == "U":
+        return "BYTES"
+    try:
+        return _FROM_NUMPY[array.dtype]
+    except KeyError:
+        raise TypeError(f"no Open Inference Protocol datatype carries {array.dtype}") from None

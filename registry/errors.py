@@ -1,0 +1,45 @@
+"""The registry's branch of the error tree; see eventlog/errors.py for the whole.
+
+RegistryError
+├── UnknownModel        no model of that name; the message lists those that exist
+├── UnknownVersion      no such version of a model; the message lists those that exist
+├── InvalidName         a model's or an alias's name that cannot be used
+├── InvalidModel        an ONNX file that cannot be served
+├── InvalidManifest     a manifest that cannot be read or does not agree with the file
+├── InvalidReference    reference data that does not fit the model
+└── InvalidFeatures     values that do not fit the features or the tensors that carry them
+"""
+
+from eventlog.errors import DriftlineError
+
+
+class RegistryError(DriftlineError):
+    """Something about models, versions or aliases."""
+
+
+class UnknownModel(RegistryError):
+    """No model of that name."""
+
+
+class UnknownVersion(RegistryError):
+    """No such version of a model."""
+
+
+class InvalidName(RegistryError):
+    """A model's or an alias's name that cannot be used."""
+
+
+class InvalidModel(RegistryError):
+    """An ONNX file that cannot be served."""
+
+
+class InvalidManifest(RegistryError):
+    """A manifest that cannot be read or does not agree with the ONNX file."""
+
+
+class InvalidReference(RegistryError):
+    """Reference data that does not fit the model."""
+
+
+class InvalidFeatures(RegistryError):
+    """Values that do not fit the features, or tensors that do not carry them."""
