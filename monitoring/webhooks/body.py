@@ -1,0 +1,65 @@
+"""The bytes of a webhook: a CloudEvents 1.0 envelope around what it says.
+
+Everything that decides what a receiver reads lives here. The bytes are built once, kept in the
+outbox and signed as they are, so every retry says the same.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from monitoring.core.results import RetrainRequest
+
+SOURCE = "/driftline/monitoring"
+RETRAIN_REQUESTED = "driftline.retrain.requested.v1"
+TRIAL = "driftline.webhook.trial.v1"
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """CloudEvents 1.0, structured mode."""
+
+    specversion: str
+    id: str  # the webhook id: the same for every retry, so that a receiver acts once
+    source: str
+    type: str
+    time: str  # RFC 3339
+    datacontenttype: str
+    data: msgspec.Raw
+
+
+def envelope(webhook_id: str, created: int, request: RetrainRequest) -> bytes:
+    """The body that asks for retraining; `created` in microseconds since the epoch."""
+    return _wrap(webhook_id, created, RETRAIN_REQUESTED, request)
+
+
+def trial(webhook_id: str, created: int) -> bytes:
+    """The body of a trial: it asks for nothing and shows that address and secret are right."""
+    return _wrap(webhook_id, created, TRIAL, {"message": "A trial. Nothing needs to be done."})
+
+
+def read_retrain_request(body: bytes) -> RetrainRequest | None:
+    """The request inside a body of the outbox; None where the body asks for no retraining."""
+    try:
+        opened = msgspec.json.decode(body, type=Envelope)
+        if opened.type != RETRAIN_REQUESTED:
+            return None
+        return msgspec.json.decode(opened.data, type=RetrainRequest)
+    except msgspec.DecodeError:
+        return None
+
+
+def _wrap(webhook_id: str, created: int, kind: str, data: Any) -> bytes:
+    return _encode(
+        Envelope(
+            specversion="1.0",
+            id=webhook_id,
+            source=SOURCE,
+            type=kind,
+            time=datetime.fromtimestamp(created / 1e6, UTC).isoformat().replace("+00:00", "Z"),
+            datacontenttype="application/json",
+            data=msgspec.Raw(_encode(data)),
+        )
+    )
