@@ -1,0 +1,1 @@
+"""Driftline's public face: the client and the `driftline` command."""

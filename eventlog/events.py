@@ -4,6 +4,8 @@ Everything that decides what an event says lives here; `wire.py` turns events in
 will be read for years: fields may be added with a default, never renamed, retyped or removed.
 
 Times are integer microseconds since the Unix epoch (UTC); durations are integer microseconds.
+Events never refer to each other, so the garbage collector need not walk them (gc=False): with it,
+decoding many took eight times as long.
 """
 
 from typing import Any, Literal
@@ -15,7 +17,7 @@ Protocol = Literal["rest", "grpc", "predict"]
 Label = str | int | float | bool
 
 
-class Tensor(msgspec.Struct, frozen=True):
+class Tensor(msgspec.Struct, frozen=True, gc=False):
     """One named input or output as it was asked or answered.
 
     `data` is flat and row-major, `shape` says how to fold it. A missing value (NaN) is null;
@@ -32,6 +34,7 @@ class PredictionEvent(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
+    gc=False,
     tag_field="type",
     tag="driftline.prediction.v1",
 ):
@@ -75,6 +78,7 @@ class FeedbackEvent(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
+    gc=False,
     tag_field="type",
     tag="driftline.feedback.v1",
 ):

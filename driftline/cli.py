@@ -1,0 +1,60 @@
+"""The `driftline` command: names its nouns and loads the one that was asked for."""
+
+import importlib
+import sys
+
+import click
+
+from eventlog.errors import DriftlineError
+
+# Command -> the module whose `commands()` provides it; loaded only when asked for, because the
+# service and the monitor bring heavy libraries that `driftline models` has no use for.
+COMMANDS = {
+    "up": "driftline.up",
+    "register": "driftline.models",
+    "models": "driftline.models",
+    "promote": "driftline.models",
+    "serve": "driftline.serve",
+    "monitor": "driftline.monitor",
+    "status": "driftline.status",
+    "alarms": "driftline.status",
+    "webhooks": "driftline.status",
+    "events": "driftline.events",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is looked up."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Every command, in the order a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The named command, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        provided: list[click.Command] = importlib.import_module(COMMANDS[cmd_name]).commands()
+        return next(command for command in provided if command.name == cmd_name)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="driftline")
+def driftline() -> None:
+    """Serve ONNX models, log every answer, and know when a model drifts."""
+
+
+def main() -> None:
+    """Run the command; an expected error is one clear line, never a traceback."""
+    try:
+        driftline(standalone_mode=False)
+    except DriftlineError as error:
+        click.echo(f"driftline: {error}", err=True)
+        sys.exit(1)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)

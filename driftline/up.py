@@ -1,0 +1,54 @@
+"""`driftline up`: the service and the monitor together."""
+
+import asyncio
+import signal
+import sys
+
+import click
+
+from driftline.supervisor import Child, Supervisor
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [up]
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True, help="REST port of the service.")
+@click.option("--grpc-port", default=8001, show_default=True, help="gRPC port of the service.")
+@click.option("--monitor-port", default=3100, show_default=True, help="Port of the status page.")
+@click.option("--grace", default=20.0, show_default=True, help="Seconds each part has to stop in.")
+def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
+    """Run the service and the monitor until Ctrl-C."""
+    sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
+
+
+def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
+    """The parts, in the order in which they stop: the monitor sees the service's last events."""
+    serve = ["serve", "--port", str(port), "--grpc-port", str(grpc_port)]
+    return [
+        Child(
+            "service",
+            [sys.executable, "-m", "driftline", *serve],
+            f"http://127.0.0.1:{port}/v2/health/live",
+        ),
+        Child(
+            "monitor",
+            [sys.executable, "-m", "driftline", "monitor", "--port", str(monitor_port)],
+            f"http://127.0.0.1:{monitor_port}/health",
+        ),
+    ]
+
+
+async def run(parts: list[Child], grace: float) -> int:
+    """Supervise the parts until SIGINT or SIGTERM; the exit status."""
+    supervisor = Supervisor(parts, lambda line: click.echo(f"driftline: {line}"), grace)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop)
+    running = asyncio.create_task(supervisor.run())
+    if await supervisor.ready():
+        for part in parts:
+            click.echo(f"driftline: {part.name} ready at {part.health.rsplit('/', 1)[0]}")
+    return await running

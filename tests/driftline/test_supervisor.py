@@ -1,0 +1,101 @@
+"""The supervisor keeps its children alive and ends them in order."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from driftline.supervisor import Child, Supervisor
+
+# A child that serves its own pid and writes down its birth and its orderly death.
+SERVER = """
+import http.server, os, pathlib, signal, sys
+name, port, diary = sys.argv[1:]
+def write(line):
+    with open(diary, "a") as file:
+        file.write(line + "\\n")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(os.getpid()).encode())
+    def log_message(self, *args):
+        pass
+def end(*_):
+    write("end " + name)
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+server = http.server.HTTPServer(("127.0.0.1", int(port)), Handler)
+write(f"begin {name} {os.getpid()}")
+server.serve_forever()
+"""
+
+
+def _child(name: str, port: int, diary: Path) -> Child:
+    command = [sys.executable, "-c", SERVER, name, str(port), str(diary)]
+    return Child(name, command, f"http://127.0.0.1:{port}/")
+
+
+async def _diary(path: Path, lines: int) -> list[str]:
+    async with asyncio.timeout(30):
+        while not path.exists() or len(path.read_text().splitlines()) < lines:
+            await asyncio.sleep(0.05)
+    return path.read_text().splitlines()
+
+
+@pytest.fixture
+def diary(tmp_path: Path) -> Path:
+    return tmp_path / "diary"
+
+
+async def test_children_end_in_the_order_given(diary: Path, free_port: Callable[[], int]) -> None:
+    children = [_child("first", free_port(), diary), _child("second", free_port(), diary)]
+    supervisor = Supervisor(children, print, grace=10)
+    running = asyncio.create_task(supervisor.run())
+    assert await supervisor.ready()
+    supervisor.stop()
+    assert await running == 0
+    assert diary.read_text().splitlines()[2:] == ["end first", "end second"]
+
+
+async def test_a_child_that_dies_is_started_again(
+    diary: Path, free_port: Callable[[], int]
+) -> None:
+    supervisor = Supervisor([_child("only", free_port(), diary)], print, grace=10)
+    running = asyncio.create_task(supervisor.run())
+    assert await supervisor.ready()
+    first = (await _diary(diary, 1))[0]
+    os.kill(int(first.split()[2]), signal.SIGKILL)
+    second = (await _diary(diary, 2))[1]
+    assert second.startswith("begin only") and second != first
+    supervisor.stop()
+    assert await running == 0
+
+
+async def test_a_child_that_cannot_start_stops_the_whole(
+    diary: Path, free_port: Callable[[], int]
+) -> None:
+    said: list[str] = []
+    broken = Child("broken", [sys.executable, "-c", "raise SystemExit(3)"], "http://127.0.0.1:1/")
+    supervisor = Supervisor([_child("sound", free_port(), diary), broken], said.append, grace=10)
+    running = asyncio.create_task(supervisor.run())
+    assert not await supervisor.ready()
+    assert await running == 1
+    assert said == ["broken could not start (exit status 3)"]
+
+
+async def test_a_child_that_does_not_listen_is_killed_after_the_grace(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    deaf = SERVER.replace("signal.signal(signal.SIGTERM, end)", "signal.signal(15, signal.SIG_IGN)")
+    port = free_port()
+    command = [sys.executable, "-c", deaf, "deaf", str(port), str(tmp_path / "diary")]
+    supervisor = Supervisor([Child("deaf", command, f"http://127.0.0.1:{port}/")], print, 0.2)
+    running = asyncio.create_task(supervisor.run())
+    assert await supervisor.ready()
+    supervisor.stop()
+    assert await running == 0
