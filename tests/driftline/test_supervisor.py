@@ -71,7 +71,8 @@ async def test_a_child_that_dies_is_started_again(
     first = (await _diary(diary, 1))[0]
     os.kill(int(first.split()[2]), signal.SIGKILL)
     second = (await _diary(diary, 2))[1]
-    assert second.startswith("begin only") and second != first
+    assert second.startswith("begin only")
+    assert second != first
     supervisor.stop()
     assert await running == 0
 

@@ -1,0 +1,198 @@
+"""The traffic: flights asked about in time order over REST and gRPC, their outcomes sent later.
+
+Each flight is one request that states its scheduled departure as event time. Every other request
+goes over gRPC. The outcome of a flight is sent as feedback once, in the replayed time, it has
+arrived; cancelled and diverted flights never get one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+import aiohttp
+import grpc.aio
+import msgspec
+import pandas as pd
+
+from registry.manifest import Manifest
+from service.grpc_api import open_inference_pb2 as pb
+
+MODEL = "flights"
+IN_FLIGHT = 32  # requests under way at once
+LABELS_A_POST = 1000
+HOUR = 3_600_000_000  # microseconds
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Flight(msgspec.Struct, frozen=True):
+    """One departure: what is known before it, and what became of it."""
+
+    event_time: int  # scheduled departure, microseconds since the epoch
+    known_at: int | None  # when the outcome is known; None: never
+    late: int | None
+    features: list[Any]  # in the manifest's order
+
+
+class Ask(Protocol):
+    """Asks for one flight's prediction; gives back the prediction id."""
+
+    async def __call__(self, flight: Flight) -> str:
+        """Raises if the service does not answer with a prediction."""
+        ...
+
+
+class Rest:
+    """Open Inference Protocol over JSON, and the feedback route."""
+
+    def __init__(self, session: aiohttp.ClientSession, manifest: Manifest) -> None:
+        """`session` has the service as its base URL."""
+        self._session = session
+        self._inputs = _inputs(manifest)
+
+    async def __call__(self, flight: Flight) -> str:
+        """See Ask."""
+        body = {
+            "inputs": [
+                {"name": name, "datatype": datatype, "shape": [1, 1], "data": [_plain(value)]}
+                for (name, datatype), value in zip(self._inputs, flight.features, strict=True)
+            ],
+            "parameters": {"event_time": flight.event_time},
+        }
+        async with self._session.post(f"/v2/models/{MODEL}/infer", data=_encode(body)) as reply:
+            answer = msgspec.json.decode(await reply.read())
+            if reply.status != 200:
+                raise RuntimeError(f"the service answered {reply.status}: {answer}")
+            return str(answer["parameters"]["prediction_id"])
+
+    async def tell(self, labels: Sequence[dict[str, Any]]) -> None:
+        """Send feedback."""
+        async with self._session.post("/v1/feedback", data=_encode(labels)) as reply:
+            if reply.status != 200:
+                raise RuntimeError(f"feedback refused, {reply.status}: {await reply.text()}")
+
+
+class Grpc:
+    """Open Inference Protocol over gRPC."""
+
+    def __init__(self, channel: grpc.aio.Channel, manifest: Manifest) -> None:
+        """`channel` leads to the service."""
+        self._infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+        self._inputs = _inputs(manifest)
+
+    async def __call__(self, flight: Flight) -> str:
+        """See Ask."""
+        request = pb.ModelInferRequest(model_name=MODEL)
+        request.parameters["event_time"].int64_param = flight.event_time
+        for (name, datatype), value in zip(self._inputs, flight.features, strict=True):
+            tensor = request.inputs.add(name=name, datatype=datatype, shape=[1, 1])
+            if datatype == "BYTES":
+                tensor.contents.bytes_contents.append((value or "").encode())
+            else:
+                tensor.contents.fp32_contents.append(value)
+        response = await self._infer(request)
+        return str(response.parameters["prediction_id"].string_param)
+
+
+class Outcomes:
+    """Labels that wait, in replayed time, until they are known."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, str, int]] = []
+
+    def expect(self, flight: Flight, prediction_id: str) -> None:
+        """Remember the flight's outcome, if it will ever have one."""
+        if flight.known_at is not None and flight.late is not None:
+            heappush(self._waiting, (flight.known_at, prediction_id, flight.late))
+
+    def known(self, now: int | None) -> Iterator[dict[str, Any]]:
+        """Take out what is known at `now` (None: everything), as feedback items."""
+        while self._waiting and (now is None or self._waiting[0][0] <= now):
+            known_at, prediction_id, late = heappop(self._waiting)
+            yield {"prediction_id": prediction_id, "label": late, "event_time": known_at}
+
+
+def flights(frame: pd.DataFrame, manifest: Manifest) -> list[Flight]:
+    """The rows of `data.load()` in time order."""
+    ordered = frame.sort_values("event_time", kind="stable")
+    names = [feature.name for feature in manifest.features]
+    rows = ordered[names].astype(object).to_numpy().tolist()
+    return [
+        Flight(int(time), _whole(known), _whole(late), row)
+        for time, known, late, row in zip(
+            ordered["event_time"], ordered["known_at"], ordered["late"], rows, strict=True
+        )
+    ]
+
+
+async def replay(
+    traffic: Sequence[Flight], asks: Sequence[Ask], rest: Rest, seen: Callable[[int, int], None]
+) -> int:
+    """Ask about every flight, hour by hour, taking turns between `asks`, and tell the outcomes.
+
+    `seen(flights, time)` is called after each hour; the result is the number of labels sent.
+    """
+    outcomes, labels, limit = Outcomes(), 0, asyncio.Semaphore(IN_FLIGHT)
+
+    async def ask(number: int, flight: Flight) -> None:
+        async with limit:
+            outcomes.expect(flight, await asks[number % len(asks)](flight))
+
+    for hour in _hours(traffic):
+        await asyncio.gather(*(ask(number, flight) for number, flight in enumerate(hour)))
+        labels += await _tell(rest, outcomes.known(hour[-1].event_time))
+        seen(len(hour), hour[-1].event_time)
+    return labels + await _tell(rest, outcomes.known(None))
+
+
+@asynccontextmanager
+async def transports(
+    manifest: Manifest, rest_port: int, grpc_port: int
+) -> AsyncIterator[tuple[Rest, Grpc]]:
+    """Both ways to the service on this machine."""
+    url = f"http://127.0.0.1:{rest_port}"
+    headers = {"content-type": "application/json"}
+    async with (
+        aiohttp.ClientSession(url, headers=headers) as session,
+        grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel,
+    ):
+        yield Rest(session, manifest), Grpc(channel, manifest)
+
+
+async def _tell(rest: Rest, labels: Iterator[dict[str, Any]]) -> int:
+    items = list(labels)
+    for start in range(0, len(items), LABELS_A_POST):
+        await rest.tell(items[start : start + LABELS_A_POST])
+    return len(items)
+
+
+def _hours(traffic: Sequence[Flight]) -> Iterator[list[Flight]]:
+    hour: list[Flight] = []
+    for flight in traffic:
+        if hour and flight.event_time // HOUR != hour[0].event_time // HOUR:
+            yield hour
+            hour = []
+        hour.append(flight)
+    if hour:
+        yield hour
+
+
+def _inputs(manifest: Manifest) -> list[tuple[str, str]]:
+    """Name and datatype of the input that each feature travels in; here one input a feature."""
+    assert manifest.signature is not None
+    datatypes = {spec.name: spec.datatype for spec in manifest.signature.inputs}
+    return [(feature.input, datatypes[feature.input]) for feature in manifest.features]
+
+
+def _plain(value: Any) -> Any:
+    return None if value != value else value  # noqa: PLR0124 - only NaN differs from itself
+
+
+def _whole(value: Any) -> int | None:
+    return None if pd.isna(value) else int(value)

@@ -1,0 +1,156 @@
+"""The whole loop on real flights, as `make run` shows it.
+
+Train, register and promote the model; bring the service and the monitor up; replay the months that
+follow as traffic; show what the monitor finds and the retraining request it sends. Afterwards the
+status page stays up until Ctrl-C (`--exit` ends instead).
+"""
+
+import argparse
+import asyncio
+import base64
+import os
+import secrets
+import shutil
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import data
+import train
+from replay import MODEL, Flight, flights, replay, transports
+from retrainer import Retrainer, describe
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from driftline.supervisor import Supervisor
+from driftline.up import children
+from eventlog.settings import Home
+from monitoring.state.store import Store
+from registry.manifest import Manifest
+from registry.store import Registry
+
+HERE = Path(__file__).parent
+REST_PORT, GRPC_PORT, MONITOR_PORT, RETRAINER_PORT = 3000, 8001, 3100, 3200
+PAGE = f"http://127.0.0.1:{MONITOR_PORT}"
+APRIL = int(datetime(2013, 4, 1, 4, tzinfo=UTC).timestamp() * 1e6)  # midnight in New York
+
+console = Console()
+
+
+def main() -> int:
+    """Run the example; the exit status for the shell."""
+    parser = argparse.ArgumentParser(description="The whole loop on real flights.")
+    parser.add_argument("--every", type=int, default=1, help="replay every n-th flight only")
+    parser.add_argument("--exit", action="store_true", help="end after the replay")
+    options = parser.parse_args()
+
+    home = _fresh_home()
+    manifest = _register(home)
+    traffic = flights(data.load(), manifest)
+    traffic = [flight for flight in traffic if flight.event_time >= APRIL][:: options.every]
+
+    retrainer = _start_retrainer()
+    try:
+        return asyncio.run(_loop(manifest, traffic, stay=not options.exit))
+    finally:
+        retrainer.shutdown()
+
+
+def _fresh_home() -> Home:
+    """An empty home for this run: a replayed past would only be late in the last run's windows."""
+    root = Home.from_environment().root / "flights"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    os.environ["DRIFTLINE_HOME"] = str(root)
+    os.environ["BENTOML_HOME"] = str(root / "bentoml")
+    return Home(root)
+
+
+def _register(home: Home) -> Manifest:
+    with console.status("Training on January to March 2013 ..."):
+        train.main()
+    registry = Registry(home)
+    version = registry.register(
+        HERE / "build" / "model.onnx",
+        model=MODEL,
+        manifest=HERE / "manifest.yaml",
+        reference=HERE / "build" / "reference.parquet",
+    )
+    registry.promote(MODEL, version.number, actor="make run")
+    console.print(f"Registered {MODEL} version {version.number} and promoted it to champion.")
+    return version.manifest
+
+
+def _start_retrainer() -> Retrainer:
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    os.environ["DRIFTLINE_MONITOR_WEBHOOK_URL"] = f"http://127.0.0.1:{RETRAINER_PORT}/"
+    os.environ["DRIFTLINE_MONITOR_WEBHOOK_SECRETS"] = secret
+    os.environ["DRIFTLINE_MONITOR_WEBHOOK_ALLOWED_HOSTS"] = "127.0.0.1"
+
+    def received(request: dict[str, Any]) -> None:
+        console.print(Panel(describe(request), title="signed webhook received", expand=False))
+
+    server = Retrainer(RETRAINER_PORT, secret, received)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+async def _loop(manifest: Manifest, traffic: list[Flight], *, stay: bool) -> int:
+    parts = children(REST_PORT, GRPC_PORT, MONITOR_PORT)
+    supervisor = Supervisor(parts, console.print, grace=20)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
+    running = asyncio.create_task(supervisor.run())
+    if await supervisor.ready():
+        console.print(f"Serving on http://127.0.0.1:{REST_PORT} and gRPC {GRPC_PORT}.")
+        console.print(f"Watch it: [bold]{PAGE}[/bold]")
+        story = asyncio.create_task(_story(manifest, traffic))
+        await asyncio.wait([story, running], return_when=asyncio.FIRST_COMPLETED)
+        story.cancel()
+        if story.done() and not story.cancelled():
+            story.result()
+            if stay:
+                console.print(f"Ctrl-C ends it; until then the page stays up: [bold]{PAGE}[/bold]")
+            else:
+                supervisor.stop()
+    return await running
+
+
+async def _story(manifest: Manifest, traffic: list[Flight]) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("Replaying flights", total=len(traffic))
+
+        def seen(count: int, time: int) -> None:
+            day = datetime.fromtimestamp(time / 1e6, UTC)
+            progress.update(task, advance=count, description=f"Replaying {day:%d %B %Y}")
+
+        async with transports(manifest, REST_PORT, GRPC_PORT) as (rest, grpc):
+            labels = await replay(traffic, [rest, grpc], rest, seen)
+    console.print(f"{len(traffic):,} flights asked about, {labels:,} outcomes told.")
+    await _until_monitored(len(traffic) + labels)
+
+
+async def _until_monitored(events: int) -> None:
+    """Wait for the monitor to have taken in everything, and say what it found."""
+    store = Store(Home.from_environment().monitor)
+    with console.status("The monitor is finishing ..."):
+        while store.totals().get("monitored_events", 0) < events:  # noqa: ASYNC110 - another process's file
+            await asyncio.sleep(0.5)
+    lost = sum(ledger.lost for ledger in store.ledger())
+    console.print(f"answered = logged = monitored = {events:,}; lost {lost}")
+    for alarm in reversed(store.alarms()):
+        console.print(f"[bold]{alarm.rule} alarm[/bold], {alarm.state}: {alarm.sentence}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
