@@ -1,0 +1,46 @@
+"""What the documents say about the tree is true."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+def test_every_path_of_the_where_is_table_exists() -> None:
+    table = (ROOT / "README.md").read_text().split("## Where is…?")[1].split("\n## ")[0]
+    paths = re.findall(r"`([\w./-]+)`", "\n".join(re.findall(r"\|[^|]*\|([^|]*)\|$", table, re.MULTILINE)))
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_local_link_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = [int(path.name[:4]) for path in sorted((ROOT / "docs/adr").glob("[0-9]*.md"))]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers
+
+
+def test_locks_pin_every_package_by_hash_and_name_no_host() -> None:
+    for lock in (ROOT / "requirements").glob("*.lock"):
+        text = lock.read_text()
+        assert "://" not in text
+        pins = re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?==", text, re.MULTILINE)
+        assert pins
+        assert len(re.findall(r"==[^\n]* \\\n    --hash=sha256:", text)) == len(pins)
+
+
+def test_no_file_is_a_drawer_without_a_name_of_its_own() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    drawers = re.compile(r"(^|/)(utils?|helpers?|common|misc|manager)(\.py|/)")
+    assert [path for path in listed if drawers.search(path)] == []
