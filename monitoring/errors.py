@@ -1,0 +1,16 @@
+"""What can go wrong in monitoring.
+
+DriftlineError
+└── MonitoringError
+    └── DeliveryFailed      a webhook that could not be handed over
+"""
+
+from eventlog.errors import DriftlineError
+
+
+class MonitoringError(DriftlineError):
+    """Something about monitoring."""
+
+
+class DeliveryFailed(MonitoringError):
+    """A webhook's receiver could not be reached, or may not be; the message says which."""

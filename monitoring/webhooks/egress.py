@@ -1,0 +1,154 @@
+"""The one way out: posts a webhook to where it may go, and nowhere else.
+
+The addresses that a host name resolves to are checked, and the connection is then made to a checked
+address, so that a name that changes its mind between check and use leads nowhere else. Redirects
+are not followed, proxies of the environment are not used, the reply is cut at a size and the whole
+exchange at a time.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import httpx
+import msgspec
+
+from monitoring.errors import DeliveryFailed
+from monitoring.webhooks.addresses import why_refused
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # (host, port) -> IP addresses
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """A checked place to post to: `addresses` are the only ones that may be connected to."""
+
+    url: httpx.URL
+    addresses: Sequence[str]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the receiver said; `text` is at most the first `max_reply` bytes."""
+
+    status: int
+    retry_after: str | None
+    text: str
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses that this machine's resolver gives for a host, in its order."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Egress:
+    """The guard. `allowed_hosts` are names (or literal addresses) exempt from https and checks."""
+
+    def __init__(
+        self,
+        allowed_hosts: Collection[str] = (),
+        *,
+        resolve: Resolve = resolve,
+        seconds: float = 15.0,
+        max_reply: int = 4_096,
+    ) -> None:
+        self._allowed = {host.strip().strip("[]").lower() for host in allowed_hosts}
+        self._resolve = resolve
+        self._seconds = seconds
+        self._max_reply = max_reply
+        # SSL_CERT_FILE and SSL_CERT_DIR count, so that receivers under a company's own authority
+        # can be reached; the environment's proxies do not, because they would undo the check.
+        self._tls = httpx.create_ssl_context(trust_env=True)
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Post once, to the first checked address that accepts a connection.
+
+        Raises DeliveryFailed when the place may not be reached, cannot be, or takes too long.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                destination = await self.check(url)
+                return await self._post(destination, headers, body)
+        except TimeoutError:
+            raise DeliveryFailed(f"no complete answer within {self._seconds:g} s") from None
+        except (httpx.HTTPError, OSError) as error:
+            raise DeliveryFailed(f"{type(error).__name__}: {error}") from None
+
+    async def check(self, url: str) -> Destination:
+        """Where `url` leads, if it may be followed; DeliveryFailed says why not."""
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise DeliveryFailed(f"webhook address cannot be read: {error}") from None
+        host = parsed.raw_host.decode().lower()
+        allowed = host in self._allowed
+        _refuse_unsafe(parsed, allowed=allowed)
+        port = parsed.port or (443 if parsed.scheme == "https" else 80)
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise DeliveryFailed(f"host {host} cannot be resolved: {error}") from None
+        for address in () if allowed else addresses:
+            if reason := why_refused(address):
+                raise DeliveryFailed(
+                    f"host {host} leads to {address} ({reason}); expected a public address, "
+                    "or the host named among the allowed hosts"
+                )
+        return Destination(parsed, addresses)
+
+    async def _post(
+        self, destination: Destination, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        failure = httpx.ConnectError("host resolves to no address")
+        async with self._client() as client:
+            for address in destination.addresses:
+                try:
+                    return await self._post_to(client, address, destination.url, headers, body)
+                except httpx.ConnectError as error:
+                    failure = error
+        raise failure
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(trust_env=False, verify=self._tls, timeout=self._seconds)
+
+    async def _post_to(
+        self,
+        client: httpx.AsyncClient,
+        address: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Answer:
+        request = client.stream(
+            "POST",
+            url.copy_with(host=address),
+            content=body,
+            headers={
+                **headers,
+                "host": url.netloc.decode(),
+                "content-type": "application/cloudevents+json",
+                "accept-encoding": "identity",  # a small reply must not unpack into a large one
+                "user-agent": "driftline",
+            },
+            extensions={"sni_hostname": url.raw_host.decode()},
+        )
+        async with request as response:
+            start = b""
+            async for chunk in response.aiter_raw(self._max_reply):
+                start += chunk
+                if len(start) >= self._max_reply:
+                    break
+        text = start[: self._max_reply].decode(errors="replace")
+        return Answer(response.status_code, response.headers.get("retry-after"), text)
+
+
+def _refuse_unsafe(url: httpx.URL, *, allowed: bool) -> None:
+    if not url.host:
+        raise DeliveryFailed(f"webhook address {str(url)!r} names no host; expected https://...")
+    if url.userinfo:
+        raise DeliveryFailed("webhook address holds a user or password; expected none")
+    expected = ("https", "http") if allowed else ("https",)
+    if url.scheme not in expected:
+        raise DeliveryFailed(
+            f"webhook address begins with {url.scheme}://; expected https://, "
+            "or http:// with the host named among the allowed hosts"
+        )

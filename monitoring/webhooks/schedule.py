@@ -1,0 +1,47 @@
+"""Everything that decides when a webhook is tried again lives here. Pure: no clock, no chance.
+
+The waits triple from five seconds to six hours; they add up to more than a day before a webhook
+is given up. Times are integer microseconds since the epoch.
+"""
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+SECOND = 1_000_000
+FIRST_WAIT = 5 * SECOND
+FACTOR = 3
+LONGEST_WAIT = 6 * 3_600 * SECOND
+LONGEST_RETRY_AFTER = 24 * 3_600 * SECOND
+MAX_ATTEMPTS = 13
+SPREAD = 0.5  # jitter adds up to this share of the wait, and never takes from it
+
+
+def next_attempt(attempts: int, now: int, retry_after: int | None, jitter: float) -> int | None:
+    """When to try again after `attempts` failed attempts (at least 1), or None to give up.
+
+    `retry_after` is the moment the receiver asked for; it can put the next attempt off by at most
+    a day. `jitter` is a number in [0, 1).
+    """
+    if attempts >= MAX_ATTEMPTS:
+        return None
+    wait: int = min(FIRST_WAIT * FACTOR ** (attempts - 1), LONGEST_WAIT)
+    planned = now + wait + int(wait * SPREAD * jitter)
+    if retry_after is None:
+        return planned
+    return max(planned, min(retry_after, now + LONGEST_RETRY_AFTER))
+
+
+def parse_retry_after(value: str | None, now: int) -> int | None:
+    """The moment named by a Retry-After header (seconds or an HTTP date); None if it names none."""
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return now + min(int(text[:12]) * SECOND, LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * SECOND)

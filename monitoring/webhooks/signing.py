@@ -1,0 +1,48 @@
+"""Standard Webhooks signatures: how a receiver knows that a webhook is ours and unchanged."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from standardwebhooks.webhooks import Webhook
+
+from eventlog.errors import SettingError
+
+PREFIX = "whsec_"
+
+
+class Signer:
+    """Signs with every secret it holds, so that a secret can be replaced without a gap.
+
+    Raises SettingError where a secret is not `whsec_` and 24 to 64 bytes in base64; the message
+    counts secrets and never repeats them.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        if not secrets:
+            raise SettingError(f"no webhook secret; expected at least one {PREFIX}<base64>")
+        self._keys = [_key(secret, position) for position, secret in enumerate(secrets, 1)]
+
+    def headers(self, webhook_id: str, seconds: int, body: bytes) -> dict[str, str]:
+        """The three headers for `body` sent at `seconds` since the epoch."""
+        at = datetime.fromtimestamp(seconds, UTC)
+        text = body.decode()
+        return {
+            "webhook-id": webhook_id,
+            "webhook-timestamp": str(seconds),
+            "webhook-signature": " ".join(key.sign(webhook_id, at, text) for key in self._keys),
+        }
+
+
+def _key(secret: str, position: int) -> Webhook:
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not secret.startswith(PREFIX) or not 24 <= len(key) <= 64:
+        raise SettingError(
+            f"webhook secret number {position} cannot be used; "
+            f"expected {PREFIX} followed by 24 to 64 bytes in base64"
+        )
+    return Webhook(secret)

@@ -1,0 +1,166 @@
+import datetime as dt
+import ssl
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from monitoring.errors import DeliveryFailed
+from monitoring.webhooks.egress import Egress
+
+
+def resolving_to(*addresses: str) -> Any:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return addresses
+
+    return resolve
+
+
+def port_of(url: str) -> int:
+    return int(url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://receiver.example/hook", "begins with http://"),
+        ("ftp://receiver.example/hook", "begins with ftp://"),
+        ("file:///etc/passwd", "names no host"),
+        ("/hook", "names no host"),
+        ("https://user:pass@receiver.example/", "user or password"),
+        ("https://[::1", "cannot be read"),
+    ],
+)
+async def test_addresses_of_the_wrong_kind_are_refused(url: str, why: str) -> None:
+    with pytest.raises(DeliveryFailed, match=why):
+        await Egress(resolve=resolving_to("8.8.8.8")).check(url)
+
+
+async def test_one_private_address_among_public_ones_refuses_the_host() -> None:
+    guard = Egress(resolve=resolving_to("8.8.8.8", "10.0.0.5"))
+    with pytest.raises(DeliveryFailed, match=r"leads to 10\.0\.0\.5 \(private\)"):
+        await guard.check("https://receiver.example/hook")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "0x7f.1", "2130706433", "[::ffff:127.0.0.1]"]
+)
+async def test_every_spelling_of_loopback_is_refused(host: str) -> None:
+    with pytest.raises(DeliveryFailed, match=r"loopback|inside IPv6|cannot be resolved|unspec"):
+        await Egress().check(f"https://{host}/hook")
+
+
+async def test_a_public_host_passes_with_the_addresses_to_connect_to() -> None:
+    destination = await Egress(resolve=resolving_to("8.8.8.8")).check("https://receiver.example/x")
+    assert destination.addresses == ("8.8.8.8",)
+
+
+async def test_a_host_allowed_by_name_may_be_private_and_plain(letterbox: Any) -> None:
+    answer = await Egress(["127.0.0.1"]).post(letterbox.url, {"x-mark": "1"}, b"{}")
+    assert answer.status == 204
+    headers, body = letterbox.received[0]
+    assert (headers["x-mark"], body) == ("1", b"{}")
+
+
+async def test_allowing_one_name_allows_no_other_name_for_the_same_machine(letterbox: Any) -> None:
+    with pytest.raises(DeliveryFailed):
+        await Egress(["localhost"]).post(letterbox.url, {}, b"{}")
+    assert letterbox.received == []
+
+
+async def test_the_connection_goes_to_the_checked_address_with_the_name_in_the_host_header(
+    letterbox: Any,
+) -> None:
+    port = port_of(letterbox.url)
+    guard = Egress(["receiver.example"], resolve=resolving_to("127.0.0.1"))
+    await guard.post(f"http://receiver.example:{port}/hook", {}, b"{}")
+    assert letterbox.received[0][0]["host"] == f"receiver.example:{port}"
+
+
+async def test_the_next_address_is_tried_when_one_accepts_no_connection(letterbox: Any) -> None:
+    port = port_of(letterbox.url)
+    guard = Egress(["receiver.example"], resolve=resolving_to("127.0.0.2", "127.0.0.1"))
+    answer = await guard.post(f"http://receiver.example:{port}/hook", {}, b"{}")
+    assert answer.status == 204
+
+
+async def test_a_host_without_addresses_is_a_failed_delivery() -> None:
+    guard = Egress(["receiver.example"], resolve=resolving_to())
+    with pytest.raises(DeliveryFailed, match="no address"):
+        await guard.post("http://receiver.example/hook", {}, b"{}")
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed(letterbox: Any) -> None:
+    letterbox.status, letterbox.headers = 302, {"location": letterbox.url}
+    answer = await Egress(["127.0.0.1"]).post(letterbox.url, {}, b"{}")
+    assert answer.status == 302
+    assert len(letterbox.received) == 1
+
+
+async def test_a_long_reply_is_cut(letterbox: Any) -> None:
+    letterbox.status, letterbox.body = 200, b"x" * 1_000_000
+    answer = await Egress(["127.0.0.1"], max_reply=100).post(letterbox.url, {}, b"{}")
+    assert answer.text == "x" * 100
+
+
+async def test_a_receiver_that_never_answers_is_left(letterbox: Any) -> None:
+    letterbox.hang = threading.Event()
+    with pytest.raises(DeliveryFailed, match=r"within 0\.2 s"):
+        await Egress(["127.0.0.1"], seconds=0.2).post(letterbox.url, {}, b"{}")
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    letterbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert (await Egress(["127.0.0.1"]).post(letterbox.url, {}, b"{}")).status == 204
+
+
+def certificate(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
+    """A self-signed certificate for `host` and the context of a server that shows it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "receiver.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return file, context
+
+
+async def test_over_tls_the_certificate_must_name_the_host_and_not_the_pinned_address(
+    open_letterbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, tls = certificate(tmp_path, "receiver.example")
+    port = port_of(open_letterbox(tls).url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    hosts = ["receiver.example", "other.example"]
+    guard = Egress(hosts, resolve=resolving_to("127.0.0.1"))
+    assert (await guard.post(f"https://receiver.example:{port}/", {}, b"{}")).status == 204
+    with pytest.raises(DeliveryFailed, match="certificate"):
+        await guard.post(f"https://other.example:{port}/", {}, b"{}")
