@@ -22,7 +22,9 @@ _INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what any integer datatype holds
 
 
-def to_tensors(manifest: Manifest, columns: Mapping[str, Sequence[Any]]) -> dict[str, Array]:
+def to_tensors(
+    manifest: Manifest, columns: Mapping[str, Sequence[Any] | Array]
+) -> dict[str, Array]:
     """The model's input arrays, by input name, from one sequence of N values per feature.
 
     Each array has its input's dtype and shape [N], [N, 1] or [N, k]; columns that are no feature
@@ -72,7 +74,7 @@ def width(spec: TensorSpec) -> int:
     )
 
 
-def _row_count(manifest: Manifest, columns: Mapping[str, Sequence[Any]]) -> int:
+def _row_count(manifest: Manifest, columns: Mapping[str, Sequence[Any] | Array]) -> int:
     missing = [f.name for f in manifest.features if f.name not in columns]
     if missing:
         raise InvalidFeatures(
@@ -86,7 +88,10 @@ def _row_count(manifest: Manifest, columns: Mapping[str, Sequence[Any]]) -> int:
 
 
 def _fill(
-    spec: TensorSpec, features: list[Feature], columns: Mapping[str, Sequence[Any]], rows: int
+    spec: TensorSpec,
+    features: list[Feature],
+    columns: Mapping[str, Sequence[Any] | Array],
+    rows: int,
 ) -> Array:
     array = np.empty((rows, width(spec)), dtype=NUMPY[spec.datatype])
     for feature in features:
@@ -95,7 +100,7 @@ def _fill(
     return array[:, 0] if len(spec.shape) == 1 else array
 
 
-def _strings(feature: Feature, datatype: str, values: Sequence[Any]) -> list[str]:
+def _strings(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> list[str]:
     return [
         value if type(value) is str else _string(feature, datatype, row, value)
         for row, value in enumerate(values)
@@ -110,7 +115,7 @@ def _string(feature: Feature, datatype: str, row: int, value: object) -> str:
     raise _misfit(feature, datatype, row, value)
 
 
-def _numbers(feature: Feature, datatype: str, values: Sequence[Any]) -> Array:
+def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> Array:
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         given = values
     else:

@@ -1,0 +1,113 @@
+"""Train on January to early March, hold out the last three weeks of March as the reference.
+
+Writes build/model.onnx, one input [N, 1] per feature, outputs `label` [N] and `probabilities`
+[N, 2], and build/reference.parquet, and prints how well the model ranks flights month by month.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+from data import CATEGORICAL, FEATURES, NEW_YORK, NUMERIC, TARGET, load
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+BUILD = Path(__file__).parent / "build"
+REFERENCE_STARTS = datetime(2013, 3, 11, tzinfo=NEW_YORK)
+TRAFFIC_STARTS = datetime(2013, 4, 1, tzinfo=NEW_YORK)
+
+
+def main() -> None:
+    """Train, export, check the export, write both files and print the table."""
+    flights = arrived(load())
+    training = flights[flights["event_time"] < _microseconds(REFERENCE_STARTS)]
+    reference = flights[
+        flights["event_time"].between(
+            _microseconds(REFERENCE_STARTS), _microseconds(TRAFFIC_STARTS), inclusive="left"
+        )
+    ]
+    model = fit(training)
+    onnx = export(model)
+    scores = check(model, onnx, flights)
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "model.onnx").write_bytes(onnx)
+    reference[[*FEATURES, TARGET]].to_parquet(BUILD / "reference.parquet", index=False)
+    report(flights, scores, {"training": training.index, "reference": reference.index})
+
+
+def arrived(flights: pd.DataFrame) -> pd.DataFrame:
+    """The flights with an outcome, in time order, as the model receives them."""
+    known = flights[flights[TARGET].notna()].sort_values("event_time", kind="stable")
+    return known.astype(dict.fromkeys(NUMERIC, "float32")).astype({TARGET: "int64"})
+
+
+def fit(training: pd.DataFrame) -> Pipeline:
+    """Boosted trees, their probabilities calibrated on blocks of time they were not grown on."""
+    encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    trees = HistGradientBoostingClassifier(
+        max_iter=80, max_leaf_nodes=15, min_samples_leaf=50, l2_regularization=1.0, random_state=0
+    )
+    model = Pipeline(
+        [
+            (
+                "encode",
+                ColumnTransformer(
+                    [("numeric", "passthrough", NUMERIC), ("categorical", encode, CATEGORICAL)]
+                ),
+            ),
+            ("classify", CalibratedClassifierCV(trees, cv=KFold(4), ensemble=False)),
+        ]
+    )
+    return model.fit(_inputs(training), training[TARGET])
+
+
+def export(model: Pipeline) -> bytes:
+    """One ONNX file: preprocessing, trees and calibration."""
+    inputs = [(name, FloatTensorType([None, 1])) for name in NUMERIC]
+    inputs += [(name, StringTensorType([None, 1])) for name in CATEGORICAL]
+    options = {id(model["classify"]): {"zipmap": False}}
+    onnx = to_onnx(model, initial_types=inputs, options=options, target_opset=18)
+    content: bytes = onnx.SerializeToString()
+    return content
+
+
+def check(model: Pipeline, onnx: bytes, flights: pd.DataFrame) -> pd.Series:
+    """The exported file's score for every flight; raises if scikit-learn answers otherwise."""
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    inputs = _inputs(flights)
+    (answers,) = session.run(["probabilities"], {n: inputs[[n]].to_numpy() for n in FEATURES})
+    np.testing.assert_allclose(answers, model.predict_proba(inputs), atol=1e-5)
+    return pd.Series(answers[:, 1], index=flights.index)
+
+
+def report(flights: pd.DataFrame, scores: pd.Series, slices: dict[str, pd.Index]) -> None:
+    """Print flights, share late and ROC AUC of each slice and each month."""
+    months = {f"2013-{month:02}": group.index for month, group in flights.groupby("month")}
+    print(f"{'':10}{'flights':>9}{'late':>7}{'ROC AUC':>9}")
+    for name, rows in {**slices, **months}.items():
+        late = flights.loc[rows, TARGET]
+        auc = roc_auc_score(late, scores[rows])
+        print(f"{name:10}{len(rows):9,}{late.mean():7.2f}{auc:9.3f}")
+
+
+def _inputs(flights: pd.DataFrame) -> pd.DataFrame:
+    """A missing category travels as the empty string."""
+    filled = flights[CATEGORICAL].fillna("").astype(object)
+    return flights[FEATURES].assign(**{name: filled[name] for name in CATEGORICAL})
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
+
+
+if __name__ == "__main__":
+    main()

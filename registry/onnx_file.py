@@ -1,0 +1,75 @@
+"""ONNX bytes -> a session that can run them; everything that makes a file unfit is refused here.
+
+The file is loaded from bytes and must be whole: weights kept in other files would be read from
+wherever the process happens to stand.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError
+
+from registry.errors import InvalidModel
+
+
+def load(data: bytes) -> onnxruntime.InferenceSession:
+    """A CPU session over a checked ONNX model.
+
+    Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
+    elsewhere, or that ONNX Runtime cannot load.
+    """
+    _check(_parse(data))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what matters is raised
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
+        raise InvalidModel(f"ONNX Runtime cannot load the file: {error}") from None
+
+
+def _parse(data: bytes) -> onnx.ModelProto:
+    try:
+        return onnx.load_model_from_string(data)
+    except DecodeError:
+        raise InvalidModel(
+            f"not an ONNX file: its {len(data)} bytes are no ONNX model, or it was cut short"
+        ) from None
+
+
+def _check(model: onnx.ModelProto) -> None:
+    outside = [t.name for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        raise InvalidModel(
+            f"weights lie outside the ONNX file (tensor {outside[0]!r} and {len(outside) - 1} "
+            "more): embed them with onnx.save_model(onnx.load(path), path, "
+            "save_as_external_data=False)"
+        )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise InvalidModel(f"not a valid ONNX model: {str(error).strip()}") from None
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    yield from _graph_tensors(model.graph)
+    for function in model.functions:
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        if attribute.HasField("g"):
+            yield from _graph_tensors(attribute.g)
+        for graph in attribute.graphs:
+            yield from _graph_tensors(graph)

@@ -1,0 +1,254 @@
+"""The frozen baseline of a version: rows it was not trained on, with what it answers on them.
+
+Everything that makes a reference unfit is refused here.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pyarrow as pa
+
+from eventlog.events import Label, Tensor
+from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
+from registry.features import signature, to_columns, to_tensors
+from registry.manifest import Manifest, Version
+
+Array = np.ndarray[Any, Any]
+_IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
+
+
+def load_reference(version: Version) -> pd.DataFrame:
+    """The stored reference: features, target, `prediction`, `probability_<class>` per class.
+
+    Features are as the model received them and as events carry them: numeric columns numbers with
+    NaN, categorical ones (dtype object) strings, integers or booleans with None.
+    """
+    frame = pd.read_parquet(Path(version.path) / "reference.parquet")
+    for feature in version.manifest.features:
+        if feature.kind == "categorical":
+            frame[feature.name] = _categories(frame[feature.name])
+    return frame
+
+
+def parse_reference(data: bytes) -> pd.DataFrame:
+    """The user's Parquet file as a frame; raises InvalidReference for anything else."""
+    try:
+        return pd.read_parquet(io.BytesIO(data))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidReference(f"the reference is not a Parquet file: {error}") from None
+
+
+def answer_reference(
+    session: onnxruntime.InferenceSession, manifest: Manifest, frame: pd.DataFrame
+) -> tuple[Manifest, pd.DataFrame]:
+    """Run the model on every reference row, in batches of the manifest's max_batch_size.
+
+    Returns the manifest, with its classes filled in where it stated none, and the reference to
+    store. Raises InvalidReference for rows that do not fit the model, InvalidModel for answers
+    that do not fit the manifest.
+    """
+    _require_columns(manifest, frame)
+    tensors = _tensors(manifest, frame)
+    outputs = _run(session, manifest, tensors, len(frame))
+    answers = outputs[manifest.prediction.label].reshape(len(frame)).tolist()
+    stored = pd.DataFrame(_columns(manifest, tensors))
+    if manifest.task == "regression":
+        stored[manifest.target] = _numeric_target(frame[manifest.target])
+        stored["prediction"] = np.asarray(answers, dtype=np.float64)
+        return manifest, stored
+    truth = list(_plain(frame[manifest.target]))
+    manifest = _with_classes(manifest, {*answers, *truth})
+    stored[manifest.target] = _as_classes(manifest, truth, "target")
+    stored["prediction"] = _as_classes(manifest, answers, "answer")
+    if manifest.prediction.probabilities:
+        stored = stored.assign(**_probabilities(manifest, outputs, answers))
+    return manifest, stored
+
+
+def doubts(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
+    """Sentences on what makes a stored reference look trained on, or of little use."""
+    truth, answer = reference[manifest.target], reference["prediction"]
+    if manifest.task == "regression":
+        spread = float(((truth - truth.mean()) ** 2).sum())
+        name, value = "R2", 1 - float(((truth - answer) ** 2).sum()) / (spread or 1.0)
+    elif truth.nunique() < 2:
+        return [f"the reference's target holds one class only: {truth.iloc[0]!r}"]
+    elif manifest.prediction.positive is not None and manifest.prediction.probabilities:
+        positive = manifest.prediction.positive
+        name, value = "ROC AUC", _roc_auc(truth == positive, reference[f"probability_{positive}"])
+    else:
+        name, value = "accuracy", float((truth == answer).mean())
+    if value <= _IMPLAUSIBLE:
+        return []
+    doubt = (
+        f"{name} on the reference is {value:.4f}, which is implausibly good: was the model trained "
+        "on these rows, or is the target among the features?"
+    )
+    return [doubt]
+
+
+def _require_columns(manifest: Manifest, frame: pd.DataFrame) -> None:
+    needed = [*(feature.name for feature in manifest.features), manifest.target]
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise InvalidReference(
+            f"the reference has no column {', '.join(map(repr, missing))}; "
+            f"it has {', '.join(map(repr, frame.columns))}"
+        )
+    if frame.empty:
+        raise InvalidReference("the reference has no rows; expected some hundreds at least")
+    empty = frame[manifest.target].isna()
+    if empty.any():
+        raise InvalidReference(
+            f"the reference has {int(empty.sum())} rows without a target, the first is row "
+            f"{int(empty.to_numpy().argmax())}; expected {manifest.target!r} in every row"
+        )
+
+
+def _tensors(manifest: Manifest, frame: pd.DataFrame) -> dict[str, Array]:
+    try:
+        return to_tensors(manifest, {f.name: _plain(frame[f.name]) for f in manifest.features})
+    except InvalidFeatures as error:
+        raise InvalidReference(f"reference {error}") from None
+
+
+def _plain(column: pd.Series) -> list[Any] | Array:
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column.to_numpy()
+    plain = column.astype(object)
+    return plain.where(plain.notna(), None).tolist()
+
+
+def _run(
+    session: onnxruntime.InferenceSession,
+    manifest: Manifest,
+    tensors: Mapping[str, Array],
+    rows: int,
+) -> dict[str, Array]:
+    prediction = manifest.prediction
+    names = [name for name in (prediction.label, prediction.probabilities) if name]
+    batches: dict[str, list[Array]] = {name: [] for name in names}
+    for start in range(0, rows, manifest.max_batch_size):
+        feed = {
+            name: array[start : start + manifest.max_batch_size] for name, array in tensors.items()
+        }
+        asked = len(next(iter(feed.values())))
+        for name, array in zip(names, _run_batch(session, names, feed, start), strict=True):
+            if array.shape[:1] != (asked,) or (name == prediction.label and array.size != asked):
+                raise InvalidModel(
+                    f"output {name!r} answered shape {list(array.shape)} to {asked} rows"
+                )
+            batches[name].append(array)
+    return {name: np.concatenate(arrays) for name, arrays in batches.items()}
+
+
+def _run_batch(
+    session: onnxruntime.InferenceSession, names: list[str], feed: dict[str, Array], start: int
+) -> list[Array]:
+    try:
+        outputs: list[Array] = session.run(names, feed)
+    except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
+        raise InvalidModel(
+            f"the model fails on the reference rows from {start} on: {error}"
+        ) from None
+    return outputs
+
+
+def _columns(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, Any]:
+    datatypes = {spec.name: spec.datatype for spec in signature(manifest).inputs}
+    carried = {
+        name: Tensor(datatypes[name], list(array.shape), array.ravel().tolist())
+        for name, array in tensors.items()
+    }
+    categorical = {f.name for f in manifest.features if f.kind == "categorical"}
+    return {
+        name: pd.Series(values, dtype=object) if name in categorical else values
+        for name, values in to_columns(manifest, carried).items()
+    }
+
+
+def _numeric_target(column: pd.Series) -> Array:
+    try:
+        return column.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InvalidReference(
+            f"target {column.name!r} holds {column.dtype}; expected numbers for task: regression"
+        ) from None
+
+
+def _with_classes(manifest: Manifest, found: set[Any]) -> Manifest:
+    if manifest.prediction.classes:
+        return manifest
+    if len({isinstance(value, str) for value in found}) > 1:
+        raise InvalidReference(
+            f"target {manifest.target!r} and the model's labels are of different types: "
+            f"{sorted(map(repr, found))[:10]}"
+        )
+    prediction = msgspec.structs.replace(manifest.prediction, classes=sorted(found))
+    return msgspec.structs.replace(manifest, prediction=prediction)
+
+
+def _as_classes(manifest: Manifest, values: Sequence[Any], what: str) -> list[Label]:
+    known = {value: value for value in manifest.prediction.classes}
+    for row, value in enumerate(values):
+        if value not in known or isinstance(value, str) != isinstance(known[value], str):
+            raise InvalidReference(
+                f"reference row {row}: {what} {value!r} is none of prediction.classes "
+                f"{manifest.prediction.classes}"
+            )
+    return [known[value] for value in values]
+
+
+def _probabilities(
+    manifest: Manifest, outputs: Mapping[str, Array], answers: Sequence[Label]
+) -> dict[str, Array]:
+    prediction = manifest.prediction
+    array = outputs[prediction.probabilities].astype(np.float64)
+    if array.shape[1:] != (len(prediction.classes),):
+        raise InvalidModel(
+            f"output {prediction.probabilities!r} answered shape {list(array.shape)}; "
+            f"expected [N, {len(prediction.classes)}], one column for each of classes"
+        )
+    if not ((array >= 0) & (array <= 1 + 1e-6)).all() or (abs(array.sum(axis=1) - 1) > 1e-3).any():
+        raise InvalidModel(
+            f"output {prediction.probabilities!r} holds values that are no probabilities; expected "
+            "numbers from 0 to 1 that sum to 1 in each row"
+        )
+    _require_class_order(manifest, array, np.asarray(answers, dtype=object))
+    return {f"probability_{c}": array[:, i] for i, c in enumerate(prediction.classes)}
+
+
+def _require_class_order(manifest: Manifest, probabilities: Array, answers: Array) -> None:
+    """Rows answered with a class must on average have more of its probability than the others."""
+    for index, label in enumerate(manifest.prediction.classes):
+        chosen = answers == label
+        if chosen.all() or not chosen.any():
+            continue
+        column = probabilities[:, index]
+        if column[chosen].mean() < column[~chosen].mean():
+            raise InvalidModel(
+                f"rows labelled {label!r} have less of probability column {index} than the others: "
+                f"prediction.classes {manifest.prediction.classes} is not the order of the columns "
+                f"of output {manifest.prediction.probabilities!r}"
+            )
+
+
+def _roc_auc(truth: pd.Series, score: pd.Series) -> float:
+    positives = int(truth.sum())
+    ranks = float(score.rank()[truth].sum())
+    pairs = positives * (len(truth) - positives)
+    return (ranks - positives * (positives + 1) / 2) / pairs if pairs else 0.5
+
+
+def _categories(column: pd.Series) -> pd.Series:
+    values = [
+        int(value) if isinstance(value, float) and value.is_integer() else value
+        for value in _plain(column)
+    ]
+    return pd.Series(values, index=column.index, dtype=object)

@@ -1,0 +1,225 @@
+"""Immutable versions in BentoML's model store, and the aliases that name them.
+
+A version is a BentoML model tagged `<model>:<number>-<digest, 12 digits>`, holding model.onnx,
+manifest.json and reference.parquet. It is built aside and renamed into the store, so that it is
+there whole or not at all.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once: before BentoML saves anything
+
+import bentoml
+import msgspec
+from bentoml._internal.models import ModelStore
+from bentoml.exceptions import BentoMLException
+
+from eventlog.settings import Home
+from registry.aliases import Aliases, Move
+from registry.errors import (
+    InvalidManifest,
+    InvalidModel,
+    InvalidName,
+    InvalidReference,
+    RegistryError,
+    UnknownModel,
+    UnknownVersion,
+)
+from registry.manifest import Manifest, Version
+from registry.manifest_file import read_manifest
+from registry.onnx_file import load
+from registry.reference import answer_reference, parse_reference
+from registry.signature import read_signature
+from registry.validation import complete
+
+_MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
+_ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
+_NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
+
+
+def store_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of BentoML's model store: below BENTOML_HOME, default ~/bentoml."""
+    return Path(environ.get("BENTOML_HOME", "~/bentoml")).expanduser().absolute() / "models"
+
+
+class Registry:
+    """Models, their versions and aliases; safe across threads and processes."""
+
+    def __init__(self, home: Home, clock: Callable[[], int] = time.time_ns) -> None:
+        self._folder = store_folder()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._store = ModelStore(self._folder)
+        self._aliases = Aliases(home.registry)
+        self._clock = clock
+
+    def register(
+        self, onnx: Path, *, model: str, manifest: Path, reference: Path, actor: str = ""
+    ) -> Version:
+        """Validate the three files and store them as the model's next version.
+
+        Identical content registered again is the version it already is. Raises a RegistryError
+        that says what does not fit, and then leaves nothing behind.
+        """
+        _require_name(model)
+        onnx_bytes = _read(onnx, InvalidModel)
+        reference_bytes = _read(reference, InvalidReference)
+        session = load(onnx_bytes)
+        completed = complete(read_manifest(manifest), read_signature(session))
+        completed, frame = answer_reference(session, completed, parse_reference(reference_bytes))
+        files: dict[str, Callable[[Path], object]] = {
+            "model.onnx": lambda path: path.write_bytes(onnx_bytes),
+            "manifest.json": lambda path: path.write_bytes(msgspec.json.encode(completed)),
+            "reference.parquet": lambda path: frame.to_parquet(path, index=False),
+        }
+        digest = _digest(onnx_bytes, msgspec.json.encode(completed), reference_bytes)
+        with self._locked():
+            version = self._identical(model, digest) or self._add(model, digest, files)
+            self._aliases.registered(model, version.number, moved=version.created, actor=actor)
+        return version
+
+    def models(self) -> list[str]:
+        """The names of all models that have a version."""
+        names = sorted(folder.name for folder in self._folder.iterdir() if folder.is_dir())
+        return [name for name in names if self._stored(name)]
+
+    def versions(self, model: str) -> list[Version]:
+        """All versions of a model, oldest first. Raises UnknownModel."""
+        stored = self._stored(model)
+        if not stored:
+            known = ", ".join(self.models()) or "none is registered"
+            raise UnknownModel(f"no model {model!r}; models: {known}")
+        return sorted(map(_version, stored), key=lambda version: int(version.number))
+
+    def version(self, model: str, number: str) -> Version:
+        """One version. Raises UnknownModel or UnknownVersion."""
+        versions = {version.number: version for version in self.versions(model)}
+        if number not in versions:
+            raise UnknownVersion(
+                f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
+            )
+        return versions[number]
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Alias -> version number; empty where nothing was promoted."""
+        return self._aliases.current(model)
+
+    def promote(self, model: str, number: str, *, alias: str = "champion", actor: str = "") -> int:
+        """Move the alias to the version; returns the registry's revision after it.
+
+        Raises UnknownModel, UnknownVersion, or InvalidName for an alias that cannot be one.
+        """
+        if not _ALIAS.fullmatch(alias):
+            raise InvalidName(
+                f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, "
+                "- and _"
+            )
+        found = self.version(model, number)
+        return self._aliases.move(model, alias, found.number, moved=self._now(), actor=actor)
+
+    def history(self, model: str) -> list[Move]:
+        """Every registration and every move of an alias, oldest first."""
+        return self._aliases.history(model)
+
+    def revision(self) -> int:
+        """A number that grows with every registration and every move; cheap to ask for."""
+        return self._aliases.revision()
+
+    def _now(self) -> int:
+        return self._clock() // 1_000
+
+    def _stored(self, model: str) -> list[Any]:
+        if not _MODEL_NAME.fullmatch(model):
+            return []
+        try:
+            found = bentoml.models.list(model, _model_store=self._store)
+        except BentoMLException:  # no such folder, or one that somebody is filling right now
+            return []
+        return [item for item in found if _NUMBER in item.info.labels]
+
+    def _identical(self, model: str, digest: str) -> Version | None:
+        versions = map(_version, self._stored(model))
+        return next((version for version in versions if version.digest == digest), None)
+
+    def _add(self, model: str, digest: str, files: dict[str, Callable[[Path], object]]) -> Version:
+        used = self._aliases.numbers(model) | {_version(i).number for i in self._stored(model)}
+        number = str(max(map(int, used), default=0) + 1)
+        tag = f"{model}:{number}-{digest[:12]}"
+        with self._staging() as staging:
+            with bentoml.models.create(
+                tag,
+                labels={_NUMBER: number},
+                metadata={"digest": digest, "created": self._now()},
+                _model_store=ModelStore(staging),
+            ) as created:
+                for name, write in files.items():
+                    path = Path(created.path_of(name))
+                    write(path)
+                    path.chmod(0o444)
+            target = self._folder / created.tag.path()
+            target.parent.mkdir(exist_ok=True)
+            (staging / created.tag.path()).rename(target)
+        (self._folder / model / "latest").write_text(target.name)  # as BentoML does
+        return _version(bentoml.models.get(tag, _model_store=self._store))
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """A folder on the store's file system; one that a killed process left is swept first."""
+        staging = self._folder.parent / ".driftline-staging"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._folder.parent / ".driftline-lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _require_name(model: str) -> None:
+    if not _MODEL_NAME.fullmatch(model):
+        raise InvalidName(
+            f"model name {model!r}: expected 1 to 63 lowercase letters, digits, '-', '.' and '_', "
+            "the first and last a letter or digit"
+        )
+
+
+def _read(path: Path, kind: type[RegistryError]) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise kind(f"cannot read {path}: {error.strerror}") from None
+
+
+def _digest(*contents: bytes) -> str:
+    parts = b"".join(hashlib.sha256(content).digest() for content in contents)
+    return hashlib.sha256(parts).hexdigest()
+
+
+def _version(item: Any) -> Version:
+    try:
+        manifest = msgspec.json.decode(
+            Path(item.path_of("manifest.json")).read_bytes(), type=Manifest
+        )
+    except (OSError, msgspec.DecodeError) as error:
+        raise InvalidManifest(f"stored version {item.tag} is damaged: {error}") from None
+    return Version(
+        model=item.tag.name,
+        number=item.info.labels[_NUMBER],
+        digest=item.info.metadata["digest"],
+        created=item.info.metadata["created"],
+        manifest=manifest,
+        path=item.path,
+    )

@@ -1,0 +1,195 @@
+"""Everything that a manifest and a signature must agree on lives here.
+
+`complete` fills in what the ONNX file itself says and refuses what contradicts it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from eventlog.events import Label
+from registry.errors import InvalidManifest
+from registry.features import width
+from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
+from registry.signature import require_agreement
+
+
+def complete(manifest: Manifest, found: Signature) -> Manifest:
+    """The manifest with its signature, every feature's input and the positive class filled in.
+
+    Raises InvalidManifest saying which field contradicts the ONNX file and what would fit.
+    """
+    if manifest.signature is not None:
+        require_agreement(manifest.signature, found)
+    if not manifest.held_out:
+        raise InvalidManifest(
+            "held_out is false: expected a reference that the model was not trained on, because "
+            "its own training rows make every estimate of performance start too high"
+        )
+    _check_policy(manifest)
+    return msgspec.structs.replace(
+        manifest,
+        signature=found,
+        features=_complete_features(manifest, found),
+        prediction=_complete_prediction(manifest, found),
+    )
+
+
+def _check_policy(manifest: Manifest) -> None:
+    window, alarms = manifest.monitoring.window, manifest.monitoring.alarms
+    limits = {
+        "max_batch_size": (manifest.max_batch_size, 1),
+        "monitoring.window.length": (window.length, 1),
+        "monitoring.window.grace": (window.grace, 0),
+        "monitoring.window.label_wait": (window.label_wait, 0),
+        "monitoring.window.max_rows": (window.max_rows, 1),
+        "monitoring.alarms.consecutive": (alarms.consecutive, 1),
+    }
+    for field, (value, least) in limits.items():
+        if value < least:
+            raise InvalidManifest(f"{field} is {value}: expected at least {least}")
+    names = {feature.name for feature in manifest.features} | {"prediction"}
+    for field in ("drift_methods", "drift_thresholds"):
+        unknown = set(getattr(manifest.monitoring, field)) - names
+        if unknown:
+            raise InvalidManifest(f"monitoring.{field} names no feature: {_listed(unknown)}")
+
+
+def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
+    inputs = {spec.name: spec for spec in found.inputs}
+    names = [feature.name for feature in manifest.features]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InvalidManifest(f"features are named more than once: {_listed(twice)}")
+    if manifest.target in names:
+        raise InvalidManifest(f"target {manifest.target!r} is also a feature: it would be known")
+    reserved = [n for n in names if n == "prediction" or n.startswith("probability_")]
+    if reserved:
+        raise InvalidManifest(f"feature names kept for the model's answers: {_listed(reserved)}")
+    features = [_place(feature, inputs) for feature in manifest.features]
+    _require_every_column_carried(features, inputs)
+    return features
+
+
+def _place(feature: Feature, inputs: dict[str, TensorSpec]) -> Feature:
+    where = feature.input or feature.name
+    if where not in inputs:
+        raise InvalidManifest(
+            f"feature {feature.name!r}: the ONNX file has no input {where!r}; "
+            f"expected one of {_listed(inputs)}"
+        )
+    spec = inputs[where]
+    if not 0 <= feature.index < width(spec):
+        raise InvalidManifest(
+            f"feature {feature.name!r}: index {feature.index} is outside input {where!r} of shape "
+            f"{spec.shape}; expected 0 to {width(spec) - 1}"
+        )
+    if feature.kind == "numeric" and spec.datatype == "BYTES":
+        raise InvalidManifest(
+            f"feature {feature.name!r} is numeric but input {where!r} takes BYTES (strings); "
+            "expected kind: categorical"
+        )
+    if feature.nullable and spec.datatype not in {"BYTES", "FP16", "FP32", "FP64"}:
+        raise InvalidManifest(
+            f"feature {feature.name!r} is nullable but input {where!r} takes {spec.datatype}, "
+            "which has no missing value; expected nullable: false"
+        )
+    return msgspec.structs.replace(feature, input=where)
+
+
+def _require_every_column_carried(features: list[Feature], inputs: dict[str, TensorSpec]) -> None:
+    carried = Counter((feature.input, feature.index) for feature in features)
+    for spec in inputs.values():
+        for index in range(width(spec)):
+            count = carried[spec.name, index]
+            if count != 1:
+                raise InvalidManifest(
+                    f"input {spec.name!r}, column {index} is carried by {count} features; "
+                    "expected exactly one"
+                )
+
+
+def _complete_prediction(manifest: Manifest, found: Signature) -> Prediction:
+    outputs = {spec.name: spec for spec in found.outputs}
+    prediction = manifest.prediction
+    label = _output("label", prediction.label, outputs)
+    if len(label.shape) not in {1, 2} or (len(label.shape) == 2 and label.shape[1] not in {1, -1}):
+        raise InvalidManifest(
+            f"prediction.label: output {label.name!r} has shape {label.shape}; "
+            "expected [N] or [N, 1]"
+        )
+    if manifest.task == "regression":
+        return _regression(prediction, label)
+    for value in prediction.classes:
+        _require_class_fits(value, label)
+    if len(set(prediction.classes)) != len(prediction.classes):
+        raise InvalidManifest(f"prediction.classes repeats a class: {prediction.classes}")
+    if prediction.probabilities:
+        _check_probabilities(prediction, outputs)
+    return _with_positive(prediction)
+
+
+def _regression(prediction: Prediction, label: TensorSpec) -> Prediction:
+    if label.datatype == "BYTES":
+        raise InvalidManifest(
+            f"prediction.label: output {label.name!r} is BYTES (strings); "
+            "expected numbers for task: regression"
+        )
+    if prediction.probabilities or prediction.classes or prediction.positive is not None:
+        raise InvalidManifest(
+            "prediction: probabilities, classes and positive are for task: classification; "
+            "expected only label for task: regression"
+        )
+    return prediction
+
+
+def _require_class_fits(value: Label, label: TensorSpec) -> None:
+    fitting: dict[str, tuple[type, ...]] = {"BYTES": (str,), "BOOL": (bool,)}
+    kinds = fitting.get(label.datatype, (int, float))
+    if type(value) not in kinds:
+        raise InvalidManifest(
+            f"prediction.classes: {value!r} is a {type(value).__name__}, but output "
+            f"{label.name!r} answers {label.datatype}; expected "
+            f"{' or '.join(kind.__name__ for kind in kinds)} (quote words like yes and no in YAML)"
+        )
+
+
+def _check_probabilities(prediction: Prediction, outputs: dict[str, TensorSpec]) -> None:
+    spec = _output("probabilities", prediction.probabilities, outputs)
+    if not prediction.classes:
+        raise InvalidManifest(
+            "prediction.classes is empty: expected the classes in the order of the columns of "
+            f"output {spec.name!r}"
+        )
+    classes = len(prediction.classes)
+    fits = len(spec.shape) == 2 and spec.shape[1] in {-1, classes}
+    if not fits or not spec.datatype.startswith("FP"):
+        raise InvalidManifest(
+            f"prediction.probabilities: output {spec.name!r} is {spec.datatype} {spec.shape}; "
+            f"expected a floating-point tensor [N, {classes}], one column for each of classes"
+        )
+
+
+def _with_positive(prediction: Prediction) -> Prediction:
+    if prediction.positive is None and len(prediction.classes) == 2:
+        return msgspec.structs.replace(prediction, positive=prediction.classes[1])
+    if prediction.positive is not None and prediction.positive not in prediction.classes:
+        raise InvalidManifest(
+            f"prediction.positive is {prediction.positive!r}; "
+            f"expected one of classes {prediction.classes}"
+        )
+    return prediction
+
+
+def _output(field: str, name: str, outputs: dict[str, TensorSpec]) -> TensorSpec:
+    if name not in outputs:
+        raise InvalidManifest(
+            f"prediction.{field}: the ONNX file has no output {name!r}; "
+            f"expected one of {_listed(outputs)}"
+        )
+    return outputs[name]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(names)))
