@@ -4,7 +4,8 @@
     ├── SettingError            a setting that cannot be used
     ├── EventLogError
     │   ├── LogUnavailable      the log cannot take events now
-    │   └── UnreadableEvent     bytes that are no event of a known schema version
+    │   ├── UnreadableEvent     bytes that are no event of a known schema version
+    │   └── NotAcknowledged     Kafka did not confirm what was sent
     ├── RegistryError           registry/errors.py
     ├── ServingError            service/errors.py
     └── MonitoringError         monitoring/errors.py
@@ -31,3 +32,7 @@ class LogUnavailable(EventLogError):
 
 class UnreadableEvent(EventLogError):
     """Bytes that are no event of a known schema version."""
+
+
+class NotAcknowledged(EventLogError):
+    """Kafka did not confirm all of what was sent; any part of it may have arrived."""

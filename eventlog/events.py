@@ -14,6 +14,7 @@ import msgspec
 
 Outcome = Literal["ok", "invalid", "refused", "expired", "cancelled", "failed"]
 Protocol = Literal["rest", "grpc", "predict"]
+Payload = Literal["kept", "digest", "dropped"]
 Label = str | int | float | bool
 
 
@@ -66,6 +67,9 @@ class PredictionEvent(
     outputs: dict[str, Tensor] = {}
     traceparent: str = ""
     inclusion: float = 1.0  # probability with which the payload was kept
+    payload: Payload = "kept"  # whether inputs and outputs are here
+    payload_digest: str = ""  # of what was left out, sha256 in hex
+    payload_bytes: int = 0  # size of what was left out
 
     @property
     def event_id(self) -> str:

@@ -41,6 +41,7 @@ class Record(msgspec.Struct, frozen=True):
     sequence: int
     event: Event | UnreadableEvent
     size: int  # bytes of the value
+    value: bytes = b""  # as it lies in the log
 
     @property
     def after(self) -> Position:

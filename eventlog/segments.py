@@ -253,18 +253,18 @@ class _Follower:
             self._report_damage(frame.base)
         for sequence, value in enumerate(frame.values, frame.base):
             if sequence >= self._expected.sequence:
-                self._push(sequence, _decode(value, sequence), len(value))
+                self._push(sequence, _decode(value, sequence), value)
 
     def _report_damage(self, until: int) -> None:
         """Say of every sequence that the damaged bytes held that it cannot be read."""
         for sequence in range(self._expected.sequence, until):
             error = UnreadableEvent(f"{self._folder.name}: damaged on disk")
-            self._push(sequence, error, 0)
+            self._push(sequence, error, b"")
         self._damaged = 0
 
-    def _push(self, sequence: int, event: Event | UnreadableEvent, size: int) -> None:
+    def _push(self, sequence: int, event: Event | UnreadableEvent, value: bytes) -> None:
         epoch = self._expected.epoch
-        self._ready.append(Record(self._folder.name, epoch, sequence, event, size))
+        self._ready.append(Record(self._folder.name, epoch, sequence, event, len(value), value))
         self._expected = Position(epoch, sequence + 1)
 
 

@@ -46,6 +46,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "log"
 
     @property
+    def cursors(self) -> Path:
+        """How far the forwarder has brought each source to Kafka."""
+        return self.root / "forwarded.json"
+
+    @property
     def registry(self) -> Path:
         """The registry's database of aliases and moves (models lie in BentoML's store)."""
         return self.root / "registry.db"

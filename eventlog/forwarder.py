@@ -1,0 +1,125 @@
+"""Brings the local log to Kafka: every event at least once, each source in order.
+
+The rule: the cursor of a source moves only once everything before it is acknowledged, and after any
+error everything from the cursor on is sent again. A broker that is absent, slow, frozen or wiped
+therefore costs delay, never data.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from eventlog.errors import EventLogError, NotAcknowledged
+from eventlog.kafka import KafkaSettings, Message, message
+from eventlog.log import Position, Positions, Reader
+
+BATCH = 2000  # records sent and acknowledged together
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between tries
+
+
+class Sink(Protocol):
+    """Where messages go."""
+
+    def send(self, batch: Sequence[Message]) -> None:
+        """Return once every message is safe, or raise NotAcknowledged: any part may have come."""
+        ...
+
+
+class Cursors:
+    """The positions up to which everything is acknowledged, in one file that is never half written.
+
+    Holding it locks it: two forwarders of one log would only send everything twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file, or begin at the oldest records; raise EventLogError if it is in use."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise EventLogError(f"another forwarder is at work on {path.parent}") from None
+        self.positions: dict[str, Position] = (
+            msgspec.json.decode(path.read_bytes(), type=dict[str, Position])
+            if path.exists()
+            else {}
+        )
+
+    def advance(self, positions: Positions) -> None:
+        """Keep the new positions, on disk before this returns."""
+        self.positions.update(positions)
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(self.positions))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+
+    def close(self) -> None:
+        """Let another forwarder in."""
+        os.close(self._lock)
+
+
+class Forwarder:
+    """Moves records from the log to a sink, one acknowledged batch after the other."""
+
+    def __init__(
+        self,
+        follow: Callable[[Positions], Reader],
+        sink: Sink,
+        cursors: Cursors,
+        settings: KafkaSettings,
+    ) -> None:
+        """`follow` opens the log at given positions."""
+        self._follow = follow
+        self._sink = sink
+        self._cursors = cursors
+        self._settings = settings
+        self._reader = follow(cursors.positions)
+
+    def step(self) -> int:
+        """Forward what is there, at most one batch; how many records are now acknowledged.
+
+        Raises NotAcknowledged; the next step sends the same records again.
+        """
+        records = self._reader.poll(BATCH)
+        if not records:
+            return 0
+        try:
+            self._sink.send([message(record, self._settings) for record in records])
+        except NotAcknowledged:
+            self._reader.close()
+            self._reader = self._follow(self._cursors.positions)
+            raise
+        self._cursors.advance({record.source: record.after for record in records})
+        return len(records)
+
+    def run(
+        self,
+        wait: Callable[[float], bool],
+        failed: Callable[[NotAcknowledged, float], None],
+        idle_pause: float = 0.1,
+    ) -> None:
+        """Forward until `wait(seconds)` says that it is time to stop.
+
+        `failed` is told of each error and of the pause before the next try.
+        """
+        pause = _FIRST_PAUSE
+        stop = False
+        while not stop:
+            try:
+                moved = self.step()
+            except NotAcknowledged as error:
+                failed(error, pause)
+                stop = wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
+                stop = wait(0 if moved else idle_pause)
+        self._reader.close()

@@ -1,0 +1,124 @@
+"""A real Apache Kafka broker for the tests: fetched once, started, killed and frozen at will."""
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+POM = Path(__file__).parent / "kafka" / "pom.xml"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "driftline"
+FETCH = "dependency:copy-dependencies"
+HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1")
+CLUSTER = "4L6g3nShT-eMCtK--X86sw"
+
+
+class Broker:
+    """One KRaft node on loopback, with all its data below one folder."""
+
+    def __init__(self, libraries: Path, folder: Path, port: int, controller_port: int) -> None:
+        self.bootstrap = f"127.0.0.1:{port}"
+        self._port = port
+        self._classpath = f"{libraries}/*"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._properties = folder / "server.properties"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._properties.write_text(
+            "process.roles=broker,controller\n"
+            "node.id=1\n"
+            f"controller.quorum.voters=1@127.0.0.1:{controller_port}\n"
+            f"listeners=PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}\n"
+            f"advertised.listeners=PLAINTEXT://{self.bootstrap}\n"
+            "controller.listener.names=CONTROLLER\n"
+            f"log.dirs={folder}/data\n"
+            "offsets.topic.replication.factor=1\n"
+            "transaction.state.log.replication.factor=1\n"
+            "transaction.state.log.min.isr=1\n"
+            "group.initial.rebalance.delay.ms=0\n"
+            "auto.create.topics.enable=false\n"
+        )
+
+    def start(self) -> None:
+        """Start on the data that is there, and wait until the node answers."""
+        if not (self._folder / "data").exists():
+            self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
+        with (self._folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["java", *HEAP, "-cp", self._classpath, "kafka.Kafka", str(self._properties)],
+                stdout=log,
+                stderr=log,
+            )
+        self._await_port()
+
+    def kill(self) -> None:
+        """End at once, as a crash does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Stop answering while every connection stays open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End for good."""
+        if self._process is not None and self._process.poll() is None:
+            self.thaw()
+            self.kill()
+
+    def _run(self, tool: str, *arguments: str) -> None:
+        command = ["java", "-cp", self._classpath, tool, *arguments, str(self._properties)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _await_port(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", self._port), 1).close()
+            except OSError:
+                assert self._process is not None
+                assert self._process.poll() is None, (self._folder / "broker.log").read_text()
+                time.sleep(0.1)
+            else:
+                return
+        raise TimeoutError("the broker did not open its port within 60 s")
+
+
+@pytest.fixture(scope="session")
+def kafka_libraries() -> Path:
+    """The broker's jars, fetched by Maven once per pinned POM into the user's cache."""
+    for tool in ("java", "mvn"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"REAL KAFKA NOT TESTED: no {tool} on this machine")
+    folder = CACHE / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
+    if not folder.exists():
+        fresh = folder.with_suffix(f".{os.getpid()}")
+        subprocess.run(
+            ["mvn", "-q", "-B", "-f", str(POM), FETCH, f"-DoutputDirectory={fresh}"],
+            check=True,
+        )
+        fresh.rename(folder)
+    return folder
+
+
+@pytest.fixture
+def broker(kafka_libraries: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Broker]:
+    """A node that is not started yet."""
+    node = Broker(kafka_libraries, tmp_path / "kafka", free_port(), free_port())
+    try:
+        yield node
+    finally:
+        node.stop()

@@ -1,0 +1,190 @@
+"""The forwarder against a real broker: whatever happens to it, every event arrives."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from eventlog.errors import NotAcknowledged
+from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
+from eventlog.forwarder import Cursors, Forwarder
+from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
+from eventlog.log import Position
+from eventlog.segments import SegmentReader, SegmentWriter
+
+
+@pytest.fixture
+def settings(broker: Any) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=broker.bootstrap, acknowledge_within=3)
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> SegmentWriter:
+    return SegmentWriter.claim(tmp_path / "log", "host")
+
+
+class Running:
+    """A forwarder at work in a thread."""
+
+    def __init__(self, home: Path, settings: KafkaSettings) -> None:
+        self.errors: list[str] = []
+        self._stop = threading.Event()
+        self._cursors = Cursors(home / "forwarded.json")
+        self._sink = KafkaSink(settings)
+        forwarder = Forwarder(
+            lambda at: SegmentReader(home / "log", at), self._sink, self._cursors, settings
+        )
+        self._thread = threading.Thread(
+            target=forwarder.run, args=(self._stop.wait, self._failed, 0.01), daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sink.close()
+        self._cursors.close()
+
+    def until(self, sequence: int) -> None:
+        deadline = time.monotonic() + 60
+        while self._cursors.positions.get("host-0", Position(0, 0)) < Position(1, sequence):
+            assert time.monotonic() < deadline, f"not forwarded; errors: {self.errors}"
+            time.sleep(0.02)
+
+    def _failed(self, error: NotAcknowledged, _pause: float) -> None:
+        self.errors.append(str(error))
+
+
+@pytest.fixture
+def running(tmp_path: Path, settings: KafkaSettings) -> Iterator[Running]:
+    forwarder = Running(tmp_path, settings)
+    yield forwarder
+    forwarder.stop()
+
+
+def _predict(writer: SegmentWriter, count: int, *, cells: int = 1) -> None:
+    first = writer.next_sequence
+    writer.append(
+        [
+            PredictionEvent(
+                source=writer.source,
+                epoch=writer.epoch,
+                sequence=first + n,
+                time=1,
+                received=2,
+                prediction_id=f"p{first + n}",
+                model="flights",
+                protocol="rest",
+                outcome="ok",
+                inputs={"x": Tensor("FP64", [cells], [0.123456789] * cells)},
+            )
+            for n in range(count)
+        ]
+    )
+
+
+def _topic(settings: KafkaSettings, topic: str) -> list[Any]:
+    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
+    places = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
+    ends = consumer.end_offsets(places)
+    consumer.assign(places)
+    consumer.seek_to_beginning()
+    records: list[Any] = []
+    deadline = time.monotonic() + 30
+    while any(consumer.position(place) < end for place, end in ends.items()):
+        assert time.monotonic() < deadline
+        for batch in consumer.poll(500).values():
+            records.extend(batch)
+    consumer.close()
+    return records
+
+
+def _sequences(records: list[Any]) -> list[int]:
+    return [msgspec.json.decode(record.value)["sequence"] for record in records]
+
+
+def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
+) -> None:
+    broker.start()
+    assert len(create_topics(settings, partitions=4, replicas=1)) == 4
+    assert create_topics(settings, partitions=4, replicas=1) == []
+    _predict(writer, 1000)
+    _predict(writer, 1, cells=200_000)
+    label = FeedbackEvent(
+        source=writer.source,
+        epoch=writer.epoch,
+        sequence=writer.next_sequence,
+        time=3,
+        received=4,
+        prediction_id="p7",
+        label=1,
+    )
+    writer.append([label])
+    running = Running(tmp_path, settings)
+    running.until(1002)
+    running.stop()
+
+    predictions = _topic(settings, settings.predictions)
+    assert sorted(_sequences(predictions)) == list(range(1001))
+    assert len({record.partition for record in predictions}) == 4
+    for partition in range(4):
+        own = _sequences([record for record in predictions if record.partition == partition])
+        assert own == sorted(own)
+    seventh = next(record for record in predictions if record.key == b"p7")
+    assert dict(seventh.headers)["ce_id"] == b"host-0:1:7"
+    large = msgspec.json.decode(next(r for r in predictions if r.key == b"p1000").value)
+    assert large["payload"] == "digest"
+    assert large["payload_bytes"] > 2_000_000
+    assert "inputs" not in large
+    (feedback,) = _topic(settings, settings.feedback)
+    assert (feedback.key, feedback.partition) == (b"p7", seventh.partition)
+
+
+def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running
+) -> None:
+    _predict(writer, 100)
+    broker.start()
+    create_topics(settings, partitions=2, replicas=1)
+    running.until(100)
+
+    broker.kill()
+    for _ in range(50):
+        _predict(writer, 20)
+    broker.start()
+    running.until(1100)
+
+    broker.freeze()
+    _predict(writer, 100)
+    deadline = time.monotonic() + 30
+    before = len(running.errors)
+    while len(running.errors) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    broker.thaw()
+    running.until(1200)
+    tries = len(running.errors) - before + 1
+
+    sequences = _sequences(_topic(settings, settings.predictions))
+    assert sorted(set(sequences)) == list(range(1200))
+    # Each try's records wait in the frozen broker's socket and are taken in when it goes on.
+    assert len(sequences) - 1200 <= 100 * tries
+
+
+def test_a_forwarder_that_starts_again_goes_on_from_its_cursor(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
+) -> None:
+    broker.start()
+    create_topics(settings, partitions=1, replicas=1)
+    for end in (300, 600):
+        _predict(writer, 300)
+        running = Running(tmp_path, settings)
+        running.until(end)
+        running.stop()
+    assert _sequences(_topic(settings, settings.predictions)) == list(range(600))
