@@ -1,8 +1,8 @@
 """Kafka, as the event log uses it: the only place that knows the client library.
 
 kafka-python 3 has habits that this file works around: a producer's constructor waits for a broker
-unless it is told the protocol version, and futures may never fail while no producer id was obtained.
-So every batch has a deadline of our own, and a producer that missed one is thrown away.
+unless it is told the protocol version, and futures may never fail while there is no producer id. So
+every batch has a deadline of our own, and a producer that missed one is thrown away.
 """
 
 import contextlib
