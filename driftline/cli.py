@@ -20,6 +20,8 @@ COMMANDS = {
     "alarms": "driftline.status",
     "webhooks": "driftline.status",
     "events": "driftline.events",
+    "forward": "driftline.forward",
+    "topics": "driftline.forward",
 }
 
 

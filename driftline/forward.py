@@ -1,0 +1,52 @@
+"""`driftline forward` and `driftline topics`: the road from the local log to Kafka."""
+
+import signal
+import threading
+
+import click
+
+from eventlog.errors import NotAcknowledged
+from eventlog.forwarder import Cursors, Forwarder
+from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home, from_environment
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [forward, topics]
+
+
+@click.command()
+def forward() -> None:
+    """Bring the local log to Kafka until SIGTERM (DRIFTLINE_KAFKA_* says where)."""
+    home = Home.from_environment()
+    settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    cursors, sink = Cursors(home.cursors), KafkaSink(settings)
+    forwarder = Forwarder(lambda at: SegmentReader(home.log, at), sink, cursors, settings)
+    click.echo(f"driftline: forwarding {home.log} to {settings.bootstrap_servers}")
+    forwarder.run(stopping.wait, _failed)
+    sink.close()
+    cursors.close()
+
+
+@click.group()
+def topics() -> None:
+    """Manage the topics."""
+
+
+@topics.command()
+@click.option("--partitions", default=6, show_default=True, help="Of predictions and feedback.")
+@click.option("--replicas", default=1, show_default=True, help="Copies of each; 3 in production.")
+def create(partitions: int, replicas: int) -> None:
+    """Create the topics that are not there yet."""
+    settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    for topic in create_topics(settings, partitions=partitions, replicas=replicas):
+        click.echo(f"created {topic}")
+
+
+def _failed(error: NotAcknowledged, pause: float) -> None:
+    click.echo(f"driftline: {error}; trying again in {pause:.1f} s", err=True)
