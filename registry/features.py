@@ -7,6 +7,7 @@ missing categorical one is "" in the tensor and None in the column.
 All functions take a completed manifest: signature present, every feature's input filled in.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -154,10 +155,11 @@ def _missing(value: object) -> bool:
 
 
 def _misfit(feature: Feature, datatype: str, row: int, value: object) -> InvalidFeatures:
+    plain = value.item() if isinstance(value, np.generic) else value
     what = "a string" if datatype == "BYTES" else f"a number that fits {datatype}"
     null = "or null" if feature.nullable else "not null"
     return InvalidFeatures(
-        f"row {row}, feature {feature.name!r}: expected {what} ({null}), got {value!r}"
+        f"row {row}, feature {feature.name!r}: expected {what} ({null}), got {reprlib.repr(plain)}"
     )
 
 
@@ -190,7 +192,7 @@ def _numeric(feature: Feature, value: Any) -> Any:
 
 
 def _categorical(feature: Feature, value: Any) -> Any:
-    if value == "" and feature.nullable:
+    if _missing(value) or (value == "" and feature.nullable):
         return None
     if isinstance(value, float) and value.is_integer():
         return int(value)  # a category code in a tensor of floats is still a code

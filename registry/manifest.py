@@ -4,9 +4,10 @@ The user writes a YAML file of this shape; `register` completes what the ONNX fi
 (signature, feature inputs) and refuses what does not agree with it.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from eventlog.events import Label
 
@@ -36,7 +37,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Kind
     nullable: bool = False  # whether NaN (numeric) or null (categorical, sent as "") is allowed
     input: str = ""  # defaults to the input named like the feature
-    index: int = 0
+    index: Annotated[int, Meta(ge=0)] = 0
 
 
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,20 +56,26 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Event-time windows; durations in seconds."""
 
-    length: int = 86_400
-    grace: int = 3_600  # how late an event may come before its window is closed without it
-    label_wait: int = 2_592_000  # how long after its window a label may still revise the result
-    max_rows: int = 10_000  # rows kept per window: those with the smallest hash(event id, row)
+    length: Annotated[int, Meta(ge=1)] = 86_400
+    grace: Annotated[int, Meta(ge=0)] = (
+        3_600  # how late an event may come before its window is closed without it
+    )
+    # How long after its window a label may still revise the result.
+    label_wait: Annotated[int, Meta(ge=0)] = 2_592_000
+    # Rows kept per window: those with the smallest hash(event id, row).
+    max_rows: Annotated[int, Meta(ge=1)] = 10_000
 
 
 class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a result becomes an alarm."""
 
-    min_rows: int = 500  # fewer: "not enough data", never an alarm
-    drifted_share: float = 0.3  # of columns, to call a window drifted
+    min_rows: Annotated[int, Meta(ge=1)] = 500  # fewer: "not enough data", never an alarm
+    drifted_share: Annotated[float, Meta(ge=0, le=1)] = 0.3  # of columns, to call a window drifted
     min_score: float | None = None  # of `score`; below it performance raises an alarm
     score: str = ""  # roc_auc by default for classification, mae for regression
-    consecutive: int = 2  # windows in a row before an alarm fires, and before it resolves
+    consecutive: Annotated[int, Meta(ge=1)] = (
+        2  # windows in a row before an alarm fires, and before it resolves
+    )
 
 
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +98,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     signature: Signature | None = None  # stated: must agree; left out: taken from the ONNX file
     held_out: bool  # the author's word that the reference was not trained on
     monitoring: Monitoring = Monitoring()
-    max_batch_size: int = 256  # rows
+    max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows
     lineage: dict[str, str] = {}  # training data, code revision, whatever the author records
 
 

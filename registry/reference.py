@@ -60,9 +60,9 @@ def answer_reference(
     stored = pd.DataFrame(_columns(manifest, tensors))
     if manifest.task == "regression":
         stored[manifest.target] = _numeric_target(frame[manifest.target])
-        stored["prediction"] = np.asarray(answers, dtype=np.float64)
+        stored["prediction"] = _numeric_answers(manifest, answers)
         return manifest, stored
-    truth = list(_plain(frame[manifest.target]))
+    truth = _values(frame[manifest.target])
     manifest = _with_classes(manifest, {*answers, *truth})
     stored[manifest.target] = _as_classes(manifest, truth, "target")
     stored["prediction"] = _as_classes(manifest, answers, "answer")
@@ -78,7 +78,7 @@ def doubts(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
         spread = float(((truth - truth.mean()) ** 2).sum())
         name, value = "R2", 1 - float(((truth - answer) ** 2).sum()) / (spread or 1.0)
     elif truth.nunique() < 2:
-        return [f"the reference's target holds one class only: {truth.iloc[0]!r}"]
+        return [f"the reference's target holds one class only: {truth.tolist()[0]!r}"]
     elif manifest.prediction.positive is not None and manifest.prediction.probabilities:
         positive = manifest.prediction.positive
         name, value = "ROC AUC", _roc_auc(truth == positive, reference[f"probability_{positive}"])
@@ -101,6 +101,8 @@ def _require_columns(manifest: Manifest, frame: pd.DataFrame) -> None:
             f"the reference has no column {', '.join(map(repr, missing))}; "
             f"it has {', '.join(map(repr, frame.columns))}"
         )
+    if not frame.columns.is_unique:
+        raise InvalidReference("the reference has several columns of one name")
     if frame.empty:
         raise InvalidReference("the reference has no rows; expected some hundreds at least")
     empty = frame[manifest.target].isna()
@@ -123,6 +125,11 @@ def _plain(column: pd.Series) -> list[Any] | Array:
         return column.to_numpy()
     plain = column.astype(object)
     return plain.where(plain.notna(), None).tolist()
+
+
+def _values(column: pd.Series) -> list[Any]:
+    values = _plain(column)
+    return values if isinstance(values, list) else values.tolist()
 
 
 def _run(
@@ -180,6 +187,18 @@ def _numeric_target(column: pd.Series) -> Array:
         raise InvalidReference(
             f"target {column.name!r} holds {column.dtype}; expected numbers for task: regression"
         ) from None
+
+
+def _numeric_answers(manifest: Manifest, answers: Sequence[Any]) -> Array:
+    numbers = np.asarray(answers, dtype=np.float64)
+    faulty = ~np.isfinite(numbers)
+    if faulty.any():
+        row = int(faulty.argmax())
+        raise InvalidModel(
+            f"output {manifest.prediction.label!r} answers {numbers[row]} to reference row {row}; "
+            "expected finite numbers"
+        )
+    return numbers
 
 
 def _with_classes(manifest: Manifest, found: set[Any]) -> Manifest:
@@ -249,6 +268,6 @@ def _roc_auc(truth: pd.Series, score: pd.Series) -> float:
 def _categories(column: pd.Series) -> pd.Series:
     values = [
         int(value) if isinstance(value, float) and value.is_integer() else value
-        for value in _plain(column)
+        for value in _values(column)
     ]
     return pd.Series(values, index=column.index, dtype=object)

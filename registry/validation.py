@@ -27,7 +27,7 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
             "held_out is false: expected a reference that the model was not trained on, because "
             "its own training rows make every estimate of performance start too high"
         )
-    _check_policy(manifest)
+    _check_drift_settings(manifest)
     return msgspec.structs.replace(
         manifest,
         signature=found,
@@ -36,19 +36,7 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
     )
 
 
-def _check_policy(manifest: Manifest) -> None:
-    window, alarms = manifest.monitoring.window, manifest.monitoring.alarms
-    limits = {
-        "max_batch_size": (manifest.max_batch_size, 1),
-        "monitoring.window.length": (window.length, 1),
-        "monitoring.window.grace": (window.grace, 0),
-        "monitoring.window.label_wait": (window.label_wait, 0),
-        "monitoring.window.max_rows": (window.max_rows, 1),
-        "monitoring.alarms.consecutive": (alarms.consecutive, 1),
-    }
-    for field, (value, least) in limits.items():
-        if value < least:
-            raise InvalidManifest(f"{field} is {value}: expected at least {least}")
+def _check_drift_settings(manifest: Manifest) -> None:
     names = {feature.name for feature in manifest.features} | {"prediction"}
     for field in ("drift_methods", "drift_thresholds"):
         unknown = set(getattr(manifest.monitoring, field)) - names
@@ -64,9 +52,13 @@ def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
         raise InvalidManifest(f"features are named more than once: {_listed(twice)}")
     if manifest.target in names:
         raise InvalidManifest(f"target {manifest.target!r} is also a feature: it would be known")
-    reserved = [n for n in names if n == "prediction" or n.startswith("probability_")]
+    columns = [*names, manifest.target]
+    reserved = [n for n in columns if n == "prediction" or n.startswith("probability_")]
     if reserved:
-        raise InvalidManifest(f"feature names kept for the model's answers: {_listed(reserved)}")
+        raise InvalidManifest(
+            f"{_listed(reserved)}: expected another name for a feature or target, because "
+            "prediction and probability_* are the model's answers in the stored reference"
+        )
     features = [_place(feature, inputs) for feature in manifest.features]
     _require_every_column_carried(features, inputs)
     return features
@@ -80,7 +72,7 @@ def _place(feature: Feature, inputs: dict[str, TensorSpec]) -> Feature:
             f"expected one of {_listed(inputs)}"
         )
     spec = inputs[where]
-    if not 0 <= feature.index < width(spec):
+    if feature.index >= width(spec):
         raise InvalidManifest(
             f"feature {feature.name!r}: index {feature.index} is outside input {where!r} of shape "
             f"{spec.shape}; expected 0 to {width(spec) - 1}"
@@ -172,14 +164,16 @@ def _check_probabilities(prediction: Prediction, outputs: dict[str, TensorSpec])
 
 
 def _with_positive(prediction: Prediction) -> Prediction:
-    if prediction.positive is None and len(prediction.classes) == 2:
-        return msgspec.structs.replace(prediction, positive=prediction.classes[1])
-    if prediction.positive is not None and prediction.positive not in prediction.classes:
+    classes = prediction.classes
+    if prediction.positive is None:
+        positive = classes[1] if len(classes) == 2 else None
+    elif prediction.positive in classes:
+        positive = classes[classes.index(prediction.positive)]  # True in YAML may mean class 1
+    else:
         raise InvalidManifest(
-            f"prediction.positive is {prediction.positive!r}; "
-            f"expected one of classes {prediction.classes}"
+            f"prediction.positive is {prediction.positive!r}; expected one of classes {classes}"
         )
-    return prediction
+    return msgspec.structs.replace(prediction, positive=positive)
 
 
 def _output(field: str, name: str, outputs: dict[str, TensorSpec]) -> TensorSpec:

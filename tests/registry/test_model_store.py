@@ -1,0 +1,255 @@
+"""Immutable versions in BentoML's store, and the aliases that name them."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import onnx
+import pandas as pd
+import pytest
+
+from eventlog.settings import Home
+from registry.errors import (
+    InvalidManifest,
+    InvalidModel,
+    InvalidName,
+    InvalidReference,
+    RegistryError,
+    UnknownModel,
+    UnknownVersion,
+)
+from registry.reference import load_reference
+from registry.store import Registry, store_folder
+
+Write = Callable[..., dict[str, Path]]
+
+
+def test_the_first_version_is_number_one(registry: Registry, write: Write) -> None:
+    version = registry.register(model="shop", **write())
+    assert version.number == "1"
+    assert registry.models() == ["shop"]
+    assert registry.versions("shop") == [version]
+    assert registry.version("shop", "1") == version
+    assert version.manifest.signature is not None
+
+
+def test_a_version_holds_the_file_and_the_reference(registry: Registry, write: Write) -> None:
+    files = write()
+    version = registry.register(model="shop", **files)
+    assert (Path(version.path) / "model.onnx").read_bytes() == files["onnx"].read_bytes()
+    frame = load_reference(version)
+    assert len(frame) == 300
+    assert set(frame["colour"]) == {"red", "blue", None}
+    assert frame["prediction"].isin([0, 1]).all()
+
+
+def test_identical_content_is_the_same_version(registry: Registry, write: Write) -> None:
+    first = registry.register(model="shop", **write())
+    revision = registry.revision()
+    assert registry.register(model="shop", **write()) == first
+    assert registry.revision() == revision
+
+
+def test_a_comment_in_the_manifest_is_no_new_version(registry: Registry, write: Write) -> None:
+    files = write()
+    first = registry.register(model="shop", **files)
+    files["manifest"].write_text("# a remark\n" + files["manifest"].read_text())
+    assert registry.register(model="shop", **files) == first
+
+
+def test_any_other_content_is_the_next_version(
+    registry: Registry, write: Write, manifest: dict[str, Any], rows: pd.DataFrame
+) -> None:
+    for content in ({}, {"manifest": manifest | {"description": "new"}}, {"frame": rows.head(200)}):
+        registry.register(model="shop", **write(**content))
+    versions = registry.versions("shop")
+    assert [version.number for version in versions] == ["1", "2", "3"]
+    assert len({version.digest for version in versions}) == 3
+
+
+def test_two_models_may_share_their_content(registry: Registry, write: Write) -> None:
+    registry.register(model="shop", **write())
+    assert registry.register(model="kiosk", **write()).number == "1"
+    assert registry.models() == ["kiosk", "shop"]
+
+
+def test_bentoml_lists_what_is_registered(registry: Registry, write: Write) -> None:
+    version = registry.register(model="shop", **write())
+    listed = subprocess.run(
+        [sys.executable, "-m", "bentoml", "models", "list", "-o", "json"],
+        capture_output=True, text=True, check=True, timeout=120,
+    ).stdout  # fmt: skip
+    assert f"shop:1-{version.digest[:12]}" in listed
+
+
+def test_bentomls_latest_is_the_newest(
+    registry: Registry, write: Write, manifest: dict[str, Any]
+) -> None:
+    registry.register(model="shop", **write())
+    second = registry.register(model="shop", **write(manifest=manifest | {"description": "new"}))
+    latest = bentoml.models.get("shop:latest", _model_store=registry._store)
+    assert latest.path == second.path
+
+
+def test_other_models_in_bentomls_store_are_left_alone(registry: Registry, write: Write) -> None:
+    with bentoml.models.create("foreign", _model_store=registry._store):
+        pass
+    (store_folder() / "half-written" / "1").mkdir(parents=True)
+    registry.register(model="shop", **write())
+    assert registry.models() == ["shop"]
+
+
+def test_a_number_is_never_given_twice(
+    registry: Registry, write: Write, manifest: dict[str, Any]
+) -> None:
+    first = registry.register(model="shop", **write())
+    bentoml.models.delete(f"shop:1-{first.digest[:12]}", _model_store=registry._store)
+    assert registry.models() == []
+    again = registry.register(model="shop", **write(manifest=manifest | {"description": "new"}))
+    assert again.number == "2"
+
+
+def test_registering_side_by_side_numbers_without_gaps(
+    write: Write, rows: pd.DataFrame, tmp_path: Path, home: Home
+) -> None:
+    files = write()
+    references = []
+    for size in range(100, 108):
+        path = tmp_path / f"{size}.parquet"
+        rows.head(size).to_parquet(path)
+        references.append(path)
+    with ThreadPoolExecutor(4) as pool:
+        registered = pool.map(
+            lambda path: Registry(home).register(model="shop", **files | {"reference": path}),
+            references,
+        )
+    assert sorted(int(version.number) for version in registered) == list(range(1, 9))
+
+
+def test_an_alias_names_a_version(registry: Registry, write: Write) -> None:
+    registry.register(model="shop", **write())
+    before = registry.revision()
+    assert registry.promote("shop", "1", actor="ann") > before
+    registry.promote("shop", "1", alias="tried-in-lyon")
+    assert registry.aliases("shop") == {"champion": "1", "tried-in-lyon": "1"}
+    assert [move.actor for move in registry.history("shop")] == ["", "ann", ""]
+
+
+@pytest.mark.parametrize("alias", ["", "1", "Champion", "a b", "x" * 64])
+def test_an_alias_that_could_be_taken_for_something_else_is_refused(
+    registry: Registry, write: Write, alias: str
+) -> None:
+    registry.register(model="shop", **write())
+    with pytest.raises(InvalidName, match="expected a lowercase letter"):
+        registry.promote("shop", "1", alias=alias)
+
+
+def test_unknown_models_and_versions_are_answered_with_those_that_exist(
+    registry: Registry, write: Write
+) -> None:
+    with pytest.raises(UnknownModel, match="models: none is registered"):
+        registry.versions("shop")
+    registry.register(model="shop", **write())
+    with pytest.raises(UnknownModel, match="no model 'chop'; models: shop"):
+        registry.promote("chop", "1")
+    with pytest.raises(UnknownModel, match=r"'\.\./etc'"):
+        registry.versions("../etc")
+    with pytest.raises(UnknownVersion, match="'shop' has no version '2'; versions: 1"):
+        registry.promote("shop", "2")
+
+
+def _tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+Spoil = Callable[[dict[str, Any], pd.DataFrame, onnx.ModelProto], dict[str, Any]]
+
+
+@pytest.fixture
+def spoilt(
+    request: pytest.FixtureRequest,
+    manifest: dict[str, Any],
+    rows: pd.DataFrame,
+    classifier: onnx.ModelProto,
+) -> dict[str, Any]:
+    """What to write instead, as the parameter makes it of the good content."""
+    spoil: Spoil = request.param
+    return spoil(manifest, rows, classifier)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "error"),
+    [
+        (lambda _m, _r, _c: {"onnx_bytes": b"nothing"}, InvalidModel),
+        (lambda _m, _r, c: {"onnx_bytes": c.SerializeToString()[:-30]}, InvalidModel),
+        (lambda m, _r, _c: {"manifest": m | {"held_out": False}}, InvalidManifest),
+        (lambda m, _r, _c: {"manifest": m | {"colour": "red"}}, InvalidManifest),
+        (lambda _m, _r, _c: {"manifest": "task: ["}, InvalidManifest),
+        (lambda _m, r, _c: {"frame": r.drop(columns="bought")}, InvalidReference),
+        (lambda _m, r, _c: {"frame": r.assign(bought=5)}, InvalidReference),
+    ],
+    indirect=["spoilt"],
+)
+def test_what_does_not_fit_leaves_nothing_behind(
+    registry: Registry, write: Write, spoilt: dict[str, Any], error: type[RegistryError]
+) -> None:
+    registry.register(model="shop", **write())
+    before = _tree(store_folder().parent), registry.revision(), registry.history("shop")
+    with pytest.raises(error):
+        registry.register(model="shop", **write(**spoilt))
+    assert (_tree(store_folder().parent), registry.revision(), registry.history("shop")) == before
+
+
+def test_a_full_disk_while_storing_leaves_nothing_behind(
+    registry: Registry, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    files = write()
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space left"):
+        registry.register(model="shop", **files)
+    assert registry.models() == []
+    assert registry.revision() == 0
+    assert not list(store_folder().rglob("*.onnx"))
+
+
+def test_what_a_killed_registration_left_is_swept(registry: Registry, write: Write) -> None:
+    left = store_folder().parent / ".driftline-staging" / "shop" / "1-abc"
+    left.mkdir(parents=True)
+    version = registry.register(model="shop", **write())
+    assert version.number == "1"
+    assert not left.exists()
+
+
+def test_a_missing_file_is_named(registry: Registry, write: Write, tmp_path: Path) -> None:
+    files = write() | {"onnx": tmp_path / "nowhere.onnx"}
+    with pytest.raises(InvalidModel, match=r"cannot read .*nowhere.onnx: No such file"):
+        registry.register(model="shop", **files)
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "a/b", "-a", "a" * 64, ".."])
+def test_a_name_that_bentoml_would_change_is_refused(
+    registry: Registry, write: Write, name: str
+) -> None:
+    with pytest.raises(InvalidName, match="lowercase"):
+        registry.register(model=name, **write())
+
+
+def test_a_damaged_version_is_named(registry: Registry, write: Write) -> None:
+    version = registry.register(model="shop", **write())
+    path = Path(version.path) / "manifest.json"
+    path.chmod(0o644)
+    path.write_text("{")
+    with pytest.raises(InvalidManifest, match=r"stored version shop:1-.* is damaged"):
+        registry.versions("shop")

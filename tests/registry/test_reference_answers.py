@@ -1,0 +1,204 @@
+"""The reference: what is refused, and what is stored."""
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+from onnx import TensorProto, helper
+
+from registry.errors import InvalidModel, InvalidReference
+from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
+from registry.onnx_file import load
+from registry.reference import answer_reference, doubts, parse_reference
+from registry.signature import read_signature
+
+MANIFEST = Manifest(
+    task="classification",
+    held_out=True,
+    target="bought",
+    max_batch_size=128,
+    features=[
+        Feature("price", "numeric", nullable=True, input="price"),
+        Feature("colour", "categorical", nullable=True, input="colour"),
+    ],
+    prediction=Prediction("label", "probabilities", [0, 1], positive=1),
+    signature=Signature(
+        [TensorSpec("price", "FP32", [-1, 1]), TensorSpec("colour", "BYTES", [-1, 1])],
+        [TensorSpec("label", "INT64", [-1]), TensorSpec("probabilities", "FP32", [-1, 2])],
+    ),
+)
+
+
+@pytest.fixture
+def session(classifier: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return load(classifier.SerializeToString())
+
+
+def test_every_row_is_stored_with_what_the_model_answers(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    manifest, stored = answer_reference(session, MANIFEST, rows)
+    feed = {
+        "price": rows[["price"]].to_numpy(dtype=np.float32),
+        "colour": rows[["colour"]].fillna("").to_numpy(dtype=object),
+    }
+    label, probabilities = session.run(None, feed)
+    assert manifest == MANIFEST
+    assert list(stored) == [
+        "price", "colour", "bought", "prediction", "probability_0", "probability_1",
+    ]  # fmt: skip
+    assert stored["prediction"].tolist() == label.tolist()
+    assert (
+        stored["probability_1"].to_numpy(dtype=np.float32).tolist() == probabilities[:, 1].tolist()
+    )
+    assert stored["bought"].tolist() == rows["bought"].tolist()
+
+
+def test_features_are_stored_as_the_model_received_them(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    _, stored = answer_reference(session, MANIFEST, rows)
+    expected = rows["price"].astype("float32").astype("float64")
+    pd.testing.assert_series_equal(stored["price"], expected)
+    missing = rows["colour"].isna()
+    assert stored["colour"][missing].tolist() == [None] * int(missing.sum())
+
+
+def test_a_boolean_target_becomes_the_class_it_equals(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    rows["bought"] = rows["bought"].astype(bool)
+    _, stored = answer_reference(session, MANIFEST, rows)
+    assert stored["bought"].dtype == np.int64
+
+
+def test_classes_that_are_not_stated_are_those_found(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    without = msgspec.structs.replace(MANIFEST, prediction=Prediction("label"))
+    manifest, stored = answer_reference(session, without, rows)
+    assert manifest.prediction.classes == [0, 1]
+    assert "probability_1" not in stored
+    assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f.drop(columns="price"), "no column 'price'; it has 'colour', 'bought', 'note'"),
+        (lambda f: f.drop(columns="bought"), "no column 'bought'"),
+        (lambda f: f.head(0), "no rows"),
+        (lambda f: f.assign(bought=f["bought"].where(f.index != 7)), "1 rows without .* row 7"),
+        (lambda f: f.assign(bought=2), "row 0: target 2 is none of prediction.classes"),
+        (lambda f: f.assign(bought="yes"), "row 0: target 'yes' is none of prediction.classes"),
+        (lambda f: f.assign(price="dear"), "row 0, feature 'price': expected a number"),
+        (lambda f: f.assign(colour=3), "row 0, feature 'colour': expected a string"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame, spoil: object, message: str
+) -> None:
+    assert callable(spoil)
+    with pytest.raises(InvalidReference, match=message):
+        answer_reference(session, MANIFEST, spoil(rows))
+
+
+def test_nan_in_a_feature_that_is_not_nullable_is_refused(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    features = [Feature("price", "numeric", input="price"), MANIFEST.features[1]]
+    manifest = msgspec.structs.replace(MANIFEST, features=features)
+    with pytest.raises(InvalidReference, match=r"row 0, feature 'price'.*not null.*got nan"):
+        answer_reference(session, manifest, rows)
+
+
+def test_classes_in_the_wrong_order_are_noticed(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    swapped = Prediction("label", "probabilities", [1, 0], positive=1)
+    manifest = msgspec.structs.replace(MANIFEST, prediction=swapped)
+    with pytest.raises(InvalidModel, match=r"\[1, 0\] is not the order of the columns"):
+        answer_reference(session, manifest, rows)
+
+
+def test_scores_that_are_no_probabilities_are_refused(
+    classifier: onnx.ModelProto, rows: pd.DataFrame
+) -> None:
+    next(n for n in classifier.graph.node if n.op_type == "Sigmoid").op_type = "Neg"
+    with pytest.raises(
+        InvalidModel, match="'probabilities' holds values that are no probabilities"
+    ):
+        answer_reference(load(classifier.SerializeToString()), MANIFEST, rows)
+
+
+def test_a_model_that_answers_once_for_all_rows_is_refused(
+    classifier: onnx.ModelProto, rows: pd.DataFrame
+) -> None:
+    classifier.graph.node[-1].attribute[0].i = 0  # ArgMax over the rows instead of the classes
+    with pytest.raises(InvalidModel, match=r"'label' answered shape \[2\] to 128 rows"):
+        answer_reference(load(classifier.SerializeToString()), MANIFEST, rows)
+
+
+def test_a_model_that_fails_on_a_row_is_refused_with_the_row(
+    classifier: onnx.ModelProto, rows: pd.DataFrame
+) -> None:
+    two = helper.make_tensor("two", TensorProto.INT64, [2], [64, 2])
+    classifier.graph.initializer.append(two)
+    classifier.graph.node.append(helper.make_node("Reshape", ["margin", "two"], ["folded"]))
+    classifier.graph.output.append(
+        helper.make_tensor_value_info("folded", TensorProto.FLOAT, [None, 2])
+    )
+    session = load(classifier.SerializeToString())
+    manifest = msgspec.structs.replace(
+        MANIFEST, prediction=Prediction("folded"), signature=read_signature(session)
+    )
+    with pytest.raises(InvalidModel, match="the model fails on the reference rows from 0 on"):
+        answer_reference(session, manifest, rows.head(100))
+
+
+def test_a_regression_stores_its_numbers(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    manifest = msgspec.structs.replace(
+        MANIFEST, task="regression", prediction=Prediction("label"), target="price"
+    )
+    _, stored = answer_reference(session, manifest, rows[rows["price"].notna()])
+    assert stored["prediction"].dtype == np.float64
+    with pytest.raises(InvalidReference, match="'note' holds str; expected numbers"):
+        answer_reference(session, msgspec.structs.replace(manifest, target="note"), rows)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n"])
+def test_other_bytes_are_no_parquet(content: bytes) -> None:
+    with pytest.raises(InvalidReference, match="not a Parquet file"):
+        parse_reference(content)
+
+
+def test_an_honest_reference_raises_no_doubt(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    assert doubts(*answer_reference(session, MANIFEST, rows)) == []
+
+
+def test_implausibly_good_ranking_raises_doubt(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    _, stored = answer_reference(session, MANIFEST, rows)
+    stored["bought"] = stored["prediction"]
+    (doubt,) = doubts(MANIFEST, stored)
+    assert "ROC AUC on the reference is 1.0000" in doubt
+
+
+def test_implausibly_good_accuracy_and_fit_raise_doubt() -> None:
+    classification = msgspec.structs.replace(MANIFEST, prediction=Prediction("label"))
+    regression = msgspec.structs.replace(classification, task="regression")
+    frame = pd.DataFrame({"bought": [0, 1, 2], "prediction": [0, 1, 2]})
+    assert "accuracy" in doubts(classification, frame)[0]
+    assert "R2" in doubts(regression, frame)[0]
+
+
+def test_a_reference_of_one_class_raises_doubt() -> None:
+    frame = pd.DataFrame({"bought": [0, 0], "prediction": [0, 1]})
+    assert doubts(MANIFEST, frame) == ["the reference's target holds one class only: 0"]

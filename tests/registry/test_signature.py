@@ -1,0 +1,59 @@
+"""The signature an ONNX file really has."""
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from registry.errors import InvalidManifest, InvalidModel
+from registry.manifest import Signature, TensorSpec
+from registry.onnx_file import load
+from registry.signature import read_signature, require_agreement
+
+PRICE = TensorSpec("price", "FP32", [-1, 1])
+COLOUR = TensorSpec("colour", "BYTES", [-1, 1])
+LABEL = TensorSpec("label", "INT64", [-1])
+PROBABILITIES = TensorSpec("probabilities", "FP32", [-1, 2])
+
+
+def test_it_is_read_in_the_files_order(classifier: onnx.ModelProto) -> None:
+    signature = read_signature(load(classifier.SerializeToString()))
+    assert signature == Signature([PRICE, COLOUR], [LABEL, PROBABILITIES])
+
+
+def test_a_named_dimension_is_free(classifier: onnx.ModelProto) -> None:
+    classifier.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    assert read_signature(load(classifier.SerializeToString())).inputs[0] == PRICE
+
+
+def test_a_fixed_first_dimension_is_refused_because_requests_are_batched(
+    classifier: onnx.ModelProto,
+) -> None:
+    classifier.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    with pytest.raises(InvalidModel, match=r"'price' has shape \[1, 1\].*free first dimension"):
+        read_signature(load(classifier.SerializeToString()))
+
+
+def test_a_zipmap_is_refused_with_the_fix(classifier: onnx.ModelProto) -> None:
+    zipmap = helper.make_node(
+        "ZipMap", ["probabilities"], ["zipped"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]
+    )
+    classifier.graph.node.append(zipmap)
+    of_floats = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, of_floats))
+    classifier.graph.output[1].CopyFrom(helper.make_value_info("zipped", maps))
+    with pytest.raises(InvalidModel, match=r"'zipped' is a seq\(map.*options=\{'zipmap': False\}"):
+        read_signature(load(classifier.SerializeToString()))
+
+
+def test_the_order_of_tensors_need_not_agree() -> None:
+    require_agreement(Signature([PRICE, COLOUR], [LABEL]), Signature([COLOUR, PRICE], [LABEL]))
+
+
+def test_every_disagreement_is_listed() -> None:
+    stated = Signature([TensorSpec("price", "FP64", [-1, 1])], [LABEL])
+    with pytest.raises(InvalidManifest) as refused:
+        require_agreement(stated, Signature([PRICE, COLOUR], [LABEL]))
+    message = str(refused.value)
+    assert "'price' is FP64 [-1, 1] in the manifest but FP32 [-1, 1] in the ONNX file" in message
+    assert "'colour' is absent in the manifest but BYTES [-1, 1] in the ONNX file" in message
+    assert "label" not in message
