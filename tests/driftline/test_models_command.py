@@ -1,0 +1,87 @@
+"""`driftline register`, `models` and `promote` as a person types them."""
+
+from pathlib import Path
+
+import onnx
+import pandas as pd
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from onnx import TensorProto, helper
+
+from driftline.cli import driftline
+from registry.errors import UnknownVersion
+
+MANIFEST = {
+    "task": "regression",
+    "held_out": True,
+    "target": "fare",
+    "features": [{"name": "distance", "kind": "numeric"}],
+    "prediction": {"label": "guess"},
+}
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A model that doubles the distance, as arguments of `register`; an empty home."""
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    distance = helper.make_tensor_value_info("distance", TensorProto.FLOAT, [None, 1])
+    guess = helper.make_tensor_value_info("guess", TensorProto.FLOAT, [None, 1])
+    double = helper.make_node("Add", ["distance", "distance"], ["guess"])
+    graph = helper.make_graph([double], "double", [distance], [guess])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "model.onnx")
+    (tmp_path / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST))
+    frame = pd.DataFrame({"distance": [1.0, 2.0, 3.0], "fare": [3.0, 2.0, 9.0]})
+    frame.to_parquet(tmp_path / "reference.parquet")
+    return [
+        str(tmp_path / "model.onnx"),
+        "--manifest", str(tmp_path / "manifest.yaml"),
+        "--reference", str(tmp_path / "reference.parquet"),
+    ]  # fmt: skip
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(driftline, arguments)
+
+
+def test_an_empty_registry_says_how_to_fill_it(files: list[str]) -> None:
+    assert files
+    assert "No model is registered yet; see driftline register --help." in run("models").output
+
+
+def test_registering_names_the_version_and_the_next_step(files: list[str]) -> None:
+    result = run("register", *files, "--name", "taxi")
+    assert result.exit_code == 0
+    assert "taxi version 1, sha256 " in result.output
+    assert "driftline promote taxi --version 1" in result.output
+
+
+def test_models_are_listed_with_their_aliases(files: list[str]) -> None:
+    run("register", *files, "--name", "taxi")
+    promoted = run("promote", "taxi", "--version", "1")
+    assert "taxi champion is version 1 (registry revision 2)" in promoted.output
+    assert "promote taxi" not in run("register", *files, "--name", "taxi").output
+    assert run("models").output.splitlines()[1].split()[:3] == ["taxi", "1", "champion"]
+
+
+def test_a_reference_that_looks_trained_on_is_a_warning(files: list[str], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"distance": [1.0, 2.0, 3.0], "fare": [2.0, 4.0, 6.0]})
+    frame.to_parquet(tmp_path / "reference.parquet")
+    result = run("register", *files, "--name", "taxi")
+    assert result.exit_code == 0
+    assert "warning: R2 on the reference is 1.0000, which is implausibly good" in result.stderr
+
+
+def test_an_unknown_version_is_an_error_with_those_that_exist(files: list[str]) -> None:
+    run("register", *files, "--name", "taxi")
+    error = run("promote", "taxi", "--version", "7").exception
+    assert isinstance(error, UnknownVersion)
+    assert "versions: 1" in str(error)
+
+
+def test_a_missing_file_is_refused_by_name(files: list[str]) -> None:
+    result = run("register", "nowhere.onnx", *files[1:], "--name", "taxi")
+    assert result.exit_code == 2
+    assert "nowhere.onnx" in result.stderr
