@@ -1,0 +1,36 @@
+"""`driftline serve`: the inference service."""
+
+import os
+
+import click
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [serve]
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="REST port.  [default: 3000]")
+@click.option("--grpc-port", type=int, help="gRPC port.  [default: 8001]")
+@click.option("--workers", type=int, help="Processes, each with every model.  [default: 1]")
+@click.option(
+    "--allow-remote", is_flag=True, default=None, help="Listen where other machines can reach."
+)
+def serve(**options: str | int | bool | None) -> None:
+    """Serve the registered models over REST and gRPC until Ctrl-C.
+
+    Every other setting is an environment variable DRIFTLINE_SERVICE_<NAME>; an option given here
+    wins over its variable.
+    """
+    from service.settings import PREFIX, read_settings  # noqa: PLC0415  # not needed for --help
+
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in given.items()})
+    settings = read_settings()
+    settings.check_exposure()
+
+    from service.serve import run  # noqa: PLC0415  # takes seconds to import
+
+    run(settings)

@@ -1,0 +1,1 @@
+"""Merging requests into batches without adding delay."""

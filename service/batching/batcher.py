@@ -1,0 +1,202 @@
+"""The queue of one model version: merges what waits while the runner is busy.
+
+A free runner takes what has come in the same turn of the event loop, so a lone request waits for
+nobody, and requests that arrive together share one run, one append to the log and one wake-up.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from eventlog.errors import DriftlineError
+from service.batching.admission import Admission
+from service.batching.merge import Array, Arrays, merge, offsets, split
+from service.batching.policy import Limits, WaitUntil, decide
+from service.errors import Expired, RunFailed
+
+Ticket = TypeVar("Ticket")  # whatever the caller wants to find again beside the outputs
+Result = TypeVar("Result")
+
+_logger = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What executes a batch."""
+
+    def is_quick(self, rows: int) -> bool:
+        """Whether a run of so many rows costs less than handing it to a thread."""
+        ...
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """All outputs by name, computed in the calling thread; raises ServingError."""
+        ...
+
+
+class Job(Generic[Ticket, Result]):
+    """One request in the queue."""
+
+    __slots__ = ("deadline", "inputs", "queued", "result", "rows", "size", "ticket")
+
+    def __init__(
+        self, ticket: Ticket, inputs: Arrays, *, rows: int, size: int, deadline: float
+    ) -> None:
+        """`size` is in bytes; `deadline` is a reading of the batcher's clock."""
+        self.ticket = ticket
+        self.inputs = inputs
+        self.rows = rows
+        self.size = size
+        self.deadline = deadline
+        self.queued = 0.0
+        self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one request got out of a batch; durations in microseconds."""
+
+    outputs: dict[str, Array]
+    batch_id: str
+    batch_rows: int
+    batch_offset: int
+    queue_us: int
+    run_us: int
+
+
+Finish = Callable[[Sequence[tuple[Ticket, Share]]], Sequence[Result]]
+
+
+class Batcher(Generic[Ticket, Result]):
+    """Belongs to one event loop; only runs leave it, for the executor's threads."""
+
+    def __init__(  # noqa: PLR0913  # the ports and limits of one queue, all by name
+        self,
+        *,
+        runner: Runner,
+        finish: Finish[Ticket, Result],
+        limits: Limits,
+        admission: Admission,
+        executor: Executor,
+        batch_ids: Callable[[], str],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`finish` makes a batch's results, after which alone the callers wake up."""
+        self._runner = runner
+        self._finish = finish
+        self._limits = limits
+        self._admission = admission
+        self._executor = executor
+        self._batch_ids = batch_ids
+        self._clock = clock
+        self._queue: deque[Job[Ticket, Result]] = deque()
+        self._busy = False
+        self._wake_up: asyncio.Handle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    def submit(self, job: Job[Ticket, Result]) -> "asyncio.Future[Result]":
+        """Queue the job; its future ends with the result or a DriftlineError.
+
+        Raises Overloaded at once when the queue is full.
+        """
+        self._admission.admit(job.size)
+        job.queued = self._clock()
+        self._queue.append(job)
+        if not self._busy and self._wake_up is None:
+            self._wake_up = asyncio.get_running_loop().call_soon(self._next)
+        return job.result
+
+    def _next(self) -> None:
+        """Start the next batch, or come back when the policy says so."""
+        self._wake_up = None
+        now = self._clock()
+        self._drop_pointless(now)
+        if not self._queue:
+            return
+        decision = decide((j.rows for j in self._queue), self._queue[0].queued, now, self._limits)
+        loop = asyncio.get_running_loop()
+        if isinstance(decision, WaitUntil):
+            self._wake_up = loop.call_later(decision.time - now, self._next)
+            return
+        jobs = [self._leave() for _ in range(decision.count)]
+        if self._runner.is_quick(sum(job.rows for job in jobs)):
+            self._complete(jobs, self._execute(jobs))
+        else:
+            self._busy = True
+            run = loop.run_in_executor(self._executor, self._execute, jobs)
+            run.add_done_callback(lambda done: self._complete(jobs, done.result()))
+
+    def _drop_pointless(self, now: float) -> None:
+        """Take out callers who left, and requests whose deadline has passed."""
+        for job in self._queue:
+            if job.deadline <= now and not job.result.done():
+                job.result.set_exception(Expired("the deadline passed while the request waited"))
+        if any(job.result.done() for job in self._queue):
+            for job in [self._leave() for _ in range(len(self._queue))]:
+                if not job.result.done():
+                    self._admission.admit(job.size)
+                    self._queue.append(job)
+
+    def _leave(self) -> Job[Ticket, Result]:
+        job = self._queue.popleft()
+        self._admission.leave(job.size)
+        return job
+
+    def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[Share | DriftlineError]:
+        """Run the jobs as one batch, or each alone where the batch fails; in any thread."""
+        started = self._clock()
+        try:
+            outputs = self._runner.run(merge([job.inputs for job in jobs]))
+            run_us = round((self._clock() - started) * 1e6)
+            rows = [job.rows for job in jobs]
+            parts = split(outputs, rows) if len(jobs) > 1 else [outputs]
+        except Exception as error:  # noqa: BLE001  # whatever a run does, its callers must wake up
+            if len(jobs) > 1:
+                return [outcome for job in jobs for outcome in self._execute([job])]
+            return [_as_failure(error)]
+        batch_id = self._batch_ids()
+        return [
+            Share(part, batch_id, sum(rows), offset, round((started - job.queued) * 1e6), run_us)
+            for job, part, offset in zip(jobs, parts, offsets(rows), strict=True)
+        ]
+
+    def _complete(
+        self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]
+    ) -> None:
+        """Wake up the callers who are still there, and go on with what waits."""
+        self._busy = False
+        answered: list[tuple[Job[Ticket, Result], Share]] = []
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if job.result.done():
+                continue
+            if isinstance(outcome, Share):
+                answered.append((job, outcome))
+            else:
+                job.result.set_exception(outcome)
+        self._reply(answered)
+        if self._queue and self._wake_up is None:
+            self._wake_up = asyncio.get_running_loop().call_soon(self._next)
+
+    def _reply(self, answered: Sequence[tuple[Job[Ticket, Result], Share]]) -> None:
+        try:
+            results = self._finish([(job.ticket, share) for job, share in answered])
+        except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
+            for job, _ in answered:
+                job.result.set_exception(_as_failure(error))
+        else:
+            for (job, _), result in zip(answered, results, strict=True):
+                job.result.set_result(result)
+
+
+def _as_failure(error: Exception) -> DriftlineError:
+    if isinstance(error, DriftlineError):
+        return error
+    _logger.error("a batch failed", exc_info=error)
+    return RunFailed("the request could not be run; the server's log says why")

@@ -1,0 +1,43 @@
+"""Everything that decides when a batch starts, and which requests it takes, lives here."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How large a batch may become and how long it may wait to fill."""
+
+    max_rows: int  # 1: requests run one by one
+    max_delay: float = 0.0  # seconds
+
+
+class Take(msgspec.Struct, frozen=True):
+    """Run the oldest `count` requests now."""
+
+    count: int
+
+
+class WaitUntil(msgspec.Struct, frozen=True):
+    """Ask again at this time, or when another request has come."""
+
+    time: float
+
+
+def decide(waiting: Iterable[int], oldest: float, now: float, limits: Limits) -> Take | WaitUntil:
+    """What to do when the runner is free and something waits.
+
+    `waiting` holds the rows of each request, oldest first, and is read no further than needed;
+    `oldest` is when the first of them came. A request larger than a batch runs alone.
+    """
+    rows = count = 0
+    full = False
+    for size in waiting:
+        full = count > 0 and rows + size > limits.max_rows
+        if full:
+            break
+        rows += size
+        count += 1
+    if full or rows >= limits.max_rows or now >= oldest + limits.max_delay:
+        return Take(count)
+    return WaitUntil(oldest + limits.max_delay)

@@ -1,0 +1,99 @@
+"""The BentoML service: `bentoml serve service.bento:Driftline`. Lifecycle and nothing else."""
+
+from functools import partial
+from typing import Any
+
+import bentoml
+import msgspec
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from eventlog.errors import DriftlineError
+from eventlog.settings import Home
+from service.predict import read_predictions, read_rows
+from service.rest_api.front import Front
+from service.rest_api.routes import create_app, refused
+from service.settings import read_settings
+from service.wiring import Serving
+
+_settings = read_settings()
+
+
+def _serving() -> Serving:
+    """What this worker has started."""
+    serving: Serving = bentoml.get_current_service().serving
+    return serving
+
+
+class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
+    """A BentoML service whose application has our front before it."""
+
+    def to_asgi(self, is_main: bool = True) -> Front:  # noqa: FBT001, FBT002  # BentoML's signature
+        """What a worker hands to its HTTP server."""
+        return Front(super().to_asgi(is_main), _serving)
+
+
+class RowPrediction(BaseModel):
+    """The answer for one row."""
+
+    label: str | int | float | bool | None
+    probabilities: dict[str, float] = Field(description="By class; empty for a regression.")
+
+
+class PredictReply(BaseModel):
+    """What `/predict` answers."""
+
+    model: str
+    version: str
+    prediction_id: str = Field(description="Names the request in feedback; rows count from 0.")
+    predictions: list[RowPrediction]
+
+
+@bentoml.service(
+    name="driftline",
+    service_class=FrontedService,
+    workers=_settings.workers,
+    traffic={"timeout": _settings.request_timeout_s},
+    http={"host": _settings.host, "port": _settings.port},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(create_app(_serving))
+class Driftline:
+    """Answers for registered models over REST and gRPC, and logs every answer before it leaves."""
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Load the models and listen for gRPC before the worker takes its first request."""
+        self.serving = Serving(_settings, Home.from_environment())
+        await self.serving.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Answer what was accepted and close the log."""
+        await self.serving.stop()
+
+    @bentoml.api(route="/predict", output_spec=PredictReply)
+    async def predict(
+        self,
+        model: str,
+        rows: list[dict[str, Any]],
+        version: str = "",
+        event_time: str | int | None = None,
+    ) -> Response:
+        """Predict for rows of named features.
+
+        `version` is a number or an alias and means the champion when left out; `event_time`, RFC
+        3339 or integer microseconds, is when it takes place and means now when left out.
+        """
+        call = self.serving.call("predict", model, version)
+        try:
+            answer = await self.serving.pipeline.infer(call, partial(read_rows, rows, event_time))
+        except DriftlineError as error:
+            return refused(error)
+        reply = {
+            "model": answer.version.model,
+            "version": answer.version.number,
+            "prediction_id": answer.prediction_id,
+            "predictions": read_predictions(answer),
+        }
+        return Response(msgspec.json.encode(reply), media_type="application/json")

@@ -1,0 +1,58 @@
+"""One request on its way through the service, and its answer."""
+
+import msgspec
+
+from eventlog.events import Protocol, Tensor
+from registry.manifest import Version
+from service.batching.batcher import Share
+from service.openinference.messages import InferRequest
+from service.openinference.validate import Inputs
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """What a transport knows of a request before it is decoded; the pipeline adds the rest.
+
+    `received` is microseconds since the epoch; `started` and `deadline` are readings of
+    time.perf_counter.
+    """
+
+    protocol: Protocol
+    model: str
+    asked: str  # version number, alias or "" for the champion
+    received: int
+    started: float
+    deadline: float
+    traceparent: str = ""
+    version: Version | None = None
+    alias: str = ""
+    revision: int = 0  # of the registry, when the version was resolved
+    request: InferRequest | None = None
+    event_time: int | None = None
+    inputs: Inputs | None = None
+    logged: bool = False  # whether its one event is in the log
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a request is answered with; its event is in the log before this exists."""
+
+    version: Version
+    prediction_id: str
+    request: InferRequest
+    outputs: dict[str, Tensor]  # all outputs, as the event carries them
+    share: Share
+
+    def wanted(self) -> list[str]:
+        """The outputs that the client asked for, in its order; all where it named none."""
+        return list(self.request.outputs or self.outputs)
+
+    def parameters(self) -> dict[str, str | int]:
+        """How the answer came about, as it travels beside the outputs."""
+        share = self.share
+        return {
+            "prediction_id": self.prediction_id,
+            "batch_id": share.batch_id,
+            "batch_rows": share.batch_rows,
+            "batch_offset": share.batch_offset,
+            "queue_us": share.queue_us,
+            "run_us": share.run_us,
+        }

@@ -1,0 +1,38 @@
+"""The one table from the error tree to gRPC status codes."""
+
+import grpc
+
+from eventlog.errors import DriftlineError, EventLogError, LogUnavailable, SettingError
+from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
+from service.errors import (
+    Expired,
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    RunFailed,
+    ServingError,
+    TooLarge,
+)
+
+CODES: dict[type[DriftlineError], grpc.StatusCode] = {
+    UnknownModel: grpc.StatusCode.NOT_FOUND,
+    UnknownVersion: grpc.StatusCode.NOT_FOUND,
+    InvalidFeatures: grpc.StatusCode.INVALID_ARGUMENT,
+    InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    TooLarge: grpc.StatusCode.INVALID_ARGUMENT,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
+    NotReady: grpc.StatusCode.UNAVAILABLE,
+    LogUnavailable: grpc.StatusCode.UNAVAILABLE,
+    RunFailed: grpc.StatusCode.INTERNAL,
+    ServingError: grpc.StatusCode.INTERNAL,
+    RegistryError: grpc.StatusCode.INTERNAL,
+    EventLogError: grpc.StatusCode.INTERNAL,
+    SettingError: grpc.StatusCode.INTERNAL,
+}
+
+
+def code_of(error: DriftlineError) -> grpc.StatusCode:
+    """The code of an error: its own, or that of the nearest class above it."""
+    found = (CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+    return next(found, grpc.StatusCode.INTERNAL)

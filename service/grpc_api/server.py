@@ -1,0 +1,35 @@
+"""The grpc.aio server of one worker."""
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+
+from eventlog.errors import SettingError
+from service.grpc_api.servicer import SERVICE, Servicer
+from service.settings import Settings
+
+_MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters beside the values
+
+
+async def start(servicer: Servicer, settings: Settings) -> grpc.aio.Server:
+    """Listen on the shared port; raises SettingError when the address cannot be had."""
+    limit = settings.max_body_bytes
+    server = grpc.aio.server(
+        options=[
+            ("grpc.so_reuseport", 1),  # every worker listens, the kernel deals out connections
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", limit + _MESSAGE_OVERHEAD),
+        ]
+    )
+    server.add_generic_rpc_handlers((servicer.handler(),))
+    state = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    for name in ("", SERVICE):
+        await state.set(name, health_pb2.HealthCheckResponse.SERVING)
+    address = f"{settings.host}:{settings.grpc_port}"
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise SettingError(f"gRPC cannot listen on {address}: {error}") from None
+    await server.start()
+    return server

@@ -1,0 +1,138 @@
+"""inference.GRPCInferenceService: protobuf messages in and out of the pipeline."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
+from typing import Any, TypeVar
+
+import grpc
+
+from eventlog.errors import DriftlineError
+from registry.manifest import Manifest, TensorSpec
+from service.call import Answer, Call
+from service.errors import NotReady
+from service.grpc_api import open_inference_pb2 as pb
+from service.grpc_api.errors import code_of
+from service.metadata import ServerMetadata, describe
+from service.models import Models
+from service.openinference import protobuf
+from service.openinference.messages import InferRequest
+from service.pipeline import Pipeline
+
+SERVICE = "inference.GRPCInferenceService"
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+NewCall = Callable[[str, str, str, float | None], Call]
+
+
+class Servicer:
+    """The methods of the service, one for each of the protocol's that Driftline answers."""
+
+    def __init__(self, pipeline: Pipeline, models: Models, new_call: NewCall) -> None:
+        """`new_call` takes model, version, traceparent and the seconds left to answer."""
+        self._pipeline = pipeline
+        self._models = models
+        self._new_call = new_call
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a grpc server is given."""
+        methods: dict[str, tuple[Callable[..., Awaitable[Any]], Any]] = {
+            "ServerLive": (self._server_live, pb.ServerLiveRequest),
+            "ServerReady": (self._server_ready, pb.ServerReadyRequest),
+            "ModelReady": (self._model_ready, pb.ModelReadyRequest),
+            "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
+            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
+            "ModelInfer": (self._model_infer, pb.ModelInferRequest),
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: grpc.unary_unary_rpc_method_handler(
+                    _refusing(method),
+                    request_deserializer=request.FromString,
+                    response_serializer=lambda response: response.SerializeToString(),
+                )
+                for name, (method, request) in methods.items()
+            },
+        )
+
+    async def _server_live(self, _: pb.ServerLiveRequest, __: Any) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: pb.ServerReadyRequest, __: Any) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._models.ready)
+
+    async def _model_ready(self, request: pb.ModelReadyRequest, _: Any) -> pb.ModelReadyResponse:
+        try:
+            self._models.resolve(request.name, request.version)
+        except NotReady:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def _server_metadata(
+        self, _: pb.ServerMetadataRequest, __: Any
+    ) -> pb.ServerMetadataResponse:
+        server = ServerMetadata()
+        return pb.ServerMetadataResponse(
+            name=server.name, version=server.version, extensions=server.extensions
+        )
+
+    async def _model_metadata(
+        self, request: pb.ModelMetadataRequest, _: Any
+    ) -> pb.ModelMetadataResponse:
+        model = describe(self._models, request.name, request.version)
+        return pb.ModelMetadataResponse(
+            name=model.name,
+            versions=model.versions,
+            platform=model.platform,
+            inputs=[_describe(spec) for spec in model.inputs],
+            outputs=[_describe(spec) for spec in model.outputs],
+        )
+
+    async def _model_infer(
+        self, request: pb.ModelInferRequest, context: Any
+    ) -> pb.ModelInferResponse:
+        metadata = context.invocation_metadata() or ()
+        traceparent = next((value for key, value in metadata if key == "traceparent"), "")
+        call = self._new_call(
+            request.model_name, request.model_version, traceparent, context.time_remaining()
+        )
+        return _encode(await self._pipeline.infer(call, partial(_decode, request)))
+
+
+def _decode(request: pb.ModelInferRequest, _: Manifest) -> InferRequest:
+    return protobuf.decode_request(request)
+
+
+def _encode(answer: Answer) -> pb.ModelInferResponse:
+    arrays, outputs = answer.share.outputs, answer.outputs
+    return protobuf.encode_response(
+        model=answer.version.model,
+        version=answer.version.number,
+        request_id=answer.request.id,
+        parameters=answer.parameters(),
+        outputs={name: (outputs[name].datatype, arrays[name]) for name in answer.wanted()},
+        raw=answer.request.raw,
+    )
+
+
+def _describe(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=spec.name, datatype=spec.datatype, shape=spec.shape
+    )
+
+
+def _refusing(
+    method: Callable[[Request, Any], Awaitable[Response]],
+) -> Callable[[Request, Any], Awaitable[Response]]:
+    """The method with errors of the tree turned into status codes."""
+
+    @wraps(method)
+    async def refusing(request: Request, context: Any) -> Response:
+        try:
+            return await method(request, context)
+        except DriftlineError as error:
+            await context.abort(code_of(error), str(error))
+            raise
+
+    return refusing

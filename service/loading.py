@@ -1,0 +1,94 @@
+"""A registered version -> a version that can take traffic: session, warm-up, queue."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from registry.features import to_tensors
+from registry.manifest import Version
+from registry.reference import load_reference
+from service.batching.admission import Admission
+from service.batching.batcher import Batcher, Share
+from service.batching.merge import Array, Arrays
+from service.batching.policy import Limits
+from service.call import Answer, Call
+from service.models import Served
+from service.openinference.validate import InputCheck
+from service.prediction_log import Ids, PredictionLog
+from service.runtime.session import Session
+from service.runtime.warmup import Cost, measure
+from service.settings import Settings
+from service.telemetry.metrics import count_batch
+
+_WARM_UP_ROWS = 64
+
+
+class SessionRunner:
+    """A session that knows from its warm-up what a run costs; a batching `Runner`."""
+
+    def __init__(self, session: Session, cost: Cost, quick: float) -> None:
+        """Runs expected to take less than `quick` seconds are quick."""
+        self._session = session
+        self._cost = cost
+        self._quick = quick
+
+    def is_quick(self, rows: int) -> bool:
+        """Whether a run of so many rows costs less than handing it to a thread."""
+        return self._cost.of(rows) <= self._quick
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """All outputs by name; raises ServingError."""
+        return self._session.run(inputs)
+
+
+class Loader:
+    """Loads versions; every loaded version has a queue, a door and a thread of its own."""
+
+    def __init__(self, settings: Settings, log: PredictionLog, ids: Ids) -> None:
+        self._settings = settings
+        self._log = log
+        self._ids = ids
+
+    def __call__(self, version: Version) -> Served:
+        """Load a version and run it on its reference; raises DriftlineError when it cannot."""
+        settings, manifest = self._settings, version.manifest
+        check = InputCheck(manifest, settings.max_request_rows)
+        model = (Path(version.path) / "model.onnx").read_bytes()
+        session = Session(model, settings.intra_op_threads)
+        most = min(_WARM_UP_ROWS, manifest.max_batch_size) if check.batched else 1
+        cost = measure(session.run, partial(_reference_rows, _reference(version)), most)
+        name = f"{version.model} version {version.number}"
+        admission = Admission(name, settings.max_queue_requests, settings.max_queue_bytes)
+
+        def finish(batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+            answers = self._log.answered(batch)
+            rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
+            count_batch(version, rows, admission.requests)
+            return answers
+
+        batcher: Batcher[Call, Answer] = Batcher(
+            runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
+            finish=finish,
+            limits=Limits(
+                manifest.max_batch_size if check.batched else 1, settings.max_queue_delay_us / 1e6
+            ),
+            admission=admission,
+            executor=ThreadPoolExecutor(1, thread_name_prefix=name),
+            batch_ids=self._ids.batch,
+        )
+        return Served(version, check, batcher)
+
+
+def _reference(version: Version) -> Mapping[str, np.ndarray[Any, Any]]:
+    frame = load_reference(version).head(_WARM_UP_ROWS)
+    columns = {f.name: frame[f.name].tolist() for f in version.manifest.features}
+    return to_tensors(version.manifest, columns)
+
+
+def _reference_rows(reference: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """The first rows, repeated where there are not enough."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in reference.items()}

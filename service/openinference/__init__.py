@@ -1,0 +1,1 @@
+"""The Open Inference Protocol: pure codecs between its bytes and NumPy arrays."""

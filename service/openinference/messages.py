@@ -1,0 +1,38 @@
+"""What a request says, whichever encoding carried it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class RequestTensor(Protocol):
+    """One input as a codec read it: its description, and its values on demand."""
+
+    name: str
+    datatype: str
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Dimensions as the client stated them; nothing is checked yet."""
+        ...
+
+    def array(self) -> Array:
+        """The values with the stated shape, whose dimensions must have been checked before.
+
+        Raises InvalidRequest naming the tensor and what was expected.
+        """
+        ...
+
+
+class InferRequest(msgspec.Struct, frozen=True):
+    """A decoded inference request."""
+
+    id: str  # the client's own, echoed; may be empty
+    inputs: Sequence[RequestTensor]
+    outputs: Sequence[str]  # the outputs wanted; empty means all
+    parameters: dict[str, Any]
+    raw: bool = False  # whether the client sent, and so wants, little-endian bytes (gRPC)

@@ -1,0 +1,179 @@
+"""Requests and answers -> events, in the log before any reply leaves.
+
+Everything that decides what the log says about a request lives here: one event each, whether it
+was answered or not. Every method raises LogUnavailable, and then has written nothing.
+"""
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from eventlog.errors import DriftlineError
+from eventlog.events import FeedbackEvent, Outcome, PredictionEvent
+from eventlog.log import Appender
+from registry.datatypes import of_array
+from registry.errors import RegistryError
+from service.batching.batcher import Share
+from service.call import Answer, Call
+from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge
+from service.feedback import Truth
+from service.openinference.tensors import to_tensor
+
+_LONGEST_NAME = 128  # of what a client may write into an event that no model stands behind
+_LONGEST_REASON = 500
+_OUTCOMES: dict[type[DriftlineError], Outcome] = {
+    RegistryError: "invalid",
+    InvalidRequest: "invalid",
+    TooLarge: "invalid",
+    Overloaded: "refused",
+    NotReady: "refused",
+    Expired: "expired",
+}
+
+
+def outcome_of(error: DriftlineError) -> Outcome:
+    """The outcome that an event and the metrics give to an error."""
+    return next((_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES), "failed")
+
+
+class Ids:
+    """Names nobody else gives: a random prefix for this process's life, then a counter."""
+
+    def __init__(self, prefix: str | None = None) -> None:
+        self._prefix = secrets.token_hex(6) if prefix is None else prefix
+        self._predictions = itertools.count()
+        self._batches = itertools.count()
+
+    def prediction(self) -> str:
+        """The next prediction id."""
+        return f"{self._prefix}-{next(self._predictions):x}"
+
+    def batch(self) -> str:
+        """The next batch id; from any thread."""
+        return f"{self._prefix}-b{next(self._batches):x}"
+
+
+class PredictionLog:
+    """Writes this process's events."""
+
+    def __init__(
+        self,
+        appender: Appender,
+        ids: Ids,
+        clock: Callable[[], float] = time.perf_counter,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        count: Callable[[str, int], None] = lambda _kind, _number: None,
+    ) -> None:
+        """`clock` is what `Call.started` was read from, in seconds; `now` microseconds.
+
+        `count` hears how many events of which kind ("prediction", "feedback") were appended.
+        """
+        self._appender = appender
+        self._ids = ids
+        self._clock = clock
+        self._now = now
+        self._count = count
+
+    def answered(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+        """Append the events of a whole batch in one piece; only then are there answers."""
+        answers = [self._answer(call, share) for call, share in batch]
+        sequence = self._appender.next_sequence
+        self._appender.append(
+            [
+                self._event(sequence + index, call, answer)
+                for index, ((call, _), answer) in enumerate(zip(batch, answers, strict=True))
+            ]
+        )
+        self._count("prediction", len(answers))
+        for call, _ in batch:
+            call.logged = True
+        return answers
+
+    def unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
+        """Append the event of a request that gets no answer, unless it already has its event."""
+        if call.logged:
+            return
+        event = PredictionEvent(
+            source=self._appender.source,
+            epoch=self._appender.epoch,
+            sequence=self._appender.next_sequence,
+            time=call.received if call.event_time is None else call.event_time,
+            received=call.received,
+            prediction_id=self._ids.prediction(),
+            model=call.model[:_LONGEST_NAME],
+            protocol=call.protocol,
+            outcome=outcome,
+            version="" if call.version is None else call.version.number,
+            digest="" if call.version is None else call.version.digest,
+            alias=call.alias,
+            revision=call.revision,
+            reason=reason[:_LONGEST_REASON],
+            request_id="" if call.request is None else call.request.id[:_LONGEST_NAME],
+            rows=0 if call.inputs is None else call.inputs.rows,
+            total_us=self._since(call),
+            inputs={} if call.inputs is None else call.inputs.tensors,
+            traceparent=call.traceparent,
+        )
+        self._appender.append([event])
+        self._count("prediction", 1)
+        call.logged = True
+
+    def labelled(self, truths: Sequence[Truth]) -> None:
+        """Append one event per label, all in one piece."""
+        now, first = self._now(), self._appender.next_sequence
+        self._appender.append(
+            [
+                FeedbackEvent(
+                    source=self._appender.source,
+                    epoch=self._appender.epoch,
+                    sequence=first + index,
+                    time=now if truth.event_time is None else truth.event_time,
+                    received=now,
+                    prediction_id=truth.prediction_id,
+                    label=truth.label,
+                    row=truth.row,
+                )
+                for index, truth in enumerate(truths)
+            ]
+        )
+        self._count("feedback", len(truths))
+
+    def _answer(self, call: Call, share: Share) -> Answer:
+        assert call.version is not None
+        assert call.request is not None
+        outputs = {name: to_tensor(of_array(a), a) for name, a in share.outputs.items()}
+        return Answer(call.version, self._ids.prediction(), call.request, outputs, share)
+
+    def _event(self, sequence: int, call: Call, answer: Answer) -> PredictionEvent:
+        assert call.inputs is not None
+        version, share = answer.version, answer.share
+        return PredictionEvent(
+            source=self._appender.source,
+            epoch=self._appender.epoch,
+            sequence=sequence,
+            time=call.received if call.event_time is None else call.event_time,
+            received=call.received,
+            prediction_id=answer.prediction_id,
+            model=call.model,
+            protocol=call.protocol,
+            outcome="ok",
+            version=version.number,
+            digest=version.digest,
+            alias=call.alias,
+            revision=call.revision,
+            request_id=answer.request.id[:_LONGEST_NAME],
+            rows=call.inputs.rows,
+            batch_id=share.batch_id,
+            batch_rows=share.batch_rows,
+            batch_offset=share.batch_offset,
+            queue_us=share.queue_us,
+            run_us=share.run_us,
+            total_us=self._since(call),
+            inputs=call.inputs.tensors,
+            outputs=answer.outputs,
+            traceparent=call.traceparent,
+        )
+
+    def _since(self, call: Call) -> int:
+        return round((self._clock() - call.started) * 1e6)

@@ -1,0 +1,49 @@
+"""The one table from the error tree to HTTP status codes."""
+
+import msgspec
+
+from eventlog.errors import DriftlineError, EventLogError, LogUnavailable, SettingError
+from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
+from service.errors import (
+    Expired,
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    RunFailed,
+    ServingError,
+    TooLarge,
+)
+
+STATUS: dict[type[DriftlineError], int] = {
+    UnknownModel: 404,
+    UnknownVersion: 404,
+    InvalidFeatures: 400,
+    InvalidRequest: 400,
+    TooLarge: 413,
+    Overloaded: 429,
+    Expired: 504,
+    NotReady: 503,
+    LogUnavailable: 503,
+    RunFailed: 500,
+    ServingError: 500,
+    RegistryError: 500,
+    EventLogError: 500,
+    SettingError: 500,
+}
+
+
+def status_of(error: DriftlineError) -> int:
+    """The status of an error: its own, or that of the nearest class above it."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def headers_of(error: DriftlineError) -> dict[str, str]:
+    """What an error's reply says in its headers: when to come back."""
+    if isinstance(error, Overloaded):
+        return {"retry-after": str(error.retry_after)}
+    return {"retry-after": "1"} if status_of(error) == 503 else {}
+
+
+def body_of(error: DriftlineError) -> bytes:
+    """The JSON body of an error, as the Open Inference Protocol has it."""
+    return msgspec.json.encode({"error": str(error)})

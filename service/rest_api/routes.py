@@ -1,0 +1,85 @@
+"""The REST routes that are not the fast path: health, metadata, feedback."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from eventlog.errors import DriftlineError
+from service.errors import NotReady
+from service.feedback import read_feedback
+from service.metadata import ServerMetadata, describe
+from service.rest_api.errors import body_of, headers_of, status_of
+from service.wiring import Serving
+
+
+def create_app(serving: Callable[[], Serving]) -> Starlette:
+    """The application that BentoML mounts; `serving` gives what the worker has started."""
+    routes = _Routes(serving)
+    model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    return Starlette(
+        routes=[
+            Route("/v2", routes.server),
+            Route("/v2/health/live", routes.live),
+            Route("/v2/health/ready", routes.ready),
+            Route(model, routes.model),
+            Route(version, routes.model),
+            Route(f"{model}/ready", routes.model_ready),
+            Route(f"{version}/ready", routes.model_ready),
+            Route("/v1/feedback", routes.feedback, methods=["POST"]),
+        ],
+        exception_handlers={DriftlineError: _on_error},
+    )
+
+
+def refused(error: DriftlineError) -> Response:
+    """The reply to a request that ended with an error of the tree."""
+    return Response(body_of(error), status_of(error), headers_of(error), "application/json")
+
+
+class _Routes:
+    def __init__(self, serving: Callable[[], Serving]) -> None:
+        self._serving = serving
+
+    async def live(self, _: Request) -> Response:
+        return _json({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        ready = self._serving().models.ready
+        return _json({"ready": ready}, 200 if ready else 503)
+
+    async def server(self, _: Request) -> Response:
+        return _json(ServerMetadata())
+
+    async def model(self, request: Request) -> Response:
+        return _json(describe(self._serving().models, *_named(request)))
+
+    async def model_ready(self, request: Request) -> Response:
+        model, asked = _named(request)
+        try:
+            self._serving().models.resolve(model, asked)
+        except NotReady as error:
+            return _json({"name": model, "ready": False, "reason": str(error)}, 503)
+        return _json({"name": model, "ready": True})
+
+    async def feedback(self, request: Request) -> Response:
+        truths = read_feedback(await request.body())
+        self._serving().log.labelled(truths)
+        return _json({"accepted": len(truths)})
+
+
+def _named(request: Request) -> tuple[str, str]:
+    return request.path_params["model"], request.path_params.get("version", "")
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DriftlineError)
+    return refused(error)

@@ -1,0 +1,75 @@
+"""Every metric of the service, declared in one place.
+
+BentoML serves them at /metrics, summed over the workers; PROMETHEUS_MULTIPROC_DIR must be set
+before this module is imported, and BentoML's supervisor sets it for every worker.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from eventlog.events import Outcome, Protocol
+from registry.manifest import Version
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+_REQUESTS = Counter(
+    "driftline_requests_total",
+    "Inference requests, by how they ended; model and version are empty where none was resolved.",
+    ["model", "version", "protocol", "outcome"],
+)
+_LATENCY = Histogram(
+    "driftline_request_seconds",
+    "From the receipt of an answered inference request to its answer.",
+    ["model", "version", "protocol"],
+    buckets=_SECONDS,
+)
+_BATCH_ROWS = Histogram(
+    "driftline_batch_rows", "Rows that were answered together.", ["model", "version"], buckets=_ROWS
+)
+_QUEUE = Gauge(
+    "driftline_queue_requests",
+    "Requests that waited when the last batch was answered.",
+    ["model", "version"],
+    multiprocess_mode="livesum",
+)
+_EVENTS = Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
+_LOADED = Gauge(
+    "driftline_loaded_versions",
+    "Model versions that are loaded, in the worker that has loaded fewest.",
+    multiprocess_mode="livemin",
+)
+
+
+def count_request(
+    version: Version | None, protocol: Protocol, outcome: Outcome, seconds: float
+) -> None:
+    """One inference request ended."""
+    # What clients call a model that does not exist is no label: there is no end to such names.
+    names = ("", "") if version is None else (version.model, version.number)
+    _child(_REQUESTS, *names, protocol, outcome).inc()
+    if outcome == "ok":
+        _child(_LATENCY, *names, protocol).observe(seconds)
+
+
+def count_batch(version: Version, rows: int, waiting: int) -> None:
+    """One batch was answered, and so many requests waited meanwhile."""
+    _child(_BATCH_ROWS, version.model, version.number).observe(rows)
+    _child(_QUEUE, version.model, version.number).set(waiting)
+
+
+def count_events(kind: str, number: int) -> None:
+    """So many events of a kind, "prediction" or "feedback", are in the log."""
+    _child(_EVENTS, kind).inc(number)
+
+
+def count_loaded(number: int) -> None:
+    """This worker has loaded so many versions."""
+    _LOADED.set(number)
+
+
+@lru_cache(maxsize=4096)
+def _child(metric: Any, *labels: str) -> Any:
+    return metric.labels(*labels)

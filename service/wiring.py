@@ -1,0 +1,73 @@
+"""What a worker consists of, started in order and stopped in reverse."""
+
+import asyncio
+import socket
+import time
+from functools import partial
+
+import grpc
+
+from eventlog.events import Protocol
+from eventlog.segments import SegmentWriter
+from eventlog.settings import Home
+from registry.store import Registry
+from service.call import Call
+from service.grpc_api import server as grpc_server
+from service.grpc_api.servicer import Servicer
+from service.loading import Loader
+from service.models import Models
+from service.pipeline import Pipeline
+from service.prediction_log import Ids, PredictionLog
+from service.settings import Settings
+from service.telemetry.metrics import count_events, count_loaded
+
+
+class Serving:
+    """Everything that lives as long as a worker serves."""
+
+    def __init__(self, settings: Settings, home: Home) -> None:
+        """Claim a source of the log and open the registry; `start` does the rest."""
+        self.settings = settings
+        self._writer = SegmentWriter.claim(home.log, socket.gethostname())
+        ids = Ids()
+        self.log = PredictionLog(self._writer, ids, count=count_events)
+        self.models = Models(Registry(home), Loader(settings, self.log, ids), count_loaded)
+        self.pipeline = Pipeline(self.models, self.log)
+        self._grpc: grpc.aio.Server | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load what is registered, listen for gRPC, and follow the registry from then on."""
+        await self.models.refresh()
+        servicer = Servicer(self.pipeline, self.models, partial(self.call, "grpc"))
+        self._grpc = await grpc_server.start(servicer, self.settings)
+        self._following = asyncio.create_task(self.models.follow(self.settings.poll_interval_s))
+
+    async def stop(self) -> None:
+        """Answer what was accepted, then let go of the log."""
+        if self._following is not None:
+            self._following.cancel()
+        if self._grpc is not None:
+            await self._grpc.stop(self.settings.shutdown_grace_s)
+        self._writer.close()
+
+    def call(
+        self,
+        protocol: Protocol,
+        model: str,
+        asked: str,
+        traceparent: str = "",
+        seconds_left: float | None = None,
+    ) -> Call:
+        """A call that was received now."""
+        started = time.perf_counter()
+        timeout = self.settings.request_timeout_s
+        return Call(
+            protocol=protocol,
+            model=model,
+            asked=asked,
+            received=time.time_ns() // 1_000,
+            started=started,
+            deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
+            traceparent=traceparent,
+        )
