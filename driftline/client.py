@@ -1,0 +1,201 @@
+"""Call a Driftline service from Python: predictions in, truth back later.
+
+    from driftline.client import Client
+
+    with Client("http://127.0.0.1:3000") as flights:
+        answer = flights.predict("flights", frame)     # a DataFrame or a list of dicts
+        answer.labels, answer.probabilities
+        flights.feedback(answer, truth)                # whenever it is known
+
+`AsyncClient` does the same with `await`. Errors of the service are raised as ClientError with the
+service's own sentence.
+"""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import httpx
+import msgspec
+
+Label = str | int | float | bool
+Row = Mapping[str, Any]
+
+
+class Frame(Protocol):
+    """What a pandas (or alike) DataFrame offers; none is imported here."""
+
+    def to_dict(self, orient: str) -> Any:
+        """With "records": one dict per row."""
+        ...
+
+
+class ClientError(Exception):
+    """The service refused; the message is its own, `status` the HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.status = status
+
+
+class RowPrediction(msgspec.Struct, frozen=True):
+    """The answer for one row."""
+
+    label: Label | None
+    probabilities: dict[str, float | None] = {}
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """One request's answer; `prediction_id` names it when the truth is told."""
+
+    model: str
+    version: str
+    prediction_id: str
+    predictions: list[RowPrediction]
+
+    @property
+    def labels(self) -> list[Label | None]:
+        """One label (or number) per row."""
+        return [row.label for row in self.predictions]
+
+    @property
+    def probabilities(self) -> list[dict[str, float | None]]:
+        """One mapping of class to probability per row; empty where the model has none."""
+        return [row.probabilities for row in self.predictions]
+
+
+def _question(
+    model: str, rows: Frame | Sequence[Row], version: str, event_time: str | int | None
+) -> bytes:
+    records = rows if isinstance(rows, Sequence) else rows.to_dict("records")
+    body: dict[str, Any] = {"model": model, "version": version, "rows": records}
+    if event_time is not None:
+        body["event_time"] = event_time
+    return msgspec.json.encode(body)  # NaN becomes null, which is how a missing value travels
+
+
+def _truth(
+    prediction: Prediction | str, labels: Label | Sequence[Label], event_time: str | int | None
+) -> bytes:
+    name = prediction if isinstance(prediction, str) else prediction.prediction_id
+    item: dict[str, Any] = {"prediction_id": name}
+    if isinstance(labels, str | int | float | bool):
+        item["label"] = labels
+    else:
+        item["labels"] = list(labels)
+    if event_time is not None:
+        item["event_time"] = event_time
+    return msgspec.json.encode(item)
+
+
+def _read(response: httpx.Response) -> bytes:
+    if response.is_success:
+        return response.content
+    try:
+        message = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        message = response.text
+    raise ClientError(response.status_code, message)
+
+
+_HEADERS = {"content-type": "application/json"}
+
+
+class Client:
+    """Blocking calls over one kept connection."""
+
+    def __init__(self, url: str = "http://127.0.0.1:3000", timeout: float = 10.0) -> None:
+        """`timeout` in seconds, for each call."""
+        self._http = httpx.Client(base_url=url, timeout=timeout, headers=_HEADERS)
+
+    def predict(
+        self,
+        model: str,
+        rows: Frame | Sequence[Row],
+        *,
+        version: str = "",
+        event_time: str | int | None = None,
+    ) -> Prediction:
+        """Ask for every row; `version` is a number or an alias, the champion by default."""
+        content = _question(model, rows, version, event_time)
+        return msgspec.json.decode(
+            _read(self._http.post("/predict", content=content)), type=Prediction
+        )
+
+    def feedback(
+        self,
+        prediction: Prediction | str,
+        labels: Label | Sequence[Label],
+        *,
+        event_time: str | int | None = None,
+    ) -> None:
+        """Tell the truth: one label for a one-row prediction, else one per row."""
+        _read(self._http.post("/v1/feedback", content=_truth(prediction, labels, event_time)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        """For `with`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close at the end of `with`."""
+        self.close()
+
+
+class AsyncClient:
+    """The same with `await`, for many calls at once."""
+
+    def __init__(self, url: str = "http://127.0.0.1:3000", timeout: float = 10.0) -> None:
+        """`timeout` in seconds, for each call."""
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, headers=_HEADERS)
+
+    async def predict(
+        self,
+        model: str,
+        rows: Frame | Sequence[Row],
+        *,
+        version: str = "",
+        event_time: str | int | None = None,
+    ) -> Prediction:
+        """See Client.predict."""
+        content = _question(model, rows, version, event_time)
+        return msgspec.json.decode(
+            _read(await self._http.post("/predict", content=content)), type=Prediction
+        )
+
+    async def feedback(
+        self,
+        prediction: Prediction | str,
+        labels: Label | Sequence[Label],
+        *,
+        event_time: str | int | None = None,
+    ) -> None:
+        """See Client.feedback."""
+        content = _truth(prediction, labels, event_time)
+        _read(await self._http.post("/v1/feedback", content=content))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        """For `async with`."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close at the end of `async with`."""
+        await self.close()
