@@ -2,7 +2,8 @@
 
 DriftlineError
 └── MonitoringError
-    └── DeliveryFailed      a webhook that could not be handed over
+    ├── DeliveryFailed      a webhook that could not be handed over
+    └── PageUnavailable     the status page cannot be served
 """
 
 from eventlog.errors import DriftlineError
@@ -14,3 +15,7 @@ class MonitoringError(DriftlineError):
 
 class DeliveryFailed(MonitoringError):
     """A webhook's receiver could not be reached, or may not be; the message says which."""
+
+
+class PageUnavailable(MonitoringError):
+    """The status page cannot be served; the message says on which address and why."""

@@ -1,0 +1,146 @@
+"""The JSON API: what the page shows, for programs."""
+
+import io
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from monitoring.core.results import Delivery, Result
+from monitoring.web.findings import Findings
+from monitoring.web.guard import same_origin
+from monitoring.web.links import model_path
+from monitoring.web.metrics import exposition
+from monitoring.web.overview import ledger, overview_rows
+
+PARQUET = "application/vnd.apache.parquet"
+
+
+def routes() -> list[Route]:
+    """Every address below /api, /metrics and /health."""
+    version = "/api/models/{model}/versions/{version}"
+    return [
+        Route("/health", health),
+        Route("/metrics", metrics),
+        Route("/api/models", models),
+        Route(f"{version}/results", results),
+        Route(f"{version}/windows/{{start:int}}", window),
+        Route(f"{version}/windows/{{start:int}}/rows.parquet", rows),
+        Route("/api/alarms", alarms),
+        Route("/api/alarms/{alarm_id}/acknowledge", acknowledge, methods=["POST"]),
+        Route("/api/ledger", sources),
+        Route("/api/deliveries", deliveries),
+    ]
+
+
+def findings_of(request: Request) -> Findings:
+    """The store that this application opened."""
+    findings: Findings = request.state.findings
+    return findings
+
+
+def result_of(request: Request) -> Result:
+    """The window that the address names, or 404."""
+    model, version = request.path_params["model"], request.path_params["version"]
+    found = findings_of(request).result(model, version, request.path_params["start"])
+    if found is None:
+        raise HTTPException(404, f"{model} version {version} has no closed window that begins then")
+    return found
+
+
+async def health(_request: Request) -> Response:
+    """The page is up."""
+    return json_response({"status": "ok"})
+
+
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return Response(
+        exposition(findings_of(request)), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+async def models(request: Request) -> Response:
+    """Every model version with its latest window, worst first."""
+    return json_response(
+        [
+            {
+                "model": row.model,
+                "version": row.version,
+                "aliases": row.aliases,
+                "latest": row.latest,
+                "filling": row.filling,
+                "alarms": row.alarms,
+            }
+            for row in overview_rows(findings_of(request), request.app.state.catalogue)
+        ]
+    )
+
+
+async def results(request: Request) -> Response:
+    """Every closed window, oldest first."""
+    return json_response(
+        findings_of(request).results(request.path_params["model"], request.path_params["version"])
+    )
+
+
+async def window(request: Request) -> Response:
+    """One closed window."""
+    return json_response(result_of(request))
+
+
+async def rows(request: Request) -> Response:
+    """The sampled rows of a window with their labels, as Parquet."""
+    result = result_of(request)
+    frame = findings_of(request).rows(result.model, result.version, result.window)
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return Response(buffer.getvalue(), media_type=PARQUET)
+
+
+async def alarms(request: Request) -> Response:
+    """Every alarm, newest first."""
+    return json_response(findings_of(request).alarms())
+
+
+async def acknowledge(request: Request) -> Response:
+    """Take note of a firing alarm; a browser is sent back to the model's page."""
+    if not same_origin(request):
+        raise HTTPException(403, "asked for from another site; expected this page")
+    alarm_id = request.path_params["alarm_id"]
+    found = findings_of(request).acknowledge(alarm_id)
+    if not found:
+        raise HTTPException(404, "no firing alarm has this id")
+    if "text/html" not in request.headers.get("accept", ""):
+        return json_response({"acknowledged": alarm_id})
+    paths = (
+        model_path(alarm.model, alarm.version)
+        for alarm in findings_of(request).alarms()
+        if alarm.alarm_id == alarm_id
+    )
+    return RedirectResponse(next(paths, "/"), status_code=303)
+
+
+async def sources(request: Request) -> Response:
+    """What was answered, logged and monitored: in all and by source; and the named counters."""
+    found = findings_of(request)
+    each = found.ledger()
+    return json_response({"all": ledger(each), "sources": each, "totals": found.totals()})
+
+
+async def deliveries(request: Request) -> Response:
+    """Every webhook, newest first."""
+    return json_response([_readable(one) for one in findings_of(request).deliveries()])
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """`value` as JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _readable(delivery: Delivery) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(delivery)
+    return {**fields, "body": msgspec.Raw(delivery.body)}

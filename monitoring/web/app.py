@@ -1,0 +1,52 @@
+"""The monitor's web application: the status page, the API, the metrics, the reports."""
+
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from monitoring.web import api, pages
+from monitoring.web.findings import Catalogue, Findings
+from monitoring.web.guard import Guard
+from monitoring.web.reports import report
+
+STATIC = Path(__file__).parent / "static"
+
+
+def app(
+    open_findings: Callable[[], Findings],
+    reports: Path,
+    *,
+    catalogue: Catalogue | None = None,
+    hosts: Collection[str] = (),
+) -> Starlette:
+    """The application.
+
+    `open_findings` is called once, in the thread that will serve, and every answer reads from what
+    it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
+    any name in.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Findings]]:
+        yield {"findings": open_findings()}
+
+    made = Starlette(
+        routes=[
+            *pages.routes(),
+            *api.routes(),
+            Route("/reports/{file:path}", report),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[Middleware(Guard, hosts=hosts)],
+        exception_handlers={HTTPException: pages.problem, 500: pages.problem},
+        lifespan=lifespan,
+    )
+    made.state.catalogue = catalogue
+    made.state.reports = reports
+    return made

@@ -1,0 +1,70 @@
+"""The ports of the status page: what it reads, and nothing that it could break."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from monitoring.core.results import Alarm, Delivery, Result, SourceLedger, Window
+from registry.manifest import Version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Findings(Protocol):
+    """What the monitor found; its store is one. See `monitoring/state/store.py`."""
+
+    def watched(self) -> list[tuple[str, str]]:
+        """Every (model, version) ever seen."""
+        ...
+
+    def results(self, model: str, version: str) -> list[Result]:
+        """The latest revision of each closed window, oldest first."""
+        ...
+
+    def result(self, model: str, version: str, start: int) -> Result | None:
+        """The latest revision of one window."""
+        ...
+
+    def live(self, model: str, version: str) -> list[Result]:
+        """Open windows so far, counts only."""
+        ...
+
+    def alarms(self) -> list[Alarm]:
+        """Newest first."""
+        ...
+
+    def ledger(self) -> list[SourceLedger]:
+        """What was seen of each source."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """Named counters."""
+        ...
+
+    def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
+        """The sampled rows of a window with their labels."""
+        ...
+
+    def acknowledge(self, alarm_id: str) -> bool:
+        """Take note of an alarm; False where no such alarm is firing."""
+        ...
+
+    def deliveries(self) -> list[Delivery]:
+        """Newest first."""
+        ...
+
+
+class Catalogue(Protocol):
+    """What is registered; the registry is one."""
+
+    def models(self) -> list[str]:
+        """Every model's name."""
+        ...
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """Oldest first."""
+        ...
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Alias to version number."""
+        ...

@@ -1,0 +1,28 @@
+"""Everything that decides how addresses of the status page are spelled lives here. Pure."""
+
+from urllib.parse import quote
+
+
+def model_path(model: str, version: str) -> str:
+    """The page of one model version."""
+    return f"/models/{quote(model, safe='')}/{quote(version, safe='')}"
+
+
+def window_path(model: str, version: str, start: int) -> str:
+    """The page of one window."""
+    return f"{model_path(model, version)}/windows/{start}"
+
+
+def api_path(model: str, version: str) -> str:
+    """The root of one model version in the API."""
+    return f"/api/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"
+
+
+def rows_path(model: str, version: str, start: int) -> str:
+    """Where the sampled rows of a window lie, with their labels, as Parquet."""
+    return f"{api_path(model, version)}/windows/{start}/rows.parquet"
+
+
+def report_path(report: str) -> str:
+    """Evidently's report, by its file name below the reports folder."""
+    return f"/reports/{quote(report)}"

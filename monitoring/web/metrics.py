@@ -1,0 +1,150 @@
+"""Every metric of the monitor is declared here; values are read from the store at scrape time."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from monitoring.core.results import Result, SourceLedger
+from monitoring.web.findings import Findings
+from monitoring.web.reading import PERFORMANCE
+
+VERSION = ["model", "version"]
+SOURCE = ["source"]
+
+
+class StoreCollector(Collector):
+    """Turns what the store holds into metrics, anew for each scrape."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics."""
+        yield from _sources(self._findings.ledger())
+        yield from _counted(self._findings.totals())
+        pairs = self._findings.watched()
+        results = [results for pair in pairs if (results := self._findings.results(*pair))]
+        yield from _rows(results)
+        yield from _latest([windows[-1] for windows in results])
+        yield from _alarms(self._findings)
+        yield from _webhooks(self._findings)
+
+
+def exposition(findings: Findings) -> bytes:
+    """The text that Prometheus reads."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StoreCollector(findings))
+    return generate_latest(registry)
+
+
+def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
+    monitored = CounterMetricFamily(
+        "driftline_monitored_events", "Events read from the log and taken in.", labels=SOURCE
+    )
+    lost = CounterMetricFamily(
+        "driftline_lost_events", "Sequence numbers given out that never came.", labels=SOURCE
+    )
+    duplicated = CounterMetricFamily(
+        "driftline_duplicated_events", "Events that came again and were left out.", labels=SOURCE
+    )
+    unreadable = CounterMetricFamily(
+        "driftline_unreadable_events", "Records that are no event of a known schema.", labels=SOURCE
+    )
+    for source in ledger:
+        monitored.add_metric([source.source], source.events - source.unreadable)
+        lost.add_metric([source.source], source.lost)
+        duplicated.add_metric([source.source], source.duplicated)
+        unreadable.add_metric([source.source], source.unreadable)
+    yield from (monitored, lost, duplicated, unreadable)
+
+
+def _counted(totals: dict[str, int]) -> Iterator[Metric]:
+    counted = CounterMetricFamily(
+        "driftline_counted",
+        "What the monitor counted by name: late_rows, unknown_labels, duplicate_labels, ...",
+        labels=["what"],
+    )
+    for what, count in sorted(totals.items()):
+        counted.add_metric([what], count)
+    yield counted
+
+
+def _rows(results: Iterable[list[Result]]) -> Iterator[Metric]:
+    rows = GaugeMetricFamily("driftline_rows", "Rows answered in closed windows.", labels=VERSION)
+    labels = GaugeMetricFamily(
+        "driftline_row_labels",
+        "Rows of closed windows by the state of their label; conflicting labels apart.",
+        labels=[*VERSION, "state"],
+    )
+    for windows in results:
+        about = [windows[0].model, windows[0].version]
+        rows.add_metric(about, sum(window.rows for window in windows))
+        for state in ("labelled", "pending", "expired", "conflicting"):
+            labels.add_metric([*about, state], sum(getattr(w, state) for w in windows))
+    yield from (rows, labels)
+
+
+def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
+    rows = GaugeMetricFamily("driftline_window_rows", "Rows, latest window.", labels=VERSION)
+    end = GaugeMetricFamily(
+        "driftline_window_end_seconds", "Event time the latest window ends at.", labels=VERSION
+    )
+    share = GaugeMetricFamily(
+        "driftline_window_drifted_share", "Share of drifted columns, latest window.", labels=VERSION
+    )
+    score = GaugeMetricFamily(
+        "driftline_window_score", "Performance, latest window.", labels=[*VERSION, "score"]
+    )
+    drift = GaugeMetricFamily(
+        "driftline_window_drift",
+        "Drift statistic of a column, latest window.",
+        labels=[*VERSION, "column", "method"],
+    )
+    breached = GaugeMetricFamily(
+        "driftline_window_drift_breached",
+        "Whether a column is beyond its drift threshold, latest window.",
+        labels=[*VERSION, "column"],
+    )
+    for result in latest:
+        about = [result.model, result.version]
+        rows.add_metric(about, result.rows)
+        end.add_metric(about, result.window.end / 1e6)
+        for one in result.scores:
+            if one.value is None:
+                continue
+            if one.name == "drift" and one.column:
+                drift.add_metric([*about, one.column, one.method], one.value)
+                breached.add_metric([*about, one.column], float(one.breached))
+            elif one.name == "drifted_share":
+                share.add_metric(about, one.value)
+            elif one.name in PERFORMANCE and not one.column:
+                score.add_metric([*about, one.name], one.value)
+    yield from (rows, end, share, score, drift, breached)
+
+
+def _alarms(findings: Findings) -> Iterator[Metric]:
+    alarms = GaugeMetricFamily(
+        "driftline_alarms", "Alarms by state.", labels=[*VERSION, "rule", "state"]
+    )
+    counts: dict[tuple[str, ...], int] = {
+        (*pair, rule, "firing"): 0
+        for pair in findings.watched()
+        for rule in ("drift", "performance")
+    }
+    for alarm in findings.alarms():
+        key: tuple[str, ...] = (alarm.model, alarm.version, alarm.rule, alarm.state)
+        counts[key] = counts.get(key, 0) + 1
+    for key, count in sorted(counts.items()):
+        alarms.add_metric(list(key), count)
+    yield alarms
+
+
+def _webhooks(findings: Findings) -> Iterator[Metric]:
+    webhooks = GaugeMetricFamily("driftline_webhooks", "Webhooks by state.", labels=["state"])
+    states = [delivery.state for delivery in findings.deliveries()]
+    for state in ("pending", "delivered", "dead"):
+        webhooks.add_metric([state], states.count(state))
+    yield webhooks

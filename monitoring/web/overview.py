@@ -1,0 +1,200 @@
+"""Everything that decides what the overview says lives here: rows, order, the sentence."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from monitoring.core.results import Alarm, Delivery, Result, SourceLedger
+from monitoring.web.findings import Catalogue, Findings
+from monitoring.web.reading import find, value
+
+HISTORY = 30  # windows behind a sparkline
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """All sources together: answered = logged = monitored, or something is amiss."""
+
+    answered: int
+    logged: int
+    monitored: int
+    lost: int
+    duplicated: int
+    unreadable: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every answer has been monitored."""
+        return self.answered == self.logged == self.monitored
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One model version on the overview."""
+
+    model: str
+    version: str
+    aliases: list[str]
+    latest: Result | None  # the last closed window
+    filling: Result | None  # the last open one
+    history: list[Result]  # the last closed windows, oldest first
+    alarms: list[Alarm]  # firing and acknowledged
+
+    def series(self, name: str) -> list[float | None]:
+        """A score of the whole over the last windows."""
+        return [value(result, name) for result in self.history]
+
+    def newest(self, name: str) -> Result | None:
+        """The last window where a score is known: labels come after the window they belong to."""
+        known = (result for result in reversed(self.history) if value(result, name) is not None)
+        return next(known, None)
+
+    def limit(self, name: str) -> float | None:
+        """The threshold of a score, as the newest window that has one states it."""
+        scores = (find(result, name) for result in reversed(self.history))
+        return next((score.threshold for score in scores if score), None)
+
+    @property
+    def rank(self) -> int:
+        """Worst first."""
+        if any(alarm.state == "firing" for alarm in self.alarms):
+            return 0
+        if self.latest is None:
+            return 4
+        if self.latest.verdict in ("drifted", "degraded"):
+            return 1
+        return 2 if self.alarms else 3 if self.latest.verdict == "not enough data" else 5
+
+    @property
+    def order(self) -> tuple[int, float, str, str]:
+        """What rows are sorted by."""
+        share = self.latest and value(self.latest, "drifted_share")
+        return self.rank, -(share or 0.0), self.model, self.version
+
+
+class Headline(msgspec.Struct, frozen=True):
+    """What is going on, in one sentence, and how it is coloured."""
+
+    tone: str  # "alarm", "warning", "ok", "quiet"
+    text: str
+
+
+def overview_rows(findings: Findings, catalogue: Catalogue | None) -> list[Row]:
+    """Every version that was seen or is registered, worst first."""
+    aliases = _aliases(catalogue)
+    pairs = {*findings.watched(), *_registered(catalogue)}
+    alarms = [alarm for alarm in findings.alarms() if alarm.state != "resolved"]
+    rows = [
+        row(findings, pair, aliases.get(pair, []), [a for a in alarms if _about(a) == pair])
+        for pair in pairs
+    ]
+    return sorted(rows, key=lambda row: row.order)
+
+
+def row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: list[Alarm]) -> Row:
+    """One model version as the overview shows it."""
+    results = findings.results(*pair)
+    open_windows = findings.live(*pair)
+    return Row(
+        model=pair[0],
+        version=pair[1],
+        aliases=aliases,
+        latest=results[-1] if results else None,
+        filling=open_windows[-1] if open_windows else None,
+        history=results[-HISTORY:],
+        alarms=alarms,
+    )
+
+
+def ledger(sources: Sequence[SourceLedger]) -> Ledger:
+    """All sources added up.
+
+    The service numbers its answers without a gap before they leave, so an answer whose number
+    never came is one that was given and lost.
+    """
+    logged = sum(source.events for source in sources)
+    lost = sum(source.lost for source in sources)
+    unreadable = sum(source.unreadable for source in sources)
+    return Ledger(
+        answered=logged + lost,
+        logged=logged,
+        monitored=logged - unreadable,
+        lost=lost,
+        duplicated=sum(source.duplicated for source in sources),
+        unreadable=unreadable,
+    )
+
+
+def headline(rows: Sequence[Row], book: Ledger, deliveries: Sequence[Delivery]) -> Headline:
+    """The one sentence at the top: the worst thing that is true."""
+    firing = [a for row in rows for a in row.alarms if a.state == "firing"]
+    if firing:
+        more = f" And {_more(len(firing) - 1)} firing." if len(firing) > 1 else ""
+        return Headline("alarm", about(firing[0]) + more)
+    if book.lost:
+        return Headline("alarm", f"{_events(book.lost)} answered but never reached the log.")
+    dead = sum(delivery.state == "dead" for delivery in deliveries)
+    if dead:
+        what = "retraining webhook was" if dead == 1 else "retraining webhooks were"
+        return Headline("warning", f"{dead:,} {what} given up: nobody took delivery.")
+    off = [row for row in rows if row.rank == 1]
+    if off:
+        worst = off[0]
+        verdict = worst.latest.verdict if worst.latest else ""
+        return Headline(
+            "warning",
+            f"{worst.model} version {worst.version}: the latest window is {verdict}; "
+            "no alarm yet, one window does not make one.",
+        )
+    return _calm(rows)
+
+
+def about(alarm: Alarm) -> str:
+    """An alarm's sentence with the name of what it is about."""
+    name = f"{alarm.model} version {alarm.version}"
+    return alarm.sentence if alarm.sentence.startswith(name) else f"{name}: {alarm.sentence}"
+
+
+def _calm(rows: Sequence[Row]) -> Headline:
+    judged = [row for row in rows if row.rank in (2, 5)]
+    noted = [row for row in rows if row.rank == 2]
+    if not rows:
+        return Headline("quiet", "No predictions yet.")
+    if not judged:
+        return Headline("quiet", "Watching. No window has enough data for a verdict yet.")
+    if noted:
+        return Headline("warning", "Nothing new. Every open alarm has been acknowledged.")
+    which = (
+        f"{judged[0].model} version {judged[0].version} behaves"
+        if len(judged) == 1
+        else f"All {len(judged)} judged versions behave"
+    )
+    return Headline("ok", f"{which} as the reference data said.")
+
+
+def _more(count: int) -> str:
+    return "1 more alarm is" if count == 1 else f"{count:,} more alarms are"
+
+
+def _events(count: int) -> str:
+    return "1 event was" if count == 1 else f"{count:,} events were"
+
+
+def _about(alarm: Alarm) -> tuple[str, str]:
+    return alarm.model, alarm.version
+
+
+def _registered(catalogue: Catalogue | None) -> list[tuple[str, str]]:
+    if catalogue is None:
+        return []
+    return [
+        (model, version.number)
+        for model in catalogue.models()
+        for version in catalogue.versions(model)
+    ]
+
+
+def _aliases(catalogue: Catalogue | None) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for model in catalogue.models() if catalogue else []:
+        for alias, number in catalogue.aliases(model).items() if catalogue else []:
+            found.setdefault((model, number), []).append(alias)
+    return found

@@ -1,0 +1,164 @@
+"""The pages that a person reads, rendered on the server."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from monitoring.core.results import Delivery
+from monitoring.web import glyphs, links, pictures, reading, words
+from monitoring.web.api import findings_of, json_response, result_of
+from monitoring.web.overview import Row, about, headline, ledger, overview_rows
+from monitoring.webhooks.body import read_retrain_request
+
+ON_ONE_PAGE = 60  # windows
+LATEST_DELIVERIES = 8
+
+
+def routes() -> list[Route]:
+    """Every address of a page."""
+    version = "/models/{model}/{version}"
+    return [
+        Route("/", overview),
+        Route(version, model),
+        Route(f"{version}/windows/{{start:int}}", window),
+    ]
+
+
+async def overview(request: Request) -> Response:
+    """Every model version, worst first."""
+    findings = findings_of(request)
+    rows = overview_rows(findings, request.app.state.catalogue)
+    sources = findings.ledger()
+    sent = findings.deliveries()
+    wanted = request.query_params.get("q", "").strip()
+    return page(
+        request,
+        "overview.html",
+        headline=headline(rows, ledger(sources), sent),
+        rows=[row for row in rows if wanted.lower() in f"{row.model} {row.version}".lower()],
+        any_rows=bool(rows),
+        alarms=[alarm for row in rows for alarm in row.alarms],
+        wanted=wanted,
+        ledger=ledger(sources),
+        sources=sources,
+        totals=sorted(findings.totals().items()),
+        deliveries=[_told(one) for one in sent[:LATEST_DELIVERIES]],
+    )
+
+
+async def model(request: Request) -> Response:
+    """One model version over time."""
+    findings = findings_of(request)
+    row = _row_of(request)
+    results = findings.results(row.model, row.version)
+    until = request.query_params.get("until", "")
+    if until.lstrip("-").isdecimal():
+        results = [result for result in results if result.window.start < int(until)]
+    shown = results[-ON_ONE_PAGE:]
+    alarms = [a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)]
+    line = pictures.timeline(shown, alarms)
+    deliveries = [
+        told
+        for one in findings.deliveries()
+        if (told := _told(one))["about"] == (row.model, row.version)
+    ]
+    return page(
+        request,
+        "model.html",
+        row=row,
+        headline=headline([row], ledger([]), []),
+        drift_map=pictures.drift_map(line),
+        drifted_share=pictures.drifted_share(line),
+        performance=pictures.realised_performance(line),
+        volume=pictures.volume(line),
+        windows=list(reversed(shown)),
+        earlier=shown[0].window.start if len(results) > len(shown) else None,
+        later=bool(until),
+        alarms=alarms,
+        deliveries=deliveries,
+    )
+
+
+async def window(request: Request) -> Response:
+    """One window in detail."""
+    result = result_of(request)
+    starts = [r.window.start for r in findings_of(request).results(result.model, result.version)]
+    place = starts.index(result.window.start)
+    return page(
+        request,
+        "window.html",
+        result=result,
+        columns=reading.columns(result),
+        before=starts[place - 1] if place else None,
+        after=starts[place + 1] if place + 1 < len(starts) else None,
+    )
+
+
+async def problem(request: Request, error: Exception) -> Response:
+    """What went wrong, as JSON below /api and as a page elsewhere."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = error.detail if isinstance(error, HTTPException) else "the page could not be made"
+    if request.url.path.startswith("/api/"):
+        return json_response({"error": detail}, status)
+    return page(request, "problem.html", status=status, detail=detail)
+
+
+def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """Render a template; 304 where the browser shows exactly this already."""
+    html = _TEMPLATES.get_template(template).render(context | {"status": status}).encode()
+    tag = f'"{hashlib.sha256(html).hexdigest()[:32]}"'
+    if status == 200 and request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"etag": tag})
+    return Response(html, status, media_type="text/html", headers={"etag": tag})
+
+
+def _row_of(request: Request) -> Row:
+    pair = (request.path_params["model"], request.path_params["version"])
+    for row in overview_rows(findings_of(request), request.app.state.catalogue):
+        if (row.model, row.version) == pair:
+            return row
+    raise HTTPException(404, f"no version {pair[1]} of a model named {pair[0]} was ever seen")
+
+
+def _told(delivery: Delivery) -> dict[str, Any]:
+    asked = read_retrain_request(delivery.body)
+    return {
+        "delivery": delivery,
+        "request": asked,
+        "about": (asked.model, asked.version) if asked else None,
+    }
+
+
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "period": words.period,
+        "day": words.day,
+        "moment": words.moment,
+        "number": words.number,
+        "figure": words.figure,
+        "percent": words.percent,
+    }
+    environment.globals |= {
+        "several": words.several,
+        "links": links,
+        "reading": reading,
+        "glyphs": glyphs,
+        "about": about,
+    }
+    return environment
+
+
+_TEMPLATES = _templates()

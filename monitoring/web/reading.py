@@ -1,0 +1,135 @@
+"""Everything that decides what a result means to its reader lives here. Pure."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from monitoring.core.results import Result, Score
+from monitoring.web.words import figure, several
+
+PERFORMANCE = {
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "mape": "mean absolute percentage error",
+}
+MOST_SEVERE = 99.0
+
+
+class ColumnReading(msgspec.Struct, frozen=True):
+    """One column of a window: its drift and the other numbers about it."""
+
+    name: str
+    drift: Score | None
+    severity: float | None  # how many thresholds away; 1 and above lie beyond
+    others: dict[str, Score]  # "missing_share", "out_of_range_share", ...
+
+    @property
+    def breached(self) -> bool:
+        """Whether it drifted."""
+        return self.drift is not None and self.drift.breached
+
+    @property
+    def remark(self) -> str:
+        """What the scores say in words."""
+        notes = [score.note for score in (self.drift, *self.others.values()) if score]
+        return "; ".join(dict.fromkeys(note for note in notes if note))
+
+    def share(self, name: str) -> float | None:
+        """One of the other numbers."""
+        return self.others[name].value if name in self.others else None
+
+
+def find(result: Result, name: str, column: str = "") -> Score | None:
+    """The score of this name, of a column or of the whole."""
+    return next((s for s in result.scores if s.name == name and s.column == column), None)
+
+
+def value(result: Result, name: str) -> float | None:
+    """The value of a score of the whole."""
+    score = find(result, name)
+    return score.value if score else None
+
+
+def performance(result: Result) -> list[Score]:
+    """The scores of performance: the one that raises alarms first, then in their usual order."""
+    known = [s for s in result.scores if s.name in PERFORMANCE and not s.column]
+    order = list(PERFORMANCE)
+    return sorted(known, key=lambda score: (score.threshold is None, order.index(score.name)))
+
+
+def chief_score(results: Sequence[Result]) -> str:
+    """The name of the performance score to show, by the newest window that has one."""
+    return next(
+        (performance(result)[0].name for result in reversed(results) if performance(result)), ""
+    )
+
+
+def sentence(result: Result) -> str:
+    """What a window showed, in one sentence."""
+    drifted = [column.name for column in columns(result) if column.breached]
+    scored = [score for score in performance(result) if score.value is not None]
+    parts = []
+    if result.verdict == "not enough data":
+        parts.append(f"{several(result.rows, 'row')} are too few for a verdict")
+    if drifted:
+        worst = ", ".join(drifted[:3])
+        more = ", ..." if len(drifted) > 3 else ""
+        parts.append(f"{several(len(drifted), 'column')} drifted: {worst}{more}")
+    elif result.verdict == "ok":
+        parts.append("No column drifted")
+    for score in scored[:1]:
+        alarm = f" (alarm at {figure(score.threshold)})" if score.threshold is not None else ""
+        parts.append(f"{PERFORMANCE[score.name]} {figure(score.value)}{alarm}")
+    return "; ".join(parts) + "."
+
+
+def coverage(result: Result) -> float | None:
+    """The share of rows whose label is known."""
+    return result.labelled / result.rows if result.rows else None
+
+
+def severity(score: Score | None) -> float | None:
+    """How far a drift statistic went, in thresholds; None where it cannot be said.
+
+    A p-value falls as a distance grows; which of the two a statistic is shows in whether it
+    counts as breached above or below its threshold.
+    """
+    if score is None or score.value is None or not math.isfinite(score.value):
+        return None
+    if score.threshold is None or not score.threshold > 0:
+        return 1.0 if score.breached else 0.0
+    if score.breached == (score.value >= score.threshold):
+        measured = score.value / score.threshold
+    else:
+        measured = _by_p_value(score.value, score.threshold)
+    return max(measured, 1.0) if score.breached else min(max(measured, 0.0), 0.999)
+
+
+def _by_p_value(p: float, threshold: float) -> float:
+    if p <= 0 or threshold >= 1:
+        return MOST_SEVERE
+    return min(math.log(p) / math.log(threshold), MOST_SEVERE)
+
+
+def columns(result: Result) -> list[ColumnReading]:
+    """Every column of a window, the most drifted first."""
+    by_column: dict[str, dict[str, Score]] = {}
+    for score in result.scores:
+        if score.column:
+            by_column.setdefault(score.column, {})[score.name] = score
+    readings = []
+    for name, scores in by_column.items():
+        drift = scores.pop("drift", None)
+        readings.append(ColumnReading(name, drift, severity(drift), scores))
+    return sorted(readings, key=lambda c: (-1.0 if c.severity is None else c.severity) * -1)

@@ -1,0 +1,50 @@
+"""Runs the web application beside the monitor, in a thread of its own."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from monitoring.errors import PageUnavailable
+
+
+@contextmanager
+def serving(application: Starlette, host: str, port: int) -> Iterator[str]:
+    """Serve while the block runs; gives the page's address (port 0: one that is free).
+
+    Raises PageUnavailable where the port cannot be had. Leaving the block ends open connections.
+    """
+    listener = _listen(host, port)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True
+    )
+    thread.start()
+    name = f"[{host}]" if ":" in host else host
+    try:
+        yield f"http://{name}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise PageUnavailable(
+            f"the status page cannot listen on {host} port {port}: {error.strerror}"
+        ) from None

@@ -1,0 +1,77 @@
+// Keeps the page fresh: fetches itself and replaces only what changed. Everything works without it.
+"use strict";
+(() => {
+  const EVERY = 5000;
+  const status = document.getElementById("live");
+  let tag = null;
+  let failures = 0;
+
+  const filter = () => {
+    const field = document.querySelector("[data-filter]");
+    if (!field) return;
+    const wanted = field.value.trim().toLowerCase();
+    for (const row of document.querySelectorAll(`${field.dataset.filter} > [data-text]`)) {
+      row.hidden = !row.dataset.text.includes(wanted);
+    }
+  };
+
+  // Takes over text, attributes and children that differ and leaves every other node in place, so
+  // that scroll positions, focus, typed text and open details stay as they are.
+  const merge = (old, fresh) => {
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
+      old.replaceWith(document.importNode(fresh, true));
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+      return;
+    }
+    if (old.isEqualNode(fresh)) return;
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && name !== "open" && name !== "hidden") old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    const before = [...old.childNodes];
+    const after = [...fresh.childNodes];
+    after.forEach((node, index) => {
+      if (index < before.length) merge(before[index], node);
+      else old.append(document.importNode(node, true));
+    });
+    before.slice(after.length).forEach((node) => node.remove());
+  };
+
+  const say = (text, bad) => {
+    status.textContent = text;
+    status.classList.toggle("bad", bad);
+  };
+
+  const refresh = async () => {
+    if (document.hidden) return;
+    try {
+      const headers = tag ? { "if-none-match": tag } : {};
+      const reply = await fetch(location.href, { headers, cache: "no-store" });
+      if (reply.status !== 304) {
+        if (!reply.ok) throw new Error(String(reply.status));
+        tag = reply.headers.get("etag");
+        const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
+        merge(document.querySelector("[data-live]"), fresh.querySelector("[data-live]"));
+        document.title = fresh.title;
+        filter();
+      }
+      failures = 0;
+      say("live", false);
+    } catch {
+      failures += 1;
+      if (failures > 1) say("The monitor does not answer; what you see may be old.", true);
+    }
+  };
+
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("[data-filter]")) filter();
+  });
+  document.addEventListener("visibilitychange", refresh);
+  setInterval(refresh, EVERY);
+  refresh();
+})();

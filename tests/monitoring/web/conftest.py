@@ -1,0 +1,250 @@
+"""A monitor's findings in memory, and the application on top of them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import msgspec
+import pandas as pd
+import pytest
+
+from eventlog.log import Position
+from monitoring.core.results import (
+    Alarm,
+    Delivery,
+    Result,
+    RetrainRequest,
+    Score,
+    SourceLedger,
+    Window,
+)
+from monitoring.web.app import app
+from monitoring.web.server import serving
+from monitoring.webhooks.body import envelope
+
+WEEK = 7 * 86_400_000_000
+FIRST = 1_357_516_800_000_000  # Monday 7 January 2013
+FEATURES = [
+    "dep_hour", "month_day", "weekday", "carrier", "origin", "dest", "distance", "temp", "dewp",
+    "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib", "plane_year",
+    "plane_seats", "plane_engines", "plane_manufacturer_and_model",
+]  # fmt: skip
+
+
+@dataclass
+class FakeStore:
+    """What `monitoring.state.store.Store` gives to the page, held in lists."""
+
+    all_results: list[Result] = field(default_factory=list)
+    open_windows: list[Result] = field(default_factory=list)
+    all_alarms: list[Alarm] = field(default_factory=list)
+    sources: list[SourceLedger] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    outbox: list[Delivery] = field(default_factory=list)
+    frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def watched(self) -> list[tuple[str, str]]:
+        return sorted({(r.model, r.version) for r in [*self.all_results, *self.open_windows]})
+
+    def results(self, model: str, version: str) -> list[Result]:
+        return [r for r in self.all_results if (r.model, r.version) == (model, version)]
+
+    def result(self, model: str, version: str, start: int) -> Result | None:
+        found = (r for r in self.results(model, version) if r.window.start == start)
+        return next(found, None)
+
+    def live(self, model: str, version: str) -> list[Result]:
+        return [r for r in self.open_windows if (r.model, r.version) == (model, version)]
+
+    def alarms(self) -> list[Alarm]:
+        return self.all_alarms
+
+    def ledger(self) -> list[SourceLedger]:
+        return self.sources
+
+    def totals(self) -> dict[str, int]:
+        return self.counters
+
+    def rows(self, _model: str, _version: str, _window: Window) -> pd.DataFrame:
+        return self.frame
+
+    def acknowledge(self, alarm_id: str) -> bool:
+        for place, alarm in enumerate(self.all_alarms):
+            if alarm.alarm_id == alarm_id and alarm.state == "firing":
+                self.all_alarms[place] = msgspec.structs.replace(alarm, state="acknowledged")
+                return True
+        return False
+
+    def deliveries(self) -> list[Delivery]:
+        return self.outbox
+
+
+def week(index: int) -> Window:
+    return Window(FIRST + index * WEEK, FIRST + (index + 1) * WEEK)
+
+
+def a_result(index: int, model: str = "flights", version: str = "1") -> Result:
+    """One plausible week: calm in winter, drifting with the summer."""
+    heat = max(math.sin((index - 14) / 26 * math.pi), 0.0) if index > 13 else 0.0
+    scores = []
+    for place, name in enumerate(FEATURES):
+        wave = 0.03 + 0.02 * abs(math.sin(index * 1.7 + place * 2.3))
+        value = wave + heat * max(0.0, 0.45 - place * 0.031)
+        scores += [
+            Score(
+                name="drift",
+                column=name,
+                value=value,
+                method="Wasserstein distance (normed)" if place % 3 else "Jensen-Shannon distance",
+                threshold=0.1,
+                breached=value >= 0.1,
+            ),
+            Score(name="missing_share", column=name, value=0.02 if place == 12 else 0.0),
+            Score(name="out_of_range_share", column=name, value=heat * 0.04 if place == 7 else 0.0),
+        ]
+    share = sum(s.breached for s in scores) / len(FEATURES)
+    labelled = 6100 - 40 * index if index < 37 else (900 if index < 39 else 0)
+    auc = 0.72 - 0.07 * heat + 0.01 * math.sin(index * 2.1)
+    scores.append(Score(name="drifted_share", value=share, threshold=0.3, breached=share >= 0.3))
+    if labelled:
+        scores += [
+            Score(name="roc_auc", value=auc, threshold=0.66, breached=auc < 0.66),
+            Score(name="accuracy", value=0.78 - 0.05 * heat),
+            Score(name="log_loss", value=0.49 + 0.08 * heat),
+        ]
+    rows = 6412 + int(400 * math.sin(index))
+    return Result(
+        model=model,
+        version=version,
+        window=week(index),
+        revision=2 if index < 37 else 0,
+        events={"ok": rows, "invalid": 3},
+        rows=rows,
+        sampled=min(rows, 5000),
+        labelled=min(labelled, rows),
+        pending=rows - min(labelled, rows) if index >= 37 else 0,
+        expired=0 if index >= 37 else rows - min(labelled, rows),
+        conflicting=2,
+        verdict="drifted" if share >= 0.3 else "degraded" if labelled and auc < 0.66 else "ok",
+        scores=scores,
+        report=f"flights-1-{week(index).start}.html",
+    )
+
+
+def a_calm_result(index: int, model: str, version: str = "1") -> Result:
+    scores = [Score(name="drift", column=c, value=0.04, method="psi", threshold=0.1) for c in "abc"]
+    scores.append(Score(name="drifted_share", value=0.0, threshold=0.3))
+    return Result(
+        model=model, version=version, window=week(index), rows=120, sampled=120, pending=120,
+        verdict="ok" if index % 2 else "not enough data", scores=scores,
+    )  # fmt: skip
+
+
+def an_alarm(state: str = "firing", rule: str = "drift", first: int = 24, last: int = 33) -> Alarm:
+    sentences = {
+        "drift": "9 of 20 columns have drifted since 24 Jun 2013 (alarm from 30%): "
+        "dep_hour 0.47, month_day 0.44 and weekday 0.41 moved most against the reference.",
+        "performance": "ROC AUC fell to 0.651 on 5,140 labelled rows (alarm at 0.660) "
+        "since 22 Jul 2013.",
+    }
+    return msgspec.convert(
+        {
+            "alarm_id": f"{rule}-{first}",
+            "model": "flights",
+            "version": "1",
+            "rule": rule,
+            "state": state,
+            "since": {"start": week(first).start, "end": week(first).end},
+            "latest": {"start": week(last).start, "end": week(last).end},
+            "sentence": sentences[rule],
+            "columns": FEATURES[:3],
+        },
+        Alarm,
+    )
+
+
+def a_delivery(webhook_id: str, **fields: object) -> Delivery:
+    request = RetrainRequest(
+        model="flights",
+        version="1",
+        digest="d" * 64,
+        alarm_id="drift-24",
+        rule="drift",
+        reason="9 of 20 columns have drifted",
+        columns=[],
+        window=week(26),
+        positions={"worker-0": Position(1, 120_000)},
+        rows_url="http://127.0.0.1:3100/rows.parquet",
+        register_hint="driftline register model.onnx --name flights",
+    )
+    created = week(27).start
+    return Delivery(
+        webhook_id=webhook_id,
+        body=envelope(webhook_id, created, request),
+        created=created,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def a_busy_store() -> FakeStore:
+    """Forty weeks of one model with two alarms, two calm models and one that has just begun."""
+    return FakeStore(
+        all_results=[
+            *(a_result(index) for index in range(40)),
+            *(a_calm_result(index, "churn") for index in range(30, 40)),
+            *(a_calm_result(index, "fraud", "12") for index in range(31, 39)),
+        ],
+        open_windows=[
+            Result(model="flights", version="1", window=week(40), rows=1312, pending=1312),
+            Result(model="newcomer", version="1", window=week(40), rows=17, pending=17),
+        ],
+        all_alarms=[
+            an_alarm("firing", "performance", 28, 39),
+            an_alarm("firing", "drift", 24, 39),
+            an_alarm("resolved", "drift", 17, 19),
+        ],
+        sources=[
+            SourceLedger(
+                source="worker-0", epoch=3, next_sequence=4000, events=140_233, duplicated=12
+            ),
+            SourceLedger(source="worker-1", epoch=2, next_sequence=8000, events=121_871),
+        ],
+        counters={"monitored_events": 262_104, "late_rows": 41, "unknown_labels": 3},
+        outbox=[
+            a_delivery(
+                "msg-2",
+                attempts=3,
+                last_error="503: come back later",
+                next_attempt=week(39).end + 45_000_000,
+            ),
+            a_delivery("msg-1", state="delivered", attempts=1),
+            a_delivery("msg-0", state="dead", attempts=13, last_error="410: wants no more"),
+        ],
+        frame=pd.DataFrame(
+            {"dep_hour": [5, 6], "prediction": ["late", "ok"], "label": ["late", None]}
+        ),
+    )
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return a_busy_store()
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def client(store: FakeStore, reports: Path) -> Iterator[httpx.Client]:
+    """A browser in front of the real server."""
+    with (
+        serving(app(lambda: store, reports), "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False) as opened,
+    ):
+        yield opened

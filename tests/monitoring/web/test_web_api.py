@@ -1,0 +1,167 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitoring.web.reports import locate
+
+VERSION = "/api/models/flights/versions/1"
+
+
+def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """Every sample of /metrics by its name and its label values in order."""
+    reply = client.get("/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(reply.text)
+        for sample in family.samples
+    }
+
+
+def test_the_models_come_with_their_latest_window(client: httpx.Client) -> None:
+    flights = client.get("/api/models").json()[0]
+    assert (flights["model"], flights["version"]) == ("flights", "1")
+    assert flights["latest"]["rows"] > 6000
+    assert flights["filling"]["rows"] == 1312
+    assert len(flights["alarms"]) == 2
+
+
+def test_results_come_oldest_first(client: httpx.Client) -> None:
+    starts = [result["window"]["start"] for result in client.get(f"{VERSION}/results").json()]
+    assert len(starts) == 40
+    assert starts == sorted(starts)
+
+
+def test_one_window_and_its_rows_can_be_fetched(client: httpx.Client, store: Any) -> None:
+    window = f"{VERSION}/windows/{store.all_results[3].window.start}"
+    assert client.get(window).json()["window"]["start"] == store.all_results[3].window.start
+    frame = pd.read_parquet(io.BytesIO(client.get(f"{window}/rows.parquet").content))
+    pd.testing.assert_frame_equal(frame, store.frame, check_dtype=False)
+
+
+@pytest.mark.parametrize("end", ["windows/7", "windows/7/rows.parquet"])
+def test_an_unknown_window_is_a_404_in_json(client: httpx.Client, end: str) -> None:
+    reply = client.get(f"{VERSION}/{end}")
+    assert reply.status_code == 404
+    assert "no closed window" in reply.json()["error"]
+
+
+def test_an_alarm_is_acknowledged_once(client: httpx.Client, store: Any) -> None:
+    alarm = store.all_alarms[0].alarm_id
+    assert client.post(f"/api/alarms/{alarm}/acknowledge").json() == {"acknowledged": alarm}
+    assert client.get("/api/alarms").json()[0]["state"] == "acknowledged"
+    assert client.post(f"/api/alarms/{alarm}/acknowledge").status_code == 404
+
+
+def test_the_button_leads_back_to_the_model(client: httpx.Client, store: Any) -> None:
+    reply = client.post(
+        f"/api/alarms/{store.all_alarms[0].alarm_id}/acknowledge",
+        headers={"accept": "text/html", "origin": str(client.base_url)},
+    )
+    assert reply.status_code == 303
+    assert reply.headers["location"] == "/models/flights/1"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_another_site_cannot_acknowledge(
+    client: httpx.Client, store: Any, headers: dict[str, str]
+) -> None:
+    path = f"/api/alarms/{store.all_alarms[0].alarm_id}/acknowledge"
+    assert client.post(path, headers=headers).status_code == 403
+    assert client.get(path).status_code == 405
+    assert store.all_alarms[0].state == "firing"
+
+
+def test_the_ledger_adds_up(client: httpx.Client) -> None:
+    book = client.get("/api/ledger").json()
+    assert book["all"]["answered"] == book["all"]["monitored"] == 262_104
+    assert [source["source"] for source in book["sources"]] == ["worker-0", "worker-1"]
+    assert book["totals"]["late_rows"] == 41
+
+
+def test_deliveries_show_what_was_asked(client: httpx.Client) -> None:
+    newest = client.get("/api/deliveries").json()[0]
+    assert newest["state"] == "pending"
+    assert newest["body"]["data"]["model"] == "flights"
+
+
+def test_the_metrics_say_what_the_page_says(client: httpx.Client) -> None:
+    found = samples(client)
+    assert found["driftline_monitored_events_total", "worker-0"] == 140_233
+    assert found["driftline_lost_events_total", "worker-0"] == 0
+    assert found["driftline_duplicated_events_total", "worker-0"] == 12
+    assert found["driftline_unreadable_events_total", "worker-1"] == 0
+    assert found["driftline_counted_total", "late_rows"] == 41
+    assert found["driftline_window_drifted_share", "1", "flights"] == 0.0
+    assert found["driftline_alarms", "1", "drift", "firing", "flights"] == 1
+    assert found["driftline_alarms", "1", "churn", "drift", "firing"] == 0
+    assert found["driftline_webhooks", "pending"] == 1
+    assert found["driftline_webhooks", "dead"] == 1
+
+
+def test_rows_are_conserved_in_the_metrics(client: httpx.Client) -> None:
+    found = samples(client)
+    states = [
+        sum(
+            found[key]
+            for key in found
+            if key[0] == "driftline_row_labels" and {"flights", state} < {*key}
+        )
+        for state in ("labelled", "pending", "expired")
+    ]
+    assert sum(states) == found["driftline_rows", "1", "flights"]
+
+
+def test_an_empty_store_has_metrics_too(client: httpx.Client, store: Any) -> None:
+    store.__init__()
+    assert samples(client)["driftline_webhooks", "dead"] == 0
+
+
+def test_reports_are_locked_into_a_sandbox(client: httpx.Client, reports: Path) -> None:
+    (reports / "a b.html").write_text("<script>1</script>")
+    reply = client.get("/reports/a%20b.html")
+    assert reply.text == "<script>1</script>"
+    assert reply.headers["content-security-policy"].startswith("sandbox allow-scripts;")
+    assert "allow-same-origin" not in reply.headers["content-security-policy"]
+
+
+@pytest.fixture
+def secrets(reports: Path) -> list[str]:
+    """Names that lead out of the reports folder or to what is no report."""
+    outside = reports.parent / "secret.html"
+    outside.write_text("secret")
+    (reports / "notes.txt").write_text("secret")
+    (reports / "folder.html").mkdir()
+    (reports / "link.html").symlink_to(outside)
+    return ["../secret.html", str(outside), "link.html", "notes.txt", "folder.html", "",
+            "none.html", "a\0.html", "x/../../secret.html", "n" * 5000 + ".html"]  # fmt: skip
+
+
+def test_nothing_outside_the_reports_folder_is_handed_out(
+    reports: Path, secrets: list[str]
+) -> None:
+    assert [locate(reports, name) for name in secrets] == [None] * len(secrets)
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.html", "%2e%2e/secret.html", "..%2fsecret.html", "/etc/passwd", "a%00.html"]
+)
+@pytest.mark.usefixtures("secrets")
+def test_no_spelling_of_a_path_leads_outside(client: httpx.Client, path: str) -> None:
+    reply = client.get(f"/reports/{path}")
+    assert reply.status_code == 404
+    assert "secret" not in reply.text

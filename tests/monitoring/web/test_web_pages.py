@@ -1,0 +1,196 @@
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import httpx
+import msgspec
+import pytest
+
+from monitoring.core.results import Result, Score, Window
+from monitoring.errors import PageUnavailable
+from monitoring.web.app import app
+from monitoring.web.server import serving
+
+HOSTILE = "<script>alert('x')</script>&\"{{ 7*7 }}"
+
+
+def text_of(reply: httpx.Response) -> str:
+    assert reply.status_code == 200, reply.text
+    return re.sub(r"<[^>]*>", "", reply.text)
+
+
+def first_window(store: Any) -> int:
+    return int(store.all_results[0].window.start)
+
+
+def test_the_overview_says_what_is_going_on_and_lists_the_worst_first(client: httpx.Client) -> None:
+    text = text_of(client.get("/"))
+    assert "flights version 1: ROC AUC fell to 0.651" in text
+    assert "And 1 more alarm is firing." in text
+    assert re.search(r"answered 262,104\s*=\s*logged 262,104\s*=\s*monitored 262,104", text)
+    order = [text.index(f"{name}\n") for name in ("flights", "fraud", "newcomer", "churn")]
+    assert order == sorted(order)
+    assert "first window filling: 17 rows" in text
+
+
+def test_the_search_works_without_scripts(client: httpx.Client) -> None:
+    text = text_of(client.get("/", params={"q": "FRAUD"}))
+    assert "version 12" in text
+    assert "newcomer" not in text
+    assert "No model is called like" in text_of(client.get("/", params={"q": HOSTILE}))
+
+
+def test_an_empty_monitor_says_what_to_do_next(client: httpx.Client, store: Any) -> None:
+    store.__init__()
+    text = text_of(client.get("/"))
+    assert "No predictions yet." in text
+    assert "curl http://127.0.0.1:3000/predict" in text
+
+
+def test_the_model_page_shows_charts_alarms_webhooks_and_windows(client: httpx.Client) -> None:
+    reply = client.get("/models/flights/1")
+    text = text_of(reply)
+    for said in ("Drift by column", "Realised ROC AUC", "alarm at 0.660", "7–13 Oct 2013",
+                 "503: come back later", "410: wants no more", "resolved"):  # fmt: skip
+        assert said in text
+    pictures = re.findall(r"<svg.*?</svg>", reply.text, flags=re.DOTALL)
+    assert len(pictures) >= 8
+    for picture in pictures:
+        ET.fromstring(picture.replace("&nbsp;", " "))
+    assert '<a href="/reports/flights-1-' in reply.text
+
+
+def test_a_model_without_labels_says_how_to_send_them(client: httpx.Client) -> None:
+    assert "/v1/feedback" in text_of(client.get("/models/churn/1"))
+
+
+def test_a_model_without_a_closed_window_says_what_closes_one(client: httpx.Client) -> None:
+    assert "A window closes, and is scored, once" in text_of(client.get("/models/newcomer/1"))
+
+
+def test_older_windows_are_one_click_away(client: httpx.Client, store: Any) -> None:
+    week = 7 * 86_400_000_000
+    template = store.all_results[0]
+    store.all_results = [
+        msgspec.structs.replace(template, window=Window(n * week, (n + 1) * week))
+        for n in range(150)
+    ]
+    page = client.get("/models/flights/1").text
+    [earlier] = re.findall(r'href="(\?until=\d+)', page)
+    assert page.count("/windows/") > 60
+    older = client.get(f"/models/flights/1{earlier}").text
+    assert f"/windows/{89 * week}" in older
+    assert f"/windows/{90 * week}" not in older
+    assert client.get("/models/flights/1?until=soon").status_code == 200
+
+
+def test_the_window_page_lists_columns_worst_first(client: httpx.Client, store: Any) -> None:
+    start = store.all_results[28].window.start
+    text = text_of(client.get(f"/models/flights/1/windows/{start}"))
+    assert "13 columns drifted: dep_hour, month_day, weekday" in text
+    assert text.index("dep_hour\n") < text.index("plane_seats\n")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/models/nobody/1", "/models/flights/9", "/models/flights/1/windows/5", "/nowhere",
+     "/models/flights/1/windows/99999999999999999999999", "/models/flights/1/windows/x"],
+)  # fmt: skip
+def test_what_does_not_exist_is_a_page_that_says_so(client: httpx.Client, path: str) -> None:
+    reply = client.get(path)
+    assert reply.status_code == 404
+    assert "Not found" in reply.text
+    assert "content-security-policy" in reply.headers
+
+
+def test_hostile_names_and_notes_stay_words(client: httpx.Client, store: Any) -> None:
+    window = Window(0, 86_400_000_000)
+    store.all_results.append(
+        Result(
+            model=HOSTILE.replace("/", ""),
+            version='1"><b>',
+            window=window,
+            rows=3,
+            scores=[
+                Score(name="drift", column=HOSTILE, value=0.5, threshold=0.1, breached=True,
+                      method=HOSTILE, note=HOSTILE),
+            ],
+        )
+    )  # fmt: skip
+    overview = client.get("/").text
+    path = min(re.findall(r'href="(/models/%3Cscript[^"]+)"', overview), key=len)
+    for page in (overview, client.get(path).text, client.get(f"{path}/windows/0").text):
+        assert "&lt;script&gt;" in page
+        assert "<script>alert" not in page
+        assert '1"><b>' not in page
+
+
+def test_the_page_fetches_nothing_from_outside_and_runs_nothing_inline(
+    client: httpx.Client, store: Any
+) -> None:
+    for path in ("/", "/models/flights/1", f"/models/flights/1/windows/{first_window(store)}"):
+        reply = client.get(path)
+        for address in re.findall(r'(?:src|href|action)="([^"]*)"', reply.text):
+            assert address.startswith(("/", "?", "#")), address
+        assert not re.search(r"<script(?! src=)|\sstyle=|\son\w+=", reply.text)
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe-inline" not in policy
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_that_did_not_change_is_not_sent_again(client: httpx.Client, store: Any) -> None:
+    tag = client.get("/").headers["etag"]
+    assert client.get("/", headers={"if-none-match": tag}).status_code == 304
+    store.all_alarms.clear()
+    assert client.get("/", headers={"if-none-match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "evil:3100"])
+def test_a_rebound_name_gets_nothing(client: httpx.Client, host: str) -> None:
+    reply = client.get("/api/alarms", headers={"host": host})
+    assert reply.status_code in (400, 421)
+    assert "sentence" not in reply.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:3100", "localhost", "LOCALHOST:80", "[::1]:3100"])
+def test_the_names_of_loopback_are_ours(client: httpx.Client, host: str) -> None:
+    assert client.get("/health", headers={"host": host}).json() == {"status": "ok"}
+
+
+def test_a_configured_name_is_answered(store: Any, reports: Path) -> None:
+    with serving(app(lambda: store, reports, hosts=["Monitor.internal"]), "127.0.0.1", 0) as url:
+        reply = httpx.get(f"{url}/health", headers={"host": "monitor.internal"}, trust_env=False)
+    assert reply.status_code == 200
+
+
+def test_scripts_and_styles_are_served(client: httpx.Client) -> None:
+    for file in ("style.css", "live.js", "icon.svg"):
+        assert client.get(f"/static/{file}").status_code == 200
+
+
+def test_a_taken_port_is_one_clear_error(store: Any, reports: Path) -> None:
+    with serving(app(lambda: store, reports), "127.0.0.1", 0) as url:
+        port = int(url.rsplit(":", 1)[1])
+        with (
+            pytest.raises(PageUnavailable, match=f"127.0.0.1 port {port}"),
+            serving(app(lambda: store, reports), "127.0.0.1", port),
+        ):
+            pass
+
+
+class Broken:
+    """A store whose file went away."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise OSError(f"no {name}: disk gone, /secret/path")
+
+
+def test_a_broken_store_is_a_page_without_insides(reports: Path) -> None:
+    with serving(app(Broken, reports), "127.0.0.1", 0) as url:  # type: ignore[arg-type]
+        page = httpx.get(url, trust_env=False)
+        api = httpx.get(f"{url}/api/alarms", trust_env=False)
+    assert (page.status_code, api.status_code) == (500, 500)
+    assert "secret" not in page.text + api.text
+    assert api.json() == {"error": "the page could not be made"}

@@ -1,0 +1,171 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.core.results import Alarm, Delivery, Result, Score, SourceLedger, Window
+from monitoring.web import reading
+from monitoring.web.overview import Row, headline, ledger
+from monitoring.web.pictures import timeline
+
+WINDOW = Window(0, 86_400_000_000)
+
+
+def result(*scores: Score, verdict: str = "ok", window: Window = WINDOW) -> Result:
+    return Result(
+        model="flights",
+        version="1",
+        window=window,
+        rows=10,
+        labelled=5,
+        verdict=verdict,  # type: ignore[arg-type]
+        scores=list(scores),
+    )
+
+
+def drift(value: float | None, threshold: float | None, breached: bool, column: str = "a") -> Score:
+    return Score(name="drift", column=column, value=value, threshold=threshold, breached=breached)
+
+
+def row(latest: Result | None, *alarms: Alarm, model: str = "flights") -> Row:
+    return Row(
+        model=model,
+        version="1",
+        aliases=[],
+        latest=latest,
+        filling=None,
+        history=[latest] if latest else [],
+        alarms=list(alarms),
+    )
+
+
+def alarm(state: str = "firing") -> Alarm:
+    return Alarm(
+        alarm_id="a",
+        model="flights",
+        version="1",
+        rule="drift",
+        state=state,  # type: ignore[arg-type]
+        since=WINDOW,
+        latest=WINDOW,
+        sentence="9 of 20 columns drifted.",
+    )
+
+
+def test_a_distance_is_severe_in_thresholds() -> None:
+    assert reading.severity(drift(0.25, 0.1, breached=True)) == 2.5
+    assert reading.severity(drift(0.05, 0.1, breached=False)) == 0.5
+
+
+def test_a_p_value_is_severe_when_it_is_small() -> None:
+    calm = reading.severity(drift(0.5, 0.05, breached=False))
+    near = reading.severity(drift(0.06, 0.05, breached=False))
+    far = reading.severity(drift(0.05**3, 0.05, breached=True))
+    assert calm is not None
+    assert near is not None
+    assert far is not None
+    assert calm < near < 1
+    assert math.isclose(far, 3)
+    assert reading.severity(drift(0.0, 0.05, breached=True)) == reading.MOST_SEVERE
+
+
+@given(st.floats(), st.none() | st.floats(), st.booleans())
+def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
+    value: float, threshold: float | None, breached: bool
+) -> None:
+    severity = reading.severity(drift(value, threshold, breached))
+    if math.isfinite(value):
+        assert severity is not None
+        assert (severity >= 1) == breached
+        assert severity >= 0
+    else:
+        assert severity is None
+
+
+def test_columns_come_worst_first_and_unscored_ones_last() -> None:
+    shown = reading.columns(
+        result(
+            drift(0.05, 0.1, breached=False, column="calm"),
+            drift(None, 0.1, breached=False, column="empty"),
+            drift(0.4, 0.1, breached=True, column="worst"),
+            Score(name="missing_share", column="worst", value=0.2, note="half of it is missing"),
+        )
+    )
+    assert [column.name for column in shown] == ["worst", "calm", "empty"]
+    assert shown[0].share("missing_share") == 0.2
+    assert shown[0].remark == "half of it is missing"
+
+
+def test_the_score_that_raises_alarms_is_the_chief_one() -> None:
+    scores = [Score(name="roc_auc", value=0.7), Score(name="f1", value=0.5, threshold=0.4)]
+    assert reading.chief_score([result(*scores), result()]) == "f1"
+    assert reading.chief_score([]) == ""
+
+
+def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
+    whole = SourceLedger(source="a", epoch=1, next_sequence=5, events=5)
+    holed = SourceLedger(source="b", epoch=1, next_sequence=9, events=6, lost=2, unreadable=1)
+    assert ledger([whole]).balanced
+    book = ledger([whole, holed])
+    assert (book.answered, book.logged, book.monitored, book.lost) == (13, 11, 10, 2)
+    assert not book.balanced
+
+
+def test_the_headline_says_the_worst_thing_that_is_true() -> None:
+    fine, nothing = result(), ledger([])
+    dead = Delivery(webhook_id="m", body=b"{}", created=0, state="dead")
+    holed = ledger([SourceLedger(source="a", epoch=1, next_sequence=5, lost=3)])
+    cases = [
+        (headline([row(fine, alarm())], holed, [dead]), "alarm", "flights version 1: 9 of 20"),
+        (headline([row(fine)], holed, [dead]), "alarm", "3 events were answered but never"),
+        (headline([row(fine)], nothing, [dead]), "warning", "1 retraining webhook was given up"),
+        (headline([row(result(verdict="drifted"))], nothing, []), "warning", "no alarm yet"),
+        (headline([row(fine, alarm("acknowledged"))], nothing, []), "warning", "acknowledged"),
+        (headline([row(fine)], nothing, []), "ok", "flights version 1 behaves"),
+        (headline([row(None)], nothing, []), "quiet", "No window has enough data"),
+        (headline([], nothing, []), "quiet", "No predictions yet"),
+    ]
+    for said, tone, words in cases:
+        assert said.tone == tone
+        assert words in said.text
+
+
+def test_the_worst_version_stands_first() -> None:
+    rows = [
+        row(result(), model="fine"),
+        row(None, model="new"),
+        row(result(verdict="not enough data"), model="small"),
+        row(result(verdict="drifted"), model="drifted"),
+        row(result(), alarm("acknowledged"), model="noted"),
+        row(result(), alarm(), model="firing"),
+    ]
+    order = [r.model for r in sorted(rows, key=lambda r: r.order)]
+    assert order == ["firing", "drifted", "noted", "small", "new", "fine"]
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True, min_size=1, max_size=20))
+def test_a_pause_in_the_traffic_shows_as_a_gap_but_never_pushes_the_rest_away(
+    days: list[int],
+) -> None:
+    length = WINDOW.end
+    windows = [Window(day * length, (day + 1) * length) for day in sorted(days)]
+    cells = timeline([result(window=window) for window in windows], []).cells
+    assert [found.window for _, found in cells if found] == windows
+    assert len(cells) <= 7 * len(windows)
+    starts = [slot.window.start for slot, _ in cells]
+    assert starts == sorted(set(starts))
+
+
+def test_a_window_in_one_sentence() -> None:
+    drifted = result(
+        *(drift(0.4, 0.1, breached=True, column=name) for name in "abcd"),
+        Score(name="roc_auc", value=0.651, threshold=0.66, breached=True),
+        verdict="drifted",
+    )
+    assert reading.sentence(drifted) == (
+        "4 columns drifted: a, b, c, ...; ROC AUC 0.651 (alarm at 0.660)."
+    )
+    assert reading.sentence(result()) == "No column drifted."
+    assert reading.sentence(result(verdict="not enough data")) == (
+        "10 rows are too few for a verdict."
+    )

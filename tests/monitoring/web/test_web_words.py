@@ -1,0 +1,64 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.core.results import Window
+from monitoring.web.words import day, figure, moment, number, percent, period, several, utc
+
+
+def at(*when: int) -> int:
+    return int(datetime(*when, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ((2013, 7, 7), (2013, 7, 15), "7–14 Jul 2013"),
+        ((2013, 7, 29), (2013, 8, 5), "29 Jul – 4 Aug 2013"),
+        ((2013, 12, 30), (2014, 1, 6), "30 Dec 2013 – 5 Jan 2014"),
+        ((2013, 7, 7), (2013, 7, 8), "7 Jul 2013"),
+        ((2013, 7, 7, 14), (2013, 7, 7, 15), "7 Jul 2013, 14:00–15:00"),
+        ((2013, 7, 7, 23), (2013, 7, 8), "7 Jul 2013, 23:00 – 8 Jul 2013, 00:00"),
+    ],
+)
+def test_windows_read_like_a_person_says_them(
+    start: tuple[int, ...], end: tuple[int, ...], said: str
+) -> None:
+    assert period(Window(at(*start), at(*end))) == said
+
+
+@given(st.integers(), st.integers())
+def test_no_event_time_is_too_odd_to_be_said(start: int, end: int) -> None:
+    assert period(Window(start, end))
+    assert day(start)
+    assert moment(end)
+    assert 1 <= utc(start).year <= 9999
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.4512, "0.451"), (0.0, "0.000"), (0.0002, "<0.001"), (-0.0002, ">-0.001"),
+        (1234.56, "1,234.6"), (None, "–"), (float("nan"), "–"), (float("inf"), "–"),
+    ],
+)  # fmt: skip
+def test_figures_never_round_to_a_false_zero(value: float | None, said: str) -> None:
+    assert figure(value) == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0.0, "0%"), (0.0004, "<1%"), (0.456, "46%"), (0.9996, ">99%"), (1.0, "100%"), (None, "–")],
+)
+def test_only_nothing_is_no_percent_and_only_everything_a_hundred(
+    share: float | None, said: str
+) -> None:
+    assert percent(share) == said
+
+
+def test_counts_have_their_thousands_apart() -> None:
+    assert number(6412) == "6,412"
+    assert several(1, "alarm") == "1 alarm"
+    assert several(1200, "row") == "1,200 rows"
