@@ -1,0 +1,104 @@
+"""`driftline monitor`: follow the log, keep watch, serve the page, send the webhooks."""
+
+import gc
+import signal
+import threading
+import time
+from contextlib import ExitStack
+
+import click
+import msgspec
+
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home, from_environment
+from monitoring.conclusion import Conclusion
+from monitoring.consumer import Consumer
+from monitoring.scoring.process import ScoringProcess
+from monitoring.settings import MonitorSettings, listed
+from monitoring.state.database import Database
+from monitoring.state.journal import Journal
+from monitoring.state.store import Store
+from monitoring.watching import Memory
+from monitoring.web.app import app
+from monitoring.web.server import serving
+from monitoring.webhooks.egress import Egress
+from monitoring.webhooks.sender import Receiver, Sender, sending
+from monitoring.webhooks.signing import Signer
+from registry.store import Registry
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [monitor]
+
+
+@click.command()
+@click.option("--host", help="Address of the page.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port of the page.  [default: 3100]")
+@click.option("--until-idle", is_flag=True, help="End once the log is drained and scored.")
+@click.option("--close", is_flag=True, help="With --until-idle: close the open windows, too.")
+def monitor(host: str | None, port: int | None, *, until_idle: bool, close: bool) -> None:
+    """Watch the event log until SIGTERM (DRIFTLINE_MONITOR_* configures)."""
+    settings = from_environment(MonitorSettings, "DRIFTLINE_MONITOR_")
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = msgspec.structs.replace(settings, **given)
+    # Rows by the ten thousand make the collector look through them again and again for cycles
+    # that they never form.
+    gc.set_threshold(100_000, 50, 100)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with ExitStack() as parts:
+        consumer = _start(parts, Home.from_environment(), settings)
+        if until_idle:
+            _drain(consumer, settings, stopping, close=close)
+        else:
+            consumer.run(stopping.wait, settings.poll_records, settings.idle_pause)
+
+
+def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
+    registry = Registry(home)
+    application = app(
+        lambda: Store(home.monitor),
+        home.reports,
+        catalogue=registry,
+        hosts=listed(settings.page_hosts),
+    )
+    journal = Journal(Database(home.monitor))
+    memory = Memory(journal, registry.version)
+    reader = SegmentReader(home.log, memory.positions)
+    scorer = ScoringProcess(home.reports)
+    parts.callback(journal.database.close)
+    parts.callback(reader.close)
+    parts.callback(scorer.close)
+    if settings.webhook_url:
+        receiver = _receiver(settings)
+        parts.enter_context(sending(lambda: Sender(Store(home.monitor), receiver)))
+    parts.enter_context(serving(application, settings.host, settings.port))
+    conclusion = Conclusion(
+        journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
+    )
+    return Consumer(journal, memory, reader, scorer, conclusion)
+
+
+def _receiver(settings: MonitorSettings) -> Receiver:
+    return Receiver(
+        settings.webhook_url,
+        Signer(listed(settings.webhook_secrets)),
+        Egress(listed(settings.webhook_allowed_hosts)),
+    )
+
+
+def _drain(
+    consumer: Consumer, settings: MonitorSettings, stopping: threading.Event, *, close: bool
+) -> None:
+    while not stopping.is_set():
+        if consumer.step(settings.poll_records):
+            continue
+        if consumer.scoring:
+            stopping.wait(settings.idle_pause)
+        elif close:
+            consumer.close_all()
+            close = False
+        else:
+            return

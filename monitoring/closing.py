@@ -1,0 +1,90 @@
+"""Closes windows when their time has come and decides what is to be scored."""
+
+from monitoring.core.joining import revise
+from monitoring.core.results import Window
+from monitoring.core.windows import SECOND, WindowState, counts, due, watermark
+from monitoring.scoring.jobs import ScoreJob
+from monitoring.state import rows
+from monitoring.state.journal import Journal
+from monitoring.state.rows import PendingScore
+from monitoring.watching import Memory, Watching
+
+_END_OF_TIME = 1 << 62
+
+
+class Closing:
+    """Part of the consumer's step; `scheduled` gathers what the step decided to have scored."""
+
+    def __init__(self, journal: Journal, memory: Memory) -> None:
+        """Work on `memory`, keep decisions in `journal`."""
+        self._journal = journal
+        self._memory = memory
+        self.scheduled: list[PendingScore] = []
+
+    def look(self, watching: Watching, *, drained: bool) -> None:
+        """Close, revise and expire what the watermark asks for."""
+        mark = watermark(watching.watch, drained=drained)
+        self._close_until(watching, mark)
+        self._revise(watching, mark)
+
+    def close_all(self) -> None:
+        """Close every window, as if time had moved on for ever; labels stay welcome."""
+        for watching in self._memory.everything():
+            self._close_until(watching, _END_OF_TIME)
+
+    def _close_until(self, watching: Watching, mark: int) -> None:
+        policy = watching.policy.window
+        for window in due(
+            watching.open_windows(), watching.watch, mark, policy.length, policy.grace
+        ):
+            state = watching.state(window)
+            state.closed = True
+            watching.samples.pop(window.start, None)
+            if state.rows:
+                self._schedule(watching, state, drift=True)
+            else:
+                state.revision += 1
+                self._journal.add_result(counts(*watching.key, state, sampled=0))
+
+    def _revise(self, watching: Watching, mark: int) -> None:
+        wait = watching.policy.window.label_wait * SECOND
+        for state in list(watching.windows.values()):
+            if not state.closed or state.expired:
+                continue
+            over = state.end + wait <= mark
+            if over:
+                watching.touched.add(state.start)
+                state.expired = True
+            worth = revise(state.rows, state.labelled, state.scored_labels, expired=over)
+            if worth or (over and state.labelled < state.rows):
+                self._schedule(watching, state, drift=False)
+            if over:
+                self._journal.forget_unsampled(watching.key, state.window)
+
+    def _schedule(self, watching: Watching, state: WindowState, *, drift: bool) -> None:
+        """Have the window scored as it is at this moment of the log."""
+        watching.touched.add(state.start)
+        state.revision += 1
+        state.scored_labels = state.labelled
+        bodies, labels = self._journal.rows(watching.key, state.window)
+        job = ScoreJob(
+            key=f"{state.revision}@{'/'.join(watching.key)}@{state.start}",
+            model=watching.version.model,
+            version=watching.version.number,
+            window=state.window,
+            columns=rows.by_column(watching.watch.columns, bodies, labels),
+            drift=drift,
+            report=_report_name(watching, state.window) if drift else "",
+        )
+        pending = PendingScore(
+            self._journal.next_job(),
+            job,
+            counts(*watching.key, state, sampled=len(bodies)),
+            dict(self._memory.positions),
+        )
+        self._journal.add_job(pending)
+        self.scheduled.append(pending)
+
+
+def _report_name(watching: Watching, window: Window) -> str:
+    return f"{watching.version.model}-{watching.version.number}-{window.start // SECOND}.html"

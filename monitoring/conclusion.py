@@ -1,0 +1,91 @@
+"""Turns a finished scoring into a result, alarms and retraining requests, in one transaction."""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from monitoring.core.decision import can_judge_performance, judge, verdict
+from monitoring.core.results import Alarm, Result, Rule, Score
+from monitoring.core.retrain import request, wanted, webhook_id
+from monitoring.scoring.jobs import ScoreReply
+from monitoring.state.journal import Journal
+from monitoring.state.rows import PendingScore
+from monitoring.watching import Memory, Watching
+from monitoring.webhooks.body import envelope
+
+RULES: tuple[Rule, ...] = ("drift", "performance")
+
+
+class Conclusion:
+    """Scorings are concluded in the order in which they were decided on."""
+
+    def __init__(
+        self, journal: Journal, memory: Memory, *, page: str, clock: Callable[[], int]
+    ) -> None:
+        """`page` is the monitor's address; `clock` gives microseconds since the epoch."""
+        self._journal = journal
+        self._memory = memory
+        self._page = page
+        self._clock = clock
+
+    def conclude(self, pending: PendingScore, reply: ScoreReply) -> Result:
+        """Keep the result and what follows from it; part of a transaction of its own."""
+        watching = self._memory.watching(pending.job.model, pending.job.version)
+        result = self._result(watching, pending, reply)
+        self._journal.add_result(result)
+        self._judge(watching, pending, result)
+        self._journal.drop_job(pending.number)
+        return result
+
+    def _result(self, watching: Watching, pending: PendingScore, reply: ScoreReply) -> Result:
+        scores, report = list(reply.scores), reply.report
+        if reply.error:
+            scores.append(Score(name="drifted_share", value=None, note=reply.error))
+        if not pending.job.drift:
+            before = self._journal.latest(watching.key, pending.job.window)
+            if before is not None:
+                scores = [s for s in before.scores if _is_of_features(s)] + scores
+                report = before.report
+        result = replace(pending.result, scores=scores, report=report)
+        return replace(result, verdict=verdict(result, watching.policy.alarms))
+
+    def _judge(self, watching: Watching, pending: PendingScore, result: Result) -> None:
+        policy = watching.policy.alarms
+        rules: list[Rule] = ["drift"] if pending.job.drift else []
+        state = watching.windows.get(result.window.start)
+        if state is not None and not state.judged and can_judge_performance(result, policy):
+            rules.append("performance")
+            state.judged = True
+            self._journal.save_window(watching.key, state)
+        open_before = sum(
+            bool(self._journal.streak(watching.key, rule).open_alarm) for rule in RULES
+        )
+        fired = [alarm for rule in rules if (alarm := self._apply(watching, rule, result))]
+        asking = wanted(fired, open_before)
+        if asking is not None:
+            self._ask(watching, asking, result, pending)
+
+    def _apply(self, watching: Watching, rule: Rule, result: Result) -> Alarm | None:
+        """Judge one rule; the alarm if it fires now."""
+        streak = self._journal.streak(watching.key, rule)
+        open_alarm = self._journal.alarm(streak.open_alarm) if streak.open_alarm else None
+        after, alarm = judge(streak, open_alarm, rule, result, watching.policy.alarms)
+        self._journal.save_streak(watching.key, rule, after)
+        if alarm is not None:
+            self._journal.save_alarm(alarm)
+        return alarm if after.open_alarm and not streak.open_alarm else None
+
+    def _ask(self, watching: Watching, alarm: Alarm, result: Result, pending: PendingScore) -> None:
+        body = request(
+            alarm,
+            result,
+            digest=watching.version.digest,
+            positions=pending.positions,
+            page=self._page,
+        )
+        name, now = webhook_id(alarm), self._clock()
+        self._journal.add_delivery(name, envelope(name, now, body), now)
+
+
+def _is_of_features(score: Score) -> bool:
+    return bool(score.column) or score.name == "drifted_share"

@@ -1,0 +1,111 @@
+"""The loop: poll, take in, close, commit; score beside it; conclude, commit.
+
+A step is one transaction: what was read, what follows from it and how far the log has been read
+stand and fall together, so a crash repeats a step and never half of one.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from eventlog.log import Reader, Record
+from monitoring.closing import Closing
+from monitoring.conclusion import Conclusion
+from monitoring.intake import Intake
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.state.journal import Journal
+from monitoring.state.rows import PendingScore
+from monitoring.watching import Memory
+
+
+class Scorer(Protocol):
+    """Scores windows beside the loop; replies come in the order of the jobs."""
+
+    def submit(self, job: ScoreJob) -> None:
+        """Queue a job; never blocks."""
+        ...
+
+    def replies(self) -> list[ScoreReply]:
+        """What is finished; never blocks."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Jobs whose reply was not handed out yet."""
+        ...
+
+
+class Consumer:
+    """Follows a log until told to stop."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        memory: Memory,
+        reader: Reader,
+        scorer: Scorer,
+        conclusion: Conclusion,
+    ) -> None:
+        """`reader` begins at the memory's positions."""
+        self._journal = journal
+        self._memory = memory
+        self._reader = reader
+        self._scorer = scorer
+        self._conclusion = conclusion
+        self._intake = Intake(journal, memory)
+        self._closing = Closing(journal, memory)
+        self._pending: dict[str, PendingScore] = {}
+        self._submit(journal.jobs())
+
+    def step(self, limit: int) -> bool:
+        """Take in at most `limit` records and conclude what is scored; whether anything moved."""
+        records = self._reader.poll(limit)
+        if records:
+            with self._journal.database.transaction():
+                self._take(records, drained=len(records) < limit)
+                self._memory.save()
+            self._submit_scheduled()
+        concluded = self._conclude()
+        return bool(records) or concluded
+
+    def close_all(self) -> None:
+        """Close every open window now: no event is expected any more."""
+        with self._journal.database.transaction():
+            self._closing.close_all()
+            self._memory.save()
+        self._submit_scheduled()
+
+    @property
+    def scoring(self) -> bool:
+        """Whether a window is still being scored."""
+        return bool(self._pending)
+
+    def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
+        """Step until `wait(seconds)` says that it is time to stop."""
+        while not wait(0 if self.step(limit) else idle_pause):
+            pass
+
+    def _take(self, records: Iterable[Record], *, drained: bool) -> None:
+        for record in records:
+            watching = self._intake.take(record)
+            if watching is not None:
+                # After every record, so that results do not depend on where a step ends.
+                self._closing.look(watching, drained=False)
+        if drained:
+            for watching in self._memory.everything():
+                self._closing.look(watching, drained=True)
+
+    def _submit_scheduled(self) -> None:
+        scheduled, self._closing.scheduled = self._closing.scheduled, []
+        self._submit(scheduled)
+
+    def _submit(self, scorings: Iterable[PendingScore]) -> None:
+        for pending in scorings:
+            self._pending[pending.job.key] = pending
+            self._scorer.submit(pending.job)
+
+    def _conclude(self) -> bool:
+        replies = self._scorer.replies()
+        for reply in replies:
+            with self._journal.database.transaction():
+                self._conclusion.conclude(self._pending.pop(reply.key), reply)
+        return bool(replies)

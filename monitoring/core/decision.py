@@ -1,0 +1,146 @@
+"""Everything that decides when results become alarms lives here.
+
+A rule is broken or kept by each window in turn; a window with too few rows says nothing either way.
+An alarm fires once the rule was broken in `consecutive` windows in a row and resolves once it was
+kept in as many. Its id is derived from its cause, so the same cause never raises two.
+"""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import msgspec
+
+from monitoring.core.results import Alarm, Result, Rule, Score, Verdict, Window
+from registry.manifest import AlarmPolicy
+
+_ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to judge performance
+
+
+class Streak(msgspec.Struct, frozen=True):
+    """How one rule has fared for one model version."""
+
+    broken: int = 0  # windows in a row
+    kept: int = 0
+    first: Window | None = None  # of the broken ones
+    open_alarm: str = ""  # id of the alarm that is not resolved
+
+
+def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
+    """One window's verdict by itself, before hysteresis."""
+    if result.rows < policy.min_rows:
+        return "not enough data"
+    if breached_performance(result):
+        return "degraded"
+    return "drifted" if breached_drift(result) else "ok"
+
+
+def breached_drift(result: Result) -> bool:
+    """Whether too many columns drifted."""
+    return any(score.name == "drifted_share" and score.breached for score in result.scores)
+
+
+def breached_performance(result: Result) -> Score | None:
+    """The score of performance that broke its threshold."""
+    whole = (score for score in result.scores if not score.column and score.breached)
+    return next((score for score in whole if score.name != "drifted_share"), None)
+
+
+def can_judge_performance(result: Result, policy: AlarmPolicy) -> bool:
+    """Whether enough labels are known."""
+    return result.rows >= policy.min_rows and result.labelled >= _ENOUGH_LABELS * result.rows
+
+
+def judge(
+    streak: Streak, alarm: Alarm | None, rule: Rule, result: Result, policy: AlarmPolicy
+) -> tuple[Streak, Alarm | None]:
+    """The streak after this window, and the alarm that fires, goes on or resolves with it.
+
+    `alarm` is the open one that the streak names, as it is now (it may be acknowledged).
+    """
+    if result.rows < policy.min_rows:
+        return streak, None
+    if _breached(rule, result):
+        return _broken(streak, alarm, rule, result, policy)
+    return _kept(streak, alarm, policy)
+
+
+def worst(result: Result) -> list[Score]:
+    """The drift scores that broke their threshold, the most severe first."""
+    broken = [score for score in result.scores if score.name == "drift" and score.breached]
+    return sorted(broken, key=lambda score: (-_severity(score), score.column))
+
+
+def _breached(rule: Rule, result: Result) -> bool:
+    return breached_drift(result) if rule == "drift" else breached_performance(result) is not None
+
+
+def _broken(
+    streak: Streak, alarm: Alarm | None, rule: Rule, result: Result, policy: AlarmPolicy
+) -> tuple[Streak, Alarm | None]:
+    first = streak.first or result.window
+    broken = streak.broken + 1
+    if alarm is None and broken < policy.consecutive:
+        return Streak(broken, 0, first), None
+    fired = Alarm(
+        alarm_id=alarm.alarm_id if alarm else _alarm_id(result, rule, first),
+        model=result.model,
+        version=result.version,
+        rule=rule,
+        state=alarm.state if alarm else "firing",
+        since=first,
+        latest=result.window,
+        sentence=_sentence(rule, result, first),
+        columns=[score.column for score in worst(result)[:3]],
+    )
+    return Streak(broken, 0, first, fired.alarm_id), fired
+
+
+def _kept(streak: Streak, alarm: Alarm | None, policy: AlarmPolicy) -> tuple[Streak, Alarm | None]:
+    kept = streak.kept + 1
+    if alarm is None:
+        return Streak(0, kept), None
+    if kept < policy.consecutive:
+        return Streak(0, kept, streak.first, alarm.alarm_id), None
+    return Streak(0, kept), msgspec.structs.replace(alarm, state="resolved")
+
+
+def _alarm_id(result: Result, rule: Rule, first: Window) -> str:
+    cause = f"{result.model}/{result.version}/{rule}/{first.start}"
+    return "al_" + sha256(cause.encode()).hexdigest()[:20]
+
+
+def _sentence(rule: Rule, result: Result, first: Window) -> str:
+    what = _drift_sentence(result) if rule == "drift" else _performance_sentence(result)
+    return f"{what} in the window from {_day(result.window.start)}; so since {_day(first.start)}."
+
+
+def _drift_sentence(result: Result) -> str:
+    drifted = worst(result)
+    scored = sum(s.name == "drift" and s.value is not None for s in result.scores)
+    most = ", ".join(f"{s.column} {s.value:.2f} (allowed {s.threshold:.2f})" for s in drifted[:3])
+    return f"{len(drifted)} of {scored} columns drifted from the reference, most of all {most},"
+
+
+def _performance_sentence(result: Result) -> str:
+    score = breached_performance(result)
+    assert score is not None
+    limit = "at least" if score.value is None or score.value < (score.threshold or 0) else "at most"
+    against = f" ({score.note})" if score.note else ""
+    return (
+        f"{score.name} is {score.value:.3f} where {limit} {score.threshold:.3f} is wanted"
+        f"{against}, on {result.labelled:,} labelled rows"
+    )
+
+
+def _severity(score: Score) -> float:
+    """Thresholds away, for distances; a p-value falls as drift grows."""
+    if score.value is None or not score.threshold:
+        return 0.0
+    if score.value >= score.threshold:
+        return score.value / score.threshold
+    return score.threshold / max(score.value, 1e-300)
+
+
+def _day(time: int) -> str:
+    moment = datetime.fromtimestamp(time / 1e6, UTC)
+    return f"{moment.day} {moment:%B %Y}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M} UTC"

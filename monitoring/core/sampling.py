@@ -1,0 +1,38 @@
+"""Everything that decides which rows a window keeps lives here.
+
+A window keeps the rows with the smallest hash of (event id, row): the same ones whatever the order,
+the duplicates or the number of consumers, every row with the same chance, and all of them while the
+window is small.
+"""
+
+from hashlib import blake2b
+from heapq import heappush, heappushpop
+
+LARGEST = (1 << 63) - 1  # what a signed 64-bit column holds
+
+
+def row_hash(event_id: str, row: int) -> int:
+    """A stable number in [0, 2^63) for one row."""
+    digest = blake2b(f"{event_id}/{row}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+class Sample:
+    """The hashes of the rows that a window keeps."""
+
+    def __init__(self, size: int) -> None:
+        """Keep at most `size` rows."""
+        self._size = size
+        self._largest_first: list[int] = []  # a heap of negated hashes
+
+    def __len__(self) -> int:
+        """Rows kept."""
+        return len(self._largest_first)
+
+    def offer(self, number: int) -> tuple[bool, int | None]:
+        """Whether the row with this hash is kept, and the hash of the row it pushed out."""
+        if len(self._largest_first) < self._size:
+            heappush(self._largest_first, -number)
+            return True, None
+        pushed_out = -heappushpop(self._largest_first, -number)
+        return (False, None) if pushed_out == number else (True, pushed_out)

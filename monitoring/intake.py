@@ -1,0 +1,149 @@
+"""Takes in one record of the log after the other: counts it, keeps its rows, joins its labels."""
+
+from typing import Any
+
+from eventlog.errors import UnreadableEvent
+from eventlog.events import FeedbackEvent, PredictionEvent
+from eventlog.log import Record
+from monitoring.core.joining import join
+from monitoring.core.ledger import enter
+from monitoring.core.results import SourceLedger
+from monitoring.core.sampling import row_hash
+from monitoring.core.windows import SECOND, WindowState, advance, window_of
+from monitoring.state import rows
+from monitoring.state.journal import Journal
+from monitoring.state.rows import StoredRow
+from monitoring.watching import Memory, Watching
+from registry.errors import RegistryError
+
+Values = tuple[Any, ...] | None
+
+_FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
+
+
+class Intake:
+    """Part of the consumer's step; everything it does is in that step's transaction."""
+
+    def __init__(self, journal: Journal, memory: Memory) -> None:
+        """Work on `memory`, keep rows in `journal`."""
+        self._journal = journal
+        self._memory = memory
+
+    def take(self, record: Record) -> Watching | None:
+        """Take in one record; the model version that may now have a window to close or revise."""
+        event = record.event
+        readable = not isinstance(event, UnreadableEvent)
+        before = self._memory.ledgers.get(record.source)
+        ledger = before or SourceLedger(source=record.source, epoch=0, next_sequence=0)
+        after, fresh = enter(ledger, record, readable=readable)
+        self._memory.ledgers[record.source] = after
+        if not fresh:
+            return None
+        self._memory.positions[record.source] = record.after
+        self._memory.totals["monitored_events"] += 1
+        if isinstance(event, UnreadableEvent):
+            self._set_aside(record, str(event))
+            return None
+        if isinstance(event, FeedbackEvent):
+            return self._label(event)
+        return self._prediction(event, record)
+
+    def _prediction(self, event: PredictionEvent, record: Record) -> Watching | None:
+        self._memory.totals[f"predictions_{event.outcome}"] += 1
+        if not event.version:  # refused before a version was found: nobody's window
+            self._memory.totals["unresolved_events"] += 1
+            return None
+        if event.time > event.received + _FUTURE:
+            self._set_aside(record, "its event time lies more than a day ahead of its reception")
+            return None
+        try:
+            watching = self._memory.watching(event.model, event.version)
+            answered = _answered(watching, event)
+        except RegistryError as error:
+            self._set_aside(record, str(error))
+            return None
+        except (KeyError, ValueError, TypeError) as error:
+            self._set_aside(record, f"its rows do not fit the manifest: {error!r}")
+            return None
+        advance(watching.watch, event.source, event.time, event.received)
+        self._place(watching, event, answered)
+        return watching
+
+    def _place(self, watching: Watching, event: PredictionEvent, answered: list[Values]) -> None:
+        """Count the event in its window and keep its rows, or count it as late."""
+        window = window_of(event.time, watching.policy.window.length)
+        state = None
+        if window.end <= watching.watch.closed_until:
+            self._memory.totals["late_events"] += 1
+            self._memory.totals["late_rows"] += event.rows
+        else:
+            state = watching.state(window)
+            state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
+        early = self._journal.take_early(event.prediction_id) if answered else {}
+        for row, values in enumerate(answered):
+            self._row(watching, state, (event, row), values, early.get(row))
+
+    def _row(
+        self,
+        watching: Watching,
+        state: WindowState | None,
+        place: tuple[PredictionEvent, int],
+        values: Values,
+        label: bytes | None,
+    ) -> None:
+        """Keep one answered row so that its label finds it; its values only if it is sampled."""
+        event, row = place
+        number = row_hash(event.event_id, row)
+        body, start = None, None
+        if state is not None:
+            state.rows += 1
+            state.labelled += label is not None
+            start = state.start
+            if values is not None:
+                body = self._sample(watching, state, number, values)
+        stored = StoredRow(event.prediction_id, row, *watching.key, start, number, body, label)
+        self._journal.add_row(stored)
+
+    def _sample(
+        self, watching: Watching, state: WindowState, number: int, values: tuple[Any, ...]
+    ) -> bytes | None:
+        kept, pushed_out = self._memory.sample(watching, state.window).offer(number)
+        if pushed_out is not None:
+            self._journal.evict(watching.key, state.start, pushed_out)
+        return rows.encode(values) if kept else None
+
+    def _label(self, event: FeedbackEvent) -> Watching | None:
+        """Join a label to its row; the model version, if one of its closed windows changed."""
+        self._memory.totals["labels"] += 1
+        known = self._journal.find(event.prediction_id, event.row)
+        if known is None:
+            if not self._journal.keep_early(event.prediction_id, event.row, event.label):
+                self._memory.totals["duplicate_labels"] += 1
+            return None
+        watching = self._memory.watching(known.model, known.version)
+        state = None if known.start is None else watching.windows.get(known.start)
+        if state is None:
+            self._memory.totals["late_labels"] += 1
+            return None
+        fate = join(known.label, event.label)
+        if fate == "joined":
+            self._journal.label(event.prediction_id, event.row, event.label)
+            state.labelled += 1
+        else:
+            self._memory.totals[f"{fate}_labels"] += 1
+            state.conflicting += fate == "conflicting"
+        watching.touched.add(state.start)
+        return watching if state.closed else None
+
+    def _set_aside(self, record: Record, reason: str) -> None:
+        origin = f"{record.source}:{record.epoch}:{record.sequence}"
+        self._journal.dead_letter(origin, reason, record.value)
+
+
+def _answered(watching: Watching, event: PredictionEvent) -> list[Values]:
+    """The values of every answered row; None where the payload was not kept."""
+    if event.outcome != "ok":
+        return []
+    if event.payload != "kept":
+        return [None] * event.rows
+    return list(rows.values(watching.version.manifest, event))

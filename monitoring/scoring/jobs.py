@@ -1,0 +1,30 @@
+"""What the scoring process is asked and what it answers."""
+
+from typing import Any
+
+import msgspec
+
+from monitoring.core.results import Score, Window
+
+
+class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One window to score."""
+
+    key: str  # names the job in its reply
+    model: str
+    version: str
+    window: Window
+    # Sampled rows by column: every feature, "prediction", "probability_<class>", "label" (None
+    # where not known). A missing number is None.
+    columns: dict[str, list[Any]]
+    drift: bool  # score drift and data quality (at close), or only performance (a revision)
+    report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
+
+
+class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The scores of one window."""
+
+    key: str
+    scores: list[Score]
+    report: str = ""  # the file that was written
+    error: str = ""  # the scoring as a whole failed; scores is empty

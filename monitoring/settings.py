@@ -1,0 +1,27 @@
+"""The monitor's settings, from DRIFTLINE_MONITOR_*."""
+
+import msgspec
+
+
+class MonitorSettings(msgspec.Struct, frozen=True):
+    """How one monitor process runs; what is watched and how is said by each manifest."""
+
+    host: str = "127.0.0.1"
+    port: int = 3100
+    page_url: str = ""  # how others reach the page; by default http://host:port
+    page_hosts: str = ""  # further names by which the page may be called, comma separated
+    poll_records: int = 2_000  # taken in per transaction
+    idle_pause: float = 0.2  # seconds between looks at a quiet log
+    webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox
+    webhook_secrets: str = ""  # whsec_..., comma separated: the first is new, the others rotate out
+    webhook_allowed_hosts: str = ""  # exempt from https and the address check, comma separated
+
+    @property
+    def page(self) -> str:
+        """The page's address, without a slash."""
+        return self.page_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+
+def listed(value: str) -> list[str]:
+    """The parts of a comma-separated setting."""
+    return [part.strip() for part in value.split(",") if part.strip()]

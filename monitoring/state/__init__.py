@@ -1,0 +1,1 @@
+"""What the monitor remembers: one database, one transaction per step."""

@@ -1,0 +1,285 @@
+"""What the consumer writes, inside one transaction per step.
+
+Rows are gathered and written together; `flush` brings them into the database before anything there
+is read that they bear on.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from eventlog.events import Label
+from eventlog.log import Position
+from monitoring.core.decision import Streak
+from monitoring.core.results import Alarm, Result, Rule, SourceLedger, Window
+from monitoring.core.windows import Watch, WindowState
+from monitoring.state.database import (
+    Database,
+    as_bytes,
+    as_bytes_or_none,
+    as_int,
+    as_struct,
+)
+from monitoring.state.rows import PendingScore, StoredRow, decode, encode
+
+Key = tuple[str, str]  # model, version
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A row that a label found."""
+
+    model: str
+    version: str
+    start: int | None  # None: it came late and is in no window
+    label: Label | None
+
+
+class Journal:
+    """The consumer's side of the database; not for use outside a transaction."""
+
+    def __init__(self, database: Database) -> None:
+        """Write to `database`."""
+        self.database = database
+        self._predictions: list[tuple[object, ...]] = []
+        self._evicted: list[tuple[object, ...]] = []
+
+    # What is read when the monitor starts
+
+    def positions(self) -> dict[str, Position]:
+        """Where to go on reading each source."""
+        found = self.database.all("SELECT source, epoch, sequence FROM positions")
+        return {str(source): Position(as_int(epoch), as_int(seq)) for source, epoch, seq in found}
+
+    def ledgers(self) -> dict[str, SourceLedger]:
+        """What was seen of each source."""
+        found = self.database.all("SELECT source, body FROM ledger")
+        return {str(source): as_struct(body, SourceLedger) for source, body in found}
+
+    def watches(self) -> dict[Key, Watch]:
+        """Every model version under watch."""
+        found = self.database.all("SELECT body FROM watches")
+        watches = [as_struct(body, Watch) for (body,) in found]
+        return {(watch.model, watch.version): watch for watch in watches}
+
+    def windows(self, key: Key) -> dict[int, WindowState]:
+        """The windows that may still change, by start."""
+        found = self.database.all("SELECT body FROM windows WHERE model = ? AND version = ?", *key)
+        states = [as_struct(body, WindowState) for (body,) in found]
+        return {state.start: state for state in states if not state.expired}
+
+    def sampled(self, key: Key, window: Window) -> list[int]:
+        """The hashes of the rows that a window keeps."""
+        found = self.database.all(
+            "SELECT hash FROM predictions "
+            "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL",
+            *key,
+            window.start,
+        )
+        return [as_int(number) for (number,) in found]
+
+    def jobs(self) -> list[PendingScore]:
+        """Scorings that were decided on and not concluded, oldest first."""
+        found = self.database.all("SELECT body FROM jobs ORDER BY number")
+        return [as_struct(body, PendingScore) for (body,) in found]
+
+    # Rows and labels
+
+    def add_row(self, row: StoredRow) -> None:
+        """Keep a row."""
+        self._predictions.append(msgspec.structs.astuple(row))
+
+    def evict(self, key: Key, start: int, number: int) -> None:
+        """Drop the values of the row with this hash; its label may still come."""
+        self._evicted.append((*key, start, number))
+
+    def flush(self) -> None:
+        """Bring gathered rows into the database."""
+        self.database.many(
+            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._predictions
+        )
+        self.database.many(
+            "UPDATE predictions SET body = NULL "
+            "WHERE model = ? AND version = ? AND start = ? AND hash = ?",
+            self._evicted,
+        )
+        self._predictions.clear()
+        self._evicted.clear()
+
+    def find(self, prediction_id: str, row: int) -> Known | None:
+        """The row that a label speaks of."""
+        if self._predictions:
+            self.flush()
+        found = self.database.one(
+            "SELECT model, version, start, label FROM predictions "
+            "WHERE prediction_id = ? AND row = ?",
+            prediction_id,
+            row,
+        )
+        if found is None:
+            return None
+        model, version, start, label = found
+        return Known(
+            str(model),
+            str(version),
+            None if start is None else as_int(start),
+            None if label is None else decode(as_bytes(label)),
+        )
+
+    def label(self, prediction_id: str, row: int, label: Label) -> None:
+        """Join a label to its row."""
+        self.database.do(
+            "UPDATE predictions SET label = ? WHERE prediction_id = ? AND row = ?",
+            encode(label),
+            prediction_id,
+            row,
+        )
+
+    def keep_early(self, prediction_id: str, row: int, label: Label) -> bool:
+        """Let a label wait for its prediction; False where one waits already, which then holds."""
+        statement = "INSERT OR IGNORE INTO early_labels VALUES (?, ?, ?)"
+        return self.database.do(statement, prediction_id, row, encode(label)) > 0
+
+    def take_early(self, prediction_id: str) -> dict[int, bytes]:
+        """The labels that waited for this prediction, by row."""
+        found = self.database.all(
+            "SELECT row, label FROM early_labels WHERE prediction_id = ?", prediction_id
+        )
+        if found:
+            self.database.do("DELETE FROM early_labels WHERE prediction_id = ?", prediction_id)
+        return {as_int(row): as_bytes(label) for row, label in found}
+
+    def rows(self, key: Key, window: Window) -> tuple[list[bytes], list[bytes | None]]:
+        """The sampled rows' values and labels, in the order of their hashes."""
+        self.flush()
+        found = self.database.all(
+            "SELECT body, label FROM predictions "
+            "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL ORDER BY hash",
+            *key,
+            window.start,
+        )
+        return [as_bytes(body) for body, _ in found], [
+            as_bytes_or_none(label) for _, label in found
+        ]
+
+    def forget_unsampled(self, key: Key, window: Window) -> None:
+        """Let go of an expired window's rows outside the sample: they only waited for labels."""
+        self.database.do(
+            "DELETE FROM predictions "
+            "WHERE model = ? AND version = ? AND start = ? AND body IS NULL",
+            *key,
+            window.start,
+        )
+
+    # Progress
+
+    def save_progress(
+        self, positions: Mapping[str, Position], ledgers: Iterable[SourceLedger]
+    ) -> None:
+        """Keep how far the log has been taken in."""
+        self.flush()
+        self.database.many(
+            "REPLACE INTO positions VALUES (?, ?, ?)",
+            [(source, at.epoch, at.sequence) for source, at in positions.items()],
+        )
+        self.database.many(
+            "REPLACE INTO ledger VALUES (?, ?)",
+            [(ledger.source, encode(ledger)) for ledger in ledgers],
+        )
+
+    def save_watch(self, watch: Watch) -> None:
+        """Keep a watch."""
+        self.database.do(
+            "REPLACE INTO watches VALUES (?, ?, ?)", watch.model, watch.version, encode(watch)
+        )
+
+    def save_window(self, key: Key, state: WindowState) -> None:
+        """Keep a window's counts."""
+        self.database.do(
+            "REPLACE INTO windows VALUES (?, ?, ?, ?)", *key, state.start, encode(state)
+        )
+
+    def count(self, name: str, more: int = 1) -> None:
+        """Add to a total."""
+        self.database.do(
+            "INSERT INTO totals VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            name,
+            more,
+        )
+
+    def dead_letter(self, origin: str, reason: str, body: bytes) -> None:
+        """Put a record aside."""
+        self.database.do(
+            "INSERT INTO dead_letters (origin, reason, body) VALUES (?, ?, ?)", origin, reason, body
+        )
+
+    # Scoring and decisions
+
+    def next_job(self) -> int:
+        """A number for the next scoring: they conclude in this order."""
+        found = self.database.one("SELECT coalesce(max(number), 0) + 1 FROM jobs")
+        assert found is not None
+        return as_int(found[0])
+
+    def add_job(self, pending: PendingScore) -> None:
+        """Decide on a scoring."""
+        self.database.do("INSERT INTO jobs VALUES (?, ?)", pending.number, encode(pending))
+
+    def drop_job(self, number: int) -> None:
+        """A scoring is concluded."""
+        self.database.do("DELETE FROM jobs WHERE number = ?", number)
+
+    def add_result(self, result: Result) -> None:
+        """Keep one revision of a window's result."""
+        self.database.do(
+            "REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
+            result.model,
+            result.version,
+            result.window.start,
+            result.revision,
+            encode(result),
+        )
+
+    def latest(self, key: Key, window: Window) -> Result | None:
+        """The newest revision of a window's result."""
+        found = self.database.one(
+            "SELECT body FROM results WHERE model = ? AND version = ? AND start = ? "
+            "ORDER BY revision DESC LIMIT 1",
+            *key,
+            window.start,
+        )
+        return None if found is None else as_struct(found[0], Result)
+
+    def streak(self, key: Key, rule: Rule) -> Streak:
+        """How a rule has fared."""
+        found = self.database.one(
+            "SELECT body FROM streaks WHERE model = ? AND version = ? AND rule = ?", *key, rule
+        )
+        return Streak() if found is None else as_struct(found[0], Streak)
+
+    def save_streak(self, key: Key, rule: Rule, streak: Streak) -> None:
+        """Keep how a rule has fared."""
+        self.database.do("REPLACE INTO streaks VALUES (?, ?, ?, ?)", *key, rule, encode(streak))
+
+    def alarm(self, alarm_id: str) -> Alarm | None:
+        """An alarm as it is now."""
+        found = self.database.one("SELECT body FROM alarms WHERE alarm_id = ?", alarm_id)
+        return None if found is None else as_struct(found[0], Alarm)
+
+    def save_alarm(self, alarm: Alarm) -> None:
+        """Raise an alarm or keep its change."""
+        self.database.do(
+            "INSERT INTO alarms VALUES (?, (SELECT count(*) FROM alarms), ?) "
+            "ON CONFLICT (alarm_id) DO UPDATE SET body = excluded.body",
+            alarm.alarm_id,
+            encode(alarm),
+        )
+
+    def add_delivery(self, webhook_id: str, body: bytes, created: int) -> None:
+        """Put a webhook into the outbox; one that is there already stays as it is."""
+        self.database.do(
+            "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, 0, 0, 'pending', '')",
+            webhook_id,
+            body,
+            created,
+        )

@@ -1,0 +1,40 @@
+-- The monitor's database. Bodies are JSON of the structs named beside them.
+
+CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, epoch INTEGER, sequence INTEGER);
+CREATE TABLE IF NOT EXISTS ledger (source TEXT PRIMARY KEY, body BLOB);  -- SourceLedger
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value INTEGER);
+
+CREATE TABLE IF NOT EXISTS watches (  -- core.windows.Watch
+    model TEXT, version TEXT, body BLOB, PRIMARY KEY (model, version)
+);
+CREATE TABLE IF NOT EXISTS windows (  -- core.windows.WindowState
+    model TEXT, version TEXT, start INTEGER, body BLOB, PRIMARY KEY (model, version, start)
+);
+
+-- Every answered row, so that its label finds it. `start` is null for late rows, `body` (the
+-- values in the order of rows.columns) is null for rows outside the window's sample.
+CREATE TABLE IF NOT EXISTS predictions (
+    prediction_id TEXT, row INTEGER, model TEXT, version TEXT, start INTEGER, hash INTEGER,
+    body BLOB, label BLOB, PRIMARY KEY (prediction_id, row)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS predictions_of_window ON predictions (model, version, start, hash);
+CREATE TABLE IF NOT EXISTS early_labels (  -- whose prediction has not come (yet)
+    prediction_id TEXT, row INTEGER, label BLOB, PRIMARY KEY (prediction_id, row)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY, body BLOB);  -- rows.PendingScore
+CREATE TABLE IF NOT EXISTS results (  -- core.results.Result
+    model TEXT, version TEXT, start INTEGER, revision INTEGER, body BLOB,
+    PRIMARY KEY (model, version, start, revision)
+);
+CREATE TABLE IF NOT EXISTS streaks (  -- core.decision.Streak
+    model TEXT, version TEXT, rule TEXT, body BLOB, PRIMARY KEY (model, version, rule)
+);
+CREATE TABLE IF NOT EXISTS alarms (alarm_id TEXT PRIMARY KEY, number INTEGER, body BLOB);
+CREATE TABLE IF NOT EXISTS outbox (
+    webhook_id TEXT PRIMARY KEY, body BLOB, created INTEGER, attempts INTEGER, next_attempt INTEGER,
+    state TEXT, last_error TEXT
+);
+CREATE TABLE IF NOT EXISTS dead_letters (
+    number INTEGER PRIMARY KEY, origin TEXT, reason TEXT, body BLOB
+);

@@ -1,0 +1,167 @@
+"""What everyone but the consumer does with the monitor's database: read it, and tend the outbox.
+
+The page, the metrics and the commands open a Store each; the consumer writes through `journal.py`.
+"""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from monitoring.core.results import Alarm, Delivery, Result, SourceLedger, Window
+from monitoring.core.windows import Watch, WindowState, counts
+from monitoring.state import rows
+from monitoring.state.database import (
+    Database,
+    as_bytes,
+    as_bytes_or_none,
+    as_int,
+    as_struct,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Store:
+    """Reads are of committed steps only; usable from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database at `path`, empty if it is not there yet."""
+        self._database = Database(path)
+        self._one_at_a_time = threading.Lock()
+
+    def watched(self) -> list[tuple[str, str]]:
+        """Every (model, version) ever seen."""
+        found = self._all("SELECT model, version FROM watches ORDER BY model, version")
+        return [(str(model), str(version)) for model, version in found]
+
+    def results(self, model: str, version: str) -> list[Result]:
+        """The newest revision of every window, oldest window first."""
+        found = self._all(
+            "SELECT body, max(revision) FROM results WHERE model = ? AND version = ? "
+            "GROUP BY start ORDER BY start",
+            model,
+            version,
+        )
+        return [as_struct(body, Result) for body, _ in found]
+
+    def result(self, model: str, version: str, start: int) -> Result | None:
+        """The newest revision of one window's result."""
+        found = self._all(
+            "SELECT body FROM results WHERE model = ? AND version = ? AND start = ? "
+            "ORDER BY revision DESC LIMIT 1",
+            model,
+            version,
+            start,
+        )
+        return as_struct(found[0][0], Result) if found else None
+
+    def live(self, model: str, version: str) -> list[Result]:
+        """The open windows so far: counts only, no scores."""
+        found = self._all(
+            "SELECT body FROM windows WHERE model = ? AND version = ? ORDER BY start",
+            model,
+            version,
+        )
+        states = [as_struct(body, WindowState) for (body,) in found]
+        return [counts(model, version, state, sampled=0) for state in states if not state.closed]
+
+    def alarms(self) -> list[Alarm]:
+        """Every alarm, newest first."""
+        found = self._all("SELECT body FROM alarms ORDER BY number DESC")
+        return [as_struct(body, Alarm) for (body,) in found]
+
+    def acknowledge(self, alarm_id: str) -> bool:
+        """Note that a person has seen the alarm; False where there is no firing one of this id."""
+        with self._one_at_a_time, self._database.transaction():
+            found = self._database.one("SELECT body FROM alarms WHERE alarm_id = ?", alarm_id)
+            if found is None or (alarm := as_struct(found[0], Alarm)).state != "firing":
+                return False
+            seen = msgspec.structs.replace(alarm, state="acknowledged")
+            body = rows.encode(seen)
+            self._database.do("UPDATE alarms SET body = ? WHERE alarm_id = ?", body, alarm_id)
+        return True
+
+    def ledger(self) -> list[SourceLedger]:
+        """What was seen of each source of the log."""
+        found = self._all("SELECT body FROM ledger ORDER BY source")
+        return [as_struct(body, SourceLedger) for (body,) in found]
+
+    def totals(self) -> dict[str, int]:
+        """Named counters over everything monitored."""
+        found = self._all("SELECT name, value FROM totals")
+        (unknown,) = self._all("SELECT count(*) FROM early_labels")
+        (letters,) = self._all("SELECT count(*) FROM dead_letters")
+        counters = {str(name): as_int(value) for name, value in found}
+        return counters | {"unknown_labels": as_int(unknown[0]), "dead_letters": as_int(letters[0])}
+
+    def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
+        """The window's sampled rows: features, prediction, probabilities and label (or None)."""
+        import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
+
+        found = self._all(
+            "SELECT body, label FROM predictions "
+            "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL ORDER BY hash",
+            model,
+            version,
+            window.start,
+        )
+        (watch,) = self._all(
+            "SELECT body FROM watches WHERE model = ? AND version = ?", model, version
+        )
+        bodies = [as_bytes(body) for body, _ in found]
+        labels = [as_bytes_or_none(label) for _, label in found]
+        return pd.DataFrame(rows.by_column(as_struct(watch[0], Watch).columns, bodies, labels))
+
+    def due(self, now: int) -> list[Delivery]:
+        """Pending webhooks whose next attempt is not after `now`, oldest first."""
+        return self._deliveries(
+            "WHERE state = 'pending' AND next_attempt <= ? ORDER BY created", now
+        )
+
+    def deliveries(self) -> list[Delivery]:
+        """Every webhook, newest first."""
+        return self._deliveries("ORDER BY created DESC")
+
+    def delivered(self, webhook_id: str) -> None:
+        """Note that the receiver has it."""
+        self._do(
+            "UPDATE outbox SET state = 'delivered', attempts = attempts + 1, last_error = '' "
+            "WHERE webhook_id = ?",
+            webhook_id,
+        )
+
+    def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
+        """Note a failed attempt and when to try again; None: never."""
+        state = "dead" if next_attempt is None else "pending"
+        self._do(
+            "UPDATE outbox SET state = ?, attempts = attempts + 1, last_error = ?, "
+            "next_attempt = ? WHERE webhook_id = ?",
+            state,
+            error,
+            next_attempt or 0,
+            webhook_id,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _deliveries(self, condition: str, *values: object) -> list[Delivery]:
+        names = "webhook_id, body, created, attempts, next_attempt, state, last_error"
+        found = self._all(f"SELECT {names} FROM outbox {condition}", *values)  # noqa: S608 - ours
+        keys = names.split(", ")
+        return [
+            msgspec.convert(dict(zip(keys, row, strict=True)), Delivery, strict=False)
+            for row in found
+        ]
+
+    def _all(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        with self._one_at_a_time:
+            return self._database.all(statement, *values)
+
+    def _do(self, statement: str, *values: object) -> None:
+        with self._one_at_a_time, self._database.transaction():
+            self._database.do(statement, *values)

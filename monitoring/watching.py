@@ -1,0 +1,100 @@
+"""The model versions under watch, as the consumer holds them between transactions."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from eventlog.log import Position
+from monitoring.core.results import SourceLedger, Window
+from monitoring.core.sampling import Sample
+from monitoring.core.windows import Watch, WindowState
+from monitoring.state import rows
+from monitoring.state.journal import Journal, Key
+from registry.manifest import Monitoring, Version
+
+FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryError
+
+
+class Watching:
+    """One model version: its counts here, its rows in the journal."""
+
+    def __init__(self, version: Version, watch: Watch, windows: dict[int, WindowState]) -> None:
+        """`windows` by start: those that may still change."""
+        self.version = version
+        self.watch = watch
+        self.windows = windows
+        self.samples: dict[int, Sample] = {}
+        self.touched: set[int] = set()  # windows to save at the end of the step
+
+    @property
+    def key(self) -> Key:
+        """Model and version number."""
+        return self.version.model, self.version.number
+
+    @property
+    def policy(self) -> Monitoring:
+        """How this version is watched."""
+        return self.version.manifest.monitoring
+
+    def open_windows(self) -> list[Window]:
+        """Windows that are not closed."""
+        return [state.window for state in self.windows.values() if not state.closed]
+
+    def state(self, window: Window) -> WindowState:
+        """The counts of a window, begun if there are none; saved at the end of the step."""
+        self.touched.add(window.start)
+        state = self.windows.get(window.start)
+        if state is None:
+            state = self.windows[window.start] = WindowState(window.start, window.end)
+        return state
+
+
+class Memory:
+    """Everything the consumer knows, loaded once and saved with every step."""
+
+    def __init__(self, journal: Journal, find_version: FindVersion) -> None:
+        """Take up where the journal stands."""
+        self._journal = journal
+        self._find_version = find_version
+        self._watching: dict[Key, Watching] = {}
+        self.positions: dict[str, Position] = journal.positions()
+        self.ledgers: dict[str, SourceLedger] = journal.ledgers()
+        self.totals: Counter[str] = Counter()  # since the last save
+        for key, watch in journal.watches().items():
+            self._watching[key] = Watching(find_version(*key), watch, journal.windows(key))
+
+    def watching(self, model: str, number: str) -> Watching:
+        """The version under watch, from now on if it was not; raises RegistryError."""
+        known = self._watching.get((model, number))
+        if known is None:
+            version = self._find_version(model, number)
+            watch = Watch(model, number, columns=rows.columns(version.manifest))
+            known = self._watching[model, number] = Watching(version, watch, {})
+        return known
+
+    def everything(self) -> list[Watching]:
+        """Every version under watch."""
+        return list(self._watching.values())
+
+    def sample(self, watching: Watching, window: Window) -> Sample:
+        """The rows that a window keeps."""
+        sample = watching.samples.get(window.start)
+        if sample is None:
+            sample = Sample(watching.policy.window.max_rows)
+            for number in self._journal.sampled(watching.key, window):
+                sample.offer(number)
+            watching.samples[window.start] = sample
+        return sample
+
+    def save(self) -> None:
+        """Write what changed; part of the step's transaction."""
+        self._journal.save_progress(self.positions, self.ledgers.values())
+        for watching in self._watching.values():
+            self._journal.save_watch(watching.watch)
+            for start in sorted(watching.touched):
+                self._journal.save_window(watching.key, watching.windows[start])
+                if watching.windows[start].expired:
+                    del watching.windows[start]
+            watching.touched.clear()
+        for name, more in sorted(self.totals.items()):
+            self._journal.count(name, more)
+        self.totals.clear()
