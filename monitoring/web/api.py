@@ -1,7 +1,7 @@
 """The JSON API: what the page shows, for programs."""
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -15,6 +15,9 @@ from monitoring.web.guard import same_origin
 from monitoring.web.links import model_path
 from monitoring.web.metrics import exposition
 from monitoring.web.overview import ledger, overview_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARQUET = "application/vnd.apache.parquet"
 
@@ -96,8 +99,10 @@ async def rows(request: Request) -> Response:
     """The sampled rows of a window with their labels, as Parquet."""
     result = result_of(request)
     frame = findings_of(request).rows(result.model, result.version, result.window)
+    if frame.empty and result.sampled:
+        raise HTTPException(410, "the rows of this window were let go when its labels expired")
     buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
+    _with_typed_labels(frame).to_parquet(buffer, index=False)
     return Response(buffer.getvalue(), media_type=PARQUET)
 
 
@@ -139,6 +144,12 @@ async def deliveries(request: Request) -> Response:
 def json_response(value: Any, status: int = 200) -> Response:
     """`value` as JSON."""
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def _with_typed_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Whole numbers stay whole where some labels are missing; labels of mixed types are text."""
+    labels = frame["label"].convert_dtypes()
+    return frame.assign(label=labels.astype("string") if labels.dtype == object else labels)
 
 
 def _readable(delivery: Delivery) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Guard:
         if host not in self._hosts and "*" not in self._hosts:
             refusal = PlainTextResponse(
                 f"This page does not answer to the host {host!r}; add it to "
-                "DRIFTLINE_MONITOR_WEB_HOSTS if it should.\n",
+                "DRIFTLINE_MONITOR_PAGE_HOSTS if it should.\n",
                 status_code=421,
             )
             await refusal(scope, receive, send)

@@ -169,7 +169,7 @@ def _threshold(found: Sequence[Score | None], text: Callable[[Score], str]) -> T
 def _share_mark(cell: Cell, score: Score | None) -> Mark:
     when = period(cell[0].window)
     if score is None or score.value is None:
-        return Mark(title=f"{when}: not scored")
+        return Mark(title=f"{when}: {score.note if score and score.note else 'not scored'}")
     return Mark(score.value, f"{when}: {percent(score.value)} drifted", breached=score.breached)
 
 

@@ -79,19 +79,21 @@ def sentence(result: Result) -> str:
     """What a window showed, in one sentence."""
     drifted = [column.name for column in columns(result) if column.breached]
     scored = [score for score in performance(result) if score.value is not None]
-    parts = []
+    parts: list[str] = []
     if result.verdict == "not enough data":
         parts.append(f"{several(result.rows, 'row')} are too few for a verdict")
     if drifted:
         worst = ", ".join(drifted[:3])
         more = ", ..." if len(drifted) > 3 else ""
         parts.append(f"{several(len(drifted), 'column')} drifted: {worst}{more}")
+    elif (share := find(result, "drifted_share")) and share.value is None:
+        parts.append(f"Drift was not scored: {share.note}")
     elif result.verdict == "ok":
         parts.append("No column drifted")
     for score in scored[:1]:
         alarm = f" (alarm at {figure(score.threshold)})" if score.threshold is not None else ""
         parts.append(f"{PERFORMANCE[score.name]} {figure(score.value)}{alarm}")
-    return "; ".join(parts) + "."
+    return f"{'; '.join(parts) or 'Nothing was scored'}."
 
 
 def coverage(result: Result) -> float | None:

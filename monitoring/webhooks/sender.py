@@ -15,6 +15,7 @@ from typing import Protocol
 
 from monitoring.core.results import Delivery
 from monitoring.errors import DeliveryFailed
+from monitoring.settings import MonitorSettings, listed
 from monitoring.webhooks.egress import Answer, Egress
 from monitoring.webhooks.schedule import SECOND, next_attempt, parse_retry_after
 from monitoring.webhooks.signing import Signer
@@ -47,6 +48,20 @@ def wall_clock() -> int:
 
 class Receiver:
     """Where webhooks go: an address, the signatures it expects, and the guard on the way."""
+
+    @classmethod
+    def configured(cls, settings: MonitorSettings) -> "Receiver | None":
+        """The receiver that the settings name, None where they name none.
+
+        Raises SettingError where there is an address but no usable secret.
+        """
+        if not settings.webhook_url:
+            return None
+        return cls(
+            settings.webhook_url,
+            Signer(listed(settings.webhook_secrets)),
+            Egress(listed(settings.webhook_allowed_hosts)),
+        )
 
     def __init__(self, url: str, signer: Signer, egress: Egress) -> None:
         self.url = url

@@ -20,6 +20,10 @@ from monitoring.core.results import (
     SourceLedger,
     Window,
 )
+from monitoring.core.windows import Watch, WindowState
+from monitoring.state.database import Database
+from monitoring.state.journal import Journal
+from monitoring.state.store import Store
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.body import envelope
@@ -222,10 +226,46 @@ def a_busy_store() -> FakeStore:
             a_delivery("msg-1", state="delivered", attempts=1),
             a_delivery("msg-0", state="dead", attempts=13, last_error="410: wants no more"),
         ],
-        frame=pd.DataFrame(
-            {"dep_hour": [5, 6], "prediction": ["late", "ok"], "label": ["late", None]}
-        ),
+        frame=pd.DataFrame({"dep_hour": [5, 6, 7], "prediction": [1, 0, 0], "label": [1, None, 0]}),
     )
+
+
+def written_to(path: Path, fake: FakeStore) -> Path:
+    """The same findings in the monitor's real database."""
+    database = Database(path)
+    journal = Journal(database)
+    with database.transaction():
+        for model, version in fake.watched():
+            journal.save_watch(Watch(model, version, columns=["dep_hour", "prediction"]))
+        for result in fake.all_results:
+            journal.add_result(result)
+        for live in fake.open_windows:
+            state = WindowState(live.window.start, live.window.end, rows=live.rows)
+            journal.save_window((live.model, live.version), state)
+        for alarm in reversed(fake.all_alarms):
+            journal.save_alarm(alarm)
+        journal.save_progress({}, fake.sources)
+        for name, count in fake.counters.items():
+            journal.count(name, count)
+        for one in fake.outbox:
+            journal.add_delivery(one.webhook_id, one.body, one.created)
+    database.close()
+    outbox = Store(path)
+    for one in fake.outbox:
+        if one.state == "delivered":
+            outbox.delivered(one.webhook_id)
+        else:
+            outbox.failed(one.webhook_id, one.last_error, one.next_attempt or None)
+    outbox.close()
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home whose monitor was busy, in a real database."""
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    written_to(tmp_path / "monitor.db", a_busy_store())
+    return tmp_path
 
 
 @pytest.fixture

@@ -4,12 +4,19 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.web.reports import locate
 
 VERSION = "/api/models/flights/versions/1"
+
+
+def pq_types(content: bytes) -> dict[str, Any]:
+    """The type of each column in a Parquet file."""
+    schema = pq.read_schema(io.BytesIO(content))
+    return dict(zip(schema.names, schema.types, strict=True))
 
 
 def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
@@ -41,7 +48,24 @@ def test_one_window_and_its_rows_can_be_fetched(client: httpx.Client, store: Any
     window = f"{VERSION}/windows/{store.all_results[3].window.start}"
     assert client.get(window).json()["window"]["start"] == store.all_results[3].window.start
     frame = pd.read_parquet(io.BytesIO(client.get(f"{window}/rows.parquet").content))
-    pd.testing.assert_frame_equal(frame, store.frame, check_dtype=False)
+    assert list(frame.columns) == ["dep_hour", "prediction", "label"]
+    assert frame["label"].dropna().tolist() == [1, 0]
+    assert "int" in str(pq_types(client.get(f"{window}/rows.parquet").content)["label"])
+
+
+def test_labels_of_mixed_types_are_handed_out_as_text(client: httpx.Client, store: Any) -> None:
+    store.frame = pd.DataFrame({"label": ["late", 1, None]})
+    window = f"{VERSION}/windows/{store.all_results[3].window.start}"
+    frame = pd.read_parquet(io.BytesIO(client.get(f"{window}/rows.parquet").content))
+    assert frame["label"].dropna().tolist() == ["late", "1"]
+
+
+def test_rows_that_were_let_go_are_gone(client: httpx.Client, store: Any) -> None:
+    store.frame = pd.DataFrame({"label": []})
+    window = f"{VERSION}/windows/{store.all_results[3].window.start}"
+    reply = client.get(f"{window}/rows.parquet")
+    assert reply.status_code == 410
+    assert "let go" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("end", ["windows/7", "windows/7/rows.parquet"])
