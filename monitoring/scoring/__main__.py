@@ -1,0 +1,27 @@
+"""The scoring process: jobs come on standard input, replies leave on standard output."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from eventlog.settings import Home
+from monitoring.scoring.framing import read, write
+from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.window import Scoring
+from registry.store import Registry
+
+
+def main() -> None:
+    """Score until standard input closes."""
+    # Whatever a library prints must not get between the replies.
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
+    scoring = Scoring(Registry(Home.from_environment()), Path(sys.argv[1]))
+    while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
+        write(replies, scoring.score(job))
+
+
+if __name__ == "__main__":
+    main()

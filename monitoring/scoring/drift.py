@@ -1,0 +1,93 @@
+"""Drift of every feature, of the prediction and of its score, against the reference.
+
+Columns are looked at one by one first: what cannot be scored is said with its reason, and never
+loses the window. Missing values are left out here; their share is a matter of quality.py.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from monitoring.core.results import Score
+from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
+from monitoring.scoring.reference import Baseline, Column, category
+from monitoring.scoring.thresholds import SMALLEST, Thresholds
+
+
+def score_drift(
+    baseline: Baseline, thresholds: Thresholds, window: pd.DataFrame, html: Path | None
+) -> list[Score]:
+    """One "drift" score per column and "drifted_share" of the features that could be scored."""
+    current = pd.DataFrame({c.name: clean(window[c.stored], c) for c in baseline.columns})
+    reference = pd.DataFrame({c.name: clean(baseline.frame[c.stored], c) for c in baseline.columns})
+    reasons = {
+        column.name: reason
+        for column in baseline.columns
+        if (reason := unscorable(current[column.name], reference[column.name]))
+    }
+    tests = [
+        ColumnTest(
+            column.name,
+            column.kind == "categorical",
+            thresholds.method(column),
+            thresholds.threshold(column, int(current[column.name].notna().sum())),
+        )
+        for column in baseline.columns
+        if column.name not in reasons
+    ]
+    outcomes = test_columns(tests, current, reference, html) if tests else {}
+    scores = [_score(column, outcomes, reasons) for column in baseline.columns]
+    return [*scores, _share(baseline, scores)]
+
+
+def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
+    """A column as it can be compared: numbers or strings, everything else missing."""
+    if column.kind == "categorical":
+        return values.map(category, na_action="ignore")
+    numbers = values if is_numeric_dtype(values) else pd.to_numeric(values, errors="coerce")
+    return numbers.astype(float).replace([np.inf, -np.inf], np.nan)
+
+
+def unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:
+    """Why a column cannot be scored, empty where it can."""
+    known, expected = current.dropna(), reference.dropna()
+    if expected.empty:
+        return "all values are missing in the reference"
+    if known.empty:
+        return "all values are missing"
+    if len(known) < SMALLEST:
+        return f"only {len(known)} values, at least {SMALLEST} are needed"
+    if known.nunique() == 1 and expected.nunique() == 1 and known.iloc[0] == expected.iloc[0]:
+        return "constant, as in the reference"
+    return ""
+
+
+def _score(column: Column, outcomes: dict[str, Drift | str], reasons: dict[str, str]) -> Score:
+    outcome = outcomes.get(column.name, reasons.get(column.name, ""))
+    if isinstance(outcome, str):
+        return Score(name="drift", column=column.name, value=None, note=outcome)
+    return Score(
+        name="drift",
+        column=column.name,
+        value=float(f"{outcome.value:.9g}"),
+        method=outcome.method,
+        threshold=outcome.threshold,
+        breached=outcome.drifted,
+    )
+
+
+def _share(baseline: Baseline, scores: list[Score]) -> Score:
+    features = {feature.name for feature in baseline.features}
+    scored = [s for s in scores if s.column in features and s.value is not None]
+    threshold = baseline.manifest.monitoring.alarms.drifted_share
+    if not scored:
+        return Score(
+            name="drifted_share", value=None, threshold=threshold, note="no feature can be scored"
+        )
+    share = sum(score.breached for score in scores if score in scored) / len(scored)
+    return Score(
+        name="drifted_share", value=share, threshold=threshold, breached=share >= threshold
+    )

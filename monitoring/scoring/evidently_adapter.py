@@ -1,0 +1,97 @@
+"""Evidently, as Driftline uses it: the only place that imports it.
+
+Importing it takes seconds and hundreds of megabytes, so only the scoring process does.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["DO_NOT_TRACK"] = "1"  # before the import, which reads it
+
+import msgspec
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.metrics import MissingValueCount, ValueDrift
+
+# Methods whose value is a p-value: drift lies below the threshold. All others are distances.
+P_VALUES = frozenset(
+    {"ks", "chisquare", "z", "fisher_exact", "anderson", "mannw", "t_test", "cramer_von_mises"}
+    | {"g_test", "TVD", "es", "empirical_mmd"}
+)
+
+
+class ColumnTest(msgspec.Struct, frozen=True):
+    """How one column is to be tested."""
+
+    name: str
+    categorical: bool
+    method: str
+    threshold: float | None  # None: Evidently's default for the method
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """What the test of one column said."""
+
+    value: float
+    method: str
+    threshold: float
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the value lies on the wrong side of the threshold."""
+        if self.method in P_VALUES:
+            return self.value < self.threshold
+        return self.value >= self.threshold
+
+
+def test_columns(
+    tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path | None
+) -> dict[str, Drift | str]:
+    """By column: what its test said, or why it could not be made.
+
+    One column that Evidently cannot handle would lose the whole report, so then each is tested by
+    itself. The report is written to `html` if that is given and any column could be tested.
+    """
+    try:
+        return dict(_run(tests, current, reference, html))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other columns must not suffer
+        if len(tests) == 1:
+            return {tests[0].name: f"could not be tested: {error}"}
+    alone = {t.name: test_columns([t], current, reference, None)[t.name] for t in tests}
+    sound = [t for t in tests if isinstance(alone[t.name], Drift)]
+    if html is not None and 0 < len(sound) < len(tests):
+        test_columns(sound, current, reference, html)
+    return alone
+
+
+def _run(
+    tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path | None
+) -> dict[str, Drift]:
+    names = [test.name for test in tests]
+    definition = DataDefinition(
+        numerical_columns=[test.name for test in tests if not test.categorical],
+        categorical_columns=[test.name for test in tests if test.categorical],
+    )
+    drifts = [
+        ValueDrift(column=test.name, method=test.method, threshold=test.threshold) for test in tests
+    ]
+    missing = [MissingValueCount(column=name) for name in names] if html else []
+    snapshot = Report([*drifts, *missing]).run(
+        Dataset.from_pandas(current[names], data_definition=definition),
+        Dataset.from_pandas(reference[names], data_definition=definition),
+    )
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        snapshot.save_html(str(html))
+    return dict(_read(metric) for metric in snapshot.dict()["metrics"] if _is_drift(metric))
+
+
+def _is_drift(metric: dict[str, Any]) -> bool:
+    return str(metric["config"]["type"]).endswith(":ValueDrift")
+
+
+def _read(metric: dict[str, Any]) -> tuple[str, Drift]:
+    config = metric["config"]
+    drift = Drift(float(metric["value"]), str(config["method"]), float(config["threshold"]))
+    return str(config["column"]), drift

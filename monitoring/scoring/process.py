@@ -1,0 +1,109 @@
+"""The monitor's side of the scoring process.
+
+One job is under way at a time; a thread feeds the process and waits for it. A process that dies is
+started again and gets the job once more; a job that ends it twice is answered with the error.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from monitoring.scoring.framing import read, write
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+
+_TRIES = 2
+
+
+class ScoringProcess:
+    """Scores windows beside the loop; see `monitoring.consumer.Scorer`."""
+
+    def __init__(self, reports: Path) -> None:
+        """Reports go below `reports`. The process starts with the first job."""
+        self._reports = reports
+        self._jobs: SimpleQueue[ScoreJob | None] = SimpleQueue()
+        self._replies: SimpleQueue[ScoreReply] = SimpleQueue()
+        self._waiting = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: ScoreJob) -> None:
+        """Queue a job; never blocks."""
+        self._waiting += 1
+        self._jobs.put(job)
+
+    def replies(self) -> list[ScoreReply]:
+        """What is finished, in the order of the jobs; never blocks."""
+        finished: list[ScoreReply] = []
+        while True:
+            try:
+                finished.append(self._replies.get_nowait())
+            except Empty:
+                self._waiting -= len(finished)
+                return finished
+
+    @property
+    def waiting(self) -> int:
+        """Jobs whose reply was not handed out yet."""
+        return self._waiting
+
+    def close(self) -> None:
+        """End the process; what it was at is left undone."""
+        self._closing = True
+        self._jobs.put(None)
+        if self._process is not None:
+            self._process.kill()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None and not self._closing:
+            reply = self._score(job)
+            if reply is not None:
+                self._replies.put(reply)
+        if self._process is not None:
+            self._end(self._process)
+
+    def _score(self, job: ScoreJob) -> ScoreReply | None:
+        """The reply; None when the process was closed meanwhile."""
+        status = 0
+        for _ in range(_TRIES):
+            process = self._process = self._process or self._start()
+            reply = _ask(process, job)
+            if reply is not None:
+                return reply
+            status = self._end(process)
+            if self._closing:
+                return None
+        error = f"could not be scored: the scoring process ended with status {status}, twice"
+        return ScoreReply(key=job.key, scores=[], error=error)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter on our own module
+            [sys.executable, "-m", "monitoring.scoring", str(self._reports)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "DO_NOT_TRACK": "1"},
+        )
+
+    def _end(self, process: subprocess.Popen[bytes]) -> int:
+        process.kill()
+        self._process = None
+        with suppress(BrokenPipeError), process:  # closes the pipes and waits
+            pass
+        return process.returncode
+
+
+def _ask(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:
+    """The reply; None when the process died over it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        write(process.stdin, job)
+        return read(process.stdout, ScoreReply)
+    except OSError:
+        return None

@@ -1,0 +1,62 @@
+"""A version's baseline: its reference data as the scores need it, loaded once."""
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from registry.manifest import Feature, Kind, Manifest, Version
+from registry.reference import load_reference
+
+SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
+
+
+def category(value: object) -> str:
+    """A category as text: 1, 1.0, "1" and True, as they come from different hands, are one."""
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+class Column:
+    """One column that can drift."""
+
+    def __init__(self, name: str, kind: Kind, stored: str) -> None:
+        """`stored` is its name among a window's and the reference's columns."""
+        self.name = name
+        self.kind = kind
+        self.stored = stored
+
+
+class Baseline:
+    """The frozen reference of one version, and what can be known before any window comes."""
+
+    def __init__(self, version: Version) -> None:
+        """Load the reference of `version`."""
+        self.version = version
+        self.manifest: Manifest = version.manifest
+        self.frame: pd.DataFrame = load_reference(version)
+
+    @property
+    def features(self) -> list[Feature]:
+        """In the manifest's order."""
+        return self.manifest.features
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """Every column that can drift: features, the prediction, the score of a binary model."""
+        kind: Kind = "categorical" if self.manifest.task == "classification" else "numeric"
+        answered = [Column("prediction", kind, "prediction")]
+        if self.positive is not None:
+            answered.append(Column(SCORE_COLUMN, "numeric", self.positive))
+        return [*(Column(f.name, f.kind, f.name) for f in self.features), *answered]
+
+    @cached_property
+    def positive(self) -> str | None:
+        """The stored name of the positive class's probability; None where there is none."""
+        prediction = self.manifest.prediction
+        if not prediction.probabilities or prediction.positive is None:
+            return None
+        return f"probability_{prediction.positive}"

@@ -1,0 +1,60 @@
+"""Scores one window: everything that is computed about its rows."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from monitoring.core.results import Score
+from monitoring.scoring.drift import score_drift
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.performance import score_performance
+from monitoring.scoring.quality import score_quality
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.thresholds import Thresholds
+from registry.store import Registry
+
+
+class Scoring:
+    """Keeps the baselines of the versions it has seen."""
+
+    def __init__(self, registry: Registry, reports: Path) -> None:
+        """Reports go below the folder `reports`."""
+        self._registry = registry
+        self._reports = reports
+        self._known: dict[tuple[str, str], tuple[Baseline, Thresholds]] = {}
+
+    def score(self, job: ScoreJob) -> ScoreReply:
+        """All scores of one window; what went wrong as a whole is said in the reply."""
+        try:
+            scores = self._score(job)
+        except Exception as error:  # noqa: BLE001 - the next window must be scored all the same
+            return ScoreReply(
+                key=job.key,
+                scores=[],
+                error=f"could not be scored: {type(error).__name__}: {error}",
+            )
+        written = bool(job.report) and (self._reports / job.report).exists()
+        return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
+
+    def _score(self, job: ScoreJob) -> list[Score]:
+        baseline, thresholds = self._baseline(job.model, job.version)
+        window = frame(job.columns)
+        scores: list[Score] = []
+        if job.drift:
+            html = self._reports / job.report if job.report else None
+            scores += score_drift(baseline, thresholds, window, html)
+            scores += score_quality(baseline, window)
+        return scores + score_performance(baseline, window)
+
+    def _baseline(self, model: str, number: str) -> tuple[Baseline, Thresholds]:
+        known = self._known.get((model, number))
+        if known is None:
+            baseline = Baseline(self._registry.version(model, number))
+            known = self._known[model, number] = (baseline, Thresholds(baseline))
+        return known
+
+
+def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    """The rows as they came: nothing is turned into floats because one value is missing."""
+    return pd.DataFrame(columns, dtype=object)
