@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from monitoring.core.results import Result, SourceLedger
 from monitoring.web.findings import Findings
-from monitoring.web.reading import PERFORMANCE
+from monitoring.web.reading import performance
 
 VERSION = ["model", "version"]
 SOURCE = ["source"]
@@ -29,6 +29,7 @@ class StoreCollector(Collector):
         results = [results for pair in pairs if (results := self._findings.results(*pair))]
         yield from _rows(results)
         yield from _latest([windows[-1] for windows in results])
+        yield from _performance(results)
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
 
@@ -95,9 +96,6 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
     share = GaugeMetricFamily(
         "driftline_window_drifted_share", "Share of drifted columns, latest window.", labels=VERSION
     )
-    score = GaugeMetricFamily(
-        "driftline_window_score", "Performance, latest window.", labels=[*VERSION, "score"]
-    )
     drift = GaugeMetricFamily(
         "driftline_window_drift",
         "Drift statistic of a column, latest window.",
@@ -120,9 +118,25 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
                 breached.add_metric([*about, one.column], float(one.breached))
             elif one.name == "drifted_share":
                 share.add_metric(about, one.value)
-            elif one.name in PERFORMANCE and not one.column:
-                score.add_metric([*about, one.name], one.value)
-    yield from (rows, end, share, score, drift, breached)
+    yield from (rows, end, share, drift, breached)
+
+
+def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
+    figures = GaugeMetricFamily(
+        "driftline_window_score",
+        "Performance, latest window where it is known: labels come after their window.",
+        labels=[*VERSION, "score"],
+    )
+    for windows in results:
+        known = {
+            score.name: score.value
+            for window in windows
+            for score in performance(window)
+            if score.value is not None
+        }
+        for name, value in known.items():
+            figures.add_metric([windows[0].model, windows[0].version, name], value)
+    yield figures
 
 
 def _alarms(findings: Findings) -> Iterator[Metric]:

@@ -106,8 +106,8 @@ def drifted_share(line: Timeline) -> Picture | None:
     marks = [_share_mark(cell, score) for cell, score in zip(line.cells, found, strict=True)]
     if all(mark.value is None for mark in marks):
         return None
-    axis = Axis("Share of columns that drifted", percent, always=(0.0, 0.5))
-    note = "columns beyond their own threshold"
+    axis = Axis("Share of features that drifted", percent, always=(0.0, 0.5))
+    note = "each against its own threshold"
     return _both(
         axis.name,
         note,

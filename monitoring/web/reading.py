@@ -22,6 +22,7 @@ PERFORMANCE = {
     "rmse": "root mean squared error",
     "r2": "R²",
     "mape": "mean absolute percentage error",
+    "bias": "bias",
 }
 MOST_SEVERE = 99.0
 
@@ -45,9 +46,9 @@ class ColumnReading(msgspec.Struct, frozen=True):
         notes = [score.note for score in (self.drift, *self.others.values()) if score]
         return "; ".join(dict.fromkeys(note for note in notes if note))
 
-    def share(self, name: str) -> float | None:
-        """One of the other numbers."""
-        return self.others[name].value if name in self.others else None
+    def other(self, *names: str) -> Score | None:
+        """The first of these numbers that was measured."""
+        return next((self.others[name] for name in names if name in self.others), None)
 
 
 def find(result: Result, name: str, column: str = "") -> Score | None:

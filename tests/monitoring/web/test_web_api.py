@@ -137,6 +137,14 @@ def test_the_metrics_say_what_the_page_says(client: httpx.Client) -> None:
     assert found["driftline_webhooks", "dead"] == 1
 
 
+def test_performance_is_that_of_the_last_window_whose_labels_are_known(
+    client: httpx.Client, store: Any
+) -> None:
+    assert not any(score.name == "roc_auc" for score in store.all_results[-1].scores)
+    [known] = [s.value for s in store.all_results[-2].scores if s.name == "roc_auc"]
+    assert samples(client)["driftline_window_score", "1", "flights", "roc_auc"] == known
+
+
 def test_rows_are_conserved_in_the_metrics(client: httpx.Client) -> None:
     found = samples(client)
     states = [

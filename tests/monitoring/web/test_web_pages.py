@@ -65,6 +65,34 @@ def test_a_model_without_labels_says_how_to_send_them(client: httpx.Client) -> N
     assert "/v1/feedback" in text_of(client.get("/models/churn/1"))
 
 
+def test_scores_that_are_not_known_yet_are_no_error(client: httpx.Client, store: Any) -> None:
+    note = "3 labels are known, at least 30 are needed"
+    silent = Result(
+        model="quiet",
+        version="1",
+        window=Window(0, 86_400_000_000),
+        rows=100,
+        pending=97,
+        labelled=3,
+        verdict="ok",
+        scores=[
+            Score(name="roc_auc", value=None, note=note),
+            Score(name="drifted_share", value=None, threshold=0.3, note="no feature can be scored"),
+            Score(name="drift", column="a", value=None, note="all values are missing"),
+            Score(name="missing_share", column="a", value=1.0, threshold=0.05, breached=True),
+        ],
+    )
+    store.all_results.append(silent)
+    for path in ("/", "/models/quiet/1", "/models/quiet/1/windows/0"):
+        assert text_of(client.get(path))
+    detail = text_of(client.get("/models/quiet/1/windows/0"))
+    assert "Drift was not scored: no feature can be scored." in detail
+    assert note in detail
+    assert re.search(r"100% over 5%", detail)
+    assert "all values are missing" in detail
+    assert client.get("/metrics").status_code == 200
+
+
 def test_a_model_without_a_closed_window_says_what_closes_one(client: httpx.Client) -> None:
     assert "A window closes, and is scored, once" in text_of(client.get("/models/newcomer/1"))
 

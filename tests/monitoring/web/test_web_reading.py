@@ -92,7 +92,9 @@ def test_columns_come_worst_first_and_unscored_ones_last() -> None:
         )
     )
     assert [column.name for column in shown] == ["worst", "calm", "empty"]
-    assert shown[0].share("missing_share") == 0.2
+    missing = shown[0].other("unseen_share", "missing_share")
+    assert missing is not None
+    assert missing.value == 0.2
     assert shown[0].remark == "half of it is missing"
 
 
