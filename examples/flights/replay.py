@@ -56,7 +56,7 @@ class Rest:
         """See Ask."""
         body = {
             "inputs": [
-                {"name": name, "datatype": datatype, "shape": [1, 1], "data": [_plain(value)]}
+                {"name": name, "datatype": datatype, "shape": [1, 1], "data": [value]}
                 for (name, datatype), value in zip(self._inputs, flight.features, strict=True)
             ],
             "parameters": {"event_time": flight.event_time},
@@ -93,7 +93,7 @@ class Grpc:
         for (name, datatype), value in zip(self._inputs, flight.features, strict=True):
             tensor = request.inputs.add(name=name, datatype=datatype, shape=[1, 1])
             if datatype == "BYTES":
-                tensor.contents.bytes_contents.append((value or "").encode())
+                tensor.contents.bytes_contents.append(value.encode())
             else:
                 tensor.contents.fp32_contents.append(value)
         response = await self._infer(request)
@@ -121,10 +121,9 @@ class Outcomes:
 def flights(frame: pd.DataFrame, manifest: Manifest) -> list[Flight]:
     """The rows of `data.load()` in time order."""
     ordered = frame.sort_values("event_time", kind="stable")
-    names = [feature.name for feature in manifest.features]
-    rows = ordered[names].astype(object).to_numpy().tolist()
+    rows = list(zip(*(_values(ordered[f.name], f.kind) for f in manifest.features), strict=True))
     return [
-        Flight(int(time), _whole(known), _whole(late), row)
+        Flight(int(time), _whole(known), _whole(late), list(row))
         for time, known, late, row in zip(
             ordered["event_time"], ordered["known_at"], ordered["late"], rows, strict=True
         )
@@ -190,8 +189,11 @@ def _inputs(manifest: Manifest) -> list[tuple[str, str]]:
     return [(feature.input, datatypes[feature.input]) for feature in manifest.features]
 
 
-def _plain(value: Any) -> Any:
-    return None if value != value else value  # noqa: PLR0124 - only NaN differs from itself
+def _values(column: "pd.Series[Any]", kind: str) -> list[Any]:
+    """As tensors carry them: a missing category is "", a missing number NaN (null in JSON)."""
+    if kind == "categorical":
+        return column.astype(object).where(column.notna(), "").tolist()
+    return column.astype(float).tolist()
 
 
 def _whole(value: Any) -> int | None:

@@ -144,12 +144,16 @@ async def _until_monitored(events: int) -> None:
     """Wait for the monitor to have taken in everything, and say what it found."""
     store = Store(Home.from_environment().monitor)
     with console.status("The monitor is finishing ..."):
-        while store.totals().get("monitored_events", 0) < events:  # noqa: ASYNC110 - another process's file
+        while not _done(store.totals(), events):  # noqa: ASYNC110 - another process's file
             await asyncio.sleep(0.5)
     lost = sum(ledger.lost for ledger in store.ledger())
     console.print(f"answered = logged = monitored = {events:,}; lost {lost}")
     for alarm in reversed(store.alarms()):
         console.print(f"[bold]{alarm.rule} alarm[/bold], {alarm.state}: {alarm.sentence}")
+
+
+def _done(totals: dict[str, int], events: int) -> bool:
+    return totals.get("monitored_events", 0) >= events and totals["waiting_scores"] == 0
 
 
 if __name__ == "__main__":

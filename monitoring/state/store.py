@@ -94,8 +94,12 @@ class Store:
         found = self._all("SELECT name, value FROM totals")
         (unknown,) = self._all("SELECT count(*) FROM early_labels")
         (letters,) = self._all("SELECT count(*) FROM dead_letters")
-        counters = {str(name): as_int(value) for name, value in found}
-        return counters | {"unknown_labels": as_int(unknown[0]), "dead_letters": as_int(letters[0])}
+        (scorings,) = self._all("SELECT count(*) FROM jobs")
+        return {str(name): as_int(value) for name, value in found} | {
+            "unknown_labels": as_int(unknown[0]),
+            "dead_letters": as_int(letters[0]),
+            "waiting_scores": as_int(scorings[0]),
+        }
 
     def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
         """The window's sampled rows: features, prediction, probabilities and label (or None)."""
