@@ -59,17 +59,12 @@ def alarms() -> None:
     if not found:
         click.echo("No alarm was ever raised.")
         return
-    table = _table("State", "Rule", "Model", "From", "To", "What happened")
+    console = Console()
     for alarm in found:
-        table.add_row(
-            _plain(alarm.state, _COLOURS[alarm.state]),
-            alarm.rule,
-            _plain(f"{alarm.model} version {alarm.version}"),
-            words.day(alarm.since.start),
-            words.day(alarm.latest.start),
-            _plain(alarm.sentence),
-        )
-    Console().print(table)
+        span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
+        about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
+        console.print(_plain(alarm.state, _COLOURS[alarm.state]), _plain(about, "bold"))
+        console.print(_plain(alarm.sentence), "")
 
 
 @click.group()
@@ -105,8 +100,8 @@ def _ledger_line(book: Ledger) -> Text:
 
 
 def _versions(rows: list[Row]) -> Table:
-    table = _table("Model", "Latest window", "Verdict", "Alarms")
-    for name in ("Drifted", "Performance", "Rows", "Labelled"):
+    table = _table("Model", "Window", "Verdict", "Alarms")
+    for name in ("Drift", "Score", "Rows", "Labels"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*_cells(row))
@@ -114,7 +109,7 @@ def _versions(rows: list[Row]) -> Table:
 
 
 def _cells(row: Row) -> list[Text | str]:
-    name = _plain(f"{row.model} version {row.version}")
+    name = _plain(f"{row.model} {row.version}", "bold")
     if row.latest is None:
         filling = words.several(row.filling.rows, "row") if row.filling else "nothing yet"
         return [name, f"filling: {filling}"]
@@ -135,7 +130,7 @@ def _cells(row: Row) -> list[Text | str]:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
     for header in headers:
         table.add_column(header, overflow="fold")
     return table

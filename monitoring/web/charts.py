@@ -22,19 +22,10 @@ class Axis(msgspec.Struct, frozen=True):
     always: Sequence[float] = ()
 
 
-class Threshold(msgspec.Struct, frozen=True):
-    """A rule drawn across the chart, and its few words."""
-
-    value: float
-    text: str
-
-
-def line_chart(
-    sheet: Sheet, marks: Sequence[Mark], axis: Axis, threshold: Threshold | None
-) -> Markup:
-    """One number a window; `marks` run along the sheet's slots."""
+def line_chart(sheet: Sheet, marks: Sequence[Mark], axis: Axis, threshold: float | None) -> Markup:
+    """One number a window; `marks` run along the sheet's slots, the threshold across them."""
     values = [mark.value for mark in marks]
-    known = finite([*values, *axis.always, threshold.value if threshold else None])
+    known = finite([*values, *axis.always, threshold])
     plot = Plot(sheet, LEFT)
     low, high, step = domain(known)
     scale = Scale(low, high, plot.bottom, plot.top)
@@ -121,13 +112,10 @@ def shorten(name: str, length: int) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def _rule(plot: Plot, scale: Scale, threshold: Threshold | None) -> list[Markup]:
-    if threshold is None or not finite([threshold.value]):
-        return []
-    y = scale(threshold.value)
+def _rule(plot: Plot, scale: Scale, threshold: float | None) -> list[Markup]:
     return [
-        element("line", class_="threshold", x1=plot.left, x2=plot.right, y1=y, y2=y),
-        element("text", threshold.text, class_="threshold-text", x=plot.left + 6, y=y - 5),
+        element("line", class_="threshold", x1=plot.left, x2=plot.right, y1=scale(at), y2=scale(at))
+        for at in finite([threshold])
     ]
 
 

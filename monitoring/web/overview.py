@@ -6,7 +6,8 @@ import msgspec
 
 from monitoring.core.results import Alarm, Delivery, Result, SourceLedger
 from monitoring.web.findings import Catalogue, Findings
-from monitoring.web.reading import find, value
+from monitoring.web.reading import find, sentence, value
+from monitoring.web.words import period
 
 HISTORY = 30  # windows behind a sparkline
 
@@ -136,13 +137,12 @@ def headline(rows: Sequence[Row], book: Ledger, deliveries: Sequence[Delivery]) 
         what = "retraining webhook was" if dead == 1 else "retraining webhooks were"
         return Headline("warning", f"{dead:,} {what} given up: nobody took delivery.")
     off = [row for row in rows if row.rank == 1]
-    if off:
-        worst = off[0]
-        verdict = worst.latest.verdict if worst.latest else ""
+    if off and off[0].latest:
+        name, latest = f"{off[0].model} version {off[0].version}", off[0].latest
         return Headline(
             "warning",
-            f"{worst.model} version {worst.version}: the latest window is {verdict}; "
-            "no alarm yet, one window does not make one.",
+            f"{name}, {period(latest.window)}: {sentence(latest)} "
+            "No alarm is open: it takes several windows in a row.",
         )
     return _calm(rows)
 

@@ -6,7 +6,7 @@ import msgspec
 from markupsafe import Markup
 
 from monitoring.core.results import Alarm, Result, Rule, Score, Window
-from monitoring.web.charts import Axis, Threshold, heatmap, line_chart, stacked_bars
+from monitoring.web.charts import Axis, heatmap, line_chart, stacked_bars
 from monitoring.web.links import window_path
 from monitoring.web.overview import about
 from monitoring.web.plot import Band, Mark, Sheet, Slot
@@ -32,6 +32,7 @@ class Picture(msgspec.Struct, frozen=True):
 
     title: str
     note: str
+    rule: str  # what the dashed line means, empty where there is none
     wide: Markup
     narrow: Markup
 
@@ -47,7 +48,7 @@ def drift_map(line: Timeline) -> Picture | None:
     left_out = len(names) - len(shown)
     note = f"{number(left_out)} calmer columns are left out." if left_out else ""
     sheets = _sheets(line, "drift", WHOLE)
-    return _both("Drift by column", note, sheets, lambda sheet: heatmap(sheet, rows))
+    return _both("Drift by column", (note, ""), sheets, lambda sheet: heatmap(sheet, rows))
 
 
 def timeline(results: Sequence[Result], alarms: Sequence[Alarm]) -> Timeline:
@@ -102,7 +103,8 @@ def _gap(before: Window, after: Window) -> list[Cell]:
 def drifted_share(line: Timeline) -> Picture | None:
     """The share of drifted columns over time; None where no window was scored."""
     found = [find(result, "drifted_share") if result else None for _, result in line.cells]
-    rule = _threshold(found, lambda score: f"drifted from {percent(score.threshold)}")
+    threshold = _threshold(found)
+    rule = "" if threshold is None else f"drifted from {percent(threshold)}"
     marks = [_share_mark(cell, score) for cell, score in zip(line.cells, found, strict=True)]
     if all(mark.value is None for mark in marks):
         return None
@@ -110,9 +112,9 @@ def drifted_share(line: Timeline) -> Picture | None:
     note = "each against its own threshold"
     return _both(
         axis.name,
-        note,
+        (note, rule),
         _sheets(line, "drift", HALF),
-        lambda sheet: line_chart(sheet, marks, axis, rule),
+        lambda sheet: line_chart(sheet, marks, axis, threshold),
     )
 
 
@@ -120,7 +122,8 @@ def realised_performance(line: Timeline) -> Picture | None:
     """The chief performance score over time; None while no label is known."""
     name = chief_score([result for _, result in line.cells if result])
     found = [find(result, name) if result else None for _, result in line.cells]
-    rule = _threshold(found, lambda score: f"alarm at {figure(score.threshold)}")
+    threshold = _threshold(found)
+    rule = "" if threshold is None else f"alarm at {figure(threshold)}"
     title = PERFORMANCE.get(name, name)
     marks = [_score_mark(cell, score, title) for cell, score in zip(line.cells, found, strict=True)]
     if all(mark.value is None for mark in marks):
@@ -129,9 +132,9 @@ def realised_performance(line: Timeline) -> Picture | None:
     note = "on labelled rows; hollow where fewer than half are labelled"
     return _both(
         axis.name,
-        note,
+        (note, rule),
         _sheets(line, "performance", HALF),
-        lambda sheet: line_chart(sheet, marks, axis, rule),
+        lambda sheet: line_chart(sheet, marks, axis, threshold),
     )
 
 
@@ -144,7 +147,7 @@ def volume(line: Timeline) -> Picture:
     marks = [_volume_mark(cell) for cell in line.cells]
     axis = Axis("Rows answered", lambda count: number(round(count)))
     sheets = _sheets(line, None, WHOLE)
-    return _both(axis.name, "", sheets, lambda sheet: stacked_bars(sheet, marks, parts, axis))
+    return _both(axis.name, ("", ""), sheets, lambda sheet: stacked_bars(sheet, marks, parts, axis))
 
 
 def _sheets(line: Timeline, rule: Rule | None, wide: float) -> tuple[Sheet, Sheet]:
@@ -154,16 +157,14 @@ def _sheets(line: Timeline, rule: Rule | None, wide: float) -> tuple[Sheet, Shee
 
 
 def _both(
-    title: str, note: str, sheets: tuple[Sheet, Sheet], draw: Callable[[Sheet], Markup]
+    title: str, words: tuple[str, str], sheets: tuple[Sheet, Sheet], draw: Callable[[Sheet], Markup]
 ) -> Picture:
-    return Picture(title, note, *(draw(sheet) for sheet in sheets))
+    return Picture(title, *words, *(draw(sheet) for sheet in sheets))
 
 
-def _threshold(found: Sequence[Score | None], text: Callable[[Score], str]) -> Threshold | None:
-    for score in reversed(found):
-        if score is not None and score.threshold is not None:
-            return Threshold(score.threshold, text(score))
-    return None
+def _threshold(found: Sequence[Score | None]) -> float | None:
+    stated = (score.threshold for score in reversed(found) if score is not None)
+    return next((threshold for threshold in stated if threshold is not None), None)
 
 
 def _share_mark(cell: Cell, score: Score | None) -> Mark:

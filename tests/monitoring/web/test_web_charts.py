@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from monitoring.core.results import Window
-from monitoring.web.charts import Axis, Threshold, heatmap, level, line_chart, stacked_bars
+from monitoring.web.charts import Axis, heatmap, level, line_chart, stacked_bars
 from monitoring.web.glyphs import meter, sparkline
 from monitoring.web.plot import Band, Mark, Sheet, Slot
 from monitoring.web.scale import domain, ticks, time_ticks
@@ -56,8 +56,7 @@ def test_no_chart_ever_holds_a_coordinate_that_is_no_number(
     row = data.draw(st.lists(marks, min_size=len(along), max_size=len(along)))
     band = Band(0, max(len(along) - 1, 0), "an <alarm>")
     sheet = Sheet(along, [band], width)
-    rule = None if threshold is None else Threshold(threshold, "alarm at <0.3>")
-    assert_sound(line_chart(sheet, row, Axis("A & B", always=(0.0, 1.0)), rule))
+    assert_sound(line_chart(sheet, row, Axis("A & B", always=(0.0, 1.0)), threshold))
     assert_sound(heatmap(sheet, [("<b>name</b>", row), ("other", row)]))
     counts = st.integers(0, 10**9)
     parts = [data.draw(st.tuples(counts, counts, counts)) for _ in along]

@@ -121,7 +121,7 @@ def test_the_headline_says_the_worst_thing_that_is_true() -> None:
         (headline([row(fine, alarm())], holed, [dead]), "alarm", "flights version 1: 9 of 20"),
         (headline([row(fine)], holed, [dead]), "alarm", "3 events were answered but never"),
         (headline([row(fine)], nothing, [dead]), "warning", "1 retraining webhook was given up"),
-        (headline([row(result(verdict="drifted"))], nothing, []), "warning", "no alarm yet"),
+        (headline([row(result(verdict="drifted"))], nothing, []), "warning", "No alarm is open"),
         (headline([row(fine, alarm("acknowledged"))], nothing, []), "warning", "acknowledged"),
         (headline([row(fine)], nothing, []), "ok", "flights version 1 behaves"),
         (headline([row(None)], nothing, []), "quiet", "No window has enough data"),
