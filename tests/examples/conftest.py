@@ -1,12 +1,10 @@
-"""The flights example as its scripts see each other: modules of one folder."""
+"""Fixtures of the examples' tests."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
-sys.path.insert(0, str(FLIGHTS))
 
 
 @pytest.fixture(scope="session")
