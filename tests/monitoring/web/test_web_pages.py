@@ -1,5 +1,6 @@
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -222,3 +223,29 @@ def test_a_broken_store_is_a_page_without_insides(reports: Path) -> None:
     assert (page.status_code, api.status_code) == (500, 500)
     assert "secret" not in page.text + api.text
     assert api.json() == {"error": "the page could not be made"}
+
+
+class Registered:
+    """A registry with a champion that was seen, and a version that nobody has called."""
+
+    def models(self) -> list[str]:
+        return ["flights"]
+
+    def versions(self, _model: str) -> list[Any]:
+        return [SimpleNamespace(number="1"), SimpleNamespace(number="2")]
+
+    def aliases(self, _model: str) -> dict[str, str]:
+        return {"champion": "1"}
+
+
+def test_registered_versions_show_their_aliases_and_wait_for_traffic(
+    store: Any, reports: Path
+) -> None:
+    with (
+        serving(app(lambda: store, reports, catalogue=Registered()), "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        assert "registered, no predictions yet" in text_of(client.get("/"))
+        assert "champion" in text_of(client.get("/models/flights/1"))
+        assert "has answered nothing yet" in text_of(client.get("/models/flights/2"))
+        assert client.get("/api/models").json()[0]["aliases"] == ["champion"]
