@@ -21,9 +21,7 @@ from monitoring.state.store import Store
 from monitoring.watching import Memory
 from monitoring.web.app import app
 from monitoring.web.server import serving
-from monitoring.webhooks.egress import Egress
 from monitoring.webhooks.sender import Receiver, Sender, sending
-from monitoring.webhooks.signing import Signer
 from registry.store import Registry
 
 
@@ -71,22 +69,14 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
     parts.callback(journal.database.close)
     parts.callback(reader.close)
     parts.callback(scorer.close)
-    if settings.webhook_url:
-        receiver = _receiver(settings)
+    receiver = Receiver.configured(settings)
+    if receiver is not None:
         parts.enter_context(sending(lambda: Sender(Store(home.monitor), receiver)))
     parts.enter_context(serving(application, settings.host, settings.port))
     conclusion = Conclusion(
         journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
     )
     return Consumer(journal, memory, reader, scorer, conclusion)
-
-
-def _receiver(settings: MonitorSettings) -> Receiver:
-    return Receiver(
-        settings.webhook_url,
-        Signer(listed(settings.webhook_secrets)),
-        Egress(listed(settings.webhook_allowed_hosts)),
-    )
 
 
 def _drain(

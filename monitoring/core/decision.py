@@ -111,14 +111,17 @@ def _alarm_id(result: Result, rule: Rule, first: Window) -> str:
 
 def _sentence(rule: Rule, result: Result, first: Window) -> str:
     what = _drift_sentence(result) if rule == "drift" else _performance_sentence(result)
-    return f"{what} in the window from {_day(result.window.start)}; so since {_day(first.start)}."
+    when = f"In the window from {_day(result.window.start)} {what}"
+    if first == result.window:
+        return f"{when}."
+    return f"{when}; first seen in the window from {_day(first.start)}."
 
 
 def _drift_sentence(result: Result) -> str:
     drifted = worst(result)
     scored = sum(s.name == "drift" and s.value is not None for s in result.scores)
     most = ", ".join(f"{s.column} {s.value:.2f} (allowed {s.threshold:.2f})" for s in drifted[:3])
-    return f"{len(drifted)} of {scored} columns drifted from the reference, most of all {most},"
+    return f"{len(drifted)} of {scored} columns drifted from the reference, most of all {most}"
 
 
 def _performance_sentence(result: Result) -> str:
@@ -127,7 +130,7 @@ def _performance_sentence(result: Result) -> str:
     limit = "at least" if score.value is None or score.value < (score.threshold or 0) else "at most"
     against = f" ({score.note})" if score.note else ""
     return (
-        f"{score.name} is {score.value:.3f} where {limit} {score.threshold:.3f} is wanted"
+        f"{score.name} was {score.value:.3f} where {limit} {score.threshold:.3f} is wanted"
         f"{against}, on {result.labelled:,} labelled rows"
     )
 
