@@ -1,0 +1,1 @@
+"""Load: what it costs, side by side on one machine."""
