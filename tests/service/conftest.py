@@ -1,0 +1,104 @@
+"""A real service in processes of its own, serving the tiny classifier."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from eventlog.log import Record
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home
+from registry.manifest import Version
+from registry.store import Registry
+from tests.tiny_model import register_tiny
+
+
+class Service:
+    """`driftline serve` on a home of its own."""
+
+    def __init__(self, root: Path, free_port: Callable[[], int], **settings: str) -> None:
+        self.root = root
+        self.home = Home(root / "home")
+        self.environment = {
+            **os.environ,
+            "DRIFTLINE_HOME": str(self.home.root),
+            "BENTOML_HOME": str(root / "bentoml"),
+            **{f"DRIFTLINE_SERVICE_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.port, self.grpc_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.home)
+
+    def register(self, model: str = "tiny", **changes: Any) -> Version:
+        return register_tiny(self.registry, self.root / "files", model, **changes)
+
+    def start(self) -> None:
+        ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]
+        command = [sys.executable, "-m", "driftline", "serve", *ports]
+        log = (self.root / "serve.log").open("wb")
+        self._process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        self.until(self._ready)
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < deadline, self.said()
+            assert self._process is not None
+            assert self._process.poll() is None, self.said()
+            time.sleep(0.05)
+
+    def said(self) -> str:
+        return (self.root / "serve.log").read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.terminate()
+        return self._process.wait(60)
+
+    def events(self) -> list[Record]:
+        reader = SegmentReader(self.home.log, {})
+        records: list[Record] = []
+        while found := reader.poll(1000):
+            records.extend(found)
+        reader.close()
+        return records
+
+    def _ready(self) -> bool:
+        try:
+            return self.http.get("/v2/health/ready").is_success
+        except httpx.HTTPError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Service]:
+    """A running service with version 1 of `tiny` as its champion."""
+    root = tmp_path_factory.mktemp("service")
+    small = {"max_body_bytes": "200000", "poll_interval_s": "0.1"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
+        service = Service(root, free_port, **small)
+        service.register()
+        service.registry.promote("tiny", "1")
+        service.start()
+        yield service
+        service.stop()

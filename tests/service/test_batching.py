@@ -1,0 +1,186 @@
+"""When a batch starts, what it takes, and that everybody gets their own rows back."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.batching.admission import Admission
+from service.batching.batcher import Batcher, Job, Share
+from service.batching.merge import Arrays, merge, offsets, split
+from service.batching.policy import Limits, Take, WaitUntil, decide
+from service.errors import Expired, Overloaded, RunFailed
+
+sizes = st.lists(st.integers(1, 20), min_size=1, max_size=30)
+
+
+@given(sizes, st.integers(1, 40))
+def test_a_free_runner_takes_the_oldest_that_fit_at_once(waiting: list[int], most: int) -> None:
+    decision = decide(waiting, oldest=5.0, now=5.0, limits=Limits(most))
+    assert isinstance(decision, Take)
+    taken = waiting[: decision.count]
+    assert decision.count >= 1
+    assert sum(taken) <= most or decision.count == 1
+    rest = waiting[decision.count :]
+    assert not rest or sum(taken) + rest[0] > most
+
+
+@given(sizes, st.floats(0.001, 1), st.floats(0, 2))
+def test_a_batch_waits_to_fill_no_longer_than_its_delay(
+    waiting: list[int], delay: float, passed: float
+) -> None:
+    limits = Limits(max_rows=100, max_delay=delay)
+    decision = decide(waiting, oldest=10.0, now=10.0 + passed, limits=limits)
+    if sum(waiting) >= 100 or 10.0 + passed >= 10.0 + delay:
+        assert isinstance(decision, Take)
+    else:
+        assert decision == WaitUntil(10.0 + delay)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(1, 4))
+def test_splitting_a_merged_batch_gives_everybody_their_own_rows(
+    rows: list[int], width: int
+) -> None:
+    starts = offsets(rows)
+    requests = [
+        {"x": np.arange(start * width, (start + size) * width).reshape(size, width)}
+        for start, size in zip(starts, rows, strict=True)
+    ]
+    parts = split(merge(requests), rows)
+    for request, part in zip(requests, parts, strict=True):
+        assert np.array_equal(request["x"], part["x"])
+
+
+def test_an_output_without_a_row_for_each_input_is_a_failed_run() -> None:
+    with pytest.raises(RunFailed, match=r"'y' has shape \[1\] for 3 rows"):
+        split({"y": np.zeros(1)}, [1, 2])
+
+
+class Runner:
+    """Doubles x; fails on 13; notes the rows of each run."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.runs: list[int] = []
+        self._quick = quick
+
+    def is_quick(self, rows: int) -> bool:
+        return self._quick
+
+    def run(self, inputs: Arrays) -> dict[str, Any]:
+        self.runs.append(len(inputs["x"]))
+        if 13 in inputs["x"]:
+            raise RuntimeError("13")
+        return {"y": inputs["x"] * 2}
+
+
+class Held(Executor):
+    """Runs what it was given when told to, so that a test decides how long the runner is busy."""
+
+    def __init__(self) -> None:
+        self._given: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
+
+    def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._given.append((future, fn, args))
+        return future
+
+    def release(self) -> None:
+        future, fn, args = self._given.pop(0)
+        future.set_result(fn(*args))
+
+
+def _finish(batch: Sequence[tuple[str, Share]]) -> list[Any]:
+    return [(ticket, share.outputs["y"].tolist(), share.batch_rows) for ticket, share in batch]
+
+
+class Bench:
+    """A batcher on a clock that stands still until it is moved."""
+
+    def __init__(self, *, quick: bool = False, most: int = 8, waiting: int = 100) -> None:
+        self.now = 0.0
+        self.runner = Runner(quick=quick)
+        self.executor = Held()
+        numbers = count()
+        self.batcher: Batcher[str, Any] = Batcher(
+            runner=self.runner,
+            finish=_finish,
+            limits=Limits(most),
+            admission=Admission("tiny", waiting, 10_000),
+            executor=self.executor,
+            batch_ids=lambda: f"b{next(numbers)}",
+            clock=lambda: self.now,
+        )
+
+    def ask(self, *values: int, deadline: float = 100.0) -> "asyncio.Future[Any]":
+        array = np.array(values)
+        job: Job[str, Any] = Job(
+            str(values[0]), {"x": array}, rows=len(values), size=array.nbytes, deadline=deadline
+        )
+        return self.batcher.submit(job)
+
+
+async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_queue_grow() -> None:
+    bench = Bench()
+    first = [bench.ask(1), bench.ask(2, 3)]
+    await asyncio.sleep(0)
+    later = [bench.ask(n) for n in range(4, 14)]
+    await asyncio.sleep(0)
+    assert bench.runner.runs == []
+    bench.executor.release()
+    assert await asyncio.gather(*first) == [("1", [2], 3), ("2", [4, 6], 3)]
+    bench.executor.release()
+    assert (await later[0])[2] == 8
+    await asyncio.sleep(0)
+    bench.executor.release()
+    await asyncio.gather(*later, return_exceptions=True)
+    assert bench.runner.runs[:2] == [3, 8]
+
+
+async def test_a_quick_run_does_not_leave_the_event_loop() -> None:
+    bench = Bench(quick=True)
+    assert await bench.ask(21) == ("21", [42], 1)
+
+
+async def test_one_bad_request_does_not_harm_its_neighbours() -> None:
+    bench = Bench(quick=True)
+    good, bad, also_good = bench.ask(1), bench.ask(13), bench.ask(2)
+    assert (await good)[:2] == ("1", [2])
+    assert (await also_good)[:2] == ("2", [4])
+    with pytest.raises(RunFailed):
+        await bad
+
+
+async def test_callers_who_left_and_deadlines_that_passed_never_reach_the_runner() -> None:
+    bench = Bench()
+    running = bench.ask(1)
+    await asyncio.sleep(0)
+    left, expired, patient = bench.ask(2), bench.ask(3, deadline=1.0), bench.ask(4)
+    left.cancel()
+    bench.now = 2.0
+    bench.executor.release()
+    await running
+    with pytest.raises(Expired):
+        await expired
+    bench.executor.release()
+    assert (await patient)[:2] == ("4", [8])
+    assert bench.runner.runs == [1, 1]
+    assert bench.batcher.waiting == 0
+
+
+async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() -> None:
+    bench = Bench(waiting=2)
+    accepted = [bench.ask(1), bench.ask(2)]
+    with pytest.raises(Overloaded, match="the queue of tiny is full: 2 requests"):
+        bench.ask(3)
+    await asyncio.sleep(0)
+    accepted.append(bench.ask(4))
+    bench.executor.release()
+    await asyncio.gather(*accepted[:2])
+    bench.executor.release()
+    await accepted[2]

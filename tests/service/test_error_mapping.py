@@ -1,0 +1,48 @@
+"""Every error of the tree has its place in both transports' tables."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+import registry.errors
+import service.errors
+from eventlog.errors import DriftlineError
+from service.grpc_api.errors import CODES, code_of
+from service.rest_api.errors import STATUS, headers_of, status_of
+
+# What a caller can bring about is the caller's to mend; the rest is ours.
+CLIENT_ERRORS = {400, 404, 413, 429}
+OURS = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
+def _tree(kind: type[DriftlineError]) -> Iterator[type[DriftlineError]]:
+    for below in kind.__subclasses__():
+        if below.__module__.startswith("monitoring"):
+            continue  # no transport of the service ever sees an error of the monitor
+        yield below
+        yield from _tree(below)
+
+
+@pytest.mark.parametrize("kind", sorted(_tree(DriftlineError), key=lambda kind: kind.__name__))
+def test_each_error_is_mapped_by_both_transports_to_the_same_verdict(
+    kind: type[DriftlineError],
+) -> None:
+    assert any(parent in STATUS for parent in kind.__mro__)
+    assert any(parent in CODES for parent in kind.__mro__)
+    error = kind("something")
+    assert (status_of(error) in CLIENT_ERRORS) == (code_of(error) not in OURS)
+
+
+def test_both_tables_name_the_same_errors() -> None:
+    assert STATUS.keys() == CODES.keys()
+
+
+def test_a_refusal_that_will_pass_says_when_to_come_back() -> None:
+    assert headers_of(service.errors.Overloaded("full", retry_after=3)) == {"retry-after": "3"}
+    assert headers_of(service.errors.NotReady("loading")) == {"retry-after": "1"}
+    assert headers_of(registry.errors.UnknownModel("none")) == {}

@@ -1,0 +1,238 @@
+"""Answers of a running service: equal to ONNX Runtime's, each caller's own, all in the log."""
+
+import asyncio
+import threading
+from typing import Any
+
+import bentoml
+import grpc
+import httpx
+import numpy as np
+import onnxruntime
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+
+from eventlog.events import FeedbackEvent, PredictionEvent
+from service.grpc_api import open_inference_pb2 as pb
+from tests.tiny_model import tiny_classifier
+
+PRICES = np.array([[0.1], [-2.7182817], [np.nan], [1e-30], [3.3333333]], np.float32)
+COLOURS = np.array([["red"], ["blue"], [""], ["red"], ["green"]], object)
+
+
+@pytest.fixture(scope="module")
+def session() -> onnxruntime.InferenceSession:
+    model = tiny_classifier().SerializeToString()
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def direct(session: onnxruntime.InferenceSession) -> dict[str, Any]:
+    """What ONNX Runtime answers when it is asked directly."""
+    label, probabilities = session.run(
+        ["label", "probabilities"], {"price": PRICES, "colour": COLOURS}
+    )
+    return {"label": label, "probabilities": probabilities}
+
+
+def _body(prices: Any = PRICES, colours: Any = COLOURS, **more: Any) -> dict[str, Any]:
+    numbers = [None if np.isnan(value) else float(value) for value in prices.ravel()]
+    shape = [len(prices), 1]
+    return {
+        "inputs": [
+            {"name": "price", "datatype": "FP32", "shape": shape, "data": numbers},
+            {
+                "name": "colour",
+                "datatype": "BYTES",
+                "shape": shape,
+                "data": colours.ravel().tolist(),
+            },
+        ],
+        **more,
+    }
+
+
+def _arrays(answer: dict[str, Any]) -> dict[str, Any]:
+    dtypes = {"INT64": np.int64, "FP32": np.float32}
+    return {
+        out["name"]: np.array(out["data"], dtypes[out["datatype"]]).reshape(out["shape"])
+        for out in answer["outputs"]
+    }
+
+
+def _same_bits(got: Any, expected: Any) -> bool:
+    return got.shape == expected.shape and got.tobytes() == expected.tobytes()
+
+
+def _triton(module: Any) -> list[Any]:
+    price = module.InferInput("price", PRICES.shape, "FP32")
+    colour = module.InferInput("colour", COLOURS.shape, "BYTES")
+    return [price, colour]
+
+
+def test_rest_answers_what_onnxruntime_answers_to_the_bit(
+    service: Any, direct: dict[str, Any]
+) -> None:
+    reply = service.http.post("/v2/models/tiny/infer", json=_body(id="mine"))
+    answer = reply.json()
+    got = _arrays(answer)
+    assert all(_same_bits(got[name], direct[name]) for name in direct)
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("tiny", "1", "mine")
+    assert {"prediction_id", "batch_id", "batch_rows", "batch_offset", "queue_us", "run_us"} <= set(
+        answer["parameters"]
+    )
+
+
+def test_grpc_answers_what_onnxruntime_answers_to_the_bit(
+    service: Any, direct: dict[str, Any]
+) -> None:
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{service.grpc_port}") as client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        assert client.is_model_ready("tiny", "1")
+        assert [i.name for i in client.get_model_metadata("tiny").inputs] == ["price", "colour"]
+        price, colour = _triton(triton_grpc)
+        price.set_data_from_numpy(PRICES)
+        colour.set_data_from_numpy(COLOURS)
+        result = client.infer("tiny", [price, colour])
+    assert all(_same_bits(result.as_numpy(name), direct[name]) for name in direct)
+
+
+def test_typed_grpc_contents_are_answered_alike(service: Any, direct: dict[str, Any]) -> None:
+    request = pb.ModelInferRequest(model_name="tiny", model_version="champion")
+    price = request.inputs.add(name="price", datatype="FP32", shape=[5, 1])
+    price.contents.fp32_contents.extend(PRICES.ravel().tolist())
+    colour = request.inputs.add(name="colour", datatype="BYTES", shape=[5, 1])
+    colour.contents.bytes_contents.extend(text.encode() for text in COLOURS.ravel())
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+        response = infer(request)
+    assert response.model_version == "1"
+    assert response.parameters["prediction_id"].string_param
+    answered = {output.name: output for output in response.outputs}
+    probabilities = np.array(answered["probabilities"].contents.fp32_contents, np.float32)
+    assert _same_bits(probabilities.reshape(5, 2), direct["probabilities"])
+
+
+def test_tritons_http_client_works(service: Any, direct: dict[str, Any]) -> None:
+    with triton_http.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
+        assert client.is_server_ready()
+        assert client.is_model_ready("tiny")
+        price, colour = _triton(triton_http)
+        price.set_data_from_numpy(np.nan_to_num(PRICES), binary_data=False)
+        colour.set_data_from_numpy(COLOURS, binary_data=False)
+        wanted = [triton_http.InferRequestedOutput("probabilities", binary_data=False)]
+        result = client.infer("tiny", [price, colour], outputs=wanted)
+    assert _same_bits(result.as_numpy("probabilities"), direct["probabilities"])
+    assert result.as_numpy("label") is None
+
+
+async def test_every_caller_gets_its_own_rows_whoever_shares_its_batch(
+    service: Any, session: onnxruntime.InferenceSession
+) -> None:
+    chance = np.random.default_rng(3)
+    prices = chance.normal(size=(400, 1)).astype(np.float32)
+    colours = chance.choice(np.array(["red", "blue"], object), (400, 1))
+    limits = httpx.Limits(max_connections=64)
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, limits=limits) as client:
+
+        async def ask(first: int, last: int) -> dict[str, Any]:
+            body = _body(prices[first:last], colours[first:last])
+            return (await client.post("/v2/models/tiny/infer", json=body)).json()
+
+        spans = [(start, start + 1 + start % 3) for start in range(397)]
+        answers = await asyncio.gather(*(ask(*span) for span in spans))
+    for (first, last), answer in zip(spans, answers, strict=True):
+        alone = session.run(
+            ["probabilities"], {"price": prices[first:last], "colour": colours[first:last]}
+        )[0]
+        np.testing.assert_allclose(_arrays(answer)["probabilities"], alone, rtol=1e-6)
+    shared = [a["parameters"] for a in answers if a["parameters"]["batch_rows"] > 3]
+    assert shared, "requests at the same time run together"
+    places = [(told["batch_id"], told["batch_offset"]) for told in shared]
+    assert len(set(places)) == len(places)
+
+
+def test_predict_takes_named_features_and_bentomls_client_works_on_it(
+    service: Any, direct: dict[str, Any]
+) -> None:
+    rows = [{"price": 0.1, "colour": "red"}, {"price": None, "colour": None}]
+    with bentoml.SyncHTTPClient(service.url) as client:
+        answer = client.predict(model="tiny", rows=rows)
+    assert (answer["model"], answer["version"]) == ("tiny", "1")
+    first, second = answer["predictions"]
+    assert first["label"] == 1
+    assert np.float32(first["probabilities"]["1"]) == direct["probabilities"][0, 1]
+    assert second["probabilities"] == {"0": 0.5, "1": 0.5}
+    paths = service.http.get("/docs.json").json()["paths"]
+    assert "/predict" in paths
+    assert service.http.get("/").status_code == 200
+
+
+def test_feedback_is_taken_one_or_many(service: Any) -> None:
+    before = len(service.events())
+    one = {"prediction_id": "p-1", "label": 1, "event_time": "2013-07-01T00:00:00Z"}
+    many = [{"prediction_id": "p-2", "labels": [0, 1]}, {"prediction_id": "p-3", "label": "x"}]
+    assert service.http.post("/v1/feedback", json=one).json() == {"accepted": 1}
+    assert service.http.post("/v1/feedback", json=many).json() == {"accepted": 3}
+    told = [record.event for record in service.events()[before:]]
+    assert all(isinstance(event, FeedbackEvent) for event in told)
+    assert [(e.prediction_id, e.row, e.label) for e in told] == [
+        ("p-1", 0, 1),
+        ("p-2", 0, 0),
+        ("p-2", 1, 1),
+        ("p-3", 0, "x"),
+    ]
+    assert told[0].time == 1_372_636_800_000_000
+
+
+def test_every_answer_and_every_refusal_is_one_event(service: Any) -> None:
+    before = len(service.events())
+    answers = [service.http.post("/v2/models/tiny/infer", json=_body()).json() for _ in range(20)]
+    stated = _body(parameters={"event_time": 1_372_636_800_000_000})
+    answers.append(service.http.post("/v2/models/tiny/versions/1/infer", json=stated).json())
+    service.http.post("/v2/models/tiny/infer", content=b"{")
+    service.http.post("/v2/models/nobody/infer", json=_body())
+    events = [record.event for record in service.events()[before:]]
+    assert all(isinstance(event, PredictionEvent) for event in events)
+    good, bad = events[:21], events[21:]
+    assert [e.prediction_id for e in good] == [a["parameters"]["prediction_id"] for a in answers]
+    assert [(e.outcome, e.version) for e in bad] == [("invalid", "1"), ("invalid", "")]
+    assert "JSON" in bad[0].reason
+    event = good[0]
+    assert (event.model, event.version, event.alias, event.rows) == ("tiny", "1", "champion", 5)
+    assert event.digest == service.registry.version("tiny", "1").digest
+    assert event.inputs["price"].data[2] is None
+    assert event.outputs["label"].data == answers[0]["outputs"][0]["data"]
+    assert good[-1].alias == ""
+    assert good[-1].time == 1_372_636_800_000_000
+
+
+def test_a_new_version_is_promoted_under_traffic_without_a_failed_request(service: Any) -> None:
+    stop, statuses, versions = threading.Event(), [], []
+
+    def traffic() -> None:
+        with httpx.Client(base_url=service.url, trust_env=False) as client:
+            while not stop.is_set():
+                reply = client.post("/v2/models/tiny/infer", json=_body())
+                statuses.append(reply.status_code)
+                versions.append(reply.json().get("model_version"))
+
+    threads = [threading.Thread(target=traffic) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    version = service.register(description="the same again, described")
+    service.registry.promote("tiny", version.number)
+    service.until(lambda: versions[-1:] == ["2"])
+    service.registry.promote("tiny", "1")
+    service.until(lambda: versions[-1:] == ["1"])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) == {200}
+    assert set(versions) == {"1", "2"}

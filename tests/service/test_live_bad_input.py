@@ -1,0 +1,207 @@
+"""Bad input of every kind: a clear message, never a 5xx, and the worker lives on."""
+
+import json
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from service.grpc_api import open_inference_pb2 as pb
+
+INFER = "/v2/models/tiny/infer"
+
+
+def _price(**changes: Any) -> dict[str, Any]:
+    return {"name": "price", "datatype": "FP32", "shape": [1, 1], "data": [0.5]} | changes
+
+
+COLOUR = {"name": "colour", "datatype": "BYTES", "shape": [1, 1], "data": ["red"]}
+
+
+def _request(*inputs: Any, **more: Any) -> bytes:
+    return json.dumps({"inputs": list(inputs), **more}).encode()
+
+
+REFUSED: dict[str, tuple[str, bytes, int, list[str]]] = {
+    "unknown model": ("/v2/models/none/infer", _request(), 404, ["'none'", "tiny"]),
+    "unknown version": ("/v2/models/tiny/versions/77/infer", _request(), 404, ["77", "champion"]),
+    "empty body": (INFER, b"", 400, ["empty", "inputs"]),
+    "malformed JSON": (INFER, b'{"inputs": [', 400, ["JSON"]),
+    "another JSON": (INFER, b"[]", 400, ["object", "array"]),
+    "no inputs": (INFER, b"{}", 400, ["inputs"]),
+    "invalid UTF-8": (INFER, b'{"id": "\xff", "inputs": []}', 400, []),
+    "deep nesting": (INFER, b'{"inputs": ' + b"[" * 50_000, 400, []),
+    "a missing tensor": (INFER, _request(_price()), 400, ["colour", "missing", "BYTES"]),
+    "an unknown tensor": (
+        INFER,
+        _request(_price(), COLOUR, _price(name="size")),
+        400,
+        ["size", "unknown", "price"],
+    ),
+    "a tensor twice": (INFER, _request(_price(), COLOUR, _price()), 400, ["price"]),
+    "a wrong type": (
+        INFER,
+        _request(_price(datatype="FP64"), COLOUR),
+        400,
+        ["price", "FP64", "FP32"],
+    ),
+    "a type that does not exist": (INFER, _request(_price(datatype="X"), COLOUR), 400, ["price"]),
+    "a wrong rank": (INFER, _request(_price(shape=[1]), COLOUR), 400, ["price", "[-1, 1]"]),
+    "a wrong width": (
+        INFER,
+        _request(_price(shape=[1, 2], data=[1, 2]), COLOUR),
+        400,
+        ["price", "[-1, 1]"],
+    ),
+    "a negative dimension": (INFER, _request(_price(shape=[-1, 1]), COLOUR), 400, ["price"]),
+    "no rows": (INFER, _request(_price(shape=[0, 1], data=[]), COLOUR), 400, ["price"]),
+    "too few values": (INFER, _request(_price(shape=[2, 1]), COLOUR), 400, ["price"]),
+    "rows that differ": (
+        INFER,
+        _request(_price(shape=[2, 1], data=[1, 2]), COLOUR),
+        400,
+        ["colour"],
+    ),
+    "text for a number": (INFER, _request(_price(data=["much"]), COLOUR), 400, ["price"]),
+    "a number for text": (INFER, _request(_price(), COLOUR | {"data": [3]}), 400, ["colour"]),
+    "an unknown output": (
+        INFER,
+        _request(_price(), COLOUR, outputs=[{"name": "size"}]),
+        400,
+        ["size", "label"],
+    ),
+    "a time that is none": (
+        INFER,
+        _request(_price(), COLOUR, parameters={"event_time": "yesterday"}),
+        400,
+        ["event_time", "yesterday"],
+    ),
+    "a body over the limit": (INFER, b" " * 200_001, 413, ["200001", "200000"]),
+    "predict: a missing feature": (
+        "/predict",
+        b'{"model": "tiny", "rows": [{"price": 1}]}',
+        400,
+        ["row 0", "colour"],
+    ),
+    "predict: a wrong value": (
+        "/predict",
+        b'{"model": "tiny", "rows": [{"price": "much", "colour": "red"}]}',
+        400,
+        ["row 0", "price", "much"],
+    ),
+    "predict: no rows": ("/predict", b'{"model": "tiny", "rows": []}', 400, ["rows"]),
+    "predict: no model": ("/predict", b'{"model": "none", "rows": [{}]}', 404, ["tiny"]),
+    "predict: malformed": ("/predict", b'{"model"', 400, []),
+    "predict: empty": ("/predict", b"", 400, []),
+    "feedback: malformed": ("/v1/feedback", b"{", 400, []),
+    "feedback: empty": ("/v1/feedback", b"", 400, []),
+    "feedback: without a label": ("/v1/feedback", b'{"prediction_id": "p"}', 400, ["label"]),
+    "feedback: a wrong label": (
+        "/v1/feedback",
+        b'{"prediction_id": "p", "label": {}}',
+        400,
+        ["label"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_is_refused_with_a_message_and_the_worker_lives_on(service: Any, case: str) -> None:
+    path, body, status, words = REFUSED[case]
+    reply = service.http.post(path, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == status, reply.text
+    assert reply.json()["error"]
+    assert [word for word in words if word not in reply.text] == []
+    assert "Traceback" not in reply.text
+    good = service.http.post(INFER, content=_request(_price(), COLOUR))
+    assert good.status_code == 200
+
+
+def test_a_body_that_never_says_its_size_is_stopped_at_the_limit(service: Any) -> None:
+    chunks = (b" " * 50_000 for _ in range(10))
+    assert service.http.post(INFER, content=chunks).status_code == 413
+
+
+def test_nan_is_refused_where_the_manifest_forbids_it(service: Any) -> None:
+    features = [{"name": "price", "kind": "numeric"}, {"name": "colour", "kind": "categorical"}]
+    clean = {"features": features}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.tiny_model.reference", _without_gaps)
+        service.register("strict", **clean)
+    url = "/v2/models/strict/infer"
+    good = _request(_price(), COLOUR)
+    service.until(lambda: service.http.post(url, content=good).is_success)
+    reply = service.http.post(url, content=_request(_price(data=[None]), COLOUR))
+    assert reply.status_code == 400
+    assert "price" in reply.text
+    rows = {"model": "strict", "rows": [{"price": None, "colour": "red"}]}
+    assert service.http.post("/predict", json=rows).status_code == 400
+
+
+def _without_gaps(rows: int) -> Any:
+    from tests import tiny_model  # noqa: PLC0415 - the unpatched columns
+
+    frame = tiny_model.pd.DataFrame({"price": [n / rows - 0.5 for n in range(rows)]})
+    return frame.assign(colour="red", bought=(frame.index * 7919 % rows > rows / 3).astype("int64"))
+
+
+GRPC_REFUSED = {
+    "unknown model": ({"model_name": "none"}, [], grpc.StatusCode.NOT_FOUND, "tiny"),
+    "missing tensors": ({"model_name": "tiny"}, [], grpc.StatusCode.INVALID_ARGUMENT, "price"),
+    "a wrong type": (
+        {"model_name": "tiny"},
+        [
+            {"name": "price", "datatype": "INT8", "shape": [1, 1]},
+            {"name": "colour", "datatype": "BYTES", "shape": [1, 1]},
+        ],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "price",
+    ),
+    "raw bytes that do not fit": (
+        {"model_name": "tiny", "raw_input_contents": [b"123", b"\x03\x00\x00\x00red"]},
+        [
+            {"name": "price", "datatype": "FP32", "shape": [1, 1]},
+            {"name": "colour", "datatype": "BYTES", "shape": [1, 1]},
+        ],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "price",
+    ),
+    "a truncated string": (
+        {"model_name": "tiny", "raw_input_contents": [b"\0\0\0\0", b"\x09\x00\x00\x00red"]},
+        [
+            {"name": "price", "datatype": "FP32", "shape": [1, 1]},
+            {"name": "colour", "datatype": "BYTES", "shape": [1, 1]},
+        ],
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "colour",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GRPC_REFUSED)
+def test_grpc_refuses_alike(service: Any, case: str) -> None:
+    fields, inputs, code, word = GRPC_REFUSED[case]
+    request = pb.ModelInferRequest(**fields)
+    for tensor in inputs:
+        request.inputs.add(**tensor)
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelInferResponse.FromString,
+        )
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(request)
+    assert refused.value.code() == code
+    assert word in refused.value.details()
+    assert service.http.get("/v2/health/ready").is_success
+
+
+def test_the_same_worker_answered_all_along(service: Any) -> None:
+    """Runs last in this module: one epoch of one source means that nothing was restarted."""
+    assert {(record.source.rsplit("-", 1)[1], record.epoch) for record in service.events()} == {
+        ("0", 1)
+    }
+    with httpx.Client(base_url=service.url, trust_env=False) as client:
+        assert client.get("/v2/health/live").is_success

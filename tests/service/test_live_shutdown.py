@@ -1,0 +1,67 @@
+"""SIGTERM: accepted requests are answered and logged, then the service is gone."""
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from eventlog.events import PredictionEvent
+from tests.service.conftest import Service
+
+BODY = {
+    "inputs": [
+        {"name": "price", "datatype": "FP32", "shape": [1, 1], "data": [0.5]},
+        {"name": "colour", "datatype": "BYTES", "shape": [1, 1], "data": ["red"]},
+    ]
+}
+
+
+@pytest.fixture
+def own_service(
+    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> Service:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    service = Service(tmp_path, free_port)
+    service.register()
+    return service
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_and_the_log_holds_every_answer(
+    own_service: Service, number: signal.Signals
+) -> None:
+    own_service.start()
+    answered: list[str] = []
+
+    def traffic() -> None:
+        with httpx.Client(base_url=own_service.url, trust_env=False) as client:
+            while True:
+                try:
+                    reply = client.post("/v2/models/tiny/infer", json=BODY)
+                except httpx.HTTPError:
+                    return
+                if reply.status_code == 200:
+                    answered.append(reply.json()["parameters"]["prediction_id"])
+
+    threads = [threading.Thread(target=traffic) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    own_service.until(lambda: len(answered) > 200)
+    own_service.signal(number)
+    assert own_service.stop() == 0
+    for thread in threads:
+        thread.join()
+    events = [record.event for record in own_service.events()]
+    logged = {event.prediction_id for event in events if isinstance(event, PredictionEvent)}
+    assert set(answered) <= logged
+
+
+def test_an_address_that_others_reach_is_refused_with_the_way_out(own_service: Service) -> None:
+    own_service.environment["DRIFTLINE_SERVICE_HOST"] = "0.0.0.0"
+    with pytest.raises(AssertionError) as ended:
+        own_service.start()
+    assert "--allow-remote" in str(ended.value)
+    assert own_service.stop() == 1
