@@ -111,7 +111,7 @@ def _alarm_id(result: Result, rule: Rule, first: Window) -> str:
 
 def _sentence(rule: Rule, result: Result, first: Window) -> str:
     what = _drift_sentence(result) if rule == "drift" else _performance_sentence(result)
-    when = f"In the window from {_day(result.window.start)} {what}"
+    when = f"In the window from {_day(result.window.start)}, {what}"
     if first == result.window:
         return f"{when}."
     return f"{when}; first seen in the window from {_day(first.start)}."

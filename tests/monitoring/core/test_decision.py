@@ -1,0 +1,154 @@
+"""When results become alarms, what an alarm says, and when retraining is asked for."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from eventlog.log import Position
+from monitoring.core.decision import Streak, can_judge_performance, judge, verdict, worst
+from monitoring.core.results import Alarm, Result, Rule, Score, Window
+from monitoring.core.retrain import request, wanted, webhook_id
+from registry.manifest import AlarmPolicy
+
+DAY = 86_400_000_000
+POLICY = AlarmPolicy(min_rows=100, drifted_share=0.5, consecutive=2, min_score=0.7)
+JULY = 1_372_636_800_000_000
+
+
+def _result(day: int, *, drifted: bool = False, auc: float = 0.8, **changes: Any) -> Result:
+    scores = [
+        Score(name="drift", column="temp", value=0.9, threshold=0.1, breached=drifted),
+        Score(name="drift", column="wind", value=0.2, threshold=0.1, breached=drifted),
+        Score(name="drift", column="dest", value=0.01, threshold=0.1),
+        Score(name="drifted_share", value=0.67, threshold=0.5, breached=drifted),
+        Score(name="roc_auc", value=auc, threshold=0.7, breached=auc < 0.7, note="reference 0.810"),
+    ]
+    window = Window(JULY + day * DAY, JULY + (day + 1) * DAY)
+    told = {"rows": 1200, "labelled": 1200, "scores": scores} | changes
+    return Result(model="tiny", version="1", window=window, **told)
+
+
+def _judge_all(rule: Rule, results: list[Result]) -> list[tuple[Streak, Alarm | None]]:
+    """Judge one after the other; the open alarm is the last one told."""
+    streak, known = Streak(), dict[str, Alarm]()
+    steps: list[tuple[Streak, Alarm | None]] = []
+    for result in results:
+        streak, alarm = judge(streak, known.get(streak.open_alarm), rule, result, POLICY)
+        if alarm is not None:
+            known[alarm.alarm_id] = alarm
+        steps.append((streak, alarm))
+    return steps
+
+
+def test_an_alarm_fires_after_consecutive_windows_and_resolves_after_as_many() -> None:
+    days = [True, False, True, True, True, False, False, False]
+    steps = _judge_all("drift", [_result(n, drifted=bad) for n, bad in enumerate(days)])
+    states = [alarm.state if alarm else None for _, alarm in steps]
+    assert states == [None, None, None, "firing", "firing", None, "resolved", None]
+    alarms = [alarm for _, alarm in steps if alarm]
+    assert len({alarm.alarm_id for alarm in alarms}) == 1
+    assert alarms[1].since == _result(2).window
+    assert alarms[1].latest == _result(4).window
+
+
+def test_one_kept_window_between_does_not_close_an_alarm() -> None:
+    days = [True, True, False, True, False, False]
+    states = [
+        alarm.state if alarm else None
+        for _, alarm in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
+    ]
+    assert states == [None, "firing", None, "firing", None, "resolved"]
+
+
+def test_a_window_with_too_few_rows_says_nothing_either_way() -> None:
+    few = _result(1, drifted=True, rows=99)
+    assert verdict(few, POLICY) == "not enough data"
+    steps = _judge_all("drift", [_result(0, drifted=True), few, _result(2, drifted=True)])
+    assert [bool(alarm) for _, alarm in steps] == [False, False, True]
+
+
+def test_an_acknowledged_alarm_stays_so_while_it_goes_on() -> None:
+    streak, alarm = _judge_all("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1]
+    assert alarm is not None
+    seen = replace(alarm, state="acknowledged")
+    _, after = judge(streak, seen, "drift", _result(2, drifted=True), POLICY)
+    assert after is not None
+    assert after.state == "acknowledged"
+
+
+def test_the_same_cause_has_the_same_id_and_another_cause_another() -> None:
+    days = [True, True, False, False, True, True]
+    alarms = [
+        a for _, a in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
+    ]
+    again = [a for _, a in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])]
+    assert alarms == again
+    assert alarms[1] is not None
+    assert alarms[5] is not None
+    assert alarms[1].alarm_id != alarms[5].alarm_id
+
+
+def test_verdicts_put_harm_before_change() -> None:
+    assert verdict(_result(0), POLICY) == "ok"
+    assert verdict(_result(0, drifted=True), POLICY) == "drifted"
+    assert verdict(_result(0, drifted=True, auc=0.6), POLICY) == "degraded"
+
+
+def test_performance_is_judged_once_half_of_the_labels_are_known() -> None:
+    assert can_judge_performance(_result(0, labelled=600), POLICY)
+    assert not can_judge_performance(_result(0, labelled=599), POLICY)
+
+
+SENTENCES: dict[Rule, str] = {
+    "drift": (
+        "In the window from 2 July 2013, 2 of 3 columns drifted from the reference, most of all "
+        "temp 0.90 (allowed 0.10), wind 0.20 (allowed 0.10); first seen in the window from "
+        "1 July 2013."
+    ),
+    "performance": (
+        "In the window from 2 July 2013, roc_auc was 0.600 where at least 0.700 is wanted "
+        "(reference 0.810), on 1,200 labelled rows; first seen in the window from 1 July 2013."
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "sentence"), SENTENCES.items())
+def test_an_alarm_says_what_changed_by_how_much_against_what_since_when(
+    rule: Rule, sentence: str
+) -> None:
+    bad = [_result(n, drifted=True, auc=0.6) for n in range(2)]
+    (_, alarm) = _judge_all(rule, bad)[-1]
+    assert alarm is not None
+    assert alarm.sentence == sentence
+    assert alarm.columns == ["temp", "wind"]
+
+
+def test_p_values_are_ranked_by_how_far_they_fell() -> None:
+    scores = [
+        Score(name="drift", column="a", value=0.04, threshold=0.05, breached=True),
+        Score(name="drift", column="b", value=0.0001, threshold=0.05, breached=True),
+    ]
+    assert [score.column for score in worst(_result(0, scores=scores))] == ["b", "a"]
+
+
+def test_one_request_goes_out_however_many_alarms_are_open() -> None:
+    alarms = [a for _, a in _judge_all("drift", [_result(n, drifted=True) for n in range(2)]) if a]
+    assert wanted(alarms, open_before=0) == alarms[0]
+    assert wanted(alarms, open_before=1) is None
+    assert wanted([], open_before=0) is None
+
+
+def test_a_request_says_what_a_training_job_needs() -> None:
+    result = _result(1, drifted=True)
+    alarm = _judge_all("drift", [_result(0, drifted=True), result])[-1][1]
+    assert alarm is not None
+    told = request(
+        alarm, result, digest="d" * 64, positions={"s": Position(1, 7)}, page="http://page:3100"
+    )
+    assert told.rows_url == (
+        f"http://page:3100/api/models/tiny/versions/1/windows/{result.window.start}/rows.parquet"
+    )
+    assert [score.column for score in told.columns] == ["temp", "wind"]
+    assert told.positions == {"s": Position(1, 7)}
+    assert webhook_id(alarm) == webhook_id(replace(alarm, sentence="said otherwise"))
