@@ -1,7 +1,8 @@
 """Closes windows when their time has come and decides what is to be scored."""
 
+from monitoring.core.decision import can_judge_performance
 from monitoring.core.joining import revise
-from monitoring.core.results import Window
+from monitoring.core.results import Result, Rule, Window
 from monitoring.core.windows import SECOND, WindowState, counts, due, watermark
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.state import rows
@@ -76,14 +77,29 @@ class Closing:
             drift=drift,
             report=_report_name(watching, state.window) if drift else "",
         )
+        result = counts(*watching.key, state, sampled=len(bodies))
         pending = PendingScore(
             self._journal.next_job(),
             job,
-            counts(*watching.key, state, sampled=len(bodies)),
+            result,
             dict(self._memory.positions),
+            _rules(watching, state, result, drift=drift),
         )
         self._journal.add_job(pending)
         self.scheduled.append(pending)
+
+
+def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:
+    """Drift is judged when the window closes, performance once, when enough labels are known.
+
+    This is decided here and not when the scores come, because it must not depend on how long
+    scoring takes.
+    """
+    rules: list[Rule] = ["drift"] if drift else []
+    if not state.judged and can_judge_performance(result, watching.policy.alarms):
+        state.judged = True
+        rules.append("performance")
+    return rules
 
 
 def _report_name(watching: Watching, window: Window) -> str:

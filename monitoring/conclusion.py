@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from monitoring.core.decision import can_judge_performance, judge, verdict
+from monitoring.core.decision import judge, verdict
 from monitoring.core.results import Alarm, Result, Rule, Score
 from monitoring.core.retrain import request, wanted, webhook_id
 from monitoring.scoring.jobs import ScoreReply
@@ -50,17 +50,10 @@ class Conclusion:
         return replace(result, verdict=verdict(result, watching.policy.alarms))
 
     def _judge(self, watching: Watching, pending: PendingScore, result: Result) -> None:
-        policy = watching.policy.alarms
-        rules: list[Rule] = ["drift"] if pending.job.drift else []
-        state = watching.windows.get(result.window.start)
-        if state is not None and not state.judged and can_judge_performance(result, policy):
-            rules.append("performance")
-            state.judged = True
-            self._journal.save_window(watching.key, state)
         open_before = sum(
             bool(self._journal.streak(watching.key, rule).open_alarm) for rule in RULES
         )
-        fired = [alarm for rule in rules if (alarm := self._apply(watching, rule, result))]
+        fired = [alarm for rule in pending.judge if (alarm := self._apply(watching, rule, result))]
         asking = wanted(fired, open_before)
         if asking is not None:
             self._ask(watching, asking, result, pending)

@@ -122,7 +122,7 @@ class Intake:
             return None
         watching = self._memory.watching(known.model, known.version)
         state = None if known.start is None else watching.windows.get(known.start)
-        if state is None:
+        if state is None or state.expired:
             self._memory.totals["late_labels"] += 1
             return None
         fate = join(known.label, event.label)

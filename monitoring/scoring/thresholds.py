@@ -71,7 +71,7 @@ def size_class(rows: int) -> int:
 
 def _codes(values: "pd.Series[Any]", kind: str) -> Array:
     if kind == "numeric":
-        numbers = values.to_numpy(dtype=np.float64)
+        numbers: Array = values.to_numpy(dtype=np.float64)
         return numbers[np.isfinite(numbers)]
     codes: Array = pd.factorize(values.map(category))[0]
     return codes

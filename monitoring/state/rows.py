@@ -7,7 +7,7 @@ import msgspec
 
 from eventlog.events import PredictionEvent
 from eventlog.log import Position
-from monitoring.core.results import Result
+from monitoring.core.results import Result, Rule
 from monitoring.scoring.jobs import ScoreJob
 from registry.features import to_columns
 from registry.manifest import Manifest
@@ -23,6 +23,7 @@ class PendingScore(msgspec.Struct, frozen=True):
     job: ScoreJob
     result: Result  # the counts, without scores
     positions: dict[str, Position]
+    judge: list[Rule]  # whose turn it is with this scoring
 
 
 class StoredRow(msgspec.Struct, frozen=True):
