@@ -2,7 +2,8 @@
 
 A statistic of a finite window is never 0, and the smaller the window the larger it is by chance. So
 windows of the size at hand are drawn from the reference itself, and the threshold lies above what
-they show: mean + 3 standard deviations, about one false call in 700 columns. It is never below a
+they show: mean + 4 standard deviations. Measured on normal, lognormal and sparse columns at 64 and
+512 rows, 0.1 to 0.8 % of calm windows lie above it (3 would be 1 to 2 %). It is never below a
 practical floor: with thousands of rows the smallest difference is significant, but not important.
 
 Rows that follow each other in time are more alike than rows drawn one by one, so a window is drawn
@@ -21,9 +22,9 @@ from monitoring.scoring.reference import Baseline, Column, category
 from monitoring.scoring.statistics import Array, jensenshannon, wasserstein
 
 FLOOR = 0.1  # Evidently's own default for both statistics
-_DRAWS = 60
+_DRAWS = 100
 _BLOCKS = 20  # per window
-_SPREADS = 3.0
+_SPREADS = 4.0
 _SEED = 20130101
 SMALLEST = 30  # values; fewer say nothing
 

@@ -111,7 +111,7 @@ def test_the_whole_loop(home: Home, loop: Loop) -> None:
     manifest = home.root / "manifest.yaml"
     # A tenth of the flights makes small windows and a month makes few: ask a little less of both.
     text = (FLIGHTS / "manifest.yaml").read_text()
-    manifest.write_text(text.replace("drifted_share: 0.3", "drifted_share: 0.1"))
+    manifest.write_text(text.replace("drifted_share: 0.25", "drifted_share: 0.1"))
     files = ["--manifest", str(manifest)]
     files += ["--reference", str(FLIGHTS / "build" / "reference.parquet")]
     model = str(FLIGHTS / "build" / "model.onnx")

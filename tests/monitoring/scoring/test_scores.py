@@ -1,0 +1,182 @@
+"""Drift, quality and performance of windows whose truth is known."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from monitoring.core.results import Score
+from monitoring.scoring.drift import score_drift
+from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
+from monitoring.scoring.performance import score_performance
+from monitoring.scoring.quality import score_quality
+from monitoring.scoring.reference import Baseline, category
+from monitoring.scoring.statistics import jensenshannon, wasserstein
+from monitoring.scoring.thresholds import FLOOR, Thresholds, size_class
+
+test_columns.__test__ = False  # type: ignore[attr-defined] # it tests columns, not the code
+
+Draw = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def thresholds(baseline: Baseline) -> Thresholds:
+    return Thresholds(baseline)
+
+
+def _of(scores: list[Score], name: str) -> dict[str, Score]:
+    return {score.column: score for score in scores if score.name == name}
+
+
+def test_our_statistics_agree_with_evidently() -> None:
+    chance = np.random.default_rng(1)
+    reference = pd.DataFrame({"x": chance.normal(size=2000), "c": chance.choice(list("abc"), 2000)})
+    current = pd.DataFrame({"x": chance.normal(0.3, 2, 700), "c": chance.choice(list("abd"), 700)})
+    tests = [
+        ColumnTest("x", categorical=False, method="wasserstein", threshold=0.1),
+        ColumnTest("c", categorical=True, method="jensenshannon", threshold=0.1),
+    ]
+    theirs = test_columns(tests, current, reference, None)
+    codes = {name: n for n, name in enumerate("abcd")}
+    ours = {
+        "x": wasserstein(reference["x"].to_numpy(), current["x"].to_numpy()),
+        "c": jensenshannon(
+            reference["c"].map(codes).to_numpy(), current["c"].map(codes).to_numpy()
+        ),
+    }
+    for name, value in ours.items():
+        drift = theirs[name]
+        assert isinstance(drift, Drift)
+        assert drift.value == pytest.approx(value, abs=1e-9)
+
+
+def test_a_window_like_the_reference_has_not_drifted(
+    baseline: Baseline, thresholds: Thresholds, window: Draw
+) -> None:
+    scores = score_drift(baseline, thresholds, window(), None)
+    drift = _of(scores, "drift")
+    assert set(drift) == {"price", "colour", "prediction", "probability"}
+    assert not any(score.breached for score in scores)
+    assert _of(scores, "drifted_share")[""].value == 0
+
+
+def test_a_shift_of_one_standard_deviation_has(
+    baseline: Baseline, thresholds: Thresholds, window: Draw
+) -> None:
+    calm = window()
+    shifted = calm["price"].map(lambda price: None if price is None else price + 1.0)
+    scores = score_drift(baseline, thresholds, calm.assign(price=shifted, colour="red"), None)
+    drift = _of(scores, "drift")
+    assert drift["price"].value == pytest.approx(1.0, abs=0.1)
+    assert drift["price"].breached
+    assert drift["colour"].breached
+    share = _of(scores, "drifted_share")[""]
+    assert (share.value, share.breached) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        ([None] * 1000, "all values are missing"),
+        ([None] * 990 + [0.5] * 10, "only 10 values, at least 30 are needed"),
+        (["much"] * 1000, "all values are missing"),
+        ([float("inf")] * 1000, "all values are missing"),
+    ],
+)
+def test_a_column_that_cannot_be_scored_says_why_and_never_loses_the_window(
+    baseline: Baseline, thresholds: Thresholds, window: Draw, values: list[object], note: str
+) -> None:
+    scores = score_drift(baseline, thresholds, window(price=values), None)
+    drift = _of(scores, "drift")
+    assert (drift["price"].value, drift["price"].note) == (None, note)
+    assert drift["colour"].value is not None
+
+
+def test_a_column_that_evidently_cannot_take_is_tested_apart_from_the_others() -> None:
+    frame = pd.DataFrame({"good": np.arange(100.0), "bad": np.arange(100.0)})
+    tests = [
+        ColumnTest("good", categorical=False, method="wasserstein", threshold=0.1),
+        ColumnTest("bad", categorical=False, method="no such method", threshold=0.1),
+    ]
+    outcomes = test_columns(tests, frame, frame, None)
+    assert isinstance(outcomes["good"], Drift)
+    assert "could not be tested" in str(outcomes["bad"])
+
+
+def test_a_p_value_drifts_below_its_threshold_and_a_distance_above() -> None:
+    assert Drift(0.01, "ks", 0.05).drifted
+    assert not Drift(0.5, "ks", 0.05).drifted
+    assert Drift(0.5, "psi", 0.1).drifted
+    assert not Drift(0.01, "psi", 0.1).drifted
+
+
+def test_calm_windows_stay_below_thresholds_that_are_higher_for_small_windows(
+    baseline: Baseline, thresholds: Thresholds
+) -> None:
+    price = baseline.columns[0]
+    reference = baseline.frame["price"].dropna().to_numpy(dtype=float)
+    limits = {rows: thresholds.threshold(price, rows) for rows in (64, 2048)}
+    assert limits[2048] == FLOOR
+    assert limits[64] is not None
+    assert limits[64] > FLOOR
+    chance = np.random.default_rng(11)
+    drawn = [wasserstein(reference, chance.choice(reference, 64)) for _ in range(300)]
+    assert sum(value > limits[64] for value in drawn) <= 9
+    assert [size_class(rows) for rows in (1, 64, 100, 6500)] == [16, 64, 64, 4096]
+
+
+def test_quality_tells_missing_out_of_range_and_unseen(baseline: Baseline, window: Draw) -> None:
+    prices = [None] * 500 + [1000.0] * 250 + [0.0] * 250
+    scores = score_quality(baseline, window(price=prices, colour=["green"] * 400 + ["red"] * 600))
+    missing = _of(scores, "missing_share")["price"]
+    assert (missing.value, missing.breached) == (0.5, True)
+    assert missing.threshold == pytest.approx(0.15)
+    assert _of(scores, "out_of_range_share")["price"].value == 0.5
+    unseen = _of(scores, "unseen_share")["colour"]
+    assert (unseen.value, unseen.breached) == (0.4, True)
+    assert not _of(score_quality(baseline, window()), "missing_share")["price"].breached
+
+
+def test_performance_is_of_the_labelled_rows_beside_the_references_own(
+    baseline: Baseline, window: Draw
+) -> None:
+    frame = window()
+    labels = frame["label"].where(frame.index < 800, None)
+    scores = _of_whole(score_performance(baseline, frame.assign(label=labels)))
+    known = frame[:800]
+    expected = roc_auc_score(known["label"].astype(int), known["probability_1"].astype(float))
+    assert scores["roc_auc"].value == pytest.approx(expected)
+    assert (scores["roc_auc"].threshold, scores["roc_auc"].breached) == (0.7, False)
+    assert scores["roc_auc"].note.startswith("reference 0.")
+    told = (known["label"] == known["prediction"]).mean()
+    assert scores["accuracy"].value == pytest.approx(told)
+    assert {"precision", "recall", "f1", "log_loss", "brier"} <= set(scores)
+
+
+def test_worthless_scores_break_the_threshold(baseline: Baseline, window: Draw) -> None:
+    frame = window()
+    upside_down = frame.assign(label=1 - frame["label"].astype(int))
+    auc = _of_whole(score_performance(baseline, upside_down))["roc_auc"]
+    assert auc.breached
+
+
+def test_few_or_one_sided_labels_are_said_to_be_so(baseline: Baseline, window: Draw) -> None:
+    frame = window(label=None)
+    (score,) = score_performance(baseline, frame)
+    assert (score.name, score.value) == ("roc_auc", None)
+    assert "0 labels are known" in score.note
+    one_sided = _of_whole(score_performance(baseline, window(label=1)))
+    assert one_sided["roc_auc"].value is None
+    assert one_sided["accuracy"].value is not None
+
+
+def _of_whole(scores: list[Score]) -> dict[str, Score]:
+    return {score.name: score for score in scores}
+
+
+def test_one_category_from_different_hands_is_one() -> None:
+    assert {category(value) for value in (1, 1.0, "1", True, np.int64(1), np.float32(1))} == {"1"}
+    assert category("a") == "a"
+    assert category(1.5) == "1.5"

@@ -1,0 +1,85 @@
+"""The scoring process: in order, alive through death, never in the way."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+from monitoring.core.results import Window
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.process import ScoringProcess
+from monitoring.scoring.reference import Baseline
+
+
+@pytest.fixture(scope="module")
+def process(root: Path, baseline: Baseline) -> Iterator[ScoringProcess]:
+    process = ScoringProcess(root / "reports")
+    yield process
+    process.close()
+
+
+def _job(key: str, frame: pd.DataFrame, **changes: Any) -> ScoreJob:
+    columns = {str(name): frame[name].tolist() for name in frame}
+    told = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
+    return ScoreJob(key=key, window=Window(0, 1), **(told | changes))
+
+
+def _replies(process: ScoringProcess, count: int) -> list[ScoreReply]:
+    replies: list[ScoreReply] = []
+    deadline = time.monotonic() + 120
+    while len(replies) < count:
+        assert time.monotonic() < deadline
+        replies += process.replies()
+        time.sleep(0.02)
+    return replies
+
+
+def _child() -> psutil.Process:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in psutil.Process(os.getpid()).children(recursive=True):
+            if "monitoring.scoring" in " ".join(child.cmdline()):
+                return child
+        time.sleep(0.02)
+    raise AssertionError("there is no scoring process")
+
+
+def test_jobs_are_answered_in_order_with_a_report_and_survive_a_kill(
+    process: ScoringProcess, root: Path, window: Callable[..., pd.DataFrame]
+) -> None:
+    process.submit(_job("first", window(), report="tiny-1.html"))
+    process.submit(_job("second", window(), drift=False))
+    process.submit(_job("third", window(), model="nobody"))
+    os.kill(_child().pid, signal.SIGKILL)
+    first, second, third = _replies(process, 3)
+    assert [first.key, second.key, third.key] == ["first", "second", "third"]
+    assert process.waiting == 0
+    assert {score.name for score in first.scores} >= {"drift", "drifted_share", "missing_share"}
+    assert first.report == "tiny-1.html"
+    assert "<html" in (root / "reports" / "tiny-1.html").read_text()[:2000].lower()
+    assert not any(score.column for score in second.scores)
+    assert "no model 'nobody'" in third.error
+    process.submit(_job("again", window()))
+    (again,) = _replies(process, 1)
+    assert again.scores == first.scores, "the same rows have the same scores"
+
+
+def test_a_job_that_ends_the_process_twice_is_answered_with_the_error(
+    process: ScoringProcess, window: Callable[..., pd.DataFrame]
+) -> None:
+    process.submit(_job("poison", window()))
+    killed: set[int] = set()
+    while len(killed) < 2:
+        child = _child()
+        if child.pid not in killed:
+            child.kill()
+            killed.add(child.pid)
+    (reply,) = _replies(process, 1)
+    assert reply.scores == []
+    assert reply.error == "could not be scored: the scoring process ended with status -9, twice"
