@@ -73,13 +73,14 @@ def test_jobs_are_answered_in_order_with_a_report_and_survive_a_kill(
 def test_a_job_that_ends_the_process_twice_is_answered_with_the_error(
     process: ScoringProcess, window: Callable[..., pd.DataFrame]
 ) -> None:
+    first = _child()
+    first.suspend()  # so that it cannot answer before it is killed
     process.submit(_job("poison", window()))
-    killed: set[int] = set()
-    while len(killed) < 2:
-        child = _child()
-        if child.pid not in killed:
-            child.kill()
-            killed.add(child.pid)
+    first.kill()
+    second = first
+    while second.pid == first.pid:
+        second = _child()
+    second.kill()
     (reply,) = _replies(process, 1)
     assert reply.scores == []
     assert reply.error == "could not be scored: the scoring process ended with status -9, twice"
