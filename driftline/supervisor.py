@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import IO, Literal
 
 import httpx
 import msgspec
@@ -23,11 +23,21 @@ class Child(msgspec.Struct, frozen=True):
 class Supervisor:
     """Runs children until `stop` or until one of them fails to become ready at first start."""
 
-    def __init__(self, children: Sequence[Child], say: Callable[[str], None], grace: float) -> None:
-        """`say` gets one line per thing a person should know; `grace` is seconds to stop in."""
+    def __init__(
+        self,
+        children: Sequence[Child],
+        say: Callable[[str], None],
+        grace: float,
+        output: IO[bytes] | None = None,
+    ) -> None:
+        """`say` gets one line per thing a person should know; `grace` is seconds to stop in.
+
+        What the children print goes to `output`, by default where this process prints.
+        """
         self._children = children
         self._say = say
         self._grace = grace
+        self._output = output
         self._stopping = asyncio.Event()
         self._ready = {child.name: asyncio.Event() for child in children}
         self._failed = False
@@ -63,7 +73,7 @@ class Supervisor:
         pause = 1.0
         while True:
             process = await asyncio.create_subprocess_exec(
-                *child.command, start_new_session=True, env=os.environ
+                *child.command, start_new_session=True, stdout=self._output, stderr=self._output
             )
             watch = asyncio.create_task(self._announce(child))
             try:

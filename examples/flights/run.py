@@ -55,7 +55,7 @@ def main() -> int:
 
     retrainer = _start_retrainer()
     try:
-        return asyncio.run(_loop(manifest, traffic, stay=not options.exit))
+        return asyncio.run(_loop(home, manifest, traffic, stay=not options.exit))
     finally:
         retrainer.shutdown()
 
@@ -99,9 +99,10 @@ def _start_retrainer() -> Retrainer:
     return server
 
 
-async def _loop(manifest: Manifest, traffic: list[Flight], *, stay: bool) -> int:
+async def _loop(home: Home, manifest: Manifest, traffic: list[Flight], *, stay: bool) -> int:
     parts = children(REST_PORT, GRPC_PORT, MONITOR_PORT)
-    supervisor = Supervisor(parts, console.print, grace=20)
+    diary = home.root / "up.log"
+    supervisor = Supervisor(parts, console.print, grace=20, output=diary.open("wb"))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
     running = asyncio.create_task(supervisor.run())
@@ -117,6 +118,8 @@ async def _loop(manifest: Manifest, traffic: list[Flight], *, stay: bool) -> int
                 console.print(f"Ctrl-C ends it; until then the page stays up: [bold]{PAGE}[/bold]")
             else:
                 supervisor.stop()
+    else:
+        console.print(f"The reason is in {diary}.")
     return await running
 
 

@@ -128,7 +128,8 @@ def test_the_whole_loop(home: Home, loop: Loop) -> None:
     assert reply.json() == {"accepted": 1}
     labels += 1
 
-    answered = len(traffic) + labels
+    asked = len(traffic) + _ask_as_the_readme_does(loop)
+    answered = asked + labels
     store = Store(home.monitor)
     loop.until("monitored", lambda: store.totals().get("monitored_events", 0) == answered)
     loop.until("an alarm", lambda: loop.get("/api/alarms").json())
@@ -139,12 +140,25 @@ def test_the_whole_loop(home: Home, loop: Loop) -> None:
     assert b"flights" in loop.get("/models/flights/1").content
     assert loop.down() == 0
 
-    _check_the_counts(home, len(traffic), labels)
+    _check_the_counts(home, asked, labels)
 
 
 async def _drive(loop: Loop, manifest: Any, traffic: list[Any]) -> int:
     async with transports(manifest, loop.rest, loop.grpc) as (rest, grpc):
         return await replay(traffic, [rest, grpc], rest, lambda _count, _time: None)
+
+
+def _ask_as_the_readme_does(loop: Loop) -> int:
+    """One prediction by named features and its label; how many requests that was."""
+    url = f"http://127.0.0.1:{loop.rest}/predict"
+    body = (FLIGHTS / "request.json").read_bytes()
+    headers = {"content-type": "application/json"}
+    reply = httpx.post(url, content=body, headers=headers, trust_env=False)
+    assert reply.status_code == 200, reply.text
+    (answer,) = reply.json()["predictions"]
+    assert answer["label"] in {0, 1}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    return 1
 
 
 def _check_the_webhook(loop: Loop, store: Store, digest: str) -> None:
@@ -180,7 +194,7 @@ def _check_the_counts(home: Home, asked: int, labels: int) -> None:
     predictions = [e for e in events if isinstance(e, PredictionEvent)]
     assert len(predictions) == asked
     assert {e.outcome for e in predictions} == {"ok"}
-    assert {e.protocol for e in predictions} == {"rest", "grpc"}
+    assert {e.protocol for e in predictions} == {"rest", "grpc", "predict"}
     assert len([e for e in events if isinstance(e, FeedbackEvent)]) == labels
     store = Store(home.monitor)
     totals = store.totals()
