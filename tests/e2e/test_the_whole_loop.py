@@ -134,6 +134,7 @@ def test_the_whole_loop(home: Home, loop: Loop) -> None:
     loop.until("monitored", lambda: store.totals().get("monitored_events", 0) == answered)
     loop.until("an alarm", lambda: loop.get("/api/alarms").json())
     loop.until("a webhook", lambda: loop.requests)
+    loop.until("the last scores", lambda: store.totals()["waiting_scores"] == 0)
     loop.until("its receipt", lambda: store.deliveries()[0].state == "delivered")
     _check_the_webhook(loop, store, version.digest)
     assert loop.get("/").status_code == 200
