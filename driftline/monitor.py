@@ -13,7 +13,7 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
-from monitoring.scoring.process import ScoringProcess
+from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import MonitorSettings, listed
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
@@ -65,7 +65,7 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
     journal = Journal(Database(home.monitor))
     memory = Memory(journal, registry.version)
     reader = SegmentReader(home.log, memory.positions)
-    scorer = ScoringProcess(home.reports)
+    scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(journal.database.close)
     parts.callback(reader.close)
     parts.callback(scorer.close)

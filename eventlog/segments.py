@@ -12,9 +12,10 @@ import fcntl
 import os
 import re
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections import Counter, deque
+from collections.abc import Sequence
+from heapq import merge
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
@@ -149,13 +150,15 @@ class SegmentReader:
         self._followers: dict[str, _Follower] = {}
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """What is new, at most `limit` records, shared fairly between the sources; never waits."""
+        """What is new, at most `limit` records, the first received first; never waits.
+
+        So no source runs ahead of another, however much of each is unread.
+        """
         self._discover()
-        records: list[Record] = []
-        followers = list(self._followers.values())
-        for remaining, follower in zip(range(len(followers), 0, -1), followers, strict=True):
-            share = -(-(limit - len(records)) // remaining)
-            records.extend(follower.take(share))
+        unread = [follower.peek(limit) for follower in self._followers.values()]
+        records = list(islice(merge(*unread, key=_reception), limit))
+        for source, taken in Counter(record.source for record in records).items():
+            self._followers[source].drop(taken)
         return records
 
     def close(self) -> None:
@@ -184,13 +187,15 @@ class _Follower:
         self._ready: deque[Record] = deque()
         self._damaged = 0  # bytes passed over since the last intact frame
 
-    def take(self, limit: int) -> Iterator[Record]:
-        while limit > 0:
-            if not self._ready and not self._fill():
-                return
-            while self._ready and limit > 0:
-                yield self._ready.popleft()
-                limit -= 1
+    def peek(self, limit: int) -> list[Record]:
+        """The next records, at most `limit`; they come again until they are dropped."""
+        while len(self._ready) < limit and self._fill():
+            pass
+        return list(islice(self._ready, limit))
+
+    def drop(self, count: int) -> None:
+        for _ in range(count):
+            self._ready.popleft()
 
     def close(self) -> None:
         if self._file >= 0:
@@ -198,8 +203,9 @@ class _Follower:
             self._file = -1
 
     def _fill(self) -> bool:
-        """Get records ready; False when the source has no more for now."""
-        while not self._ready:
+        """Get more records ready; False when the source has no more for now."""
+        before = len(self._ready)
+        while len(self._ready) == before:
             if self._segment is not None and self._read_chunk(final=False):
                 continue
             following = self._following()
@@ -266,6 +272,12 @@ class _Follower:
         epoch = self._expected.epoch
         self._ready.append(Record(self._folder.name, epoch, sequence, event, len(value), value))
         self._expected = Position(epoch, sequence + 1)
+
+
+def _reception(record: Record) -> tuple[int, int]:
+    if isinstance(record.event, UnreadableEvent):
+        return 0, record.sequence
+    return record.event.received, record.sequence
 
 
 def _decode(value: bytes, sequence: int) -> Event | UnreadableEvent:

@@ -19,6 +19,9 @@ from registry.errors import RegistryError
 Values = tuple[Any, ...] | None
 
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
+_LATEST = 253_402_300_799 * SECOND  # the end of the year 9999
+_EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
+_LAST_ROW = 2**31 - 1
 
 
 class Intake:
@@ -45,7 +48,7 @@ class Intake:
             self._set_aside(record, str(event))
             return None
         if isinstance(event, FeedbackEvent):
-            return self._label(event)
+            return self._label(event, record)
         return self._prediction(event, record)
 
     def _prediction(self, event: PredictionEvent, record: Record) -> Watching | None:
@@ -53,8 +56,8 @@ class Intake:
         if not event.version:  # refused before a version was found: nobody's window
             self._memory.totals["unresolved_events"] += 1
             return None
-        if event.time > event.received + _FUTURE:
-            self._set_aside(record, "its event time lies more than a day ahead of its reception")
+        if not 0 <= event.time <= min(event.received + _FUTURE, _LATEST):
+            self._set_aside(record, f"its event time {event.time} {_EXPECTED}")
             return None
         try:
             watching = self._memory.watching(event.model, event.version)
@@ -112,8 +115,11 @@ class Intake:
             self._journal.evict(watching.key, state.start, pushed_out)
         return rows.encode(values) if kept else None
 
-    def _label(self, event: FeedbackEvent) -> Watching | None:
+    def _label(self, event: FeedbackEvent, record: Record) -> Watching | None:
         """Join a label to its row; the model version, if one of its closed windows changed."""
+        if not 0 <= event.row <= _LAST_ROW:
+            self._set_aside(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
+            return None
         self._memory.totals["labels"] += 1
         known = self._journal.find(event.prediction_id, event.row)
         if known is None:

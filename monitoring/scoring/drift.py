@@ -7,13 +7,11 @@ loses the window. Missing values are left out here; their share is a matter of q
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from monitoring.core.results import Score
 from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
-from monitoring.scoring.reference import Baseline, Column, category
+from monitoring.scoring.reference import Baseline, Column, category, number
 from monitoring.scoring.thresholds import SMALLEST, Thresholds
 
 
@@ -47,8 +45,7 @@ def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
     """A column as it can be compared: numbers or strings, everything else missing."""
     if column.kind == "categorical":
         return values.map(category, na_action="ignore")
-    numbers = values if is_numeric_dtype(values) else pd.to_numeric(values, errors="coerce")
-    return numbers.astype(float).replace([np.inf, -np.inf], np.nan)
+    return values.map(number).astype(float)
 
 
 def unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:

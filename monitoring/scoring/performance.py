@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn import metrics
 
 from monitoring.core.results import Score
-from monitoring.scoring.reference import Baseline, category
+from monitoring.scoring.reference import Baseline, category, number
 
 SMALLEST = 30  # labelled rows; fewer say nothing
 ERRORS = frozenset({"log_loss", "brier", "mae", "rmse"})  # the smaller the better
@@ -18,13 +18,20 @@ Figures = dict[str, float | None]
 
 def score_performance(baseline: Baseline, window: pd.DataFrame) -> list[Score]:
     """One score per figure; the policy's own first in line carries the threshold."""
-    labelled = window[window["label"].notna()]
+    labelled = _labelled(baseline, window)
     if len(labelled) < SMALLEST:
         note = f"{len(labelled)} labels are known, at least {SMALLEST} are needed"
         return [Score(name=_chief(baseline), value=None, note=note)]
     figures = _figures(baseline, labelled, "label")
     expected = _figures(baseline, baseline.frame, baseline.manifest.target)
     return [_score(baseline, name, value, expected.get(name)) for name, value in figures.items()]
+
+
+def _labelled(baseline: Baseline, window: pd.DataFrame) -> pd.DataFrame:
+    labels = window["label"]
+    if baseline.manifest.task == "regression":  # a label that is no number says nothing
+        labels = labels.map(number)
+    return window.assign(label=labels)[labels.notna()]
 
 
 def _chief(baseline: Baseline) -> str:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,12 +19,17 @@ from monitoring.scoring.jobs import ScoreJob, ScoreReply
 _TRIES = 2
 
 
+def scoring_command(reports: Path) -> list[str]:
+    """What runs the scoring process; Evidently's reports go below `reports`."""
+    return [sys.executable, "-m", "monitoring.scoring", str(reports)]
+
+
 class ScoringProcess:
     """Scores windows beside the loop; see `monitoring.consumer.Scorer`."""
 
-    def __init__(self, reports: Path) -> None:
-        """Reports go below `reports`. The process starts with the first job."""
-        self._reports = reports
+    def __init__(self, command: Sequence[str]) -> None:
+        """`command` runs the process (see `scoring_command`); it starts with the first job."""
+        self._command = command
         self._jobs: SimpleQueue[ScoreJob | None] = SimpleQueue()
         self._replies: SimpleQueue[ScoreReply] = SimpleQueue()
         self._waiting = 0
@@ -84,7 +90,7 @@ class ScoringProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter on our own module
-            [sys.executable, "-m", "monitoring.scoring", str(self._reports)],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "DO_NOT_TRACK": "1"},

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.core.results import Score
-from monitoring.scoring.reference import Baseline, category
+from monitoring.scoring.reference import Baseline, category, number
 
 _TOLERATED = 0.05  # how far a share may lie above the reference's own
 
@@ -31,7 +31,7 @@ def score_quality(baseline: Baseline, window: pd.DataFrame) -> list[Score]:
 
 
 def _out_of_range(values: "pd.Series[Any]", expected: "pd.Series[Any]") -> float | None:
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+    numbers = values.map(number).to_numpy(dtype=float)
     bounds = expected.dropna().to_numpy(dtype=float)
     if bounds.size == 0:
         return None

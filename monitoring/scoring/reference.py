@@ -1,6 +1,8 @@
 """A version's baseline: its reference data as the scores need it, loaded once."""
 
+import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,15 @@ def category(value: object) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def number(value: Any) -> float:
+    """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
+    try:
+        told = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return told if math.isfinite(told) else math.nan
 
 
 class Column:

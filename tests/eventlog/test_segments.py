@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -115,6 +116,20 @@ def test_sources_share_a_poll_fairly(tmp_path: Path) -> None:
         _append(writer, 50)
     sources = [record.source for record in SegmentReader(tmp_path, {}).poll(20)]
     assert sources.count("x-0") == sources.count("x-1") == 10
+
+
+def test_no_source_runs_ahead_of_another_in_time(tmp_path: Path) -> None:
+    often, seldom = SegmentWriter.claim(tmp_path, "x"), SegmentWriter.claim(tmp_path, "x")
+    for writer, seconds in ((often, range(100)), (seldom, range(0, 100, 10))):
+        stamped = [
+            msgspec.structs.replace(event, received=second * 1_000_000)
+            for second, event in zip(seconds, _labels(writer, len(seconds)), strict=True)
+        ]
+        writer.append(stamped)
+    reader = SegmentReader(tmp_path, {})
+    received = [record.event.received for record in _drain(reader, limit=7)]
+    assert received == sorted(received)
+    assert len(received) == 110
 
 
 def test_events_out_of_sequence_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:

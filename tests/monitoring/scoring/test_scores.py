@@ -1,6 +1,7 @@
 """Drift, quality and performance of windows whose truth is known."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline, category
 from monitoring.scoring.statistics import jensenshannon, wasserstein
 from monitoring.scoring.thresholds import FLOOR, Thresholds, size_class
+from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
 test_columns.__test__ = False  # type: ignore[attr-defined] # it tests columns, not the code
 
@@ -174,6 +176,35 @@ def test_few_or_one_sided_labels_are_said_to_be_so(baseline: Baseline, window: D
 
 def _of_whole(scores: list[Score]) -> dict[str, Score]:
     return {score.name: score for score in scores}
+
+
+def test_regression_is_judged_by_its_errors_and_labels_that_are_no_numbers_say_nothing(
+    tmp_path: Path,
+) -> None:
+    chance = np.random.default_rng(3)
+    truth = chance.normal(10, 2, 200)
+    told = truth + chance.normal(0.5, 0.1, 200)
+    stored = pd.DataFrame({"size": truth, "price": truth, "prediction": truth + 0.1})
+    stored.to_parquet(tmp_path / "reference.parquet")
+    manifest = Manifest(
+        task="regression",
+        features=[Feature("size", "numeric", input="size")],
+        prediction=Prediction("price"),
+        target="price",
+        held_out=True,
+        monitoring=Monitoring(alarms=AlarmPolicy(min_score=0.4)),
+    )
+    version = Version(
+        model="prices", number="1", digest="", created=0, manifest=manifest, path=str(tmp_path)
+    )
+    labels: list[object] = [*truth[:-3], "cheap", None, 10**400]
+    frame = pd.DataFrame({"size": truth, "prediction": told, "label": labels}, dtype=object)
+    scores = _of_whole(score_performance(Baseline(version), frame))
+    assert set(scores) == {"mae", "rmse", "r2", "bias"}
+    errors = (told - truth)[:-3]
+    assert scores["mae"].value == pytest.approx(np.abs(errors).mean())
+    assert scores["bias"].value == pytest.approx(errors.mean())
+    assert (scores["mae"].breached, scores["mae"].note) == (True, "reference 0.100")
 
 
 def test_one_category_from_different_hands_is_one() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,13 @@ import pytest
 
 from monitoring.core.results import Window
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.scoring.process import ScoringProcess
+from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.scoring.reference import Baseline
 
 
 @pytest.fixture(scope="module")
 def process(root: Path, baseline: Baseline) -> Iterator[ScoringProcess]:
-    process = ScoringProcess(root / "reports")
+    process = ScoringProcess(scoring_command(root / "reports"))
     yield process
     process.close()
 
@@ -70,17 +71,17 @@ def test_jobs_are_answered_in_order_with_a_report_and_survive_a_kill(
     assert again.scores == first.scores, "the same rows have the same scores"
 
 
-def test_a_job_that_ends_the_process_twice_is_answered_with_the_error(
-    process: ScoringProcess, window: Callable[..., pd.DataFrame]
-) -> None:
-    first = _child()
-    first.suspend()  # so that it cannot answer before it is killed
-    process.submit(_job("poison", window()))
-    first.kill()
-    second = first
-    while second.pid == first.pid:
-        second = _child()
-    second.kill()
-    (reply,) = _replies(process, 1)
-    assert reply.scores == []
-    assert reply.error == "could not be scored: the scoring process ended with status -9, twice"
+def test_a_job_that_ends_the_process_twice_is_answered_with_the_error(tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    dies = (
+        f"import sys; open({str(lives)!r}, 'a').write('x'); sys.stdin.buffer.read(4); sys.exit(3)"
+    )
+    process = ScoringProcess([sys.executable, "-c", dies])
+    try:
+        process.submit(_job("poison", pd.DataFrame({"price": [1.0]})))
+        (reply,) = _replies(process, 1)
+    finally:
+        process.close()
+    assert (reply.key, reply.scores) == ("poison", [])
+    assert reply.error == "could not be scored: the scoring process ended with status 3, twice"
+    assert lives.read_text() == "xx"
