@@ -1,0 +1,210 @@
+"""A consumer on a log in memory: the port's fakes, and a story to tell it."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eventlog.errors import UnreadableEvent
+from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
+from eventlog.log import Position, Positions, Record
+from monitoring.conclusion import Conclusion
+from monitoring.consumer import Consumer
+from monitoring.core.results import Score
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.state.database import Database
+from monitoring.state.journal import Journal
+from monitoring.watching import Memory
+from registry.errors import UnknownModel
+from registry.manifest import (
+    AlarmPolicy,
+    Feature,
+    Manifest,
+    Monitoring,
+    Prediction,
+    Signature,
+    TensorSpec,
+    Version,
+    WindowPolicy,
+)
+
+HOUR = 3_600_000_000  # microseconds; windows are hours
+T0 = 1_372_636_800_000_000
+
+MANIFEST = Manifest(
+    task="classification",
+    features=[Feature("x", "numeric", input="x")],
+    prediction=Prediction("label", "probabilities", [0, 1], 1),
+    target="y",
+    held_out=True,
+    signature=Signature([TensorSpec("x", "FP32", [-1, 1])], [TensorSpec("label", "INT64", [-1])]),
+    monitoring=Monitoring(
+        window=WindowPolicy(length=3600, grace=600, label_wait=3 * 3600, max_rows=40),
+        alarms=AlarmPolicy(min_rows=10, drifted_share=0.5, consecutive=2, min_score=0.6),
+    ),
+)
+VERSION = Version(
+    model="tiny", number="1", digest="d" * 64, created=0, manifest=MANIFEST, path="nowhere"
+)
+
+
+def _find(model: str, number: str) -> Version:
+    if (model, number) != ("tiny", "1"):
+        raise UnknownModel(f"no model {model!r}; models: tiny")
+    return VERSION
+
+
+class Log:
+    """A log of one source in memory."""
+
+    def __init__(self, source: str = "s-0") -> None:
+        self.source = source
+        self.records: list[Record] = []
+
+    def predict(self, time: int, name: str, *, rows: int = 1, **changes: Any) -> None:
+        values = [0.5 + n for n in range(rows)]
+        told: dict[str, Any] = {
+            "time": time,
+            "received": T0 + 10_000 * HOUR,
+            "prediction_id": name,
+            "model": "tiny",
+            "version": "1",
+            "protocol": "rest",
+            "outcome": "ok",
+            "rows": rows,
+            "inputs": {"x": Tensor("FP32", [rows, 1], values)},
+            "outputs": {
+                "label": Tensor("INT64", [rows], [1] * rows),
+                "probabilities": Tensor("FP32", [rows, 2], [0.25, 0.75] * rows),
+            },
+        }
+        self._append(PredictionEvent(**self._stamp(), **(told | changes)))
+
+    def tell(self, name: str, label: Label, row: int = 0) -> None:
+        stamp = self._stamp()
+        told = {"time": T0, "received": T0, "prediction_id": name, "label": label, "row": row}
+        self._append(FeedbackEvent(**stamp, **told))
+
+    def damage(self) -> None:
+        self._append(UnreadableEvent("damaged on disk"))
+
+    def lose(self, count: int) -> None:
+        last = self.records[-1]
+        self.records.append(msgspec.structs.replace(last, sequence=last.sequence + count))
+        del self.records[-2]
+
+    def _stamp(self) -> dict[str, Any]:
+        return {"source": self.source, "epoch": 1, "sequence": self._next()}
+
+    def _next(self) -> int:
+        return self.records[-1].sequence + 1 if self.records else 0
+
+    def _append(self, event: Event | UnreadableEvent) -> None:
+        self.records.append(Record(self.source, 1, self._next(), event, 10, b"bytes"))
+
+
+class FakeReader:
+    """The port of eventlog/log.py over records in memory, with duplicates on demand."""
+
+    def __init__(
+        self, records: Sequence[Record], positions: Positions, chance: random.Random
+    ) -> None:
+        self._left = [
+            record
+            for record in records
+            if positions.get(record.source, Position(0, 0))
+            <= Position(record.epoch, record.sequence)
+        ]
+        self._given: list[Record] = []
+        self._chance = chance
+
+    def poll(self, limit: int) -> Sequence[Record]:
+        batch: list[Record] = []
+        while self._left and len(batch) < limit:
+            if self._given and self._chance.random() < 0.1:
+                batch.append(self._chance.choice(self._given))
+                continue
+            self._given.append(self._left.pop(0))
+            batch.append(self._given[-1])
+        return batch
+
+    def close(self) -> None:
+        pass
+
+
+class FakeScorer:
+    """Scores at once, as a pure function of the job: drift where hours are late in the day."""
+
+    def __init__(self) -> None:
+        self.jobs: list[ScoreJob] = []
+        self._replies: list[ScoreReply] = []
+
+    def submit(self, job: ScoreJob) -> None:
+        self.jobs.append(job)
+        hour = (job.window.start - T0) // HOUR
+        labels = [label for label in job.columns["label"] if label is not None]
+        scores = [Score(name="roc_auc", value=sum(labels) / len(labels) if labels else None)]
+        if job.drift:
+            drifted = hour >= 3
+            scores += [
+                Score(name="drift", column="x", value=hour / 10, threshold=0.3, breached=drifted),
+                Score(name="drifted_share", value=float(drifted), threshold=0.5, breached=drifted),
+            ]
+        self._replies.append(ScoreReply(key=job.key, scores=scores, report=job.report))
+
+    def replies(self) -> list[ScoreReply]:
+        replies, self._replies = self._replies, []
+        return replies
+
+    @property
+    def waiting(self) -> int:
+        return len(self._replies)
+
+
+class Monitor:
+    """A consumer on a database file; a new one takes up where the last stood."""
+
+    def __init__(
+        self, path: Path, records: Sequence[Record], chance: random.Random | None = None
+    ) -> None:
+        self.database = Database(path)
+        journal = Journal(self.database)
+        memory = Memory(journal, _find)
+        reader = FakeReader(records, memory.positions, chance or random.Random(0))
+        self.scorer = FakeScorer()
+        conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
+        self.consumer = Consumer(journal, memory, reader, self.scorer, conclusion)
+
+    def drain(self, limit: int = 1000) -> None:
+        while self.consumer.step(limit) or self.consumer.scoring:
+            pass
+
+
+def eight_hours() -> Log:
+    """Eight hours: drift from the third on, labels after an hour, some twice, some never."""
+    log, chance = Log(), random.Random(5)
+    waiting: list[tuple[int, str]] = []
+    for n in range(400):
+        time = T0 + n * HOUR // 50
+        log.predict(time + chance.randrange(-HOUR // 10, HOUR // 10), f"p{n}")
+        waiting.append((time + HOUR, f"p{n}"))
+        while waiting and waiting[0][0] <= time:
+            _, name = waiting.pop(0)
+            for _ in range(chance.choice([0, 1, 1, 1, 2])):
+                log.tell(name, chance.randrange(2))
+    return log
+
+
+# Not the ledger: which records came twice is the reader's doing.
+TABLES = ("results", "alarms", "outbox", "totals", "windows", "dead_letters", "positions")
+
+
+def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """What must not depend on how the log was read."""
+    database = Database(path)
+    try:
+        return {table: sorted(database.all(f"SELECT * FROM {table}"), key=repr) for table in TABLES}
+    finally:
+        database.close()
