@@ -1,0 +1,125 @@
+"""An alarm against the simplest machine that could decide it, over every history."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from monitoring.core.decision import Streak, can_judge_performance, judge, verdict
+from monitoring.core.results import Alarm, Result, Score, Window
+from registry.manifest import AlarmPolicy
+
+HOUR = 3_600_000_000
+
+
+def _result(hour: int, *, drifted: bool, rows: int = 100) -> Result:
+    scores = [
+        Score(name="drift", column="x", value=0.4, threshold=0.2, breached=drifted),
+        Score(name="drifted_share", value=1.0, threshold=0.5, breached=drifted),
+    ]
+    return Result(
+        model="tiny",
+        version="1",
+        window=Window(hour * HOUR, (hour + 1) * HOUR),
+        rows=rows,
+        scores=scores,
+    )
+
+
+def _states(history: list[str], consecutive: int) -> list[tuple[str, str]]:
+    """After each window: the state told, and the alarm that is open."""
+    policy = AlarmPolicy(min_rows=100, consecutive=consecutive)
+    streak, alarms = Streak(), dict[str, Alarm]()
+    told: list[tuple[str, str]] = []
+    for hour, kind in enumerate(history):
+        result = _result(hour, drifted=kind != "kept", rows=99 if kind == "few" else 100)
+        streak, alarm = judge(streak, alarms.get(streak.open_alarm), "drift", result, policy)
+        if alarm is not None:
+            alarms[alarm.alarm_id] = alarm
+        told.append((alarm.state if alarm else "", streak.open_alarm))
+    return told
+
+
+def _expected(history: list[str], consecutive: int) -> list[str]:
+    """The state told after each window, from the run of equal windows before it."""
+    told, run, last, is_open = list[str](), 0, "", False
+    for kind in history:
+        if kind == "few":
+            told.append("")
+            continue
+        run, last = (run + 1 if kind == last else 1), kind
+        if kind == "broken" and (is_open or run >= consecutive):
+            told.append("firing")
+            is_open = True
+        elif kind == "kept" and is_open and run >= consecutive:
+            told.append("resolved")
+            is_open = False
+        else:
+            told.append("")
+    return told
+
+
+@given(st.lists(st.sampled_from(["broken", "kept", "few"]), max_size=30), st.integers(1, 4))
+def test_alarms_fire_and_resolve_after_as_many_windows_whatever_the_history(
+    history: list[str], consecutive: int
+) -> None:
+    assert [state for state, _ in _states(history, consecutive)] == _expected(history, consecutive)
+
+
+@given(st.lists(st.sampled_from(["broken", "kept"]), max_size=12), st.integers(1, 3), st.data())
+def test_windows_with_too_few_rows_change_nothing_wherever_they_lie(
+    history: list[str], consecutive: int, data: st.DataObject
+) -> None:
+    place = data.draw(st.integers(0, len(history)))
+    mixed = [*history[:place], "few", *history[place:]]
+    states = [state for state, _ in _states(mixed, consecutive)]
+    assert states.pop(place) == ""
+    assert states == [state for state, _ in _states(history, consecutive)]
+
+
+@given(st.lists(st.sampled_from(["broken", "kept"]), max_size=30))
+def test_an_alarm_keeps_its_id_until_it_resolves_and_never_lends_it(history: list[str]) -> None:
+    spans: list[str] = []
+    for _, name in _states(history, consecutive=2):
+        if not spans or spans[-1] != name:
+            spans.append(name)
+    names = [name for name in spans if name]
+    assert len(names) == len(set(names))
+
+
+def test_an_acknowledged_alarm_resolves_and_the_next_one_fires_afresh() -> None:
+    policy = AlarmPolicy(min_rows=1, consecutive=1)
+    streak, first = judge(Streak(), None, "drift", _result(0, drifted=True), policy)
+    assert first is not None
+    seen = replace(first, state="acknowledged")
+    streak, resolved = judge(streak, seen, "drift", _result(1, drifted=False), policy)
+    assert resolved is not None
+    assert (resolved.state, streak.open_alarm) == ("resolved", "")
+    _, second = judge(streak, None, "drift", _result(2, drifted=True), policy)
+    assert second is not None
+    assert second.state == "firing"
+    assert second.alarm_id != first.alarm_id
+
+
+def test_the_same_windows_of_another_model_version_or_rule_are_another_cause() -> None:
+    policy = AlarmPolicy(min_rows=1, consecutive=1)
+    bad = _result(0, drifted=True)
+    auc = Score(name="roc_auc", value=0.5, threshold=0.6, breached=True)
+    both = replace(bad, scores=[*bad.scores, auc])
+    ids = {
+        judge(Streak(), None, rule, result, policy)[1].alarm_id  # type: ignore[union-attr]
+        for rule, result in [
+            ("drift", both),
+            ("performance", both),
+            ("drift", replace(both, version="2")),
+            ("drift", replace(both, model="other")),
+        ]
+    }
+    assert len(ids) == 4
+
+
+def test_too_few_rows_are_never_judged_however_bad_they_look() -> None:
+    policy = AlarmPolicy(min_rows=100)
+    few = replace(_result(0, drifted=True, rows=99), labelled=99)
+    assert verdict(few, policy) == "not enough data"
+    assert not can_judge_performance(few, policy)
+    assert can_judge_performance(replace(few, rows=100, labelled=50), policy)
