@@ -54,15 +54,18 @@ class Consumer:
         self._intake = Intake(journal, memory)
         self._closing = Closing(journal, memory)
         self._pending: dict[str, PendingScore] = {}
+        self._drained = False  # whether the windows have been looked at since the log was drained
         self._submit(journal.jobs())
 
     def step(self, limit: int) -> bool:
         """Take in at most `limit` records and conclude what is scored; whether anything moved."""
         records = self._reader.poll(limit)
-        if records:
+        drained = len(records) < limit
+        if records or drained != self._drained:
             with self._journal.database.transaction():
-                self._take(records, drained=len(records) < limit)
+                self._take(records, drained=drained)
                 self._memory.save()
+            self._drained = drained
             self._submit_scheduled()
         concluded = self._conclude()
         return bool(records) or concluded

@@ -167,13 +167,17 @@ class Monitor:
     """A consumer on a database file; a new one takes up where the last stood."""
 
     def __init__(
-        self, path: Path, records: Sequence[Record], chance: random.Random | None = None
+        self,
+        path: Path,
+        records: Sequence[Record],
+        chance: random.Random | None = None,
+        scorer: FakeScorer | None = None,
     ) -> None:
         self.database = Database(path)
         journal = Journal(self.database)
         memory = Memory(journal, _find)
         reader = FakeReader(records, memory.positions, chance or random.Random(0))
-        self.scorer = FakeScorer()
+        self.scorer = scorer or FakeScorer()
         conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
         self.consumer = Consumer(journal, memory, reader, self.scorer, conclusion)
 

@@ -1,0 +1,340 @@
+"""What the consumer may never do: lose a row, count one twice, or find otherwise the next time."""
+
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from eventlog.events import FeedbackEvent, PredictionEvent
+from eventlog.log import Record
+from monitoring.core.results import Result, Window
+from monitoring.core.windows import IDLE
+from monitoring.scoring.jobs import ScoreReply
+from monitoring.state.database import Database, as_struct
+from monitoring.state.store import Store
+from tests.monitoring.log_in_memory import (
+    HOUR,
+    T0,
+    FakeScorer,
+    Log,
+    Monitor,
+    eight_hours,
+    everything,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "monitor.db"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
+    path = tmp_path_factory.mktemp("undisturbed") / "monitor.db"
+    Monitor(path, eight_hours().records).drain()
+    return everything(path)
+
+
+def _all_results(path: Path) -> list[Result]:
+    """Every revision, not only the newest."""
+    return [as_struct(body, Result) for (body,) in Database(path).all("SELECT body FROM results")]
+
+
+def test_in_every_revision_rows_are_labelled_pending_or_expired(path: Path) -> None:
+    Monitor(path, eight_hours().records).drain()
+    results = _all_results(path)
+    assert any(result.expired for result in results)
+    assert any(result.pending for result in results)
+    for result in results:
+        assert result.rows == result.labelled + result.pending + result.expired
+        assert not (result.pending and result.expired)
+        assert result.sampled == min(result.rows, 40)
+        assert result.rows == result.events.get("ok", 0)
+
+
+def test_everything_answered_is_in_a_window_late_or_set_aside(path: Path) -> None:
+    log, chance = Log(), random.Random(3)
+    for n in range(300):
+        time = T0 + n * HOUR // 40 - chance.choice([0, 0, 0, 3 * HOUR])
+        log.predict(time, f"p{n}", rows=chance.randrange(1, 4))
+        if chance.random() < 0.1:
+            log.predict(T0, f"stranger{n}", model="other")
+        if chance.random() < 0.1:
+            log.predict(time, f"bad{n}", outcome="invalid", rows=0, inputs={}, outputs={})
+        log.tell(f"p{chance.randrange(n + 1)}", 1)
+    monitor = Monitor(path, log.records)
+    monitor.drain()
+    monitor.consumer.close_all()
+    monitor.drain()
+    store = Store(path)
+    totals, results = store.totals(), store.results("tiny", "1")
+    asked = [r.event for r in log.records if isinstance(r.event, PredictionEvent)]
+    told = [r.event for r in log.records if isinstance(r.event, FeedbackEvent)]
+    assert totals["monitored_events"] == len(log.records) == sum(s.events for s in store.ledger())
+    assert totals["labels"] == len(told)
+    assert totals["late_rows"] > 0
+    assert totals["dead_letters"] == sum(event.model == "other" for event in asked)
+    rows = sum(event.rows for event in asked if event.model == "tiny")
+    assert rows == sum(result.rows for result in results) + totals["late_rows"]
+    events = sum((Counter(result.events) for result in results), Counter[str]())
+    assert events.total() == sum(e.model == "tiny" for e in asked) - totals["late_events"]
+    fates = ("late_labels", "duplicate_labels", "conflicting_labels", "unknown_labels")
+    in_windows = sum(result.labelled for result in results)
+    conflicting = sum(result.conflicting for result in results)
+    assert in_windows + sum(totals.get(fate, 0) for fate in fates) <= len(told) + conflicting
+
+
+def test_labels_have_one_fate_each(path: Path) -> None:
+    log = Log()
+    log.tell("early", 1)
+    for name in ("early", "known", "twice", "torn"):
+        log.predict(T0, name)
+    log.predict(T0 + 3 * HOUR, "far")
+    log.predict(T0, "late")
+    for name, label in [
+        ("known", 1), ("twice", 1), ("twice", 1), ("torn", 1), ("torn", 0), ("late", 1),
+        ("nobody", 1), ("known", True),
+    ]:  # fmt: skip
+        log.tell(name, label)
+    Monitor(path, log.records).drain()
+    totals = Store(path).totals()
+    fates = {
+        "duplicate_labels": 1,
+        "conflicting_labels": 2,
+        "late_labels": 1,
+        "unknown_labels": 1,
+    }
+    assert {name: totals.get(name, 0) for name in fates} == fates
+    (result,) = [r for r in Store(path).results("tiny", "1") if r.window.start == T0]
+    assert result.labelled == 4
+    assert totals["labels"] == result.labelled + sum(fates.values())
+
+
+def test_a_label_that_waits_is_known_once_its_prediction_comes(path: Path) -> None:
+    log = Log()
+    log.tell("p", 1)
+    Monitor(path, log.records).drain()
+    assert Store(path).totals()["unknown_labels"] == 1
+    log.predict(T0, "p")
+    Monitor(path, log.records).drain()
+    assert Store(path).totals()["unknown_labels"] == 0
+    assert Store(path).live("tiny", "1")[0].labelled == 1
+
+
+def test_a_dead_letter_keeps_the_bytes_as_they_lay_in_the_log(path: Path) -> None:
+    log = Log()
+    log.damage()
+    log.predict(T0, "p", version="9")
+    Monitor(path, log.records).drain()
+    letters = Database(path).all("SELECT origin, body FROM dead_letters ORDER BY number")
+    assert letters == [("s-0:1:0", b"bytes"), ("s-0:1:1", b"bytes")]
+    (ledger,) = Store(path).ledger()
+    assert (ledger.events, ledger.unreadable) == (2, 1)
+
+
+def test_a_clock_a_day_ahead_is_believed_and_one_further_ahead_is_not(path: Path) -> None:
+    log = Log()
+    log.predict(T0, "now", received=T0)
+    log.predict(T0 + 24 * HOUR + 1, "wrong clock", received=T0)
+    log.predict(T0 + 24 * HOUR, "planned flight", received=T0)
+    Monitor(path, log.records).drain()
+    store = Store(path)
+    assert store.totals()["dead_letters"] == 1
+    assert [result.window.start for result in store.results("tiny", "1") if result.rows] == [T0]
+    assert [live.window.start for live in store.live("tiny", "1")] == [T0 + 24 * HOUR]
+
+
+def _drifting(hours: Sequence[int]) -> Log:
+    log = Log()
+    for hour in hours:
+        for n in range(10):
+            log.predict(T0 + hour * HOUR + n, f"p{hour}-{n}")
+    return log
+
+
+def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(path: Path) -> None:
+    log = _drifting(range(9))  # the scorer finds drift from the third hour on
+    for hour in range(9):
+        for n in range(10):
+            log.tell(f"p{hour}-{n}", 0)
+    monitor = Monitor(path, log.records)
+    _break_performance(monitor.scorer)
+    monitor.drain()
+    rules = sorted(alarm.rule for alarm in Store(path).alarms())
+    assert rules == ["drift", "performance"]
+    (delivery,) = Store(path).deliveries()
+    assert (delivery.state, delivery.attempts, delivery.created) == ("pending", 0, 7)
+    drift = next(alarm for alarm in Store(path).alarms() if alarm.rule == "drift")
+    assert drift.alarm_id.encode() in delivery.body
+    assert b'"rows_url":"http://page/api/models/tiny/versions/1/windows/' in delivery.body
+
+
+def _break_performance(scorer: FakeScorer) -> None:
+    judge = scorer.replies
+
+    def replies() -> list[ScoreReply]:
+        return [
+            replace(
+                reply,
+                scores=[
+                    replace(s, threshold=0.6, breached=s.value is not None and s.value < 0.6)
+                    if s.name == "roc_auc"
+                    else s
+                    for s in reply.scores
+                ],
+            )
+            for reply in judge()
+        ]
+
+    scorer.replies = replies  # type: ignore[method-assign]
+
+
+def test_a_window_that_could_not_be_scored_says_so_and_keeps_its_counts(path: Path) -> None:
+    monitor = Monitor(path, _drifting([0, 2]).records)
+    failed = monitor.scorer.replies
+    monitor.scorer.replies = lambda: [  # type: ignore[method-assign]
+        replace(reply, scores=[], error="could not be scored: no such luck") for reply in failed()
+    ]
+    monitor.drain()
+    (result,) = Store(path).results("tiny", "1")
+    assert (result.rows, result.sampled, result.verdict) == (10, 10, "ok")
+    assert [score.note for score in result.scores] == ["could not be scored: no such luck"]
+    assert Store(path).totals()["waiting_scores"] == 0
+
+
+class Sluggish(FakeScorer):
+    """Hands out its replies one by one, when chance wills it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self._chance = chance
+        self._held: list[ScoreReply] = []
+
+    def replies(self) -> list[ScoreReply]:
+        self._held += super().replies()
+        if not self._held or self._chance.random() < 0.6:
+            return []
+        return [self._held.pop(0)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_results_do_not_depend_on_how_long_scoring_takes(
+    path: Path, undisturbed: dict[str, Any], seed: int
+) -> None:
+    monitor = Monitor(path, eight_hours().records, scorer=Sluggish(random.Random(seed)))
+    monitor.drain(limit=13)
+    assert everything(path) == undisturbed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_that_were_asked_for_are_asked_for_again_after_a_crash(
+    path: Path, undisturbed: dict[str, Any], seed: int
+) -> None:
+    """The monitor dies between steps while its scorer still owes it answers."""
+    chance = random.Random(seed)
+    for _ in range(8):
+        monitor = Monitor(path, eight_hours().records, chance, Sluggish(chance))
+        for _ in range(chance.randrange(1, 6)):
+            monitor.consumer.step(chance.randrange(5, 40))
+        monitor.database._connection.close()
+    assert Store(path).totals()["waiting_scores"] > 0
+    Monitor(path, eight_hours().records).drain()
+    assert everything(path) == undisturbed
+
+
+class Dying(sqlite3.Connection):
+    """Any statement may be the last: begin, read, write, many at once or commit."""
+
+    left = 1 << 62
+
+    def execute(self, *told: Any) -> sqlite3.Cursor:
+        self._live()
+        return super().execute(*told)
+
+    def executemany(self, *told: Any) -> sqlite3.Cursor:
+        self._live()
+        return super().executemany(*told)
+
+    def _live(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise SystemExit("killed")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_results_do_not_depend_on_which_statement_was_the_last(
+    path: Path, undisturbed: dict[str, Any], seed: int
+) -> None:
+    """No rollback, no commit, no close: the next life finds the file as the last one left it."""
+    chance = random.Random(seed)
+    deaths = 0
+    for _ in range(12):
+        monitor = Monitor(path, eight_hours().records, chance)
+        monitor.database._connection.close()
+        dying = sqlite3.connect(path, isolation_level=None, factory=Dying)
+        monitor.database._connection = dying
+        dying.left = chance.randrange(1, 500)
+        try:
+            monitor.drain(limit=chance.choice([2, 15, 60]))
+        except SystemExit:
+            deaths += 1
+        sqlite3.Connection.close(dying)
+    assert deaths > 6
+    Monitor(path, eight_hours().records, chance).drain()
+    assert everything(path) == undisturbed
+
+
+def _two_sources() -> tuple[Log, Log]:
+    """Both ten an hour for six hours; the second falls silent for the service after three."""
+    one, two = Log("one-0"), Log("two-0")
+    for n in range(60):
+        received = T0 + 10_000 * HOUR + n * IDLE // 10
+        one.predict(T0 + n * HOUR // 10, f"one{n}", received=received)
+        if n < 30:
+            two.predict(T0 + n * HOUR // 10 + 1, f"two{n}", received=received)
+    return one, two
+
+
+def _one_after_the_other(one: Log, two: Log) -> list[Record]:
+    """But for the first of each: a source that nobody has heard of cannot be waited for."""
+    return [one.records[0], two.records[0], *one.records[1:], *two.records[1:]]
+
+
+def _the_other_first(one: Log, two: Log) -> list[Record]:
+    return _one_after_the_other(two, one)
+
+
+def _as_received(one: Log, two: Log) -> list[Record]:
+    return sorted(_one_after_the_other(one, two), key=lambda record: record.event.received)
+
+
+@pytest.mark.parametrize("limit", [1, 9, 10, 1000])
+@pytest.mark.parametrize("order", [_one_after_the_other, _the_other_first, _as_received])
+def test_reading_one_source_ahead_of_another_makes_nobody_late(
+    path: Path, order: Callable[[Log, Log], list[Record]], limit: int
+) -> None:
+    monitor = Monitor(path, order(*_two_sources()))
+    monitor.drain(limit)
+    store = Store(path)
+    assert store.totals().get("late_rows", 0) == 0
+    rows = {r.window.start: r.rows for r in store.results("tiny", "1")}
+    # The second source is silent, and everything is read: it must not hold up the first.
+    assert rows == {T0 + hour * HOUR: 20 if hour < 3 else 10 for hour in range(5)}
+    assert [live.window for live in store.live("tiny", "1")] == [
+        Window(T0 + 5 * HOUR, T0 + 6 * HOUR)
+    ]
+
+
+def test_what_is_drained_is_looked_at_once_and_not_at_every_quiet_step(path: Path) -> None:
+    one, two = _two_sources()
+    monitor = Monitor(path, _as_received(one, two))
+    monitor.drain(10)
+    before = monitor.database._connection.total_changes
+    for _ in range(5):
+        assert not monitor.consumer.step(10)
+    assert monitor.database._connection.total_changes == before
