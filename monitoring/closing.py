@@ -38,9 +38,7 @@ class Closing:
         for window in due(
             watching.open_windows(), watching.watch, mark, policy.length, policy.grace
         ):
-            state = watching.state(window)
-            state.closed = True
-            watching.samples.pop(window.start, None)
+            state = watching.close(window)
             if state.rows:
                 self._schedule(watching, state, drift=True)
             else:
@@ -48,19 +46,23 @@ class Closing:
                 self._journal.add_result(counts(*watching.key, state, sampled=0))
 
     def _revise(self, watching: Watching, mark: int) -> None:
-        wait = watching.policy.window.label_wait * SECOND
-        for state in list(watching.windows.values()):
-            if not state.closed or state.expired:
-                continue
-            over = state.end + wait <= mark
-            if over:
-                watching.touched.add(state.start)
-                state.expired = True
-            worth = revise(state.rows, state.labelled, state.scored_labels, expired=over)
-            if worth or (over and state.labelled < state.rows):
+        for start in sorted(watching.relabelled):
+            state = watching.windows[start]
+            if revise(state.rows, state.labelled, state.scored_labels, expired=False):
                 self._schedule(watching, state, drift=False)
-            if over:
-                self._journal.forget_unsampled(watching.key, state.window)
+        watching.relabelled.clear()
+        wait = watching.policy.window.label_wait * SECOND
+        while watching.awaiting and watching.awaiting[0].end + wait <= mark:
+            self._expire(watching, watching.awaiting.popleft())
+
+    def _expire(self, watching: Watching, state: WindowState) -> None:
+        """No label is awaited any more."""
+        watching.touched.add(state.start)
+        state.expired = True
+        fresh = revise(state.rows, state.labelled, state.scored_labels, expired=True)
+        if fresh or state.labelled < state.rows:
+            self._schedule(watching, state, drift=False)
+        self._journal.forget_unsampled(watching.key, state.window)
 
     def _schedule(self, watching: Watching, state: WindowState, *, drift: bool) -> None:
         """Have the window scored as it is at this moment of the log."""

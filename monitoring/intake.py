@@ -139,7 +139,10 @@ class Intake:
             self._memory.totals[f"{fate}_labels"] += 1
             state.conflicting += fate == "conflicting"
         watching.touched.add(state.start)
-        return watching if state.closed else None
+        if not state.closed:
+            return None
+        watching.relabelled.add(state.start)
+        return watching
 
     def _set_aside(self, record: Record, reason: str) -> None:
         origin = f"{record.source}:{record.epoch}:{record.sequence}"

@@ -1,6 +1,6 @@
 """The model versions under watch, as the consumer holds them between transactions."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from eventlog.log import Position
@@ -22,7 +22,13 @@ class Watching:
         self.version = version
         self.watch = watch
         self.windows = windows
+        in_order = [windows[start] for start in sorted(windows)]
+        self.open = {state.start: state for state in in_order if not state.closed}
+        self.awaiting = deque(state for state in in_order if state.closed)  # labels, oldest first
         self.samples: dict[int, Sample] = {}
+        self.relabelled: set[int] = (
+            set()
+        )  # closed windows whose labels changed since last looked at
         self.touched: set[int] = set()  # windows to save at the end of the step
 
     @property
@@ -37,7 +43,7 @@ class Watching:
 
     def open_windows(self) -> list[Window]:
         """Windows that are not closed."""
-        return [state.window for state in self.windows.values() if not state.closed]
+        return [state.window for state in self.open.values()]
 
     def state(self, window: Window) -> WindowState:
         """The counts of a window, begun if there are none; saved at the end of the step."""
@@ -45,6 +51,15 @@ class Watching:
         state = self.windows.get(window.start)
         if state is None:
             state = self.windows[window.start] = WindowState(window.start, window.end)
+            self.open[window.start] = state
+        return state
+
+    def close(self, window: Window) -> WindowState:
+        """Close a window, which from now on only awaits labels; windows close in order."""
+        state = self.state(window)
+        state.closed = True
+        self.awaiting.append(self.open.pop(window.start))
+        self.samples.pop(window.start, None)
         return state
 
 
