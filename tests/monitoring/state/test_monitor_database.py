@@ -1,0 +1,235 @@
+"""The monitor's database: all of a step or nothing of it, and read by others at any moment."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from monitoring.core.results import Alarm, Result, Window
+from monitoring.core.windows import Watch, WindowState
+from monitoring.state.database import Database
+from monitoring.state.journal import Journal
+from monitoring.state.rows import StoredRow
+from monitoring.state.store import Store
+
+KEY = ("tiny", "1")
+WINDOW = Window(0, 10)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "below" / "monitor.db"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    database = Database(path)
+    yield Journal(database)
+    database.close()
+
+
+@pytest.fixture
+def store(path: Path, journal: Journal) -> Iterator[Store]:
+    """Beside the writer, on a connection of its own."""
+    opened = Store(path)
+    yield opened
+    opened.close()
+
+
+def _row(number: int, *, name: str = "", body: bytes | None = b"[1]") -> StoredRow:
+    return StoredRow(name or f"p{number}", 0, *KEY, WINDOW.start, number, body, None)
+
+
+def _result(start: int, revision: int) -> Result:
+    return Result(
+        model="tiny",
+        version="1",
+        window=Window(start, start + 10),
+        revision=revision,
+        rows=revision,
+    )
+
+
+def _alarm(name: str, state: str = "firing") -> Alarm:
+    return Alarm(
+        alarm_id=name,
+        model="tiny",
+        version="1",
+        rule="drift",
+        state=state,  # type: ignore[arg-type]
+        since=WINDOW,
+        latest=WINDOW,
+        sentence="",
+    )
+
+
+def test_nothing_of_a_step_that_fails_is_kept(journal: Journal, store: Store) -> None:
+    with suppress(KeyboardInterrupt), journal.database.transaction():
+        journal.add_result(_result(0, 0))
+        journal.count("labels")
+        journal.add_delivery("rr_1", b"{}", 1)
+        raise KeyboardInterrupt
+    assert store.results(*KEY) == []
+    assert "labels" not in store.totals()
+    assert store.deliveries() == []
+
+
+def test_others_see_a_step_only_once_it_is_committed(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.add_result(_result(0, 0))
+        assert store.results(*KEY) == []
+    assert len(store.results(*KEY)) == 1
+
+
+def test_a_database_opened_by_many_at_once_is_made_once(path: Path) -> None:
+    failures: list[Exception] = []
+
+    def opens() -> None:
+        try:
+            Store(path).totals()
+        except sqlite3.Error as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=opens) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_the_newest_revision_is_shown_and_the_older_ones_are_kept(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for start, revision in [(10, 0), (0, 0), (0, 2), (0, 1)]:
+            journal.add_result(_result(start, revision))
+    assert [(r.window.start, r.revision) for r in store.results(*KEY)] == [(0, 2), (10, 0)]
+    result = store.result(*KEY, 0)
+    assert result is not None
+    assert (result.revision, result.rows) == (2, 2)
+    assert store.result(*KEY, 99) is None
+    assert journal.database.all("SELECT count(*) FROM results") == [(4,)]
+
+
+def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        journal.save_watch(Watch(*KEY, columns=["x"]))
+        for number in (1, 2, 3):
+            journal.add_row(_row(number))
+        journal.evict(KEY, WINDOW.start, 2)
+        assert journal.rows(KEY, WINDOW) == ([b"[1]", b"[1]"], [None, None])
+        assert journal.sampled(KEY, WINDOW) == [1, 3]
+        assert journal.find("p2", 0) is not None
+        journal.label("p2", 0, 1)
+        journal.label("p3", 0, "yes")
+        journal.forget_unsampled(KEY, WINDOW)
+        assert journal.find("p2", 0) is None
+    frame = store.rows(*KEY, WINDOW)
+    assert frame["x"].tolist() == [1, 1]
+    assert frame["label"].isna().tolist() == [True, False]
+    assert frame["label"][1] == "yes"
+
+
+def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
+    with journal.database.transaction():
+        journal.add_row(_row(1))
+        known = journal.find("p1", 0)
+        assert known is not None
+        assert (known.start, known.label) == (WINDOW.start, None)
+        assert journal.find("p1", 1) is None
+
+
+def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        assert journal.keep_early("p", 0, 1)
+        assert not journal.keep_early("p", 0, 0)
+        assert journal.keep_early("p", 1, "b")
+    assert store.totals()["unknown_labels"] == 2
+    with journal.database.transaction():
+        assert journal.take_early("p") == {0: b"1", 1: b'"b"'}
+        assert journal.take_early("p") == {}
+    assert store.totals()["unknown_labels"] == 0
+
+
+def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.save_window(KEY, WindowState(10, 20, rows=4, labelled=1))
+        journal.save_window(KEY, WindowState(0, 10, rows=9, closed=True))
+        journal.save_window(KEY, WindowState(20, 30, rows=1, expired=True, closed=True))
+    (live,) = store.live(*KEY)
+    assert (live.window.start, live.rows, live.pending, live.scores) == (10, 4, 3, [])
+    assert sorted(journal.windows(KEY)) == [0, 10]
+
+
+def test_alarms_are_shown_newest_first_and_keep_their_place_when_they_change(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for name in ("a", "b", "c"):
+            journal.save_alarm(_alarm(name))
+        journal.save_alarm(_alarm("a", "resolved"))
+    assert [(alarm.alarm_id, alarm.state) for alarm in store.alarms()] == [
+        ("c", "firing"),
+        ("b", "firing"),
+        ("a", "resolved"),
+    ]
+
+
+def test_only_a_firing_alarm_can_be_acknowledged(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.save_alarm(_alarm("a"))
+        journal.save_alarm(_alarm("b", "resolved"))
+    assert store.acknowledge("a")
+    assert not store.acknowledge("a")
+    assert not store.acknowledge("b")
+    assert not store.acknowledge("nobody")
+    assert {alarm.alarm_id: alarm.state for alarm in store.alarms()} == {
+        "a": "acknowledged",
+        "b": "resolved",
+    }
+
+
+def test_a_webhook_is_put_into_the_outbox_once(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.add_delivery("rr_1", b"first", 1)
+        journal.add_delivery("rr_1", b"second", 2)
+        journal.add_delivery("rr_2", b"other", 2)
+    store.delivered("rr_1")
+    with journal.database.transaction():
+        journal.add_delivery("rr_1", b"after it was delivered", 3)
+    assert [(d.webhook_id, d.body, d.state) for d in store.deliveries()] == [
+        ("rr_2", b"other", "pending"),
+        ("rr_1", b"first", "delivered"),
+    ]
+
+
+def test_a_failed_webhook_is_due_again_at_its_time_and_a_dead_one_never(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        journal.add_delivery("late", b"{}", 2)
+        journal.add_delivery("early", b"{}", 1)
+    assert [delivery.webhook_id for delivery in store.due(0)] == ["early", "late"]
+    store.failed("early", "status 500", 100)
+    store.failed("late", "status 410", None)
+    assert store.due(99) == []
+    (again,) = store.due(100)
+    assert (again.webhook_id, again.attempts, again.last_error) == ("early", 1, "status 500")
+    dead = {d.webhook_id: (d.state, d.last_error) for d in store.deliveries()}["late"]
+    assert dead == ("dead", "status 410")
+    assert store.due(1 << 60) == [again]
+
+
+def test_totals_add_up(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.count("labels", 3)
+        journal.count("labels")
+        journal.dead_letter("s:1:0", "no such model", b"x")
+    totals = store.totals()
+    assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
