@@ -54,7 +54,6 @@ class Consumer:
         self._intake = Intake(journal, memory)
         self._closing = Closing(journal, memory)
         self._pending: dict[str, PendingScore] = {}
-        self._drained = False  # whether the last poll found the end of the log
         self._drained = False  # whether the windows have been looked at since the log was drained
         self._submit(journal.jobs())
 
