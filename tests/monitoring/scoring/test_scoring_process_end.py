@@ -1,0 +1,125 @@
+"""The scoring process, with stand-ins that answer as one likes: order, deaths and the end."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from monitoring.core.results import Window
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.process import ScoringProcess
+
+ECHO = """
+import sys
+from pathlib import Path
+from monitoring.scoring.framing import read, write
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+
+lives = Path(sys.argv[1])
+lives.write_text(lives.read_text() + "x" if lives.exists() else "x")
+while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
+    if job.key.startswith("deadly") or (job.key == "once" and lives.read_text() == "x"):
+        sys.exit(4)
+    if job.key == "torn":
+        sys.stdout.buffer.write(b"\\0\\0\\1\\0{")
+        sys.stdout.buffer.flush()
+        sys.exit(5)
+    if job.key == "endless":
+        Path(sys.argv[1] + ".begun").touch()
+        sys.stdin.buffer.read()
+    write(sys.stdout.buffer, ScoreReply(key=job.key, scores=[]))
+"""
+
+
+@pytest.fixture
+def lives(tmp_path: Path) -> Path:
+    """One letter for each life of the process."""
+    return tmp_path / "lives"
+
+
+@pytest.fixture
+def process(lives: Path) -> Iterator[ScoringProcess]:
+    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
+    yield process
+    process.close()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _answers(process: ScoringProcess, *keys: str) -> list[ScoreReply]:
+    for key in keys:
+        columns = {"x": [float(n) for n in range(1000)]}
+        told = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
+        process.submit(ScoreJob(key=key, window=Window(0, 1), **told))
+    replies: list[ScoreReply] = []
+
+    def all_there() -> bool:
+        replies.extend(process.replies())
+        return len(replies) >= len(keys)
+
+    _until(all_there)
+    return replies
+
+
+def test_nothing_is_started_before_there_is_something_to_score(lives: Path) -> None:
+    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
+    process.close()
+    assert not lives.exists()
+    assert process.replies() == []
+
+
+def test_many_jobs_are_answered_in_order_by_one_process(
+    process: ScoringProcess, lives: Path
+) -> None:
+    keys = [f"job {n}" for n in range(50)]
+    assert [reply.key for reply in _answers(process, *keys)] == keys
+    assert process.waiting == 0
+    assert lives.read_text() == "x"
+
+
+def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(
+    process: ScoringProcess, lives: Path
+) -> None:
+    replies = _answers(process, "before", "once", "after")
+    assert [(reply.key, reply.error) for reply in replies] == [
+        ("before", ""),
+        ("once", ""),
+        ("after", ""),
+    ]
+    assert lives.read_text() == "xx"
+
+
+@pytest.mark.parametrize(("key", "status"), [("deadly", 4), ("torn", 5)])
+def test_a_job_that_ends_it_twice_costs_its_own_scores_and_no_other(
+    process: ScoringProcess, lives: Path, key: str, status: int
+) -> None:
+    before, lost, after = _answers(process, "before", key, "after")
+    assert (before.error, after.error) == ("", "")
+    assert lost.key == key
+    assert lost.error == (
+        f"could not be scored: the scoring process ended with status {status}, twice"
+    )
+    assert lives.read_text() == "xxx"
+
+
+def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
+    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
+    _answers(process, "first")
+    told = {"model": "tiny", "version": "1", "columns": {}, "drift": True}
+    process.submit(ScoreJob(key="endless", window=Window(0, 1), **told))
+    _until(Path(f"{lives}.begun").exists)
+    process.close()
+    assert process.replies() == []
+    assert process.waiting == 1
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    assert not [child for child in children if str(lives) in child.cmdline()]
+    assert lives.read_text() == "x", "a process that was closed is not started again"

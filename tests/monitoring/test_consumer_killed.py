@@ -1,0 +1,204 @@
+"""`driftline monitor` as a real process, killed again and again over a log on disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
+from eventlog.segments import SegmentWriter
+from eventlog.settings import Home
+from monitoring.state.database import Database
+from monitoring.state.store import Store
+from registry.store import Registry
+from tests.tiny_model import register_tiny
+
+HOUR = 3_600_000_000
+T0 = 1_372_636_800_000_000
+PREDICTION = {
+    "label": "label",
+    "probabilities": "probabilities",
+    "classes": [0, 1],
+    "positive": 1,
+}
+MONITORING: dict[str, Any] = {
+    "window": {"length": 3600, "grace": 600, "label_wait": 3 * 3600, "max_rows": 80},
+    "alarms": {"min_rows": 50, "drifted_share": 0.5, "consecutive": 2, "min_score": 0.6},
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A home whose registry knows `tiny`, and whose log tells of five hours of it."""
+    stores = {
+        "DRIFTLINE_HOME": str(tmp_path / "home"),
+        "BENTOML_HOME": str(tmp_path / "bentoml"),
+        "DO_NOT_TRACK": "1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stores.items():
+            patch.setenv(name, value)
+        home = Home(tmp_path / "home")
+        register_tiny(
+            Registry(home),
+            tmp_path / "files",
+            rows=1500,
+            prediction=PREDICTION,
+            monitoring=MONITORING,
+        )
+        _write(home.log)
+        yield {**os.environ, **stores}
+
+
+def _write(folder: Path) -> None:
+    """A hundred requests an hour; after two hours prices are up and truth is upside down."""
+    chance = np.random.default_rng(4)
+    writer = SegmentWriter.claim(folder, "serving", segment_bytes=64 << 10)
+    waiting: list[tuple[str, int]] = []
+    for n in range(500):
+        hour = n // 100
+        price = float(chance.normal()) + (2.0 if hour >= 2 else 0.0)
+        colour = str(chance.choice(["red", "blue"]))
+        yes = 1 / (1 + np.exp(-price - (colour == "red")))
+        truth = int(chance.random() < (1 - yes if hour >= 2 else yes))
+        _append(writer, _prediction(n, price, colour, float(yes)))
+        waiting.append((f"p{n}", truth))
+        if n >= 110 and n % 20:  # most are told the truth an hour later
+            name, label = waiting.pop(0)
+            told = {"time": T0, "received": T0 + n, "prediction_id": name, "label": label}
+            _append(writer, FeedbackEvent(**_stamp(writer), **told))
+    writer.close()
+    assert len(list((folder / "serving-0").glob("*.log"))) > 2
+
+
+def _prediction(n: int, price: float, colour: str, yes: float) -> dict[str, Any]:
+    return {
+        "time": T0 + n * HOUR // 100,
+        "received": T0 + n * HOUR // 100,
+        "prediction_id": f"p{n}",
+        "model": "tiny",
+        "version": "1",
+        "protocol": "rest",
+        "outcome": "ok",
+        "rows": 1,
+        "inputs": {
+            "price": Tensor("FP32", [1, 1], [price]),
+            "colour": Tensor("BYTES", [1, 1], [colour]),
+        },
+        "outputs": {
+            "label": Tensor("INT64", [1], [int(yes > 0.5)]),
+            "probabilities": Tensor("FP32", [1, 2], [1 - yes, yes]),
+        },
+    }
+
+
+def _stamp(writer: SegmentWriter) -> dict[str, Any]:
+    return {"source": writer.source, "epoch": writer.epoch, "sequence": writer.next_sequence}
+
+
+def _append(writer: SegmentWriter, event: Event | dict[str, Any]) -> None:
+    if isinstance(event, dict):
+        event = PredictionEvent(**_stamp(writer), **event)
+    writer.append([event])
+
+
+def _monitor(environment: Mapping[str, str], home: Path) -> subprocess.Popen[bytes]:
+    """The monitor on a home of its own that shares the registry and the log."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "driftline", "monitor", "--until-idle", "--close", "--port", "0"],
+        env={**environment, "DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # so that its scoring process can be killed with it
+    )
+
+
+def _home_like(environment: Mapping[str, str], folder: Path) -> Path:
+    folder.mkdir()
+    origin = Path(environment["DRIFTLINE_HOME"])
+    for name in ("log", "registry.db"):
+        (folder / name).symlink_to(origin / name)
+    return folder
+
+
+def _ends(process: subprocess.Popen[bytes]) -> None:
+    try:
+        assert process.wait(timeout=120) == 0
+    finally:
+        _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _progress(home: Path) -> tuple[int, int]:
+    """Records taken in and results kept so far."""
+    if not (home / "monitor.db").exists():
+        return 0, 0
+    store = Store(home / "monitor.db")
+    try:
+        results = [result for key in store.watched() for result in store.results(*key)]
+        return store.totals().get("monitored_events", 0), len(results)
+    finally:
+        store.close()
+
+
+def _killed_at(environment: Mapping[str, str], home: Path, events: int, results: int) -> None:
+    """Let the monitor get that far, and kill it and its scoring process there."""
+    process = _monitor(environment, home)
+    deadline = time.monotonic() + 60
+    while (now := _progress(home))[0] < events or now[1] < results:
+        assert process.poll() is None, "the monitor ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    _kill(process)
+    assert process.returncode == -signal.SIGKILL
+
+
+def _found(home: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Everything that must be the same; a webhook says when it was made, which is left out."""
+    database = Database(home / "monitor.db")
+    tables = ("results", "alarms", "totals", "windows", "dead_letters", "positions")
+    found = {name: sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables}
+    outbox = database.all("SELECT webhook_id, body FROM outbox ORDER BY webhook_id")
+    found["outbox"] = [(name, _without_time(body)) for name, body in outbox]
+    database.close()
+    return found
+
+
+def _without_time(body: object) -> bytes:
+    assert isinstance(body, bytes)
+    envelope = msgspec.json.decode(body)
+    del envelope["time"]
+    return msgspec.json.encode(envelope)
+
+
+def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    calm, haunted = (_home_like(environment, tmp_path / name) for name in ("calm", "haunted"))
+    undisturbed = _monitor(environment, calm)
+    try:
+        for events, results in [(100, 0), (500, 0), (700, 2)]:
+            _killed_at(environment, haunted, events, results)
+        _ends(_monitor(environment, haunted))
+    finally:
+        _ends(undisturbed)
+    expected = _found(calm)
+    assert len(expected["results"]) > 6
+    rules = {alarm.rule for alarm in Store(calm / "monitor.db").alarms()}
+    assert rules == {"drift", "performance"}
+    assert len(expected["outbox"]) == 1
+    assert _found(haunted) == expected
+    (ledger,) = Store(haunted / "monitor.db").ledger()
+    assert (ledger.lost, ledger.unreadable) == (0, 0)
