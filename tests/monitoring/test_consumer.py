@@ -1,187 +1,15 @@
 """The consumer on a real database: everything counted, nothing twice, whatever happens to it."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
-from eventlog.log import Position, Positions, Record
-from monitoring.conclusion import Conclusion
-from monitoring.consumer import Consumer
-from monitoring.core.results import Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.state.database import Database
-from monitoring.state.journal import Journal
 from monitoring.state.store import Store
-from monitoring.watching import Memory
-from registry.errors import UnknownModel
-from registry.manifest import (
-    AlarmPolicy,
-    Feature,
-    Manifest,
-    Monitoring,
-    Prediction,
-    Signature,
-    TensorSpec,
-    Version,
-    WindowPolicy,
-)
-
-HOUR = 3_600_000_000  # microseconds; windows are hours
-T0 = 1_372_636_800_000_000
-
-MANIFEST = Manifest(
-    task="classification",
-    features=[Feature("x", "numeric", input="x")],
-    prediction=Prediction("label", "probabilities", [0, 1], 1),
-    target="y",
-    held_out=True,
-    signature=Signature([TensorSpec("x", "FP32", [-1, 1])], [TensorSpec("label", "INT64", [-1])]),
-    monitoring=Monitoring(
-        window=WindowPolicy(length=3600, grace=600, label_wait=3 * 3600, max_rows=40),
-        alarms=AlarmPolicy(min_rows=10, drifted_share=0.5, consecutive=2, min_score=0.6),
-    ),
-)
-VERSION = Version(
-    model="tiny", number="1", digest="d" * 64, created=0, manifest=MANIFEST, path="nowhere"
-)
-
-
-def _find(model: str, number: str) -> Version:
-    if (model, number) != ("tiny", "1"):
-        raise UnknownModel(f"no model {model!r}; models: tiny")
-    return VERSION
-
-
-class Log:
-    """A log of one source in memory."""
-
-    def __init__(self, source: str = "s-0") -> None:
-        self.source = source
-        self.records: list[Record] = []
-
-    def predict(self, time: int, name: str, *, rows: int = 1, **changes: Any) -> None:
-        values = [0.5 + n for n in range(rows)]
-        told: dict[str, Any] = {
-            "time": time,
-            "received": T0 + 10_000 * HOUR,
-            "prediction_id": name,
-            "model": "tiny",
-            "version": "1",
-            "protocol": "rest",
-            "outcome": "ok",
-            "rows": rows,
-            "inputs": {"x": Tensor("FP32", [rows, 1], values)},
-            "outputs": {
-                "label": Tensor("INT64", [rows], [1] * rows),
-                "probabilities": Tensor("FP32", [rows, 2], [0.25, 0.75] * rows),
-            },
-        }
-        self._append(PredictionEvent(**self._stamp(), **(told | changes)))
-
-    def tell(self, name: str, label: Label, row: int = 0) -> None:
-        stamp = self._stamp()
-        told = {"time": T0, "received": T0, "prediction_id": name, "label": label, "row": row}
-        self._append(FeedbackEvent(**stamp, **told))
-
-    def damage(self) -> None:
-        self._append(UnreadableEvent("damaged on disk"))
-
-    def lose(self, count: int) -> None:
-        last = self.records[-1]
-        self.records.append(msgspec.structs.replace(last, sequence=last.sequence + count))
-        del self.records[-2]
-
-    def _stamp(self) -> dict[str, Any]:
-        return {"source": self.source, "epoch": 1, "sequence": self._next()}
-
-    def _next(self) -> int:
-        return self.records[-1].sequence + 1 if self.records else 0
-
-    def _append(self, event: Event | UnreadableEvent) -> None:
-        self.records.append(Record(self.source, 1, self._next(), event, 10, b"bytes"))
-
-
-class FakeReader:
-    """The port of eventlog/log.py over records in memory, with duplicates on demand."""
-
-    def __init__(
-        self, records: Sequence[Record], positions: Positions, chance: random.Random
-    ) -> None:
-        self._left = [
-            record
-            for record in records
-            if positions.get(record.source, Position(0, 0))
-            <= Position(record.epoch, record.sequence)
-        ]
-        self._given: list[Record] = []
-        self._chance = chance
-
-    def poll(self, limit: int) -> Sequence[Record]:
-        batch: list[Record] = []
-        while self._left and len(batch) < limit:
-            if self._given and self._chance.random() < 0.1:
-                batch.append(self._chance.choice(self._given))
-                continue
-            self._given.append(self._left.pop(0))
-            batch.append(self._given[-1])
-        return batch
-
-    def close(self) -> None:
-        pass
-
-
-class FakeScorer:
-    """Scores at once, as a pure function of the job: drift where hours are late in the day."""
-
-    def __init__(self) -> None:
-        self.jobs: list[ScoreJob] = []
-        self._replies: list[ScoreReply] = []
-
-    def submit(self, job: ScoreJob) -> None:
-        self.jobs.append(job)
-        hour = (job.window.start - T0) // HOUR
-        labels = [label for label in job.columns["label"] if label is not None]
-        scores = [Score(name="roc_auc", value=sum(labels) / len(labels) if labels else None)]
-        if job.drift:
-            drifted = hour >= 3
-            scores += [
-                Score(name="drift", column="x", value=hour / 10, threshold=0.3, breached=drifted),
-                Score(name="drifted_share", value=float(drifted), threshold=0.5, breached=drifted),
-            ]
-        self._replies.append(ScoreReply(key=job.key, scores=scores, report=job.report))
-
-    def replies(self) -> list[ScoreReply]:
-        replies, self._replies = self._replies, []
-        return replies
-
-    @property
-    def waiting(self) -> int:
-        return len(self._replies)
-
-
-class Monitor:
-    """A consumer on a database file; a new one takes up where the last stood."""
-
-    def __init__(
-        self, path: Path, records: Sequence[Record], chance: random.Random | None = None
-    ) -> None:
-        self.database = Database(path)
-        journal = Journal(self.database)
-        memory = Memory(journal, _find)
-        reader = FakeReader(records, memory.positions, chance or random.Random(0))
-        self.scorer = FakeScorer()
-        conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
-        self.consumer = Consumer(journal, memory, reader, self.scorer, conclusion)
-
-    def drain(self, limit: int = 1000) -> None:
-        while self.consumer.step(limit) or self.consumer.scoring:
-            pass
+from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, eight_hours, everything
 
 
 @pytest.fixture
@@ -295,15 +123,24 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason_and_the_rest_goes_on(
     log.predict(T0, "no rows", inputs={})
     log.predict(T0, "torn", outputs={})
     log.predict(T0 + 20_000 * HOUR, "from the future")
+    log.predict(-(10**30), "from before all time")
+    log.tell("good", 1, row=2**63)
     log.predict(T0, "good")
     store = watch()
     letters = Database(tmp_path / "monitor.db").all("SELECT origin, reason FROM dead_letters")
-    assert [origin for origin, _ in letters] == [f"s-0:1:{n}" for n in range(5)]
-    for (_, reason), word in zip(
-        letters, ["damaged", "'other'", "'x'", "label", "ahead"], strict=True
-    ):
+    assert [origin for origin, _ in letters] == [f"s-0:1:{n}" for n in range(7)]
+    words = [
+        "damaged",
+        "'other'",
+        "'x'",
+        "label",
+        "ahead",
+        "before 1970",
+        "row 9223372036854775808",
+    ]
+    for (_, reason), word in zip(letters, words, strict=True):
         assert word in str(reason)
-    assert store.totals()["dead_letters"] == 5
+    assert store.totals()["dead_letters"] == 7
     assert [live.rows for live in store.live("tiny", "1")] == [1]
 
 
@@ -330,39 +167,11 @@ def test_a_large_window_keeps_a_sample_and_counts_everything(
     assert rows["label"].notna().all()
 
 
-def _story() -> Log:
-    """Eight hours: drift from the third on, labels after an hour, some twice, some never."""
-    log, chance = Log(), random.Random(5)
-    waiting: list[tuple[int, str]] = []
-    for n in range(400):
-        time = T0 + n * HOUR // 50
-        log.predict(time + chance.randrange(-HOUR // 10, HOUR // 10), f"p{n}")
-        waiting.append((time + HOUR, f"p{n}"))
-        while waiting and waiting[0][0] <= time:
-            _, name = waiting.pop(0)
-            for _ in range(chance.choice([0, 1, 1, 1, 2])):
-                log.tell(name, chance.randrange(2))
-    return log
-
-
-TABLES = ("results", "alarms", "outbox", "ledger", "totals", "windows", "dead_letters", "positions")
-
-
-def _everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
-    database = Database(path)
-    # Which records came twice is the reader's doing; what follows from them must not be.
-    return {
-        table: sorted(database.all(f"SELECT * FROM {table}"), key=repr)
-        for table in TABLES
-        if table != "ledger"
-    }
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
     path = tmp_path_factory.mktemp("undisturbed") / "monitor.db"
-    Monitor(path, _story().records).drain()
-    found = _everything(path)
+    Monitor(path, eight_hours().records).drain()
+    found = everything(path)
     assert len(found["alarms"]) == 1
     assert len(found["outbox"]) == 1
     assert len(found["results"]) > 10
@@ -373,9 +182,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
 def test_results_do_not_depend_on_poll_sizes_or_duplicates(
     tmp_path: Path, undisturbed: dict[str, Any], limit: int
 ) -> None:
-    monitor = Monitor(tmp_path / "monitor.db", _story().records, random.Random(limit))
+    monitor = Monitor(tmp_path / "monitor.db", eight_hours().records, random.Random(limit))
     monitor.drain(limit)
-    assert _everything(tmp_path / "monitor.db") == undisturbed
+    assert everything(tmp_path / "monitor.db") == undisturbed
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -383,7 +192,7 @@ def test_results_do_not_depend_on_where_the_monitor_was_killed(
     tmp_path: Path, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """Each life ends in the middle of a transaction, at a statement drawn at random."""
-    chance, records = random.Random(seed), _story().records
+    chance, records = random.Random(seed), eight_hours().records
     path = tmp_path / "monitor.db"
     for _ in range(10):
         monitor = Monitor(path, records, chance)
@@ -395,7 +204,7 @@ def test_results_do_not_depend_on_where_the_monitor_was_killed(
         finally:
             monitor.database.close()
     Monitor(path, records, chance).drain()
-    assert _everything(path) == undisturbed
+    assert everything(path) == undisturbed
 
 
 def _dying(database: Database, after: int) -> Database:
