@@ -189,7 +189,7 @@ def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
     calm, haunted = (_home_like(environment, tmp_path / name) for name in ("calm", "haunted"))
     undisturbed = _monitor(environment, calm)
     try:
-        for events, results in [(100, 0), (500, 0), (700, 2)]:
+        for events, results in [(60, 0), (110, 0), (700, 2)]:
             _killed_at(environment, haunted, events, results)
         _ends(_monitor(environment, haunted))
     finally:
