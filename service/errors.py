@@ -13,6 +13,14 @@ An unknown model or version is the registry's to report (UnknownModel, UnknownVe
 
 from eventlog.errors import DriftlineError
 
+_LONGEST_MESSAGE = 1_000  # characters; messages quote what clients sent, and trailers are small
+
+
+def message_of(error: DriftlineError) -> str:
+    """What a caller and the log are told about an error."""
+    message = str(error)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
+
 
 class ServingError(DriftlineError):
     """Something about answering a request."""

@@ -13,6 +13,7 @@ from service.errors import InvalidRequest, TooLarge
 from service.event_time import read_event_time
 
 MOST_LABELS = 100_000  # in one request
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can hold
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -61,7 +62,8 @@ def _truths(index: int, item: _Item) -> Iterator[Truth]:
     if not 0 <= item.row < 2**31:
         raise InvalidRequest(f"item {index}: row is {item.row}; expected 0 or more")
     time = None if item.event_time is None else read_event_time(item.event_time)
-    if item.label is not None:
-        yield Truth(item.prediction_id, item.row, item.label, time)
-    for row, label in enumerate(item.labels or [], item.row):
+    labels = [item.label] if item.label is not None else item.labels
+    for row, label in enumerate(labels or [], item.row):
+        if isinstance(label, int) and not _SMALLEST <= label <= _LARGEST:
+            raise InvalidRequest(f"item {index}: the label of row {row} does not fit 64 bits")
         yield Truth(item.prediction_id, row, label, time)

@@ -17,7 +17,7 @@ class ServerMetadata(msgspec.Struct, frozen=True):
 
     name: str = NAME
     version: str = VERSION
-    extensions: list[str] = []
+    extensions: tuple[str, ...] = ("binary_tensor_data",)
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):

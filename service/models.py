@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from eventlog.errors import DriftlineError
-from registry.errors import UnknownModel, UnknownVersion
+from registry.errors import RegistryError, UnknownModel, UnknownVersion
 from registry.manifest import Version
 from service.batching.batcher import Batcher
 from service.call import Answer, Call
@@ -122,14 +122,21 @@ class Models:
         loaded: dict[str, dict[str, Served | str]] = {}
         routes: Routes = {}
         for model in self._catalogue.models():
+            try:
+                versions, aliases = self._catalogue.versions(model), self._catalogue.aliases(model)
+            except RegistryError as error:
+                _logger.warning("model %s stays as it was: %s", model, error)
+                if model in self._loaded:
+                    loaded[model] = self._loaded[model]
+                    routes |= {key: route for key, route in self._routes.items() if key[0] == model}
+                continue
             known = self._loaded.get(model, {})
-            loaded[model] = {
-                version.number: known.get(version.number) or self._try_load(version)
-                for version in self._catalogue.versions(model)
-            }
-            aliases = self._catalogue.aliases(model)
+            loaded[model] = {v.number: self._keep_or_load(known.get(v.number), v) for v in versions}
             routes |= routes_of(model, loaded[model], aliases, self._routes)
         return loaded, routes
+
+    def _keep_or_load(self, known: Served | str | None, version: Version) -> Served | str:
+        return known if isinstance(known, Served) else self._try_load(version)
 
     def _try_load(self, version: Version) -> Served | str:
         name = f"version {version.number} of {version.model}"

@@ -1,20 +1,24 @@
 """The straight line of one request: resolve, decode, validate, admit, batch, run, log, answer."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from eventlog.errors import DriftlineError
+from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import Outcome
 from registry.manifest import Manifest
 from service.batching.batcher import Job
 from service.call import Answer, Call
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, RunFailed, message_of
 from service.event_time import read_event_time
 from service.models import Models
 from service.openinference.messages import InferRequest
 from service.prediction_log import PredictionLog, outcome_of
 from service.telemetry.metrics import count_request
+
+_logger = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -40,19 +44,26 @@ class Pipeline:
         except DriftlineError as error:
             self.refuse(call, error)
             raise
+        except Exception as error:
+            _logger.exception("a request failed")
+            failure = RunFailed("the request failed; the server's log says why")
+            self.refuse(call, failure)
+            raise failure from error
         except asyncio.CancelledError:
-            self._unanswered(call, "cancelled", "the caller left before the answer")
+            with suppress(LogUnavailable):  # nobody is left to hear of it
+                self._unanswered(call, "cancelled", "the caller left before the answer")
             raise
         count_request(call.version, call.protocol, "ok", self._clock() - call.started)
         return answer
 
     def abandon(self, call: Call) -> None:
-        """Log and count a call whose caller left before it was read; raises LogUnavailable."""
-        self._unanswered(call, "cancelled", "the caller left before the request was read")
+        """Log and count a call whose caller left before it was read."""
+        with suppress(LogUnavailable):
+            self._unanswered(call, "cancelled", "the caller left before the request was read")
 
     def refuse(self, call: Call, error: DriftlineError) -> None:
         """Log and count a call that ends with an error; raises LogUnavailable."""
-        self._unanswered(call, outcome_of(error), str(error))
+        self._unanswered(call, outcome_of(error), message_of(error))
 
     async def _answer(self, call: Call, decode: Callable[[Manifest], InferRequest]) -> Answer:
         served, call.alias = self._models.resolve(call.model, call.asked)
@@ -78,6 +89,6 @@ def _read_parameters(call: Call, request: InferRequest) -> None:
         call.event_time = read_event_time(event_time)
     timeout = request.parameters.get("timeout")
     if timeout is not None:
-        if not isinstance(timeout, int) or timeout <= 0:
+        if type(timeout) is not int or not 0 < timeout < 2**63:
             raise InvalidRequest("parameter timeout: expected a positive number of microseconds")
         call.deadline = min(call.deadline, call.started + timeout / 1e6)

@@ -21,7 +21,6 @@ from service.feedback import Truth
 from service.openinference.tensors import to_tensor
 
 _LONGEST_NAME = 128  # of what a client may write into an event that no model stands behind
-_LONGEST_REASON = 500
 _OUTCOMES: dict[type[DriftlineError], Outcome] = {
     RegistryError: "invalid",
     InvalidRequest: "invalid",
@@ -108,7 +107,7 @@ class PredictionLog:
             digest="" if call.version is None else call.version.digest,
             alias=call.alias,
             revision=call.revision,
-            reason=reason[:_LONGEST_REASON],
+            reason=reason,
             request_id="" if call.request is None else call.request.id[:_LONGEST_NAME],
             rows=0 if call.inputs is None else call.inputs.rows,
             total_us=self._since(call),

@@ -21,6 +21,8 @@ from service.prediction_log import Ids, PredictionLog
 from service.settings import Settings
 from service.telemetry.metrics import count_events, count_loaded
 
+_TRACEPARENT = 55  # characters, by the W3C's first and only version
+
 
 class Serving:
     """Everything that lives as long as a worker serves."""
@@ -69,5 +71,5 @@ class Serving:
             received=time.time_ns() // 1_000,
             started=started,
             deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
-            traceparent=traceparent,
+            traceparent=traceparent[:_TRACEPARENT],
         )

@@ -1,15 +1,16 @@
 """inference.GRPCInferenceService: protobuf messages in and out of the pipeline."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial, wraps
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest, TensorSpec
 from service.call import Answer, Call
-from service.errors import NotReady
+from service.errors import InvalidRequest, NotReady, message_of
 from service.grpc_api import open_inference_pb2 as pb
 from service.grpc_api.errors import code_of
 from service.metadata import ServerMetadata, describe
@@ -48,8 +49,7 @@ class Servicer:
             SERVICE,
             {
                 name: grpc.unary_unary_rpc_method_handler(
-                    _refusing(method),
-                    request_deserializer=request.FromString,
+                    _refusing(method, request.FromString),
                     response_serializer=lambda response: response.SerializeToString(),
                 )
                 for name, (method, request) in methods.items()
@@ -123,16 +123,22 @@ def _describe(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
 
 
 def _refusing(
-    method: Callable[[Request, Any], Awaitable[Response]],
-) -> Callable[[Request, Any], Awaitable[Response]]:
-    """The method with errors of the tree turned into status codes."""
+    method: Callable[[Request, Any], Awaitable[Response]], read: Callable[[bytes], Request]
+) -> Callable[[bytes, Any], Awaitable[Response]]:
+    """The method on undecoded bytes, with errors of the tree turned into status codes."""
 
-    @wraps(method)
-    async def refusing(request: Request, context: Any) -> Response:
+    async def refusing(data: bytes, context: Any) -> Response:
         try:
-            return await method(request, context)
+            return await method(_parse(read, data), context)
         except DriftlineError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(code_of(error), message_of(error))
             raise
 
     return refusing
+
+
+def _parse(read: Callable[[bytes], Request], data: bytes) -> Request:
+    try:
+        return read(data)
+    except DecodeError:
+        raise InvalidRequest(f"the {len(data)} bytes are not the message of this method") from None

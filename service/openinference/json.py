@@ -4,6 +4,8 @@ Values may lie flat or nested as the shape says. A missing number is null or "Na
 "Infinity" and "-Infinity". Numbers must fit the datatype: nothing is cut, wrapped or guessed.
 """
 
+import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from typing import Annotated, Any, Literal
@@ -14,13 +16,13 @@ import numpy as np
 from eventlog.events import Tensor
 from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
-from service.openinference.messages import Array, InferRequest
+from service.openinference.messages import Array, InferRequest, RequestTensor
 
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
-_FLOAT_LIMITS = {  # beyond these a value would round to infinity
+_FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself ends where FP64 does
     "FP16": 65_519.0,
     "FP32": 3.4028235677973362e38,
-    "FP64": float("inf"),
+    "FP64": sys.float_info.max,
 }
 
 
@@ -65,54 +67,83 @@ class JsonTensor(msgspec.Struct):
     def _refuse_without_data(self) -> None:
         if "binary_data_size" in self.parameters:
             raise InvalidRequest(
-                "binary data is not taken over REST; expected `data`, or gRPC", tensor=self.name
+                "its binary_data_size speaks of bytes after the JSON; expected the header "
+                "Inference-Header-Content-Length to say where they begin",
+                tensor=self.name,
             )
         raise InvalidRequest("has no data; expected a list of values", tensor=self.name)
 
 
-class _WantedOutput(msgspec.Struct):
+class _OutputParameters(msgspec.Struct, frozen=True):
+    binary_data: bool | None = None
+
+
+class _WantedOutput(msgspec.Struct, frozen=True):
     name: str
+    parameters: _OutputParameters = _OutputParameters()
 
 
-class _Request(msgspec.Struct):
+class JsonRequest(msgspec.Struct):
+    """The JSON of a request, its tensors not read yet."""
+
     inputs: list[JsonTensor]
     id: str = ""
     outputs: list[_WantedOutput] = []
     parameters: dict[str, Any] = {}
 
+    def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
+        """The request with these tensors for its inputs."""
+        asked = {output.name: output.parameters.binary_data for output in self.outputs}
+        return InferRequest(
+            self.id,
+            tensors,
+            list(asked),
+            self.parameters,
+            raw=self.parameters.get("binary_data_output") is True,
+            as_raw={name: raw for name, raw in asked.items() if raw is not None},
+        )
 
-class _OutputTensor(msgspec.Struct):
+
+class OutputTensor(msgspec.Struct, omit_defaults=True):
+    """One output: its values, or in the parameters how many raw bytes they take."""
+
     name: str
     datatype: str
     shape: list[int]
-    data: list[Any]
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, int] = {}
 
 
-class _Response(msgspec.Struct, omit_defaults=True):
+class JsonResponse(msgspec.Struct, omit_defaults=True):
+    """The JSON of an answer."""
+
     model_name: str
     model_version: str
     parameters: dict[str, Any]
-    outputs: list[_OutputTensor]
+    outputs: list[OutputTensor]
     id: str = ""
 
 
-_requests = msgspec.json.Decoder(_Request)
-_encoder = msgspec.json.Encoder()
+_requests = msgspec.json.Decoder(JsonRequest)
+encode = msgspec.json.Encoder().encode
 
 
 def decode_request(body: bytes) -> InferRequest:
     """The request that a JSON body states; raises InvalidRequest saying what is wrong with it."""
+    request = read_json(body)
+    return request.of(request.inputs)
+
+
+def read_json(body: bytes) -> JsonRequest:
+    """The JSON of a request; raises InvalidRequest saying what is wrong with it."""
     if not body:
         raise InvalidRequest('the body is empty; expected JSON like {"inputs": [...]}')
     try:
-        request = _requests.decode(body)
+        return _requests.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is not an inference request in JSON: {error}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
-    return InferRequest(
-        request.id, request.inputs, [output.name for output in request.outputs], request.parameters
-    )
 
 
 def encode_response(
@@ -125,10 +156,10 @@ def encode_response(
 ) -> bytes:
     """The JSON body of an answer."""
     tensors = [
-        _OutputTensor(name, tensor.datatype, tensor.shape, tensor.data)
+        OutputTensor(name, tensor.datatype, tensor.shape, tensor.data)
         for name, tensor in outputs.items()
     ]
-    return _encoder.encode(_Response(model, version, parameters, tensors, request_id))
+    return encode(JsonResponse(model, version, parameters, tensors, request_id))
 
 
 @lru_cache(maxsize=256)

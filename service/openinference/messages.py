@@ -1,6 +1,6 @@
 """What a request says, whichever encoding carried it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -35,4 +35,9 @@ class InferRequest(msgspec.Struct, frozen=True):
     inputs: Sequence[RequestTensor]
     outputs: Sequence[str]  # the outputs wanted; empty means all
     parameters: dict[str, Any]
-    raw: bool = False  # whether the client sent, and so wants, little-endian bytes (gRPC)
+    raw: bool = False  # whether outputs go back as raw bytes, unless `as_raw` says otherwise
+    as_raw: Mapping[str, bool] = {}  # what the client asked for, by output (REST)
+
+    def wants_raw(self, output: str) -> bool:
+        """Whether this output goes back as raw bytes."""
+        return self.as_raw.get(output, self.raw)

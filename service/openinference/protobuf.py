@@ -1,9 +1,5 @@
-"""Protobuf <-> requests and answers of the Open Inference Protocol, typed or raw contents.
+"""Protobuf <-> requests and answers of the Open Inference Protocol, typed or raw contents."""
 
-Raw contents are little-endian; elements of BYTES are preceded by their length in four bytes.
-"""
-
-import struct
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -14,8 +10,8 @@ from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
 from service.grpc_api import open_inference_pb2 as pb
 from service.openinference.messages import Array, InferRequest
+from service.openinference.raw import RawTensor, read_text, write_raw
 
-_LENGTH = struct.Struct("<I")
 _CONTENTS = {  # the field of InferTensorContents that carries each datatype
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -57,41 +53,13 @@ class TypedTensor:
                 tensor=self.name,
             )
         if self.datatype == "BYTES":
-            values = [_text(value, self.name) for value in values]
+            values = [read_text(value, self.name) for value in values]
         try:
             array: Array = np.array(values, dtype=NUMPY[self.datatype])
         except OverflowError as error:
             raise InvalidRequest(
                 f"expected values that fit {self.datatype}: {error}", tensor=self.name
             ) from None
-        return array.reshape(tuple(self.shape))
-
-
-class RawTensor:
-    """One input whose values lie in `raw_input_contents`."""
-
-    def __init__(self, message: pb.ModelInferRequest.InferInputTensor, raw: bytes) -> None:
-        self.name = message.name
-        self.datatype = message.datatype
-        self.shape: Sequence[int] = message.shape
-        self._raw = raw
-
-    def array(self) -> Array:
-        """The values with the stated shape; raises InvalidRequest where they do not fit."""
-        if self.datatype == "BYTES":
-            return _read_strings(self._raw, tuple(self.shape), self.name)
-        dtype = NUMPY[self.datatype].newbyteorder("<")
-        if len(self._raw) != prod(self.shape) * dtype.itemsize:
-            raise InvalidRequest(
-                f"{len(self._raw)} raw bytes; {self.datatype} of shape {list(self.shape)} needs "
-                f"{prod(self.shape) * dtype.itemsize}",
-                tensor=self.name,
-            )
-        array: Array
-        if self.datatype == "BOOL":  # any byte but 0 is true; NumPy itself would trust the byte
-            array = np.frombuffer(self._raw, np.uint8) != 0
-        else:
-            array = np.frombuffer(self._raw, dtype)
         return array.reshape(tuple(self.shape))
 
 
@@ -105,7 +73,10 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
         )
     tensors: list[RawTensor] | list[TypedTensor]
     if raw:
-        tensors = [RawTensor(tensor, data) for tensor, data in zip(inputs, raw, strict=True)]
+        tensors = [
+            RawTensor(tensor.name, tensor.datatype, tensor.shape, data)
+            for tensor, data in zip(inputs, raw, strict=True)
+        ]
     else:
         tensors = [TypedTensor(tensor) for tensor in inputs]
     parameters = {name: _parameter(value) for name, value in message.parameters.items()}
@@ -132,48 +103,13 @@ def encode_response(  # noqa: PLR0913  # one argument for each field of the mess
     for name, (datatype, array) in outputs.items():
         tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
         if raw or datatype not in _CONTENTS:
-            response.raw_output_contents.append(_raw(datatype, array))
+            response.raw_output_contents.append(write_raw(datatype, array))
         else:
             values = array.ravel().tolist()
             if datatype == "BYTES":
                 values = [value.encode() for value in values]
             getattr(tensor.contents, _CONTENTS[datatype]).extend(values)
     return response
-
-
-def _raw(datatype: str, array: Array) -> bytes:
-    if datatype != "BYTES":
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    encoded = [str(value).encode() for value in array.ravel()]
-    return b"".join(_LENGTH.pack(len(value)) + value for value in encoded)
-
-
-def _read_strings(raw: bytes, shape: tuple[int, ...], name: str) -> Array:
-    count = prod(shape)
-    if count * _LENGTH.size > len(raw):
-        raise InvalidRequest(f"{len(raw)} raw bytes; too few for {count} strings", tensor=name)
-    values, position = [], 0
-    for _ in range(count):
-        if position + _LENGTH.size > len(raw):
-            break
-        (length,) = _LENGTH.unpack_from(raw, position)
-        position += _LENGTH.size + length
-        values.append(_text(raw[position - length : position], name))
-    if len(values) != count or position != len(raw):
-        raise InvalidRequest(
-            f"{len(raw)} raw bytes do not hold {count} strings, each preceded by its length in "
-            "four bytes",
-            tensor=name,
-        )
-    array: Array = np.array(values, dtype=np.object_)
-    return array.reshape(shape)
-
-
-def _text(value: bytes, name: str) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"expected text in UTF-8: {error}", tensor=name) from None
 
 
 def _parameter(value: pb.InferParameter) -> Any:

@@ -12,6 +12,7 @@ from service.errors import (
     RunFailed,
     ServingError,
     TooLarge,
+    message_of,
 )
 
 STATUS: dict[type[DriftlineError], int] = {
@@ -46,4 +47,4 @@ def headers_of(error: DriftlineError) -> dict[str, str]:
 
 def body_of(error: DriftlineError) -> bytes:
     """The JSON body of an error, as the Open Inference Protocol has it."""
-    return msgspec.json.encode({"error": str(error)})
+    return msgspec.json.encode({"error": message_of(error)})

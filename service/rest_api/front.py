@@ -6,6 +6,7 @@ body that is read and within the limit.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,7 @@ from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import Answer
 from service.errors import TooLarge
-from service.openinference import json
+from service.openinference import binary, json
 from service.openinference.messages import InferRequest
 from service.rest_api.asgi import (
     App,
@@ -22,11 +23,15 @@ from service.rest_api.asgi import (
     Receive,
     Scope,
     Send,
+    Watch,
     read_body,
+    send_body,
     send_error,
     send_json,
 )
 from service.wiring import Serving
+
+_JSON_LENGTH = binary.HEADER.encode()
 
 
 class Front:
@@ -52,22 +57,27 @@ class Front:
         self, model: str, asked: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         serving = self._serving()
-        length, traceparent = _headers(scope)
-        call = serving.call("rest", model, asked, traceparent)
+        headers = _headers(scope)
+        call = serving.call("rest", model, asked, headers.traceparent)
         try:
             try:
-                body = await read_body(length, receive, serving.settings.max_body_bytes)
+                body = await read_body(headers.length, receive, serving.settings.max_body_bytes)
             except TooLarge as error:
                 serving.pipeline.refuse(call, error)
                 raise
             except Disconnected:
                 serving.pipeline.abandon(call)
                 return
-            answer = await serving.pipeline.infer(call, partial(_decode, body))
+            with Watch(receive):
+                answer = await serving.pipeline.infer(
+                    call, partial(_decode, body, headers.json_length)
+                )
         except DriftlineError as error:
             await send_error(send, error)
+        except Disconnected:  # and the pipeline has logged it
+            return
         else:
-            await send_json(send, _encode(answer))
+            await _send_answer(send, answer)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] in {"GET", "HEAD", "OPTIONS"}:
@@ -75,7 +85,7 @@ class Front:
             return
         try:
             limit = self._serving().settings.max_body_bytes
-            body = await read_body(_headers(scope)[0], receive, limit)
+            body = await read_body(_headers(scope).length, receive, limit)
         except TooLarge as error:
             await send_error(send, error)
         except Disconnected:
@@ -96,29 +106,50 @@ def _target(path: str) -> tuple[str, str] | None:
     return None
 
 
-def _headers(scope: Scope) -> tuple[bytes | None, str]:
-    """The content-length as it was sent, and the traceparent."""
-    length, traceparent = None, ""
+class _Headers(msgspec.Struct):
+    """The headers that matter here, as they were sent."""
+
+    length: bytes | None = None
+    json_length: bytes | None = None  # where the binary extension's JSON ends
+    traceparent: str = ""
+
+
+def _headers(scope: Scope) -> _Headers:
+    headers = _Headers()
     for name, value in scope["headers"]:
         if name == b"content-length":
-            length = value
+            headers.length = value
+        elif name == _JSON_LENGTH:
+            headers.json_length = value
         elif name == b"traceparent":
-            traceparent = value.decode("latin-1")
-    return length, traceparent
+            headers.traceparent = value.decode("latin-1")
+    return headers
 
 
-def _decode(body: bytes, _: Manifest) -> InferRequest:
-    return json.decode_request(body)
+def _decode(body: bytes, json_length: bytes | None, _: Manifest) -> InferRequest:
+    if json_length is None:
+        return json.decode_request(body)
+    return binary.decode_request(body, json_length)
 
 
-def _encode(answer: Answer) -> bytes:
-    return json.encode_response(
-        model=answer.version.model,
-        version=answer.version.number,
-        request_id=answer.request.id,
-        parameters=answer.parameters(),
-        outputs={name: answer.outputs[name] for name in answer.wanted()},
-    )
+async def _send_answer(send: Send, answer: Answer) -> None:
+    """As JSON, or with raw bytes behind it where the client asked for some."""
+    wanted = answer.wanted()
+    told: dict[str, Any] = {
+        "model": answer.version.model,
+        "version": answer.version.number,
+        "request_id": answer.request.id,
+        "parameters": answer.parameters(),
+        "outputs": {name: answer.outputs[name] for name in wanted},
+    }
+    arrays = answer.share.outputs
+    raw = {name: arrays[name] for name in wanted if answer.request.wants_raw(name)}
+    if not raw:
+        await send_json(send, json.encode_response(**told))
+        return
+    body, length = binary.encode_response(**told, raw=raw)
+    headers = {"content-type": "application/octet-stream", binary.HEADER: str(length)}
+    await send_body(send, body, headers)
 
 
 def _as_json(scope: Scope) -> Scope:

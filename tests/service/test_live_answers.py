@@ -132,6 +132,26 @@ def test_tritons_http_client_works(service: Any, direct: dict[str, Any]) -> None
     assert result.as_numpy("label") is None
 
 
+def test_tritons_http_client_works_with_raw_bytes_both_ways(
+    service: Any, direct: dict[str, Any]
+) -> None:
+    with triton_http.InferenceServerClient(f"127.0.0.1:{service.port}") as client:
+        assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
+        price, colour = _triton(triton_http)
+        price.set_data_from_numpy(PRICES)
+        colour.set_data_from_numpy(COLOURS)
+        everything = client.infer("tiny", [price, colour])
+        wanted = [
+            triton_http.InferRequestedOutput("label", binary_data=False),
+            triton_http.InferRequestedOutput("probabilities"),
+        ]
+        mixed = client.infer("tiny", [price, colour], outputs=wanted)
+    for result in (everything, mixed):
+        assert all(_same_bits(result.as_numpy(name), direct[name]) for name in direct)
+    assert "data" in mixed.get_output("label")
+    assert mixed.get_output("probabilities")["parameters"] == {"binary_data_size": 40}
+
+
 async def test_every_caller_gets_its_own_rows_whoever_shares_its_batch(
     service: Any, session: onnxruntime.InferenceSession
 ) -> None:

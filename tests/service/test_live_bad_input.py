@@ -118,6 +118,35 @@ def test_it_is_refused_with_a_message_and_the_worker_lives_on(service: Any, case
     assert good.status_code == 200
 
 
+RAW = {"name": "price", "datatype": "FP32", "shape": [1, 1]}
+BINARY_REFUSED = {
+    "a length that is none": (b"many", 4, b"\0\0\0\0", "many"),
+    "a length beyond the body": (b"100000", 4, b"\0\0\0\0", "100000"),
+    "fewer bytes than stated": (None, 4, b"\0\0", "at most the 2"),
+    "a size that is none": (None, -1, b"", "-1"),
+    "too few bytes for the shape": (None, 2, b"\0\0", "needs 4"),
+    "bytes that belong to nothing": (None, 4, b"\0\0\0\0\0", "1 bytes follow"),
+}
+
+
+@pytest.mark.parametrize("case", BINARY_REFUSED)
+def test_binary_data_that_does_not_fit_is_refused(service: Any, case: str) -> None:
+    stated, size, raw, word = BINARY_REFUSED[case]
+    head = _request(RAW | {"parameters": {"binary_data_size": size}}, COLOUR)
+    headers = {"inference-header-content-length": (stated or str(len(head)).encode()).decode()}
+    reply = service.http.post(INFER, content=head + raw, headers=headers)
+    assert reply.status_code == 400
+    assert word in reply.json()["error"]
+    assert service.http.post(INFER, content=_request(_price(), COLOUR)).status_code == 200
+
+
+def test_binary_data_without_the_header_says_which_one_is_missing(service: Any) -> None:
+    head = _request(RAW | {"parameters": {"binary_data_size": 4}}, COLOUR)
+    reply = service.http.post(INFER, content=head)
+    assert reply.status_code == 400
+    assert "Inference-Header-Content-Length" in reply.json()["error"]
+
+
 def test_a_body_that_never_says_its_size_is_stopped_at_the_limit(service: Any) -> None:
     chunks = (b" " * 50_000 for _ in range(10))
     assert service.http.post(INFER, content=chunks).status_code == 413

@@ -1,0 +1,146 @@
+"""A worker's inside without a network: real pipeline, models, batcher; fakes at the ports."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from eventlog.errors import LogUnavailable
+from eventlog.events import Event
+from registry.errors import UnknownModel
+from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
+from service.batching.admission import Admission
+from service.batching.batcher import Batcher
+from service.batching.policy import Limits
+from service.call import Call
+from service.models import Models, Served
+from service.openinference.validate import InputCheck
+from service.pipeline import Pipeline
+from service.prediction_log import Ids, PredictionLog
+from service.settings import Settings
+
+MANIFEST = Manifest(
+    task="regression",
+    held_out=True,
+    target="y",
+    features=[
+        Feature(name="a", kind="numeric", input="x", index=0),
+        Feature(name="b", kind="numeric", nullable=True, input="x", index=1),
+        Feature(name="word", kind="categorical", nullable=True, input="word"),
+    ],
+    prediction=Prediction(label="y"),
+    signature=Signature(
+        inputs=[TensorSpec("x", "FP32", [-1, 2]), TensorSpec("word", "BYTES", [-1])],
+        outputs=[TensorSpec("y", "FP32", [-1])],
+    ),
+)
+
+
+def version(number: str = "1", model: str = "sums") -> Version:
+    return Version(
+        model=model, number=number, digest=f"d{number}", created=0, manifest=MANIFEST, path=""
+    )
+
+
+class MemoryLog:
+    """An Appender that keeps events in a list and can be told to fail."""
+
+    source, epoch = "here-0", 1
+
+    def __init__(self) -> None:
+        self.appends: list[list[Event]] = []
+        self.broken = False
+
+    @property
+    def events(self) -> list[Any]:
+        return [event for append in self.appends for event in append]
+
+    @property
+    def next_sequence(self) -> int:
+        return len(self.events)
+
+    def append(self, events: Sequence[Event]) -> None:
+        if self.broken:
+            raise LogUnavailable("the disk is full")
+        assert [e.sequence for e in events] == [self.next_sequence + i for i in range(len(events))]
+        self.appends.append(list(events))
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class FakeCatalogue:
+    """A registry in memory."""
+
+    def __init__(self, **models: Sequence[str]) -> None:
+        self.held = {name: list(numbers) for name, numbers in models.items()}
+        self.named: dict[str, dict[str, str]] = {}
+        self.moves = 1
+
+    def models(self) -> list[str]:
+        return sorted(self.held)
+
+    def versions(self, model: str) -> list[Version]:
+        if model not in self.held:
+            raise UnknownModel(model)
+        return [version(number, model) for number in self.held[model]]
+
+    def aliases(self, model: str) -> dict[str, str]:
+        return self.named.get(model, {})
+
+    def revision(self) -> int:
+        return self.moves
+
+
+class Sums:
+    """A runner: y = a + b, where NaN counts as 0; `gate` is passed before each run."""
+
+    def __init__(self, gate: Callable[[], object] | None = None) -> None:
+        self._gate = gate
+
+    def is_quick(self, _rows: int) -> bool:
+        return self._gate is None
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        if self._gate is not None:
+            self._gate()
+        return {"y": np.nan_to_num(inputs["x"]).sum(axis=1)}
+
+
+class Worker:
+    """What `service.wiring.Serving` is to the transports."""
+
+    def __init__(self, gate: Callable[[], object] | None = None, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.appender = MemoryLog()
+        self.catalogue = FakeCatalogue(sums=["1"])
+        ids = Ids("p")
+        self.log = PredictionLog(self.appender, ids)
+        self.batchers: list[Batcher[Any, Any]] = []
+
+        def load(found: Version) -> Served:
+            batcher: Batcher[Any, Any] = Batcher(
+                runner=Sums(gate),
+                finish=self.log.answered,
+                limits=Limits(8),
+                admission=Admission("sums", 4, 1 << 20),
+                executor=ThreadPoolExecutor(1),
+                batch_ids=ids.batch,
+            )
+            self.batchers.append(batcher)
+            return Served(found, InputCheck(found.manifest, 100), batcher)
+
+        self.models = Models(self.catalogue, load)
+        self.pipeline = Pipeline(self.models, self.log)
+
+    def call(self, protocol: Any, model: str, asked: str, traceparent: str = "") -> Call:
+        return Call(
+            protocol=protocol,
+            model=model,
+            asked=asked,
+            received=1_000,
+            started=0.0,
+            deadline=float("inf"),
+            traceparent=traceparent,
+        )

@@ -1,0 +1,122 @@
+"""JSON of the Open Inference Protocol: what goes in comes out, what does not fit is refused."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from registry.datatypes import NUMPY
+from service.errors import InvalidRequest
+from service.openinference.json import JsonTensor, decode_request, encode_response
+from service.openinference.tensors import to_tensor
+
+shapes = hnp.array_shapes(min_dims=1, max_dims=3, max_side=4)
+
+
+def arrays(datatype: str) -> st.SearchStrategy[Any]:
+    if datatype == "BYTES":
+        text = st.text(st.characters(codec="utf-8"))
+        return hnp.arrays(object, shapes, elements=text, fill=st.nothing())
+    return hnp.arrays(NUMPY[datatype], shapes)
+
+
+typed_arrays = st.sampled_from(sorted(NUMPY)).flatmap(
+    lambda datatype: st.tuples(st.just(datatype), arrays(datatype))
+)
+
+
+def _request(datatype: str, shape: list[int], data: Any) -> bytes:
+    tensor = {"name": "x", "datatype": datatype, "shape": shape, "data": data}
+    return msgspec.json.encode({"inputs": [tensor]})
+
+
+def _read(body: bytes) -> Any:
+    return decode_request(body).inputs[0].array()
+
+
+@given(typed_arrays)
+def test_every_array_survives_the_way_out_and_in(case: tuple[str, Any]) -> None:
+    datatype, array = case
+    body = encode_response(
+        model="m",
+        version="1",
+        request_id="",
+        parameters={},
+        outputs={"x": to_tensor(datatype, array)},
+    )
+    answered = msgspec.json.decode(body)["outputs"][0]
+    assert (answered["name"], answered["datatype"]) == ("x", datatype)
+    back = _read(_request(datatype, answered["shape"], answered["data"]))
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
+
+
+@given(hnp.arrays(np.int32, shapes))
+def test_nested_values_mean_what_flat_values_mean(array: Any) -> None:
+    shape = list(array.shape)
+    flat = _read(_request("INT32", shape, array.ravel().tolist()))
+    np.testing.assert_array_equal(flat, _read(_request("INT32", shape, array.tolist())))
+
+
+def test_what_is_missing_or_infinite_is_said_in_words() -> None:
+    array = _read(_request("FP32", [4], [None, "NaN", "Infinity", "-Infinity"]))
+    np.testing.assert_array_equal(array, np.array([np.nan, np.nan, np.inf, -np.inf], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value"),
+    [
+        ("INT8", 128),
+        ("INT8", 1.0),
+        ("UINT8", -1),
+        ("INT64", 2**63),
+        ("UINT64", -1),
+        ("UINT64", 2**64),
+        ("FP16", 70_000),
+        ("FP32", 1e39),
+        ("FP32", "1.5"),
+        ("FP64", True),
+        ("BOOL", 1),
+        ("BYTES", 1),
+        ("BYTES", None),
+        ("INT32", [1]),
+    ],
+)
+def test_a_value_that_does_not_fit_its_datatype_is_refused(datatype: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=f"input 'x': .*{datatype}"):
+        _read(_request(datatype, [1], [value]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ([2, 2], [1, 2, 3]),
+        ([2, 2], [[1, 2], [3]]),
+        ([2, 2], [[1, 2, 3, 4]]),
+        ([2, 2], [[[1], [2]], [[3], [4]]]),
+        ([4], [[1, 2], [3, 4]]),
+        ([2], 3),
+    ],
+)
+def test_values_that_do_not_fill_their_shape_are_refused(shape: list[int], data: Any) -> None:
+    with pytest.raises(InvalidRequest, match="input 'x'"):
+        _read(_request("INT64", shape, data))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
+    try:
+        request = decode_request(body)
+    except InvalidRequest:
+        return
+    assert isinstance(request.inputs, list)
+
+
+def test_binary_data_is_refused_by_its_name() -> None:
+    tensor = JsonTensor("x", [1], "FP32", parameters={"binary_data_size": 4})
+    with pytest.raises(InvalidRequest, match="binary"):
+        tensor.array()
