@@ -12,6 +12,7 @@ from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
 from monitoring.watching import Memory, Watching
 from monitoring.webhooks.body import envelope
+from registry.errors import RegistryError
 
 RULES: tuple[Rule, ...] = ("drift", "performance")
 
@@ -28,14 +29,16 @@ class Conclusion:
         self._page = page
         self._clock = clock
 
-    def conclude(self, pending: PendingScore, reply: ScoreReply) -> Result:
+    def conclude(self, pending: PendingScore, reply: ScoreReply) -> None:
         """Keep the result and what follows from it; part of a transaction of its own."""
-        watching = self._memory.watching(pending.job.model, pending.job.version)
+        self._journal.drop_job(pending.number)
+        try:
+            watching = self._memory.watching(pending.job.model, pending.job.version)
+        except RegistryError:
+            return  # deleted meanwhile: there is no policy to judge it by
         result = self._result(watching, pending, reply)
         self._journal.add_result(result)
         self._judge(watching, pending, result)
-        self._journal.drop_job(pending.number)
-        return result
 
     def _result(self, watching: Watching, pending: PendingScore, reply: ScoreReply) -> Result:
         scores, report = list(reply.scores), reply.report

@@ -126,7 +126,11 @@ class Intake:
             if not self._journal.keep_early(event.prediction_id, event.row, event.label):
                 self._memory.totals["duplicate_labels"] += 1
             return None
-        watching = self._memory.watching(known.model, known.version)
+        try:
+            watching = self._memory.watching(known.model, known.version)
+        except RegistryError as error:
+            self._set_aside(record, str(error))
+            return None
         state = None if known.start is None else watching.windows.get(known.start)
         if state is None or state.expired:
             self._memory.totals["late_labels"] += 1

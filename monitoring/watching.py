@@ -1,5 +1,6 @@
 """The model versions under watch, as the consumer holds them between transactions."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 
@@ -9,7 +10,10 @@ from monitoring.core.sampling import Sample
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state import rows
 from monitoring.state.journal import Journal, Key
+from registry.errors import RegistryError
 from registry.manifest import Monitoring, Version
+
+_logger = logging.getLogger(__name__)
 
 FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryError
 
@@ -75,7 +79,13 @@ class Memory:
         self.ledgers: dict[str, SourceLedger] = journal.ledgers()
         self.totals: Counter[str] = Counter()  # since the last save
         for key, watch in journal.watches().items():
-            self._watching[key] = Watching(find_version(*key), watch, journal.windows(key))
+            try:
+                version = find_version(*key)
+            except RegistryError as error:
+                # What it left stays in the database; others must be watched all the same.
+                _logger.warning("not watched any more: %s", error)
+                continue
+            self._watching[key] = Watching(version, watch, journal.windows(key))
 
     def watching(self, model: str, number: str) -> Watching:
         """The version under watch, from now on if it was not; raises RegistryError."""

@@ -16,7 +16,7 @@ from monitoring.core.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
-from monitoring.watching import Memory
+from monitoring.watching import FindVersion, Memory
 from registry.errors import UnknownModel
 from registry.manifest import (
     AlarmPolicy,
@@ -172,10 +172,11 @@ class Monitor:
         records: Sequence[Record],
         chance: random.Random | None = None,
         scorer: FakeScorer | None = None,
+        find: FindVersion | None = None,
     ) -> None:
         self.database = Database(path)
         journal = Journal(self.database)
-        memory = Memory(journal, _find)
+        memory = Memory(journal, find or _find)
         reader = FakeReader(records, memory.positions, chance or random.Random(0))
         self.scorer = scorer or FakeScorer()
         conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)

@@ -9,6 +9,8 @@ import pytest
 
 from monitoring.state.database import Database
 from monitoring.state.store import Store
+from registry.errors import UnknownModel
+from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, eight_hours, everything
 
 
@@ -219,3 +221,24 @@ def _dying(database: Database, after: int) -> Database:
 
     database.do = do  # type: ignore[method-assign]
     return database
+
+
+def test_a_version_that_was_deleted_does_not_stop_the_monitor(tmp_path: Path, log: Log) -> None:
+    path = tmp_path / "monitor.db"
+    for n in range(12):
+        log.predict(T0 + n, f"a{n}")
+    log.predict(T0 + 2 * HOUR, "closes the first hour")
+    owing = Monitor(path, log.records)
+    owing.consumer.step(1000)  # and ends before the window's scores are concluded
+    owing.database.close()
+    log.tell("a0", 1)
+    log.predict(T0 + 2 * HOUR, "another")
+
+    def deleted(model: str, number: str) -> Version:
+        raise UnknownModel(f"no model {model!r}; models: none is registered")
+
+    Monitor(path, log.records, find=deleted).drain()
+    store = Store(path)
+    assert store.totals()["monitored_events"] == 15
+    assert store.totals()["dead_letters"] == 2
+    assert store.totals()["waiting_scores"] == 0
