@@ -54,7 +54,7 @@ class InputCheck:
                 self._check_present(tensor.name, array, values)
                 values = spell(values)
             events[tensor.name] = Tensor(tensor.datatype, list(array.shape), values)
-            size += array.nbytes
+            size += array.nbytes if array.dtype != object else sum(map(len, values))
         return Inputs(arrays, events, rows, size)
 
     def check_outputs(self, wanted: Sequence[str]) -> None:

@@ -227,6 +227,14 @@ def test_grpc_refuses_alike(service: Any, case: str) -> None:
     assert service.http.get("/v2/health/ready").is_success
 
 
+def test_bytes_that_are_no_message_are_an_invalid_argument(service: Any) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as refused:
+            infer(b"\xff\xff\xff")
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_the_same_worker_answered_all_along(service: Any) -> None:
     """Runs last in this module: one epoch of one source means that nothing was restarted."""
     assert {(record.source.rsplit("-", 1)[1], record.epoch) for record in service.events()} == {

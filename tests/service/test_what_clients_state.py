@@ -1,5 +1,6 @@
 """Event times and feedback as clients state them."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -11,12 +12,60 @@ from service.errors import InvalidRequest, TooLarge
 from service.event_time import read_event_time
 from service.feedback import Truth, read_feedback
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
-@given(
-    st.datetimes(min_value=__import__("datetime").datetime(1970, 1, 2), timezones=st.timezones())
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=offsets))  # noqa: DTZ001
+def test_an_rfc_3339_time_is_read_to_the_microsecond(moment: datetime) -> None:
+    microseconds = (moment - EPOCH) // timedelta(microseconds=1)
+    assert read_event_time(moment.isoformat()) == microseconds
+    assert read_event_time(microseconds) == microseconds
+
+
+@pytest.mark.parametrize(
+    "stated",
+    ["", "yesterday", "2013-04-01T06:00:00", -1, 2**62, 1.5, True, [], "1" * 1000],
 )
-def test_an_rfc_3339_time_is_read_to_the_microsecond(moment: Any) -> None:
-    from datetime import UTC, datetime, timedelta
+def test_anything_that_is_no_time_is_refused(stated: Any) -> None:
+    with pytest.raises(InvalidRequest, match="event_time"):
+        read_event_time(stated)
 
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    assert read_event_time(moment.isoformat()) == since // timedelta(microseconds=1)
+
+def test_feedback_is_one_truth_per_label() -> None:
+    items = [
+        {"prediction_id": "p", "label": "late", "row": 3, "event_time": 7},
+        {"prediction_id": "q", "labels": [True, 1.5], "row": 1},
+    ]
+    assert read_feedback(msgspec.json.encode(items)) == [
+        Truth("p", 3, "late", 7),
+        Truth("q", 1, True, None),
+        Truth("q", 2, 1.5, None),
+    ]
+    assert read_feedback(b"[]") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "expected"),
+        (b"7", "expected"),
+        (b"[" * 50_000, "expected|deep"),
+        (b'{"prediction_id": "", "label": 1}', "item 0: expected a prediction_id"),
+        (b'[{"prediction_id": "p", "label": 1}, {"prediction_id": "p"}]', "item 1: .*`labels`"),
+        (b'{"prediction_id": "p", "label": 1, "labels": [1]}', "either"),
+        (b'{"prediction_id": "p", "label": 1, "row": -1}', "row is -1"),
+        (b'{"prediction_id": "p", "label": 1, "lable": 1}', "lable"),
+        (b'{"prediction_id": "p", "label": ' + b"9" * 30 + b"}", "64 bits"),
+        (b'{"prediction_id": "\xff", "label": 1}', "expected"),
+    ],
+)
+def test_a_body_that_is_no_feedback_is_refused(body: bytes, word: str) -> None:
+    with pytest.raises(InvalidRequest, match=word):
+        read_feedback(body)
+
+
+def test_too_many_labels_are_refused_together() -> None:
+    body = msgspec.json.encode({"prediction_id": "p", "labels": [1] * 100_001})
+    with pytest.raises(TooLarge, match="100001 labels"):
+        read_feedback(body)

@@ -1,0 +1,44 @@
+"""Our messages against those of a client that others wrote: every name, number and type agrees."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from tritonclient.grpc import service_pb2 as theirs
+
+from service.grpc_api import open_inference_pb2 as ours
+
+MESSAGES = sorted(ours.DESCRIPTOR.message_types_by_name)
+
+
+def _agree(mine: Any, other: Any) -> list[str]:
+    wrong = []
+    for field in mine.fields:
+        same = other.fields_by_name.get(field.name)
+        if same is None or (field.number, field.type, field.is_repeated) != (
+            same.number,
+            same.type,
+            same.is_repeated,
+        ):
+            wrong.append(f"{mine.full_name}.{field.name}")
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            assert field.message_type.full_name == same.message_type.full_name
+            wrong += _agree(field.message_type, same.message_type)
+    return wrong
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_each_message_agrees_with_tritons(name: str) -> None:
+    assert (
+        _agree(ours.DESCRIPTOR.message_types_by_name[name], getattr(theirs, name).DESCRIPTOR) == []
+    )
+
+
+def test_the_service_and_its_methods_are_named_alike() -> None:
+    mine = ours.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    other = theirs.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    assert mine.full_name == other.full_name
+    for method in mine.methods:
+        same = other.methods_by_name[method.name]
+        assert method.input_type.full_name == same.input_type.full_name
+        assert method.output_type.full_name == same.output_type.full_name

@@ -1,0 +1,124 @@
+"""Which version a name means while the registry moves."""
+
+from typing import Any
+
+import pytest
+
+from registry.errors import InvalidManifest, UnknownModel, UnknownVersion
+from registry.manifest import Version
+from service.errors import NotReady
+from service.models import Models, Served
+from service.openinference.validate import InputCheck
+from tests.service.in_process import MANIFEST, FakeCatalogue
+
+
+class Bench:
+    """Models over a registry in memory; `broken` names the versions that do not load."""
+
+    def __init__(self) -> None:
+        self.catalogue = FakeCatalogue(sums=["1"])
+        self.broken: set[str] = set()
+        self.loads: list[str] = []
+        self.models = Models(self.catalogue, self._load)
+
+    def _load(self, version: Version) -> Served:
+        self.loads.append(version.number)
+        if version.number in self.broken:
+            raise NotReady("weights are missing")
+        nobody: Any = None  # asks this batcher
+        return Served(version, InputCheck(MANIFEST, 1), nobody)
+
+    async def move(self, *numbers: str, **aliases: str) -> None:
+        self.catalogue.held["sums"] += numbers
+        self.catalogue.named["sums"] = {**self.catalogue.aliases("sums"), **aliases}
+        self.catalogue.moves += 1
+        await self.models.refresh()
+
+    def answers(self, asked: str = "") -> str:
+        return self.models.resolve("sums", asked)[0].version.number
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    bench = Bench()
+    await bench.models.refresh()
+    return bench
+
+
+async def test_without_a_champion_the_newest_version_answers(bench: Bench) -> None:
+    await bench.move("2")
+    assert bench.answers() == "2"
+    assert bench.models.resolve("sums", "")[1] == ""
+    assert bench.models.numbers("sums") == ["1", "2"]
+
+
+async def test_the_champion_answers_whatever_is_newer(bench: Bench) -> None:
+    await bench.move("2", "3", champion="2")
+    assert bench.answers() == "2"
+    assert bench.models.resolve("sums", "")[1] == "champion"
+    assert bench.answers("3") == "3"
+    await bench.move(champion="1", shadow="3")
+    assert (bench.answers(), bench.answers("champion"), bench.answers("shadow")) == ("1", "1", "3")
+
+
+async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(bench: Bench) -> None:
+    await bench.move(champion="1")
+    bench.broken = {"2"}
+    await bench.move("2", champion="2")
+    assert bench.answers() == "1"
+    assert bench.models.ready
+    with pytest.raises(NotReady, match="version 2 is not ready: weights are missing"):
+        bench.answers("2")
+    bench.broken = set()
+    await bench.move()
+    assert bench.answers() == "2"
+
+
+async def test_without_a_champion_a_version_that_does_not_load_is_passed_over(bench: Bench) -> None:
+    bench.broken = {"2"}
+    await bench.move("2")
+    assert bench.answers() == "1"
+
+
+async def test_a_model_none_of_whose_versions_loads_is_not_ready() -> None:
+    bench = Bench()
+    bench.broken = {"1"}
+    await bench.models.refresh()
+    assert not bench.models.ready
+    with pytest.raises(NotReady):
+        bench.answers()
+
+
+async def test_a_version_is_loaded_once_and_nothing_is_read_while_nothing_moves(
+    bench: Bench,
+) -> None:
+    await bench.move("2")
+    await bench.move(champion="1")
+    bench.catalogue.held["more"] = ["1"]
+    await bench.models.refresh()
+    assert bench.loads == ["1", "2"]
+
+
+async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = bench.catalogue.versions
+
+    def versions(model: str) -> list[Version]:
+        if model == "sums":
+            raise InvalidManifest("damaged")
+        return real(model)
+
+    monkeypatch.setattr(bench.catalogue, "versions", versions)
+    bench.catalogue.held["more"] = ["1"]
+    await bench.move()
+    assert bench.models.names() == ["more", "sums"]
+    assert bench.answers() == "1"
+
+
+async def test_what_does_not_exist_is_unknown_and_the_message_names_what_does(bench: Bench) -> None:
+    await bench.move("2", champion="1")
+    with pytest.raises(UnknownModel, match="no model 'summs'; models: sums"):
+        bench.models.resolve("summs", "")
+    with pytest.raises(UnknownVersion, match="'9'; it has: 1, 2, champion"):
+        bench.answers("9")

@@ -1,0 +1,195 @@
+"""One event per request, in the log before anybody hears the answer, whatever happens."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from eventlog.errors import LogUnavailable
+from registry.errors import UnknownModel
+from service.errors import Expired, InvalidRequest, RunFailed
+from service.feedback import Truth
+from service.openinference import json
+from service.openinference.messages import InferRequest
+from service.rest_api.front import Front
+from tests.service.in_process import Worker
+
+BODY = (
+    b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
+    b'{"name": "word", "datatype": "BYTES", "shape": [1], "data": ["a"]}], "parameters": {}}'
+)
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+async def worker() -> Worker:
+    worker = Worker()
+    await worker.models.refresh()
+    return worker
+
+
+def _decode(body: bytes) -> Any:
+    return lambda _: json.decode_request(body)
+
+
+async def _infer(worker: Worker, body: bytes = BODY, model: str = "sums") -> Any:
+    return await worker.pipeline.infer(worker.call("rest", model, ""), _decode(body))
+
+
+async def test_requests_that_come_together_are_logged_in_one_append(worker: Worker) -> None:
+    answers = await asyncio.gather(*(_infer(worker) for _ in range(4)))
+    assert [len(append) for append in worker.appender.appends] == [4]
+    assert [event.prediction_id for event in worker.appender.events] == [
+        answer.prediction_id for answer in answers
+    ]
+    assert {(e.batch_rows, e.outputs["y"].data[0]) for e in worker.appender.events} == {(4, 3.0)}
+    assert [e.batch_offset for e in worker.appender.events] == [0, 1, 2, 3]
+
+
+async def test_no_answer_leaves_while_the_log_takes_no_events(worker: Worker) -> None:
+    worker.appender.broken = True
+    with pytest.raises(LogUnavailable):
+        await _infer(worker)
+    with pytest.raises(LogUnavailable):
+        await _infer(worker, b"{")
+    worker.appender.broken = False
+    assert (await _infer(worker)).outputs["y"].data == [3.0]
+    assert worker.appender.next_sequence == 1
+
+
+async def test_what_is_refused_is_logged_with_its_reason(worker: Worker) -> None:
+    with pytest.raises(UnknownModel):
+        await _infer(worker, model="m" * 500)
+    with pytest.raises(InvalidRequest):
+        await _infer(worker, b"{")
+    unknown, invalid = worker.appender.events
+    assert (unknown.outcome, len(unknown.model), unknown.version) == ("invalid", 128, "")
+    assert (invalid.outcome, invalid.version, invalid.request_id) == ("invalid", "1", "")
+    assert "JSON" in invalid.reason
+
+
+async def test_a_deadline_that_the_client_states_is_honoured(worker: Worker) -> None:
+    late = BODY.replace(b'"parameters": {}', b'"parameters": {"timeout": 1}')
+    with pytest.raises(Expired):
+        await _infer(worker, late)
+    assert worker.appender.events[0].outcome == "expired"
+
+
+@pytest.mark.parametrize("stated", [b"0", b"true", b'"1s"', b"1" * 40])
+async def test_a_deadline_that_is_none_is_refused(worker: Worker, stated: bytes) -> None:
+    body = BODY.replace(b'"parameters": {}', b'"parameters": {"timeout": %s}' % stated)
+    with pytest.raises(InvalidRequest, match="timeout"):
+        await _infer(worker, body)
+
+
+async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(worker: Worker) -> None:
+    def broken(_: Any) -> InferRequest:
+        raise ZeroDivisionError("secret")
+
+    with pytest.raises(RunFailed) as failed:
+        await worker.pipeline.infer(worker.call("rest", "sums", ""), broken)
+    assert "secret" not in str(failed.value)
+    assert worker.appender.events[0].outcome == "failed"
+
+
+async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> None:
+    gate = threading.Event()
+    worker = Worker(gate=lambda: gate.wait(30))
+    await worker.models.refresh()
+    running = asyncio.create_task(_infer(worker))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    leaving = asyncio.create_task(_infer(worker))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.set()
+    await running
+    assert [event.outcome for event in worker.appender.events] == ["cancelled", "ok"]
+
+
+async def test_labels_are_logged_in_one_append(worker: Worker) -> None:
+    worker.log.labelled([Truth("p", 0, 1, 5), Truth("p", 1, 0, None)])
+    (append,) = worker.appender.appends
+    assert [(e.prediction_id, e.row, e.label) for e in append] == [("p", 0, 1), ("p", 1, 0)]
+    assert append[0].time == 5
+    assert append[1].time == append[1].received
+
+
+class Browser:
+    """An ASGI server's side of one request."""
+
+    def __init__(self, body: bytes, *, leaves: asyncio.Event | None = None) -> None:
+        self._messages = [{"type": "http.request", "body": body, "more_body": False}]
+        self._leaves = leaves or asyncio.Event()
+        self.heard: list[Any] = []
+        self.scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v2/models/sums/infer",
+            "headers": [(b"traceparent", TRACE)],
+        }
+
+    async def receive(self) -> Any:
+        if self._messages:
+            return self._messages.pop()
+        await self._leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.heard.append(message)
+
+    async def ask(self, worker: Any) -> None:
+        async def nobody(*_: Any) -> None:
+            raise AssertionError("inference is answered by the front")
+
+        await Front(nobody, lambda: worker)(self.scope, self.receive, self.send)
+
+
+async def test_the_front_answers_and_carries_the_trace_through(worker: Worker) -> None:
+    browser = Browser(BODY)
+    await browser.ask(worker)
+    assert browser.heard[0]["status"] == 200
+    assert b'"id":"mine"' in browser.heard[1]["body"]
+    assert worker.appender.events[0].traceparent == TRACE.decode()
+
+
+async def test_the_front_says_503_while_the_log_takes_no_events(worker: Worker) -> None:
+    worker.appender.broken = True
+    browser = Browser(BODY)
+    await browser.ask(worker)
+    assert browser.heard[0]["status"] == 503
+    assert (b"retry-after", b"1") in browser.heard[0]["headers"]
+
+
+async def test_a_browser_that_leaves_while_it_waits_is_noticed() -> None:
+    gate, leaves = threading.Event(), asyncio.Event()
+    worker = Worker(gate=lambda: gate.wait(30))
+    await worker.models.refresh()
+    browser = Browser(BODY, leaves=leaves)
+    leaves.set()
+    await browser.ask(worker)
+    gate.set()
+    assert browser.heard == []
+    assert [event.outcome for event in worker.appender.events] == ["cancelled"]
+
+
+async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
+    gate = threading.Event()
+    worker = Worker(gate=lambda: gate.wait(30))
+    await worker.models.refresh()
+    browsers = [Browser(BODY) for _ in range(12)]
+    asking = [asyncio.create_task(browser.ask(worker)) for browser in browsers]
+    refused = [browser for browser in browsers if browser.heard]
+    while not refused:
+        await asyncio.sleep(0)
+        refused = [browser for browser in browsers if browser.heard]
+    assert {browser.heard[0]["status"] for browser in refused} == {429}
+    assert (b"retry-after", b"1") in refused[0].heard[0]["headers"]
+    gate.set()
+    await asyncio.gather(*asking)
+    outcomes = [event.outcome for event in worker.appender.events]
+    assert outcomes.count("refused") == len(refused)
+    assert outcomes.count("ok") == 12 - len(refused)
