@@ -14,7 +14,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 _PATIENCE = 0.02  # seconds; most answers are out before, and then nobody has to watch
 
+Header = tuple[bytes, bytes]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+_JSON: Header = (b"content-type", b"application/json")
 
 
 class Disconnected(Exception):
@@ -84,14 +88,16 @@ async def send_json(
     send: Send, body: bytes, status: int = 200, headers: dict[str, str] | None = None
 ) -> None:
     """Send a whole JSON reply."""
-    await send_body(send, body, {"content-type": "application/json"} | (headers or {}), status)
+    pairs = [_JSON]
+    if headers:
+        pairs += [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send_body(send, body, pairs, status)
 
 
-async def send_body(send: Send, body: bytes, headers: dict[str, str], status: int = 200) -> None:
+async def send_body(send: Send, body: bytes, headers: list[Header], status: int = 200) -> None:
     """Send a whole reply."""
-    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    pairs.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -32,6 +32,7 @@ from service.rest_api.asgi import (
 from service.wiring import Serving
 
 _JSON_LENGTH = binary.HEADER.encode()
+_BYTES = (b"content-type", b"application/octet-stream")
 
 
 class Front:
@@ -148,8 +149,7 @@ async def _send_answer(send: Send, answer: Answer) -> None:
         await send_json(send, json.encode_response(**told))
         return
     body, length = binary.encode_response(**told, raw=raw)
-    headers = {"content-type": "application/octet-stream", binary.HEADER: str(length)}
-    await send_body(send, body, headers)
+    await send_body(send, body, [_BYTES, (_JSON_LENGTH, b"%d" % length)])
 
 
 def _as_json(scope: Scope) -> Scope:
