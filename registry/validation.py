@@ -28,11 +28,13 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
             "its own training rows make every estimate of performance start too high"
         )
     _check_drift_settings(manifest)
+    prediction = _complete_prediction(manifest, found)
+    _check_score(manifest, prediction)
     return msgspec.structs.replace(
         manifest,
         signature=found,
         features=_complete_features(manifest, found),
-        prediction=_complete_prediction(manifest, found),
+        prediction=prediction,
     )
 
 
@@ -42,6 +44,32 @@ def _check_drift_settings(manifest: Manifest) -> None:
         unknown = set(getattr(manifest.monitoring, field)) - names
         if unknown:
             raise InvalidManifest(f"monitoring.{field} names no feature: {_listed(unknown)}")
+
+
+def _check_score(manifest: Manifest, prediction: Prediction) -> None:
+    """A limit on a score that is never computed would be an alarm that never fires."""
+    policy = manifest.monitoring.alarms
+    if policy.min_score is None and not policy.score:
+        return
+    known = _scores(manifest, prediction)
+    score = policy.score or ("roc_auc" if manifest.task == "classification" else "mae")
+    if score not in known:
+        raise InvalidManifest(
+            f"monitoring.alarms.score is {score!r}{'' if policy.score else ' by default'}, which "
+            f"is not computed for this model; expected one of {_listed(known)}"
+        )
+
+
+def _scores(manifest: Manifest, prediction: Prediction) -> list[str]:
+    """The scores of performance that monitoring computes for such a model."""
+    if manifest.task == "regression":
+        return ["bias", "mae", "r2", "rmse"]
+    scores = ["accuracy"]
+    if prediction.positive is None or len(prediction.classes) == 2:
+        scores += ["f1", "precision", "recall"]
+    if prediction.positive is not None and prediction.probabilities:
+        scores += ["brier", "log_loss", "roc_auc"]
+    return scores
 
 
 def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:

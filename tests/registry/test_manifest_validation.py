@@ -115,6 +115,15 @@ def prediction(**changes: Any) -> dict[str, Any]:
             {"monitoring": {"drift_methods": {"cost": "psi"}}},
             "drift_methods names no feature: 'cost'",
         ),
+        (
+            {"monitoring": {"alarms": {"score": "roc-auc"}}},
+            "score is 'roc-auc', which is not computed .* 'accuracy', .* 'roc_auc'",
+        ),
+        (
+            {"monitoring": {"alarms": {"min_score": 0.7}}}
+            | {"prediction": {"label": "label", "classes": [0, 1]}},
+            "score is 'roc_auc' by default, which is not computed .* 'accuracy'",
+        ),
         (prediction(label="answer"), "no output 'answer'; .* 'label', 'names', 'prob"),
         (prediction(probabilities="scores"), "no output 'scores'; expected one of 'label', 'na"),
         (prediction(label="probabilities"), r"shape \[-1, 2\]; expected \[N\] or \[N, 1\]"),

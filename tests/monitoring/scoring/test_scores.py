@@ -16,6 +16,7 @@ from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline, category
 from monitoring.scoring.statistics import jensenshannon, wasserstein
 from monitoring.scoring.thresholds import FLOOR, Thresholds, size_class
+from registry import validation
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
 test_columns.__test__ = False  # type: ignore[attr-defined] # it tests columns, not the code
@@ -155,6 +156,11 @@ def test_performance_is_of_the_labelled_rows_beside_the_references_own(
     told = (known["label"] == known["prediction"]).mean()
     assert scores["accuracy"].value == pytest.approx(told)
     assert {"precision", "recall", "f1", "log_loss", "brier"} <= set(scores)
+
+
+def test_registration_knows_the_scores_that_are_computed(baseline: Baseline, window: Draw) -> None:
+    computed = {score.name for score in score_performance(baseline, window())}
+    assert computed == set(validation._scores(baseline.manifest, baseline.manifest.prediction))
 
 
 def test_worthless_scores_break_the_threshold(baseline: Baseline, window: Draw) -> None:
