@@ -40,7 +40,6 @@ class Record(msgspec.Struct, frozen=True):
     epoch: int
     sequence: int
     event: Event | UnreadableEvent
-    size: int  # bytes of the value
     value: bytes = b""  # as it lies in the log
 
     @property

@@ -270,7 +270,7 @@ class _Follower:
 
     def _push(self, sequence: int, event: Event | UnreadableEvent, value: bytes) -> None:
         epoch = self._expected.epoch
-        self._ready.append(Record(self._folder.name, epoch, sequence, event, len(value), value))
+        self._ready.append(Record(self._folder.name, epoch, sequence, event, value))
         self._expected = Position(epoch, sequence + 1)
 
 

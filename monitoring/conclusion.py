@@ -11,6 +11,7 @@ from monitoring.scoring.jobs import ScoreReply
 from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
 from monitoring.watching import Memory, Watching
+from monitoring.web.links import rows_path
 from monitoring.webhooks.body import envelope
 from registry.errors import RegistryError
 
@@ -77,7 +78,7 @@ class Conclusion:
             result,
             digest=watching.version.digest,
             positions=pending.positions,
-            page=self._page,
+            rows_url=self._page + rows_path(*watching.key, result.window.start),
         )
         name, now = webhook_id(alarm), self._clock()
         self._journal.add_delivery(name, envelope(name, now, body), now)

@@ -30,9 +30,8 @@ class Watching:
         self.open = {state.start: state for state in in_order if not state.closed}
         self.awaiting = deque(state for state in in_order if state.closed)  # labels, oldest first
         self.samples: dict[int, Sample] = {}
-        self.relabelled: set[int] = (
-            set()
-        )  # closed windows whose labels changed since last looked at
+        # closed windows whose labels changed since last looked at
+        self.relabelled: set[int] = set()
         self.touched: set[int] = set()  # windows to save at the end of the step
 
     @property

@@ -18,12 +18,11 @@ def wanted(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
 
 
 def request(
-    alarm: Alarm, result: Result, *, digest: str, positions: Mapping[str, Position], page: str
+    alarm: Alarm, result: Result, *, digest: str, positions: Mapping[str, Position], rows_url: str
 ) -> RetrainRequest:
-    """What a training job needs to know; `page` is the monitor's address, without a slash."""
+    """What a training job needs to know; `rows_url` leads to the window's rows."""
     broken = worst(result)
     performance = breached_performance(result)
-    window = f"{page}/api/models/{alarm.model}/versions/{alarm.version}/windows"
     return RetrainRequest(
         model=alarm.model,
         version=alarm.version,
@@ -34,7 +33,7 @@ def request(
         columns=[performance, *broken] if performance else broken,
         window=result.window,
         positions=dict(positions),
-        rows_url=f"{window}/{result.window.start}/rows.parquet",
+        rows_url=rows_url,
         register_hint=(
             f"driftline register model.onnx --name {alarm.model} "
             "--manifest manifest.yaml --reference reference.parquet"

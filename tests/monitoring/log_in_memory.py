@@ -102,7 +102,7 @@ class Log:
         return self.records[-1].sequence + 1 if self.records else 0
 
     def _append(self, event: Event | UnreadableEvent) -> None:
-        self.records.append(Record(self.source, 1, self._next(), event, 10, b"bytes"))
+        self.records.append(Record(self.source, 1, self._next(), event, b"bytes"))
 
 
 class FakeReader:

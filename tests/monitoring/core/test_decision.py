@@ -9,6 +9,7 @@ from eventlog.log import Position
 from monitoring.core.decision import Streak, can_judge_performance, judge, verdict, worst
 from monitoring.core.results import Alarm, Result, Rule, Score, Window
 from monitoring.core.retrain import request, wanted, webhook_id
+from monitoring.web.links import rows_path
 from registry.manifest import AlarmPolicy
 
 DAY = 86_400_000_000
@@ -144,7 +145,11 @@ def test_a_request_says_what_a_training_job_needs() -> None:
     alarm = _judge_all("drift", [_result(0, drifted=True), result])[-1][1]
     assert alarm is not None
     told = request(
-        alarm, result, digest="d" * 64, positions={"s": Position(1, 7)}, page="http://page:3100"
+        alarm,
+        result,
+        digest="d" * 64,
+        positions={"s": Position(1, 7)},
+        rows_url="http://page:3100" + rows_path("tiny", "1", result.window.start),
     )
     assert told.rows_url == (
         f"http://page:3100/api/models/tiny/versions/1/windows/{result.window.start}/rows.parquet"

@@ -87,7 +87,7 @@ def test_every_row_has_about_the_same_chance_to_be_kept() -> None:
 
 
 def _record(sequence: int) -> Record:
-    return Record("s", 1, sequence, UnreadableEvent("damaged"), 0)
+    return Record("s", 1, sequence, UnreadableEvent("damaged"))
 
 
 @given(

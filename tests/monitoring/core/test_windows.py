@@ -140,7 +140,7 @@ def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end
 
 
 def _record(epoch: int, sequence: int) -> Record:
-    return Record("s", epoch, sequence, UnreadableEvent("damaged"), 0)
+    return Record("s", epoch, sequence, UnreadableEvent("damaged"))
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
