@@ -1,17 +1,21 @@
 """Which version an alias names, and how it came to: an append-only history in SQLite.
 
-Every registration and every move of an alias is one row; its row number is the registry's
-revision. The latest move of an alias is where it points.
+Every registration, every move of an alias and every load and unload is one row; its row number is
+the registry's revision. The latest move of an alias is where it points, the latest load or unload
+of a version or of its whole model is what holds for it.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-_REGISTERED = ""  # the alias of a row that tells of a registration
+# No alias: these stand in its place in a row that tells of something else.
+_REGISTERED = ""
+_LOADED = "+"  # a row without a number speaks of every version of the model, future ones too
+_UNLOADED = "-"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS moves (
@@ -31,7 +35,9 @@ CREATE TRIGGER IF NOT EXISTS moves_are_final BEFORE UPDATE ON moves
 
 
 class Move(msgspec.Struct, frozen=True):
-    """One change of the registry: an alias moved, or (alias empty) a version was registered."""
+    """One change of the registry: an alias moved, or by the alias of the row a version was
+    registered (empty), loaded ("+") or unloaded ("-").
+    """
 
     revision: int
     model: str
@@ -65,8 +71,8 @@ class Aliases:
         with self._connected() as connection:
             rows = connection.execute(
                 "SELECT alias, number, max(revision) FROM moves "
-                "WHERE model = ? AND alias <> ? GROUP BY alias ORDER BY alias",
-                (model, _REGISTERED),
+                "WHERE model = ? AND alias NOT IN (?, ?, ?) GROUP BY alias ORDER BY alias",
+                (model, _REGISTERED, _LOADED, _UNLOADED),
             ).fetchall()
         return {alias: number for alias, number, _ in rows}
 
@@ -78,6 +84,27 @@ class Aliases:
         if self.current(model).get(alias) == number:
             return self.revision()
         return self._append(model, alias, number, moved, actor)
+
+    def load(self, model: str, number: str, *, moved: int, actor: str) -> int:
+        """Record that the version, or with "" every version, shall be loaded."""
+        return self._append(model, _LOADED, number, moved, actor)
+
+    def unload(self, model: str, number: str, *, moved: int, actor: str) -> int:
+        """Record that the version, or with "" every version, shall not be loaded."""
+        return self._append(model, _UNLOADED, number, moved, actor)
+
+    def unloaded(self, model: str, numbers: Iterable[str]) -> set[str]:
+        """Which of these versions shall not be loaded: those last told so."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT number, max(revision), alias FROM moves "
+                "WHERE model = ? AND alias IN (?, ?) GROUP BY number",
+                (model, _LOADED, _UNLOADED),
+            ).fetchall()
+        told = {number: (revision, alias) for number, revision, alias in rows}
+        never = (0, _LOADED)
+        whole = told.get("", never)
+        return {n for n in numbers if max(whole, told.get(n, never))[1] == _UNLOADED}
 
     def registered(self, model: str, number: str, *, moved: int, actor: str) -> None:
         """Record that a version was registered, once."""

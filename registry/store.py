@@ -125,13 +125,39 @@ class Registry:
         found = self.version(model, number)
         return self._aliases.move(model, alias, found.number, moved=self._now(), actor=actor)
 
+    def load(self, model: str, number: str = "", *, actor: str = "") -> int:
+        """Say that a version, or every version of a model, shall be loaded; returns the revision.
+
+        Raises UnknownModel or UnknownVersion.
+        """
+        self._require(model, number)
+        return self._aliases.load(model, number, moved=self._now(), actor=actor)
+
+    def unload(self, model: str, number: str = "", *, actor: str = "") -> int:
+        """Say that a version shall not be loaded, or none of a model, not even one still to come.
+
+        Returns the revision; raises UnknownModel or UnknownVersion.
+        """
+        self._require(model, number)
+        return self._aliases.unload(model, number, moved=self._now(), actor=actor)
+
+    def unloaded(self, model: str) -> set[str]:
+        """The numbers of the versions that shall not be loaded; raises UnknownModel."""
+        return self._aliases.unloaded(model, [v.number for v in self.versions(model)])
+
     def history(self, model: str) -> list[Move]:
-        """Every registration and every move of an alias, oldest first."""
+        """Every registration, move of an alias, load and unload, oldest first."""
         return self._aliases.history(model)
 
     def revision(self) -> int:
-        """A number that grows with every registration and every move; cheap to ask for."""
+        """A number that grows with every change of the registry; cheap to ask for."""
         return self._aliases.revision()
+
+    def _require(self, model: str, number: str) -> None:
+        if number:
+            self.version(model, number)
+        else:
+            self.versions(model)
 
     def _now(self) -> int:
         return self._clock() // 1_000

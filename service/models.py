@@ -3,7 +3,8 @@
 A request that names no version is answered by the alias `champion`; where nothing was promoted,
 by the newest version that is loaded. A version takes traffic once it is loaded and has run on its
 reference rows; one that fails to load is not ready, and an alias that points to it goes on meaning
-the version that it meant before.
+the version that it meant before. One that was unloaded takes no request from then on, by whatever
+name; those it has accepted it still answers.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ class Catalogue(Protocol):
     def models(self) -> list[str]: ...
     def versions(self, model: str) -> list[Version]: ...
     def aliases(self, model: str) -> dict[str, str]: ...
+    def unloaded(self, model: str) -> set[str]: ...
     def revision(self) -> int: ...
 
 
@@ -43,15 +45,21 @@ class Served(msgspec.Struct, frozen=True):
     batcher: Batcher[Call, Answer]
 
 
+class Absent(msgspec.Struct, frozen=True):
+    """A version that is not loaded, and why."""
+
+    reason: str
+    wanted: bool = True  # False: it was unloaded, which is nothing to report as unready
+
+
 class Route(msgspec.Struct, frozen=True):
     """What a name means now."""
 
-    served: Served | None
+    version: Served | Absent
     alias: str  # through which the version was found, "" when its number was named
-    problem: str = ""  # why nothing is served
 
 
-Loaded = Mapping[str, Served | str]  # by version number; a string says why it is not loaded
+Loaded = Mapping[str, Served | Absent]  # by version number, oldest first
 Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
 
 
@@ -68,8 +76,9 @@ class Models:
         self._catalogue = catalogue
         self._load = load
         self._count_loaded = count_loaded
-        self._loaded: dict[str, dict[str, Served | str]] = {}
+        self._loaded: dict[str, Loaded] = {}
         self._routes: Routes = {}
+        self._refreshing = asyncio.Lock()
         self.revision = -1
 
     def resolve(self, model: str, asked: str) -> tuple[Served, str]:
@@ -80,9 +89,9 @@ class Models:
         route = self._routes.get((model, asked))
         if route is None:
             raise self._unknown(model, asked)
-        if route.served is None:
-            raise NotReady(f"model {model!r}: {route.problem}")
-        return route.served, route.alias
+        if isinstance(route.version, Absent):
+            raise NotReady(f"model {model!r}: {route.version.reason}")
+        return route.version, route.alias
 
     def names(self) -> list[str]:
         """The models that can be asked for."""
@@ -90,14 +99,19 @@ class Models:
 
     def numbers(self, model: str) -> list[str]:
         """The versions of a model that are loaded, oldest first; raises UnknownModel."""
+        return [n for n, one in self.versions(model).items() if isinstance(one, Served)]
+
+    def versions(self, model: str) -> Loaded:
+        """Every version of a model, loaded or not, oldest first; raises UnknownModel."""
         if model not in self._loaded:
             raise self._unknown(model, "")
-        return [n for n, served in self._loaded[model].items() if isinstance(served, Served)]
+        return self._loaded[model]
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers requests that name no version."""
-        return all(self._routes[model, ""].served is not None for model in self._loaded)
+        """Whether every model answers requests that name no version, or was unloaded."""
+        named = [self._routes[model, ""].version for model in self._loaded]
+        return not any(isinstance(one, Absent) and one.wanted for one in named)
 
     async def follow(self, interval: float) -> None:
         """Refresh for ever, every `interval` seconds; a failure is logged and tried again."""
@@ -110,20 +124,22 @@ class Models:
 
     async def refresh(self) -> None:
         """Load what is new and swap the routes, when the registry's revision has moved."""
-        revision = await asyncio.to_thread(self._catalogue.revision)
-        if revision == self.revision:
-            return
-        loaded, routes = await asyncio.to_thread(self._read)
-        self._loaded, self._routes, self.revision = loaded, routes, revision
+        async with self._refreshing:
+            revision = await asyncio.to_thread(self._catalogue.revision)
+            if revision == self.revision:
+                return
+            loaded, routes = await asyncio.to_thread(self._read)
+            self._loaded, self._routes, self.revision = loaded, routes, revision
         self._count_loaded(sum(len(self.numbers(model)) for model in loaded))
 
-    def _read(self) -> tuple[dict[str, dict[str, Served | str]], Routes]:
+    def _read(self) -> tuple[dict[str, Loaded], Routes]:
         """What the registry holds now, loaded; in a thread."""
-        loaded: dict[str, dict[str, Served | str]] = {}
+        loaded: dict[str, Loaded] = {}
         routes: Routes = {}
         for model in self._catalogue.models():
             try:
                 versions, aliases = self._catalogue.versions(model), self._catalogue.aliases(model)
+                unloaded = self._catalogue.unloaded(model)
             except RegistryError as error:
                 _logger.warning("model %s stays as it was: %s", model, error)
                 if model in self._loaded:
@@ -131,23 +147,28 @@ class Models:
                     routes |= {key: route for key, route in self._routes.items() if key[0] == model}
                 continue
             known = self._loaded.get(model, {})
-            loaded[model] = {v.number: self._keep_or_load(known.get(v.number), v) for v in versions}
+            loaded[model] = {
+                v.number: _unloaded(v)
+                if v.number in unloaded
+                else self._keep_or_load(known.get(v.number), v)
+                for v in versions
+            }
             routes |= routes_of(model, loaded[model], aliases, self._routes)
         return loaded, routes
 
-    def _keep_or_load(self, known: Served | str | None, version: Version) -> Served | str:
+    def _keep_or_load(self, known: Served | Absent | None, version: Version) -> Served | Absent:
         return known if isinstance(known, Served) else self._try_load(version)
 
-    def _try_load(self, version: Version) -> Served | str:
+    def _try_load(self, version: Version) -> Served | Absent:
         name = f"version {version.number} of {version.model}"
         try:
             served = self._load(version)
         except DriftlineError as error:
             _logger.warning("%s is not ready: %s", name, error)
-            return f"version {version.number} is not ready: {error}"
+            return Absent(f"version {version.number} is not ready: {error}")
         except Exception:  # one version's fault must not keep the others from loading
             _logger.exception("%s is not ready", name)
-            return f"version {version.number} is not ready; the server's log says why"
+            return Absent(f"version {version.number} is not ready; the server's log says why")
         _logger.info("%s is loaded", name)
         return served
 
@@ -163,17 +184,25 @@ class Models:
 
 def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Routes) -> Routes:
     """What every name of one model means; `loaded` is oldest first."""
-    routes: Routes = {(model, number): _route(one, "") for number, one in loaded.items()}
+    routes: Routes = {(model, number): Route(one, "") for number, one in loaded.items()}
     for alias, number in aliases.items():
-        route = _route(loaded.get(number, f"version {number} does not exist"), alias)
-        if route.served is None:
-            route = before.get((model, alias), route)
-        routes[model, alias] = route
+        version = loaded.get(number, Absent(f"version {number} does not exist"))
+        if isinstance(version, Absent) and version.wanted:
+            version = _still_served(before.get((model, alias)), loaded) or version
+        routes[model, alias] = Route(version, alias)
     oldest_first = list(loaded.values())
     newest = next((one for one in oldest_first[::-1] if isinstance(one, Served)), oldest_first[-1])
-    routes[model, ""] = routes.get((model, CHAMPION)) or _route(newest, "")
+    routes[model, ""] = routes.get((model, CHAMPION)) or Route(newest, "")
     return routes
 
 
-def _route(one: Served | str, alias: str) -> Route:
-    return Route(one, alias) if isinstance(one, Served) else Route(None, alias, one)
+def _still_served(route: Route | None, loaded: Loaded) -> Served | None:
+    """What a name meant before, unless that was unloaded meanwhile."""
+    if route is None or isinstance(route.version, Absent):
+        return None
+    now = loaded.get(route.version.version.number)
+    return None if isinstance(now, Absent) and not now.wanted else route.version
+
+
+def _unloaded(version: Version) -> Absent:
+    return Absent(f"version {version.number} was unloaded", wanted=False)

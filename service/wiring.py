@@ -19,6 +19,7 @@ from service.loading import Loader
 from service.models import Models
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
+from service.repository import Repository
 from service.settings import Settings
 from service.telemetry.metrics import count_events, count_loaded
 
@@ -34,7 +35,9 @@ class Serving:
         self._writer = SegmentWriter.claim(home.log, socket.gethostname())
         ids = Ids()
         self.log = PredictionLog(self._writer, ids, count=count_events)
-        self.models = Models(Registry(home), Loader(settings, self.log, ids), count_loaded)
+        registry = Registry(home)
+        self.models = Models(registry, Loader(settings, self.log, ids), count_loaded)
+        self.repository = Repository(registry, self.models)
         self.pipeline = Pipeline(self.models, self.log)
         self._grpc: grpc.aio.Server | None = None
         self._following: asyncio.Task[None] | None = None

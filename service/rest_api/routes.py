@@ -14,6 +14,7 @@ from service.errors import NotReady
 from service.feedback import read_feedback
 from service.metadata import ServerMetadata, describe
 from service.rest_api.errors import body_of, headers_of, status_of
+from service.rest_api.extensions import extension_routes
 from service.wiring import Serving
 
 
@@ -31,6 +32,7 @@ def create_app(serving: Callable[[], Serving]) -> Starlette:
             Route(f"{model}/ready", routes.model_ready),
             Route(f"{version}/ready", routes.model_ready),
             Route("/v1/feedback", routes.feedback, methods=["POST"]),
+            *extension_routes(serving),
         ],
         exception_handlers={DriftlineError: _on_error},
     )

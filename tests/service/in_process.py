@@ -76,6 +76,7 @@ class FakeCatalogue:
     def __init__(self, **models: Sequence[str]) -> None:
         self.held = {name: list(numbers) for name, numbers in models.items()}
         self.named: dict[str, dict[str, str]] = {}
+        self.put_away: dict[str, set[str]] = {}
         self.moves = 1
 
     def models(self) -> list[str]:
@@ -88,6 +89,9 @@ class FakeCatalogue:
 
     def aliases(self, model: str) -> dict[str, str]:
         return self.named.get(model, {})
+
+    def unloaded(self, model: str) -> set[str]:
+        return self.put_away.get(model, set())
 
     def revision(self) -> int:
         return self.moves
