@@ -2,6 +2,7 @@
 
 ServingError
 ├── InvalidRequest      what was asked cannot be read or does not fit the version's signature
+├── Unsupported         a content type or encoding that is not read here
 ├── TooLarge            more bytes or rows than the service takes in one request
 ├── Overloaded          the version's queue is full; try again later
 ├── Expired             the caller's deadline passed before the run
@@ -32,6 +33,10 @@ class InvalidRequest(ServingError):
     def __init__(self, message: str, *, tensor: str = "") -> None:
         super().__init__(f"input {tensor!r}: {message}" if tensor else message)
         self.tensor = tensor
+
+
+class Unsupported(ServingError):
+    """A content type or encoding that is not read here."""
 
 
 class TooLarge(ServingError):

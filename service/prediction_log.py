@@ -16,7 +16,7 @@ from registry.datatypes import of_array
 from registry.errors import RegistryError
 from service.batching.batcher import Share
 from service.call import Answer, Call
-from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge
+from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
 from service.feedback import Truth
 from service.openinference.tensors import to_tensor
 
@@ -25,6 +25,7 @@ _OUTCOMES: dict[type[DriftlineError], Outcome] = {
     RegistryError: "invalid",
     InvalidRequest: "invalid",
     TooLarge: "invalid",
+    Unsupported: "invalid",
     Overloaded: "refused",
     NotReady: "refused",
     Expired: "expired",

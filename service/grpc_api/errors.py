@@ -12,6 +12,7 @@ from service.errors import (
     RunFailed,
     ServingError,
     TooLarge,
+    Unsupported,
 )
 
 CODES: dict[type[DriftlineError], grpc.StatusCode] = {
@@ -20,6 +21,7 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
     InvalidFeatures: grpc.StatusCode.INVALID_ARGUMENT,
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     TooLarge: grpc.StatusCode.INVALID_ARGUMENT,
+    Unsupported: grpc.StatusCode.INVALID_ARGUMENT,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
     NotReady: grpc.StatusCode.UNAVAILABLE,

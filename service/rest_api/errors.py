@@ -12,6 +12,7 @@ from service.errors import (
     RunFailed,
     ServingError,
     TooLarge,
+    Unsupported,
     message_of,
 )
 
@@ -21,6 +22,7 @@ STATUS: dict[type[DriftlineError], int] = {
     InvalidFeatures: 400,
     InvalidRequest: 400,
     TooLarge: 413,
+    Unsupported: 415,
     Overloaded: 429,
     Expired: 504,
     NotReady: 503,

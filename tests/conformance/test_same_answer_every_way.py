@@ -1,0 +1,59 @@
+"""Each case by each way: the same verdict, the same numbers, and those of ONNX Runtime itself."""
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.conformance import grpc_ways, rest_ways, triton_ways
+from tests.conformance.cases import ANSWERED, REFUSED, Case
+from tests.conformance.echo_models import direct
+from tests.conformance.ways import Address, Answer, Refusal, Way
+
+WAYS = [*rest_ways.WAYS, *grpc_ways.WAYS, *triton_ways.WAYS]
+
+
+def _each(cases: list[Case]) -> Any:
+    pairs = [(way, case) for way in WAYS for case in cases if way.can_say(case)]
+    ids = [f"{way.name}-{case.name}" for way, case in pairs]
+    return pytest.mark.parametrize(("way", "case"), pairs, ids=ids)
+
+
+@cache
+def _expected(case: Case) -> dict[str, Any]:
+    (given,) = case.inputs
+    outputs = direct(given.datatype, given.array())
+    return {name: outputs[name] for name in case.outputs or outputs}
+
+
+@_each(ANSWERED)
+def test_it_is_answered_with_the_numbers_of_onnx_runtime(
+    way: Way, case: Case, address: Address
+) -> None:
+    answer = way.go(case, address)
+    assert isinstance(answer, Answer), answer
+    expected = _expected(case)
+    assert list(answer.outputs) == list(expected)
+    for name, array in expected.items():
+        got = answer.outputs[name]
+        assert (got.dtype, got.shape) == (array.dtype, array.shape)
+        assert got.tolist() == array.tolist() if got.dtype == object else _same(got, array)
+    assert (answer.version, answer.id) == ("1", case.id)
+
+
+def _same(got: Any, expected: Any) -> bool:
+    """The same bits, except that one NaN is as good as another."""
+    if got.dtype.kind == "f":
+        got, expected = got.copy(), expected.copy()
+        got[got != got] = expected[expected != expected] = 0  # noqa: PLR0124
+    return bool(got.tobytes() == expected.tobytes())
+
+
+@_each(REFUSED)
+def test_it_is_refused_with_the_same_verdict_and_a_message(
+    way: Way, case: Case, address: Address
+) -> None:
+    refusal = way.go(case, address)
+    assert isinstance(refusal, Refusal), refusal
+    assert refusal.verdict == case.verdict, refusal.message
+    assert [word for word in case.words if word not in refusal.message] == [], refusal.message

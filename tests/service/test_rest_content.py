@@ -1,0 +1,116 @@
+"""Types and encodings of bodies, and how much memory a compressed one may take."""
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import InvalidRequest, TooLarge, Unsupported
+from service.rest_api.content import Encoding, accepted, check_type, compress, decompress
+
+BODY = b'{"inputs": []}' * 100
+LIMIT = 100_000
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (b"gzip", gzip.compress(BODY)),
+        (b"x-gzip", gzip.compress(BODY)),
+        (b" GZIP ", gzip.compress(BODY)),
+        (b"deflate", zlib.compress(BODY)),
+        (b"identity", BODY),
+        (b"", BODY),
+    ],
+)
+def test_what_was_compressed_is_read(encoding: bytes, body: bytes) -> None:
+    assert decompress(body, encoding, LIMIT) == BODY
+
+
+@given(st.binary(max_size=2000), st.sampled_from(["gzip", "deflate"]))
+def test_what_is_compressed_here_is_read_here(body: bytes, encoding: Encoding) -> None:
+    assert decompress(compress(body, encoding), encoding.encode(), 2000) == body
+
+
+def test_the_limit_holds_to_the_byte() -> None:
+    body = gzip.compress(b"x" * LIMIT)
+    assert len(decompress(body, b"gzip", LIMIT)) == LIMIT
+    with pytest.raises(TooLarge, match=str(LIMIT - 1)):
+        decompress(body, b"gzip", LIMIT - 1)
+
+
+def test_a_bomb_costs_no_more_memory_than_the_limit() -> None:
+    bomb = gzip.compress(bytes(200_000_000), 9)
+    tracemalloc.start()
+    with pytest.raises(TooLarge):
+        decompress(bomb, b"gzip", LIMIT)
+    assert tracemalloc.get_traced_memory()[1] < 10 * LIMIT + 2 * len(bomb)
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no gzip", gzip.compress(BODY)[:-1], gzip.compress(BODY) + b"more", zlib.compress(BODY)],
+)
+def test_a_damaged_body_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="gzip"):
+        decompress(body, b"gzip", LIMIT)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_do_more_than_be_refused(body: bytes) -> None:
+    for encoding in (b"gzip", b"deflate"):
+        with pytest.raises((InvalidRequest, TooLarge)):
+            decompress(body + b"!", encoding, 10)
+
+
+@pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, gzip", b"\xff" * 1000])
+def test_an_encoding_nobody_reads_is_refused_by_name(encoding: bytes) -> None:
+    with pytest.raises(Unsupported, match="expected gzip or deflate"):
+        decompress(BODY, encoding, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("header", "chosen"),
+    [
+        (b"", None),
+        (b"gzip", "gzip"),
+        (b"deflate", "deflate"),
+        (b"gzip, deflate, br", "gzip"),
+        (b"deflate, gzip;q=0.5", "deflate"),
+        (b"GZIP;q=0", None),
+        (b"*", "gzip"),
+        (b"*;q=0, deflate", "deflate"),
+        (b"br;q=1.0, identity", None),
+        (b"gzip;q=much", None),
+        (b";;=,,", None),
+    ],
+)
+def test_a_reply_is_compressed_as_the_client_prefers(header: bytes, chosen: str | None) -> None:
+    assert accepted(header) == chosen
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        b"",
+        b"application/json",
+        b"Application/JSON; charset=utf-8",
+        b"application/octet-stream",
+        b"application/vnd.api+json",
+        b"application/x-www-form-urlencoded",
+    ],
+)
+def test_types_that_carry_json_are_taken(stated: bytes) -> None:
+    check_type(stated)
+
+
+@pytest.mark.parametrize(
+    "stated", [b"text/xml", b"multipart/form-data; boundary=x", b"application/x-protobuf", b"json"]
+)
+def test_other_types_are_refused_by_name(stated: bytes) -> None:
+    with pytest.raises(Unsupported, match="expected application/json"):
+        check_type(stated)
