@@ -17,7 +17,7 @@ class ServerMetadata(msgspec.Struct, frozen=True):
 
     name: str = NAME
     version: str = VERSION
-    extensions: tuple[str, ...] = ("binary_tensor_data", "model_repository")
+    extensions: tuple[str, ...] = ("binary_tensor_data", "classification", "model_repository")
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest, TensorSpec
 from service.call import Answer, Call
+from service.classification import check_classes, with_classes
 from service.errors import InvalidRequest, NotReady, message_of
 from service.grpc_api import open_inference_pb2 as pb
 from service.grpc_api.errors import code_of
@@ -100,11 +101,16 @@ class Servicer:
         return _encode(await self._pipeline.infer(call, partial(_decode, request)))
 
 
-def _decode(request: pb.ModelInferRequest, _: Manifest) -> InferRequest:
-    return protobuf.decode_request(request)
+def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:
+    request = protobuf.decode_request(message)
+    if request.classes:
+        check_classes(request.classes, manifest)
+    return request
 
 
 def _encode(answer: Answer) -> pb.ModelInferResponse:
+    if answer.request.classes:
+        answer = with_classes(answer)
     arrays, outputs = answer.share.outputs, answer.outputs
     return protobuf.encode_response(
         model=answer.version.model,

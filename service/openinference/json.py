@@ -76,6 +76,7 @@ class JsonTensor(msgspec.Struct):
 
 class _OutputParameters(msgspec.Struct, frozen=True):
     binary_data: bool | None = None
+    classification: int | None = None
 
 
 class _WantedOutput(msgspec.Struct, frozen=True):
@@ -93,14 +94,15 @@ class JsonRequest(msgspec.Struct):
 
     def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
         """The request with these tensors for its inputs."""
-        asked = {output.name: output.parameters.binary_data for output in self.outputs}
+        asked = {output.name: output.parameters for output in self.outputs}
         return InferRequest(
             self.id,
             tensors,
             list(asked),
             self.parameters,
             raw=self.parameters.get("binary_data_output") is True,
-            as_raw={name: raw for name, raw in asked.items() if raw is not None},
+            as_raw={n: p.binary_data for n, p in asked.items() if p.binary_data is not None},
+            classes={n: p.classification for n, p in asked.items() if p.classification is not None},
         )
 
 

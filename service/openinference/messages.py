@@ -37,6 +37,7 @@ class InferRequest(msgspec.Struct, frozen=True):
     parameters: dict[str, Any]
     raw: bool = False  # whether outputs go back as raw bytes, unless `as_raw` says otherwise
     as_raw: Mapping[str, bool] = {}  # what the client asked for, by output (REST)
+    classes: Mapping[str, int] = {}  # how many of the best, for outputs wanted as classes
 
     def wants_raw(self, output: str) -> bool:
         """Whether this output goes back as raw bytes."""

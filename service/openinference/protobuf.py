@@ -81,7 +81,12 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
         tensors = [TypedTensor(tensor) for tensor in inputs]
     parameters = {name: _parameter(value) for name, value in message.parameters.items()}
     wanted = [output.name for output in message.outputs]
-    return InferRequest(message.id, tensors, wanted, parameters, bool(raw))
+    classes = {
+        output.name: output.parameters["classification"].int64_param
+        for output in message.outputs
+        if "classification" in output.parameters
+    }
+    return InferRequest(message.id, tensors, wanted, parameters, bool(raw), classes=classes)
 
 
 def encode_response(  # noqa: PLR0913  # one argument for each field of the message

@@ -13,6 +13,7 @@ import msgspec
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import Answer
+from service.classification import check_classes, with_classes
 from service.errors import TooLarge
 from service.openinference import binary, json
 from service.openinference.messages import InferRequest
@@ -127,14 +128,20 @@ def _headers(scope: Scope) -> _Headers:
     return headers
 
 
-def _decode(body: bytes, json_length: bytes | None, _: Manifest) -> InferRequest:
+def _decode(body: bytes, json_length: bytes | None, manifest: Manifest) -> InferRequest:
     if json_length is None:
-        return json.decode_request(body)
-    return binary.decode_request(body, json_length)
+        request = json.decode_request(body)
+    else:
+        request = binary.decode_request(body, json_length)
+    if request.classes:
+        check_classes(request.classes, manifest)
+    return request
 
 
 async def _send_answer(send: Send, answer: Answer) -> None:
     """As JSON, or with raw bytes behind it where the client asked for some."""
+    if answer.request.classes:
+        answer = with_classes(answer)
     wanted = answer.wanted()
     told: dict[str, Any] = {
         "model": answer.version.model,

@@ -35,6 +35,7 @@ class Case:
     outputs: tuple[str, ...] = ()  # asked for; none: all
     id: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
+    classes: int = 0  # how many of the best to answer for each output of `outputs`
     verdict: Verdict = "ok"
     words: tuple[str, ...] = ()  # that the message of a refusal must hold
 
@@ -79,6 +80,18 @@ ANSWERED = [
     Case("an event time", "echo-int64", (one_row("INT64"),), parameters={"event_time": 1}),
 ]
 
+CLASSIFIED = [
+    Case(
+        f"the {count} best of {datatype}",
+        name_of(datatype),
+        (x(datatype, 1, 2, 5, 4),),
+        outputs=("echo", "ones"),
+        classes=count,
+    )
+    for count in (1, 9)
+    for datatype in ("UINT8", "INT64", "FP16", "FP32", "FP64")
+]
+
 _MANY = 2**62
 REFUSED = [
     Case("no such model", "nobody", (one_row("FP32"),), verdict="unknown", words=("nobody",)),
@@ -118,6 +131,24 @@ REFUSED = [
         outputs=("size",),
         verdict="invalid",
         words=("'size'", "'echo'"),
+    ),
+    Case(
+        "the best of strings",
+        "echo-bytes",
+        (one_row("BYTES"),),
+        outputs=("echo",),
+        classes=1,
+        verdict="invalid",
+        words=("'echo'", "BYTES"),
+    ),
+    Case(
+        "fewer classes than one",
+        "echo-fp32",
+        (one_row("FP32"),),
+        outputs=("echo",),
+        classes=-1,
+        verdict="invalid",
+        words=("'echo'", "classification", "-1"),
     ),
     Case(
         "an event time that is none",

@@ -30,7 +30,9 @@ def _message(case: Case, *, raw: bool) -> Any:
         field = "int64_param" if isinstance(value, int) else "string_param"
         setattr(message.parameters[name], field, value)
     for output in case.outputs:
-        message.outputs.add(name=output)
+        wanted = message.outputs.add(name=output)
+        if case.classes:
+            wanted.parameters["classification"].int64_param = case.classes
     for tensor in case.inputs:
         added = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         if raw:

@@ -33,7 +33,8 @@ def _json(case: Case, data: Callable[[Tensor], Any] = _values) -> dict[str, Any]
         {"name": t.name, "shape": t.shape, "datatype": t.datatype, "data": data(t)}
         for t in case.inputs
     ]
-    outputs = [{"name": name} for name in case.outputs]
+    best = {"parameters": {"classification": case.classes}} if case.classes else {}
+    outputs = [{"name": name, **best} for name in case.outputs]
     return {"id": case.id, "inputs": inputs, "outputs": outputs, "parameters": case.parameters}
 
 

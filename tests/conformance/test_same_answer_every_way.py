@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conformance import grpc_ways, rest_ways, triton_ways
-from tests.conformance.cases import ANSWERED, REFUSED, Case
+from tests.conformance.cases import ANSWERED, CLASSIFIED, REFUSED, Case
 from tests.conformance.echo_models import direct
 from tests.conformance.ways import Address, Answer, Refusal, Way
 
@@ -47,6 +47,26 @@ def _same(got: Any, expected: Any) -> bool:
         got, expected = got.copy(), expected.copy()
         got[got != got] = expected[expected != expected] = 0  # noqa: PLR0124
     return bool(got.tobytes() == expected.tobytes())
+
+
+@_each(CLASSIFIED)
+def test_the_best_classes_are_those_of_onnx_runtime(way: Way, case: Case, address: Address) -> None:
+    answer = way.go(case, address)
+    assert isinstance(answer, Answer), answer
+    for name, scores in _expected(case).items():
+        rows = scores.reshape(len(scores), -1).tolist()
+        best = [
+            sorted(((score, index) for index, score in enumerate(row)), reverse=True)[
+                : case.classes
+            ]
+            for row in rows
+        ]
+        told = [[(float(s), int(i)) for s, i in map(_parts, row)] for row in answer.outputs[name]]
+        assert told == best
+
+
+def _parts(told: str) -> list[str]:
+    return told.split(":")
 
 
 @_each(REFUSED)

@@ -23,7 +23,9 @@ def _asked(module: Any, case: Case, **how: bool) -> dict[str, Any]:
         given = module.InferInput(tensor.name, tensor.shape, tensor.datatype)
         given.set_data_from_numpy(tensor.array(), **how)
         inputs.append(given)
-    outputs = [module.InferRequestedOutput(name, **how) for name in case.outputs]
+    outputs = [
+        module.InferRequestedOutput(name, class_count=case.classes, **how) for name in case.outputs
+    ]
     return {
         "model_name": case.model,
         "inputs": inputs,
@@ -94,6 +96,8 @@ def _true(case: Case) -> bool:
         "another datatype",
         "a rank too low",
         "an output that is none",
+        "the best of strings",
+        "fewer classes than one",
         "an event time that is none",
     }
 
