@@ -7,10 +7,12 @@ import bentoml
 import msgspec
 from pydantic import BaseModel, Field
 from starlette.responses import Response
+from uvicorn.config import HTTP_PROTOCOLS
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
 from service.predict import read_predictions, read_rows
+from service.rest_api.connection import Connection
 from service.rest_api.front import Front
 from service.rest_api.routes import create_app, refused
 from service.settings import read_settings
@@ -25,11 +27,20 @@ def _serving() -> Serving:
     return serving
 
 
+class ServiceConnection(Connection):
+    """The HTTP connections of a worker."""
+
+    def serving(self) -> Serving:
+        """What the worker has started."""
+        return _serving()
+
+
 class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
-    """A BentoML service whose application has our front before it."""
+    """A BentoML service whose application has our front and our connections before it."""
 
     def to_asgi(self, is_main: bool = True) -> Front:  # noqa: FBT001, FBT002  # BentoML's signature
-        """What a worker hands to its HTTP server."""
+        """What a worker hands to its HTTP server, whose connections are ours."""
+        HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
         return Front(super().to_asgi(is_main), _serving)
 
 

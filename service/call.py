@@ -1,5 +1,7 @@
 """One request on its way through the service, and its answer."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from eventlog.events import Protocol, Tensor
@@ -30,6 +32,7 @@ class Call(msgspec.Struct, kw_only=True):
     event_time: int | None = None
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
+    leave: Callable[[], None] | None = None  # takes it out of the queue
 
 
 class Answer(msgspec.Struct, frozen=True):

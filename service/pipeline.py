@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import Outcome
@@ -13,10 +14,13 @@ from service.batching.batcher import Job
 from service.call import Answer, Call
 from service.errors import InvalidRequest, RunFailed, message_of
 from service.event_time import read_event_time
-from service.models import Models
+from service.models import Models, Served
 from service.openinference.messages import InferRequest
 from service.prediction_log import PredictionLog, outcome_of
 from service.telemetry.metrics import count_request
+
+Decode = Callable[[Manifest], InferRequest]
+Reply = Callable[[Answer | DriftlineError], None]
 
 _logger = logging.getLogger(__name__)
 
@@ -34,48 +38,87 @@ class Pipeline:
         self._log = log
         self._clock = clock
 
-    async def infer(self, call: Call, decode: Callable[[Manifest], InferRequest]) -> Answer:
-        """Answer a call; `decode` reads its body once the version is known.
+    async def infer(self, call: Call, decode: Decode) -> Answer:
+        """Answer a call; raises a DriftlineError, which is then in the log.
 
-        Raises a DriftlineError, which is then in the log; LogUnavailable when it could not be.
+        Raises LogUnavailable when it could not be. A cancelled caller leaves.
         """
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def reply(outcome: Answer | DriftlineError) -> None:
+            if isinstance(outcome, Answer):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+
+        self.submit(call, decode, reply)
         try:
-            answer = await self._answer(call, decode)
-        except DriftlineError as error:
-            self.refuse(call, error)
-            raise
-        except Exception as error:
-            _logger.exception("a request failed")
-            failure = RunFailed("the request failed; the server's log says why")
-            self.refuse(call, failure)
-            raise failure from error
+            return await future
         except asyncio.CancelledError:
-            with suppress(LogUnavailable):  # nobody is left to hear of it
-                self._unanswered(call, "cancelled", "the caller left before the answer")
+            self.leave(call)
             raise
-        count_request(call.version, call.protocol, "ok", self._clock() - call.started)
-        return answer
 
-    def abandon(self, call: Call) -> None:
-        """Log and count a call whose caller left before it was read."""
-        with suppress(LogUnavailable):
-            self._unanswered(call, "cancelled", "the caller left before the request was read")
+    def submit(self, call: Call, decode: Decode, reply: Reply) -> None:
+        """Answer a call as soon as it can be; `decode` reads its body once the version is known.
 
-    def refuse(self, call: Call, error: DriftlineError) -> None:
-        """Log and count a call that ends with an error; raises LogUnavailable."""
-        self._unanswered(call, outcome_of(error), message_of(error))
+        `reply` hears the answer or the error, once, perhaps before this returns; either is in the
+        log by then, or the error is LogUnavailable.
+        """
 
-    async def _answer(self, call: Call, decode: Callable[[Manifest], InferRequest]) -> Answer:
+        def settle(outcome: Answer | DriftlineError) -> None:
+            if isinstance(outcome, Answer):
+                count_request(call.version, call.protocol, "ok", self._clock() - call.started)
+                reply(outcome)
+            else:
+                reply(self.refuse(call, outcome))
+
+        try:
+            served, job = self._prepare(call, decode, settle)
+            served.batcher.submit(job)
+        except DriftlineError as error:
+            settle(error)
+        except Exception:
+            _logger.exception("a request failed")
+            settle(RunFailed("the request failed; the server's log says why"))
+        else:
+            call.leave = partial(served.batcher.abandon, job)
+
+    def leave(self, call: Call) -> None:
+        """The caller left before the answer: log and count it; nobody is told how it ends."""
+        if call.leave is not None:
+            call.leave()
+        if call.logged:  # with the answer, which nobody heard
+            return
+        with suppress(LogUnavailable):  # nobody is left to hear of it
+            self._unanswered(call, "cancelled", "the caller left before the answer")
+
+    def refuse(self, call: Call, error: DriftlineError) -> DriftlineError:
+        """Log and count a call that ends with an error; the error to tell, perhaps another."""
+        try:
+            self._unanswered(call, outcome_of(error), message_of(error))
+        except LogUnavailable as unavailable:
+            return unavailable
+        return error
+
+    def _prepare(
+        self, call: Call, decode: Decode, settle: Reply
+    ) -> tuple[Served, Job[Call, Answer]]:
+        """The call as a job of the version it asks for; raises what is wrong with it."""
         served, call.alias = self._models.resolve(call.model, call.asked)
         call.version, call.revision = served.version, self._models.revision
         request = call.request = decode(served.version.manifest)
-        _read_parameters(call, request)
+        if request.parameters:
+            _read_parameters(call, request)
         served.check.check_outputs(request.outputs)
         inputs = call.inputs = served.check.read(request.inputs)
-        job: Job[Call, Answer] = Job(
-            call, inputs.arrays, rows=inputs.rows, size=inputs.size, deadline=call.deadline
+        return served, Job(
+            call,
+            inputs.arrays,
+            rows=inputs.rows,
+            size=inputs.size,
+            deadline=call.deadline,
+            reply=settle,
         )
-        return await served.batcher.submit(job)
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
         count_request(call.version, call.protocol, outcome, self._clock() - call.started)

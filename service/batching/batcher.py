@@ -10,6 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -39,21 +41,39 @@ class Runner(Protocol):
 
 
 class Job(Generic[Ticket, Result]):
-    """One request in the queue."""
+    """One request in the queue, and whom to tell how it ended."""
 
-    __slots__ = ("deadline", "inputs", "queued", "result", "rows", "size", "ticket")
+    __slots__ = ("deadline", "inputs", "queued", "reply", "rows", "settled", "size", "ticket")
 
-    def __init__(
-        self, ticket: Ticket, inputs: Arrays, *, rows: int, size: int, deadline: float
+    def __init__(  # noqa: PLR0913  # what a queue must know of a request, all by name
+        self,
+        ticket: Ticket,
+        inputs: Arrays,
+        *,
+        rows: int,
+        size: int,
+        deadline: float,
+        reply: Callable[[Result | DriftlineError], None],
     ) -> None:
-        """`size` is in bytes; `deadline` is a reading of the batcher's clock."""
+        """`size` is in bytes; `deadline` is a reading of the batcher's clock.
+
+        `reply` is called once, in the event loop, with the result or the error, and must not raise;
+        a callback because a future of asyncio would cost each request a turn of the loop.
+        """
         self.ticket = ticket
         self.inputs = inputs
         self.rows = rows
         self.size = size
         self.deadline = deadline
+        self.reply = reply
         self.queued = 0.0
-        self.result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.settled = False  # replied to, or abandoned by its caller
+
+    def settle(self, outcome: Result | DriftlineError) -> None:
+        """Tell the caller, if one is left."""
+        if not self.settled:
+            self.settled = True
+            self.reply(outcome)
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -95,29 +115,35 @@ class Batcher(Generic[Ticket, Result]):
         self._queue: deque[Job[Ticket, Result]] = deque()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
+        self._first_deadline = inf  # no waiting job's deadline is earlier
 
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
         return len(self._queue)
 
-    def submit(self, job: Job[Ticket, Result]) -> "asyncio.Future[Result]":
-        """Queue the job; its future ends with the result or a DriftlineError.
-
-        Raises Overloaded at once when the queue is full.
-        """
+    def submit(self, job: Job[Ticket, Result]) -> None:
+        """Queue the job; raises Overloaded at once when the queue is full."""
         self._admission.admit(job.size)
         job.queued = self._clock()
+        self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
         if not self._busy and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
-        return job.result
+
+    def abandon(self, job: Job[Ticket, Result]) -> None:
+        """Its caller left: if it still waits it never runs, and nobody is told how it ends."""
+        job.settled = True
+        with suppress(ValueError):  # it runs already
+            self._queue.remove(job)
+            self._admission.leave(job.size)
 
     def _next(self) -> None:
         """Start the next batch, or come back when the policy says so."""
         self._wake_up = None
         now = self._clock()
-        self._drop_pointless(now)
+        if now >= self._first_deadline:
+            self._expire(now)
         if not self._queue:
             return
         decision = decide((j.rows for j in self._queue), self._queue[0].queued, now, self._limits)
@@ -126,23 +152,24 @@ class Batcher(Generic[Ticket, Result]):
             self._wake_up = loop.call_later(decision.time - now, self._next)
             return
         jobs = [self._leave() for _ in range(decision.count)]
-        if self._runner.is_quick(sum(job.rows for job in jobs)):
+        if self._runner.is_quick(sum([job.rows for job in jobs])):
             self._complete(jobs, self._execute(jobs))
         else:
             self._busy = True
             run = loop.run_in_executor(self._executor, self._execute, jobs)
             run.add_done_callback(lambda done: self._complete(jobs, done.result()))
 
-    def _drop_pointless(self, now: float) -> None:
-        """Take out callers who left, and requests whose deadline has passed."""
-        for job in self._queue:
-            if job.deadline <= now and not job.result.done():
-                job.result.set_exception(Expired("the deadline passed while the request waited"))
-        if any(job.result.done() for job in self._queue):
-            for job in [self._leave() for _ in range(len(self._queue))]:
-                if not job.result.done():
-                    self._admission.admit(job.size)
-                    self._queue.append(job)
+    def _expire(self, now: float) -> None:
+        """Take out the requests whose deadline has passed."""
+        waiting = [self._leave() for _ in range(len(self._queue))]
+        self._first_deadline = inf
+        for job in waiting:
+            if job.deadline <= now:
+                job.settle(Expired("the deadline passed while the request waited"))
+            else:
+                self._admission.admit(job.size)
+                self._first_deadline = min(self._first_deadline, job.deadline)
+                self._queue.append(job)
 
     def _leave(self) -> Job[Ticket, Result]:
         job = self._queue.popleft()
@@ -174,12 +201,10 @@ class Batcher(Generic[Ticket, Result]):
         self._busy = False
         answered: list[tuple[Job[Ticket, Result], Share]] = []
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if job.result.done():
-                continue
-            if isinstance(outcome, Share):
+            if not isinstance(outcome, Share):
+                job.settle(outcome)
+            elif not job.settled:
                 answered.append((job, outcome))
-            else:
-                job.result.set_exception(outcome)
         self._reply(answered)
         if self._queue and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
@@ -189,10 +214,10 @@ class Batcher(Generic[Ticket, Result]):
             results = self._finish([(job.ticket, share) for job, share in answered])
         except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
             for job, _ in answered:
-                job.result.set_exception(_as_failure(error))
+                job.settle(_as_failure(error))
         else:
             for (job, _), result in zip(answered, results, strict=True):
-                job.result.set_result(result)
+                job.settle(result)
 
 
 def _as_failure(error: Exception) -> DriftlineError:

@@ -1,6 +1,5 @@
 """Reading bodies and sending replies without a framework."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -12,7 +11,6 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_PATIENCE = 0.02  # seconds; most answers are out before, and then nobody has to watch
 
 Header = tuple[bytes, bytes]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -23,43 +21,6 @@ _JSON: Header = (b"content-type", b"application/json")
 
 class Disconnected(Exception):
     """The client left before it was answered."""
-
-
-class Watch:
-    """While the block waits for an answer, cancels it when the client leaves.
-
-    The block then ends with Disconnected. Watching begins after a moment, because for an answer
-    that is quicker it would cost more than it saves.
-    """
-
-    __slots__ = ("_left", "_receive", "_task", "_timer", "_watcher")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._left = False
-        self._watcher: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._begin)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if self._left and self._task.uncancel() == 0:
-            raise Disconnected
-
-    def _begin(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    async def _watch(self) -> None:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._left = True
-            self._task.cancel()
 
 
 async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes:

@@ -50,21 +50,19 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.appends: list[list[Event]] = []
+        self.next_sequence = 0
         self.broken = False
 
     @property
     def events(self) -> list[Any]:
         return [event for append in self.appends for event in append]
 
-    @property
-    def next_sequence(self) -> int:
-        return len(self.events)
-
     def append(self, events: Sequence[Event]) -> None:
         if self.broken:
             raise LogUnavailable("the disk is full")
         assert [e.sequence for e in events] == [self.next_sequence + i for i in range(len(events))]
         self.appends.append(list(events))
+        self.next_sequence += len(events)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -95,6 +95,13 @@ class Held(Executor):
         future.set_result(fn(*args))
 
 
+def settle(answer: "asyncio.Future[Any]", outcome: Any) -> None:
+    if isinstance(outcome, Exception):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
+
+
 def _finish(batch: Sequence[tuple[str, Share]]) -> list[Any]:
     return [(ticket, share.outputs["y"].tolist(), share.batch_rows) for ticket, share in batch]
 
@@ -119,10 +126,18 @@ class Bench:
 
     def ask(self, *values: int, deadline: float = 100.0) -> "asyncio.Future[Any]":
         array = np.array(values)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         job: Job[str, Any] = Job(
-            str(values[0]), {"x": array}, rows=len(values), size=array.nbytes, deadline=deadline
+            str(values[0]),
+            {"x": array},
+            rows=len(values),
+            size=array.nbytes,
+            deadline=deadline,
+            reply=lambda outcome: settle(answer, outcome),
         )
-        return self.batcher.submit(job)
+        self.batcher.submit(job)
+        answer.add_done_callback(lambda done: done.cancelled() and self.batcher.abandon(job))
+        return answer
 
 
 async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_queue_grow() -> None:

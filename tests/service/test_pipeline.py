@@ -12,14 +12,12 @@ from service.errors import Expired, InvalidRequest, RunFailed
 from service.feedback import Truth
 from service.openinference import json
 from service.openinference.messages import InferRequest
-from service.rest_api.front import Front
 from tests.service.in_process import Worker
 
 BODY = (
     b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
     b'{"name": "word", "datatype": "BYTES", "shape": [1], "data": ["a"]}], "parameters": {}}'
 )
-TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -116,80 +114,3 @@ async def test_labels_are_logged_in_one_append(worker: Worker) -> None:
     assert [(e.prediction_id, e.row, e.label) for e in append] == [("p", 0, 1), ("p", 1, 0)]
     assert append[0].time == 5
     assert append[1].time == append[1].received
-
-
-class Browser:
-    """An ASGI server's side of one request."""
-
-    def __init__(self, body: bytes, *, leaves: asyncio.Event | None = None) -> None:
-        self._messages = [{"type": "http.request", "body": body, "more_body": False}]
-        self._leaves = leaves or asyncio.Event()
-        self.heard: list[Any] = []
-        self.scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v2/models/sums/infer",
-            "headers": [(b"traceparent", TRACE)],
-        }
-
-    async def receive(self) -> Any:
-        if self._messages:
-            return self._messages.pop()
-        await self._leaves.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Any) -> None:
-        self.heard.append(message)
-
-    async def ask(self, worker: Any) -> None:
-        async def nobody(*_: Any) -> None:
-            raise AssertionError("inference is answered by the front")
-
-        await Front(nobody, lambda: worker)(self.scope, self.receive, self.send)
-
-
-async def test_the_front_answers_and_carries_the_trace_through(worker: Worker) -> None:
-    browser = Browser(BODY)
-    await browser.ask(worker)
-    assert browser.heard[0]["status"] == 200
-    assert b'"id":"mine"' in browser.heard[1]["body"]
-    assert worker.appender.events[0].traceparent == TRACE.decode()
-
-
-async def test_the_front_says_503_while_the_log_takes_no_events(worker: Worker) -> None:
-    worker.appender.broken = True
-    browser = Browser(BODY)
-    await browser.ask(worker)
-    assert browser.heard[0]["status"] == 503
-    assert (b"retry-after", b"1") in browser.heard[0]["headers"]
-
-
-async def test_a_browser_that_leaves_while_it_waits_is_noticed() -> None:
-    gate, leaves = threading.Event(), asyncio.Event()
-    worker = Worker(gate=lambda: gate.wait(30))
-    await worker.models.refresh()
-    browser = Browser(BODY, leaves=leaves)
-    leaves.set()
-    await browser.ask(worker)
-    gate.set()
-    assert browser.heard == []
-    assert [event.outcome for event in worker.appender.events] == ["cancelled"]
-
-
-async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
-    gate = threading.Event()
-    worker = Worker(gate=lambda: gate.wait(30))
-    await worker.models.refresh()
-    browsers = [Browser(BODY) for _ in range(12)]
-    asking = [asyncio.create_task(browser.ask(worker)) for browser in browsers]
-    refused = [browser for browser in browsers if browser.heard]
-    while not refused:
-        await asyncio.sleep(0)
-        refused = [browser for browser in browsers if browser.heard]
-    assert {browser.heard[0]["status"] for browser in refused} == {429}
-    assert (b"retry-after", b"1") in refused[0].heard[0]["headers"]
-    gate.set()
-    await asyncio.gather(*asking)
-    outcomes = [event.outcome for event in worker.appender.events]
-    assert outcomes.count("refused") == len(refused)
-    assert outcomes.count("ok") == 12 - len(refused)

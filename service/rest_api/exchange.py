@@ -1,0 +1,117 @@
+"""One inference request and its reply over HTTP, from the head to the last byte."""
+
+import asyncio
+from functools import partial
+from typing import ClassVar, Protocol
+
+from eventlog.errors import DriftlineError
+from registry.manifest import Manifest
+from service.call import Answer
+from service.classification import check_classes
+from service.errors import TooLarge
+from service.openinference import binary, json
+from service.openinference.messages import InferRequest
+from service.rest_api.head import Head
+from service.rest_api.replies import answered, refused
+from service.wiring import Serving
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Line(Protocol):
+    """The connection that the request came over."""
+
+    def write(self, data: bytes) -> None:
+        """Send something that is not the reply."""
+        ...
+
+    def reply(self, exchange: "Exchange", message: list[bytes]) -> None:
+        """Send the reply, status line first; the next request may begin."""
+        ...
+
+
+class Exchange:
+    """Collects a body, has it answered when its turn has come, and replies once.
+
+    It stands where uvicorn has its cycle of request and response, hence some of its names.
+    """
+
+    __slots__ = (
+        "_begun", "_call", "_ended", "_head", "_line", "_pieces", "_serving", "_size",
+        "disconnected", "keep_alive", "response_complete",
+    )  # fmt: skip
+    message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nobody waits for it
+
+    def __init__(self, line: Line, serving: Serving, head: Head) -> None:
+        """Take up a request whose head has come."""
+        self._line = line
+        self._serving = serving
+        self._head = head
+        self._call = serving.call("rest", head.model, head.asked, head.traceparent)
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._begun = False
+        self._ended = False
+        self.keep_alive = head.keep_alive
+        self.response_complete = False
+        self.disconnected = False
+
+    def begin(self) -> None:
+        """All earlier requests of the connection are answered: this one's turn."""
+        if self.response_complete:
+            return
+        self._begun = True
+        limit = self._serving.settings.max_body_bytes
+        if self._head.length is not None and self._head.length > limit:
+            self._refuse(f"the body has {self._head.length} bytes; expected at most {limit}")
+        elif self._ended:
+            self._answer()
+        elif self._head.expects_continue:
+            self._line.write(_CONTINUE)
+
+    def feed(self, piece: bytes) -> None:
+        """A piece of the body came."""
+        self._size += len(piece)
+        limit = self._serving.settings.max_body_bytes
+        if self._size <= limit:
+            self._pieces.append(piece)
+        elif self._begun and not self.response_complete:
+            self._refuse(f"the body has more than {limit} bytes; expected at most {limit}")
+
+    def end(self) -> None:
+        """The body has come whole."""
+        self._ended = True
+        if self._begun and not self.response_complete:
+            self._answer()
+
+    def abandon(self) -> None:
+        """The client left."""
+        if not self.response_complete:
+            self.response_complete = True
+            self._serving.pipeline.leave(self._call)
+
+    def _answer(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        decode = partial(_decode, body, self._head.json_length)
+        self._serving.pipeline.submit(self._call, decode, self._reply)
+
+    def _refuse(self, why: str) -> None:
+        self.keep_alive = False  # what is left of the body is not read
+        self._pieces.clear()
+        self._reply(self._serving.pipeline.refuse(self._call, TooLarge(why)))
+
+    def _reply(self, outcome: Answer | DriftlineError) -> None:
+        self.response_complete = True
+        message = answered(outcome) if isinstance(outcome, Answer) else refused(outcome)
+        self._line.reply(self, message)
+
+
+def _decode(body: bytes, json_length: bytes | None, manifest: Manifest) -> InferRequest:
+    if json_length is None:
+        request = json.decode_request(body)
+    else:
+        request = binary.decode_request(body, json_length)
+    if request.classes:
+        check_classes(request.classes, manifest)
+    return request

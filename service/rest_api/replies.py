@@ -1,0 +1,61 @@
+"""Answers and errors as HTTP/1.1 messages, in pieces that leave in one write.
+
+The status line comes first, so that the connection can put its own headers behind it.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from eventlog.errors import DriftlineError
+from service.call import Answer
+from service.classification import with_classes
+from service.openinference import binary, json
+from service.rest_api.errors import body_of, headers_of, status_of
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_JSON = b"content-type: application/json\r\n"
+_RAW = b"content-type: application/octet-stream\r\n%b: %d\r\n"
+_JSON_LENGTH = binary.HEADER.encode()
+
+
+def answered(answer: Answer) -> list[bytes]:
+    """An answer as JSON, or with raw bytes behind it where the client asked for some."""
+    if answer.request.classes:
+        answer = with_classes(answer)
+    wanted = answer.wanted()
+    told: dict[str, Any] = {
+        "model": answer.version.model,
+        "version": answer.version.number,
+        "request_id": answer.request.id,
+        "parameters": answer.parameters(),
+        "outputs": {name: answer.outputs[name] for name in wanted},
+    }
+    arrays = answer.share.outputs
+    raw = {name: arrays[name] for name in wanted if answer.request.wants_raw(name)}
+    if not raw:
+        return _message(_OK, _JSON, json.encode_response(**told))
+    body, length = binary.encode_response(**told, raw=raw)
+    return _message(_OK, _RAW % (_JSON_LENGTH, length), body)
+
+
+def refused(error: DriftlineError) -> list[bytes]:
+    """An error of the tree."""
+    headers = [f"{name}: {value}\r\n".encode() for name, value in headers_of(error).items()]
+    return _message(_status_line(status_of(error)), b"".join([_JSON, *headers]), body_of(error))
+
+
+def too_long_a_head(limit: int) -> bytes:
+    """What a request is told whose head has more than `limit` bytes."""
+    words = f"the request line and headers are too long; expected at most {limit} bytes"
+    body = msgspec.json.encode({"error": words})
+    return b"".join(_message(_status_line(431), _JSON + b"connection: close\r\n", body))
+
+
+def _message(status_line: bytes, headers: bytes, body: bytes) -> list[bytes]:
+    return [status_line, headers, b"content-length: %d\r\n\r\n" % len(body), body]
+
+
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()

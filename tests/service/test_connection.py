@@ -1,0 +1,255 @@
+"""HTTP/1.1 as clients of every kind speak it, over real sockets to a worker's inside."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from service.rest_api.connection import Connection
+from service.rest_api.front import Front
+from tests.service.in_process import Worker
+
+BODY = (
+    b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
+    b'{"name": "word", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}'
+)
+TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PATH = "/v2/models/sums/infer"
+
+
+def post(body: bytes = BODY, *headers: str, path: str = PATH, version: str = "1.1") -> bytes:
+    lines = [f"POST {path} HTTP/{version}", "host: x", f"content-length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+GET = b"GET /elsewhere HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+class Client:
+    """A client that writes bytes and reads replies."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self._writer.write(piece)
+            await self._writer.drain()
+
+    async def reply(self) -> tuple[int, bytes, bytes]:
+        """Status, head and body of the next reply."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        size = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+        return int(head.split()[1]), head, await self._reader.readexactly(size)
+
+    async def ask(self, *pieces: bytes) -> tuple[int, bytes, bytes]:
+        await self.send(*pieces)
+        return await self.reply()
+
+    async def ended(self) -> bool:
+        """Whether the server closes the connection without another word."""
+        return await self._reader.read() == b""
+
+    def leave(self) -> None:
+        self._writer.close()
+
+
+async def _elsewhere(_: Any, __: Any, send: Any) -> None:
+    headers = [(b"content-length", b"9")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"elsewhere"})
+
+
+@asynccontextmanager
+async def listening(worker: Worker) -> AsyncIterator[Callable[[], Any]]:
+    """Gives a function that connects."""
+
+    class Here(Connection):
+        def serving(self) -> Any:
+            return worker
+
+    Here._known.clear()
+    await worker.models.refresh()
+    config = Config(Front(_elsewhere, lambda: worker), lifespan="off")
+    config.load()
+    state, loop = ServerState(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Here(config, state, {}), "127.0.0.1", 0)
+    clients: list[Client] = []
+
+    async def connect() -> Client:
+        clients.append(Client(*await asyncio.open_connection(*server.sockets[0].getsockname()[:2])))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.leave()
+    server.close()
+
+
+@pytest.fixture
+async def client(worker: Worker) -> AsyncIterator[Client]:
+    async with listening(worker) as connect:
+        yield await connect()
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker(max_body_bytes=4_096)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_an_answer_and_the_trace_that_came_with_the_question(
+    client: Client, worker: Worker
+) -> None:
+    status, head, body = await client.ask(post(BODY, f"traceparent: {TRACE.decode()}"))
+    assert status == 200
+    assert b"content-type: application/json" in head
+    assert b'"id":"mine"' in body
+    assert worker.appender.events[0].traceparent == TRACE.decode()
+
+
+async def test_a_head_that_comes_again_is_answered_alike_however_it_is_cut(
+    client: Client, worker: Worker
+) -> None:
+    whole = post()
+    first = await client.ask(whole)
+    again = await client.ask(whole)
+    in_pieces = await client.ask(*(whole[n : n + 7] for n in range(0, len(whole), 7)))
+    other_values = await client.ask(post(BODY.replace(b"[1, 2]}", b"[3, 4]}")))
+    assert [reply[0] for reply in (first, again, in_pieces, other_values)] == [200] * 4
+    assert [event.outputs["y"].data for event in worker.appender.events] == [[3.0]] * 3 + [[7.0]]
+
+
+async def test_requests_sent_at_once_are_answered_in_their_order(client: Client) -> None:
+    named = [post(BODY.replace(b"mine", b"m%03d" % n)) for n in range(40)]
+    named[7:7] = [GET]
+    named[20:20] = [post(b"{", path="/v2/models/nobody/infer")]
+    await client.send(b"".join(named))
+    replies = [await client.reply() for _ in named]
+    assert replies[7][2] == b"elsewhere"
+    assert replies[20][0] == 404
+    others = replies[:7] + replies[8:20] + replies[21:]
+    assert [b'"id":"m%03d"' % n in body for n, (_, _, body) in enumerate(others)] == [True] * 40
+
+
+async def test_many_refusals_sent_at_once_are_each_answered(client: Client) -> None:
+    await client.send(post(b"{") * 1500)
+    assert {(await client.reply())[0] for _ in range(1500)} == {400}
+
+
+async def test_a_body_in_chunks_and_one_that_waits_to_be_asked_for(client: Client) -> None:
+    chunked = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    chunks = [b"1\r\n%b\r\n" % bytes([byte]) for byte in BODY]
+    assert (await client.ask(chunked, *chunks, b"0\r\n\r\n"))[0] == 200
+    asking, body = post(BODY, "expect: 100-continue").split(BODY)[0], BODY
+    await client.send(asking)
+    assert await client._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (await client.ask(body))[0] == 200
+
+
+@pytest.mark.parametrize("stated", [True, False])
+async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(
+    client: Client, worker: Worker, stated: bool
+) -> None:
+    if stated:
+        sent = post(b" " * 5_000)[:200]
+    else:
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        sent = head.encode() + b"1388\r\n" + b" " * 5_000
+    status, head_sent, body = await client.ask(sent)
+    assert (status, b"connection: close" in head_sent) == (413, True)
+    assert b"at most 4096" in body
+    assert await client.ended()
+    assert [event.outcome for event in worker.appender.events] == ["invalid"]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+async def test_a_head_over_16_kib_is_refused(client: Client, ended: bool) -> None:
+    long = post(b"", *(f"x-{n}: {'v' * 1000}" for n in range(20)))
+    sent = [long] if ended else [long[n : n + 3000] for n in range(0, 20_000, 3000)]
+    status, _, body = await client.ask(*sent)
+    assert status == 431
+    assert b"at most 16384 bytes" in body
+    assert await client.ended()
+
+
+async def test_what_is_not_http_is_told_so(client: Client) -> None:
+    assert (await client.ask(b"\x16\x03\x01 tls? here?\r\n\r\n"))[0] == 400
+    assert await client.ended()
+
+
+@pytest.mark.parametrize("how", [{"version": "1.0"}, {}])
+async def test_a_connection_that_is_not_to_stay_is_closed(client: Client, how: Any) -> None:
+    status, head, _ = await client.ask(post(BODY, "connection: close", **how))
+    assert (status, b"connection: close" in head) == (200, True)
+    assert await client.ended()
+
+
+async def test_another_method_is_refused_with_the_one_that_is_expected(client: Client) -> None:
+    status, head, _ = await client.ask(post(b"{}").replace(b"POST", b"PUT"))
+    assert (status, b"allow: POST" in head) == (405, True)
+
+
+async def test_503_while_the_log_takes_no_events(client: Client, worker: Worker) -> None:
+    worker.appender.broken = True
+    status, head, _ = await client.ask(post())
+    assert (status, b"retry-after: 1\r\n" in head) == (503, True)
+
+
+async def test_clients_who_leave_are_one_cancelled_event_each() -> None:
+    gate = threading.Event()
+    worker = Worker(gate=lambda: gate.wait(30))
+    async with listening(worker) as connect:
+        running, waiting, writing = await connect(), await connect(), await connect()
+        await running.send(post())
+        await _until(lambda: worker.batchers[0]._busy)
+        await writing.send(post()[:-5])
+        await waiting.send(post())
+        await _until(lambda: worker.batchers[0].waiting == 1)
+        for client in (running, waiting, writing):
+            client.leave()
+        await _until(lambda: worker.appender.next_sequence == 3)
+        gate.set()
+    assert {event.outcome for event in worker.appender.events} == {"cancelled"}
+    assert worker.batchers[0].waiting == 0
+
+
+async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
+    gate = threading.Event()
+    worker = Worker(gate=lambda: gate.wait(30))
+    async with listening(worker) as connect:
+        clients = [await connect() for _ in range(12)]
+        asking = [asyncio.create_task(client.ask(post())) for client in clients]
+        done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        status, head, _ = done.pop().result()
+        assert (status, b"retry-after: 1\r\n" in head) == (429, True)
+        gate.set()
+        statuses = [(await one)[0] for one in asking]
+    outcomes = [event.outcome for event in worker.appender.events]
+    assert outcomes.count("refused") == statuses.count(429) > 0
+    assert outcomes.count("ok") == statuses.count(200) > 0
+
+
+async def test_who_does_not_read_is_not_answered_without_end(worker: Worker) -> None:
+    async with listening(worker) as connect:
+        client = await connect()
+        flood = asyncio.create_task(client.send(*[post() * 100] * 300))
+        before = -1
+        while worker.appender.next_sequence != before:
+            before = worker.appender.next_sequence
+            await asyncio.sleep(0.2)  # until the server has stopped by itself
+        assert before < 30_000
+        for _ in range(30_000):
+            assert (await client.reply())[0] == 200
+        await flood
