@@ -20,6 +20,7 @@ COMMANDS = {
     "alarms": "driftline.status",
     "webhooks": "driftline.status",
     "events": "driftline.events",
+    "keys": "driftline.keys",
     "forward": "driftline.forward",
     "topics": "driftline.forward",
 }

@@ -4,6 +4,8 @@ import os
 
 import click
 
+from eventlog.settings import Home
+
 
 def commands() -> list[click.Command]:
     """The commands of this noun."""
@@ -16,7 +18,10 @@ def commands() -> list[click.Command]:
 @click.option("--grpc-port", type=int, help="gRPC port.  [default: 8001]")
 @click.option("--workers", type=int, help="Processes, each with every model.  [default: 1]")
 @click.option(
-    "--allow-remote", is_flag=True, default=None, help="Listen where other machines can reach."
+    "--allow-anonymous",
+    is_flag=True,
+    default=None,
+    help="Listen where other machines can reach though no key was made.",
 )
 def serve(**options: str | int | bool | None) -> None:
     """Serve the registered models over REST and gRPC until Ctrl-C.
@@ -24,12 +29,13 @@ def serve(**options: str | int | bool | None) -> None:
     Every other setting is an environment variable DRIFTLINE_SERVICE_<NAME>; an option given here
     wins over its variable.
     """
-    from service.settings import PREFIX, read_settings  # noqa: PLC0415  # not needed for --help
+    from service.access.start import check_start  # noqa: PLC0415  # not needed for --help
+    from service.settings import PREFIX, read_settings  # noqa: PLC0415
 
     given = {name: str(value) for name, value in options.items() if value is not None}
     os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in given.items()})
     settings = read_settings()
-    settings.check_exposure()
+    check_start(settings, Home.from_environment())
 
     from service.serve import run  # noqa: PLC0415  # takes seconds to import
 

@@ -6,6 +6,7 @@
     │   ├── LogUnavailable      the log cannot take events now
     │   ├── UnreadableEvent     bytes that are no event of a known schema version
     │   └── NotAcknowledged     Kafka did not confirm what was sent
+    ├── AccessError             access/errors.py
     ├── RegistryError           registry/errors.py
     ├── ServingError            service/errors.py
     └── MonitoringError         monitoring/errors.py

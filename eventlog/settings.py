@@ -56,6 +56,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "registry.db"
 
     @property
+    def keys(self) -> Path:
+        """The API keys: hashes of their secrets, and what each allows."""
+        return self.root / "keys.json"
+
+    @property
     def monitor(self) -> Path:
         """The monitor's database: windows, results, alarms, offsets, outbox."""
         return self.root / "monitor.db"

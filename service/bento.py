@@ -11,7 +11,9 @@ from uvicorn.config import HTTP_PROTOCOLS
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
+from service.access.ports import ports
 from service.predict import read_predictions, read_rows
+from service.rest_api.asgi import App
 from service.rest_api.connection import Connection
 from service.rest_api.front import Front
 from service.rest_api.routes import create_app, refused
@@ -35,13 +37,20 @@ class ServiceConnection(Connection):
         return _serving()
 
 
+def _authorization() -> bytes:
+    """The header of the request that BentoML is answering here."""
+    # Not by a parameter of the API: with one, BentoML gives its own status to every reply.
+    headers = Driftline.context.request.headers  # type: ignore[attr-defined]  # decorated
+    return str(headers.get("authorization", "")).encode("latin-1")
+
+
 class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
     """A BentoML service whose application has our front and our connections before it."""
 
-    def to_asgi(self, is_main: bool = True) -> Front:  # noqa: FBT001, FBT002  # BentoML's signature
+    def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
         """What a worker hands to its HTTP server, whose connections are ours."""
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
-        return Front(super().to_asgi(is_main), _serving)
+        return ports(Front(super().to_asgi(is_main), _serving), _serving, _settings)
 
 
 class RowPrediction(BaseModel):
@@ -98,6 +107,7 @@ class Driftline:
         """
         call = self.serving.call("predict", model, version)
         try:
+            self.serving.access.admit("predict", _authorization(), model)
             answer = await self.serving.pipeline.infer(call, partial(read_rows, rows, event_time))
         except DriftlineError as error:
             return refused(error)

@@ -1,12 +1,10 @@
 """What can be set about the service, by variables named DRIFTLINE_SERVICE_<FIELD>."""
 
-import ipaddress
 import os
 from collections.abc import Mapping
 
 import msgspec
 
-from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 
 PREFIX = "DRIFTLINE_SERVICE_"
@@ -18,7 +16,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 3000  # REST
     grpc_port: int = 8001
-    allow_remote: bool = False  # whether `host` may be an address other machines reach
+    admin_port: int = 0  # metrics, repository and docs there and nowhere else; 0: on `port`
+    allow_anonymous: bool = False  # whether other machines may reach `host` without credentials
     workers: int = 1  # processes; each holds every model and its own queues
     max_body_bytes: int = 16 << 20  # of one request, REST and gRPC
     max_request_rows: int = 100_000
@@ -31,24 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_s: float = 60.0  # deadline of a request that states none
     shutdown_grace_s: int = 20  # how long accepted requests may take to finish
 
-    def check_exposure(self) -> None:
-        """Raise SettingError when `host` is reachable from other machines and nobody said so."""
-        if not self.allow_remote and not _is_loopback(self.host):
-            raise SettingError(
-                f"host {self.host} can be reached from other machines, and the service asks nobody "
-                "who they are: anyone who reaches it can use the models and write to the log. "
-                "Expected a loopback address such as 127.0.0.1, or --allow-remote "
-                f"({PREFIX}ALLOW_REMOTE=true) where a network policy or proxy guards the port"
-            )
-
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the environment states, defaults for the others; raises SettingError."""
     return from_environment(Settings, PREFIX, environ)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

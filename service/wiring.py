@@ -12,6 +12,7 @@ from eventlog.events import Protocol
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home
 from registry.store import Registry
+from service.access.start import create_authorizer
 from service.call import Call
 from service.grpc_api import server as grpc_server
 from service.grpc_api.servicer import Servicer
@@ -21,7 +22,7 @@ from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
 from service.repository import Repository
 from service.settings import Settings
-from service.telemetry.metrics import count_events, count_loaded
+from service.telemetry.metrics import count_events, count_loaded, count_refused
 
 _TRACEPARENT = 55  # characters, by the W3C's first and only version
 
@@ -32,6 +33,7 @@ class Serving:
     def __init__(self, settings: Settings, home: Home) -> None:
         """Claim a source of the log and open the registry; `start` does the rest."""
         self.settings = settings
+        self.access = create_authorizer(settings, home, count_refused)
         self._writer = SegmentWriter.claim(home.log, socket.gethostname())
         ids = Ids()
         self.log = PredictionLog(self._writer, ids, count=count_events)
@@ -45,8 +47,8 @@ class Serving:
     async def start(self) -> None:
         """Load what is registered, listen for gRPC, and follow the registry from then on."""
         await self.models.refresh()
-        servicer = Servicer(self.pipeline, self.models, partial(self.call, "grpc"))
-        self._grpc = await grpc_server.start(servicer, self.settings)
+        servicer = Servicer(self.pipeline, self.models, partial(self.call, "grpc"), self.access)
+        self._grpc = await grpc_server.start(servicer, self.settings, self.access)
         self._following = asyncio.create_task(self.models.follow(self.settings.poll_interval_s))
         # Libraries and models live as long as the worker. Left to the collector, each full
         # collection walks them all: 90 ms, once a second under load, in which nobody is answered.

@@ -2,6 +2,7 @@
 
 import grpc
 
+from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated
 from eventlog.errors import DriftlineError, EventLogError, LogUnavailable, SettingError
 from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
 from service.errors import (
@@ -16,6 +17,10 @@ from service.errors import (
 )
 
 CODES: dict[type[DriftlineError], grpc.StatusCode] = {
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    InvalidKey: grpc.StatusCode.INVALID_ARGUMENT,
+    AccessError: grpc.StatusCode.INTERNAL,
     UnknownModel: grpc.StatusCode.NOT_FOUND,
     UnknownVersion: grpc.StatusCode.NOT_FOUND,
     InvalidFeatures: grpc.StatusCode.INVALID_ARGUMENT,

@@ -4,22 +4,25 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from access.authorizer import Authorizer
 from eventlog.errors import SettingError
+from service.access.interceptor import AccessInterceptor
 from service.grpc_api.servicer import SERVICE, Servicer
 from service.settings import Settings
 
 _MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters beside the values
 
 
-async def start(servicer: Servicer, settings: Settings) -> grpc.aio.Server:
+async def start(servicer: Servicer, settings: Settings, access: Authorizer) -> grpc.aio.Server:
     """Listen on the shared port; raises SettingError when the address cannot be had."""
     limit = settings.max_body_bytes
     server = grpc.aio.server(
+        interceptors=[AccessInterceptor(access, admin_elsewhere=bool(settings.admin_port))],
         options=[
             ("grpc.so_reuseport", 1),  # every worker listens, the kernel deals out connections
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", limit + _MESSAGE_OVERHEAD),
-        ]
+        ],
     )
     server.add_generic_rpc_handlers((servicer.handler(),))
     state = health.HealthServicer()

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from access.authorizer import Authorizer
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest, TensorSpec
+from service.access.interceptor import authorization_of
 from service.call import Answer, Call
 from service.classification import check_classes, with_classes
 from service.errors import InvalidRequest, NotReady, message_of
@@ -30,11 +32,14 @@ NewCall = Callable[[str, str, str, float | None], Call]
 class Servicer:
     """The methods of the service, one for each of the protocol's that Driftline answers."""
 
-    def __init__(self, pipeline: Pipeline, models: Models, new_call: NewCall) -> None:
+    def __init__(
+        self, pipeline: Pipeline, models: Models, new_call: NewCall, access: Authorizer
+    ) -> None:
         """`new_call` takes model, version, traceparent and the seconds left to answer."""
         self._pipeline = pipeline
         self._models = models
         self._new_call = new_call
+        self._access = access
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a grpc server is given."""
@@ -56,6 +61,11 @@ class Servicer:
                 for name, (method, request) in methods.items()
             },
         )
+
+    def _admit(self, model: str, context: Any) -> None:
+        """The interceptor let the method pass for some model; now its name is known."""
+        given = authorization_of(context.invocation_metadata())
+        self._access.admit("predict", given, model)
 
     async def _server_live(self, _: pb.ServerLiveRequest, __: Any) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
@@ -79,8 +89,9 @@ class Servicer:
         )
 
     async def _model_metadata(
-        self, request: pb.ModelMetadataRequest, _: Any
+        self, request: pb.ModelMetadataRequest, context: Any
     ) -> pb.ModelMetadataResponse:
+        self._admit(request.name, context)
         model = describe(self._models, request.name, request.version)
         return pb.ModelMetadataResponse(
             name=model.name,
@@ -93,6 +104,7 @@ class Servicer:
     async def _model_infer(
         self, request: pb.ModelInferRequest, context: Any
     ) -> pb.ModelInferResponse:
+        self._admit(request.model_name, context)
         metadata = context.invocation_metadata() or ()
         traceparent = next((value for key, value in metadata if key == "traceparent"), "")
         call = self._new_call(

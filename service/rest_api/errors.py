@@ -2,6 +2,7 @@
 
 import msgspec
 
+from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated
 from eventlog.errors import DriftlineError, EventLogError, LogUnavailable, SettingError
 from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
 from service.errors import (
@@ -17,6 +18,10 @@ from service.errors import (
 )
 
 STATUS: dict[type[DriftlineError], int] = {
+    Unauthenticated: 401,
+    Forbidden: 403,
+    InvalidKey: 400,
+    AccessError: 500,
     UnknownModel: 404,
     UnknownVersion: 404,
     InvalidFeatures: 400,
@@ -41,7 +46,9 @@ def status_of(error: DriftlineError) -> int:
 
 
 def headers_of(error: DriftlineError) -> dict[str, str]:
-    """What an error's reply says in its headers: when to come back."""
+    """What an error's reply says in its headers: when to come back, or with what."""
+    if isinstance(error, Unauthenticated):
+        return {"www-authenticate": 'Bearer realm="driftline"'}
     if isinstance(error, Overloaded):
         return {"retry-after": str(error.retry_after)}
     return {"retry-after": "1"} if status_of(error) == 503 else {}

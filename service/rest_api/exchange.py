@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from typing import ClassVar, Protocol
 
+from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import Answer
@@ -61,6 +62,11 @@ class Exchange:
         if self.response_complete:
             return
         self._begun = True
+        try:
+            self._serving.access.admit("predict", self._head.authorization, self._head.model)
+        except AccessError as error:
+            self._turn_away(error)
+            return
         limit = self._serving.settings.max_body_bytes
         if self._head.length is not None and self._head.length > limit:
             self._refuse(f"the body has {self._head.length} bytes; expected at most {limit}")
@@ -97,9 +103,12 @@ class Exchange:
         self._serving.pipeline.submit(self._call, decode, self._reply)
 
     def _refuse(self, why: str) -> None:
+        self._turn_away(self._serving.pipeline.refuse(self._call, TooLarge(why)))
+
+    def _turn_away(self, error: DriftlineError) -> None:
         self.keep_alive = False  # what is left of the body is not read
         self._pieces.clear()
-        self._reply(self._serving.pipeline.refuse(self._call, TooLarge(why)))
+        self._reply(error)
 
     def _reply(self, outcome: Answer | DriftlineError) -> None:
         self.response_complete = True

@@ -21,6 +21,7 @@ class Head(msgspec.Struct, frozen=True):
     json_length: bytes | None = None  # where the binary extension's JSON ends, as it was sent
     traceparent: str = ""
     expects_continue: bool = False
+    authorization: bytes | None = None
 
 
 def target(path: str) -> tuple[str, str] | None:
@@ -45,6 +46,8 @@ def read_head(model: str, asked: str, headers: Iterable[Header], *, keep_alive: 
             told["json_length"] = value
         elif name == b"traceparent":
             told["traceparent"] = value.decode("latin-1")
+        elif name == b"authorization":
+            told["authorization"] = value
         elif name == b"expect":
             told["expects_continue"] = value.lower() == b"100-continue"
     return Head(model, asked, keep_alive, **told)

@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from access.errors import AccessError
 from eventlog.events import Outcome, Protocol
 from registry.manifest import Version
 
@@ -36,6 +37,11 @@ _QUEUE = Gauge(
     multiprocess_mode="livesum",
 )
 _EVENTS = Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
+_REFUSED = Counter(
+    "driftline_refused_calls_total",
+    "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
+    ["reason"],
+)
 _LOADED = Gauge(
     "driftline_loaded_versions",
     "Model versions that are loaded, in the worker that has loaded fewest.",
@@ -63,6 +69,11 @@ def count_batch(version: Version, rows: int, waiting: int) -> None:
 def count_events(kind: str, number: int) -> None:
     """So many events of a kind, "prediction" or "feedback", are in the log."""
     _child(_EVENTS, kind).inc(number)
+
+
+def count_refused(error: AccessError) -> None:
+    """A call was refused because of who made it."""
+    _child(_REFUSED, type(error).__name__).inc()
 
 
 def count_loaded(number: int) -> None:

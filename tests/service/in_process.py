@@ -19,6 +19,7 @@ from service.openinference.validate import InputCheck
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
 from service.settings import Settings
+from tests.access.key_store import Door
 
 MANIFEST = Manifest(
     task="regression",
@@ -115,6 +116,7 @@ class Worker:
 
     def __init__(self, gate: Callable[[], object] | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
+        self.access = Door().authorizer
         self.appender = MemoryLog()
         self.catalogue = FakeCatalogue(sums=["1"])
         ids = Ids("p")

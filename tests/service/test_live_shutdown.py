@@ -63,5 +63,5 @@ def test_an_address_that_others_reach_is_refused_with_the_way_out(own_service: S
     own_service.environment["DRIFTLINE_SERVICE_HOST"] = "0.0.0.0"
     with pytest.raises(AssertionError) as ended:
         own_service.start()
-    assert "--allow-remote" in str(ended.value)
+    assert "--allow-anonymous" in str(ended.value)
     assert own_service.stop() == 1

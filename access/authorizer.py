@@ -1,0 +1,108 @@
+"""The one place that decides whether a call may go on, behind every transport."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from access.errors import AccessError, Forbidden, Unauthenticated
+from access.keys import Grant, Key, KeyRing, Scope
+from eventlog.errors import SettingError
+
+LOOK_AGAIN = 1.0  # seconds after which the keys are compared with their file: how fast one dies
+_MOST_VERIFIED = 1_024
+_log = logging.getLogger(__name__)
+
+
+class KeySource(Protocol):
+    """Where the keys are kept; both methods raise SettingError where they cannot be read."""
+
+    def stamp(self) -> object:
+        """Something that differs after every change; None while there are no keys at all."""
+        ...
+
+    def read(self) -> list[Key] | None:
+        """Every key; None while there are none at all."""
+        ...
+
+
+class Authorizer:
+    """Decides by key and scope; follows the keys as they change, without a restart.
+
+    While no key was ever made, everybody may do anything if `open_without_keys`, else nobody may.
+    Once there were keys it stays closed, whatever becomes of their file.
+    """
+
+    def __init__(
+        self,
+        source: KeySource,
+        *,
+        open_without_keys: bool,
+        refused: Callable[[AccessError], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`refused` is told of every refusal; `clock` gives seconds since 1970.
+
+        Raises SettingError where there are keys that cannot be read.
+        """
+        self._source = source
+        self._refused = refused
+        self._clock = clock
+        self._open = open_without_keys
+        # Headers that were verified. Only good ones are kept, so strangers cannot fill it. Looking
+        # one up takes a time that depends on a hash salted per process, not on the secret's bytes.
+        self._verified: dict[bytes, Grant] = {}
+        self._stamp: object = None
+        self._ring = KeyRing([], 0)
+        self._look(clock())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do anything."""
+        return self._open
+
+    def admit(self, scope: Scope, authorization: bytes | None, model: str | None = None) -> None:
+        """Return if the bearer of this header may make such a call, for this model.
+
+        Without a model: for some model. Raises Unauthenticated or Forbidden.
+        """
+        now = self._clock()
+        if now >= self._next_look:
+            self._look_again(now)
+        if self._open or scope == "open":
+            return
+        grant = self._verified.get(authorization) if authorization else None
+        if grant is None or now >= grant.expires:
+            grant = self._verify(authorization, now)
+        if not grant.allows(scope, model):
+            raise self._refusal(Forbidden("this key does not allow it"))
+
+    def _verify(self, authorization: bytes | None, now: float) -> Grant:
+        grant = self._ring.grant(authorization, now) if authorization else None
+        if authorization is None or grant is None:
+            raise self._refusal(Unauthenticated("expected a valid key: Authorization: Bearer dl_…"))
+        if len(self._verified) >= _MOST_VERIFIED:
+            self._verified.clear()
+        self._verified[authorization] = grant
+        return grant
+
+    def _refusal(self, error: AccessError) -> AccessError:
+        self._refused(error)
+        return error
+
+    def _look_again(self, now: float) -> None:
+        try:
+            self._look(now)
+        except SettingError as error:
+            _log.error("the keys stay as they were: %s", error)  # it says it all
+
+    def _look(self, now: float) -> None:
+        self._next_look = now + LOOK_AGAIN
+        stamp = self._source.stamp()
+        if stamp == self._stamp:
+            return
+        keys = self._source.read()
+        self._stamp = stamp
+        self._ring = KeyRing(keys or [], now)
+        self._verified.clear()
+        self._open = False

@@ -1,0 +1,28 @@
+"""The bind rule: whoever reaches a port from elsewhere must say who they are."""
+
+import ipaddress
+
+from eventlog.errors import SettingError
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_exposure(host: str, prefix: str, *, credentials: bool, allow_anonymous: bool) -> None:
+    """Raise SettingError when other machines reach `host`, nobody is asked for credentials there
+    and nobody said that this is meant; `prefix` is that of the settings' variables.
+    """
+    if is_loopback(host) or credentials or allow_anonymous:
+        return
+    raise SettingError(
+        f"host {host} can be reached from other machines, and no credentials are configured: "
+        "whoever reaches it could use and change everything. Expected a loopback address such as "
+        "127.0.0.1, or a key (driftline keys create --name me --scope operate --scope predict), or "
+        f"--allow-anonymous ({prefix}ALLOW_ANONYMOUS=true) where a network policy or proxy guards "
+        "the port"
+    )

@@ -1,0 +1,134 @@
+"""API keys: how one is made, what of it is kept, what it allows. Pure but for chance.
+
+A key reads `dl_<id>_<secret>`: the id finds the record, the secret is 256 random bits in hex. Only
+the SHA-256 of the secret is kept. A slow, salted hash is for passwords, which can be guessed one
+after the other; nobody guesses 256 random bits, and the fast hash keeps a check near a microsecond.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from access.errors import InvalidKey
+
+Scope = Literal["open", "any", "predict", "read", "operate"]
+SCOPES = ("predict", "predict:MODEL", "read", "operate")
+LIVE_PER_NAME = 2  # the one in use and the one that replaces it
+_BEARER = b"bearer "
+_NOBODY = "0" * 64
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SCOPE = re.compile(r"predict(:[^\s:]+)?|read|operate")
+_SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])")
+_SECONDS = {"h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a key; times are seconds since 1970."""
+
+    id: str
+    name: str  # whose it is; two live keys may share one
+    digest: str  # SHA-256 of the secret, in hex
+    scopes: list[str]
+    created: float
+    expires: float | None = None
+    revoked: float | None = None
+
+    def is_live(self, now: float) -> bool:
+        """Whether the key opens anything at this time."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What one good key allows, until when."""
+
+    scopes: frozenset[str]
+    expires: float = float("inf")
+
+    def allows(self, scope: Scope, model: str | None = None) -> bool:
+        """Whether a call of this scope may go on; without a model: whether for some model."""
+        held = self.scopes
+        if scope == "predict":
+            if "predict" in held:
+                return True
+            if model is None:
+                return any(one.startswith("predict:") for one in held)
+            return f"predict:{model}" in held
+        if scope == "read":
+            return "read" in held or "operate" in held
+        return scope == "any" or scope in held
+
+
+class KeyRing:
+    """The keys that were live when the ring was made."""
+
+    def __init__(self, keys: Iterable[Key], now: float) -> None:
+        """Dead keys are left out."""
+        self._keys = {key.id: key for key in keys if key.is_live(now)}
+
+    def grant(self, authorization: bytes, now: float) -> Grant | None:
+        """What the header `Bearer dl_<id>_<secret>` allows; None where it is no good key."""
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            return None
+        prefix, _, rest = authorization[len(_BEARER) :].strip().partition(b"_")
+        identity, _, secret = rest.partition(b"_")
+        key = self._keys.get(identity.decode("latin-1"))
+        # An unknown id is compared as well, so that the time taken does not tell which ids exist.
+        kept = _NOBODY if key is None else key.digest
+        same = hmac.compare_digest(hashlib.sha256(secret).hexdigest().encode(), kept.encode())
+        if key is None or not same or prefix != b"dl" or not key.is_live(now):
+            return None
+        return Grant(frozenset(key.scopes), float("inf") if key.expires is None else key.expires)
+
+
+def make_key(
+    held: Iterable[Key],
+    *,
+    name: str,
+    scopes: list[str],
+    expires: str,
+    now: float,
+) -> tuple[Key, str]:
+    """A new key and its text, which is to be shown once.
+
+    `expires` is a span such as `90d`, or "" for never. Raises InvalidKey.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidKey(f"name {name!r}: expected up to 63 letters, digits, dots, - or _")
+    if wrong := [scope for scope in scopes if not _SCOPE.fullmatch(scope)] or not scopes:
+        raise InvalidKey(f"scope {wrong}: expected {', '.join(SCOPES)}")
+    if sum(key.name == name and key.is_live(now) for key in held) >= LIVE_PER_NAME:
+        raise InvalidKey(
+            f"{name} has {LIVE_PER_NAME} live keys; expected at most one beside the new: revoke one"
+        )
+    secret = secrets.token_hex(32)
+    key = Key(
+        id=secrets.token_hex(6),
+        name=name,
+        digest=hashlib.sha256(secret.encode()).hexdigest(),
+        scopes=sorted(set(scopes)),
+        created=now,
+        expires=now + _span(expires) if expires else None,
+    )
+    return key, f"dl_{key.id}_{secret}"
+
+
+def revoke_key(held: Iterable[Key], identity: str, now: float) -> list[Key]:
+    """The keys with one of them revoked; raises InvalidKey where none that is live has this id."""
+    keys = list(held)
+    for place, key in enumerate(keys):
+        if key.id == identity and key.revoked is None:
+            keys[place] = msgspec.structs.replace(key, revoked=now)
+            return keys
+    raise InvalidKey(f"key {identity!r}: expected the id of one that is not revoked")
+
+
+def _span(text: str) -> int:
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise InvalidKey(f"expires {text!r}: expected a number of hours, days or weeks, e.g. 90d")
+    return int(found[1]) * _SECONDS[found[2]]

@@ -1,0 +1,85 @@
+"""Every REST route and gRPC method with the scope that it asks for. What is not here is refused.
+
+- open: anybody may, for probes that carry no key
+- any: whoever has a good key
+- predict: a key for the model that is named, or for all
+- read, operate: see docs/security.md
+"""
+
+import re
+
+import msgspec
+from starlette.routing import compile_path
+
+from access.keys import Scope
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a call of a route or method asks for."""
+
+    scope: Scope
+    admin: bool = False  # where there is an admin port, served there and nowhere else
+
+
+_MODEL = "/v2/models/{model}"
+_VERSION = f"{_MODEL}/versions/{{version}}"
+_REPOSITORY = "/v2/repository"
+
+ROUTES: dict[str, Rule] = {
+    "/livez": Rule("open"),
+    "/healthz": Rule("open"),
+    "/readyz": Rule("open"),
+    "/v2/health/live": Rule("open"),
+    "/v2/health/ready": Rule("open"),
+    f"{_MODEL}/ready": Rule("open"),
+    f"{_VERSION}/ready": Rule("open"),
+    "/v2": Rule("any"),
+    _MODEL: Rule("predict"),
+    _VERSION: Rule("predict"),
+    f"{_MODEL}/infer": Rule("predict"),
+    f"{_VERSION}/infer": Rule("predict"),
+    "/predict": Rule("predict"),  # its body names the model, and the handler asks again
+    "/v1/feedback": Rule("predict"),
+    f"{_REPOSITORY}/index": Rule("read", admin=True),
+    f"{_REPOSITORY}/models/{{model}}/load": Rule("operate", admin=True),
+    f"{_REPOSITORY}/models/{{model}}/unload": Rule("operate", admin=True),
+    "/metrics": Rule("read", admin=True),
+    "/": Rule("any", admin=True),  # BentoML's page, what it shows and what it describes
+    "/docs.json": Rule("any", admin=True),
+    "/schema.json": Rule("any", admin=True),
+    "/static_content/{path:path}": Rule("any", admin=True),
+}
+
+_INFERENCE = "/inference.GRPCInferenceService"
+_HEALTH = "/grpc.health.v1.Health"
+
+METHODS: dict[str, Rule] = {
+    f"{_HEALTH}/Check": Rule("open"),
+    f"{_HEALTH}/Watch": Rule("open"),
+    f"{_INFERENCE}/ServerLive": Rule("open"),
+    f"{_INFERENCE}/ServerReady": Rule("open"),
+    f"{_INFERENCE}/ModelReady": Rule("open"),
+    f"{_INFERENCE}/ServerMetadata": Rule("any"),
+    f"{_INFERENCE}/ModelMetadata": Rule("predict"),
+    f"{_INFERENCE}/ModelInfer": Rule("predict"),
+}
+
+
+class Routed(msgspec.Struct, frozen=True):
+    """A rule, and the model that the path names, if it names one."""
+
+    rule: Rule
+    model: str | None
+
+
+_PATTERNS: list[tuple[re.Pattern[str], Rule]] = [
+    (compile_path(template)[0], rule) for template, rule in ROUTES.items()
+]
+
+
+def routed(path: str) -> Routed | None:
+    """The rule of a REST path, read as the router reads it; None for a path without one."""
+    for pattern, rule in _PATTERNS:
+        if found := pattern.match(path):
+            return Routed(rule, found.groupdict().get("model"))
+    return None

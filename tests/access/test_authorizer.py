@@ -1,0 +1,136 @@
+"""Who is let on, who is not, and how soon a change of the keys is felt."""
+
+import logging
+
+import pytest
+
+from access.authorizer import LOOK_AGAIN
+from access.errors import Forbidden, Unauthenticated
+from tests.access.key_store import Door
+
+
+def test_without_any_key_everybody_may_do_anything_on_loopback() -> None:
+    door = Door()
+    door.admit("operate", None)
+    door.admit("predict", b"Bearer whatever", "a")
+    assert door.authorizer.is_open
+
+
+def test_without_any_key_nobody_may_do_anything_elsewhere() -> None:
+    door = Door(open_without_keys=False)
+    with pytest.raises(Unauthenticated):
+        door.admit("any", None)
+
+
+@pytest.mark.parametrize("given", [None, b"", b"Bearer ", b"Bearer dl_0_0", b"Basic YTpi", b"\xff"])
+def test_a_caller_without_a_good_key_is_not_known(given: bytes | None) -> None:
+    door = Door()
+    door.keys.add("operate")
+    door.later()
+    for _ in range(2):  # a refusal is not remembered as anything else
+        with pytest.raises(Unauthenticated) as refusal:
+            door.admit("any", given)
+    assert str(refusal.value) == "expected a valid key: Authorization: Bearer dl_…"
+    assert [type(error) for error in door.refusals] == [Unauthenticated] * 2
+
+
+def test_a_good_key_without_the_scope_is_refused_without_a_word_about_why() -> None:
+    door = Door()
+    header = door.keys.add("predict:a")
+    door.later()
+    door.admit("predict", header, "a")
+    door.admit("predict", header)
+    for scope, model in (("predict", "b"), ("operate", None), ("read", None)):
+        with pytest.raises(Forbidden) as refusal:
+            door.admit(scope, header, model)  # type: ignore[arg-type]
+        assert str(refusal.value) == "this key does not allow it"
+    assert len(door.refusals) == 3
+
+
+def test_a_first_key_closes_the_door_to_everybody_else() -> None:
+    door = Door()
+    door.admit("any", None)
+    header = door.keys.add("predict")
+    door.later(LOOK_AGAIN)
+    with pytest.raises(Unauthenticated):
+        door.admit("any", None)
+    door.admit("predict", header, "a")
+
+
+def test_a_revoked_key_ends_though_it_was_verified_before() -> None:
+    door = Door()
+    header = door.keys.add("predict")
+    door.later()
+    door.admit("predict", header, "a")
+    door.keys.put([])
+    door.later(LOOK_AGAIN)
+    with pytest.raises(Unauthenticated):
+        door.admit("predict", header, "a")
+
+
+def test_a_key_ends_in_time_though_it_was_verified_before() -> None:
+    door = Door()
+    header = door.keys.add("predict", expires="1h")
+    door.later()
+    door.admit("predict", header, "a")
+    door.later(3_600)
+    with pytest.raises(Unauthenticated):
+        door.admit("predict", header, "a")
+
+
+def test_the_door_stays_closed_when_the_keys_are_taken_away() -> None:
+    door = Door()
+    door.keys.add("predict")
+    door.later()
+    with pytest.raises(Unauthenticated):
+        door.admit("any", None)
+    door.keys.put(None)
+    door.later()
+    with pytest.raises(Unauthenticated):
+        door.admit("any", None)
+
+
+def test_keys_that_cannot_be_read_stay_as_they_were(caplog: pytest.LogCaptureFixture) -> None:
+    door = Door()
+    header = door.keys.add("predict")
+    door.later()
+    door.admit("predict", header, "a")
+    door.keys.broken = True
+    other = door.keys.add("predict", name="other")
+    door.later()
+    with caplog.at_level(logging.ERROR):
+        door.admit("predict", header, "a")
+    assert "the keys stay as they were" in caplog.text
+    with pytest.raises(Unauthenticated):
+        door.admit("predict", other, "a")
+    door.keys.broken = False
+    door.later()
+    door.admit("predict", other, "a")
+
+
+def test_keys_are_read_once_a_change_and_looked_at_once_a_second() -> None:
+    door = Door()
+    header = door.keys.add("predict")
+    for _ in range(1_000):
+        door.admit("predict", header, "a") if door.now > 1_000_001 else None
+        door.later(0.01)
+    assert door.keys.reads == 1
+
+
+def test_strangers_cannot_fill_what_is_remembered() -> None:
+    door = Door()
+    door.keys.add("predict")
+    door.later()
+    for number in range(5_000):
+        with pytest.raises(Unauthenticated):
+            door.admit("any", b"Bearer dl_%d_x" % number)
+    assert len(door.authorizer._verified) == 0
+
+
+def test_what_is_remembered_is_bounded_however_a_good_key_is_spelled() -> None:
+    door = Door()
+    header = door.keys.add("predict")
+    door.later()
+    for spaces in range(3_000):
+        door.admit("any", header + b" " * spaces)
+    assert len(door.authorizer._verified) <= 1_024

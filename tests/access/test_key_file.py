@@ -1,0 +1,76 @@
+"""The file of the keys: what is in it, and what its readers meet."""
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from access.keyfile import KeyFile
+from access.keys import Key
+from eventlog.errors import SettingError
+from eventlog.settings import Home
+
+
+def key(identity: str) -> Key:
+    return Key(id=identity, name="n", digest="00", scopes=["read"], created=1.5)
+
+
+def test_what_was_written_is_read_by_everybody_and_writable_by_its_owner(tmp_path: Path) -> None:
+    file = KeyFile.of(Home(tmp_path / "home"), {})
+    assert file.read() is None
+    assert file.stamp() is None
+    file.change(lambda held: [*held, key("a")])
+    assert KeyFile(file.path).read() == [key("a")]
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_every_change_leaves_another_stamp(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    stamps = set()
+    for _ in range(20):
+        file.change(lambda held: held)
+        stamps.add(file.stamp())
+    assert len(stamps) == 20
+
+
+def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    names = [str(number) for number in range(20)]
+    threads = [
+        threading.Thread(
+            target=KeyFile(tmp_path / "keys.json").change,
+            args=(lambda held, name=name: [*held, key(name)],),
+        )
+        for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    held = KeyFile(tmp_path / "keys.json").read()
+    assert held is not None
+    assert sorted(one.id for one in held) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{", b"\xff", b'{"schema": 2, "keys": []}', b'{"schema": 1, "keys": [{}]}'],
+)
+def test_a_file_that_is_no_key_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "keys.json"
+    path.write_bytes(content)
+    with pytest.raises(SettingError, match=r"keys\.json"):
+        KeyFile(path).read()
+
+
+def test_a_folder_in_its_place_is_an_error_and_not_an_absence(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").mkdir()
+    with pytest.raises(SettingError, match="cannot be read"):
+        KeyFile(tmp_path / "keys.json").read()
+
+
+def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
+    environ = {"DRIFTLINE_KEYS_FILE": str(tmp_path / "secret" / "keys")}
+    file = KeyFile.of(Home(tmp_path / "home"), environ)
+    file.change(lambda _: [key("a")])
+    assert (tmp_path / "secret" / "keys").exists()

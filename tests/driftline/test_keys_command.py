@@ -1,0 +1,68 @@
+"""`driftline keys`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from access.errors import InvalidKey
+from driftline.cli import driftline
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def keys(*arguments: str) -> Result:
+    return CliRunner().invoke(driftline, ["keys", *arguments])
+
+
+def create(*arguments: str) -> str:
+    result = keys("create", "--name", "anna", *arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def test_a_key_is_shown_once_and_alone_on_standard_output(home: Path) -> None:
+    text = create("--scope", "predict:flights", "--scope", "read", "--expires", "90d")
+    assert re.fullmatch(r"dl_[0-9a-f]{12}_[0-9a-f]{64}", text)
+    secret = text.split("_")[2]
+    listed = keys("list").output
+    assert text.split("_")[1] in listed
+    for word in ("anna", "predict:flights read", "live"):
+        assert word in listed
+    assert secret not in listed
+    assert secret not in (home / "keys.json").read_text()
+
+
+def test_a_key_is_rotated_with_two_alive() -> None:
+    old = create("--scope", "operate").split("_")[1]
+    create("--scope", "operate")
+    assert isinstance(keys("create", "--name", "anna", "--scope", "read").exception, InvalidKey)
+    assert keys("revoke", old).exit_code == 0
+    listed = keys("list").output
+    assert listed.count("live") == 1
+    assert "revoked 2" in listed
+    assert isinstance(keys("revoke", old).exception, InvalidKey)
+
+
+def test_a_wrong_scope_or_span_makes_no_key(home: Path) -> None:
+    for wrong in (["--scope", "root"], ["--scope", "read", "--expires", "soon"]):
+        assert isinstance(keys("create", "--name", "anna", *wrong).exception, InvalidKey)
+    assert not (home / "keys.json").exists()
+
+
+def test_the_list_says_what_no_keys_means() -> None:
+    assert "everybody may do everything" in keys("list").output
+
+
+def test_the_file_is_one_that_people_can_read(home: Path) -> None:
+    create("--scope", "read")
+    (key,) = json.loads((home / "keys.json").read_text())["keys"]
+    assert key["name"] == "anna"
+    assert key["scopes"] == ["read"]

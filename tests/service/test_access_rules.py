@@ -1,0 +1,101 @@
+"""Every route and method that the real application has is in the table of scopes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.routing import Mount
+
+from service.access.rules import METHODS, ROUTES, Rule, routed
+from service.grpc_api.servicer import Servicer
+from service.rest_api.routes import create_app
+
+# Paths that the front answers before the application is asked.
+FRONT = {"/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"}
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The application that BentoML builds for a worker."""
+    with pytest.MonkeyPatch.context() as patch:
+        root = tmp_path_factory.mktemp("rules")
+        patch.setenv("DRIFTLINE_HOME", str(root))
+        patch.setenv("BENTOML_HOME", str(root))
+        from bentoml import Service  # noqa: PLC0415  # reads its home as it is imported
+
+        from service.bento import Driftline  # noqa: PLC0415
+
+        return Service.to_asgi(Driftline)
+
+
+def _paths(routes: list[Any], above: str = "") -> Iterator[str]:
+    for route in routes:
+        inside = getattr(route, "routes", None)
+        if isinstance(route, Mount) and inside:
+            yield from _paths(inside, above + route.path)
+        elif isinstance(route, Mount):
+            yield above + route.path + "/{path:path}"
+        else:
+            yield above + route.path
+
+
+def test_the_table_and_the_application_have_the_same_routes(application: Any) -> None:
+    assert set(_paths(application.routes)) | FRONT == set(ROUTES)
+
+
+def test_what_an_app_of_ours_serves_is_what_bentoml_mounts(application: Any) -> None:
+    ours = set(_paths(create_app(lambda: pytest.fail("not started")).routes))
+    assert len(ours) > 8
+    assert ours <= set(_paths(application.routes))
+
+
+def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
+    assert set(METHODS) == {f"/{service}/{method}" for service, method in _methods()}
+
+
+def _methods() -> Iterator[tuple[str, str]]:
+    from grpc_health.v1 import health_pb2  # noqa: PLC0415
+
+    for name in health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name:
+        yield "grpc.health.v1.Health", name
+    handler = Servicer(*[None] * 4).handler()  # type: ignore[arg-type]
+    for full in handler._method_handlers:
+        _, service, method = full.split("/")
+        yield service, method
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "model"),
+    [
+        ("/v2/models/flights/infer", Rule("predict"), "flights"),
+        ("/v2/models/flights/versions/champion/infer", Rule("predict"), "flights"),
+        ("/v2/models/versions", Rule("predict"), "versions"),
+        ("/v2/repository/models/flights/load", Rule("operate", admin=True), "flights"),
+        ("/static_content/a/b.js", Rule("any", admin=True), None),
+        ("/v2/health/ready", Rule("open"), None),
+    ],
+)
+def test_a_path_is_read_as_the_router_reads_it(path: str, rule: Rule, model: str | None) -> None:
+    found = routed(path)
+    assert found is not None
+    assert (found.rule, found.model) == (rule, model)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/metrics/",
+        "//metrics",
+        "/METRICS",
+        "/metrics\n",
+        "/v2/health/ready/../../metrics",
+        "/v2/models//infer",
+        "/v2/models/a/b/infer",
+        "/v2/repository",
+        "/nothing",
+    ],
+)
+def test_a_path_that_is_not_listed_has_no_rule(path: str) -> None:
+    found = routed(path)
+    assert found is None or found.rule.scope != "open"

@@ -1,0 +1,261 @@
+"""Keys at the real doors, on a service of two workers: REST, gRPC, and what is left behind."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
+
+from access.keyfile import KeyFile
+from access.keys import Key, make_key, revoke_key
+from tests.service.conftest import Service
+
+BODY = {
+    "inputs": [
+        {"name": "price", "datatype": "FP32", "shape": [1, 1], "data": [0.5]},
+        {"name": "colour", "datatype": "BYTES", "shape": [1, 1], "data": ["red"]},
+    ]
+}
+ROWS = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}]}
+INFER = "/v2/models/tiny/infer"
+NOW = 1_700_000_000.0
+_ASKED = 12  # fresh connections, which the kernel deals out to both workers
+
+
+class Keys:
+    """The texts of the keys of a running service."""
+
+    def __init__(self, service: Service) -> None:
+        self.file = KeyFile.of(service.home, {})
+        self.texts: list[str] = []
+
+    def add(self, *scopes: str, name: str = "caller") -> str:
+        def append(held: list[Key]) -> list[Key]:
+            key, text = make_key(held, name=name, scopes=list(scopes), expires="", now=NOW)
+            self.texts.append(text)
+            return [*held, key]
+
+        self.file.change(append)
+        return self.texts[-1]
+
+    def revoke(self, text: str) -> None:
+        self.file.change(lambda held: revoke_key(held, text.split("_")[1], NOW))
+
+
+def bearer(text: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {text}"}
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("guarded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
+        service = Service(root, free_port, workers="2", poll_interval_s="0.1")
+        for model in ("tiny", "other"):
+            service.register(model)
+            service.registry.promote(model, "1")
+        Keys(service).add("operate", name="first")  # with any key at all the door is closed
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.fixture(scope="module")
+def keys(guarded: Service) -> Keys:
+    return Keys(guarded)
+
+
+@pytest.fixture(scope="module")
+def predict(guarded: Service, keys: Keys) -> str:
+    return until_known(guarded, keys.add("predict", name="predict"))
+
+
+@pytest.fixture(scope="module")
+def tiny_only(guarded: Service, keys: Keys) -> str:
+    return until_known(guarded, keys.add("predict:tiny", name="tiny"))
+
+
+@pytest.fixture(scope="module")
+def operate(guarded: Service, keys: Keys) -> str:
+    return until_known(guarded, keys.add("operate", name="operate"))
+
+
+def until_known(service: Service, text: str, status: int = 200) -> str:
+    service.until(lambda: {_get(service, "/v2", bearer(text)) for _ in range(_ASKED)} == {status})
+    return text
+
+
+def _get(service: Service, path: str, headers: dict[str, str] | None = None) -> int:
+    return httpx.get(service.url + path, headers=headers, trust_env=False).status_code
+
+
+def _code(guarded: Service, text: str | None, ask: Callable[[Any, dict[str, str]], Any]) -> str:
+    """The gRPC status of a call, "" when it was answered."""
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{guarded.grpc_port}") as client:
+        try:
+            ask(client, {} if text is None else bearer(text))
+        except InferenceServerException as error:
+            return str(error.status()).removeprefix("StatusCode.")
+        return ""
+
+
+def _infer(model: str) -> Callable[[Any, dict[str, str]], Any]:
+    return lambda client, headers: client.infer(model, [], headers=headers)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v2/health/live", "/v2/models/tiny/ready"])
+def test_probes_need_no_key(guarded: Service, path: str) -> None:
+    assert _get(guarded, path) == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", INFER),
+        ("GET", INFER),
+        ("POST", "/v2/models/none/infer"),
+        ("POST", "/predict"),
+        ("POST", "/v1/feedback"),
+        ("GET", "/v2"),
+        ("GET", "/v2/models/tiny"),
+        ("POST", "/v2/repository/index"),
+        ("POST", "/v2/repository/models/tiny/unload"),
+        ("GET", "/metrics"),
+        ("GET", "/"),
+        ("GET", "/docs.json"),
+        ("GET", "/static_content/index.css"),
+        ("GET", "/nothing"),
+        ("OPTIONS", "/metrics"),
+    ],
+)
+@pytest.mark.parametrize("given", [None, "dl_000000000000_" + "0" * 64, "x"])
+def test_all_else_is_the_same_refusal_to_a_stranger(
+    guarded: Service, method: str, path: str, given: str | None
+) -> None:
+    headers = {} if given is None else bearer(given)
+    reply = guarded.http.request(method, path, headers=headers)
+    assert reply.status_code == 401
+    assert reply.headers["www-authenticate"] == 'Bearer realm="driftline"'
+    assert reply.json() == {"error": "expected a valid key: Authorization: Bearer dl_…"}
+
+
+def test_a_stranger_is_refused_before_the_body_is_read(guarded: Service) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b"["
+        raise AssertionError("the rest of the body was asked for")
+
+    with (
+        httpx.Client(base_url=guarded.url, trust_env=False) as client,
+        pytest.raises((AssertionError, httpx.HTTPError)),
+    ):
+        client.post("/v1/feedback", content=endless())
+    reply = guarded.http.post("/v1/feedback", content=b"[" * 150_000)
+    assert reply.status_code == 401
+
+
+def test_a_key_opens_what_its_scope_says_over_rest(
+    guarded: Service, predict: str, tiny_only: str, operate: str
+) -> None:
+    def asked(text: str) -> list[int]:
+        ask = guarded.http
+        headers = bearer(text)
+        return [
+            ask.post(INFER, json=BODY, headers=headers).status_code,
+            ask.post("/v2/models/other/infer", json=BODY, headers=headers).status_code,
+            ask.post("/predict", json=ROWS, headers=headers).status_code,
+            ask.post("/predict", json=ROWS | {"model": "other"}, headers=headers).status_code,
+            ask.get("/v2/models/other", headers=headers).status_code,
+            ask.post("/v2/repository/models/other/load", headers=headers).status_code,
+            ask.get("/metrics", headers=headers).status_code,
+            ask.get("/docs.json", headers=headers).status_code,
+            ask.get("/nothing", headers=headers).status_code,
+        ]
+
+    assert asked(predict) == [200, 200, 200, 200, 200, 403, 403, 200, 404]
+    assert asked(tiny_only) == [200, 403, 200, 403, 403, 403, 403, 200, 404]
+    assert asked(operate) == [403, 403, 403, 403, 403, 200, 200, 200, 404]
+
+
+def test_a_key_opens_the_same_over_grpc(
+    guarded: Service, predict: str, tiny_only: str, operate: str
+) -> None:
+    def metadata(client: Any, headers: dict[str, str]) -> Any:
+        return client.get_model_metadata("other", headers=headers)
+
+    asked = [_infer("tiny"), _infer("other"), metadata]
+    known = "INVALID_ARGUMENT"  # let in, and then told that a request without inputs is none
+    denied = "PERMISSION_DENIED"
+    stranger = "UNAUTHENTICATED"
+    assert [_code(guarded, predict, ask) for ask in asked] == [known, known, ""]
+    assert [_code(guarded, tiny_only, ask) for ask in asked] == [known, denied, denied]
+    assert [_code(guarded, operate, ask) for ask in asked] == [denied, denied, denied]
+    for text in (None, "x", predict[:-1], predict.replace("dl_", "dx_")):
+        assert [_code(guarded, text, ask) for ask in asked] == [stranger] * 3
+
+
+def test_grpc_probes_need_no_key_and_unlisted_methods_always_one(
+    guarded: Service, predict: str
+) -> None:
+    assert _code(guarded, None, lambda client, _: client.is_server_ready()) == ""
+    assert _code(guarded, None, lambda client, _: client.is_model_ready("tiny")) == ""
+    with grpc.insecure_channel(f"127.0.0.1:{guarded.grpc_port}") as channel:
+        call = channel.unary_unary("/inference.Other/Method")
+        for metadata, code in (((), "UNAUTHENTICATED"), (bearer(predict), "UNIMPLEMENTED")):
+            with pytest.raises(grpc.RpcError) as refusal:
+                call(b"", metadata=tuple(dict(metadata).items()))
+            assert refusal.value.code().name == code
+
+
+def test_tritons_http_client_sends_its_key(guarded: Service, predict: str) -> None:
+    with triton_http.InferenceServerClient(f"127.0.0.1:{guarded.port}") as client:
+        assert client.get_model_metadata("tiny", headers=bearer(predict))["name"] == "tiny"
+        with pytest.raises(InferenceServerException, match="valid key"):
+            client.get_model_metadata("tiny")
+
+
+def test_every_worker_notices_new_and_revoked_keys_without_a_restart(
+    guarded: Service, keys: Keys
+) -> None:
+    old = until_known(guarded, keys.add("predict", name="rotating"))
+    new = until_known(guarded, keys.add("predict", name="rotating"))
+    keys.revoke(old)
+    until_known(guarded, old, 401)
+    assert _code(guarded, new, _infer("tiny")) == "INVALID_ARGUMENT"
+
+
+def test_refusals_are_counted_and_write_no_event(guarded: Service, operate: str) -> None:
+    def counted() -> float:
+        lines = guarded.http.get("/metrics", headers=bearer(operate)).text.splitlines()
+        found = [line for line in lines if line.startswith("driftline_refused_calls_total")]
+        assert {"Unauthenticated", "Forbidden"} <= {line.split('"')[1] for line in found}
+        return sum(float(line.split()[-1]) for line in found)
+
+    guarded.http.post(INFER, headers=bearer(operate))
+    guarded.http.post(INFER)
+    before, events = counted(), len(guarded.events())
+    guarded.http.post(INFER)
+    guarded.http.post(INFER, headers=bearer(operate))
+    _code(guarded, None, _infer("tiny"))
+    assert counted() == before + 3
+    assert len(guarded.events()) == events
+
+
+def test_no_secret_is_left_anywhere(guarded: Service, keys: Keys, operate: str) -> None:
+    for text in keys.texts:
+        guarded.http.post(INFER, json=BODY, headers=bearer(text))
+        guarded.http.post("/nothing", headers=bearer(text))
+        _code(guarded, text, _infer("tiny"))
+        _code(guarded, text[:-2], _infer("tiny"))
+    secrets = [text.split("_")[2][:-2].encode() for text in keys.texts]
+    assert len(secrets) >= 3
+    left = [guarded.http.get("/metrics", headers=bearer(operate)).content]
+    left += [path.read_bytes() for path in guarded.root.rglob("*") if path.is_file()]
+    assert sum(b"tiny" in content for content in left) > 3  # it looks where things are written
+    assert [secret for secret in secrets if any(secret in content for content in left)] == []
