@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check format bench lock proto clean help
+.PHONY: run up test check format bench compare lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -53,16 +53,24 @@ format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## compare costs side by side on this machine
+bench: $(VENV)/.dev ## what a request costs beside a bare handler, and what an event costs
+	$(BIN)/python -m loadtests.compare --subject small --part servers --no-peers --rounds 3
 	$(BIN)/python -m loadtests.bench
 
+compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
+	$(BIN)/python -m loadtests.compare $(ARGS)
+
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+PEERS := loadtests/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
 	echo 'uv' | $(LOCK) - -o requirements/bootstrap.lock
 	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock
 	$(LOCK) pyproject.toml --extra monitoring -c requirements/dev.lock -o requirements/monitoring.lock
+	printf 'bentoml>=1.4.39,<1.5\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/bentoml.lock
+	printf 'mlserver>=1.7,<1.8\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/mlserver.lock
+	printf 'litserve>=0.2,<0.3\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/litserve.lock
 
 PROTO := service/grpc_api/open_inference
 proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart

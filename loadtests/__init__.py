@@ -1,1 +1,1 @@
-"""Load: what it costs, side by side on one machine."""
+"""Load: whether a running service keeps its objectives, and what a request costs beside others."""

@@ -1,0 +1,39 @@
+"""An environment for each peer, made from its lock and kept for the next time.
+
+They lie in ~/.cache/driftline (XDG_CACHE_HOME), named by the lock's digest: a changed lock makes a
+new one.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_LOCKS = Path(__file__).parent / "requirements"
+
+
+def environment(peer: str) -> Path:
+    """The folder of programs of a peer's environment, made if it is not there."""
+    lock = _LOCKS / f"{peer}.lock"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    folder = cache / "driftline" / f"peer-{peer}-{digest}"
+    complete = folder / "complete"
+    if not complete.exists():
+        _make(folder, lock)
+        complete.touch()
+    return folder / "bin"
+
+
+def _make(folder: Path, lock: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    uv = Path(sys.executable).parent / "uv"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)  # noqa: S603
+    subprocess.run(  # noqa: S603 - the project's own lock
+        [uv, "pip", "install", "--quiet", "--require-hashes", "-r", lock],
+        check=True,
+        env={**os.environ, "VIRTUAL_ENV": str(folder)},
+    )

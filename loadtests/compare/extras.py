@@ -1,0 +1,79 @@
+"""Two questions beside the peers: what a second worker gives, and what batching reaches."""
+
+import time
+
+import msgspec
+import numpy as np
+import onnxruntime
+from rich.console import Console
+
+from loadtests.compare import tables
+from loadtests.compare.contenders import BARE, CONTENDERS, driftline
+from loadtests.compare.measuring import Measurement, Plan, measure, medians
+from loadtests.compare.models import Subject
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_CONNECTIONS = 64
+
+
+def workers(console: Console, subject: Subject, plan: Plan) -> None:
+    """One worker and two of them in turn, one row a request as JSON."""
+    runs: dict[tuple[int, int], list[Measurement]] = {}
+    busy = msgspec.structs.replace(plan, connections=(32, 128))
+    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    for _ in range(plan.rounds):
+        for count in (1, 2):
+            command = driftline("--workers", str(count))
+            contender = msgspec.structs.replace(ours, command=command, floor=BARE)
+            for number, seen in measure(contender, subject, busy):
+                runs.setdefault((number, count), []).append(seen)
+    table = tables.plain("connections", "workers", "requests/s", "of one", "CPU µs/request")
+    table.add_column("generator's share of a core", justify="right")
+    for (number, count), measured in sorted(runs.items()):
+        figure, one = medians(measured), medians(runs[number, 1])
+        table.add_row(
+            str(number),
+            str(count),
+            tables.rate(figure),
+            f"{figure.requests_s / one.requests_s:.2f}",
+            f"{figure.cpu_us:,.0f}",
+            f"{figure.generator:.0%}",
+        )
+    tables.show(console, f"Workers: {subject.title}", table)
+
+
+def batching(console: Console, subject: Subject, plan: Plan) -> None:
+    """64 connections of one row each against the best batch size of ONNX Runtime in process."""
+    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    busy = msgspec.structs.replace(plan, connections=(_CONNECTIONS,))
+    served: list[Measurement] = []
+    alone: list[dict[int, float]] = []
+    for _ in range(plan.rounds):
+        alone.append({size: _rows_per_second(subject, size, plan.seconds / 10) for size in _SIZES})
+        served += [seen for _, seen in measure(ours, subject, busy)]
+    rows = {size: float(np.median([one[size] for one in alone])) for size in _SIZES}
+    best = max(rows, key=lambda size: rows[size])
+    figure = medians(served)
+    table = tables.plain("what", "batch", "rows/s", "of the best")
+    for size in _SIZES:
+        share = f"{rows[size] / rows[best]:.2f}"
+        table.add_row("ONNX Runtime in process", str(size), f"{rows[size]:,.0f}", share)
+    share = f"{figure.requests_s / rows[best]:.2f}"
+    name = f"Driftline, {_CONNECTIONS} connections"
+    table.add_row(name, "its own", tables.rate(figure), share)
+    tables.show(console, f"Batching: {subject.title}", table)
+
+
+def _rows_per_second(subject: Subject, size: int, seconds: float) -> float:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        subject.path, options, providers=["CPUExecutionProvider"]
+    )
+    rows = np.repeat(subject.rows[:1], size, axis=0)
+    session.run(None, {"x": rows})
+    runs, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds or not runs:
+        session.run(None, {"x": rows})
+        runs += 1
+    return runs * size / passed

@@ -1,0 +1,148 @@
+"""The models that servers are compared on.
+
+All take one FP32 tensor `x` [N, features] and answer `label` [N] and `probabilities` [N, 2].
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+
+from eventlog.settings import Home
+from registry.store import Registry
+
+Array = np.ndarray[Any, Any]
+_HELD_OUT = 400  # rows of the reference
+_STEPS, _WIDTH = 3000, 64  # of the deep model
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """One model to compare on, and the rows of one request."""
+
+    name: str
+    title: str
+    path: Path  # of the ONNX file
+    rows: Array  # FP32
+
+
+def subjects(folder: Path) -> list[Subject]:
+    """Make and register every model in the home and the model store that the environment names."""
+    return [
+        _subject(folder / "small", "100 trees, 30 features, one row", 30, 1, _forest),
+        _subject(
+            folder / "deep",
+            "3,000 steps of a layer of 64 (2 ms), 30 features, one row",
+            30,
+            1,
+            _deep,
+        ),
+        _subject(folder / "large", "1 MiB of FP32: 256 rows of 1,024", 1024, 256, _linear),
+    ]
+
+
+def _subject(
+    folder: Path,
+    title: str,
+    features: int,
+    rows: int,
+    make: Callable[[Array, Array], onnx.ModelProto],
+) -> Subject:
+    folder.mkdir(parents=True)
+    values, labels = make_classification(2000, features, n_informative=8, random_state=0)
+    values = values.astype(np.float32)
+    path = folder / "model.onnx"
+    path.write_bytes(make(values[_HELD_OUT:], labels[_HELD_OUT:]).SerializeToString())
+    _register(folder, values[:_HELD_OUT], labels[:_HELD_OUT])
+    return Subject(folder.name, title, path, values[:rows].round(6))
+
+
+def _register(folder: Path, values: Array, labels: Array) -> None:
+    names = [f"f{n}" for n in range(values.shape[1])]
+    frame = pd.DataFrame(values, columns=names)
+    frame.assign(y=labels).to_parquet(folder / "reference.parquet")
+    manifest = {
+        "task": "classification",
+        "held_out": True,
+        "target": "y",
+        "features": [
+            {"name": name, "kind": "numeric", "input": "x", "index": n}
+            for n, name in enumerate(names)
+        ],
+        "prediction": {
+            "label": "label",
+            "probabilities": "probabilities",
+            "classes": [0, 1],
+            "positive": 1,
+        },
+    }
+    (folder / "manifest.yaml").write_bytes(msgspec.yaml.encode(manifest))
+    Registry(Home.from_environment()).register(
+        folder / "model.onnx",
+        model=folder.name,
+        manifest=folder / "manifest.yaml",
+        reference=folder / "reference.parquet",
+    )
+
+
+def _forest(values: Array, labels: Array) -> onnx.ModelProto:
+    """A forest of 100 trees: a run costs microseconds."""
+    from skl2onnx import to_onnx  # noqa: PLC0415 - takes a second
+    from skl2onnx.common.data_types import FloatTensorType  # noqa: PLC0415
+
+    forest = RandomForestClassifier(100, max_depth=6, random_state=0).fit(values, labels)
+    rows = FloatTensorType([None, values.shape[1]])
+    model: onnx.ModelProto = to_onnx(
+        forest, initial_types=[("x", rows)], options={"zipmap": False}, target_opset=18
+    )
+    return model
+
+
+def _deep(values: Array, labels: Array) -> onnx.ModelProto:
+    """One small layer again and again: a row takes about 2 ms, and 32 rows not much more."""
+    del labels
+    random = np.random.default_rng(0)
+    first = random.normal(0, 0.2, (values.shape[1], _WIDTH))
+    step = random.normal(0, _WIDTH**-0.5, (_WIDTH, _WIDTH))
+    return _layers([first, *[step] * _STEPS, random.normal(0, 0.2, (_WIDTH, 2))])
+
+
+def _linear(values: Array, labels: Array) -> onnx.ModelProto:
+    """One layer: what costs is bringing the rows there."""
+    del labels
+    random = np.random.default_rng(0)
+    return _layers([random.normal(0, 0.03, (values.shape[1], 2))])
+
+
+def _layers(weights: list[Array]) -> onnx.ModelProto:
+    """Each weight applied to what came before it; one that comes again is stored once."""
+    names = {id(weight): f"w{n}" for n, weight in enumerate(weights)}
+    constants = {
+        names[id(weight)]: numpy_helper.from_array(weight.astype(np.float32), names[id(weight)])
+        for weight in weights
+    }
+    nodes, carried = [], "x"
+    for n, weight in enumerate(weights):
+        last = n == len(weights) - 1
+        turn, out = ("Softmax", "probabilities") if last else ("Tanh", f"out{n}")
+        nodes.append(helper.make_node("MatMul", [carried, names[id(weight)]], [f"sum{n}"]))
+        nodes.append(helper.make_node(turn, [f"sum{n}"], [out]))
+        carried = out
+    nodes.append(helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0))
+    graph = helper.make_graph(
+        nodes,
+        "layers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, weights[0].shape[0]])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+        ],
+        list(constants.values()),
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
