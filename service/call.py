@@ -32,6 +32,7 @@ class Call(msgspec.Struct, kw_only=True):
     event_time: int | None = None
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
+    prediction_id: str = ""  # of that event, where it is one of no answer
     leave: Callable[[], None] | None = None  # takes it out of the queue
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from service.prediction_log import Ids, PredictionLog
 from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
 from service.settings import Settings
+from service.statistics import Statistics
 from service.telemetry.metrics import count_batch
 
 _WARM_UP_ROWS = 64
@@ -48,10 +50,13 @@ class SessionRunner:
 class Loader:
     """Loads versions; every loaded version has a queue, a door and a thread of its own."""
 
-    def __init__(self, settings: Settings, log: PredictionLog, ids: Ids) -> None:
+    def __init__(
+        self, settings: Settings, log: PredictionLog, ids: Ids, statistics: Statistics
+    ) -> None:
         self._settings = settings
         self._log = log
         self._ids = ids
+        self._statistics = statistics
 
     def __call__(self, version: Version) -> Served:
         """Load a version and run it on its reference; raises DriftlineError when it cannot."""
@@ -63,10 +68,13 @@ class Loader:
         cost = measure(session.run, partial(_reference_rows, _reference(version)), most)
         name = f"{version.model} version {version.number}"
         admission = Admission(name, settings.max_queue_requests, settings.max_queue_bytes)
+        statistics = self._statistics.of(version)
 
         def finish(batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+            began = perf_counter()
             answers = self._log.answered(batch)
             rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
+            statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
             count_batch(version, rows, admission.requests)
             return answers
 

@@ -17,7 +17,12 @@ class ServerMetadata(msgspec.Struct, frozen=True):
 
     name: str = NAME
     version: str = VERSION
-    extensions: tuple[str, ...] = ("binary_tensor_data", "classification", "model_repository")
+    extensions: tuple[str, ...] = (
+        "binary_tensor_data",
+        "classification",
+        "model_repository",
+        "statistics",
+    )
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from functools import partial
 
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import Outcome
-from registry.manifest import Manifest
+from registry.manifest import Manifest, Version
 from service.batching.batcher import Job
 from service.call import Answer, Call
 from service.errors import InvalidRequest, RunFailed, message_of
@@ -33,10 +33,16 @@ class Pipeline:
         models: Models,
         log: PredictionLog,
         clock: Callable[[], float] = time.perf_counter,
+        count_failure: Callable[[Version, float], None] = lambda _version, _seconds: None,
     ) -> None:
+        """`clock` is what `Call.started` was read from, in seconds.
+
+        `count_failure` hears of each request that a version did not answer, and its seconds.
+        """
         self._models = models
         self._log = log
         self._clock = clock
+        self._count_failure = count_failure
 
     async def infer(self, call: Call, decode: Decode) -> Answer:
         """Answer a call; raises a DriftlineError, which is then in the log.
@@ -121,7 +127,10 @@ class Pipeline:
         )
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
-        count_request(call.version, call.protocol, outcome, self._clock() - call.started)
+        seconds = self._clock() - call.started
+        count_request(call.version, call.protocol, outcome, seconds)
+        if call.version is not None:
+            self._count_failure(call.version, seconds)
         self._log.unanswered(call, outcome, reason)
 
 

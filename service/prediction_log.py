@@ -94,13 +94,14 @@ class PredictionLog:
         """Append the event of a request that gets no answer, unless it already has its event."""
         if call.logged:
             return
+        call.prediction_id = self._ids.prediction()
         event = PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
             sequence=self._appender.next_sequence,
             time=call.received if call.event_time is None else call.event_time,
             received=call.received,
-            prediction_id=self._ids.prediction(),
+            prediction_id=call.prediction_id,
             model=call.model[:_LONGEST_NAME],
             protocol=call.protocol,
             outcome=outcome,

@@ -22,9 +22,9 @@ from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
 from service.repository import Repository
 from service.settings import Settings
+from service.statistics import Statistics
 from service.telemetry.metrics import count_events, count_loaded, count_refused
-
-_TRACEPARENT = 55  # characters, by the W3C's first and only version
+from service.telemetry.traceparent import read_traceparent
 
 
 class Serving:
@@ -38,9 +38,11 @@ class Serving:
         ids = Ids()
         self.log = PredictionLog(self._writer, ids, count=count_events)
         registry = Registry(home)
-        self.models = Models(registry, Loader(settings, self.log, ids), count_loaded)
+        self.statistics = Statistics()
+        load = Loader(settings, self.log, ids, self.statistics)
+        self.models = Models(registry, load, count_loaded)
         self.repository = Repository(registry, self.models)
-        self.pipeline = Pipeline(self.models, self.log)
+        self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
         self._grpc: grpc.aio.Server | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -81,5 +83,5 @@ class Serving:
             received=time.time_ns() // 1_000,
             started=started,
             deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
-            traceparent=traceparent[:_TRACEPARENT],
+            traceparent=read_traceparent(traceparent) if traceparent else "",
         )

@@ -26,6 +26,12 @@ _TYPES = {
 }
 
 
+def plain(body: bytes, kind: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body that a content-type and a content-encoding header speak of; see the next two."""
+    check_type(kind)
+    return decompress(body, encoding, limit)
+
+
 def check_type(stated: bytes) -> None:
     """Raise Unsupported when the content-type header names something that is no JSON."""
     kind = stated.partition(b";")[0].strip().lower()

@@ -12,6 +12,7 @@ from service.classification import check_classes
 from service.errors import TooLarge
 from service.openinference import binary, json
 from service.openinference.messages import InferRequest
+from service.rest_api.content import plain
 from service.rest_api.head import Head
 from service.rest_api.replies import answered, refused
 from service.wiring import Serving
@@ -99,7 +100,7 @@ class Exchange:
     def _answer(self) -> None:
         pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        decode = partial(_decode, body, self._head.json_length)
+        decode = partial(_decode, body, self._head, self._serving.settings.max_body_bytes)
         self._serving.pipeline.submit(self._call, decode, self._reply)
 
     def _refuse(self, why: str) -> None:
@@ -112,15 +113,22 @@ class Exchange:
 
     def _reply(self, outcome: Answer | DriftlineError) -> None:
         self.response_complete = True
-        message = answered(outcome) if isinstance(outcome, Answer) else refused(outcome)
+        if isinstance(outcome, Answer):
+            message = answered(outcome, self._head.reply_encoding)
+        else:
+            message = refused(outcome, self._call.prediction_id)
+        if self._call.traceparent:
+            message.insert(1, f"traceparent: {self._call.traceparent}\r\n".encode())
         self._line.reply(self, message)
 
 
-def _decode(body: bytes, json_length: bytes | None, manifest: Manifest) -> InferRequest:
-    if json_length is None:
+def _decode(body: bytes, head: Head, limit: int, manifest: Manifest) -> InferRequest:
+    if head.kind or head.encoding:
+        body = plain(body, head.kind, head.encoding, limit)
+    if head.json_length is None:
         request = json.decode_request(body)
     else:
-        request = binary.decode_request(body, json_length)
+        request = binary.decode_request(body, head.json_length)
     if request.classes:
         check_classes(request.classes, manifest)
     return request

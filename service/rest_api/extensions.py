@@ -34,6 +34,9 @@ def extension_routes(serving: Callable[[], Serving]) -> list[Route]:
         Route("/v2/repository/index", routes.index, methods=["POST"]),
         Route(f"{model}/load", routes.load, methods=["POST"]),
         Route(f"{model}/unload", routes.unload, methods=["POST"]),
+        Route("/v2/models/stats", routes.statistics),
+        Route("/v2/models/{model}/stats", routes.statistics),
+        Route("/v2/models/{model}/versions/{version}/stats", routes.statistics),
     ]
 
 
@@ -57,6 +60,14 @@ class _Extensions:
         repository = self._serving().repository
         await repository.unload(request.path_params["model"], parameters, actor=_ACTOR)
         return Response()
+
+    async def statistics(self, request: Request) -> Response:
+        serving, named = self._serving(), request.path_params
+        told = serving.statistics.tell(
+            serving.models, named.get("model", ""), named.get("version", "")
+        )
+        body = msgspec.json.encode({"model_stats": told})
+        return Response(body, media_type="application/json")
 
 
 async def _read(decoder: "msgspec.json.Decoder[Any]", request: Request) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from service.openinference import binary
+from service.rest_api.content import Encoding, accepted
 
 Header = tuple[bytes, bytes]
 _JSON_LENGTH = binary.HEADER.encode()
@@ -22,6 +23,9 @@ class Head(msgspec.Struct, frozen=True):
     traceparent: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
+    kind: bytes = b""  # of the body, by its content-type, where that is not JSON's own
+    encoding: bytes = b""  # of the body, as it was sent
+    reply_encoding: Encoding | None = None  # that the client would have a large reply in
 
 
 def target(path: str) -> tuple[str, str] | None:
@@ -50,4 +54,10 @@ def read_head(model: str, asked: str, headers: Iterable[Header], *, keep_alive: 
             told["authorization"] = value
         elif name == b"expect":
             told["expects_continue"] = value.lower() == b"100-continue"
+        elif name == b"content-type" and value != b"application/json":
+            told["kind"] = value
+        elif name == b"content-encoding":
+            told["encoding"] = value
+        elif name == b"accept-encoding":
+            told["reply_encoding"] = accepted(value)
     return Head(model, asked, keep_alive, **told)

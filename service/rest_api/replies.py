@@ -12,6 +12,7 @@ from eventlog.errors import DriftlineError
 from service.call import Answer
 from service.classification import with_classes
 from service.openinference import binary, json
+from service.rest_api.content import LARGE, Encoding, compress
 from service.rest_api.errors import body_of, headers_of, status_of
 
 _OK = b"HTTP/1.1 200 OK\r\n"
@@ -20,8 +21,11 @@ _RAW = b"content-type: application/octet-stream\r\n%b: %d\r\n"
 _JSON_LENGTH = binary.HEADER.encode()
 
 
-def answered(answer: Answer) -> list[bytes]:
-    """An answer as JSON, or with raw bytes behind it where the client asked for some."""
+def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
+    """An answer as JSON, or with raw bytes behind it where the client asked for some.
+
+    Large JSON is compressed, if `encoding` names how the client would have it.
+    """
     if answer.request.classes:
         answer = with_classes(answer)
     wanted = answer.wanted()
@@ -34,16 +38,35 @@ def answered(answer: Answer) -> list[bytes]:
     }
     arrays = answer.share.outputs
     raw = {name: arrays[name] for name in wanted if answer.request.wants_raw(name)}
-    if not raw:
-        return _message(_OK, _JSON, json.encode_response(**told))
-    body, length = binary.encode_response(**told, raw=raw)
-    return _message(_OK, _RAW % (_JSON_LENGTH, length), body)
+    headers = told_in_headers(answer)
+    if raw:
+        body, length = binary.encode_response(**told, raw=raw)
+        return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)
+    body = json.encode_response(**told)
+    if encoding is not None and len(body) >= LARGE:
+        body = compress(body, encoding)
+        headers += b"content-encoding: %b\r\n" % encoding.encode()
+    return _message(_OK, headers + _JSON, body)
 
 
-def refused(error: DriftlineError) -> list[bytes]:
-    """An error of the tree."""
-    headers = [f"{name}: {value}\r\n".encode() for name, value in headers_of(error).items()]
-    return _message(_status_line(status_of(error)), b"".join([_JSON, *headers]), body_of(error))
+def told_in_headers(answer: Answer) -> bytes:
+    """How the answer came about, for those who would not read its body."""
+    share = answer.share
+    return (
+        f"driftline-version: {answer.version.number}\r\n"
+        f"driftline-prediction-id: {answer.prediction_id}\r\n"
+        f"driftline-queue-us: {share.queue_us}\r\n"
+        f"driftline-run-us: {share.run_us}\r\n"
+    ).encode()
+
+
+def refused(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
+    """An error of the tree; the id is that of its event."""
+    headers = headers_of(error)
+    if prediction_id:
+        headers["driftline-prediction-id"] = prediction_id
+    lines = b"".join([f"{name}: {value}\r\n".encode() for name, value in headers.items()])
+    return _message(_status_line(status_of(error)), _JSON + lines, body_of(error))
 
 
 def too_long_a_head(limit: int) -> bytes:

@@ -27,12 +27,12 @@ def create_app(serving: Callable[[], Serving]) -> Starlette:
             Route("/v2", routes.server),
             Route("/v2/health/live", routes.live),
             Route("/v2/health/ready", routes.ready),
+            *extension_routes(serving),  # before a model could be named `stats`
             Route(model, routes.model),
             Route(version, routes.model),
             Route(f"{model}/ready", routes.model_ready),
             Route(f"{version}/ready", routes.model_ready),
             Route("/v1/feedback", routes.feedback, methods=["POST"]),
-            *extension_routes(serving),
         ],
         exception_handlers={DriftlineError: _on_error},
     )

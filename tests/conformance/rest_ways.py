@@ -106,4 +106,6 @@ WAYS = [
         "rest-nested", "rest", rest_nested, lambda case: all(min(t.shape) > 0 for t in case.inputs)
     ),
     Way("rest-binary", "rest", rest_binary),
+    Way("rest-gzip", "rest", rest_gzip),
+    Way("rest-deflate", "rest", rest_deflate),
 ]

@@ -1,0 +1,110 @@
+"""What travels beside the numbers: statistics, headers, traces, compressed replies."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
+
+from tests.conformance.ways import Address
+from tests.service.conftest import Service
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+PATH = "/v2/models/echo-fp32/infer"
+
+
+def _body(rows: int = 1) -> dict[str, Any]:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 2], "data": [0.5] * 2 * rows}
+    return {"inputs": [tensor]}
+
+
+def _ask(client: Any, rows: int = 1, **how: Any) -> Any:
+    given = triton_http.InferInput("x", [rows, 2], "FP32")
+    given.set_data_from_numpy(np.full((rows, 2), 0.5, np.float32))
+    return client.infer("echo-fp32", [given], **how)
+
+
+def test_statistics_grow_by_what_was_asked(address: Address) -> None:
+    with triton_http.InferenceServerClient(address.rest) as client:
+
+        def told() -> dict[str, Any]:
+            (stats,) = client.get_inference_statistics("echo-fp32", "steady")["model_stats"]
+            return dict(stats)
+
+        before = told()
+        _ask(client, 3)
+        httpx.post(f"http://{address.rest}{PATH}", content=b"{", trust_env=False)
+        after = told()
+        everything = client.get_inference_statistics()["model_stats"]
+        assert {one["name"] for one in everything} == {
+            entry["name"] for entry in client.get_model_repository_index()
+        }
+        with pytest.raises(InferenceServerException, match="no model 'none'"):
+            client.get_inference_statistics("none")
+    assert (after["name"], after["version"]) == ("echo-fp32", "1")
+    assert after["inference_count"] == before["inference_count"] + 3
+    assert after["execution_count"] == before["execution_count"] + 1
+    for outcome in ("success", "fail"):
+        was, now = (one["inference_stats"][outcome] for one in (before, after))
+        assert now["count"] == was["count"] + 1
+        assert now["ns"] > was["ns"]
+    assert 3 in {batch["batch_size"] for batch in after["batch_stats"]}
+
+
+def test_an_answers_headers_say_what_its_parameters_say(echoes: Service) -> None:
+    reply = echoes.http.post(PATH, json=_body())
+    told = reply.json()["parameters"]
+    assert reply.headers["driftline-version"] == "1"
+    assert reply.headers["driftline-prediction-id"] == told["prediction_id"]
+    assert int(reply.headers["driftline-queue-us"]) == told["queue_us"]
+    assert int(reply.headers["driftline-run-us"]) == told["run_us"]
+
+
+@pytest.mark.parametrize("body", [b'{"inputs": []}', b"{", b""])
+def test_a_refusals_header_names_its_event(echoes: Service, body: bytes) -> None:
+    reply = echoes.http.post(PATH, content=body)
+    assert reply.status_code == 400
+    event: Any = echoes.events()[-1].event
+    assert event.prediction_id == reply.headers["driftline-prediction-id"]
+    assert event.reason == reply.json()["error"]
+
+
+def test_a_trace_goes_into_the_event_and_comes_back(echoes: Service) -> None:
+    for body, status in ((_body(), 200), ({}, 400)):
+        reply = echoes.http.post(PATH, json=body, headers={"traceparent": TRACE})
+        event: Any = echoes.events()[-1].event
+        assert (reply.status_code, reply.headers["traceparent"]) == (status, TRACE)
+        assert event.traceparent == TRACE
+
+
+def test_a_trace_that_is_none_is_as_if_there_were_none(echoes: Service) -> None:
+    reply = echoes.http.post(PATH, json=_body(), headers={"traceparent": TRACE.upper()})
+    event: Any = echoes.events()[-1].event
+    assert reply.status_code == 200
+    assert "traceparent" not in reply.headers
+    assert event.traceparent == ""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_tritons_client_gets_its_replies_compressed(address: Address, encoding: str) -> None:
+    json = [triton_http.InferRequestedOutput("echo", binary_data=False)]
+    with triton_http.InferenceServerClient(address.rest) as client:
+        for rows, expected in ((4_000, encoding), (1, None)):
+            how = {"request_compression_algorithm": encoding, "outputs": json}
+            result = _ask(client, rows, response_compression_algorithm=encoding, **how)
+            assert result.as_numpy("echo").tolist() == [[0.5, 0.5]] * rows
+            assert _encoding(address, rows, encoding) == expected
+
+
+def _encoding(address: Address, rows: int, accepted: str) -> str | None:
+    url = f"http://{address.rest}{PATH}"
+    headers = {"accept-encoding": accepted}
+    reply = httpx.post(url, json=_body(rows), headers=headers, trust_env=False)
+    assert len(reply.json()["outputs"][0]["data"]) == 2 * rows
+    return reply.headers.get("content-encoding")
+
+
+def test_nothing_is_compressed_for_a_client_that_did_not_ask(address: Address) -> None:
+    assert _encoding(address, 4_000, "identity") is None

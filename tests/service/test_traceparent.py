@@ -1,0 +1,42 @@
+"""Which trace a request belongs to, as its header says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.telemetry.traceparent import read_traceparent
+
+VALID = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_a_valid_header_is_kept_as_it_is() -> None:
+    assert read_traceparent(VALID) == VALID
+    assert read_traceparent(f" {VALID} ") == VALID
+
+
+def test_of_a_version_to_come_the_known_part_is_kept() -> None:
+    assert read_traceparent("cc" + VALID[2:] + "-what-comes") == "cc" + VALID[2:]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "",
+        VALID[:-1],
+        VALID + "0",
+        VALID + "-more",
+        VALID.upper(),
+        "ff" + VALID[2:],
+        VALID.replace("0af7651916cd43dd8448eb211c80319c", "0" * 32),
+        VALID.replace("b7ad6b7169203331", "0" * 16),
+        VALID.replace("-", "_"),
+        "cc" + VALID[2:] + "x",
+    ],
+)
+def test_a_header_that_names_no_trace_is_none(stated: str) -> None:
+    assert read_traceparent(stated) == ""
+
+
+@given(st.text(max_size=80))
+def test_whatever_is_kept_has_the_form(stated: str) -> None:
+    assert len(read_traceparent(stated)) in {0, 55}
