@@ -1,22 +1,19 @@
 """The BentoML service: `bentoml serve service.bento:Driftline`. Lifecycle and nothing else."""
 
-from functools import partial
 from typing import Any
 
 import bentoml
-import msgspec
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 from uvicorn.config import HTTP_PROTOCOLS
 
-from eventlog.errors import DriftlineError
 from eventlog.settings import Home
 from service.access.ports import ports
-from service.predict import read_predictions, read_rows
 from service.rest_api.asgi import App
 from service.rest_api.connection import Connection
 from service.rest_api.front import Front
-from service.rest_api.routes import create_app, refused
+from service.rest_api.predictions import Predictions
+from service.rest_api.routes import create_app
 from service.settings import read_settings
 from service.wiring import Serving
 
@@ -37,20 +34,14 @@ class ServiceConnection(Connection):
         return _serving()
 
 
-def _authorization() -> bytes:
-    """The header of the request that BentoML is answering here."""
-    # Not by a parameter of the API: with one, BentoML gives its own status to every reply.
-    headers = Driftline.context.request.headers  # type: ignore[attr-defined]  # decorated
-    return str(headers.get("authorization", "")).encode("latin-1")
-
-
 class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
     """A BentoML service whose application has our front and our connections before it."""
 
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
         """What a worker hands to its HTTP server, whose connections are ours."""
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
-        return ports(Front(super().to_asgi(is_main), _serving), _serving, _settings)
+        front = Front(super().to_asgi(is_main), _serving)
+        return ports(Predictions(front, _serving), _serving, _settings)
 
 
 class RowPrediction(BaseModel):
@@ -105,16 +96,4 @@ class Driftline:
         `version` is a number or an alias and means the champion when left out; `event_time`, RFC
         3339 or integer microseconds, is when it takes place and means now when left out.
         """
-        call = self.serving.call("predict", model, version)
-        try:
-            self.serving.access.admit("predict", _authorization(), model)
-            answer = await self.serving.pipeline.infer(call, partial(read_rows, rows, event_time))
-        except DriftlineError as error:
-            return refused(error)
-        reply = {
-            "model": answer.version.model,
-            "version": answer.version.number,
-            "prediction_id": answer.prediction_id,
-            "predictions": read_predictions(answer),
-        }
-        return Response(msgspec.json.encode(reply), media_type="application/json")
+        raise NotImplementedError  # declared for BentoML's docs and client; see Predictions

@@ -1,6 +1,6 @@
 """Reading bodies and sending replies without a framework."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from eventlog.errors import DriftlineError
@@ -46,10 +46,14 @@ async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes
 
 
 async def send_json(
-    send: Send, body: bytes, status: int = 200, headers: dict[str, str] | None = None
+    send: Send,
+    body: bytes,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    more: Sequence[Header] = (),
 ) -> None:
     """Send a whole JSON reply."""
-    pairs = [_JSON]
+    pairs = [_JSON, *more]
     if headers:
         pairs += [(name.encode(), value.encode()) for name, value in headers.items()]
     await send_body(send, body, pairs, status)
@@ -62,9 +66,9 @@ async def send_body(send: Send, body: bytes, headers: list[Header], status: int 
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: DriftlineError) -> None:
+async def send_error(send: Send, error: DriftlineError, more: Sequence[Header] = ()) -> None:
     """Send an error of the tree; a connection whose body was not read to its end is closed."""
     headers = headers_of(error)
     if isinstance(error, TooLarge):
         headers["connection"] = "close"
-    await send_json(send, body_of(error), status_of(error), headers)
+    await send_json(send, body_of(error), status_of(error), headers, more)

@@ -44,7 +44,7 @@ class Front:
         except Disconnected:
             return
         else:
-            await self._hand_on(_as_json(scope), _replay(body, receive), send)
+            await self._hand_on(scope, _replay(body, receive), send)
 
     async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and target(scope["path"]) is not None:
@@ -56,12 +56,6 @@ class Front:
 
 def _length(scope: Scope) -> bytes | None:
     return next((value for name, value in scope["headers"] if name == b"content-length"), None)
-
-
-def _as_json(scope: Scope) -> Scope:
-    """The scope with JSON for its content type: every body here is JSON, whatever curl calls it."""
-    headers = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
-    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -13,6 +13,7 @@ from eventlog.errors import DriftlineError
 from service.errors import NotReady
 from service.feedback import read_feedback
 from service.metadata import ServerMetadata, describe
+from service.rest_api.content import plain
 from service.rest_api.errors import body_of, headers_of, status_of
 from service.rest_api.extensions import extension_routes
 from service.wiring import Serving
@@ -69,9 +70,15 @@ class _Routes:
         return _json({"name": model, "ready": True})
 
     async def feedback(self, request: Request) -> Response:
-        truths = read_feedback(await request.body())
+        truths = read_feedback(await self._body(request))
         self._serving().log.labelled(truths)
         return _json({"accepted": len(truths)})
+
+    async def _body(self, request: Request) -> bytes:
+        headers = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]
+        kind, encoding = (value.encode("latin-1") for value in headers)
+        limit = self._serving().settings.max_body_bytes
+        return plain(await request.body(), kind, encoding, limit)
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Bad input of every kind: a clear message, never a 5xx, and the worker lives on."""
 
+import gzip
 import json
 from typing import Any
 
@@ -116,6 +117,69 @@ def test_it_is_refused_with_a_message_and_the_worker_lives_on(service: Any, case
     assert "Traceback" not in reply.text
     good = service.http.post(INFER, content=_request(_price(), COLOUR))
     assert good.status_code == 200
+
+
+ROW = {"price": 0.5, "colour": "red"}
+PREDICT_REFUSED: dict[str, tuple[bytes, dict[str, str], int, str]] = {
+    "malformed": (b'{"model"', {}, 400, "JSON"),
+    "empty": (b"", {}, 400, '{"model": ..., "rows"'),
+    "another JSON": (b"[]", {}, 400, "object"),
+    "no model": (b'{"rows": []}', {}, 400, "`model`"),
+    "no rows at all": (b'{"model": "tiny"}', {}, 400, "`rows`"),
+    "rows that are none": (b'{"model": "tiny", "rows": 3}', {}, 400, "array"),
+    "a row that is none": (b'{"model": "tiny", "rows": [3]}', {}, 400, "$[0]"),
+    "a field nobody knows": (b'{"model": "tiny", "rows": [], "size": 1}', {}, 400, "size"),
+    "NaN": (b'{"model": "tiny", "rows": [{"price": NaN}]}', {}, 400, "JSON"),
+    "a number beyond all": (
+        b'{"model": "tiny", "rows": [{"price": 1e999, "colour": ""}]}',
+        {},
+        400,
+        "out of range",
+    ),
+    "deep nesting": (b'{"model": "tiny", "rows": ' + b"[" * 50_000, {}, 400, "deep"),
+    "nesting that ends": (
+        b'{"model": "tiny", "rows": ' + b"[" * 500 + b"]" * 500 + b"}",
+        {},
+        400,
+        "$[0]",
+    ),
+    "invalid UTF-8": (b'{"model": "\xff", "rows": []}', {}, 400, "JSON"),
+    "a list for a price": (
+        b'{"model": "tiny", "rows": [{"price": [1], "colour": ""}]}',
+        {},
+        400,
+        "'price'",
+    ),
+    "too large": (b" " * 200_001, {}, 413, "200000"),
+    "a bomb": (gzip.compress(b" " * 10**8), {"content-encoding": "gzip"}, 413, "200000"),
+    "no gzip": (b"{}", {"content-encoding": "gzip"}, 400, "gzip"),
+    "another encoding": (b"{}", {"content-encoding": "br"}, 415, "gzip or deflate"),
+    "another type": (b"{}", {"content-type": "text/csv"}, 415, "application/json"),
+}
+
+
+@pytest.mark.parametrize("case", PREDICT_REFUSED)
+def test_predict_refuses_in_our_words_with_an_event(service: Any, case: str) -> None:
+    body, headers, status, word = PREDICT_REFUSED[case]
+    reply = service.http.post("/predict", content=body, headers=headers)
+    assert reply.status_code == status, reply.text
+    assert word in reply.json()["error"], reply.text
+    assert "pydantic" not in reply.text
+    event = service.events()[-1].event
+    assert (event.protocol, event.outcome) == ("predict", "invalid")
+    assert event.prediction_id == reply.headers["driftline-prediction-id"]
+    good = service.http.post("/predict", json={"model": "tiny", "rows": [ROW]})
+    assert good.headers["driftline-prediction-id"] == good.json()["prediction_id"]
+
+
+def test_predict_and_feedback_read_compressed_bodies(service: Any) -> None:
+    headers = {"content-encoding": "gzip", "content-type": "application/json; charset=utf-8"}
+    body = gzip.compress(json.dumps({"model": "tiny", "rows": [ROW]}).encode())
+    assert service.http.post("/predict", content=body, headers=headers).status_code == 200
+    truth = gzip.compress(b'{"prediction_id": "p", "label": 1}')
+    assert service.http.post("/v1/feedback", content=truth, headers=headers).is_success
+    bomb = gzip.compress(b" " * 10**8)
+    assert service.http.post("/v1/feedback", content=bomb, headers=headers).status_code == 413
 
 
 RAW = {"name": "price", "datatype": "FP32", "shape": [1, 1]}
