@@ -22,7 +22,8 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
     """One named input or output as it was asked or answered.
 
     `data` is flat and row-major, `shape` says how to fold it. A missing value (NaN) is null;
-    infinities are the strings "Infinity" and "-Infinity", as in proto3's JSON.
+    infinities are the strings "Infinity" and "-Infinity", as in proto3's JSON. A writer may give
+    `data` as JSON that it has already (msgspec.Raw); readers always find a list.
     """
 
     datatype: str  # of the Open Inference Protocol: FP32, INT64, BYTES, ...

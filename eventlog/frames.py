@@ -3,20 +3,26 @@
 Everything that decides how bytes lie on disk lives here; no files are opened. A frame's CRC covers
 the epoch (as producer id), the base sequence (as producer epoch and base sequence) and all records,
 but neither the base offset nor the length: the former must agree with the base sequence, and a
-wrong length breaks the CRC.
+wrong length breaks the CRC. Frames are read with kafka-python's record classes; they are written
+here, because its builder takes three times as long for a record.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from struct import Struct
 
 import msgspec
+from crc32c import crc32c
 from kafka.errors import CorruptRecordError
-from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from kafka.record.default_records import DefaultRecordBatch
 
-HEADER = DefaultRecordBatchBuilder.header_size_in_bytes()
 LARGEST_FRAME = 1 << 30
 _BEFORE_LENGTH = 8  # bytes of the base offset
 _BEFORE_BODY = 12  # base offset and length
 _LEADER_EPOCH_AND_MAGIC = b"\x00\x00\x00\x00\x02"  # what every frame holds at _BEFORE_BODY
+_HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all that follows
+_BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
+HEADER = _HEAD.size + _BODY.size
 _LOW_BITS = 31  # of the base sequence go where Kafka keeps 31 bits, the others one field up
 
 
@@ -39,20 +45,35 @@ class Damage(msgspec.Struct, frozen=True):
 
 def encode(values: Sequence[bytes], *, epoch: int, base: int, milliseconds: int) -> bytes:
     """One frame of the values, numbered from `base`, stamped with one wall-clock time."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2,
-        compression_type=0,
-        is_transactional=False,
-        producer_id=epoch,
-        producer_epoch=base >> _LOW_BITS,
-        base_sequence=base & ((1 << _LOW_BITS) - 1),
-        batch_size=LARGEST_FRAME,
-    )
+    records = [
+        _BODY.pack(
+            0,
+            len(values) - 1,
+            milliseconds,
+            milliseconds,
+            epoch,
+            base >> _LOW_BITS,
+            base & ((1 << _LOW_BITS) - 1),
+            len(values),
+        )
+    ]
     for offset, value in enumerate(values):
-        builder.append(offset, milliseconds, None, value, ())
-    frame = builder.build()
-    frame[:_BEFORE_LENGTH] = base.to_bytes(_BEFORE_LENGTH, "big")
-    return bytes(frame)
+        head = b"\0\0%b\1%b" % (_varint(offset), _varint(len(value)))
+        records += (_varint(len(head) + len(value) + 1), head, value, b"\0")
+    body = b"".join(records)
+    length = _HEAD.size - _BEFORE_BODY + len(body)
+    return _HEAD.pack(base, length, 0, 2, crc32c(body)) + body
+
+
+@lru_cache(maxsize=1 << 16)  # lengths of values come again and again
+def _varint(number: int) -> bytes:
+    """A number from 0 as Kafka's records hold it: zigzag, seven bits a byte, lowest first."""
+    rest, encoded = number << 1, bytearray()
+    while rest > 0x7F:
+        encoded.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    encoded.append(rest)
+    return bytes(encoded)
 
 
 def split(data: bytes, *, final: bool) -> Iterator[Frame | Damage]:

@@ -30,6 +30,10 @@ class ArrayTensor(msgspec.Struct):
         """The array."""
         return self.values
 
+    @property
+    def sent(self) -> None:
+        """The values came by rows."""
+
 
 class RowPrediction(msgspec.Struct, omit_defaults=True):
     """The answer for one row."""

@@ -40,7 +40,7 @@ class JsonTensor(msgspec.Struct):
         if not self.data:
             self._refuse_without_data()
         data = bytes(self.data)
-        nested = len(self.shape) > 1 and data[1:].lstrip()[:1] == b"["
+        nested = self._is_nested(data)
         try:
             values = _decoder(self.datatype, len(self.shape) if nested else 1).decode(data)
             array = np.array(values, dtype=NUMPY[self.datatype])
@@ -50,6 +50,15 @@ class JsonTensor(msgspec.Struct):
                 tensor=self.name,
             ) from None
         return self._shaped(array, nested=nested)
+
+    @property
+    def sent(self) -> msgspec.Raw | None:
+        """The values as they were sent, where they are flat and neither text nor missing."""
+        data = bytes(self.data)  # which the decoder has let through
+        return None if b'"' in data or b"n" in data or self._is_nested(data) else self.data
+
+    def _is_nested(self, data: bytes) -> bool:
+        return len(self.shape) > 1 and data[1:].lstrip()[:1] == b"["
 
     def _shaped(self, array: Array, *, nested: bool) -> Array:
         if nested and list(array.shape) != self.shape:

@@ -27,6 +27,14 @@ class RequestTensor(Protocol):
         """
         ...
 
+    @property
+    def sent(self) -> msgspec.Raw | None:
+        """Flat JSON of the values as the client sent it, where all are finite numbers.
+
+        So the log can carry them without writing them anew. To be asked for after `array`.
+        """
+        ...
+
 
 class InferRequest(msgspec.Struct, frozen=True):
     """A decoded inference request."""

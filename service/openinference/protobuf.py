@@ -31,6 +31,8 @@ _CONTENTS = {  # the field of InferTensorContents that carries each datatype
 class TypedTensor:
     """One input whose values lie in `contents`."""
 
+    sent = None
+
     def __init__(self, message: pb.ModelInferRequest.InferInputTensor) -> None:
         self.name = message.name
         self.datatype = message.datatype

@@ -20,6 +20,8 @@ _LENGTH = struct.Struct("<I")
 class RawTensor:
     """One input whose values came as raw bytes."""
 
+    sent = None
+
     def __init__(self, name: str, datatype: str, shape: Sequence[int], raw: bytes) -> None:
         """Nothing is checked yet."""
         self.name = name

@@ -49,6 +49,7 @@ class Connection(HttpToolsProtocol):
         self._unread = 0  # bytes that came since the head began, beside those it came with
         self._too_long = False
         self._stalled = False  # the client does not read its replies
+        self._rested = 0.0  # when the last reply left, by the loop's clock
 
     def serving(self) -> Serving:
         """What the worker has started."""
@@ -60,7 +61,6 @@ class Connection(HttpToolsProtocol):
             end = data.find(_HEAD_END) + len(_HEAD_END)
             head = self._known.get(data[:end])
             if head is not None and head.length == len(data) - end:
-                self._unset_keepalive_if_required()
                 exchange = self._begin(head)
                 exchange.feed(data[end:])
                 exchange.end()
@@ -169,9 +169,35 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, once the client has read most of its replies."""
         self._running = None
+        self.server_state.total_requests += 1
         self._stalled = self.flow.write_paused
-        if not self._stalled:
-            super().on_response_complete()
+        if self._stalled or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        # A timer for each request, set and cancelled again, would cost more than a metric does.
+        self._rested = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if nothing has come since its last reply for so long."""
+        resting = self.loop.time() - self._rested
+        if resting >= self.timeout_keep_alive and self._is_free() and not self._in_message:
+            self.transport.close()
+            return
+        left = max(self.timeout_keep_alive - resting, 0) or self.timeout_keep_alive
+        self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Uvicorn's timer is for one request; ours goes on for as long as the connection."""
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -191,6 +217,8 @@ class Connection(HttpToolsProtocol):
         for one in {self._running, self.cycle, *(cycle for cycle, _ in self.pipeline)}:
             if isinstance(one, Exchange):
                 one.abandon()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
 
 

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from eventlog import frames
 
@@ -17,6 +18,23 @@ def _frame(*parts: bytes, base: int = 0) -> bytes:
 def test_a_frame_comes_back_as_it_was_written(parts: list[bytes], base: int) -> None:
     data = _frame(*parts, base=base)
     assert list(frames.split(data, final=False)) == [frames.Frame(0, len(data), 3, base, parts)]
+
+
+@given(st.lists(st.binary(max_size=20_000), min_size=1, max_size=70), bases)
+def test_a_frame_is_what_kafka_python_would_have_written(parts: list[bytes], base: int) -> None:
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=False,
+        producer_id=3,
+        producer_epoch=base >> 31,
+        base_sequence=base & 0x7FFFFFFF,
+        batch_size=1 << 30,
+    )
+    for offset, value in enumerate(parts):
+        builder.append(offset, 1_700_000_000_000, None, value, ())
+    expected = bytes(builder.build())
+    assert _frame(*parts, base=base)[8:] == expected[8:]  # the base offset is the broker's there
 
 
 @given(st.lists(values, min_size=1, max_size=4), st.data())

@@ -67,7 +67,7 @@ async def _elsewhere(_: Any, __: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def listening(worker: Worker) -> AsyncIterator[Callable[[], Any]]:
+async def listening(worker: Worker, *, keep_alive: float = 5) -> AsyncIterator[Callable[[], Any]]:
     """Gives a function that connects."""
 
     class Here(Connection):
@@ -76,7 +76,8 @@ async def listening(worker: Worker) -> AsyncIterator[Callable[[], Any]]:
 
     Here._known.clear()
     await worker.models.refresh()
-    config = Config(Front(_elsewhere, lambda: worker), lifespan="off")
+    front = Front(_elsewhere, lambda: worker)
+    config = Config(front, lifespan="off", timeout_keep_alive=keep_alive)
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Here(config, state, {}), "127.0.0.1", 0)
@@ -194,6 +195,13 @@ async def test_a_connection_that_is_not_to_stay_is_closed(client: Client, how: A
     status, head, _ = await client.ask(post(BODY, "connection: close", **how))
     assert (status, b"connection: close" in head) == (200, True)
     assert await client.ended()
+
+
+async def test_a_connection_that_rests_too_long_is_closed(worker: Worker) -> None:
+    async with listening(worker, keep_alive=0.01) as connect:
+        client = await connect()
+        assert (await client.ask(post()))[0] == 200
+        assert await client.ended()
 
 
 async def test_another_method_is_refused_with_the_one_that_is_expected(client: Client) -> None:
