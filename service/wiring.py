@@ -23,8 +23,16 @@ from service.prediction_log import Ids, PredictionLog
 from service.repository import Repository
 from service.settings import Settings
 from service.statistics import Statistics
-from service.telemetry.metrics import count_events, count_loaded, count_refused
+from service.telemetry.metrics import (
+    count_events,
+    count_loaded,
+    count_refused,
+    flush,
+    keep_flushing,
+)
 from service.telemetry.traceparent import read_traceparent
+
+_FLUSH_S = 0.25  # how late another worker's /metrics may show what this one counted
 
 
 class Serving:
@@ -45,6 +53,7 @@ class Serving:
         self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
         self._grpc: grpc.aio.Server | None = None
         self._following: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load what is registered, listen for gRPC, and follow the registry from then on."""
@@ -52,6 +61,7 @@ class Serving:
         servicer = Servicer(self.pipeline, self.models, partial(self.call, "grpc"), self.access)
         self._grpc = await grpc_server.start(servicer, self.settings, self.access)
         self._following = asyncio.create_task(self.models.follow(self.settings.poll_interval_s))
+        self._flushing = asyncio.create_task(keep_flushing(_FLUSH_S))
         # Libraries and models live as long as the worker. Left to the collector, each full
         # collection walks them all: 90 ms, once a second under load, in which nobody is answered.
         gc.collect()
@@ -59,10 +69,12 @@ class Serving:
 
     async def stop(self) -> None:
         """Answer what was accepted, then let go of the log."""
-        if self._following is not None:
-            self._following.cancel()
+        for task in (self._following, self._flushing):
+            if task is not None:
+                task.cancel()
         if self._grpc is not None:
             await self._grpc.stop(self.settings.shutdown_grace_s)
+        flush()
         self._writer.close()
 
     def call(

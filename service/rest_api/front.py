@@ -21,6 +21,7 @@ from service.rest_api.asgi import (
     send_json,
 )
 from service.rest_api.head import target
+from service.telemetry.metrics import flush
 from service.wiring import Serving
 
 
@@ -50,8 +51,10 @@ class Front:
         if scope["type"] == "http" and target(scope["path"]) is not None:
             body = msgspec.json.encode({"error": f"got {scope['method']}; expected POST"})
             await send_json(send, body, 405, {"allow": "POST"})
-        else:
-            await self._app(scope, receive, send)
+            return
+        if scope.get("path") == "/metrics":
+            flush()
+        await self._app(scope, receive, send)
 
 
 def _length(scope: Scope) -> bytes | None:

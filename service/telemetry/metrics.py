@@ -1,34 +1,47 @@
 """Every metric of the service, declared in one place.
 
 BentoML serves them at /metrics, summed over the workers; PROMETHEUS_MULTIPROC_DIR must be set
-before this module is imported, and BentoML's supervisor sets it for every worker.
+before this module is imported, and BentoML's supervisor sets it for every worker. What is counted
+for every request or batch becomes visible by `flush`.
 """
 
-from functools import lru_cache
-from typing import Any
+import asyncio
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from access.errors import AccessError
 from eventlog.events import Outcome, Protocol
 from registry.manifest import Version
+from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-_REQUESTS = Counter(
-    "driftline_requests_total",
-    "Inference requests, by how they ended; model and version are empty where none was resolved.",
-    ["model", "version", "protocol", "outcome"],
+_REQUESTS = BufferedCounter(
+    Counter(
+        "driftline_requests_total",
+        "Inference requests, by how they ended; model and version are empty where none was "
+        "resolved.",
+        ["model", "version", "protocol", "outcome"],
+    )
 )
-_LATENCY = Histogram(
-    "driftline_request_seconds",
-    "From the receipt of an answered inference request to its answer.",
-    ["model", "version", "protocol"],
-    buckets=_SECONDS,
+_LATENCY = BufferedHistogram(
+    Histogram(
+        "driftline_request_seconds",
+        "From the receipt of an answered inference request to its answer.",
+        ["model", "version", "protocol"],
+        buckets=_SECONDS,
+    ),
+    _SECONDS,
 )
-_BATCH_ROWS = Histogram(
-    "driftline_batch_rows", "Rows that were answered together.", ["model", "version"], buckets=_ROWS
+_BATCH_ROWS = BufferedHistogram(
+    Histogram(
+        "driftline_batch_rows",
+        "Rows that were answered together.",
+        ["model", "version"],
+        buckets=_ROWS,
+    ),
+    _ROWS,
 )
 _QUEUE = Gauge(
     "driftline_queue_requests",
@@ -36,11 +49,15 @@ _QUEUE = Gauge(
     ["model", "version"],
     multiprocess_mode="livesum",
 )
-_EVENTS = Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
-_REFUSED = Counter(
-    "driftline_refused_calls_total",
-    "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
-    ["reason"],
+_waiting: dict[tuple[str, str], int] = {}  # what _QUEUE is to show
+_EVENTS = BufferedCounter(
+    Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
+_REFUSED = BufferedCounter(
+    Counter(
+        "driftline_refused_calls_total",
+        "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
+        ["reason"],
+    )
 )
 _LOADED = Gauge(
     "driftline_loaded_versions",
@@ -54,26 +71,27 @@ def count_request(
 ) -> None:
     """One inference request ended."""
     # What clients call a model that does not exist is no label: there is no end to such names.
-    names = ("", "") if version is None else (version.model, version.number)
-    _child(_REQUESTS, *names, protocol, outcome).inc()
+    model, number = ("", "") if version is None else (version.model, version.number)
+    _REQUESTS.inc((model, number, protocol, outcome))
     if outcome == "ok":
-        _child(_LATENCY, *names, protocol).observe(seconds)
+        _LATENCY.observe((model, number, protocol), seconds)
 
 
 def count_batch(version: Version, rows: int, waiting: int) -> None:
     """One batch was answered, and so many requests waited meanwhile."""
-    _child(_BATCH_ROWS, version.model, version.number).observe(rows)
-    _child(_QUEUE, version.model, version.number).set(waiting)
+    names = (version.model, version.number)
+    _BATCH_ROWS.observe(names, rows)
+    _waiting[names] = waiting
 
 
 def count_events(kind: str, number: int) -> None:
     """So many events of a kind, "prediction" or "feedback", are in the log."""
-    _child(_EVENTS, kind).inc(number)
+    _EVENTS.inc((kind,), number)
 
 
 def count_refused(error: AccessError) -> None:
     """A call was refused because of who made it."""
-    _child(_REFUSED, type(error).__name__).inc()
+    _REFUSED.inc((type(error).__name__,))
 
 
 def count_loaded(number: int) -> None:
@@ -81,6 +99,17 @@ def count_loaded(number: int) -> None:
     _LOADED.set(number)
 
 
-@lru_cache(maxsize=4096)
-def _child(metric: Any, *labels: str) -> Any:
-    return metric.labels(*labels)
+def flush() -> None:
+    """Make visible what was counted since the last time."""
+    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _EVENTS, _REFUSED):
+        metric.flush()
+    while _waiting:
+        names, waiting = _waiting.popitem()
+        _QUEUE.labels(*names).set(waiting)
+
+
+async def keep_flushing(interval: float) -> None:
+    """Flush for ever, every `interval` seconds."""
+    while True:
+        await asyncio.sleep(interval)
+        flush()
