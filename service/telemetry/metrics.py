@@ -52,6 +52,7 @@ _QUEUE = Gauge(
 _waiting: dict[tuple[str, str], int] = {}  # what _QUEUE is to show
 _EVENTS = BufferedCounter(
     Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
+)
 _REFUSED = BufferedCounter(
     Counter(
         "driftline_refused_calls_total",
