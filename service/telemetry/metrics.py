@@ -53,12 +53,10 @@ _waiting: dict[tuple[str, str], int] = {}  # what _QUEUE is to show
 _EVENTS = BufferedCounter(
     Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
 )
-_REFUSED = BufferedCounter(
-    Counter(
-        "driftline_refused_calls_total",
-        "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
-        ["reason"],
-    )
+_REFUSED = Counter(
+    "driftline_refused_calls_total",
+    "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
+    ["reason"],
 )
 _LOADED = Gauge(
     "driftline_loaded_versions",
@@ -92,7 +90,7 @@ def count_events(kind: str, number: int) -> None:
 
 def count_refused(error: AccessError) -> None:
     """A call was refused because of who made it."""
-    _REFUSED.inc((type(error).__name__,))
+    _REFUSED.labels(type(error).__name__).inc()
 
 
 def count_loaded(number: int) -> None:
@@ -102,7 +100,7 @@ def count_loaded(number: int) -> None:
 
 def flush() -> None:
     """Make visible what was counted since the last time."""
-    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _EVENTS, _REFUSED):
+    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _EVENTS):
         metric.flush()
     while _waiting:
         names, waiting = _waiting.popitem()
