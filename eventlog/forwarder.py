@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from eventlog.errors import EventLogError, NotAcknowledged
 from eventlog.kafka import KafkaSettings, Message, message
 from eventlog.log import Position, Positions, Reader
+from eventlog.retention import read_positions, write_positions
 
 BATCH = 2000  # records sent and acknowledged together
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between tries
@@ -45,21 +44,12 @@ class Cursors:
         except BlockingIOError:
             os.close(self._lock)
             raise EventLogError(f"another forwarder is at work on {path.parent}") from None
-        self.positions: dict[str, Position] = (
-            msgspec.json.decode(path.read_bytes(), type=dict[str, Position])
-            if path.exists()
-            else {}
-        )
+        self.positions: dict[str, Position] = read_positions(path) if path.exists() else {}
 
     def advance(self, positions: Positions) -> None:
         """Keep the new positions, on disk before this returns."""
         self.positions.update(positions)
-        fresh = self._path.with_suffix(".new")
-        with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(self.positions))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        write_positions(self._path, self.positions)
 
     def close(self) -> None:
         """Let another forwarder in."""

@@ -4,7 +4,9 @@ What an Appender promises
     Events are numbered by `sequence`, gap-free from 0 within an epoch; the caller stamps each event
     with `source`, `epoch` and the next free sequence, and appends them in that order. `append`
     either keeps all of the given events, readable by every reader even if this process is killed
-    the moment it returns, or raises LogUnavailable and keeps none of them.
+    the moment it returns, or raises LogUnavailable and keeps none of them. A log that shall also
+    survive power loss says later, by `once_safe`, that it does: no reply leaves before that. One
+    that was told to drop what finds no space leaves a gap in the sequence, and counts it.
 
 What a Reader promises
     Each source's records come in order, every one at least once; sources interleave freely. `poll`
@@ -14,12 +16,12 @@ What a Reader promises
     positions of what it has taken in and hands them to the next reader.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from eventlog.errors import UnreadableEvent
+from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
 
 
@@ -66,8 +68,22 @@ class Appender(Protocol):
         """The sequence that the next appended event must carry."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether new work must be refused, because its events may find no space."""
+        ...
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether `once_safe` may call back later than at once."""
+        ...
+
     def append(self, events: Sequence[Event]) -> None:
         """Keep all events or, with LogUnavailable, none."""
+        ...
+
+    def once_safe(self, told: Callable[[LogUnavailable | None], None]) -> None:
+        """Call back, in the event loop, once all that was appended is as safe as was asked for."""
         ...
 
     def close(self) -> None:

@@ -1,19 +1,23 @@
 """The local event log: one folder per source, one file per segment, appended by one writer.
 
     <log>/<source>/lock                           held by the source's one writer
+    <log>/<source>/reserve                        space held back, see reserve.py
     <log>/<source>/<epoch>-<first sequence>.log   frames, see frames.py
+    <log>/<source>/<epoch>-<sequence>.end         empty; its epoch numbered no event from there on
 
 A segment is final once the source has a later one. A writer that takes over a source first cuts
-the torn tail that a killed predecessor may have left (nothing in it was ever answered).
+the torn tail that a killed predecessor may have left (nothing in it was ever answered) and says
+where the predecessor's epoch ended, so that damage to its last frames is counted exactly.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import merge
 from itertools import count, islice
 from pathlib import Path
@@ -23,11 +27,16 @@ import msgspec
 from eventlog import frames, wire
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
+from eventlog.group_commit import GroupCommit, Told
 from eventlog.log import Position, Positions, Record
+from eventlog.reserve import Reserve
+from eventlog.settings import LogSettings
 
-SEGMENT_BYTES = 64 << 20
 _CHUNK = 1 << 20
 _NAME = re.compile(r"(\d{8})-(\d{12})\.log")
+_END = re.compile(r"(\d{8})-(\d{12})\.end")
+_DEFAULTS = LogSettings()
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Segment(msgspec.Struct, frozen=True, order=True):
@@ -44,25 +53,50 @@ def segments(folder: Path) -> list[Segment]:
     return sorted(Segment(int(m[1]), int(m[2]), path) for m, path in matches if m)
 
 
+def ends(folder: Path) -> dict[int, int]:
+    """The sequence at which each finished epoch of a source ended, as far as it is known."""
+    matches = (_END.fullmatch(path.name) for path in folder.iterdir())
+    return {int(m[1]): int(m[2]) for m in matches if m}
+
+
 class SegmentWriter:
     """The one writer of a source; an `eventlog.log.Appender`."""
 
-    def __init__(self, folder: Path, lock: int, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Take over `folder`, whose lock the file descriptor `lock` holds."""
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        settings: LogSettings = _DEFAULTS,
+        dropped: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Take over `folder`, whose lock the file descriptor `lock` holds.
+
+        `dropped` hears how many events were not kept because the disk is full.
+        """
         self.source = folder.name
         self._folder = folder
         self._lock = lock
-        self._segment_bytes = segment_bytes
+        self._settings = settings
+        self._dropped = dropped
         existing = segments(folder)
         if existing:
-            _cut_torn_tail(existing[-1].path)
+            _finish(folder, existing[-1])
         self.epoch = existing[-1].epoch + 1 if existing else 1
         self.next_sequence = 0
-        self._file = self._new_segment()
-        self._size = 0
+        self._closed: deque[int] = deque()  # files that were rolled and are not known to be on disk
+        self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
+        rejects = settings.when_full == "reject"
+        self._reserve = Reserve(folder / "reserve", settings.reserve_bytes if rejects else 0)
+        self._commit = GroupCommit(self._sync) if settings.durability == "disk" else None
 
     @classmethod
-    def claim(cls, folder: Path, host: str, segment_bytes: int = SEGMENT_BYTES) -> "SegmentWriter":
+    def claim(
+        cls,
+        folder: Path,
+        host: str,
+        settings: LogSettings = _DEFAULTS,
+        dropped: Callable[[int], None] = lambda _: None,
+    ) -> "SegmentWriter":
         """Become the writer of the first of `<host>-0`, `<host>-1`, ... that nobody writes."""
         host = re.sub(r"[^A-Za-z0-9.]+", "-", host)
         for slot in count():
@@ -74,8 +108,13 @@ class SegmentWriter:
             except BlockingIOError:
                 os.close(lock)
                 continue
-            return cls(source, lock, segment_bytes)
+            return cls(source, lock, settings, dropped)
         raise AssertionError("count() never ends")
+
+    @property
+    def full(self) -> bool:
+        """Whether new work must be refused, because its events may find no space."""
+        return not self._reserve.held()
 
     def append(self, events: Sequence[Event]) -> None:
         """Keep all events, readable even if this process dies now, or raise LogUnavailable."""
@@ -88,16 +127,39 @@ class SegmentWriter:
             base=self.next_sequence,
             milliseconds=time.time_ns() // 1_000_000,
         )
-        self._write(frame)
+        try:
+            self._write(frame)
+        except OSError as error:
+            self._write_on_full_disk(frame, error, len(events))
         self.next_sequence += len(events)
-        if self._size >= self._segment_bytes:
+        age = time.monotonic() - self._begun
+        if self._size >= self._settings.segment_bytes or age >= self._settings.segment_seconds:
             self._roll()
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether `once_safe` may call back later than at once."""
+        return self._commit is not None
+
+    def once_safe(self, told: Told) -> None:
+        """Call `told` once everything appended so far is as safe as `durability` says."""
+        if self._commit is None:
+            told(None)
+        else:
+            self._commit.tell(told)
 
     def close(self) -> None:
         """Release the source; further appends raise LogUnavailable."""
-        for descriptor in (self._file, self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
+        if self._file < 0:
+            return
+        if self._commit is not None:
+            self._commit.close()
+            self._sync()
+        self._reserve.give_up()
+        with contextlib.suppress(OSError):  # without it damage to the last frames is counted as one
+            _mark_end(self._folder, self.epoch, self.next_sequence)
+        for descriptor in (*self._closed, self._file, self._lock):
+            os.close(descriptor)
         self._file = self._lock = -1
 
     def _check_stamps(self, events: Sequence[Event]) -> None:
@@ -109,35 +171,73 @@ class SegmentWriter:
                 )
 
     def _write(self, frame: bytes) -> None:
-        try:
-            written = os.write(self._file, frame)
-        except OSError as error:
-            raise LogUnavailable(f"event log {self._folder}: {error.strerror}") from error
+        """All of the frame, or OSError and nothing."""
+        written = os.write(self._file, frame)
         if written != len(frame):
             os.ftruncate(self._file, self._size)
-            raise LogUnavailable(f"event log {self._folder}: the disk is full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += written
+
+    def _write_on_full_disk(self, frame: bytes, error: OSError, number: int) -> None:
+        """Use the space that was held back, or do what `when_full` says."""
+        if error.errno in _FULL:
+            if self._settings.when_full == "drop":
+                self._dropped(number)
+                return
+            if self._reserve.give_up():
+                with contextlib.suppress(OSError):
+                    self._write(frame)
+                    return
+        raise LogUnavailable(f"event log {self._folder}: {error.strerror}") from error
 
     def _roll(self) -> None:
         # A segment that cannot be followed by a new one just grows on: no event is refused for it.
         with contextlib.suppress(OSError):
             fresh = self._new_segment()
-            os.close(self._file)
-            self._file, self._size = fresh, 0
+            if self._commit is None:
+                os.close(self._file)
+            else:
+                self._closed.append(self._file)
+            self._file, self._size, self._begun = fresh, 0, time.monotonic()
 
     def _new_segment(self) -> int:
         path = self._folder / f"{self.epoch:08d}-{self.next_sequence:012d}.log"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         return os.open(path, flags, 0o600)
 
+    def _sync(self) -> None:
+        """In the thread of the group commit, which alone closes files that were rolled."""
+        os.fsync(self._file)
+        while self._closed:
+            os.fsync(self._closed[0])
+            os.close(self._closed.popleft())
+        _sync_folder(self._folder)
 
-def _cut_torn_tail(path: Path) -> None:
-    data = path.read_bytes()
-    intact = 0
+
+def _finish(folder: Path, last: Segment) -> None:
+    """Cut the torn tail of a source's last segment and say where its epoch ended."""
+    data = last.path.read_bytes()
+    intact, sequence = 0, last.base
     for piece in frames.split(data, final=False):
         intact = piece.end
+        if isinstance(piece, frames.Frame):
+            sequence = piece.base + len(piece.values)
     if intact < len(data):
-        os.truncate(path, intact)
+        os.truncate(last.path, intact)
+    if last.epoch not in ends(folder):
+        _mark_end(folder, last.epoch, sequence)
+
+
+def _mark_end(folder: Path, epoch: int, sequence: int) -> None:
+    (folder / f"{epoch:08d}-{sequence:012d}.end").touch(0o600)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class SegmentReader:
@@ -246,8 +346,8 @@ class _Follower:
     def _leave(self, following: Segment) -> None:
         if self._segment is not None:
             self._read_chunk(final=True)
-            if self._damaged and following.epoch > self._segment.epoch:
-                self._report_damage(self._expected.sequence + 1)
+            if following.epoch > self._segment.epoch:
+                self._finish_epoch(self._segment)
         if following.epoch > self._expected.epoch:
             self._expected = Position(following.epoch, 0)
         self.close()
@@ -261,10 +361,18 @@ class _Follower:
             if sequence >= self._expected.sequence:
                 self._push(sequence, _decode(value, sequence), value)
 
-    def _report_damage(self, until: int) -> None:
+    def _finish_epoch(self, last: Segment) -> None:
+        """Say what is missing at the end of an epoch, where no later frame shows the gap."""
+        end = ends(self._folder).get(last.epoch, 0)
+        if self._damaged:
+            end = max(end, self._expected.sequence + 1)
+        self._report_damage(end, first=max(self._expected.sequence, last.base))
+
+    def _report_damage(self, until: int, first: int | None = None) -> None:
         """Say of every sequence that the damaged bytes held that it cannot be read."""
-        for sequence in range(self._expected.sequence, until):
-            error = UnreadableEvent(f"{self._folder.name}: damaged on disk")
+        reason = "damaged on disk" if self._damaged else "missing at the end of its epoch"
+        for sequence in range(self._expected.sequence if first is None else first, until):
+            error = UnreadableEvent(f"{self._folder.name}: {reason}")
             self._push(sequence, error, b"")
         self._damaged = 0
 

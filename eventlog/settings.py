@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +30,22 @@ def from_environment(
         raise SettingError(f"environment {prefix}*: {error}") from None
 
 
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """DRIFTLINE_LOG_*: how safely events are kept, and for how long."""
+
+    durability: Literal["process", "disk"] = "process"  # survives a killed process, or power loss
+    when_full: Literal["reject", "drop"] = "reject"  # refuse requests, or answer them unlogged
+    segment_bytes: int = 64 << 20  # a segment that has grown to this is followed by a new one,
+    segment_seconds: float = 3600.0  # and so is one that is this old
+    reserve_bytes: int = 2 << 20  # held back per writer, for what was accepted before a full disk
+    retain_bytes: int = 0  # of all sources together; 0: no limit
+    retain_seconds: float = 0.0  # since the last append to a segment; 0: no limit
+    # Who must have read a segment before it goes: "monitor", "forwarder", both with a comma, or
+    # empty for everybody who has ever said how far it is (and nothing goes while nobody has).
+    retain_for: str = ""
+    sweep_seconds: float = 60.0  # between two looks for segments to delete
+
+
 class Home(msgspec.Struct, frozen=True):
     """The folder that holds everything Driftline writes (DRIFTLINE_HOME, default ~/.driftline)."""
 
@@ -49,6 +65,11 @@ class Home(msgspec.Struct, frozen=True):
     def cursors(self) -> Path:
         """How far the forwarder has brought each source to Kafka."""
         return self.root / "forwarded.json"
+
+    @property
+    def consumed(self) -> Path:
+        """How far the monitor has taken in each source."""
+        return self.root / "consumed.json"
 
     @property
     def registry(self) -> Path:

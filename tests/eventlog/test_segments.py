@@ -17,6 +17,7 @@ from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event, FeedbackEvent
 from eventlog.log import Position, Record
 from eventlog.segments import SegmentReader, SegmentWriter
+from eventlog.settings import LogSettings
 
 
 def _labels(writer: SegmentWriter, count: int) -> list[Event]:
@@ -79,7 +80,7 @@ def test_every_record_comes_once_across_segments_and_restarts_of_the_reader(
     tmp_path_factory: pytest.TempPathFactory, batches: list[int], limit: int, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
-    writer = SegmentWriter.claim(folder, "host", segment_bytes=400)
+    writer = SegmentWriter.claim(folder, "host", LogSettings(segment_bytes=400))
     written = [event for count in batches for event in _append(writer, count)]
     read: list[Event | UnreadableEvent] = []
     positions: dict[str, Position] = {}
@@ -189,7 +190,7 @@ def test_a_full_disk_refuses_the_append_and_keeps_the_log_whole(
     events = _append(writer, 1)
     real_write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real_write(file, data[:10]))
-    with pytest.raises(LogUnavailable, match="disk is full"):
+    with pytest.raises(LogUnavailable, match="No space left"):
         _append(writer, 1)
     monkeypatch.undo()
     events += _append(writer, 1)
@@ -201,8 +202,9 @@ import sys
 from pathlib import Path
 from eventlog.events import FeedbackEvent
 from eventlog.segments import SegmentWriter
+from eventlog.settings import LogSettings
 
-writer = SegmentWriter.claim(Path(sys.argv[1]), "host", segment_bytes=20_000)
+writer = SegmentWriter.claim(Path(sys.argv[1]), "host", LogSettings(segment_bytes=20_000))
 while True:
     first = writer.next_sequence
     writer.append([

@@ -15,7 +15,7 @@ import pytest
 
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
-from eventlog.settings import Home
+from eventlog.settings import Home, LogSettings
 from monitoring.state.database import Database
 from monitoring.state.store import Store
 from registry.store import Registry
@@ -61,7 +61,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 def _write(folder: Path) -> None:
     """A hundred requests an hour; after two hours prices are up and truth is upside down."""
     chance = np.random.default_rng(4)
-    writer = SegmentWriter.claim(folder, "serving", segment_bytes=64 << 10)
+    writer = SegmentWriter.claim(folder, "serving", LogSettings(segment_bytes=64 << 10))
     waiting: list[tuple[str, int]] = []
     for n in range(500):
         hour = n // 100

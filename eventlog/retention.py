@@ -1,0 +1,114 @@
+"""Which segments may go, and the sweep that deletes them.
+
+The rule: never one that somebody who counts has not read to its end, never the last of its source
+(its name carries the epoch on which the next one builds), and the oldest first.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from eventlog.errors import EventLogError, SettingError
+from eventlog.log import Position, Positions
+from eventlog.segments import Segment, ends, segments
+from eventlog.settings import Home, LogSettings
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A segment that is there, with what retention goes by."""
+
+    segment: Segment
+    following: Position | None  # where the next segment of the source begins; None: it is the last
+    size: int
+    written: float  # seconds since the epoch, of the last append
+
+
+def superfluous(
+    kept: Sequence[Kept], readers: Sequence[Positions], settings: LogSettings, now: float
+) -> list[Kept]:
+    """What is to be deleted, oldest first; nothing where no reader is given.
+
+    `readers` are the positions of everybody who must have read a segment.
+    """
+    total = sum(one.size for one in kept)
+    found = []
+    for one in sorted(kept, key=lambda one: (one.written, one.segment)):
+        old = 0 < settings.retain_seconds <= now - one.written
+        surplus = 0 < settings.retain_bytes < total
+        if (old or surplus) and readers and all(_has_read(at, one) for at in readers):
+            found.append(one)
+            total -= one.size
+    return found
+
+
+def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
+    """Delete what is superfluous in the log of a home; the files that are gone.
+
+    Raises EventLogError when a reader's positions cannot be read, and then deletes nothing.
+    """
+    if (not settings.retain_bytes and not settings.retain_seconds) or not home.log.is_dir():
+        return []
+    sources = [folder for folder in home.log.iterdir() if folder.is_dir()]
+    kept = [one for folder in sources for one in _kept(folder)]
+    found = superfluous(kept, _readers(home, settings), settings, now)
+    for one in found:
+        one.segment.path.unlink(missing_ok=True)
+    for folder in {one.segment.path.parent for one in found}:
+        _forget_ends(folder)
+    return [one.segment.path for one in found]
+
+
+def read_positions(path: Path) -> dict[str, Position]:
+    """The positions that a reader of the log left in a file; raises EventLogError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Position])
+    except (OSError, msgspec.DecodeError) as error:
+        raise EventLogError(f"{path}: expected positions by source: {error}") from None
+
+
+def write_positions(path: Path, positions: Mapping[str, Position]) -> None:
+    """Leave positions in a file, on disk before this returns and never half written."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(positions))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _readers(home: Home, settings: LogSettings) -> list[Positions]:
+    files = {"monitor": home.consumed, "forwarder": home.cursors}
+    named = [name.strip() for name in settings.retain_for.split(",") if name.strip()]
+    for name in named:
+        if name not in files:
+            raise SettingError(f"DRIFTLINE_LOG_RETAIN_FOR: {name!r}; expected {', '.join(files)}")
+    if not named:
+        return [read_positions(path) for path in files.values() if path.exists()]
+    # One who never said how far it is has read nothing.
+    return [read_positions(files[n]) if files[n].exists() else {} for n in named]
+
+
+def _has_read(positions: Positions, one: Kept) -> bool:
+    at = positions.get(one.segment.path.parent.name)
+    return at is not None and one.following is not None and at >= one.following
+
+
+def _kept(folder: Path) -> list[Kept]:
+    present = segments(folder)
+    starts = [Position(one.epoch, one.base) for one in present[1:]]
+    kept = []
+    for segment, following in zip(present, [*starts, None], strict=True):
+        with contextlib.suppress(FileNotFoundError):  # another worker's sweep was faster
+            status = segment.path.stat()
+            kept.append(Kept(segment, following, status.st_size, status.st_mtime))
+    return kept
+
+
+def _forget_ends(folder: Path) -> None:
+    present = segments(folder)
+    for epoch, sequence in ends(folder).items():
+        if present and epoch < present[0].epoch:
+            (folder / f"{epoch:08d}-{sequence:012d}.end").unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""A log on a disk that is really full."""
+
+from pathlib import Path
+
+import pytest
+
+from eventlog.errors import LogUnavailable, UnreadableEvent
+from eventlog.events import Event
+from eventlog.reserve import Reserve
+from eventlog.segments import SegmentWriter
+from eventlog.settings import LogSettings
+from tests.eventlog.event_makers import append, read_all
+
+HELD = 256 << 10
+
+
+def _fill(folder: Path) -> Path:
+    """Take what is left of the disk."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    return ballast
+
+
+def test_what_was_accepted_before_the_disk_filled_up_is_logged_and_new_work_is_refused(
+    small_disk: Path,
+) -> None:
+    writer = SegmentWriter.claim(small_disk / "log", "host", LogSettings(reserve_bytes=HELD))
+    written = append(writer, 10)
+    _fill(small_disk)
+    assert not writer.full
+    while not writer.full:
+        written += append(writer, 10)
+    for _ in range(20):
+        written += append(writer, 10)
+    assert [record.event for record in read_all(small_disk / "log")] == written
+
+
+def test_a_log_that_has_used_up_its_reserve_keeps_nothing_of_what_it_refuses(
+    small_disk: Path,
+) -> None:
+    writer = SegmentWriter.claim(small_disk / "log", "host", LogSettings(reserve_bytes=HELD))
+    _fill(small_disk)
+    written: list[Event] = []
+
+    def use_up() -> None:
+        while True:
+            written.extend(append(writer, 50))
+
+    with pytest.raises(LogUnavailable, match="No space left"):
+        use_up()
+    assert writer.full
+    assert [record.event for record in read_all(small_disk / "log")] == written
+
+
+def test_a_log_takes_events_again_once_there_is_space(small_disk: Path) -> None:
+    now = [0.0]
+    ballast = _fill(small_disk)
+    reserve = Reserve(small_disk / "reserve", HELD, clock=lambda: now[0])
+    assert not reserve.held()
+    ballast.unlink()
+    assert not reserve.held()  # it was tried this second
+    now[0] = 1.0
+    assert reserve.held()
+    assert (small_disk / "reserve").stat().st_blocks * 512 >= HELD
+
+
+def test_a_log_that_drops_counts_exactly_what_it_dropped_and_leaves_gaps(small_disk: Path) -> None:
+    dropped: list[int] = []
+    drop = LogSettings(when_full="drop")
+    writer = SegmentWriter.claim(small_disk / "log", "host", drop, dropped.append)
+    written = append(writer, 5)
+    ballast = _fill(small_disk)
+    for _ in range(100):
+        before = len(dropped)
+        events = append(writer, 7)
+        written += events if len(dropped) == before else []
+    assert len(dropped) > 10
+    assert not writer.full
+    ballast.unlink()
+    written += append(writer, 2)
+    records = read_all(small_disk / "log")
+    assert [record.event for record in records] == written
+    assert writer.next_sequence - len(records) == sum(dropped)
+
+
+def test_what_was_dropped_at_the_end_of_an_epoch_is_missed_too(small_disk: Path) -> None:
+    drop = LogSettings(when_full="drop")
+    dropped: list[int] = []
+    writer = SegmentWriter.claim(small_disk / "log", "host", drop, dropped.append)
+    ballast = _fill(small_disk)
+    while len(dropped) < 3:
+        append(writer, 10)
+    ballast.unlink()
+    writer.close()
+    append(SegmentWriter.claim(small_disk / "log", "host"), 1)
+    records = read_all(small_disk / "log")
+    missing = [r for r in records if isinstance(r.event, UnreadableEvent)]
+    assert len(missing) == sum(dropped)
+    assert "missing at the end of its epoch" in str(missing[0].event)

@@ -1,0 +1,116 @@
+"""durability = disk: nobody is told before the fsync, and many share one."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from eventlog.errors import LogUnavailable
+from eventlog.group_commit import GroupCommit
+from eventlog.segments import SegmentWriter
+from eventlog.settings import LogSettings
+from tests.eventlog.event_makers import append, read_all
+
+
+class Disk:
+    """fsync that waits to be let through."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.gate = threading.Semaphore(0)
+        self.failure: OSError | None = None
+
+    def sync(self) -> None:
+        self.started += 1
+        assert self.gate.acquire(timeout=10)
+        if self.failure is not None:
+            raise self.failure
+
+
+async def _until(holds: object) -> None:
+    assert callable(holds)
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def test_who_comes_during_an_fsync_shares_the_next() -> None:
+    disk, told = Disk(), []
+    commit = GroupCommit(disk.sync)
+    for n in range(3):
+        commit.tell(lambda error, n=n: told.append((n, error)))
+    await _until(lambda: disk.started == 1)
+    for n in range(3, 10):
+        commit.tell(lambda error, n=n: told.append((n, error)))
+    assert told == []
+    disk.gate.release()
+    await _until(lambda: disk.started == 2)
+    assert told == [(n, None) for n in range(3)]
+    disk.gate.release()
+    await _until(lambda: len(told) == 10)
+    assert disk.started == 2
+    commit.close()
+
+
+async def test_a_failed_fsync_is_told_to_everybody_who_waited_and_to_nobody_else() -> None:
+    disk = Disk()
+    disk.failure = OSError(5, "Input/output error")
+    errors: list[LogUnavailable | None] = []
+    commit = GroupCommit(disk.sync)
+    commit.tell(errors.append)
+    commit.tell(errors.append)
+    disk.gate.release()
+    await _until(lambda: len(errors) == 2)
+    assert all("Input/output error" in str(error) for error in errors)
+    disk.failure = None
+    commit.tell(errors.append)
+    disk.gate.release()
+    await _until(lambda: len(errors) == 3)
+    assert errors[-1] is None
+    commit.close()
+
+
+async def test_everything_told_safe_was_fsynced_in_its_file_across_rolls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[int, int] = {}  # bytes by inode, as of the last fsync
+    real = os.fsync
+
+    def watched(file: int) -> None:
+        status = os.fstat(file)
+        real(file)
+        synced[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", watched)
+    writer = SegmentWriter.claim(
+        tmp_path, "host", LogSettings(durability="disk", segment_bytes=900)
+    )
+    safe: list[int] = []
+    for _ in range(30):
+        append(writer, 3)
+        upto = writer.next_sequence
+
+        def told(error: LogUnavailable | None, upto: int = upto) -> None:
+            assert error is None
+            files = {path.stat().st_ino for path in tmp_path.glob("host-0/*.log")}
+            assert files <= synced.keys() | {os.fstat(writer._file).st_ino}
+            safe.append(upto)
+
+        writer.once_safe(told)
+        await asyncio.sleep(0)
+    await _until(lambda: safe[-1:] == [90])
+    writer.close()
+    assert sum(path.stat().st_size for path in tmp_path.glob("host-0/*.log")) == sum(
+        synced[path.stat().st_ino] for path in tmp_path.glob("host-0/*.log")
+    )
+    assert len(read_all(tmp_path)) == 90
+
+
+def test_where_a_killed_process_is_what_counts_nobody_waits(tmp_path: Path) -> None:
+    writer = SegmentWriter.claim(tmp_path, "host")
+    append(writer, 1)
+    told: list[LogUnavailable | None] = []
+    writer.once_safe(told.append)
+    assert told == [None]
