@@ -11,6 +11,7 @@ import msgspec
 
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
+from monitoring.announcing import Announcing
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.scoring.process import ScoringProcess, scoring_command
@@ -47,11 +48,15 @@ def monitor(host: str | None, port: int | None, *, until_idle: bool, close: bool
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with ExitStack() as parts:
-        consumer = _start(parts, Home.from_environment(), settings)
+        home = Home.from_environment()
+        consumer = _start(parts, home, settings)
+        announcing = Announcing(home.consumed, consumer.positions)
         if until_idle:
             _drain(consumer, settings, stopping, close=close)
+            announcing.now()
         else:
-            consumer.run(stopping.wait, settings.poll_records, settings.idle_pause)
+            wait = announcing.between(stopping.wait)
+            consumer.run(wait, settings.poll_records, settings.idle_pause)
 
 
 def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:

@@ -9,6 +9,8 @@ import msgspec
 
 from eventlog.errors import SettingError
 
+LOG_PREFIX = "DRIFTLINE_LOG_"
+
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 

@@ -7,7 +7,7 @@ stand and fall together, so a crash repeats a step and never half of one.
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from eventlog.log import Reader, Record
+from eventlog.log import Positions, Reader, Record
 from monitoring.closing import Closing
 from monitoring.conclusion import Conclusion
 from monitoring.intake import Intake
@@ -76,6 +76,10 @@ class Consumer:
             self._closing.close_all()
             self._memory.save()
         self._submit_scheduled()
+
+    def positions(self) -> Positions:
+        """How far the log is taken in, as committed with the last step."""
+        return self._memory.positions
 
     @property
     def scoring(self) -> bool:

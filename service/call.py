@@ -33,6 +33,7 @@ class Call(msgspec.Struct, kw_only=True):
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
     prediction_id: str = ""  # of that event, where it is one of no answer
+    left: bool = False  # whether nobody waits for the answer any more
     leave: Callable[[], None] | None = None  # takes it out of the queue
 
 

@@ -16,11 +16,10 @@ from service.errors import InvalidRequest, RunFailed, message_of
 from service.event_time import read_event_time
 from service.models import Models, Served
 from service.openinference.messages import InferRequest
-from service.prediction_log import PredictionLog, outcome_of
+from service.prediction_log import PredictionLog, Reply, outcome_of
 from service.telemetry.metrics import count_request
 
 Decode = Callable[[Manifest], InferRequest]
-Reply = Callable[[Answer | DriftlineError], None]
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +42,11 @@ class Pipeline:
         self._log = log
         self._clock = clock
         self._count_failure = count_failure
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers, and the log can take what they answer."""
+        return self._models.ready and not self._log.full
 
     async def infer(self, call: Call, decode: Decode) -> Answer:
         """Answer a call; raises a DriftlineError, which is then in the log.
@@ -78,6 +82,8 @@ class Pipeline:
             else:
                 reply(self.refuse(call, outcome))
 
+        if self._log.waits_for_disk:
+            reply = self._log.once_safe(call, reply)
         try:
             served, job = self._prepare(call, decode, settle)
             served.batcher.submit(job)
@@ -91,6 +97,7 @@ class Pipeline:
 
     def leave(self, call: Call) -> None:
         """The caller left before the answer: log and count it; nobody is told how it ends."""
+        call.left = True
         if call.leave is not None:
             call.leave()
         if call.logged:  # with the answer, which nobody heard
@@ -100,6 +107,9 @@ class Pipeline:
 
     def refuse(self, call: Call, error: DriftlineError) -> DriftlineError:
         """Log and count a call that ends with an error; the error to tell, perhaps another."""
+        if isinstance(error, LogUnavailable):  # nor could this one be logged
+            count_request(call.version, call.protocol, "failed", self._clock() - call.started)
+            return error
         try:
             self._unanswered(call, outcome_of(error), message_of(error))
         except LogUnavailable as unavailable:
@@ -110,6 +120,7 @@ class Pipeline:
         self, call: Call, decode: Decode, settle: Reply
     ) -> tuple[Served, Job[Call, Answer]]:
         """The call as a job of the version it asks for; raises what is wrong with it."""
+        self._log.check_space()
         served, call.alias = self._models.resolve(call.model, call.asked)
         call.version, call.revision = served.version, self._models.revision
         request = call.request = decode(served.version.manifest)

@@ -4,12 +4,14 @@ Everything that decides what the log says about a request lives here: one event 
 was answered or not. Every method raises LogUnavailable, and then has written nothing.
 """
 
+import asyncio
 import itertools
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from eventlog.errors import DriftlineError
+from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import FeedbackEvent, Outcome, PredictionEvent
 from eventlog.log import Appender
 from registry.datatypes import of_array
@@ -19,6 +21,8 @@ from service.call import Answer, Call
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
 from service.feedback import Truth
 from service.openinference.tensors import to_tensor
+
+Reply = Callable[[Answer | DriftlineError], None]
 
 _LONGEST_NAME = 128  # of what a client may write into an event that no model stands behind
 _OUTCOMES: dict[type[DriftlineError], Outcome] = {
@@ -75,6 +79,45 @@ class PredictionLog:
         self._now = now
         self._count = count
 
+    @property
+    def full(self) -> bool:
+        """Whether requests must be refused, because their events may find no space."""
+        return self._appender.full
+
+    def check_space(self) -> None:
+        """Raise LogUnavailable when what is asked for now may find no space in the log."""
+        if self._appender.full:
+            raise LogUnavailable("the event log's disk is full; try again once it has space")
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether a reply has to wait until its event is on disk."""
+        return self._appender.waits_for_disk
+
+    def once_safe(self, call: Call, reply: Reply) -> Reply:
+        """A `reply` that waits until everything logged so far is on disk."""
+
+        def told(outcome: Answer | DriftlineError, error: LogUnavailable | None) -> None:
+            if not call.left:
+                reply(error or outcome)
+
+        return lambda outcome: self._appender.once_safe(partial(told, outcome))
+
+    async def safe(self) -> None:
+        """Return once everything logged so far is as safe as was asked for, or LogUnavailable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told(error: LogUnavailable | None) -> None:
+            if future.done():  # nobody waits any more
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self._appender.once_safe(told)
+        await future
+
     def answered(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
         """Append the events of a whole batch in one piece; only then are there answers."""
         answers = [self._answer(call, share) for call, share in batch]
@@ -122,6 +165,7 @@ class PredictionLog:
 
     def labelled(self, truths: Sequence[Truth]) -> None:
         """Append one event per label, all in one piece."""
+        self.check_space()
         now, first = self._now(), self._appender.next_sequence
         self._appender.append(
             [

@@ -10,7 +10,7 @@ import grpc
 
 from eventlog.events import Protocol
 from eventlog.segments import SegmentWriter
-from eventlog.settings import Home
+from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.store import Registry
 from service.access.start import create_authorizer
 from service.call import Call
@@ -23,7 +23,9 @@ from service.prediction_log import Ids, PredictionLog
 from service.repository import Repository
 from service.settings import Settings
 from service.statistics import Statistics
+from service.sweeping import keep_swept
 from service.telemetry.metrics import (
+    count_dropped,
     count_events,
     count_loaded,
     count_refused,
@@ -41,8 +43,12 @@ class Serving:
     def __init__(self, settings: Settings, home: Home) -> None:
         """Claim a source of the log and open the registry; `start` does the rest."""
         self.settings = settings
+        self._home = home
+        self._log_settings = from_environment(LogSettings, LOG_PREFIX)
         self.access = create_authorizer(settings, home, count_refused)
-        self._writer = SegmentWriter.claim(home.log, socket.gethostname())
+        self._writer = SegmentWriter.claim(
+            home.log, socket.gethostname(), self._log_settings, count_dropped
+        )
         ids = Ids()
         self.log = PredictionLog(self._writer, ids, count=count_events)
         registry = Registry(home)
@@ -52,16 +58,19 @@ class Serving:
         self.repository = Repository(registry, self.models)
         self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
         self._grpc: grpc.aio.Server | None = None
-        self._following: asyncio.Task[None] | None = None
-        self._flushing: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load what is registered, listen for gRPC, and follow the registry from then on."""
         await self.models.refresh()
         servicer = Servicer(self.pipeline, self.models, partial(self.call, "grpc"), self.access)
         self._grpc = await grpc_server.start(servicer, self.settings, self.access)
-        self._following = asyncio.create_task(self.models.follow(self.settings.poll_interval_s))
-        self._flushing = asyncio.create_task(keep_flushing(_FLUSH_S))
+        for work in (
+            self.models.follow(self.settings.poll_interval_s),
+            keep_flushing(_FLUSH_S),
+            keep_swept(self._home, self._log_settings),
+        ):
+            self._background.append(asyncio.create_task(work))
         # Libraries and models live as long as the worker. Left to the collector, each full
         # collection walks them all: 90 ms, once a second under load, in which nobody is answered.
         gc.collect()
@@ -69,9 +78,8 @@ class Serving:
 
     async def stop(self) -> None:
         """Answer what was accepted, then let go of the log."""
-        for task in (self._following, self._flushing):
-            if task is not None:
-                task.cancel()
+        for task in self._background:
+            task.cancel()
         if self._grpc is not None:
             await self._grpc.stop(self.settings.shutdown_grace_s)
         flush()

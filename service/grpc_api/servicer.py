@@ -71,7 +71,7 @@ class Servicer:
         return pb.ServerLiveResponse(live=True)
 
     async def _server_ready(self, _: pb.ServerReadyRequest, __: Any) -> pb.ServerReadyResponse:
-        return pb.ServerReadyResponse(ready=self._models.ready)
+        return pb.ServerReadyResponse(ready=self._pipeline.ready)
 
     async def _model_ready(self, request: pb.ModelReadyRequest, _: Any) -> pb.ModelReadyResponse:
         try:

@@ -52,7 +52,10 @@ class _Routes:
         return _json({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        ready = self._serving().models.ready
+        serving = self._serving()
+        if serving.log.full:
+            return _json({"ready": False, "reason": "the event log's disk is full"}, 503)
+        ready = serving.models.ready
         return _json({"ready": ready}, 200 if ready else 503)
 
     async def server(self, _: Request) -> Response:
@@ -71,7 +74,9 @@ class _Routes:
 
     async def feedback(self, request: Request) -> Response:
         truths = read_feedback(await self._body(request))
-        self._serving().log.labelled(truths)
+        log = self._serving().log
+        log.labelled(truths)
+        await log.safe()
         return _json({"accepted": len(truths)})
 
     async def _body(self, request: Request) -> bytes:

@@ -58,6 +58,9 @@ _REFUSED = Counter(
     "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
     ["reason"],
 )
+_DROPPED = Counter(
+    "driftline_events_dropped_total", "Events that found no space and were dropped, as was set."
+)
 _LOADED = Gauge(
     "driftline_loaded_versions",
     "Model versions that are loaded, in the worker that has loaded fewest.",
@@ -91,6 +94,11 @@ def count_events(kind: str, number: int) -> None:
 def count_refused(error: AccessError) -> None:
     """A call was refused because of who made it."""
     _REFUSED.labels(type(error).__name__).inc()
+
+
+def count_dropped(number: int) -> None:
+    """So many events were not kept, because the disk is full."""
+    _DROPPED.inc(number)
 
 
 def count_loaded(number: int) -> None:

@@ -10,20 +10,9 @@ from eventlog.reserve import Reserve
 from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
 from tests.eventlog.event_makers import append, read_all
+from tests.small_disk import fill
 
 HELD = 256 << 10
-
-
-def _fill(folder: Path) -> Path:
-    """Take what is left of the disk."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            pass
-    return ballast
 
 
 def test_what_was_accepted_before_the_disk_filled_up_is_logged_and_new_work_is_refused(
@@ -31,7 +20,7 @@ def test_what_was_accepted_before_the_disk_filled_up_is_logged_and_new_work_is_r
 ) -> None:
     writer = SegmentWriter.claim(small_disk / "log", "host", LogSettings(reserve_bytes=HELD))
     written = append(writer, 10)
-    _fill(small_disk)
+    fill(small_disk)
     assert not writer.full
     while not writer.full:
         written += append(writer, 10)
@@ -44,7 +33,7 @@ def test_a_log_that_has_used_up_its_reserve_keeps_nothing_of_what_it_refuses(
     small_disk: Path,
 ) -> None:
     writer = SegmentWriter.claim(small_disk / "log", "host", LogSettings(reserve_bytes=HELD))
-    _fill(small_disk)
+    fill(small_disk)
     written: list[Event] = []
 
     def use_up() -> None:
@@ -59,7 +48,7 @@ def test_a_log_that_has_used_up_its_reserve_keeps_nothing_of_what_it_refuses(
 
 def test_a_log_takes_events_again_once_there_is_space(small_disk: Path) -> None:
     now = [0.0]
-    ballast = _fill(small_disk)
+    ballast = fill(small_disk)
     reserve = Reserve(small_disk / "reserve", HELD, clock=lambda: now[0])
     assert not reserve.held()
     ballast.unlink()
@@ -74,7 +63,7 @@ def test_a_log_that_drops_counts_exactly_what_it_dropped_and_leaves_gaps(small_d
     drop = LogSettings(when_full="drop")
     writer = SegmentWriter.claim(small_disk / "log", "host", drop, dropped.append)
     written = append(writer, 5)
-    ballast = _fill(small_disk)
+    ballast = fill(small_disk)
     for _ in range(100):
         before = len(dropped)
         events = append(writer, 7)
@@ -92,7 +81,7 @@ def test_what_was_dropped_at_the_end_of_an_epoch_is_missed_too(small_disk: Path)
     drop = LogSettings(when_full="drop")
     dropped: list[int] = []
     writer = SegmentWriter.claim(small_disk / "log", "host", drop, dropped.append)
-    ballast = _fill(small_disk)
+    ballast = fill(small_disk)
     while len(dropped) < 3:
         append(writer, 10)
     ballast.unlink()

@@ -53,6 +53,9 @@ class MemoryLog:
         self.appends: list[list[Event]] = []
         self.next_sequence = 0
         self.broken = False
+        self.full = False
+        self.waits_for_disk = False
+        self.untold: list[Callable[[LogUnavailable | None], None]] = []
 
     @property
     def events(self) -> list[Any]:
@@ -64,6 +67,16 @@ class MemoryLog:
         assert [e.sequence for e in events] == [self.next_sequence + i for i in range(len(events))]
         self.appends.append(list(events))
         self.next_sequence += len(events)
+
+    def once_safe(self, told: Callable[[LogUnavailable | None], None]) -> None:
+        self.untold.append(told)
+        if not self.waits_for_disk:
+            self.fsynced()
+
+    def fsynced(self, error: LogUnavailable | None = None) -> None:
+        untold, self.untold = self.untold, []
+        for told in untold:
+            told(error)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -1,0 +1,42 @@
+"""Tells the log's retention how far the monitor is: what it has not committed is never deleted."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from eventlog.log import Positions
+from eventlog.retention import write_positions
+
+_EVERY = 5.0  # seconds
+
+
+class Announcing:
+    """Writes committed positions to a file now and then."""
+
+    def __init__(
+        self,
+        path: Path,
+        positions: Callable[[], Positions],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`positions` must be committed whenever `now` or `between` is called."""
+        self._path = path
+        self._positions = positions
+        self._clock = clock
+        self._due = clock()
+
+    def now(self) -> None:
+        """Write the positions, on disk before this returns."""
+        write_positions(self._path, self._positions())
+        self._due = self._clock() + _EVERY
+
+    def between(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:
+        """A `wait` for the consumer's loop, which calls it after every step."""
+
+        def wait_and_announce(seconds: float) -> bool:
+            stop = wait(seconds)
+            if stop or self._clock() >= self._due:
+                self.now()
+            return stop
+
+        return wait_and_announce

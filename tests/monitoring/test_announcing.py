@@ -1,0 +1,27 @@
+"""What the monitor has committed is said, now and then and at the end."""
+
+from pathlib import Path
+
+from eventlog.log import Position
+from eventlog.retention import read_positions
+from monitoring.announcing import Announcing
+
+
+def test_positions_are_written_every_few_seconds_and_at_the_end(tmp_path: Path) -> None:
+    now, positions = [0.0], {"a": Position(1, 1)}
+    path = tmp_path / "consumed.json"
+    announcing = Announcing(path, lambda: positions, clock=lambda: now[0])
+    stopping = [False]
+    wait = announcing.between(lambda _: stopping[0])
+    assert not wait(0)
+    assert read_positions(path) == {"a": Position(1, 1)}
+    positions["a"] = Position(1, 9)
+    assert not wait(0)
+    assert read_positions(path) == {"a": Position(1, 1)}
+    now[0] = 5.0
+    assert not wait(0)
+    assert read_positions(path) == {"a": Position(1, 9)}
+    positions["a"] = Position(2, 0)
+    stopping[0] = True
+    assert wait(0)
+    assert read_positions(path) == {"a": Position(2, 0)}
