@@ -7,10 +7,14 @@
         answer.labels, answer.probabilities
         flights.feedback(answer, truth)                # whenever it is known
 
+    Client("https://models.example.org", api_key="dl_...", verify="authority.pem")
+
 `AsyncClient` does the same with `await`. Errors of the service are raised as ClientError with the
 service's own sentence.
 """
 
+import os
+import ssl
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -99,15 +103,38 @@ def _read(response: httpx.Response) -> bytes:
     raise ClientError(response.status_code, message)
 
 
-_HEADERS = {"content-type": "application/json"}
+Verify = bool | str | ssl.SSLContext
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    key = os.environ.get("DRIFTLINE_API_KEY", "") if api_key is None else api_key
+    said = {"authorization": f"Bearer {key}"} if key else {}
+    return {"content-type": "application/json", **said}
+
+
+def _verify(verify: Verify) -> bool | ssl.SSLContext:
+    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
 
 
 class Client:
     """Blocking calls over one kept connection."""
 
-    def __init__(self, url: str = "http://127.0.0.1:3000", timeout: float = 10.0) -> None:
-        """`timeout` in seconds, for each call."""
-        self._http = httpx.Client(base_url=url, timeout=timeout, headers=_HEADERS)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:3000",
+        timeout: float = 10.0,
+        *,
+        api_key: str | None = None,
+        verify: Verify = True,
+    ) -> None:
+        """`timeout` in seconds, for each call; the key is DRIFTLINE_API_KEY's by default.
+
+        `verify` is the file of the authority that signed the service's certificate, or an SSL
+        context, with which a certificate of one's own can be shown.
+        """
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout, headers=_headers(api_key), verify=_verify(verify)
+        )
 
     def predict(
         self,
@@ -154,9 +181,18 @@ class Client:
 class AsyncClient:
     """The same with `await`, for many calls at once."""
 
-    def __init__(self, url: str = "http://127.0.0.1:3000", timeout: float = 10.0) -> None:
-        """`timeout` in seconds, for each call."""
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout, headers=_HEADERS)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:3000",
+        timeout: float = 10.0,
+        *,
+        api_key: str | None = None,
+        verify: Verify = True,
+    ) -> None:
+        """See Client."""
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout, headers=_headers(api_key), verify=_verify(verify)
+        )
 
     async def predict(
         self,

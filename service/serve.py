@@ -1,13 +1,17 @@
 """Runs BentoML's server on the service, with our defaults, in this process tree."""
 
 import os
+import ssl
 from pathlib import Path
+from typing import Any
 
 from _bentoml_impl.server import serve_http
 
+from access.tls import CIPHERS, Tls
 from eventlog.settings import Home
 from registry.store import store_folder
-from service.settings import Settings
+from service.access.start import tls_of
+from service.settings import PREFIX, Settings
 
 TARGET = "service.bento:Driftline"
 
@@ -19,6 +23,9 @@ def run(settings: Settings) -> None:
     # Workers stand in the folder that holds the packages: relative paths would mean others there.
     os.environ["DRIFTLINE_HOME"] = str(Home.from_environment().root)
     os.environ["BENTOML_HOME"] = str(store_folder().parent)
+    tls = tls_of(settings)
+    if tls is not None:
+        os.environ |= {f"{PREFIX}TLS_{name}": path for name, path in tls.variables().items()}
     Driftline.inject_config()  # type: ignore[attr-defined]  # decorated: it is a BentoML service
     serve_http(
         TARGET,
@@ -26,4 +33,17 @@ def run(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         timeout_graceful_shutdown=settings.shutdown_grace_s,
+        **_ssl_options(tls),
     )
+
+
+def _ssl_options(tls: Tls | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl_certfile": tls.certificate,
+        "ssl_keyfile": tls.key,
+        "ssl_ca_certs": tls.client_ca or None,
+        "ssl_cert_reqs": int(ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE),
+        "ssl_ciphers": CIPHERS,
+    }

@@ -18,6 +18,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grpc_port: int = 8001
     admin_port: int = 0  # metrics, repository and docs there and nowhere else; 0: on `port`
     allow_anonymous: bool = False  # whether other machines may reach `host` without credentials
+    tls_certificate: str = ""  # PEM files for REST, gRPC and the admin port; both or neither
+    tls_key: str = ""
+    tls_client_ca: str = ""  # whose certificates callers must show, if any
     workers: int = 1  # processes; each holds every model and its own queues
     max_body_bytes: int = 16 << 20  # of one request, REST and gRPC
     max_request_rows: int = 100_000

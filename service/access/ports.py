@@ -15,6 +15,7 @@ import uvicorn
 
 from eventlog.errors import SettingError
 from service.access.gate import Gate
+from service.access.start import tls_of
 from service.rest_api.asgi import App, Message, Receive, Scope, Send
 from service.settings import Settings
 from service.wiring import Serving
@@ -59,6 +60,7 @@ class AdminPort:
 
     def _prepare(self) -> tuple["_Guest", socket.socket]:
         settings = self._settings
+        tls = tls_of(settings)
         config = uvicorn.Config(
             self._admin,
             http="httptools",  # not "auto": that stands for connections that answer inference
@@ -67,6 +69,7 @@ class AdminPort:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_grace_s,
+            ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         )
         return _Guest(config), _listen(settings.host, settings.admin_port)
 

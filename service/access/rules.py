@@ -34,9 +34,9 @@ ROUTES: dict[str, Rule] = {
     f"{_MODEL}/ready": Rule("open"),
     f"{_VERSION}/ready": Rule("open"),
     "/v2": Rule("any"),
-    "/v2/models/stats": Rule("read"),  # before a model could be named `stats`
-    f"{_MODEL}/stats": Rule("read"),
-    f"{_VERSION}/stats": Rule("read"),
+    "/v2/models/stats": Rule("read", admin=True),  # before a model could be named `stats`
+    f"{_MODEL}/stats": Rule("read", admin=True),
+    f"{_VERSION}/stats": Rule("read", admin=True),
     _MODEL: Rule("predict"),
     _VERSION: Rule("predict"),
     f"{_MODEL}/infer": Rule("predict"),

@@ -6,6 +6,8 @@ from access.authorizer import Authorizer
 from access.errors import AccessError
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
+from access.tls import Tls
+from eventlog.errors import SettingError
 from eventlog.settings import Home
 from service.settings import PREFIX, Settings
 
@@ -13,20 +15,29 @@ from service.settings import PREFIX, Settings
 def check_start(settings: Settings, home: Home) -> None:
     """Raise SettingError where the service would be open to more than its settings say."""
     keys = KeyFile.of(home).read()
+    tls = tls_of(settings)
+    if settings.admin_port and settings.admin_port in {settings.port, settings.grpc_port}:
+        raise SettingError(f"admin port {settings.admin_port}: expected one that nothing else has")
     check_exposure(
         settings.host,
         PREFIX,
-        credentials=keys is not None,
+        credentials=keys is not None or (tls is not None and bool(tls.client_ca)),
         allow_anonymous=settings.allow_anonymous,
     )
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """The certificates of the service's ports, None where they have none; raises SettingError."""
+    return Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
 
 
 def create_authorizer(
     settings: Settings, home: Home, refused: Callable[[AccessError], None]
 ) -> Authorizer:
     """The authorizer of one worker, on the keys of the home; raises SettingError."""
+    shown = bool(settings.tls_client_ca)  # a certificate, by every caller
     return Authorizer(
         KeyFile.of(home),
-        open_without_keys=is_loopback(settings.host) or settings.allow_anonymous,
+        open_without_keys=is_loopback(settings.host) or settings.allow_anonymous or shown,
         refused=refused,
     )

@@ -1,12 +1,16 @@
 """The grpc.aio server of one worker."""
 
+from pathlib import Path
+
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from access.authorizer import Authorizer
+from access.tls import Tls
 from eventlog.errors import SettingError
 from service.access.interceptor import AccessInterceptor
+from service.access.start import tls_of
 from service.grpc_api.servicer import SERVICE, Servicer
 from service.settings import Settings
 
@@ -31,8 +35,20 @@ async def start(servicer: Servicer, settings: Settings, access: Authorizer) -> g
         await state.set(name, health_pb2.HealthCheckResponse.SERVING)
     address = f"{settings.host}:{settings.grpc_port}"
     try:
-        server.add_insecure_port(address)
+        _listen(server, address, tls_of(settings))
     except RuntimeError as error:
         raise SettingError(f"gRPC cannot listen on {address}: {error}") from None
     await server.start()
     return server
+
+
+def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
+    if tls is None:
+        server.add_insecure_port(address)
+        return
+    pair = Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes()
+    authority = Path(tls.client_ca).read_bytes() if tls.client_ca else None
+    credentials = grpc.ssl_server_credentials(
+        [pair], root_certificates=authority, require_client_auth=authority is not None
+    )
+    server.add_secure_port(address, credentials)
