@@ -71,7 +71,7 @@ def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTe
             tensors.append(tensor)
             continue
         size = _size(tensor, len(body) - position)
-        raw = body[position : position + size]
+        raw = memoryview(body)[position : position + size]
         tensors.append(RawTensor(tensor.name, tensor.datatype, tensor.shape, raw))
         position += size
     if position != len(body):

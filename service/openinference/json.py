@@ -103,13 +103,16 @@ class JsonRequest(msgspec.Struct):
 
     def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
         """The request with these tensors for its inputs."""
+        raw = self.parameters.get("binary_data_output") is True
+        if not self.outputs:
+            return InferRequest(self.id, tensors, [], self.parameters, raw)
         asked = {output.name: output.parameters for output in self.outputs}
         return InferRequest(
             self.id,
             tensors,
             list(asked),
             self.parameters,
-            raw=self.parameters.get("binary_data_output") is True,
+            raw,
             as_raw={n: p.binary_data for n, p in asked.items() if p.binary_data is not None},
             classes={n: p.classification for n, p in asked.items() if p.classification is not None},
         )

@@ -22,7 +22,9 @@ class RawTensor:
 
     sent = None
 
-    def __init__(self, name: str, datatype: str, shape: Sequence[int], raw: bytes) -> None:
+    def __init__(
+        self, name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview
+    ) -> None:
         """Nothing is checked yet."""
         self.name = name
         self.datatype = datatype
@@ -32,7 +34,7 @@ class RawTensor:
     def array(self) -> Array:
         """The values with the stated shape; raises InvalidRequest where they do not fit."""
         if self.datatype == "BYTES":
-            return _read_strings(self._raw, tuple(self.shape), self.name)
+            return _read_strings(bytes(self._raw), tuple(self.shape), self.name)
         dtype = NUMPY[self.datatype].newbyteorder("<")
         if len(self._raw) != prod(self.shape) * dtype.itemsize:
             raise InvalidRequest(
@@ -44,7 +46,8 @@ class RawTensor:
         if self.datatype == "BOOL":  # any byte but 0 is true; NumPy itself would trust the byte
             array = np.frombuffer(self._raw, np.uint8) != 0
         else:
-            array = np.frombuffer(self._raw, dtype)
+            array = np.frombuffer(self._raw, dtype)  # no copy, unless it begins at an odd address
+            array = array if array.flags.aligned else array.copy()
         return array.reshape(tuple(self.shape))
 
 

@@ -36,10 +36,9 @@ def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
         "parameters": answer.parameters(),
         "outputs": {name: answer.outputs[name] for name in wanted},
     }
-    arrays = answer.share.outputs
-    raw = {name: arrays[name] for name in wanted if answer.request.wants_raw(name)}
     headers = told_in_headers(answer)
-    if raw:
+    arrays, request = answer.share.outputs, answer.request
+    if raw := {name: arrays[name] for name in wanted if request.wants_raw(name)}:
         body, length = binary.encode_response(**told, raw=raw)
         return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)
     body = json.encode_response(**told)
