@@ -9,6 +9,9 @@ from contextlib import ExitStack
 import click
 import msgspec
 
+from eventlog.kafka import KafkaSettings
+from eventlog.kafka_reader import KafkaReader
+from eventlog.log import Reader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.announcing import Announcing
@@ -69,7 +72,7 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
     )
     journal = Journal(Database(home.monitor))
     memory = Memory(journal, registry.version)
-    reader = SegmentReader(home.log, memory.positions)
+    reader = _reader(home, settings, memory)
     scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(journal.database.close)
     parts.callback(reader.close)
@@ -84,13 +87,20 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
     return Consumer(journal, memory, reader, scorer, conclusion)
 
 
+def _reader(home: Home, settings: MonitorSettings, memory: Memory) -> Reader:
+    if settings.source == "segments":
+        return SegmentReader(home.log, memory.positions)
+    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    return KafkaReader(kafka, settings.group, memory.positions, settings.patience)
+
+
 def _drain(
     consumer: Consumer, settings: MonitorSettings, stopping: threading.Event, *, close: bool
 ) -> None:
     while not stopping.is_set():
         if consumer.step(settings.poll_records):
             continue
-        if consumer.scoring:
+        if consumer.scoring or not consumer.drained:
             stopping.wait(settings.idle_pause)
         elif close:
             consumer.close_all()

@@ -87,7 +87,7 @@ class Forwarder:
             self._reader.close()
             self._reader = self._follow(self._cursors.positions)
             raise
-        self._cursors.advance({record.source: record.after for record in records})
+        self._cursors.advance({record.stream: record.after for record in records})
         return len(records)
 
     def run(

@@ -9,15 +9,17 @@ What an Appender promises
     that was told to drop what finds no space leaves a gap in the sequence, and counts it.
 
 What a Reader promises
-    Each source's records come in order, every one at least once; sources interleave freely. `poll`
-    returns what is there, at most `limit` records, and an empty list when nothing is new. Nothing
-    is skipped in silence: bytes that cannot be read come as a Record whose event is an
-    UnreadableEvent. A reader keeps no state of its own between lives: its owner stores the
-    positions of what it has taken in and hands them to the next reader.
+    A log consists of streams: a source's segments, or a partition of a topic. Each stream's records
+    come in the order in which they lie there, every one at least once; streams are merged by the
+    time of reception, as well as what has been written allows. `poll` returns what is there, at
+    most `limit` records, and an empty list when nothing is new. Nothing is skipped in silence:
+    bytes that cannot be read come as a Record whose event is an UnreadableEvent, and a part of a
+    stream that is gone comes as a Gap. A reader keeps no state of its own between lives: its owner
+    stores the position of each stream and hands them to the next reader.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -26,28 +28,55 @@ from eventlog.events import Event
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """Where a reader stands in one source: the next record it expects."""
+    """Where a reader stands in one stream: the next record it expects.
+
+    In a partition the epoch is one life of its topic, and the sequence is the offset.
+    """
 
     epoch: int
     sequence: int
 
 
-Positions = Mapping[str, Position]  # by source
+Positions = Mapping[str, Position]  # by stream
 
 
 class Record(msgspec.Struct, frozen=True):
     """One record of the log as a reader finds it."""
 
-    source: str
+    source: str  # empty where nothing says who wrote it
     epoch: int
     sequence: int
     event: Event | UnreadableEvent
     value: bytes = b""  # as it lies in the log
+    partition: str = ""  # the stream, where that is not the source itself
+    beyond: Position | None = None  # the position after it, in the partition
+
+    @property
+    def stream(self) -> str:
+        """Where it was found."""
+        return self.partition or self.source
 
     @property
     def after(self) -> Position:
-        """The position once this record has been taken in."""
-        return Position(self.epoch, self.sequence + 1)
+        """The position of its stream once this record has been taken in."""
+        return self.beyond or Position(self.epoch, self.sequence + 1)
+
+
+Loss = Literal["overrun", "truncated", "recreated"]
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """A part of a stream that can no longer be read.
+
+    Overrun: what was unread has been deleted. Truncated: the stream ends before the position that
+    was read up to, so that records may follow which look as if they had been read. Recreated:
+    another stream bears its name now.
+    """
+
+    stream: str
+    after: Position  # where reading goes on
+    reason: Loss
+    records: int  # at most so many were passed over; 0 where nothing says how many
 
 
 class Appender(Protocol):
@@ -92,10 +121,27 @@ class Appender(Protocol):
 
 
 class Reader(Protocol):
-    """Follows every source of a log; see the promises above."""
+    """Follows every stream of a log; see the promises above."""
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last poll found the end of every stream."""
+        ...
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a record may still come after its source's later ones.
+
+        0 where every source is a stream of its own; infinite while another reader has a part.
+        """
+        ...
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """What is new, oldest first per source, at most `limit` records; never waits."""
+        """What is new, at most `limit` records; hardly waits."""
+        ...
+
+    def gaps(self) -> Sequence[Gap]:
+        """What the polls since the last call had to pass over; nothing, as a rule."""
         ...
 
     def close(self) -> None:

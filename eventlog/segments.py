@@ -28,7 +28,7 @@ from eventlog import frames, wire
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
 from eventlog.group_commit import GroupCommit, Told
-from eventlog.log import Position, Positions, Record
+from eventlog.log import Gap, Position, Positions, Record
 from eventlog.reserve import Reserve
 from eventlog.settings import LogSettings
 
@@ -243,11 +243,14 @@ def _sync_folder(folder: Path) -> None:
 class SegmentReader:
     """Follows every source below a log folder; an `eventlog.log.Reader`."""
 
+    patience = 0.0  # a source's records never overtake each other
+
     def __init__(self, folder: Path, positions: Positions) -> None:
         """Begin each source at its position, or at its oldest record where it has none."""
         self._folder = folder
         self._positions = positions
         self._followers: dict[str, _Follower] = {}
+        self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
         """What is new, at most `limit` records, the first received first; never waits.
@@ -259,7 +262,12 @@ class SegmentReader:
         records = list(islice(merge(*unread, key=_reception), limit))
         for source, taken in Counter(record.source for record in records).items():
             self._followers[source].drop(taken)
+        self.drained = len(records) < limit
         return records
+
+    def gaps(self) -> Sequence[Gap]:
+        """None: what is damaged comes as unreadable records."""
+        return ()
 
     def close(self) -> None:
         """Release the files."""

@@ -12,6 +12,7 @@ from monitoring.closing import Closing
 from monitoring.conclusion import Conclusion
 from monitoring.intake import Intake
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.settling import Settling
 from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
 from monitoring.watching import Memory
@@ -53,6 +54,7 @@ class Consumer:
         self._conclusion = conclusion
         self._intake = Intake(journal, memory)
         self._closing = Closing(journal, memory)
+        self._settling = Settling(memory)
         self._pending: dict[str, PendingScore] = {}
         self._drained = False  # whether the windows have been looked at since the log was drained
         self._submit(journal.jobs())
@@ -60,9 +62,13 @@ class Consumer:
     def step(self, limit: int) -> bool:
         """Take in at most `limit` records and conclude what is scored; whether anything moved."""
         records = self._reader.poll(limit)
-        drained = len(records) < limit
-        if records or drained != self._drained:
+        gaps = self._reader.gaps()
+        drained = self._reader.drained
+        overdue = drained and self._settling.due(self._reader.patience)
+        if records or gaps or overdue or drained != self._drained:
             with self._journal.database.transaction():
+                for gap in gaps:
+                    self._intake.pass_over(gap)
                 self._take(records, drained=drained)
                 self._memory.save()
             self._drained = drained
@@ -82,6 +88,11 @@ class Consumer:
         return self._memory.positions
 
     @property
+    def drained(self) -> bool:
+        """Whether the log was read to its end."""
+        return self._drained
+
+    @property
     def scoring(self) -> bool:
         """Whether a window is still being scored."""
         return bool(self._pending)
@@ -98,6 +109,7 @@ class Consumer:
                 # After every record, so that results do not depend on where a step ends.
                 self._closing.look(watching, drained=False)
         if drained:
+            self._settling.settle(self._reader.patience)
             for watching in self._memory.everything():
                 self._closing.look(watching, drained=True)
 

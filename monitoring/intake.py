@@ -1,10 +1,11 @@
 """Takes in one record of the log after the other: counts it, keeps its rows, joins its labels."""
 
+import logging
 from typing import Any
 
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
-from eventlog.log import Record
+from eventlog.log import Gap, Loss, Record
 from monitoring.core.joining import join
 from monitoring.core.ledger import enter
 from monitoring.core.results import SourceLedger
@@ -16,8 +17,15 @@ from monitoring.state.rows import StoredRow
 from monitoring.watching import Memory, Watching
 from registry.errors import RegistryError
 
+_logger = logging.getLogger(__name__)
+
 Values = tuple[Any, ...] | None
 
+LOSSES: dict[Loss, str] = {
+    "overrun": "records were deleted before they were read",
+    "truncated": "it ends before what was already read",
+    "recreated": "it was deleted and created anew",
+}
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
 _LATEST = 253_402_300_799 * SECOND  # the end of the year 9999
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
@@ -35,14 +43,18 @@ class Intake:
     def take(self, record: Record) -> Watching | None:
         """Take in one record; the model version that may now have a window to close or revise."""
         event = record.event
+        if not record.source:
+            self._memory.move(record.stream, record.after)
+            self._set_aside(record, str(event))
+            return None
         readable = not isinstance(event, UnreadableEvent)
         before = self._memory.ledgers.get(record.source)
         ledger = before or SourceLedger(source=record.source, epoch=0, next_sequence=0)
         after, fresh = enter(ledger, record, readable=readable)
         self._memory.ledgers[record.source] = after
+        self._memory.move(record.stream, record.after)
         if not fresh:
             return None
-        self._memory.positions[record.source] = record.after
         self._memory.totals["monitored_events"] += 1
         if isinstance(event, UnreadableEvent):
             self._set_aside(record, str(event))
@@ -50,6 +62,17 @@ class Intake:
         if isinstance(event, FeedbackEvent):
             return self._label(event, record)
         return self._prediction(event, record)
+
+    def pass_over(self, gap: Gap) -> None:
+        """Go on behind a part of the log that is gone; which events it held, the ledger knows."""
+        said = f"{gap.stream}: {LOSSES[gap.reason]}; reading goes on at {gap.after.sequence}"
+        if gap.records:
+            said += f", at most {gap.records} records were passed over"
+        _logger.error("%s", said)
+        self._memory.positions[gap.stream] = gap.after
+        self._memory.totals[f"gap_{gap.reason}"] += 1
+        self._memory.totals["passed_over"] += gap.records
+        self._journal.dead_letter(gap.stream, said, b"")
 
     def _prediction(self, event: PredictionEvent, record: Record) -> Watching | None:
         self._memory.totals[f"predictions_{event.outcome}"] += 1
@@ -149,7 +172,7 @@ class Intake:
         return watching
 
     def _set_aside(self, record: Record, reason: str) -> None:
-        origin = f"{record.source}:{record.epoch}:{record.sequence}"
+        origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
         self._journal.dead_letter(origin, reason, record.value)
 
 

@@ -1,5 +1,7 @@
 """The monitor's settings, from DRIFTLINE_MONITOR_*."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -10,6 +12,9 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     port: int = 3100
     page_url: str = ""  # how others reach the page; by default http://host:port
     page_hosts: str = ""  # further names by which the page may be called, comma separated
+    source: Literal["segments", "kafka"] = "segments"  # which log to read
+    group: str = "driftline-monitor"  # of readers that share the topics' partitions
+    patience: float = 30.0  # seconds until a number that was passed over in Kafka counts as lost
     poll_records: int = 2_000  # taken in per transaction
     idle_pause: float = 0.2  # seconds between looks at a quiet log
     webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox

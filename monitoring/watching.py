@@ -99,6 +99,12 @@ class Memory:
         """Every version under watch."""
         return list(self._watching.values())
 
+    def move(self, stream: str, after: Position) -> None:
+        """Note how far a stream has been taken in; what comes again moves nothing back."""
+        before = self.positions.get(stream)
+        if before is None or before < after:
+            self.positions[stream] = after
+
     def sample(self, watching: Watching, window: Window) -> Sample:
         """The rows that a window keeps."""
         sample = watching.samples.get(window.start)

@@ -96,13 +96,38 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
 
 
+class Hole(msgspec.Struct, frozen=True, array_like=True):
+    """Places `[start, end)` in a source where nothing has come from."""
+
+    start: Position
+    end: Position
+    lost: bool = False  # given up
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds; 0 where that is unknown, because it ends in another epoch."""
+        return self.end.sequence - self.start.sequence if self.start.epoch == self.end.epoch else 0
+
+
 class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of one source of the log."""
 
     source: str
-    epoch: int
+    epoch: int  # with `next_sequence` the highest place ever seen, plus one
     next_sequence: int
     events: int = 0
-    lost: int = 0  # sequences that never came
+    lost: int = 0  # numbers that never came and were given up
+    recovered: int = 0  # of those given up, how many came after all
     duplicated: int = 0
     unreadable: int = 0
+    holes: list[Hole] = []  # below the highest place, in order
+
+    @property
+    def top(self) -> Position:
+        """One past the highest place ever seen."""
+        return Position(self.epoch, self.next_sequence)
+
+    @property
+    def missing(self) -> int:
+        """Numbers that may still be on their way."""
+        return sum(hole.size for hole in self.holes if not hole.lost)

@@ -46,20 +46,31 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
         "driftline_monitored_events", "Events read from the log and taken in.", labels=SOURCE
     )
     lost = CounterMetricFamily(
-        "driftline_lost_events", "Sequence numbers given out that never came.", labels=SOURCE
+        "driftline_events_lost", "Numbers given out whose event never came.", labels=SOURCE
+    )
+    recovered = CounterMetricFamily(
+        "driftline_events_recovered",
+        "Events that came after they were counted lost.",
+        labels=SOURCE,
+    )
+    missing = GaugeMetricFamily(
+        "driftline_events_missing", "Numbers whose event may still be on its way.", labels=SOURCE
     )
     duplicated = CounterMetricFamily(
-        "driftline_duplicated_events", "Events that came again and were left out.", labels=SOURCE
+        "driftline_events_duplicated", "Events that came again and were left out.", labels=SOURCE
     )
     unreadable = CounterMetricFamily(
         "driftline_unreadable_events", "Records that are no event of a known schema.", labels=SOURCE
     )
     for source in ledger:
         monitored.add_metric([source.source], source.events - source.unreadable)
-        lost.add_metric([source.source], source.lost)
+        # A counter only grows: what came after all is subtracted by who reads both.
+        lost.add_metric([source.source], source.lost + source.recovered)
+        recovered.add_metric([source.source], source.recovered)
+        missing.add_metric([source.source], source.missing)
         duplicated.add_metric([source.source], source.duplicated)
         unreadable.add_metric([source.source], source.unreadable)
-    yield from (monitored, lost, duplicated, unreadable)
+    yield from (monitored, lost, recovered, missing, duplicated, unreadable)
 
 
 def _counted(totals: dict[str, int]) -> Iterator[Metric]:

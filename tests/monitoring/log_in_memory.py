@@ -9,7 +9,7 @@ import msgspec
 
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
-from eventlog.log import Position, Positions, Record
+from eventlog.log import Gap, Position, Positions, Record
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.core.results import Score
@@ -119,6 +119,8 @@ class FakeReader:
         ]
         self._given: list[Record] = []
         self._chance = chance
+        self.patience = 0.0
+        self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
         batch: list[Record] = []
@@ -128,7 +130,11 @@ class FakeReader:
                 continue
             self._given.append(self._left.pop(0))
             batch.append(self._given[-1])
+        self.drained = len(batch) < limit
         return batch
+
+    def gaps(self) -> Sequence[Gap]:
+        return ()
 
     def close(self) -> None:
         pass

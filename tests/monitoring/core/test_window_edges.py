@@ -1,15 +1,11 @@
 """Where windows, gaps, the watermark, samples and the ledger have their edges."""
 
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import UnreadableEvent
-from eventlog.log import Record
-from monitoring.core.ledger import enter
-from monitoring.core.results import SourceLedger, Window
+from monitoring.core.results import Window
 from monitoring.core.sampling import LARGEST, Sample, row_hash
 from monitoring.core.windows import IDLE, LONGEST_GAP, SECOND, Watch, advance, due, watermark
 
@@ -84,28 +80,3 @@ def test_every_row_has_about_the_same_chance_to_be_kept() -> None:
     limit = sorted(numbers)[1000]
     early = sum(number < limit for number in numbers[:5000])
     assert 430 < early < 570
-
-
-def _record(sequence: int) -> Record:
-    return Record("s", 1, sequence, UnreadableEvent("damaged"))
-
-
-@given(
-    st.sets(st.integers(0, 80), min_size=1),
-    st.data(),
-    st.sampled_from([lambda r: [r], lambda r: [r, r], lambda r: [r, r, r]]),
-)
-def test_what_was_seen_and_what_was_lost_make_up_the_whole_sequence(
-    seen: set[int], data: st.DataObject, repeat: Callable[[int], list[int]]
-) -> None:
-    """Any subset of a sequence, in order, each as often as it likes, and old ones in between."""
-    ledger = SourceLedger(source="s", epoch=0, next_sequence=0)
-    fresh_ones: list[int] = []
-    for sequence in sorted(seen):
-        old = data.draw(st.integers(0, sequence))
-        for number in [*repeat(sequence), old]:
-            ledger, fresh = enter(ledger, _record(number), readable=True)
-            fresh_ones += [number] if fresh else []
-    assert fresh_ones == sorted(seen)
-    assert ledger.events + ledger.lost == max(seen) + 1
-    assert ledger.events == len(seen)

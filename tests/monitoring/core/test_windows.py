@@ -1,15 +1,11 @@
 """Windows, watermark, sampling, joining and the ledger: pure, and the same in any order."""
 
-from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.errors import UnreadableEvent
-from eventlog.log import Record
 from monitoring.core.joining import join, revise
-from monitoring.core.ledger import enter
-from monitoring.core.results import SourceLedger, Window
+from monitoring.core.results import Window
 from monitoring.core.sampling import Sample, row_hash
 from monitoring.core.windows import (
     IDLE,
@@ -137,29 +133,3 @@ def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end
     assert revise(100, 100, 95, expired=False)
     assert revise(100, 21, 20, expired=True)
     assert not revise(100, 20, 20, expired=True)
-
-
-def _record(epoch: int, sequence: int) -> Record:
-    return Record("s", epoch, sequence, UnreadableEvent("damaged"))
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
-def test_every_sequence_is_seen_lost_or_a_duplicate(steps: list[int]) -> None:
-    """Steps of 0 repeat a record, 1 go on, more leave some out."""
-    ledger = SourceLedger(source="s", epoch=1, next_sequence=0)
-    fresh_ones = 0
-    for sequence in accumulate(steps):
-        ledger, fresh = enter(ledger, _record(1, sequence), readable=True)
-        fresh_ones += fresh
-    assert ledger.events == fresh_ones
-    assert ledger.events + ledger.duplicated == len(steps)
-    assert ledger.events + ledger.lost == ledger.next_sequence == sum(steps) + 1
-
-
-def test_a_new_epoch_begins_at_0_and_an_old_one_is_only_duplicates() -> None:
-    ledger = SourceLedger(source="s", epoch=1, next_sequence=50)
-    ledger, fresh = enter(ledger, _record(2, 1), readable=False)
-    assert (fresh, ledger.epoch, ledger.next_sequence) == (True, 2, 2)
-    assert (ledger.lost, ledger.unreadable) == (1, 1)
-    ledger, fresh = enter(ledger, _record(1, 50), readable=True)
-    assert (fresh, ledger.duplicated) == (False, 1)

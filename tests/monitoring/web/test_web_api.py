@@ -126,8 +126,8 @@ def test_deliveries_show_what_was_asked(client: httpx.Client) -> None:
 def test_the_metrics_say_what_the_page_says(client: httpx.Client) -> None:
     found = samples(client)
     assert found["driftline_monitored_events_total", "worker-0"] == 140_233
-    assert found["driftline_lost_events_total", "worker-0"] == 0
-    assert found["driftline_duplicated_events_total", "worker-0"] == 12
+    assert found["driftline_events_lost_total", "worker-0"] == 0
+    assert found["driftline_events_duplicated_total", "worker-0"] == 12
     assert found["driftline_unreadable_events_total", "worker-1"] == 0
     assert found["driftline_counted_total", "late_rows"] == 41
     assert found["driftline_window_drifted_share", "1", "flights"] == 0.0

@@ -1,0 +1,267 @@
+"""The topics as a log to read; a `Reader` of eventlog/log.py.
+
+Where reading stands is kept by the owner alone; nothing is ever committed to Kafka, whose group
+only shares the partitions out. The client is told to give up rather than to jump: every place
+where reading begins is decided in `_place`, which says what it had to pass over.
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import (
+    KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from eventlog import wire
+from eventlog.errors import UnreadableEvent
+from eventlog.kafka import PROTOCOL_VERSION, KafkaSettings
+from eventlog.log import Gap, Loss, Position, Positions, Record
+from eventlog.merging import Merge
+
+_logger = logging.getLogger(__name__)
+
+_FETCH_WAIT = 50  # milliseconds that a poll may wait for the broker
+_ANSWER_WITHIN = 10_000  # milliseconds for a question about a partition's ends
+_HELD = 4_000  # records of one partition; beyond, it waits for the others
+
+
+class _Letter(msgspec.Struct):
+    """What the forwarder writes of a record that it could not read."""
+
+    source: str
+    epoch: int
+    sequence: int
+    reason: str
+
+
+_letters = msgspec.json.Decoder(_Letter)
+
+
+class KafkaReader:
+    """Reads the partitions that its group gives it, from the positions of their owner."""
+
+    def __init__(
+        self, settings: KafkaSettings, group: str, positions: Positions, patience: float
+    ) -> None:
+        """`positions` is looked at again whenever a partition is given to this reader.
+
+        `patience`: seconds for which an event may come after its source's later ones. Connects in
+        `poll`, so that an absent broker delays nobody's start.
+        """
+        self.drained = False
+        self._settings = settings
+        self._positions = positions
+        self._patience = patience
+        self._topics = [settings.predictions, settings.feedback, settings.dead_letters]
+        self._merge = Merge()
+        self._lives: dict[TopicPartition, int] = {}  # of the partitions being read
+        self._next: dict[TopicPartition, int] = {}
+        self._gaps: list[Gap] = []
+        self._unplaced: set[TopicPartition] = set()
+        self._connected = True
+        self._consumer = KafkaConsumer(
+            **settings.connection,
+            api_version=PROTOCOL_VERSION,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            partition_assignment_strategy=(RangePartitionAssignor,),  # predictions beside labels
+            metadata_max_age_ms=10_000,
+            metrics_enabled=False,
+        )
+        self._consumer.subscribe(self._topics, listener=_Listener(self._unplaced))
+
+    @property
+    def patience(self) -> float:
+        """Infinite while another reader of the group has a part: what is missing may be there."""
+        read = {(place.topic, place.partition) for place in self._lives}
+        everything = {
+            (topic, partition)
+            for topic in self._topics
+            for partition in self._cluster.partitions_for_topic(topic) or ()
+        }
+        return self._patience if read == everything else math.inf
+
+    def poll(self, limit: int) -> Sequence[Record]:
+        """What is new, at most `limit` records; waits for some milliseconds at most."""
+        fetched = self._fetch(limit)
+        self._follow_assignment()
+        for place, found in fetched.items():
+            if place in self._lives and place not in self._unplaced:
+                self._take_in(place, found)
+        for place in sorted(self._unplaced & self._consumer.assignment()):
+            self._try_to_place(place)
+        ended = {_stream(place) for place in self._lives if self._at_end(place)}
+        records = self._merge.take(limit, ended)
+        self._hold_back()
+        placed = set(self._lives) == self._consumer.assignment() != set()
+        self.drained = (
+            self._connected
+            and placed
+            and not self._unplaced
+            and len(ended) == len(self._lives)
+            and not any(self._merge.held(stream) for stream in ended)
+        )
+        return records
+
+    def gaps(self) -> Sequence[Gap]:
+        """What had to be passed over since the last call."""
+        gaps, self._gaps = self._gaps, []
+        return gaps
+
+    def close(self) -> None:
+        """Leave the group and let go of the connections."""
+        with contextlib.suppress(KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+
+    @property
+    def _cluster(self) -> Any:
+        return self._consumer._cluster  # noqa: SLF001 - the public ways ask the broker each time
+
+    def _fetch(self, limit: int) -> dict[TopicPartition, list[Any]]:
+        try:
+            fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(_FETCH_WAIT, limit)
+        except NoOffsetForPartitionError:
+            return {}  # just given to us: the listener has noted which
+        except OffsetOutOfRangeError as error:
+            self._unplaced.update(error.args[0])
+            return {}
+        except LogTruncationError as error:
+            for place, at in error.divergent_offsets.items():
+                if place in self._lives:
+                    first = at.offset if at else self._ends(place)[0]
+                    self._begin(place, first, "truncated")
+            return {}
+        except KafkaError as error:
+            self._say_once(error)
+            return {}
+        self._connected = True
+        return fetched
+
+    def _follow_assignment(self) -> None:
+        """Forget what others read now, and find out which topics were made anew."""
+        assigned = self._consumer.assignment()
+        for place in self._lives.keys() - assigned:
+            self._merge.close(_stream(place))
+            del self._lives[place], self._next[place]
+        self._unplaced.update(assigned - self._lives.keys())
+        for place, life in self._lives.items():
+            if self._life(place.topic) not in (life, None):
+                self._unplaced.add(place)
+
+    def _take_in(self, place: TopicPartition, found: Sequence[Any]) -> None:
+        stream, life = _stream(place), self._lives[place]
+        records = [_record(record, stream, life, self._settings) for record in found]
+        self._merge.add(stream, records)
+        self._next[place] = found[-1].offset + 1
+
+    def _try_to_place(self, place: TopicPartition) -> None:
+        try:
+            self._place(place)
+        except KafkaError as error:
+            self._say_once(error)
+
+    def _place(self, place: TopicPartition) -> None:
+        """Begin where the owner stands, or behind what is gone, or at the oldest record."""
+        life = self._life(place.topic)
+        if life is None:
+            return
+        first, end = self._ends(place)
+        known = self._positions.get(_stream(place))
+        self._lives[place] = life
+        if known is None:
+            self._begin(place, first, None)
+        elif known.epoch != life:
+            self._begin(place, first, "recreated")
+        elif known.sequence > end:
+            self._begin(place, end, "truncated")
+        elif known.sequence < first:
+            self._begin(place, first, "overrun", first - known.sequence)
+        else:
+            self._begin(place, known.sequence, None)
+
+    def _begin(
+        self, place: TopicPartition, offset: int, loss: Loss | None, records: int = 0
+    ) -> None:
+        stream = _stream(place)
+        self._consumer.seek(place, offset)
+        self._merge.open(stream)
+        self._next[place] = offset
+        self._unplaced.discard(place)
+        if loss is not None:
+            self._gaps.append(Gap(stream, Position(self._lives[place], offset), loss, records))
+
+    def _ends(self, place: TopicPartition) -> tuple[int, int]:
+        first = self._consumer.beginning_offsets([place], timeout_ms=_ANSWER_WITHIN)
+        end = self._consumer.end_offsets([place], timeout_ms=_ANSWER_WITHIN)
+        return first[place], end[place]
+
+    def _at_end(self, place: TopicPartition) -> bool:
+        end = self._consumer.highwater(place)
+        return end is not None and self._next[place] >= end
+
+    def _life(self, topic: str) -> int | None:
+        """A number for this life of a topic, small enough for every reader of JSON."""
+        topic_id: UUID | None = self._cluster.topic_id(topic)
+        return None if topic_id is None else topic_id.int >> 76
+
+    def _hold_back(self) -> None:
+        full = [place for place in self._lives if self._merge.held(_stream(place)) >= _HELD]
+        self._consumer.resume(*(self._consumer.paused() - set(full)))
+        self._consumer.pause(*full)
+
+    def _say_once(self, error: KafkaError) -> None:
+        if self._connected:
+            _logger.warning("cannot read from Kafka for now: %s: %s", type(error).__name__, error)
+        self._connected = False
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library ships no types
+    """Notes what was given to us; called by the client's own thread."""
+
+    def __init__(self, unplaced: set[TopicPartition]) -> None:
+        self._unplaced = unplaced
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Nothing to do: what was handed out is the owner's."""
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Remember that these must be placed, even those that we had before."""
+        self._unplaced.update(assigned)
+
+
+def _stream(place: TopicPartition) -> str:
+    return f"{place.topic}/{place.partition}"
+
+
+def _record(found: Any, stream: str, life: int, settings: KafkaSettings) -> Record:
+    beyond = Position(life, found.offset + 1)
+    if found.topic == settings.dead_letters:
+        return _damaged(found.value or b"", stream, beyond)
+    value = found.value or b""
+    try:
+        event = wire.decode(value)
+    except UnreadableEvent as error:
+        return Record("", life, found.offset, error, value, stream, beyond)
+    return Record(event.source, event.epoch, event.sequence, event, value, stream, beyond)
+
+
+def _damaged(value: bytes, stream: str, beyond: Position) -> Record:
+    """What the forwarder could not read either; not what others put aside in the same topic."""
+    try:
+        letter = _letters.decode(value)
+    except msgspec.DecodeError as error:
+        event = UnreadableEvent(f"no letter of a forwarder: {error}")
+        return Record("", beyond.epoch, beyond.sequence - 1, event, value, stream, beyond)
+    event = UnreadableEvent(letter.reason)
+    return Record(letter.source, letter.epoch, letter.sequence, event, b"", stream, beyond)

@@ -1,0 +1,129 @@
+"""The ledger of a source: whatever the order, the repeats and the losses, every number adds up."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.errors import UnreadableEvent
+from eventlog.log import Position, Record
+from monitoring.core.ledger import MOST_HOLES, enter, give_up
+from monitoring.core.results import SourceLedger
+
+Place = tuple[int, int]  # epoch, sequence
+
+_places = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 12)), min_size=1, max_size=80)
+
+
+def _record(epoch: int, sequence: int) -> Record:
+    return Record("s", epoch, sequence, UnreadableEvent("damaged"))
+
+
+def _empty() -> SourceLedger:
+    return SourceLedger(source="s", epoch=0, next_sequence=0)
+
+
+def _entered(places: list[Place]) -> tuple[SourceLedger, list[Place]]:
+    ledger, fresh = _empty(), []
+    for place in places:
+        ledger, new = enter(ledger, _record(*place), readable=True)
+        fresh += [place] if new else []
+    return ledger, fresh
+
+
+def _below_the_first(places: list[Place]) -> list[Place]:
+    """Of epochs before the first one heard of nothing is known: they count as already read."""
+    first = places[0][0]
+    return [place for place in places if place[0] >= first]
+
+
+@given(_places)
+def test_each_number_is_new_once_in_whatever_order_it_comes(places: list[Place]) -> None:
+    known = _below_the_first(places)
+    ledger, fresh = _entered(known)
+    assert sorted(fresh) == sorted(set(known))
+    assert ledger.events + ledger.duplicated == len(known)
+
+
+@given(_places)
+def test_what_came_and_what_is_missing_make_up_every_epoch_so_far(places: list[Place]) -> None:
+    known = _below_the_first(places)
+    ledger, _ = _entered(known)
+    highest = {epoch: max(s for e, s in known if e == epoch) for epoch, _ in known}
+    assert ledger.events + ledger.missing == sum(top + 1 for top in highest.values())
+    assert ledger.lost == 0
+
+
+@given(_places)
+def test_the_order_leaves_no_trace(places: list[Place]) -> None:
+    known = _below_the_first(places)
+    first, rest = known[0], known[1:]
+    one, _ = _entered(known)
+    two, _ = _entered([first, *sorted(rest)])
+    assert (one.top, one.events, one.missing) == (two.top, two.events, two.missing)
+    assert one.holes == two.holes
+
+
+@given(_places, _places)
+def test_what_was_given_up_is_lost_until_it_comes_after_all(
+    early: list[Place], late: list[Place]
+) -> None:
+    known = _below_the_first([*early, *late])
+    before, after = known[: len(early)], known[len(early) :]
+    ledger, _ = _entered(before)
+    missing = ledger.missing
+    ledger = give_up(ledger, ledger.top)
+    assert (ledger.lost, ledger.missing) == (missing, 0)
+    for place in after:
+        ledger, _ = enter(ledger, _record(*place), readable=True)
+    undisturbed, _ = _entered(known)
+    assert ledger.events == undisturbed.events
+    assert ledger.lost + ledger.missing == undisturbed.missing
+    assert ledger.lost + ledger.recovered == missing
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_in_an_ordered_log_every_gap_is_lost_at_once(steps: list[int]) -> None:
+    """Steps of 0 repeat a record, 1 go on, more leave some out."""
+    at, places = -1, []
+    for step in steps:
+        at = max(0, at + step)
+        places.append((1, at))
+    ledger, fresh = _entered(places)
+    ledger = give_up(ledger, ledger.top)
+    assert ledger.events == len(fresh)
+    assert ledger.events + ledger.duplicated == len(steps)
+    assert ledger.events + ledger.lost == ledger.next_sequence
+
+
+def test_only_what_lies_below_the_mark_is_given_up() -> None:
+    ledger, _ = _entered([(1, 0), (1, 3), (1, 6)])
+    ledger = give_up(ledger, Position(1, 4))
+    assert (ledger.lost, ledger.missing) == (2, 2)
+    assert give_up(ledger, Position(1, 4)) == ledger
+
+
+def test_the_end_of_an_epoch_may_come_after_the_next_has_begun() -> None:
+    ledger, _ = _entered([(1, 0), (1, 1), (2, 0)])
+    assert ledger.missing == 0
+    ledger, fresh = enter(ledger, _record(1, 4), readable=True)
+    assert (fresh, ledger.missing) == (True, 2)
+    ledger = give_up(ledger, ledger.top)
+    assert ledger.lost == 2
+    for sequence in (2, 3, 5, 9):
+        ledger, fresh = enter(ledger, _record(1, sequence), readable=True)
+        assert fresh
+    assert (ledger.lost, ledger.recovered, ledger.missing) == (0, 2, 3)
+
+
+def test_what_cannot_be_read_is_counted_once() -> None:
+    ledger, fresh = enter(_empty(), _record(1, 0), readable=False)
+    assert (fresh, ledger.events, ledger.unreadable) == (True, 1, 1)
+    ledger, fresh = enter(ledger, _record(1, 0), readable=False)
+    assert (fresh, ledger.duplicated, ledger.unreadable) == (False, 1, 1)
+
+
+def test_memory_is_bounded_and_what_it_forgets_is_lost() -> None:
+    ledger, _ = _entered([(1, 2 * n) for n in range(1000)])
+    assert len(ledger.holes) == MOST_HOLES
+    assert ledger.lost + ledger.missing == 999
+    _, fresh = enter(ledger, _record(1, 1), readable=True)
+    assert not fresh
