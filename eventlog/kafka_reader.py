@@ -76,6 +76,7 @@ class KafkaReader:
             enable_auto_commit=False,
             auto_offset_reset="none",
             partition_assignment_strategy=(RangePartitionAssignor,),  # predictions beside labels
+            session_timeout_ms=10_000,  # until the group notices that a reader was killed
             metadata_max_age_ms=10_000,
             metrics_enabled=False,
         )

@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from eventlog.kafka import KafkaSettings, create_topics
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "driftline"
@@ -22,30 +25,46 @@ CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 class Broker:
     """One KRaft node on loopback, with all its data below one folder."""
 
-    def __init__(self, libraries: Path, folder: Path, port: int, controller_port: int) -> None:
-        self.bootstrap = f"127.0.0.1:{port}"
-        self._port = port
+    def __init__(
+        self,
+        libraries: Path,
+        folder: Path,
+        port: int,
+        controllers: Sequence[int],
+        *,
+        node: int = 1,
+        advertised: int | None = None,
+    ) -> None:
+        """`controllers` are the ports of every node's controller, of node 1 first.
+
+        `advertised` is where clients are told to connect, if not to `port`.
+        """
+        self.bootstrap = f"127.0.0.1:{advertised or port}"
+        self.port = port
         self._classpath = f"{libraries}/*"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._properties = folder / "server.properties"
         folder.mkdir(parents=True, exist_ok=True)
+        voters = [f"{n}@127.0.0.1:{controller}" for n, controller in enumerate(controllers, 1)]
+        own = f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controllers[node - 1]}"
         self._properties.write_text(
             "process.roles=broker,controller\n"
-            "node.id=1\n"
-            f"controller.quorum.voters=1@127.0.0.1:{controller_port}\n"
-            f"listeners=PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller_port}\n"
+            f"node.id={node}\n"
+            f"controller.quorum.voters={','.join(voters)}\n"
+            f"listeners={own}\n"
             f"advertised.listeners=PLAINTEXT://{self.bootstrap}\n"
             "controller.listener.names=CONTROLLER\n"
             f"log.dirs={folder}/data\n"
-            "offsets.topic.replication.factor=1\n"
+            f"offsets.topic.replication.factor={len(controllers)}\n"
+            "offsets.topic.num.partitions=1\n"
             "transaction.state.log.replication.factor=1\n"
             "transaction.state.log.min.isr=1\n"
             "group.initial.rebalance.delay.ms=0\n"
             "auto.create.topics.enable=false\n"
         )
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
         """Start on the data that is there, and wait until the node answers."""
         if not (self._folder / "data").exists():
             self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
@@ -55,13 +74,18 @@ class Broker:
                 stdout=log,
                 stderr=log,
             )
-        self._await_port()
+        if wait:
+            self.await_port()
 
     def kill(self) -> None:
         """End at once, as a crash does."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def wipe(self) -> None:
+        """Forget everything, as a new disk does; only while it does not run."""
+        shutil.rmtree(self._folder / "data")
 
     def freeze(self) -> None:
         """Stop answering while every connection stays open."""
@@ -83,11 +107,12 @@ class Broker:
         command = ["java", "-cp", self._classpath, tool, *arguments, str(self._properties)]
         subprocess.run(command, check=True, capture_output=True)
 
-    def _await_port(self) -> None:
+    def await_port(self) -> None:
+        """Wait until the node answers."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", self._port), 1).close()
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
                 assert self._process is not None
                 assert self._process.poll() is None, (self._folder / "broker.log").read_text()
@@ -117,8 +142,60 @@ def kafka_libraries() -> Path:
 @pytest.fixture
 def broker(kafka_libraries: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Broker]:
     """A node that is not started yet."""
-    node = Broker(kafka_libraries, tmp_path / "kafka", free_port(), free_port())
+    node = Broker(kafka_libraries, tmp_path / "kafka", free_port(), [free_port()])
     try:
         yield node
     finally:
         node.stop()
+
+
+@pytest.fixture
+def three_brokers(
+    kafka_libraries: Path, tmp_path: Path, free_port: Callable[[], int]
+) -> Iterator[list[Broker]]:
+    """A running cluster of three nodes."""
+    controllers = [free_port() for _ in range(3)]
+    nodes = [
+        Broker(kafka_libraries, tmp_path / f"kafka-{n}", free_port(), controllers, node=n)
+        for n in (1, 2, 3)
+    ]
+    try:
+        for node in nodes:
+            node.start(wait=False)
+        for node in nodes:
+            node.await_port()
+        yield nodes
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
+) -> Iterator[str]:
+    """Where a cluster answers that tests share: an existing one, or a node of our own."""
+    if named := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield named
+        return
+    libraries = request.getfixturevalue("kafka_libraries")
+    node = Broker(libraries, tmp_path_factory.mktemp("kafka"), free_port(), [free_port()])
+    try:
+        node.start()
+        yield node.bootstrap
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def topics(cluster: str) -> KafkaSettings:
+    """Topics of this test's own, three partitions each, on the shared cluster."""
+    settings = KafkaSettings(
+        bootstrap_servers=cluster,
+        acknowledge_within=10,
+        topic_prefix=f"test-{secrets.token_hex(4)}",
+    )
+    create_topics(settings, partitions=3, replicas=1)
+    return settings

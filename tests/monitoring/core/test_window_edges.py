@@ -1,6 +1,5 @@
 """Where windows, gaps, the watermark, samples and the ledger have their edges."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

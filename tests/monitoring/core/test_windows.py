@@ -1,6 +1,5 @@
 """Windows, watermark, sampling, joining and the ledger: pure, and the same in any order."""
 
-
 from hypothesis import given
 from hypothesis import strategies as st
 
