@@ -53,12 +53,17 @@ def monitor(host: str | None, port: int | None, *, until_idle: bool, close: bool
     with ExitStack() as parts:
         home = Home.from_environment()
         consumer = _start(parts, home, settings)
-        announcing = Announcing(home.consumed, consumer.positions)
+        announcing = None
+        if settings.source == "segments":
+            announcing = Announcing(home.consumed, consumer.positions)
+        else:
+            home.consumed.unlink(missing_ok=True)  # who reads topics keeps no segment from deletion
         if until_idle:
             _drain(consumer, settings, stopping, close=close)
-            announcing.now()
+            if announcing:
+                announcing.now()
         else:
-            wait = announcing.between(stopping.wait)
+            wait = announcing.between(stopping.wait) if announcing else stopping.wait
             consumer.run(wait, settings.poll_records, settings.idle_pause)
 
 

@@ -46,6 +46,8 @@ def status() -> None:
     console = Console()
     console.print(_plain(said.text, _TONES[said.tone]))
     console.print(_ledger_line(book))
+    if gaps := _gaps_line(store.totals()):
+        console.print(gaps)
     if rows:
         console.print(_versions(rows))
     else:
@@ -97,6 +99,16 @@ def _ledger_line(book: Ledger) -> Text:
         f"monitored {words.number(book.monitored)}, lost {words.number(book.lost)}"
     )
     return Text(line, style="dim" if book.balanced else "bold red")
+
+
+def _gaps_line(totals: dict[str, int]) -> Text | None:
+    """What reading had to pass over, None if nothing: the reasons are among the dead letters."""
+    gaps = {name[4:]: count for name, count in totals.items() if name.startswith("gap_")}
+    if not gaps:
+        return None
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(gaps.items()))
+    passed = words.number(totals["passed_over"])
+    return Text(f"gaps in the topics: {told}; {passed} records passed over", style="bold red")
 
 
 def _versions(rows: list[Row]) -> Table:
