@@ -9,6 +9,10 @@ from contextlib import ExitStack
 import click
 import msgspec
 
+from access.authorizer import Authorizer
+from access.exposure import check_exposure, is_loopback
+from access.keyfile import KeyFile
+from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Reader
@@ -28,6 +32,8 @@ from monitoring.web.server import serving
 from monitoring.webhooks.sender import Receiver, Sender, sending
 from registry.store import Registry
 
+_PREFIX = "DRIFTLINE_MONITOR_"
+
 
 def commands() -> list[click.Command]:
     """The commands of this noun."""
@@ -37,13 +43,21 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.option("--host", help="Address of the page.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port of the page.  [default: 3100]")
+@click.option(
+    "--allow-anonymous",
+    is_flag=True,
+    default=None,
+    help="Listen where other machines can reach though no key was made.",
+)
 @click.option("--until-idle", is_flag=True, help="End once the log is drained and scored.")
 @click.option("--close", is_flag=True, help="With --until-idle: close the open windows, too.")
-def monitor(host: str | None, port: int | None, *, until_idle: bool, close: bool) -> None:
+def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:  # noqa: FBT001  # click's
     """Watch the event log until SIGTERM (DRIFTLINE_MONITOR_* configures)."""
-    settings = from_environment(MonitorSettings, "DRIFTLINE_MONITOR_")
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = from_environment(MonitorSettings, _PREFIX)
+    given = {name: value for name, value in options.items() if value is not None}
     settings = msgspec.structs.replace(settings, **given)
+    home = Home.from_environment()
+    tls = _check(home, settings)
     # Rows by the ten thousand make the collector look through them again and again for cycles
     # that they never form.
     gc.set_threshold(100_000, 50, 100)
@@ -51,8 +65,7 @@ def monitor(host: str | None, port: int | None, *, until_idle: bool, close: bool
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with ExitStack() as parts:
-        home = Home.from_environment()
-        consumer = _start(parts, home, settings)
+        consumer = _start(parts, home, settings, tls)
         announcing = None
         if settings.source == "segments":
             announcing = Announcing(home.consumed, consumer.positions)
@@ -67,13 +80,32 @@ def monitor(host: str | None, port: int | None, *, until_idle: bool, close: bool
             consumer.run(wait, settings.poll_records, settings.idle_pause)
 
 
-def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
+def _check(home: Home, settings: MonitorSettings) -> Tls | None:
+    """The page's certificates; raises SettingError where strangers could reach the page."""
+    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, _PREFIX)
+    check_exposure(
+        settings.host,
+        _PREFIX,
+        credentials=KeyFile.of(home).read() is not None or bool(settings.tls_client_ca),
+        allow_anonymous=settings.allow_anonymous,
+    )
+    return tls
+
+
+def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
+    shown = bool(settings.tls_client_ca)  # a certificate, by every caller
+    may = is_loopback(settings.host) or settings.allow_anonymous or shown
+    return Authorizer(KeyFile.of(home), open_without_keys=may)
+
+
+def _start(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Consumer:
     registry = Registry(home)
     application = app(
         lambda: Store(home.monitor),
         home.reports,
         catalogue=registry,
         hosts=listed(settings.page_hosts),
+        authorizer=_authorizer(home, settings),
     )
     journal = Journal(Database(home.monitor))
     memory = Memory(journal, registry.version)
@@ -85,7 +117,7 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings) -> Consumer:
     receiver = Receiver.configured(settings)
     if receiver is not None:
         parts.enter_context(sending(lambda: Sender(Store(home.monitor), receiver)))
-    parts.enter_context(serving(application, settings.host, settings.port))
+    parts.enter_context(serving(application, settings.host, settings.port, tls))
     conclusion = Conclusion(
         journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
     )

@@ -93,7 +93,8 @@ class Supervisor:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _announce(self, child: Child) -> None:
-        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
+        # Its certificate names its public address, not loopback; nothing secret is asked or told.
+        async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # noqa: S501
             while True:
                 try:
                     response = await client.get(child.health)

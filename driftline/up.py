@@ -1,12 +1,14 @@
 """`driftline up`: the service and the monitor together."""
 
 import asyncio
+import os
 import signal
 import sys
 
 import click
 
 from driftline.supervisor import Child, Supervisor
+from eventlog.errors import SettingError
 
 
 def commands() -> list[click.Command]:
@@ -31,14 +33,24 @@ def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
         Child(
             "service",
             [sys.executable, "-m", "driftline", *serve],
-            f"http://127.0.0.1:{port}/v2/health/live",
+            f"{_scheme('SERVICE')}://127.0.0.1:{port}/v2/health/live",
         ),
         Child(
             "monitor",
             [sys.executable, "-m", "driftline", "monitor", "--port", str(monitor_port)],
-            f"http://127.0.0.1:{monitor_port}/health",
+            f"{_scheme('MONITOR')}://127.0.0.1:{monitor_port}/health",
         ),
     ]
+
+
+def _scheme(part: str) -> str:
+    """What a part speaks; raises SettingError where it would not answer the question of health."""
+    if os.environ.get(f"DRIFTLINE_{part}_TLS_CLIENT_CA"):
+        raise SettingError(
+            f"DRIFTLINE_{part}_TLS_CLIENT_CA: driftline up has no certificate to ask with whether "
+            "its parts are ready; expected driftline serve and driftline monitor instead"
+        )
+    return "https" if os.environ.get(f"DRIFTLINE_{part}_TLS_CERTIFICATE") else "http"
 
 
 async def run(parts: list[Child], grace: float) -> int:

@@ -10,6 +10,10 @@ class MonitorSettings(msgspec.Struct, frozen=True):
 
     host: str = "127.0.0.1"
     port: int = 3100
+    allow_anonymous: bool = False  # whether other machines may reach `host` without credentials
+    tls_certificate: str = ""  # PEM files; both or neither
+    tls_key: str = ""
+    tls_client_ca: str = ""  # whose certificates callers must show, if any
     page_url: str = ""  # how others reach the page; by default http://host:port
     page_hosts: str = ""  # further names by which the page may be called, comma separated
     source: Literal["segments", "kafka"] = "segments"  # which log to read
@@ -24,7 +28,8 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     @property
     def page(self) -> str:
         """The page's address, without a slash."""
-        return self.page_url.rstrip("/") or f"http://{self.host}:{self.port}"
+        scheme = "https" if self.tls_certificate else "http"
+        return self.page_url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
 
 
 def listed(value: str) -> list[str]:

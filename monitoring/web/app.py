@@ -10,8 +10,10 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from access.authorizer import Authorizer
 from monitoring.web import api, pages
 from monitoring.web.findings import Catalogue, Findings
+from monitoring.web.gate import Gate
 from monitoring.web.guard import Guard
 from monitoring.web.reports import report
 
@@ -24,12 +26,13 @@ def app(
     *,
     catalogue: Catalogue | None = None,
     hosts: Collection[str] = (),
+    authorizer: Authorizer | None = None,
 ) -> Starlette:
     """The application.
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
     it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
-    any name in.
+    any name in. Whoever reaches the page may use it where there is no `authorizer`.
     """
 
     @asynccontextmanager
@@ -43,7 +46,10 @@ def app(
             Route("/reports/{file:path}", report),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(Guard, hosts=hosts)],
+        middleware=[
+            Middleware(Guard, hosts=hosts),
+            *([Middleware(Gate, authorizer=authorizer)] if authorizer else []),
+        ],
         exception_handlers={HTTPException: pages.problem, 500: pages.problem},
         lifespan=lifespan,
     )

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from access.tls import Tls
 from monitoring.errors import PageUnavailable
 
 
 @contextmanager
-def serving(application: Starlette, host: str, port: int) -> Iterator[str]:
+def serving(application: Starlette, host: str, port: int, tls: Tls | None = None) -> Iterator[str]:
     """Serve while the block runs; gives the page's address (port 0: one that is free).
 
     Raises PageUnavailable where the port cannot be had. Leaving the block ends open connections.
@@ -25,6 +26,7 @@ def serving(application: Starlette, host: str, port: int) -> Iterator[str]:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
+            ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         )
     )
     thread = threading.Thread(
@@ -33,7 +35,8 @@ def serving(application: Starlette, host: str, port: int) -> Iterator[str]:
     thread.start()
     name = f"[{host}]" if ":" in host else host
     try:
-        yield f"http://{name}:{listener.getsockname()[1]}"
+        scheme = "http" if tls is None else "https"
+        yield f"{scheme}://{name}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -1,0 +1,65 @@
+"""Who may see the page: the service's keys, by Bearer for programs and by Basic for browsers."""
+
+import base64
+import binascii
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import access.keys
+from access.authorizer import Authorizer
+from access.errors import AccessError, Unauthenticated
+
+OPEN = "/health"  # for probes, which carry no key
+# A browser asks for a name and a password; the key is the password, the name may be anything.
+_CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
+
+
+class Gate:
+    """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
+
+    A browser sends its password to whoever asks in this page's name, so changes also need the page
+    itself to have asked: see `same_origin` in guard.py.
+    """
+
+    def __init__(self, app: ASGIApp, authorizer: Authorizer) -> None:
+        self._app = app
+        self._authorizer = authorizer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request on, or refuse it."""
+        if scope["type"] == "http" and scope["path"] != OPEN:
+            try:
+                self._authorizer.admit(_asked(scope), _bearer(Headers(scope=scope)))
+            except AccessError as error:
+                await _refusal(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _asked(scope: Scope) -> access.keys.Scope:
+    return "read" if Request(scope).method in {"GET", "HEAD"} else "operate"
+
+
+def _bearer(headers: Headers) -> bytes | None:
+    """The Authorization header; the password of a Basic one as if it had come as Bearer."""
+    given = headers.get("authorization")
+    if given is None:
+        return None
+    kind, _, rest = given.partition(" ")
+    if kind.lower() != "basic":
+        return given.encode("latin-1")
+    try:
+        _, _, password = base64.b64decode(rest, validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return b"Bearer " + password
+
+
+def _refusal(error: AccessError) -> JSONResponse:
+    unknown = isinstance(error, Unauthenticated)
+    return JSONResponse(
+        {"error": str(error)}, 401 if unknown else 403, _CHALLENGE if unknown else None
+    )

@@ -1,0 +1,103 @@
+"""The status page asks for the service's keys, and browsers can give them."""
+
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from access.tls import Tls
+from driftline.cli import driftline
+from eventlog.errors import SettingError
+from monitoring.web.app import app
+from monitoring.web.server import serving
+from tests.access.certificates import Certificates
+from tests.access.key_store import Door
+from tests.monitoring.web.conftest import FakeStore, an_alarm
+
+PAGES = ["/", "/api/models", "/api/ledger", "/metrics", "/static/style.css", "/reports/x.html"]
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def page(door: Door, tmp_path: Path) -> Iterator[httpx.Client]:
+    made = app(lambda: FakeStore(all_alarms=[an_alarm()]), tmp_path, authorizer=door.authorizer)
+    with (
+        serving(made, "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        yield client
+
+
+def bearer(header: bytes) -> dict[str, str]:
+    return {"authorization": header.decode()}
+
+
+def basic(header: bytes) -> dict[str, str]:
+    pair = b"anybody:" + header.removeprefix(b"Bearer ")
+    return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+def test_without_keys_the_page_is_open(page: httpx.Client) -> None:
+    assert page.get("/api/models").status_code == 200
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_stranger_sees_nothing_and_a_browser_asks_for_a_password(
+    page: httpx.Client, door: Door, path: str
+) -> None:
+    door.keys.add("read")
+    door.later()
+    for given in ({}, bearer(b"Bearer x"), basic(b"Bearer x"), {"authorization": "Basic ?"}):
+        reply = page.get(path, headers=given)
+        assert reply.status_code == 401
+        assert reply.headers["www-authenticate"].startswith("Basic ")
+    assert page.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("how", [bearer, basic])
+def test_a_key_to_read_sees_everything_and_changes_nothing(
+    page: httpx.Client, door: Door, how: Callable[[bytes], dict[str, str]]
+) -> None:
+    reader, operator, caller = (
+        door.keys.add("read"),
+        door.keys.add("operate"),
+        door.keys.add("predict", name="caller"),
+    )
+    door.later()
+    for path in PAGES[:-1]:
+        assert page.get(path, headers=how(reader)).status_code == 200
+        assert page.get(path, headers=how(caller)).status_code == 403
+    alarm = page.get("/api/alarms", headers=how(reader)).json()[0]["alarm_id"]
+    acknowledge = f"/api/alarms/{alarm}/acknowledge"
+    assert page.post(acknowledge, headers=how(reader)).status_code == 403
+    foreign = {**how(operator), "origin": "https://elsewhere.example"}
+    assert page.post(acknowledge, headers=foreign).status_code == 403
+    assert page.post(acknowledge, headers=how(operator)).status_code == 200
+
+
+def test_the_monitor_is_not_put_where_others_reach_it_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    result = CliRunner().invoke(driftline, ["monitor", "--host", "0.0.0.0"])
+    assert isinstance(result.exception, SettingError)
+    assert "DRIFTLINE_MONITOR_ALLOW_ANONYMOUS" in str(result.exception)
+
+
+def test_the_page_speaks_tls(tmp_path: Path) -> None:
+    files = Certificates(tmp_path)
+    tls = Tls.of(*files.server, str(files.authority), "X_")
+    with serving(app(FakeStore, tmp_path), "127.0.0.1", 0, tls) as address:
+        assert address.startswith("https://")
+        known = httpx.get(f"{address}/health", verify=files.context(), trust_env=False)
+        assert known.status_code == 200
+        bare = files.context(shown=False)
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"{address}/health", verify=bare, trust_env=False)
