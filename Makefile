@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check format bench compare lock proto clean help
+.PHONY: run up test check format bench compare load lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -56,6 +56,9 @@ format: $(VENV)/.dev ## put the code into its one format
 bench: $(VENV)/.dev ## what a request costs beside a bare handler, and what an event costs
 	$(BIN)/python -m loadtests.compare --subject small --part servers --no-peers --rounds 3
 	$(BIN)/python -m loadtests.bench
+
+load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)
+	$(BIN)/python -m loadtests.short $(ARGS)
 
 compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
 	$(BIN)/python -m loadtests.compare $(ARGS)

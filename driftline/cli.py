@@ -21,6 +21,7 @@ COMMANDS = {
     "webhooks": "driftline.status",
     "events": "driftline.events",
     "keys": "driftline.keys",
+    "load": "driftline.load",
     "forward": "driftline.forward",
     "topics": "driftline.forward",
 }

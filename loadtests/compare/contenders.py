@@ -14,7 +14,7 @@ from loadtests.compare.questions import Question
 
 _SERVERS = Path(__file__).parent / "servers"
 _EVERYWHERE = frozenset({"small", "deep", "large"})
-_OTHER_PORTS = 10  # a server's second and third port are so far from its first
+OTHER_PORTS = 10  # a server's second and third port are so far from its first
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ def driftline(*options: str, grpc: bool = False) -> Callable[[int, Subject, Path
     """`driftline serve` with its protocol on the port."""
 
     def command(port: int, _subject: Subject, _folder: Path) -> list[str]:
-        rest, other = (port + _OTHER_PORTS, port) if grpc else (port, port + _OTHER_PORTS)
+        rest, other = (port + OTHER_PORTS, port) if grpc else (port, port + OTHER_PORTS)
         ports = ["--port", str(rest), "--grpc-port", str(other)]
         return [sys.executable, "-m", "driftline", "serve", *ports, *options]
 
@@ -65,8 +65,8 @@ def _mlserver(port: int, subject: Subject, folder: Path) -> list[str]:
         "debug": False,
         "host": "127.0.0.1",
         "http_port": port,
-        "grpc_port": port + _OTHER_PORTS,
-        "metrics_port": port + 2 * _OTHER_PORTS,
+        "grpc_port": port + OTHER_PORTS,
+        "metrics_port": port + 2 * OTHER_PORTS,
         "metrics_dir": str(folder),
         "parallel_workers": 0,  # the model in the server's own process, which is its cheapest
     }

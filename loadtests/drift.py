@@ -1,0 +1,147 @@
+"""Rows of a reference -> rows that have drifted. Everything that decides how lives here. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from eventlog.errors import SettingError
+from registry.datatypes import NUMPY
+from registry.features import signature
+from registry.manifest import Feature, Manifest
+
+Columns = Mapping[str, Sequence[Any]]
+_Value = TypeVar("_Value")
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """What happens to which column at full strength."""
+
+    shifts: Mapping[str, float] = {}  # by so many of the column's standard deviations
+    mixes: Mapping[str, tuple[str, float]] = {}  # a category takes the place of a share of the rows
+    blanks: Mapping[str, float] = {}  # a share of the rows loses the value
+
+    def __bool__(self) -> bool:
+        """Whether anything happens at all."""
+        return bool(self.shifts or self.mixes or self.blanks)
+
+
+def read_drift(shift: str, mix: str, blank: str, manifest: Manifest) -> Drift:
+    """The drift that three options state, each a comma-separated list.
+
+    `shift` holds column=deviations, `mix` column=category:share, `blank` column=share. Raises
+    SettingError naming the option, the column and what was expected.
+    """
+    shifts = _read("shift", shift, float)
+    mixes = _read("mix", mix, _category)
+    blanks = _read("blank", blank, _share)
+    features = {feature.name: feature for feature in manifest.features}
+    for option, columns in (("shift", shifts), ("mix", mixes), ("blank", blanks)):
+        unknown = sorted(columns.keys() - features.keys())
+        if unknown:
+            raise SettingError(
+                f"--{option}: the model has no feature {unknown[0]!r}; "
+                f"expected one of {', '.join(features)}"
+            )
+    for name in shifts:
+        _require(features[name].kind == "numeric", "shift", name, "a numeric feature")
+    for name in mixes:
+        _require(features[name].kind == "categorical", "mix", name, "a categorical feature")
+    for name in blanks:
+        _require(features[name].nullable, "blank", name, "a nullable feature")
+    return Drift(shifts, mixes, blanks)
+
+
+def drifted(
+    columns: Columns, drift: Drift, strength: float, manifest: Manifest, seed: int = 0
+) -> dict[str, list[Any]]:
+    """The columns with the drift at a strength of 0 (none) to 1 (as stated).
+
+    Deterministic: which rows are touched follows from the seed, and a greater strength touches
+    them and more.
+    """
+    random = np.random.default_rng(seed)
+    changed = {name: list(values) for name, values in columns.items()}
+    features = {feature.name: feature for feature in manifest.features}
+    for name, deviations in drift.shifts.items():
+        by = strength * deviations * _deviation(changed[name])
+        fit = _fitting(features[name], manifest)
+        changed[name] = [value if value is None else fit(value + by) for value in changed[name]]
+    for name, (category, share) in drift.mixes.items():
+        value = _like(changed[name], category, name)
+        _replace(changed[name], value, strength * share, random)
+    for name, share in drift.blanks.items():
+        missing = None if features[name].kind == "categorical" else float("nan")
+        _replace(changed[name], missing, strength * share, random)
+    return changed
+
+
+def _read(option: str, stated: str, read: Callable[[str], _Value]) -> dict[str, _Value]:
+    found: dict[str, _Value] = {}
+    for part in filter(None, (part.strip() for part in stated.split(","))):
+        name, equals, value = part.partition("=")
+        try:
+            found[name] = read(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            shape = {"mix": "column=category:share"}.get(option, "column=number")
+            raise SettingError(
+                f"--{option}: got {part!r}; expected {shape}, shares between 0 and 1"
+            )
+    return found
+
+
+def _share(value: str) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
+
+
+def _category(value: str) -> tuple[str, float]:
+    category, colon, share = value.rpartition(":")
+    if not colon:
+        raise ValueError
+    return category, _share(share)
+
+
+def _require(holds: bool, option: str, name: str, expected: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise SettingError(f"--{option}: {name!r} is none that can; expected {expected}")
+
+
+def _deviation(values: Sequence[Any]) -> float:
+    numbers = np.array([value for value in values if value is not None], np.float64)
+    return float(np.nanstd(numbers)) if len(numbers) else 0.0
+
+
+def _fitting(feature: Feature, manifest: Manifest) -> Callable[[float], Any]:
+    """Back into what the feature's tensor holds: a shifted count is still a count."""
+    specs = {spec.name: spec for spec in signature(manifest).inputs}
+    dtype = NUMPY[specs[feature.input].datatype]
+    if dtype.kind == "f":
+        return float
+    lowest, highest = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return lambda value: int(min(max(round(value), lowest), highest))
+
+
+def _like(values: Sequence[Any], category: str, name: str) -> Any:
+    """The category in the type of the column's own."""
+    kind = next((type(value) for value in values if value is not None), str)
+    if kind is bool:
+        return category.lower() in {"true", "1"}
+    try:
+        return kind(category)
+    except ValueError:
+        raise SettingError(
+            f"--mix: {name!r} holds {kind.__name__}; expected such a category, got {category!r}"
+        ) from None
+
+
+def _replace(
+    values: list[Any], replacement: Any, share: float, random: np.random.Generator
+) -> None:
+    for row in np.flatnonzero(random.random(len(values)) < share):
+        values[row] = replacement

@@ -1,0 +1,110 @@
+"""`locust -f loadtests/locustfile.py`: load on any registered model, and a verdict at its end.
+
+`driftline load` runs this headless. Environment: DRIFTLINE_HOME and BENTOML_HOME say where models
+are registered, DRIFTLINE_API_KEY holds a key with the scope `predict`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import gevent
+import msgspec
+from locust import LoadTestShape, events
+from locust.runners import MasterRunner, WorkerRunner
+
+from eventlog.errors import DriftlineError
+from eventlog.settings import Home
+from loadtests import reporting, shapes
+from loadtests.pulse import Pulse
+from loadtests.traffic import SECONDS, Traffic
+from loadtests.users import Feedback, GrpcRaw, RestBinary, RestJson
+from loadtests.verdict import Generator, Outcome
+from registry.store import Registry
+
+__all__ = ["Feedback", "GrpcRaw", "RestBinary", "RestJson", "Shape"]
+
+_SPAWN_RATE = 100  # users a second at most: the shape says when they come
+
+
+class Shape(LoadTestShape):
+    """As many users as the chosen shape has at each moment."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """See LoadTestShape."""
+        assert self.runner is not None
+        options: Any = self.runner.environment.parsed_options
+        seconds = float(options.run_time or SECONDS)
+        passed = self.get_run_time() / seconds
+        if passed >= 1:
+            return None
+        return shapes.users_at(options.shape, passed, options.num_users or 1), _SPAWN_RATE
+
+
+@events.init_command_line_parser.add_listener
+def _options(parser: Any) -> None:
+    group = parser.add_argument_group("Driftline")
+    add = group.add_argument
+    add("--model", default="", help="A registered model; the only one where there is one.")
+    add("--model-version", default="", help="A number or an alias.  [the champion]")
+    add("--grpc-host", default="127.0.0.1:8001", help="host:port of gRPC.")
+    add("--shape", choices=shapes.NAMES, default="steady", help="The course of the load.")
+    add("--rate", type=float, default=10.0, help="Requests a second of each user; 0: no pause.")
+    add("--p99-ms", type=float, default=100.0, help="Objective for predictions.")
+    add("--max-error-share", type=float, default=0.001, help="Objective for all requests.")
+    add("--shift", default="", help="column=standard deviations, ...")
+    add("--mix", default="", help="column=category:share, ...")
+    add("--blank", default="", help="column=share, ...")
+
+
+@events.init.add_listener
+def _init(environment: Any, **_: Any) -> None:
+    """Each process keeps a pulse; the master hears those of its workers."""
+    pulse = Pulse()
+    gevent.spawn(pulse.beat)
+    heard: dict[str, Generator] = {}
+    if not isinstance(environment.runner, MasterRunner):
+        environment.events.test_start.add_listener(lambda **_: _begin(environment, pulse))
+    if isinstance(environment.runner, WorkerRunner):
+        environment.events.report_to_master.add_listener(
+            lambda data, **_: data.update(pulse=msgspec.to_builtins(pulse.taken()))
+        )
+        return
+    environment.events.worker_report.add_listener(
+        lambda client_id, data, **_: heard.update(
+            {client_id: msgspec.convert(data["pulse"], Generator)}
+        )
+    )
+    environment.events.test_stop.add_listener(
+        lambda **_: heard.setdefault("", pulse.taken()) if not heard else None
+    )
+    conclusion: list[str] = []
+    environment.events.quitting.add_listener(
+        lambda **_: conclusion.append(_conclude(environment, heard))
+    )
+    environment.events.quit.add_listener(lambda **_: print(*conclusion))  # below locust's tables
+
+
+def _begin(environment: Any, pulse: Pulse) -> None:
+    """Make the requests; what does not fit ends the load before it begins."""
+    try:
+        environment.traffic = Traffic(Registry(Home.from_environment()), environment.parsed_options)
+    except DriftlineError as error:
+        environment.process_exit_code = Outcome.UNUSABLE
+        environment.fault = f"driftline: {error}"
+        assert environment.runner is not None
+        environment.runner.quit()
+        return
+    pulse.start()
+
+
+def _conclude(environment: Any, heard: dict[str, Generator]) -> str:
+    if environment.process_exit_code == Outcome.UNUSABLE:
+        return str(environment.fault)
+    verdict = reporting.conclude(environment, list(heard.values()))
+    environment.process_exit_code = verdict.outcome
+    report = getattr(environment.parsed_options, "html_file", None)
+    if report:
+        reporting.write_into(Path(report), verdict)
+    return str(verdict)

@@ -1,0 +1,133 @@
+"""A registered model's own reference -> requests that are ready to be sent.
+
+Requests are encoded before the load begins, because a generator that encodes is slower than the
+service that decodes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from eventlog.errors import SettingError
+from eventlog.events import Label
+from loadtests.drift import Columns, Drift, drifted
+from registry.features import signature, to_tensors
+from registry.manifest import Manifest, Version
+from registry.reference import load_reference
+from registry.store import Registry
+from service.grpc_api import open_inference_pb2 as pb
+from service.openinference.raw import write_raw
+
+Array = np.ndarray[Any, Any]
+LEVELS = 4  # strengths of drift between none and all of it, for each of which there are requests
+_MOST_ROWS = 500  # of the reference, drawn at random
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """One row as each protocol carries it, and what it turned out to be."""
+
+    json: bytes
+    binary: bytes
+    binary_json_length: int
+    grpc: bytes
+    truth: Label
+
+
+class Payloads:
+    """Every request of a load, by the strength of its drift."""
+
+    def __init__(self, version: Version, drift: Drift, asked: str = "", seed: int = 0) -> None:
+        """`asked` is the version or alias that requests name; "" is the champion."""
+        manifest = version.manifest
+        frame = load_reference(version)
+        frame = frame.sample(min(len(frame), _MOST_ROWS), random_state=seed)
+        columns = _columns(frame, manifest)
+        truths = frame[manifest.target].tolist()
+        self._levels = [
+            _encode(drifted(columns, drift, level / LEVELS, manifest, seed), truths, version, asked)
+            for level in range(LEVELS + 1 if drift else 1)
+        ]
+
+    def at(self, strength: float) -> list[Payload]:
+        """The requests at a strength of drift from 0 to 1."""
+        return self._levels[min(int(strength * LEVELS), len(self._levels) - 1)]
+
+
+def choose_version(registry: Registry, model: str, asked: str) -> Version:
+    """The version that requests will reach; without a model, the only one that is registered.
+
+    Raises SettingError where none or several could be meant, and the registry's own errors.
+    """
+    names = registry.models()
+    if not model and len(names) != 1:
+        raise SettingError(
+            f"--model: expected the name of a registered model, one of: {', '.join(names) or '-'}"
+        )
+    name = model or names[0]
+    versions = registry.versions(name)
+    number = registry.aliases(name).get(asked or "champion", asked)
+    return registry.version(name, number) if number else versions[-1]
+
+
+def _columns(frame: pd.DataFrame, manifest: Manifest) -> Columns:
+    return {feature.name: frame[feature.name].tolist() for feature in manifest.features}
+
+
+def _encode(
+    columns: Columns, truths: Sequence[Label], version: Version, asked: str
+) -> list[Payload]:
+    tensors = to_tensors(version.manifest, columns)
+    return [
+        _payload(
+            {name: array[row : row + 1] for name, array in tensors.items()}, truth, version, asked
+        )
+        for row, truth in enumerate(truths)
+    ]
+
+
+def _payload(row: dict[str, Array], truth: Label, version: Version, asked: str) -> Payload:
+    datatypes = {spec.name: spec.datatype for spec in signature(version.manifest).inputs}
+    told = [
+        {"name": name, "datatype": datatypes[name], "shape": array.shape}
+        for name, array in row.items()
+    ]
+    raw = [write_raw(datatypes[name], array) for name, array in row.items()]
+    head = msgspec.json.encode(
+        {
+            "inputs": [
+                {**tensor, "parameters": {"binary_data_size": len(data)}}
+                for tensor, data in zip(told, raw, strict=True)
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    )
+    return Payload(
+        json=_json(told, row),
+        binary=b"".join((head, *raw)),
+        binary_json_length=len(head),
+        grpc=_grpc(told, raw, version.model, asked),
+        truth=truth,
+    )
+
+
+def _json(told: list[dict[str, Any]], row: dict[str, Array]) -> bytes:
+    """NaN becomes null, which is how a missing number travels."""
+    return msgspec.json.encode(
+        {
+            "inputs": [
+                {**tensor, "data": array.ravel().tolist()}
+                for tensor, array in zip(told, row.values(), strict=True)
+            ]
+        }
+    )
+
+
+def _grpc(told: list[dict[str, Any]], raw: list[bytes], model: str, asked: str) -> bytes:
+    request = pb.ModelInferRequest(model_name=model, model_version=asked, raw_input_contents=raw)
+    for tensor in told:
+        request.inputs.add(**tensor)
+    message: bytes = request.SerializeToString()
+    return message

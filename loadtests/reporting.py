@@ -1,0 +1,47 @@
+"""What locust counted -> the verdict, for the terminal and at the head of the HTML report."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtests.users import REFUSED
+from loadtests.verdict import Generator, Objectives, Seen, Verdict, judge, quantile
+
+
+def conclude(environment: Any, generators: Sequence[Generator]) -> Verdict:
+    """The verdict on a load that has ended; `generators` are the processes that made it."""
+    options = environment.parsed_options
+    busiest = Generator(
+        cpu=max((one.cpu for one in generators), default=0.0),
+        late_ms=max((one.late_ms for one in generators), default=0.0),
+    )
+    objectives = Objectives(options.p99_ms, options.max_error_share)
+    return judge(objectives, _seen(environment.stats), busiest)
+
+
+def write_into(report: Path, verdict: Verdict) -> None:
+    """Put the verdict at the head of locust's HTML report."""
+    colour = "#2e7d32" if verdict.outcome == verdict.outcome.MET else "#c62828"
+    said = (
+        f'<pre style="margin:0;padding:1em;color:#fff;background:{colour};white-space:pre-wrap">'
+        f"{html.escape(str(verdict))}</pre>"
+    )
+    page = report.read_text("utf-8")
+    report.write_text(page.replace("<body>", f"<body>{said}", 1), "utf-8")
+
+
+def _seen(stats: Any) -> Seen:
+    entries = stats.entries.values()
+    refused = [entry for entry in entries if entry.name == REFUSED]
+    latencies = [entry.response_times for entry in entries if entry.name == "predict"]
+    begun = stats.total.start_time or 0.0
+    ended = stats.total.last_request_timestamp or begun
+    return Seen(
+        requests=stats.total.num_requests,
+        failed=stats.total.num_failures,
+        refused=sum(entry.num_requests for entry in refused),
+        seconds=ended - begun,
+        p50_ms=quantile(latencies, 0.5),
+        p99_ms=quantile(latencies, 0.99),
+    )

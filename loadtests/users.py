@@ -1,0 +1,122 @@
+"""Locust's users: each asks the service in one way, again and again."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from locust import User, constant, constant_throughput, task
+
+from loadtests.asking import Failed, Grpc, Refused, Rest, is_secure
+from loadtests.payloads import Payload
+from loadtests.traffic import Traffic
+
+REFUSED = "refused"  # the name under which refusals are counted
+
+
+class Asker(User):
+    """One client with a connection of its own."""
+
+    abstract = True
+    rest: Rest
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.traffic: Traffic = environment.traffic
+        rate = environment.parsed_options.rate
+        self._pause = constant_throughput(rate) if rate else constant(0)
+
+    def wait_time(self) -> float:
+        """Seconds until the next request."""
+        return float(self._pause(self))
+
+    def on_start(self) -> None:
+        """Open the connection."""
+        options = self.environment.parsed_options
+        self.rest = Rest(self.traffic.url, self.traffic.version.model, options.model_version)
+
+    def on_stop(self) -> None:
+        """Close it."""
+        self.rest.close()
+
+    def timed(self, protocol: str, name: str, ask: Callable[[], bytes]) -> bytes:
+        """Ask, and tell locust how it went; the answer, empty where there is none."""
+        started = time.perf_counter()
+        answer, error = b"", cast("Exception | None", None)
+        try:
+            answer = ask()
+        except Refused as refusal:
+            if self.traffic.provokes_refusals:
+                name = REFUSED
+            else:
+                error = refusal
+        except Failed as failure:
+            error = failure
+        self.environment.events.request.fire(
+            request_type=protocol,
+            name=name,
+            response_time=1000 * (time.perf_counter() - started),
+            response_length=len(answer),
+            exception=error,
+            context={},
+        )
+        return answer
+
+    def payload(self) -> Payload:
+        """Any request of the model's reference, drifted as far as the load has come."""
+        return random.choice(self.traffic.payloads())  # noqa: S311 - which row is no secret
+
+
+class RestJson(Asker):
+    """The Open Inference Protocol in JSON."""
+
+    @task
+    def predict(self) -> None:
+        """Ask for one row."""
+        payload = self.payload()
+        self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
+
+
+class RestBinary(Asker):
+    """The Open Inference Protocol with the binary tensor data extension."""
+
+    @task
+    def predict(self) -> None:
+        """Ask for one row."""
+        payload = self.payload()
+        self.timed("REST binary", "predict", lambda: self.rest.binary(payload))
+
+
+class Feedback(Asker):
+    """Asks in JSON, and tells the truth about each answer."""
+
+    @task
+    def predict_and_tell(self) -> None:
+        """Ask for one row, then say what it was."""
+        payload = self.payload()
+        answer = self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
+        if answer:
+            self.timed("REST JSON", "feedback", lambda: self.rest.tell(answer, payload))
+
+
+class GrpcRaw(Asker):
+    """The Open Inference Protocol over gRPC with raw contents."""
+
+    grpc: Grpc
+
+    def on_start(self) -> None:
+        """Open the channel."""
+        super().on_start()
+        target = self.environment.parsed_options.grpc_host
+        self.grpc = Grpc(target, secure=is_secure(self.traffic.url))
+
+    def on_stop(self) -> None:
+        """Close it."""
+        self.grpc.close()
+        super().on_stop()
+
+    @task
+    def predict(self) -> None:
+        """Ask for one row."""
+        payload = self.payload()
+        self.timed("gRPC", "predict", lambda: self.grpc.infer(payload))

@@ -1,0 +1,123 @@
+"""What a load showed, against what was wanted. Pure.
+
+Everything that decides the verdict lives here: an objective that was missed while the generator
+itself could not keep up says nothing about the service.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+import msgspec
+
+_BUSY = 0.85  # share of a core from which the generator's own time is part of the latencies
+_LATE_MS = 10.0  # by which its event loop may be late
+
+
+class Outcome(IntEnum):
+    """The exit status of a load."""
+
+    MET = 0
+    MISSED = 1
+    UNUSABLE = 2  # the load could not be run
+    INCONCLUSIVE = 3  # missed, but the generator was the bottleneck
+
+
+class Objectives(msgspec.Struct, frozen=True):
+    """What the service promises."""
+
+    p99_ms: float
+    max_error_share: float
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What the clients saw; latencies of predictions that were answered or failed."""
+
+    requests: int  # of all kinds, refused ones included
+    failed: int
+    refused: int  # 429, 503, RESOURCE_EXHAUSTED and UNAVAILABLE, where the shape provokes them
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Generator(msgspec.Struct, frozen=True):
+    """How the busiest process of the generator fared."""
+
+    cpu: float  # share of one core
+    late_ms: float  # p95 of how late its event loop was
+
+    @property
+    def bottleneck(self) -> bool:
+        """Whether it, and not the service, may have set the figures."""
+        return self.cpu > _BUSY or self.late_ms > _LATE_MS
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The outcome and the sentences that explain it."""
+
+    outcome: Outcome
+    lines: list[str]
+
+    def __str__(self) -> str:
+        """For a person."""
+        return "\n".join(self.lines)
+
+
+def judge(objectives: Objectives, seen: Seen, generator: Generator) -> Verdict:
+    """The verdict; no request at all misses every objective."""
+    share = seen.failed / seen.requests if seen.requests else 1.0
+    met = {
+        f"p99 at most {objectives.p99_ms:g} ms: {seen.p99_ms:g} ms": (
+            seen.p99_ms <= objectives.p99_ms
+        ),
+        f"failed at most {objectives.max_error_share:.2%}: {share:.2%}": (
+            share <= objectives.max_error_share
+        ),
+    }
+    answered = seen.requests - seen.failed - seen.refused
+    if answered == 0:
+        met["at least one request answered: none"] = False
+    outcome = Outcome.MET if all(met.values()) else Outcome.MISSED
+    if outcome == Outcome.MISSED and generator.bottleneck and answered:
+        outcome = Outcome.INCONCLUSIVE
+    rate = answered / seen.seconds if seen.seconds else 0.0
+    counted = (
+        f"{answered:,} requests answered in {seen.seconds:.0f} s ({rate:,.0f}/s), "
+        f"{seen.failed:,} failed, {seen.refused:,} refused; predictions p50 {seen.p50_ms:g} ms"
+    )
+    return Verdict(
+        outcome,
+        [
+            counted,
+            *(f"{'met   ' if well else 'MISSED'}  {sentence}" for sentence, well in met.items()),
+            _about(generator),
+            f"verdict: {outcome.name.lower()}",
+        ],
+    )
+
+
+def quantile(counts: Sequence[Mapping[int, int]], share: float) -> float:
+    """A latency that this share did not exceed, from latencies in milliseconds and their counts."""
+    merged: dict[int, int] = {}
+    for part in counts:
+        for latency, count in part.items():
+            merged[latency] = merged.get(latency, 0) + count
+    wanted, passed = share * sum(merged.values()), 0
+    for latency in sorted(merged):
+        passed += merged[latency]
+        if passed >= wanted:
+            return float(latency)
+    return 0.0
+
+
+def _about(generator: Generator) -> str:
+    told = (
+        f"the generator used {generator.cpu:.0%} of a core and was late by {generator.late_ms:.0f} "
+        "ms (p95)"
+    )
+    if not generator.bottleneck:
+        return told
+    return (
+        f"{told}: IT WAS THE BOTTLENECK. The service can do more and answers sooner than these "
+        "figures say; use fewer users, a lower --rate, or more --processes"
+    )

@@ -1,0 +1,117 @@
+"""Requests made from a reference carry its rows, whatever they hold, in every protocol."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eventlog.errors import SettingError
+from eventlog.settings import Home
+from loadtests.drift import Drift
+from loadtests.payloads import LEVELS, Payload, Payloads, choose_version
+from registry.datatypes import of_array
+from registry.features import signature, to_columns
+from registry.manifest import Version
+from registry.reference import load_reference
+from registry.store import Registry
+from service.grpc_api import open_inference_pb2 as pb
+from service.openinference import binary, json, protobuf
+from service.openinference.messages import InferRequest
+from service.openinference.tensors import to_tensor
+from tests.tiny_model import register_tiny
+
+
+@pytest.fixture
+def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Version:
+    """A model with a nullable number and a nullable string."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    return register_tiny(Registry(Home(tmp_path / "home")), tmp_path / "files")
+
+
+def _requests(payload: Payload) -> dict[str, InferRequest]:
+    message = pb.ModelInferRequest.FromString(payload.grpc)
+    return {
+        "json": json.decode_request(payload.json),
+        "binary": binary.decode_request(payload.binary, b"%d" % payload.binary_json_length),
+        "grpc": protobuf.decode_request(message),
+    }
+
+
+def _row(request: InferRequest, version: Version) -> dict[str, Any]:
+    """The named features of a one-row request; a missing one is None."""
+    tensors = {
+        tensor.name: to_tensor(of_array(tensor.array()), tensor.array())
+        for tensor in request.inputs
+    }
+    columns = to_columns(version.manifest, tensors)
+    return {name: _plain(values[0]) for name, values in columns.items()}
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def test_every_protocol_carries_the_rows_of_the_reference_with_their_truth(
+    version: Version,
+) -> None:
+    frame = load_reference(version)
+    known = {
+        (_plain(float(np.float32(row.price))), row.colour, row.bought) for row in frame.itertuples()
+    }
+    payloads = Payloads(version, Drift()).at(1.0)
+    assert len(payloads) == len(frame)
+    seen = set()
+    for payload in payloads:
+        rows = {
+            (row["price"], row["colour"], payload.truth)
+            for row in (_row(request, version) for request in _requests(payload).values())
+        }
+        assert len(rows) == 1, "the protocols disagree"
+        seen |= rows
+    assert seen == known
+    assert {None} < {price for price, _, _ in seen}
+    assert {colour for _, colour, _ in seen} == {"red", "blue", None}
+
+
+def test_requests_state_the_signature(version: Version) -> None:
+    (payload, *_) = Payloads(version, Drift()).at(0.0)
+    stated = [(spec.name, spec.datatype) for spec in signature(version.manifest).inputs]
+    for request in _requests(payload).values():
+        assert [(tensor.name, tensor.datatype) for tensor in request.inputs] == stated
+        assert all(list(tensor.shape) == [1, 1] for tensor in request.inputs)
+
+
+def test_drift_comes_in_levels_and_blank_values_stay_valid(version: Version) -> None:
+    payloads = Payloads(version, Drift(blanks={"price": 1.0, "colour": 1.0}))
+    missing = [
+        sum(
+            _row(json.decode_request(payload.json), version)["price"] is None
+            for payload in payloads.at(level / LEVELS)
+        )
+        for level in range(LEVELS + 1)
+    ]
+    assert missing == sorted(missing)
+    assert missing[0] < missing[-1] == len(payloads.at(1.0))
+    (last, *_) = payloads.at(1.0)
+    assert {tuple(_row(request, version).values()) for request in _requests(last).values()} == {
+        (None, None)
+    }
+
+
+def test_the_only_model_needs_no_name_and_an_alias_leads_to_its_version(
+    version: Version, tmp_path: Path
+) -> None:
+    registry = Registry(Home(tmp_path / "home"))
+    assert choose_version(registry, "", "").number == "1"
+    changed = register_tiny(registry, tmp_path / "files", max_batch_size=8)
+    registry.promote("tiny", "1")
+    assert changed.number == "2"
+    assert choose_version(registry, "tiny", "").number == "1", "the champion"
+    assert choose_version(registry, "tiny", "2").number == "2"
+    registry.promote("tiny", "2", alias="challenger")
+    assert choose_version(registry, "tiny", "challenger").number == "2"
+    register_tiny(registry, tmp_path / "files", model="other")
+    with pytest.raises(SettingError, match="one of: other, tiny"):
+        choose_version(registry, "", "")
