@@ -1,14 +1,21 @@
 """`driftline events`: look at the event log."""
 
 import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import click
 
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
+from eventlog.retention import sweep as sweep_log
 from eventlog.segments import SegmentReader
-from eventlog.settings import Home
+from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
+from eventlog.verifying import verify as find
+
+_TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 def commands() -> list[click.Command]:
@@ -47,6 +54,50 @@ def count() -> None:
     for source, number in sorted(counts.items()):
         click.echo(f"{source}\t{number}")
     click.echo(f"total\t{sum(counts.values())}")
+
+
+@events.command()
+def verify() -> None:
+    """Check every frame and number of the log; ends with 1 where something is missing."""
+    findings = find(Home.from_environment().log)
+    click.echo("source\tepochs\tevents\tunreadable\tmissing\ttorn bytes")
+    for one in findings:
+        row = (one.epochs, one.events, one.unreadable, one.missing, one.torn_bytes)
+        click.echo(f"{one.source}\t" + "\t".join(map(str, row)))
+    if not all(one.whole for one in findings):
+        raise click.exceptions.Exit(1)
+
+
+@events.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--kind", type=click.Choice(["prediction", "feedback"]), help="Only these events.")
+@click.option("--model", default="", help="Only predictions of this model.")
+@click.option("--from", "start", type=_TIME, help="Event time from, UTC.")
+@click.option("--to", "end", type=_TIME, help="Event time before, UTC.")
+def export(file: Path, kind: Any, model: str, start: datetime | None, end: datetime | None) -> None:
+    """Write events to FILE: Parquet where it ends in .parquet, else a line of JSON each."""
+    from driftline.exporting import Choice, export_events  # noqa: PLC0415 - pyarrow takes a while
+
+    choice = Choice(kind, model, _microseconds(start), _microseconds(end))
+    written, unreadable = export_events(Home.from_environment().log, file, choice)
+    click.echo(f"{written} events written to {file}")
+    if unreadable:
+        click.echo(f"{unreadable} records could not be read; driftline events verify", err=True)
+        raise click.exceptions.Exit(1)
+
+
+@events.command()
+def sweep() -> None:
+    """Delete the segments that DRIFTLINE_LOG_RETAIN_* lets go, as the service does by itself."""
+    home, settings = Home.from_environment(), from_environment(LogSettings, LOG_PREFIX)
+    for path in sweep_log(home, settings, time.time()):
+        click.echo(f"deleted {path}")
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e6)
 
 
 def _line(record: Record) -> bytes | str:

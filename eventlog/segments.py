@@ -274,6 +274,10 @@ class SegmentReader:
         for follower in self._followers.values():
             follower.close()
 
+    def torn(self) -> dict[str, int]:
+        """Bytes at the end of a source that are no whole frame, by source, as of the last poll."""
+        return {name: one.torn for name, one in self._followers.items() if one.torn}
+
     def _discover(self) -> None:
         if not self._folder.is_dir():
             return
@@ -300,6 +304,11 @@ class _Follower:
         while len(self._ready) < limit and self._fill():
             pass
         return list(islice(self._ready, limit))
+
+    @property
+    def torn(self) -> int:
+        """Bytes that were read and are no whole frame."""
+        return len(self._unread)
 
     def drop(self, count: int) -> None:
         for _ in range(count):

@@ -1,0 +1,108 @@
+"""Events out of the log into a file, a thousand at a time: JSON lines or Parquet."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from eventlog import wire
+from eventlog.errors import UnreadableEvent
+from eventlog.events import Event, FeedbackEvent, PredictionEvent
+from eventlog.log import Record
+from eventlog.segments import SegmentReader
+
+Kind = Literal["prediction", "feedback"]
+KINDS: dict[Kind, type[Event]] = {"prediction": PredictionEvent, "feedback": FeedbackEvent}
+_TOGETHER = 1_000
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which events are wanted: event time in [start, end) microseconds, None for no bound."""
+
+    kind: Kind | None = None
+    model: str = ""
+    start: int | None = None
+    end: int | None = None
+
+    def takes(self, event: Event) -> bool:
+        """Whether the event is wanted; a label belongs to no model, so a model excludes labels."""
+        return (
+            (self.kind is None or isinstance(event, KINDS[self.kind]))
+            and (not self.model or getattr(event, "model", "") == self.model)
+            and (self.start is None or event.time >= self.start)
+            and (self.end is None or event.time < self.end)
+        )
+
+
+def export_events(log: Path, target: Path, choice: Choice) -> tuple[int, int]:
+    """Write the chosen events to a `.jsonl` or `.parquet` file; events, and unreadable records.
+
+    The file appears whole or not at all. Parquet holds one kind of event, since kinds differ in
+    their columns.
+    """
+    fresh = target.with_name(f"{target.name}.part")
+    unreadable: list[int] = []
+    chosen = _chosen(log, choice, unreadable)
+    if target.suffix == ".parquet":
+        if choice.kind is None:
+            raise click.UsageError("Parquet holds one kind of event: expected --kind")
+        count = _write_parquet(fresh, choice.kind, chosen)
+    else:
+        with fresh.open("wb") as file:
+            count = write_lines(file, chosen)
+    fresh.replace(target)
+    return count, len(unreadable)
+
+
+def write_lines(file: Any, chosen: Iterable[list[Event]]) -> int:
+    """One JSON object a line."""
+    count = 0
+    for events in chosen:
+        file.writelines(wire.encode(event) + b"\n" for event in events)
+        count += len(events)
+    return count
+
+
+def _chosen(log: Path, choice: Choice, unreadable: list[int]) -> Iterator[list[Event]]:
+    reader = SegmentReader(log, {})
+    try:
+        while records := reader.poll(_TOGETHER):
+            yield [event for event in _readable(records, unreadable) if choice.takes(event)]
+    finally:
+        reader.close()
+
+
+def _readable(records: Iterable[Record], unreadable: list[int]) -> Iterator[Event]:
+    for record in records:
+        if isinstance(record.event, UnreadableEvent):
+            unreadable.append(record.sequence)
+        else:
+            yield record.event
+
+
+def _write_parquet(path: Path, kind: Kind, chosen: Iterable[list[Event]]) -> int:
+    """One column a field; tensors and labels, whose types differ by model, as JSON."""
+    fields = msgspec.structs.fields(KINDS[kind])
+    schema = pa.schema([(field.name, _ARROW.get(field.type, pa.string())) for field in fields])
+    count = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for events in chosen:
+            if events:
+                columns = {
+                    field.name: [_cell(event, field) for event in events] for field in fields
+                }
+                writer.write_table(pa.table(columns, schema=schema))
+                count += len(events)
+    return count
+
+
+def _cell(event: Event, field: msgspec.structs.FieldInfo) -> Any:
+    value = getattr(event, field.name)
+    if field.type in _ARROW or (isinstance(value, str) and field.name != "label"):
+        return value
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,29 @@
+"""The events' JSON Schemas, made from the types: `python -m eventlog.schema docs/events`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eventlog.events import FeedbackEvent, PredictionEvent
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schemas() -> dict[str, bytes]:
+    """JSON Schema files by name, one for each type of event and schema version."""
+    return {
+        f"{kind.__struct_config__.tag}.schema.json": _write(kind)
+        for kind in (PredictionEvent, FeedbackEvent)
+    }
+
+
+def _write(kind: type[msgspec.Struct]) -> bytes:
+    schema: dict[str, Any] = {"$schema": _DIALECT, **msgspec.json.schema(kind)}
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+
+
+if __name__ == "__main__":
+    for name, content in schemas().items():
+        (Path(sys.argv[1]) / name).write_bytes(content)

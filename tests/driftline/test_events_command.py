@@ -1,0 +1,98 @@
+"""`driftline events`: what a person can do with the log."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from driftline.events import events
+from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
+from eventlog.segments import SegmentWriter, segments
+from eventlog.settings import Home
+
+DAY = 86_400_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """Ten predictions of two models on ten days, and a label."""
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    home = Home(tmp_path)
+    writer = SegmentWriter.claim(home.log, "host")
+    stamp: dict[str, Any] = {"source": writer.source, "epoch": writer.epoch}
+    for day in range(10):
+        event = PredictionEvent(
+            **stamp,
+            sequence=day,
+            time=day * DAY,
+            received=day * DAY,
+            prediction_id=f"p{day}",
+            model="flights" if day % 2 else "fraud",
+            protocol="rest",
+            outcome="ok",
+            inputs={"x": Tensor("FP32", [1], [float(day)])},
+        )
+        writer.append([event])
+    writer.append(
+        [FeedbackEvent(**stamp, sequence=10, time=0, received=0, prediction_id="p1", label="late")]
+    )
+    return home
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(events, list(arguments))
+
+
+def test_a_whole_log_verifies(home: Home) -> None:
+    result = _run("verify")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[1].split("\t") == ["host-0", "1", "11", "0", "0", "0"]
+
+
+def test_damage_gaps_and_torn_tails_are_told_apart_and_end_with_1(home: Home) -> None:
+    path = segments(home.log / "host-0")[0].path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data + data[:40])
+    other = SegmentWriter.claim(home.log, "host")
+    other.next_sequence = 3  # as after three dropped events
+    label = FeedbackEvent(
+        source=other.source, epoch=1, sequence=3, time=0, received=0, prediction_id="p", label=1
+    )
+    other.append([label])
+    result = _run("verify")
+    rows = [line.split("\t") for line in result.output.splitlines()[1:]]
+    assert result.exit_code == 1
+    assert rows == [
+        ["host-0", "1", "10", "1", "0", "40"],
+        ["host-1", "1", "1", "0", "3", "0"],
+    ]
+
+
+def test_export_chooses_by_time_model_and_kind(home: Home, tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    chosen = ["--model", "flights", "--from", "1970-01-02", "--to", "1970-01-06"]
+    assert _run("export", str(target), *chosen).exit_code == 0
+    lines = [json.loads(line) for line in target.read_bytes().splitlines()]
+    assert [line["prediction_id"] for line in lines] == ["p1", "p3"]
+    assert _run("export", str(target)).output.startswith("11 events written")
+
+
+def test_export_writes_parquet_with_a_column_a_field(home: Home, tmp_path: Path) -> None:
+    target = tmp_path / "out.parquet"
+    assert "expected --kind" in _run("export", str(target)).output
+    assert not target.exists()
+    assert _run("export", str(target), "--kind", "prediction").exit_code == 0
+    table = pq.read_table(target)
+    assert table["model"].to_pylist()[:2] == ["fraud", "flights"]
+    assert json.loads(table["inputs"][3].as_py())["x"]["data"] == [3.0]
+    assert _run("export", str(target), "--kind", "feedback").exit_code == 0
+    assert json.loads(pq.read_table(target)["label"][0].as_py()) == "late"
+
+
+def test_tail_and_count_show_what_is_there(home: Home) -> None:
+    assert len(_run("tail").output.splitlines()) == 11
+    assert _run("count").output == "host-0\t11\ntotal\t11\n"
