@@ -87,6 +87,30 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
 
 
+class Bucket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say only between which of these ascending edges a number lies."""
+
+    bucket: Annotated[list[float], Meta(min_length=1)]
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which large payloads are kept; errors, slow and unusual requests always are."""
+
+    over_bytes: Annotated[int, Meta(ge=1)] = 65_536  # of inputs and outputs as JSON: large
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.01  # of large payloads that is kept
+    slow_us: Annotated[int, Meta(ge=1)] = 1_000_000  # from receipt to answer
+
+
+PayloadRule = Literal["keep", "drop", "hmac"] | Bucket
+
+
+class PayloadPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of requests and answers reaches the log; applied before it is written."""
+
+    fields: dict[str, PayloadRule] = {}  # by feature, input or output; others are kept
+    sample: Sampling | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See the module's docstring; `docs/manifest.md` explains each field with an example."""
 
@@ -98,6 +122,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     signature: Signature | None = None  # stated: must agree; left out: taken from the ONNX file
     held_out: bool  # the author's word that the reference was not trained on
     monitoring: Monitoring = Monitoring()
+    payload: PayloadPolicy = PayloadPolicy()
     max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows
     lineage: dict[str, str] = {}  # training data, code revision, whatever the author records
 

@@ -12,6 +12,7 @@ from eventlog.events import Label
 from registry.errors import InvalidManifest
 from registry.features import width
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
+from registry.payload import check_payload
 from registry.signature import require_agreement
 
 
@@ -28,6 +29,7 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
             "its own training rows make every estimate of performance start too high"
         )
     _check_drift_settings(manifest)
+    check_payload(manifest.payload, _complete_features(manifest, found), found, manifest.prediction)
     prediction = _complete_prediction(manifest, found)
     _check_score(manifest, prediction)
     return msgspec.structs.replace(

@@ -22,7 +22,7 @@ from service.openinference.validate import InputCheck
 from service.prediction_log import Ids, PredictionLog
 from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
-from service.settings import Settings
+from service.settings import Settings, payload_key
 from service.statistics import Statistics
 from service.telemetry.metrics import count_batch
 
@@ -61,6 +61,7 @@ class Loader:
     def __call__(self, version: Version) -> Served:
         """Load a version and run it on its reference; raises DriftlineError when it cannot."""
         settings, manifest = self._settings, version.manifest
+        self._log.protect(version, payload_key(settings))
         check = InputCheck(manifest, settings.max_request_rows)
         model = (Path(version.path) / "model.onnx").read_bytes()
         session = Session(model, settings.intra_op_threads)

@@ -16,11 +16,13 @@ from eventlog.events import FeedbackEvent, Outcome, PredictionEvent
 from eventlog.log import Appender
 from registry.datatypes import of_array
 from registry.errors import RegistryError
+from registry.manifest import Version
 from service.batching.batcher import Share
 from service.call import Answer, Call
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
 from service.feedback import Truth
 from service.openinference.tensors import to_tensor
+from service.payload_policy import Policies
 
 Reply = Callable[[Answer | DriftlineError], None]
 
@@ -78,6 +80,11 @@ class PredictionLog:
         self._clock = clock
         self._now = now
         self._count = count
+        self._policies = Policies()
+
+    def protect(self, version: Version, key: bytes) -> None:
+        """Apply a version's payload policy to its events from now on; raises SettingError."""
+        self._policies.add(version, key)
 
     @property
     def full(self) -> bool:
@@ -122,12 +129,11 @@ class PredictionLog:
         """Append the events of a whole batch in one piece; only then are there answers."""
         answers = [self._answer(call, share) for call, share in batch]
         sequence = self._appender.next_sequence
-        self._appender.append(
-            [
-                self._event(sequence + index, call, answer)
-                for index, ((call, _), answer) in enumerate(zip(batch, answers, strict=True))
-            ]
-        )
+        events = [
+            self._event(sequence + index, call, answer)
+            for index, ((call, _), answer) in enumerate(zip(batch, answers, strict=True))
+        ]
+        self._appender.append(self._policies.apply(events) if self._policies else events)
         self._count("prediction", len(answers))
         for call, _ in batch:
             call.logged = True
@@ -159,7 +165,7 @@ class PredictionLog:
             inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
         )
-        self._appender.append([event])
+        self._appender.append(self._policies.apply([event]) if self._policies else [event])
         self._count("prediction", 1)
         call.logged = True
 

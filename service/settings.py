@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
+from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 
 PREFIX = "DRIFTLINE_SERVICE_"
@@ -32,6 +34,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_interval_s: float = 0.5  # how often the registry's revision is compared
     request_timeout_s: float = 60.0  # deadline of a request that states none
     shutdown_grace_s: int = 20  # how long accepted requests may take to finish
+    payload_key_file: str = ""  # holds the secret that payload policies hash with
+
+
+def payload_key(settings: Settings) -> bytes:
+    """The secret that payload policies hash with, empty where none is set.
+
+    Raises SettingError when its file cannot be read.
+    """
+    if not settings.payload_key_file:
+        return b""
+    try:
+        return Path(settings.payload_key_file).read_bytes().strip()
+    except OSError as error:
+        raise SettingError(f"{PREFIX}PAYLOAD_KEY_FILE: {error}") from None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -13,6 +13,7 @@ from monitoring.core.results import Score
 from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
 from monitoring.scoring.reference import Baseline, Column, category, number
 from monitoring.scoring.thresholds import SMALLEST, Thresholds
+from registry.payload import withheld
 
 
 def score_drift(
@@ -21,10 +22,14 @@ def score_drift(
     """One "drift" score per column and "drifted_share" of the features that could be scored."""
     current = pd.DataFrame({c.name: clean(window[c.stored], c) for c in baseline.columns})
     reference = pd.DataFrame({c.name: clean(baseline.frame[c.stored], c) for c in baseline.columns})
+    hidden = withheld(baseline.manifest)
     reasons = {
         column.name: reason
         for column in baseline.columns
-        if (reason := unscorable(current[column.name], reference[column.name]))
+        if (
+            reason := hidden.get(column.name)
+            or unscorable(current[column.name], reference[column.name])
+        )
     }
     tests = [
         ColumnTest(

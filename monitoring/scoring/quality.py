@@ -7,6 +7,7 @@ import pandas as pd
 
 from monitoring.core.results import Score
 from monitoring.scoring.reference import Baseline, category, number
+from registry.payload import keeping
 
 _TOLERATED = 0.05  # how far a share may lie above the reference's own
 
@@ -14,7 +15,7 @@ _TOLERATED = 0.05  # how far a share may lie above the reference's own
 def score_quality(baseline: Baseline, window: pd.DataFrame) -> list[Score]:
     """ "missing_share" of every feature, "out_of_range_share" or "unseen_share" by kind."""
     scores: list[Score] = []
-    for feature in baseline.features:
+    for feature in keeping(baseline.manifest).features:
         values, expected = window[feature.name], baseline.frame[feature.name]
         own = float(expected.isna().mean())
         scores.append(_share("missing_share", feature.name, float(values.isna().mean()), own))

@@ -11,6 +11,7 @@ from monitoring.core.results import Result, Rule
 from monitoring.scoring.jobs import ScoreJob
 from registry.features import to_columns
 from registry.manifest import Manifest
+from registry.payload import keeping
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
@@ -52,7 +53,8 @@ def values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
     Raises InvalidFeatures (inputs that do not carry the features) or KeyError (an output that is
     not there).
     """
-    features = list(to_columns(manifest, event.inputs).values())
+    known = to_columns(keeping(manifest), event.inputs)
+    features = [known.get(f.name) or [None] * event.rows for f in manifest.features]
     labels = event.outputs[manifest.prediction.label].data
     probabilities: Sequence[Sequence[Any]] = []
     if manifest.prediction.probabilities:

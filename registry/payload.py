@@ -1,0 +1,96 @@
+"""What a version's payload policy means for its fields: who is hidden, and whether it can be."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+from msgspec.structs import replace
+
+from registry.errors import InvalidManifest
+from registry.manifest import (
+    Bucket,
+    Feature,
+    Manifest,
+    PayloadPolicy,
+    PayloadRule,
+    Prediction,
+    Signature,
+)
+
+_DEEDS = {"drop": "dropped", "hmac": "hashed"}
+
+
+def rule_of(policy: PayloadPolicy, feature: Feature) -> PayloadRule:
+    """The rule for a feature: its own, or that of the input it travels in."""
+    return policy.fields.get(feature.name, policy.fields.get(feature.input, "keep"))
+
+
+def withheld(manifest: Manifest) -> dict[str, str]:
+    """Why a feature's values are not in the log as they came, by feature."""
+    rules = {f.name: rule_of(manifest.payload, f) for f in manifest.features}
+    return {
+        name: f"not scored: {_deed(rule)} by payload policy"
+        for name, rule in rules.items()
+        if rule != "keep"
+    }
+
+
+def keeping(manifest: Manifest) -> Manifest:
+    """The manifest with those features alone whose values are in the log as they came."""
+    return _keeping(_Same(manifest)) if manifest.payload.fields else manifest
+
+
+def check_payload(
+    policy: PayloadPolicy, features: Sequence[Feature], found: Signature, prediction: Prediction
+) -> None:
+    """Raise InvalidManifest for a rule that names nothing, cannot apply, or hides the answer."""
+    datatypes = {spec.name: spec.datatype for spec in (*found.inputs, *found.outputs)}
+    known = datatypes | {f.name: datatypes[f.input] for f in features}
+    for name, rule in policy.fields.items():
+        if name not in known:
+            raise InvalidManifest(
+                f"payload.fields names {name!r}, which is no feature, input or output; "
+                f"expected one of {', '.join(sorted(known))}"
+            )
+        if name in {prediction.label, prediction.probabilities} and rule != "keep":
+            raise InvalidManifest(
+                f"payload.fields hides {name!r}, which holds the answer: nothing could be "
+                "monitored; expected keep"
+            )
+        if isinstance(rule, Bucket):
+            _check_edges(name, rule.bucket, known[name])
+
+
+def _check_edges(name: str, edges: list[float], datatype: str) -> None:
+    if datatype == "BYTES":
+        raise InvalidManifest(
+            f"payload.fields.{name}: texts have no buckets; expected drop or hmac"
+        )
+    if any(low >= high for low, high in pairwise(edges)):
+        raise InvalidManifest(
+            f"payload.fields.{name}.bucket: expected ascending edges, got {edges}"
+        )
+
+
+def _deed(rule: PayloadRule) -> str:
+    return "bucketed" if isinstance(rule, Bucket) else _DEEDS[rule]
+
+
+class _Same:
+    """A manifest as a cache's key: itself, since its fields are lists and have no hash."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def __hash__(self) -> int:
+        return id(self.manifest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.manifest is self.manifest
+
+
+@lru_cache(maxsize=1024)
+def _keeping(same: _Same) -> Manifest:
+    manifest = same.manifest
+    hidden = withheld(manifest)
+    return replace(manifest, features=[f for f in manifest.features if f.name not in hidden])

@@ -1,0 +1,60 @@
+"""What a payload policy hides is said to be unscored, and costs nobody else a score."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from eventlog.events import PredictionEvent, Tensor
+from eventlog.settings import Home
+from monitoring.scoring.drift import score_drift
+from monitoring.scoring.quality import score_quality
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.thresholds import Thresholds
+from monitoring.state import rows
+from registry.store import Registry
+from tests.tiny_model import register_tiny
+
+
+def test_hidden_columns_are_not_scored_and_the_others_are(
+    root: Path, window: Callable[..., pd.DataFrame]
+) -> None:
+    version = register_tiny(
+        Registry(Home(root / "home")),
+        root / "files",
+        rows=3000,
+        payload={"fields": {"colour": "hmac"}},
+    )
+    baseline = Baseline(version)
+    current = window(colour=None)
+    scores = score_drift(baseline, Thresholds(baseline), current, None)
+    colour = next(score for score in scores if score.column == "colour")
+    price = next(score for score in scores if score.column == "price")
+    assert (colour.value, colour.note) == (None, "not scored: hashed by payload policy")
+    assert price.value is not None
+    assert not price.breached
+    assert {score.column for score in score_quality(baseline, current)} == {"price"}
+
+    event = PredictionEvent(
+        source="a",
+        epoch=1,
+        sequence=0,
+        time=0,
+        received=0,
+        prediction_id="p",
+        model="tiny",
+        protocol="rest",
+        outcome="ok",
+        rows=2,
+        inputs={
+            "price": Tensor("FP32", [2, 1], [0.5, None]),
+            "colour": Tensor("BYTES", [2, 1], ["hmac:12", ""]),
+        },
+        outputs={
+            "label": Tensor("INT64", [2], [1, 0]),
+            "probabilities": Tensor("FP32", [2, 2], [0.1, 0.9, 0.8, 0.2]),
+        },
+    )
+    first, second = rows.values(version.manifest, event)
+    assert first == (0.5, None, 1, 0.1, 0.9)
+    assert second[1:] == (None, 0, 0.8, 0.2)
