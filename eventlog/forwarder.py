@@ -1,13 +1,15 @@
 """Brings the local log to Kafka: every event at least once, each source in order.
 
 The rule: the cursor of a source moves only once everything before it is acknowledged, and after any
-error everything from the cursor on is sent again. A broker that is absent, slow, frozen or wiped
-therefore costs delay, never data.
+error everything from the cursor on is sent again. A topic that was made anew holds nothing of what
+was acknowledged before, so then everything that the segments still hold is sent again. A broker
+that is absent, slow, frozen or wiped therefore costs delay, never data.
 """
 
 import fcntl
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +17,9 @@ from eventlog.errors import EventLogError, NotAcknowledged
 from eventlog.kafka import KafkaSettings, Message, message
 from eventlog.log import Position, Positions, Reader
 from eventlog.retention import read_positions, write_positions
+from eventlog.topic_lives import TopicLives
+
+_logger = logging.getLogger(__name__)
 
 BATCH = 2000  # records sent and acknowledged together
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between tries
@@ -25,6 +30,10 @@ class Sink(Protocol):
 
     def send(self, batch: Sequence[Message]) -> None:
         """Return once every message is safe, or raise NotAcknowledged: any part may have come."""
+        ...
+
+    def topics(self) -> Mapping[str, str]:
+        """The id of every topic that is known to be there; never waits."""
         ...
 
 
@@ -38,6 +47,7 @@ class Cursors:
         """Read the file, or begin at the oldest records; raise EventLogError if it is in use."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self.lives = TopicLives(path.with_suffix(".topics"))
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,6 +59,11 @@ class Cursors:
     def advance(self, positions: Positions) -> None:
         """Keep the new positions, on disk before this returns."""
         self.positions.update(positions)
+        write_positions(self._path, self.positions)
+
+    def rewind(self) -> None:
+        """Begin at the oldest records again."""
+        self.positions.clear()
         write_positions(self._path, self.positions)
 
     def close(self) -> None:
@@ -78,14 +93,14 @@ class Forwarder:
 
         Raises NotAcknowledged; the next step sends the same records again.
         """
+        self._look_at_topics()
         records = self._reader.poll(BATCH)
         if not records:
             return 0
         try:
             self._sink.send([message(record, self._settings) for record in records])
         except NotAcknowledged:
-            self._reader.close()
-            self._reader = self._follow(self._cursors.positions)
+            self._follow_anew()
             raise
         self._cursors.advance({record.stream: record.after for record in records})
         return len(records)
@@ -113,3 +128,18 @@ class Forwarder:
                 pause = _FIRST_PAUSE
                 stop = wait(0 if moved else idle_pause)
         self._reader.close()
+
+    def _look_at_topics(self) -> None:
+        """Send everything again if a topic was made anew."""
+        topics = self._sink.topics()
+        recreated = self._cursors.lives.recreated(topics)
+        if recreated:
+            names = ", ".join(recreated)
+            _logger.warning("made anew: %s; everything in the segments is sent again", names)
+            self._cursors.rewind()
+            self._follow_anew()
+        self._cursors.lives.keep(topics)
+
+    def _follow_anew(self) -> None:
+        self._reader.close()
+        self._reader = self._follow(self._cursors.positions)

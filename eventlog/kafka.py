@@ -7,7 +7,7 @@ every batch has a deadline of our own, and a producer that missed one is thrown 
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -21,6 +21,7 @@ from eventlog.events import PredictionEvent
 from eventlog.log import Record
 
 PROTOCOL_VERSION = (4, 0)  # spoken by every broker since Kafka 4.0
+_LOOK_AGAIN = 5_000  # milliseconds between questions to the brokers about the topics
 _DAY = 86_400_000  # milliseconds
 
 
@@ -59,6 +60,11 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     def dead_letters(self) -> str:
         """Topic of what could not be used."""
         return f"{self.topic_prefix}.deadletters"
+
+    @property
+    def topics(self) -> list[str]:
+        """Topics of everything that is forwarded."""
+        return [self.predictions, self.feedback, self.dead_letters]
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -147,6 +153,18 @@ class KafkaSink:
             self._abandon()
             raise NotAcknowledged(f"{type(error).__name__}: {error}") from error
 
+    def topics(self) -> Mapping[str, str]:
+        """The ids of the topics, as the brokers said some seconds ago at most; never waits."""
+        if self._producer is None:
+            self._producer = self._connect()
+        cluster = self._producer._metadata  # noqa: SLF001 - the public ways say nothing of ids
+        found = {}
+        for topic in self._settings.topics:
+            cluster.add_topic(topic)
+            if topic_id := cluster.topic_id(topic):
+                found[topic] = str(topic_id)
+        return found
+
     def close(self) -> None:
         """Let go of the connection; nothing is pending after a `send` that returned."""
         self._abandon()
@@ -176,6 +194,7 @@ class KafkaSink:
             request_timeout_ms=int(settings.acknowledge_within * 1000) - 1000,
             reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
+            metadata_max_age_ms=_LOOK_AGAIN,
             metrics_enabled=False,
         )
 

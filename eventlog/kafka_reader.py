@@ -62,7 +62,7 @@ class KafkaReader:
         self._settings = settings
         self._positions = positions
         self._patience = patience
-        self._topics = [settings.predictions, settings.feedback, settings.dead_letters]
+        self._topics = settings.topics
         self._merge = Merge()
         self._lives: dict[TopicPartition, int] = {}  # of the partitions being read
         self._next: dict[TopicPartition, int] = {}

@@ -188,3 +188,22 @@ def test_a_forwarder_that_starts_again_goes_on_from_its_cursor(
         running.until(end)
         running.stop()
     assert _sequences(_topic(settings, settings.predictions)) == list(range(600))
+
+
+def test_what_the_segments_hold_is_sent_again_to_a_topic_that_was_made_anew(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running
+) -> None:
+    broker.start()
+    create_topics(settings, partitions=2, replicas=1)
+    _predict(writer, 300)
+    running.until(300)
+    broker.kill()
+    broker.wipe()
+    broker.start()
+    create_topics(settings, partitions=2, replicas=1)
+    deadline = time.monotonic() + 60
+    while set(_sequences(_topic(settings, settings.predictions))) != set(range(300)):
+        assert time.monotonic() < deadline, running.errors
+    _predict(writer, 10)
+    running.until(310)
+    assert set(_sequences(_topic(settings, settings.predictions))) == set(range(310))

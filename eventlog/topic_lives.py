@@ -1,0 +1,38 @@
+"""Which life of each topic received what was forwarded: Kafka gives every new topic a new id."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from eventlog.errors import EventLogError
+
+
+class TopicLives:
+    """Topic ids by name, in a file that is never half written."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file, if it is there; raises EventLogError."""
+        self._path = path
+        try:
+            data = path.read_bytes() if path.exists() else b"{}"
+            self._known = msgspec.json.decode(data, type=dict[str, str])
+        except (OSError, msgspec.DecodeError) as error:
+            raise EventLogError(f"{path}: expected topic ids by name: {error}") from None
+
+    def recreated(self, topics: Mapping[str, str]) -> list[str]:
+        """The names of the topics that are others than those we knew."""
+        return sorted(name for name, life in topics.items() if self._known.get(name, life) != life)
+
+    def keep(self, topics: Mapping[str, str]) -> None:
+        """Remember these, on disk before this returns."""
+        if all(self._known.get(name) == life for name, life in topics.items()):
+            return
+        self._known.update(topics)
+        fresh = self._path.with_suffix(".fresh")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(self._known))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
