@@ -22,6 +22,7 @@ COMMANDS = {
     "events": "driftline.events",
     "keys": "driftline.keys",
     "load": "driftline.load",
+    "ledger": "driftline.ledger",
     "forward": "driftline.forward",
     "topics": "driftline.forward",
 }

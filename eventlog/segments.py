@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from heapq import merge
 from itertools import count, islice
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -96,7 +97,7 @@ class SegmentWriter:
         host: str,
         settings: LogSettings = _DEFAULTS,
         dropped: Callable[[int], None] = lambda _: None,
-    ) -> "SegmentWriter":
+    ) -> Self:
         """Become the writer of the first of `<host>-0`, `<host>-1`, ... that nobody writes."""
         host = re.sub(r"[^A-Za-z0-9.]+", "-", host)
         for slot in count():

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from eventlog.answers import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Loss, Record
@@ -59,6 +60,7 @@ class Intake:
         if isinstance(event, UnreadableEvent):
             self._set_aside(record, str(event))
             return None
+        self._memory.monitored[record.source, min(event.received, _LATEST) // MINUTE] += 1
         if isinstance(event, FeedbackEvent):
             return self._label(event, record)
         return self._prediction(event, record)

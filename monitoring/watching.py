@@ -77,6 +77,7 @@ class Memory:
         self.positions: dict[str, Position] = journal.positions()
         self.ledgers: dict[str, SourceLedger] = journal.ledgers()
         self.totals: Counter[str] = Counter()  # since the last save
+        self.monitored: Counter[tuple[str, int]] = Counter()  # since then, by source and minute
         for key, watch in journal.watches().items():
             try:
                 version = find_version(*key)
@@ -128,3 +129,5 @@ class Memory:
         for name, more in sorted(self.totals.items()):
             self._journal.count(name, more)
         self.totals.clear()
+        self._journal.count_monitored(self.monitored)
+        self.monitored.clear()

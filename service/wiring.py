@@ -8,8 +8,8 @@ from functools import partial
 
 import grpc
 
+from eventlog.answers import AnsweringWriter
 from eventlog.events import Protocol
-from eventlog.segments import SegmentWriter
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.store import Registry
 from service.access.start import create_authorizer
@@ -46,7 +46,7 @@ class Serving:
         self._home = home
         self._log_settings = from_environment(LogSettings, LOG_PREFIX)
         self.access = create_authorizer(settings, home, count_refused)
-        self._writer = SegmentWriter.claim(
+        self._writer = AnsweringWriter.claim(
             home.log, socket.gethostname(), self._log_settings, count_dropped
         )
         ids = Ids()

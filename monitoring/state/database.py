@@ -27,7 +27,7 @@ class Database:
         self._connection = sqlite3.connect(
             path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
-        if not self.all("SELECT name FROM sqlite_master WHERE name = 'dead_letters'"):
+        if not self.all("SELECT name FROM sqlite_master WHERE name = 'monitored'"):
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
 
     @contextmanager

@@ -186,6 +186,14 @@ class Journal:
             [(ledger.source, encode(ledger)) for ledger in ledgers],
         )
 
+    def count_monitored(self, counts: Mapping[tuple[str, int], int]) -> None:
+        """Add events taken in, by source and minute of reception."""
+        self.database.many(
+            "INSERT INTO monitored VALUES (?, ?, ?) ON CONFLICT (source, minute) "
+            "DO UPDATE SET events = events + excluded.events",
+            [(source, minute, events) for (source, minute), events in counts.items()],
+        )
+
     def save_watch(self, watch: Watch) -> None:
         """Keep a watch."""
         self.database.do(

@@ -2,6 +2,9 @@
 
 CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, epoch INTEGER, sequence INTEGER);
 CREATE TABLE IF NOT EXISTS ledger (source TEXT PRIMARY KEY, body BLOB);  -- SourceLedger
+CREATE TABLE IF NOT EXISTS monitored (  -- events taken in, by the minute of their reception
+    source TEXT, minute INTEGER, events INTEGER, PRIMARY KEY (source, minute)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value INTEGER);
 
 CREATE TABLE IF NOT EXISTS watches (  -- core.windows.Watch

@@ -4,6 +4,7 @@ The page, the metrics and the commands open a Store each; the consumer writes th
 """
 
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,13 @@ class Store:
         """What was seen of each source of the log."""
         found = self._all("SELECT body FROM ledger ORDER BY source")
         return [as_struct(body, SourceLedger) for (body,) in found]
+
+    def monitored(self) -> dict[str, Counter[int]]:
+        """Events taken in, by source and minute of reception."""
+        counts: dict[str, Counter[int]] = {}
+        for source, minute, events in self._all("SELECT source, minute, events FROM monitored"):
+            counts.setdefault(str(source), Counter())[as_int(minute)] = as_int(events)
+        return counts
 
     def totals(self) -> dict[str, int]:
         """Named counters over everything monitored."""

@@ -1,0 +1,119 @@
+"""`driftline ledger`: answered, logged, forwarded, monitored, side by side."""
+
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from eventlog.accounts import Account, Book, account, enter
+from eventlog.answers import MINUTE, answered
+from eventlog.log import Position
+from eventlog.retention import read_positions
+from eventlog.segments import SegmentReader, segments
+from eventlog.settings import Home
+from monitoring.state.store import Store
+
+_NOWHERE = Position(0, 0)
+_FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [ledger]
+
+
+@click.command()
+@click.option("--from", "begin", type=click.DateTime(_FORMATS), help="First minute, UTC.")
+@click.option("--to", "end", type=click.DateTime(_FORMATS), help="Minute to stop before, UTC.")
+def ledger(begin: datetime | None, end: datetime | None) -> None:
+    """Compare what was answered, logged, forwarded and monitored, by source.
+
+    Events count in the minute in which they were received. Ends with status 1 if anything is
+    missing that is not just on its way.
+    """
+    minutes = (_minute(begin, 0), _minute(end, 1 << 62))
+    accounts = [account(book, minutes) for book in _books(Home.from_environment())]
+    Console().print(_table(accounts))
+    for one in accounts:
+        for line in _differences(one):
+            click.echo(line)
+    sys.exit(0 if all(one.balanced for one in accounts) else 1)
+
+
+def _books(home: Home) -> list[Book]:
+    """What is furthest down the road is read first, so that nothing seems to be missing."""
+    books = {path.name: Book(path.name) for path in _sources(home)}
+    seen: dict[str, Position] = {}
+    if home.monitor.exists():
+        store = Store(home.monitor)
+        for entry in store.ledger():
+            book = books.setdefault(entry.source, Book(entry.source))
+            seen[entry.source], book.missing = entry.top, entry.missing
+        monitored = store.monitored()
+        store.close()
+        for book in books.values():
+            book.monitored = monitored.get(book.source, Counter())
+    cursors = read_positions(home.cursors) if home.cursors.exists() else None
+    for path in _sources(home):
+        books[path.name].answered = answered(path) or None
+        books[path.name].forwarded = None if cursors is None else Counter()
+    _read_segments(home, books, cursors or {}, seen)
+    return [books[source] for source in sorted(books)]
+
+
+def _read_segments(
+    home: Home, books: dict[str, Book], cursors: dict[str, Position], seen: dict[str, Position]
+) -> None:
+    for path in _sources(home):
+        present = segments(path)
+        if present and (present[0].epoch, present[0].base) != (1, 0):
+            books[path.name].begins = 1 << 62  # until the first record says more
+    reader = SegmentReader(home.log, {})
+    while records := reader.poll(5_000):
+        for record in records:
+            book = books[record.source]
+            enter(
+                book,
+                [record],
+                cursors.get(record.source, _NOWHERE),
+                seen.get(record.source, _NOWHERE),
+            )
+            if book.begins == 1 << 62 and book.logged:
+                book.begins = min(book.logged) + 1  # that minute may have lost its beginning
+    reader.close()
+
+
+def _sources(home: Home) -> list[Path]:
+    return sorted(path for path in home.log.iterdir() if path.is_dir()) if home.log.is_dir() else []
+
+
+def _minute(when: datetime | None, default: int) -> int:
+    if when is None:
+        return default
+    return int(when.replace(tzinfo=UTC).timestamp() * 1_000_000) // MINUTE
+
+
+def _table(accounts: list[Account]) -> Table:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("source")
+    for name in ("answered", "logged", "forwarded", "monitored"):
+        table.add_column(name, justify="right")
+    for one in accounts:
+        figures = (one.answered, one.logged, one.forwarded, one.monitored)
+        table.add_row(one.source, *("-" if n is None else f"{n:,}" for n in figures))
+    return table
+
+
+def _differences(one: Account) -> list[str]:
+    lines = []
+    if one.unlogged:
+        lines.append(f"{one.source}: {one.unlogged:,} answered but not in the log")
+    if one.unmonitored:
+        lines.append(f"{one.source}: {one.unmonitored:,} in the log but not monitored")
+    if one.clipped:
+        lines.append(f"{one.source}: retention has deleted the beginning; compared is what is left")
+    return lines

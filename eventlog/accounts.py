@@ -1,0 +1,87 @@
+"""Answered, logged, forwarded, monitored: one source's figures side by side, for a range of time.
+
+Everything that decides whether they agree lives here. All four count events by the minute of their
+reception. What lies behind the forwarder's or the monitor's place in the log is in flight and no
+difference; so is what the monitor still misses without having given it up.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+from eventlog.answers import MINUTE
+from eventlog.errors import UnreadableEvent
+from eventlog.log import Position, Record
+
+Minutes = Counter[int]  # events by the minute of their reception
+EVER = (0, 1 << 62)
+
+
+class Book(msgspec.Struct):
+    """What is known of one source; None where nobody counts."""
+
+    source: str
+    answered: Minutes | None = None
+    logged: Minutes = msgspec.field(default_factory=Counter)
+    forwarded: Minutes | None = None
+    due: Minutes = msgspec.field(default_factory=Counter)  # logged below the monitor's place
+    monitored: Minutes | None = None
+    missing: int = 0  # by the monitor, not given up
+    begins: int = 0  # the first minute of which the segments hold everything
+
+
+class Account(msgspec.Struct, frozen=True):
+    """The four figures of a source in a range, and where they differ."""
+
+    source: str
+    answered: int | None
+    logged: int
+    forwarded: int | None
+    monitored: int | None
+    unlogged: int  # answered, but not in the segments
+    unmonitored: int  # in the log and passed by the monitor, but not taken in
+    clipped: bool  # whether retention has deleted a part of the range
+
+    @property
+    def balanced(self) -> bool:
+        """Whether nothing is missing but what is in flight."""
+        return not self.unlogged and not self.unmonitored
+
+
+def enter(book: Book, records: Iterable[Record], cursor: Position, seen: Position) -> None:
+    """Count records of the segments; `cursor` and `seen`: the forwarder's and monitor's places."""
+    for record in records:
+        if isinstance(record.event, UnreadableEvent):
+            continue
+        minute = record.event.received // MINUTE
+        place = Position(record.epoch, record.sequence)
+        book.logged[minute] += 1
+        if book.forwarded is not None and place < cursor:
+            book.forwarded[minute] += 1
+        if place < seen:
+            book.due[minute] += 1
+
+
+def account(book: Book, minutes: tuple[int, int] = EVER) -> Account:
+    """The figures for the minutes `[first, last)`, as far as the segments still hold them."""
+    first, last = max(minutes[0], book.begins), minutes[1]
+
+    def within(counts: Minutes | None) -> int | None:
+        if counts is None:
+            return None
+        return sum(count for minute, count in counts.items() if first <= minute < last)
+
+    answered, logged, monitored = within(book.answered), within(book.logged), within(book.monitored)
+    assert logged is not None
+    due = within(book.due) or 0
+    return Account(
+        source=book.source,
+        answered=answered,
+        logged=logged,
+        forwarded=within(book.forwarded),
+        monitored=monitored,
+        unlogged=max(0, (answered or 0) - logged),
+        unmonitored=0 if monitored is None else max(0, due - monitored - book.missing),
+        clipped=minutes[0] < book.begins,
+    )

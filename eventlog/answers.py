@@ -1,0 +1,114 @@
+"""The service's own count of what it answered, kept apart from the log that it is compared with.
+
+A source's file `answered` holds one slot for every minute and epoch in which something was
+received: minute since the Unix epoch, epoch, count. The counting worker maps the file into its
+memory, so counting costs no system call and survives the worker's death at any moment. It counts
+after the append and before the replies leave: a worker killed between the two has logged more than
+it counted, and nobody got these answers.
+"""
+
+import contextlib
+import mmap
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from eventlog.events import Event
+from eventlog.segments import SegmentWriter
+from eventlog.settings import LogSettings
+
+MINUTE = 60_000_000  # microseconds
+_FILE = "answered"
+_SLOT = struct.Struct("<qqq")
+_GROWTH = 170 * _SLOT.size
+_REMEMBERED = 8  # minutes that may still be counted in their slot
+
+
+class AnswerBook:
+    """The counts of one source, as its one writer keeps them."""
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        """Go on behind the last slot; `epoch` is this writer's."""
+        self._epoch = epoch
+        self._file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._end = len(_slots(os.read(self._file, os.fstat(self._file).st_size))) * _SLOT.size
+        self._map: mmap.mmap | None = None
+        self._counts: dict[int, tuple[int, int]] = {}  # minute -> offset of its slot, count
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Count events that are in the log now."""
+        for event in events:
+            minute = event.received // MINUTE
+            offset, count = self._counts.get(minute) or self._open()
+            self._counts[minute] = offset, count + 1
+            if self._map is not None:
+                _SLOT.pack_into(self._map, offset, minute, self._epoch, count + 1)
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        os.close(self._file)
+
+    def _open(self) -> tuple[int, int]:
+        if len(self._counts) >= _REMEMBERED:
+            del self._counts[min(self._counts)]
+        offset, self._end = self._end, self._end + _SLOT.size
+        if self._map is None or self._end > len(self._map):
+            self._grow()
+        return offset, 0
+
+    def _grow(self) -> None:
+        # A mapped page without a block behind it would kill the worker when the disk is full.
+        size = -(-self._end // _GROWTH) * _GROWTH
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(self._file, 0, size)
+            self._map = mmap.mmap(self._file, size)
+
+
+class AnsweringWriter(SegmentWriter):
+    """A writer that counts what it was given to answer, beside the segments."""
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        settings: LogSettings,
+        dropped: Callable[[int], None],
+    ) -> None:
+        super().__init__(folder, lock, settings, dropped)
+        self._answers = AnswerBook(folder, self.epoch)
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Append, and then count."""
+        super().append(events)
+        self._answers.add(events)
+
+    def close(self) -> None:
+        """Release the source and the count."""
+        if self._file >= 0:
+            self._answers.close()
+        super().close()
+
+
+def answered(folder: Path) -> Counter[int]:
+    """What a source has answered, by minute of reception; empty where nobody counted."""
+    path = folder / _FILE
+    counts: Counter[int] = Counter()
+    for minute, _, count in _slots(path.read_bytes() if path.exists() else b""):
+        counts[minute] += count
+    return counts
+
+
+def _slots(data: bytes) -> list[tuple[int, int, int]]:
+    whole = data[: len(data) // _SLOT.size * _SLOT.size]
+    slots = [(minute, epoch, count) for minute, epoch, count in _SLOT.iter_unpack(whole)]
+    while slots and not slots[-1][2]:
+        slots.pop()
+    return slots

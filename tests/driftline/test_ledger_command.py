@@ -1,0 +1,132 @@
+"""`driftline ledger` on real segments and a real monitor's database."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from driftline.ledger import ledger
+from eventlog import frames
+from eventlog.answers import MINUTE, AnsweringWriter
+from eventlog.events import FeedbackEvent
+from eventlog.log import Position
+from eventlog.retention import write_positions
+from eventlog.segments import SegmentReader, segments
+from eventlog.settings import Home
+from tests.monitoring.log_in_memory import T0, Monitor
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def writer(home: Home) -> AnsweringWriter:
+    return AnsweringWriter.claim(home.log, "host")
+
+
+def _append(writer: AnsweringWriter, count: int, *, minute: int = 0) -> None:
+    for _ in range(count):
+        event = FeedbackEvent(
+            source=writer.source,
+            epoch=writer.epoch,
+            sequence=writer.next_sequence,
+            time=T0,
+            received=T0 + minute * MINUTE,
+            prediction_id=f"p{writer.next_sequence}",
+            label=1,
+        )
+        writer.append([event])
+
+
+def _monitor(home: Home) -> None:
+    Monitor(home.monitor, [], follow=lambda at: SegmentReader(home.log, at)).drain()
+
+
+def _delete_by_hand(home: Home, first: int, count: int) -> None:
+    path = segments(home.log / "host-0")[-1].path
+    data = path.read_bytes()
+    found = list(frames.split(data, final=True))
+    path.write_bytes(data[: found[first].start] + data[found[first + count].start :])
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(ledger, arguments)
+
+
+def _figures(result: Result) -> list[str]:
+    (line,) = [line for line in result.output.splitlines() if line.startswith("host-0 ")]
+    return line.split()[1:]
+
+
+def test_everything_in_its_place_is_balanced(home: Home, writer: AnsweringWriter) -> None:
+    _append(writer, 1000)
+    _monitor(home)
+    write_positions(home.cursors, {"host-0": Position(1, 1000)})
+    result = _run()
+    assert _figures(result) == ["1,000"] * 4
+    assert result.exit_code == 0
+
+
+def test_seven_records_deleted_by_hand_are_seven(home: Home, writer: AnsweringWriter) -> None:
+    _append(writer, 1000)
+    _delete_by_hand(home, 500, 7)
+    _monitor(home)
+    result = _run()
+    assert _figures(result) == ["1,000", "993", "-", "993"]
+    assert "host-0: 7 answered but not in the log" in result.output
+    assert result.exit_code == 1
+
+
+def test_seven_records_deleted_from_the_end_are_seven_as_well(
+    home: Home, writer: AnsweringWriter
+) -> None:
+    """No number follows them, so nobody who only reads the log could tell."""
+    _append(writer, 1000)
+    _delete_by_hand(home, 992, 7)
+    path = segments(home.log / "host-0")[-1].path
+    *_, last = frames.split(path.read_bytes(), final=True)
+    path.write_bytes(path.read_bytes()[: last.start])
+    assert "host-0: 8 answered but not in the log" in _run().output
+
+
+def test_what_is_on_its_way_is_not_missing(home: Home, writer: AnsweringWriter) -> None:
+    _append(writer, 600)
+    _monitor(home)
+    write_positions(home.cursors, {"host-0": Position(1, 400)})
+    _append(writer, 400)
+    result = _run()
+    assert _figures(result) == ["1,000", "1,000", "400", "600"]
+    assert result.exit_code == 0
+
+
+def test_any_range_of_minutes_can_be_compared(home: Home, writer: AnsweringWriter) -> None:
+    for minute in range(10):
+        _append(writer, 10, minute=minute)  # T0 is 2013-07-01, midnight
+    _delete_by_hand(home, 45, 7)
+    _monitor(home)
+    early = _run("--to", "2013-07-01T00:04")
+    assert (_figures(early), early.exit_code) == (["40", "40", "-", "40"], 0)
+    middle = _run("--from", "2013-07-01T00:04", "--to", "2013-07-01T00:05")
+    assert (_figures(middle), middle.exit_code) == (["10", "5", "-", "5"], 1)
+    late = _run("--from", "2013-07-01 00:06")
+    assert (_figures(late), late.exit_code) == (["40", "40", "-", "40"], 0)
+
+
+def test_what_retention_deleted_is_said_and_not_missing(
+    home: Home, writer: AnsweringWriter
+) -> None:
+    _append(writer, 10, minute=0)
+    writer._roll()
+    _append(writer, 10, minute=1)
+    _append(writer, 10, minute=2)
+    segments(home.log / "host-0")[0].path.unlink()
+    result = _run()
+    assert "retention has deleted the beginning" in result.output
+    assert (_figures(result), result.exit_code) == (["10", "10", "-", "-"], 0)
+
+
+def test_a_home_without_a_log_has_nothing_to_compare(home: Home) -> None:
+    assert _run().exit_code == 0

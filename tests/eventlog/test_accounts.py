@@ -1,0 +1,92 @@
+"""Four figures side by side: what is in flight is no difference, what is gone is one."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.accounts import Book, account, enter
+from eventlog.answers import MINUTE
+from eventlog.errors import UnreadableEvent
+from eventlog.events import FeedbackEvent
+from eventlog.log import Position, Record
+
+
+def _record(sequence: int, minute: int) -> Record:
+    event = FeedbackEvent(
+        source="s",
+        epoch=1,
+        sequence=sequence,
+        time=0,
+        received=minute * MINUTE,
+        prediction_id="p",
+        label=1,
+    )
+    return Record("s", 1, sequence, event)
+
+
+def _book(minutes: list[int], gone: set[int], cursor: int, seen: int, unseen: set[int]) -> Book:
+    """A source that answered at these minutes, some of which are gone from the log."""
+    book = Book("s", answered=Counter(minutes), forwarded=Counter(), monitored=Counter())
+    kept = [_record(n, minute) for n, minute in enumerate(minutes) if n not in gone]
+    enter(book, kept, Position(1, cursor), Position(1, seen))
+    book.monitored = Counter(
+        minutes[r.sequence] for r in kept if r.sequence < seen and r.sequence not in unseen
+    )
+    return book
+
+
+_minutes = st.lists(st.integers(0, 9), min_size=1, max_size=50)
+_some = st.sets(st.integers(0, 49))
+
+
+@given(_minutes, _some, _some, st.integers(0, 50), st.integers(0, 50))
+def test_every_loss_is_counted_where_it_happened(
+    minutes: list[int], gone: set[int], unseen: set[int], cursor: int, seen: int
+) -> None:
+    found = account(_book(minutes, gone, cursor, seen, unseen))
+    gone, passed = gone & set(range(len(minutes))), set(range(min(seen, len(minutes))))
+    assert found.answered == len(minutes)
+    assert found.unlogged == len(gone)
+    assert found.unmonitored == len((unseen & passed) - gone)
+    assert found.balanced == (not gone and not (unseen & passed) - gone)
+
+
+@given(_minutes, _some, st.integers(0, 10))
+def test_two_halves_of_a_range_make_up_the_whole(
+    minutes: list[int], gone: set[int], middle: int
+) -> None:
+    book = _book(minutes, gone, 20, 30, set())
+    whole, first, second = (account(book, r) for r in ((0, 10), (0, middle), (middle, 10)))
+    for figure in ("answered", "logged", "forwarded", "monitored"):
+        assert getattr(first, figure) + getattr(second, figure) == getattr(whole, figure)
+
+
+def test_what_is_on_its_way_is_no_difference() -> None:
+    found = account(_book([1] * 10, set(), cursor=3, seen=5, unseen=set()))
+    assert (found.answered, found.logged, found.forwarded, found.monitored) == (10, 10, 3, 5)
+    assert found.balanced
+    book = _book([1] * 10, set(), cursor=10, seen=10, unseen={4, 5})
+    assert account(book).unmonitored == 2
+    book.missing = 2
+    assert account(book).balanced
+
+
+def test_a_worker_killed_before_it_counted_has_lost_nothing() -> None:
+    book = _book([1] * 10, set(), cursor=10, seen=10, unseen=set())
+    book.answered = Counter({1: 8})
+    assert account(book).balanced
+
+
+def test_what_retention_deleted_is_not_compared() -> None:
+    book = _book([1, 1, 2, 3], {0}, cursor=4, seen=4, unseen=set())
+    book.begins = 2
+    found = account(book)
+    assert (found.answered, found.logged, found.clipped, found.balanced) == (2, 2, True, True)
+
+
+def test_damaged_records_are_not_logged() -> None:
+    book = Book("s", answered=Counter({1: 1}))
+    enter(book, [Record("s", 1, 0, UnreadableEvent("damaged"))], Position(0, 0), Position(0, 0))
+    assert account(book).unlogged == 1
+    assert account(book).forwarded is account(book).monitored is None
