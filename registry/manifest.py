@@ -111,6 +111,25 @@ class PayloadPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample: Sampling | None = None
 
 
+class SessionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How ONNX Runtime runs a version; what is left out is as the service is set."""
+
+    intra_op_threads: Annotated[int, Meta(ge=1)] | None = None  # within one operator
+    inter_op_threads: Annotated[int, Meta(ge=1)] = 1  # more than 1: independent operators at once
+    graph_optimization: Literal["none", "basic", "extended", "all"] = "all"
+    arena: bool = True  # keep memory between runs; False: less memory, slower large runs
+    providers: list[str] = []  # execution providers, the first preferred; none: the CPU
+    provider_options: dict[str, dict[str, str]] = {}  # by provider, as ONNX Runtime names them
+
+
+class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may wait for a version, per worker; what is left out is as the service is set."""
+
+    max_delay_us: Annotated[int, Meta(ge=0)] | None = None  # how long a batch may wait to fill
+    max_requests: Annotated[int, Meta(ge=1)] | None = None
+    max_bytes: Annotated[int, Meta(ge=1)] | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See the module's docstring; `docs/manifest.md` explains each field with an example."""
 
@@ -123,7 +142,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     held_out: bool  # the author's word that the reference was not trained on
     monitoring: Monitoring = Monitoring()
     payload: PayloadPolicy = PayloadPolicy()
-    max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows
+    max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; of a fixed batch dimension, its size
+    queue: QueueLimits = QueueLimits()
+    session: SessionOptions = SessionOptions()
     lineage: dict[str, str] = {}  # training data, code revision, whatever the author records
 
 

@@ -18,6 +18,7 @@ from eventlog.events import Label, Tensor
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
 from registry.manifest import Manifest, Version
+from registry.signature import fixed_rows
 
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
@@ -141,17 +142,23 @@ def _run(
     prediction = manifest.prediction
     names = [name for name in (prediction.label, prediction.probabilities) if name]
     batches: dict[str, list[Array]] = {name: [] for name in names}
+    fixed = fixed_rows(signature(manifest))
     for start in range(0, rows, manifest.max_batch_size):
         feed = {
             name: array[start : start + manifest.max_batch_size] for name, array in tensors.items()
         }
         asked = len(next(iter(feed.values())))
+        if fixed is not None:
+            feed = {n: np.resize(array, (fixed, *array.shape[1:])) for n, array in feed.items()}
         for name, array in zip(names, _run_batch(session, names, feed, start), strict=True):
-            if array.shape[:1] != (asked,) or (name == prediction.label and array.size != asked):
+            rows_run = fixed or asked
+            if array.shape[:1] != (rows_run,) or (
+                name == prediction.label and array.size != rows_run
+            ):
                 raise InvalidModel(
-                    f"output {name!r} answered shape {list(array.shape)} to {asked} rows"
+                    f"output {name!r} answered shape {list(array.shape)} to {rows_run} rows"
                 )
-            batches[name].append(array)
+            batches[name].append(array[:asked])
     return {name: np.concatenate(arrays) for name, arrays in batches.items()}
 
 

@@ -16,14 +16,20 @@ def read_signature(session: onnxruntime.InferenceSession) -> Signature:
     Raises InvalidModel for tensors that cannot travel or be batched, naming the fix.
     """
     inputs = [_spec("input", node) for node in session.get_inputs()]
-    for spec in inputs:
-        if not spec.shape or spec.shape[0] != -1:
-            raise InvalidModel(
-                f"input {spec.name!r} has shape {spec.shape}: expected a free first dimension "
-                "(None in skl2onnx's initial_types, dynamic_axes in torch), so that requests can "
-                "be batched"
-            )
+    first = {spec.name: spec.shape[0] if spec.shape else None for spec in inputs}
+    if None in first.values() or len(set(first.values())) > 1 or 0 in first.values():
+        raise InvalidModel(
+            f"inputs differ in their first dimension: {first}; expected the rows of a request "
+            "there, free in every input (None in skl2onnx's initial_types, dynamic_axes in torch) "
+            "or one fixed number in all of them"
+        )
     return Signature(inputs, [_spec("output", node) for node in session.get_outputs()])
+
+
+def fixed_rows(signature: Signature) -> int | None:
+    """How many rows every run has, where the file fixes it; None where requests can be batched."""
+    first = signature.inputs[0].shape[0] if signature.inputs else -1
+    return None if first == -1 else first
 
 
 def require_agreement(stated: Signature, found: Signature) -> None:

@@ -13,7 +13,7 @@ from registry.errors import InvalidManifest
 from registry.features import width
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
 from registry.payload import check_payload
-from registry.signature import require_agreement
+from registry.signature import fixed_rows, require_agreement
 
 
 def complete(manifest: Manifest, found: Signature) -> Manifest:
@@ -37,6 +37,7 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
         signature=found,
         features=_complete_features(manifest, found),
         prediction=prediction,
+        max_batch_size=fixed_rows(found) or manifest.max_batch_size,
     )
 
 

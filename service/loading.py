@@ -7,11 +7,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from registry.features import to_tensors
-from registry.manifest import Version
+from registry.features import signature, to_tensors
+from registry.manifest import SessionOptions, Version
 from registry.reference import load_reference
+from registry.signature import fixed_rows
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher, Share
 from service.batching.merge import Array, Arrays
@@ -64,11 +66,16 @@ class Loader:
         self._log.protect(version, payload_key(settings))
         check = InputCheck(manifest, settings.max_request_rows)
         model = (Path(version.path) / "model.onnx").read_bytes()
-        session = Session(model, settings.intra_op_threads)
-        most = min(_WARM_UP_ROWS, manifest.max_batch_size) if check.batched else 1
-        cost = measure(session.run, partial(_reference_rows, _reference(version)), most)
+        session = Session(model, session_options(manifest.session, settings))
+        cost = _warm_up(session, version, batched=check.batched)
         name = f"{version.model} version {version.number}"
-        admission = Admission(name, settings.max_queue_requests, settings.max_queue_bytes)
+        queue = manifest.queue
+        admission = Admission(
+            name,
+            queue.max_requests or settings.max_queue_requests,
+            queue.max_bytes or settings.max_queue_bytes,
+        )
+        delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
         statistics = self._statistics.of(version)
 
         def finish(batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
@@ -82,14 +89,33 @@ class Loader:
         batcher: Batcher[Call, Answer] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
             finish=finish,
-            limits=Limits(
-                manifest.max_batch_size if check.batched else 1, settings.max_queue_delay_us / 1e6
-            ),
+            limits=Limits(manifest.max_batch_size if check.batched else 1, delay_us / 1e6),
             admission=admission,
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
         )
         return Served(version, check, batcher)
+
+
+def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:
+    """What a manifest states, completed and overruled by what the service is set to."""
+    overruled = [name.strip() for name in settings.execution_providers.split(",") if name.strip()]
+    return msgspec.structs.replace(
+        stated,
+        intra_op_threads=stated.intra_op_threads or settings.intra_op_threads,
+        providers=overruled or stated.providers,
+    )
+
+
+def _warm_up(session: Session, version: Version, *, batched: bool) -> Cost:
+    """Run the version on its reference rows, as its requests will come."""
+    rows_of = partial(_reference_rows, _reference(version))
+    fixed = fixed_rows(signature(version.manifest))
+    if fixed is not None:
+        return measure(session.run, lambda _: rows_of(fixed), 1)
+    return measure(
+        session.run, rows_of, min(_WARM_UP_ROWS, version.manifest.max_batch_size) if batched else 1
+    )
 
 
 def _reference(version: Version) -> Mapping[str, np.ndarray[Any, Any]]:

@@ -30,7 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_bytes: int = 64 << 20  # waiting, per model version and worker
     max_queue_delay_us: int = 0  # how long a batch may wait to fill
     inline_threshold_us: int = 500  # a run expected to take less does not leave the event loop
-    intra_op_threads: int = 1  # of ONNX Runtime, per session
+    intra_op_threads: int = 1  # of ONNX Runtime, per session whose manifest states none
+    execution_providers: str = ""  # with commas, the first preferred; wins over every manifest
     poll_interval_s: float = 0.5  # how often the registry's revision is compared
     request_timeout_s: float = 60.0  # deadline of a request that states none
     shutdown_grace_s: int = 20  # how long accepted requests may take to finish

@@ -139,7 +139,10 @@ def _check_description(tensor: RequestTensor, spec: TensorSpec) -> None:
 
 
 def _describe(spec: TensorSpec) -> str:
-    return f"{spec.datatype} of shape {spec.shape}" + (" (-1: any)" if FREE in spec.shape else "")
+    text = f"{spec.datatype} of shape {spec.shape}" + (" (-1: any)" if FREE in spec.shape else "")
+    if spec.shape and spec.shape[0] != FREE:
+        text += f"; the model takes exactly {spec.shape[0]} rows a request"
+    return text
 
 
 def _names(names: Iterable[str]) -> str:

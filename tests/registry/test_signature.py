@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Signature, TensorSpec
 from registry.onnx_file import load
-from registry.signature import read_signature, require_agreement
+from registry.signature import fixed_rows, read_signature, require_agreement
 
 PRICE = TensorSpec("price", "FP32", [-1, 1])
 COLOUR = TensorSpec("colour", "BYTES", [-1, 1])
@@ -25,11 +25,17 @@ def test_a_named_dimension_is_free(classifier: onnx.ModelProto) -> None:
     assert read_signature(load(classifier.SerializeToString())).inputs[0] == PRICE
 
 
-def test_a_fixed_first_dimension_is_refused_because_requests_are_batched(
+def test_a_fixed_first_dimension_is_the_number_of_rows_of_every_request(
     classifier: onnx.ModelProto,
 ) -> None:
+    for tensor in classifier.graph.input:
+        tensor.type.tensor_type.shape.dim[0].dim_value = 4
+    assert fixed_rows(read_signature(load(classifier.SerializeToString()))) == 4
+
+
+def test_a_first_dimension_fixed_in_one_input_only_is_refused(classifier: onnx.ModelProto) -> None:
     classifier.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    with pytest.raises(InvalidModel, match=r"'price' has shape \[1, 1\].*free first dimension"):
+    with pytest.raises(InvalidModel, match=r"'price': 1, 'colour': -1.*one fixed number in all"):
         read_signature(load(classifier.SerializeToString()))
 
 

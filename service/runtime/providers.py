@@ -1,0 +1,32 @@
+"""Which execution providers a session shall use, and whether this machine has them."""
+
+from collections.abc import Mapping, Sequence
+
+from service.errors import NotReady
+
+_SUFFIX = "ExecutionProvider"
+CPU = f"CPU{_SUFFIX}"
+
+
+def choose(
+    wanted: Sequence[str], options: Mapping[str, Mapping[str, str]], available: Sequence[str]
+) -> list[tuple[str, dict[str, str]]]:
+    """The wanted providers, the first preferred, each with its options; the CPU where none is.
+
+    Names are ONNX Runtime's, with or without "ExecutionProvider"; options of providers that are not
+    used are left aside. Raises NotReady for a provider that is not installed.
+    """
+    known = {name.removesuffix(_SUFFIX).lower(): name for name in available}
+    missing = [name for name in wanted if _short(name) not in known]
+    if missing:
+        raise NotReady(
+            f"execution provider {missing[0]!r} is not installed here; "
+            f"expected some of {', '.join(available)}"
+        )
+    chosen = [known[_short(name)] for name in wanted] or [CPU]
+    settings = {_short(name): dict(values) for name, values in options.items()}
+    return [(name, settings.get(_short(name), {})) for name in chosen]
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(_SUFFIX).lower()
