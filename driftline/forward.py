@@ -42,10 +42,13 @@ def topics() -> None:
 @click.option("--partitions", default=6, show_default=True, help="Of predictions and feedback.")
 @click.option("--replicas", default=1, show_default=True, help="Copies of each; 3 in production.")
 def create(partitions: int, replicas: int) -> None:
-    """Create the topics that are not there yet."""
+    """Create the topics that are not there yet, and say what differs about those that are."""
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
-    for topic in create_topics(settings, partitions=partitions, replicas=replicas):
+    made = create_topics(settings, partitions=partitions, replicas=replicas)
+    for topic in made.created:
         click.echo(f"created {topic}")
+    for difference in made.differences:
+        click.echo(difference)
 
 
 def _failed(error: NotAcknowledged, pause: float) -> None:

@@ -5,24 +5,27 @@ unless it is told the protocol version, and futures may never fail while there i
 every batch has a deadline of our own, and a producer that missed one is thrown away.
 """
 
-import contextlib
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from eventlog import wire
-from eventlog.errors import NotAcknowledged, UnreadableEvent
+from eventlog.errors import NotAcknowledged, SettingError, UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Record
 
 PROTOCOL_VERSION = (4, 0)  # spoken by every broker since Kafka 4.0
 _LOOK_AGAIN = 5_000  # milliseconds between questions to the brokers about the topics
 _DAY = 86_400_000  # milliseconds
+_HEARD_WITHIN = 10.0  # seconds
+_MARGIN = 64 << 10  # of a record batch, over its largest value
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password: str | None = None
+    sasl_password_file: str = ""  # instead of the password itself
     compression: Literal["lz4", "zstd", "none"] = "lz4"
     acknowledge_within: float = 30.0  # seconds for one batch
     largest_message: int = 1_000_000  # bytes; a larger event goes without its payload
@@ -77,8 +81,16 @@ class KafkaSettings(msgspec.Struct, frozen=True):
             "ssl_keyfile": self.ssl_keyfile,
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.sasl_username,
-            "sasl_plain_password": self.sasl_password,
+            "sasl_plain_password": self._password(),
         }
+
+    def _password(self) -> str | None:
+        if not self.sasl_password_file:
+            return self.sasl_password
+        try:
+            return Path(self.sasl_password_file).read_text().strip()
+        except OSError as error:
+            raise SettingError(f"DRIFTLINE_KAFKA_SASL_PASSWORD_FILE: {error}") from None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -188,10 +200,10 @@ class KafkaSink:
             compression_type=None if settings.compression == "none" else settings.compression,
             batch_size=256 << 10,
             linger_ms=5,
-            max_request_size=settings.largest_message + (64 << 10),
+            max_request_size=settings.largest_message + _MARGIN,
             max_block_ms=int(settings.acknowledge_within * 1000),
             delivery_timeout_ms=int(settings.acknowledge_within * 1000),
-            request_timeout_ms=int(settings.acknowledge_within * 1000) - 1000,
+            request_timeout_ms=int(settings.acknowledge_within * 900),
             reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
             metadata_max_age_ms=_LOOK_AGAIN,
@@ -205,32 +217,103 @@ class KafkaSink:
             self._producer = None
 
 
-def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[str]:
-    """Create the topics that are not there yet; their names.
+class Topic(msgspec.Struct, frozen=True):
+    """A topic as it should be."""
 
-    Predictions and feedback share the partition count, so that a prediction and its labels meet.
+    name: str
+    partitions: int
+    replicas: int
+    configs: dict[str, str]
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What was done and found: names of new topics, and a line for each difference."""
+
+    created: list[str]
+    differences: list[str]
+
+
+def wanted(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[Topic]:
+    """Predictions and feedback share a partition count, so that a prediction meets its labels.
+
+    All replicas but one must have a record before it is acknowledged.
     """
-    durable = {"min.insync.replicas": str(max(1, replicas - 1))}
-    wanted = [
-        _topic(settings.predictions, partitions, replicas, {**durable, **_days(30)}),
-        _topic(settings.feedback, partitions, replicas, {**durable, **_days(90)}),
-        _topic(settings.alarms, 1, replicas, {**durable, **_days(365)}),
-        _topic(settings.dead_letters, 1, replicas, {**durable, **_days(90)}),
+    safe = {
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "max.message.bytes": str(settings.largest_message + _MARGIN),
+    }
+    return [
+        Topic(settings.predictions, partitions, replicas, safe | _days(30)),
+        Topic(settings.feedback, partitions, replicas, safe | _days(90)),
+        Topic(settings.alarms, 1, replicas, safe | _days(365)),
+        Topic(settings.dead_letters, 1, replicas, safe | _days(90)),
     ]
-    admin = KafkaAdminClient(**settings.connection)
-    created = []
+
+
+def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> Made:
+    """Create the topics that are missing; never changes one that is there.
+
+    Raises NotAcknowledged with what the cluster said.
+    """
+    topics = wanted(settings, partitions=partitions, replicas=replicas)
     try:
-        for topic in wanted:
-            with contextlib.suppress(TopicAlreadyExistsError):
-                admin.create_topics([topic])
-                created.append(topic.name)
-    finally:
-        admin.close()
-    return created
+        admin = KafkaAdminClient(**settings.connection)
+        try:
+            created = [topic for topic in topics if _create(admin, topic)]
+            found = [topic for topic in topics if topic not in created]
+            differences = [line for topic in found for line in _compare(admin, topic)]
+        finally:
+            admin.close()
+    except KafkaError as error:
+        raise NotAcknowledged(f"topics: {type(error).__name__}: {error}") from error
+    return Made([topic.name for topic in created], differences)
 
 
-def _topic(name: str, partitions: int, replicas: int, configs: dict[str, str]) -> NewTopic:
-    return NewTopic(name, partitions, replicas, topic_configs=configs)
+def _create(admin: KafkaAdminClient, topic: Topic) -> bool:
+    """Whether the topic is new."""
+    new = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=topic.configs)
+    try:
+        admin.create_topics([new])
+    except TopicAlreadyExistsError:
+        return False
+    return True
+
+
+def _partitions(admin: KafkaAdminClient, topic: str) -> Sequence[Mapping[str, Any]]:
+    """As the brokers describe them, who need a moment to hear of a topic that was just made."""
+    deadline = time.monotonic() + _HEARD_WITHIN
+    while True:
+        (described,) = admin.describe_topics([topic])
+        found: Sequence[Mapping[str, Any]] = described["partitions"]
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def _compare(admin: KafkaAdminClient, topic: Topic) -> list[str]:
+    partitions = _partitions(admin, topic.name)
+    told: dict[str, tuple[Any, Any]] = {
+        "partitions": (len(partitions), topic.partitions),
+        "replicas": (min((len(_replicas(one)) for one in partitions), default=0), topic.replicas),
+    }
+    configs = _configs(admin, topic.name)
+    told |= {name: (configs.get(name), value) for name, value in topic.configs.items()}
+    return [
+        f"{topic.name}: {name} is {is_}, expected {should}"
+        for name, (is_, should) in told.items()
+        if is_ != should
+    ]
+
+
+def _replicas(partition: Mapping[str, Any]) -> Sequence[int]:
+    nodes: Sequence[int] = partition["replica_nodes"]
+    return nodes
+
+
+def _configs(admin: KafkaAdminClient, topic: str) -> dict[str, str]:
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic)]
+    found = admin.describe_configs(asked, config_filter="all")["topic"][topic]
+    return {name: entry["value"] for name, entry in found.items()}
 
 
 def _days(number: int) -> dict[str, str]:

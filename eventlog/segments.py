@@ -34,6 +34,7 @@ from eventlog.reserve import Reserve
 from eventlog.settings import LogSettings
 
 _CHUNK = 1 << 20
+_HELD_BYTES = 4 << 20  # read ahead per source, give or take a frame
 _NAME = re.compile(r"(\d{8})-(\d{12})\.log")
 _END = re.compile(r"(\d{8})-(\d{12})\.end")
 _DEFAULTS = LogSettings()
@@ -260,10 +261,12 @@ class SegmentReader:
         """
         self._discover()
         unread = [follower.peek(limit) for follower in self._followers.values()]
-        records = list(islice(merge(*unread, key=_reception), limit))
+        # One that holds as much as it may has more to give: nobody may run ahead of it.
+        most = min([limit, *(one.ready for one in self._followers.values() if one.laden)])
+        records = list(islice(merge(*unread, key=_reception), most))
         for source, taken in Counter(record.source for record in records).items():
             self._followers[source].drop(taken)
-        self.drained = len(records) < limit
+        self.drained = len(records) < most
         return records
 
     def gaps(self) -> Sequence[Gap]:
@@ -299,10 +302,11 @@ class _Follower:
         self._unread = b""  # the beginning of a frame whose end is not there yet
         self._ready: deque[Record] = deque()
         self._damaged = 0  # bytes passed over since the last intact frame
+        self._held = 0  # bytes of the records that are ready
 
     def peek(self, limit: int) -> list[Record]:
         """The next records, at most `limit`; they come again until they are dropped."""
-        while len(self._ready) < limit and self._fill():
+        while len(self._ready) < limit and not self.laden and self._fill():
             pass
         return list(islice(self._ready, limit))
 
@@ -313,7 +317,17 @@ class _Follower:
 
     def drop(self, count: int) -> None:
         for _ in range(count):
-            self._ready.popleft()
+            self._held -= len(self._ready.popleft().value)
+
+    @property
+    def ready(self) -> int:
+        """Records that are ready."""
+        return len(self._ready)
+
+    @property
+    def laden(self) -> bool:
+        """Whether it holds as much as it may, so that large events fill no memory."""
+        return self._held >= _HELD_BYTES
 
     def close(self) -> None:
         if self._file >= 0:
@@ -396,6 +410,7 @@ class _Follower:
 
     def _push(self, sequence: int, event: Event | UnreadableEvent, value: bytes) -> None:
         epoch = self._expected.epoch
+        self._held += len(value)
         self._ready.append(Record(self._folder.name, epoch, sequence, event, value))
         self._expected = Position(epoch, sequence + 1)
 

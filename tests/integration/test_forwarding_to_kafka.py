@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from eventlog.errors import NotAcknowledged
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
-from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
+from eventlog.kafka import KafkaSettings, KafkaSink, Made, create_topics
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
 
@@ -112,8 +112,24 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
 ) -> None:
     broker.start()
-    assert len(create_topics(settings, partitions=4, replicas=1)) == 4
-    assert create_topics(settings, partitions=4, replicas=1) == []
+    assert len(create_topics(settings, partitions=4, replicas=1).created) == 4
+    assert create_topics(settings, partitions=4, replicas=1) == Made([], [])
+    differing = msgspec.structs.replace(settings, largest_message=2_000_000)
+    assert create_topics(differing, partitions=5, replicas=1) == Made(
+        [],
+        [
+            line
+            for topic in (settings.predictions, settings.feedback)
+            for line in (
+                f"{topic}: partitions is 4, expected 5",
+                f"{topic}: max.message.bytes is 1065536, expected 2065536",
+            )
+        ]
+        + [
+            f"{topic}: max.message.bytes is 1065536, expected 2065536"
+            for topic in (settings.alarms, settings.dead_letters)
+        ],
+    )
     _predict(writer, 1000)
     _predict(writer, 1, cells=200_000)
     label = FeedbackEvent(
