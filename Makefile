@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check format bench compare load lock proto clean help
+.PHONY: run up test check chaos format bench compare load lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,9 @@ check: $(VENV)/.dev ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/mypy examples/flights
 	$(BIN)/lint-imports --no-cache
+
+chaos: $(VENV)/.dev ## the faults at their full length, with figures (about twenty minutes)
+	DRIFTLINE_CHAOS=long $(BIN)/python -m pytest tests/integration/chaos -s
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaAdminClient, TopicPartition
 from msgspec.structs import replace
 
+from driftline.ledger import ledger
 from eventlog import wire
+from eventlog.answers import AnsweringWriter
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.kafka import KafkaSettings, KafkaSink, create_topics, message
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Gap, Position, Reader, Record
+from eventlog.retention import write_positions
 from eventlog.segments import SegmentReader, SegmentWriter
+from eventlog.settings import Home
 from monitoring.state.database import Database
 from monitoring.state.store import Store
 from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, eight_hours, everything
@@ -90,8 +95,8 @@ def test_results_from_kafka_equal_those_from_segments_byte_for_byte(
     assert len(expected["results"]) > 10
     for table in ("results", "alarms", "windows", "totals", "dead_letters"):
         assert found[table] == expected[table]
-    (ledger,) = Store(tmp_path / "kafka.db").ledger()
-    assert (ledger.events, ledger.duplicated, ledger.lost) == (len(story), 100, 0)
+    (book,) = Store(tmp_path / "kafka.db").ledger()
+    assert (book.events, book.duplicated, book.lost) == (len(story), 100, 0)
 
 
 def test_a_monitor_that_starts_again_goes_on_where_its_database_says(
@@ -101,8 +106,8 @@ def test_a_monitor_that_starts_again_goes_on_where_its_database_says(
     for begin, end in ((0, 300), (300, 301), (301, len(story))):
         _send(topics, story[begin:end])
         _monitor(path, topics).database.close()
-    (ledger,) = Store(path).ledger()
-    assert (ledger.events, ledger.duplicated, ledger.lost) == (len(story), 0, 0)
+    (book,) = Store(path).ledger()
+    assert (book.events, book.duplicated, book.lost) == (len(story), 0, 0)
 
 
 def test_seven_records_deleted_from_a_topic_are_seven_lost(
@@ -115,8 +120,30 @@ def test_seven_records_deleted_from_a_topic_are_seven_lost(
     _delete_up_to(topics, topics.predictions, 7)
     _monitor(tmp_path / "monitor.db", topics)
     store = Store(tmp_path / "monitor.db")
-    (ledger,) = store.ledger()
-    assert (ledger.events, ledger.lost, ledger.missing) == (193, 7, 0)
+    (book,) = store.ledger()
+    assert (book.events, book.lost, book.missing) == (193, 7, 0)
+
+
+def test_the_ledger_says_seven_when_seven_are_deleted_from_a_topic(
+    topics: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    log = Log()
+    for n in range(200):
+        log.predict(T0 + n, f"p{n}")
+    records = _as_received(log.records)
+    writer = AnsweringWriter.claim(home.log, "s")
+    writer.append([r.event for r in records])  # type: ignore[misc]
+    _send(topics, records)
+    write_positions(home.cursors, {"s-0": Position(1, 200)})
+    _delete_up_to(topics, topics.predictions, 7)
+    _monitor(home.monitor, topics)
+    result = CliRunner().invoke(ledger)
+    (line,) = [line for line in result.output.splitlines() if line.startswith("s-0 ")]
+    assert line.split()[1:] == ["200", "200", "200", "193"]
+    assert "s-0: 7 in the log but not monitored" in result.output
+    assert result.exit_code == 1
 
 
 def test_an_overrun_is_a_counted_gap_and_no_silent_jump(
@@ -134,8 +161,8 @@ def test_an_overrun_is_a_counted_gap_and_no_silent_jump(
     _monitor(path, topics)
     totals = Store(path).totals()
     assert (totals["gap_overrun"], totals["passed_over"]) == (1, 5)
-    (ledger,) = Store(path).ledger()
-    assert (ledger.events, ledger.lost) == (95, 5)
+    (book,) = Store(path).ledger()
+    assert (book.events, book.lost) == (95, 5)
     ((origin, reason),) = Database(path).all("SELECT origin, reason FROM dead_letters")
     assert origin == f"{topics.predictions}/0"
     assert "deleted before they were read" in str(reason)
@@ -155,8 +182,8 @@ def test_a_topic_made_anew_is_said_and_read_from_its_start(
     _monitor(path, topics).database.close()
     totals = Store(path).totals()
     assert totals["gap_recreated"] == PARTITIONS
-    (ledger,) = Store(path).ledger()
-    assert (ledger.events, ledger.duplicated, ledger.lost) == (100, 30, 0)
+    (book,) = Store(path).ledger()
+    assert (book.events, book.duplicated, book.lost) == (100, 30, 0)
     _monitor(path, topics)
     assert Store(path).totals()["gap_recreated"] == PARTITIONS  # said once
 
@@ -212,8 +239,8 @@ def test_what_nobody_here_wrote_is_set_aside(topics: KafkaSettings, tmp_path: Pa
     _monitor(tmp_path / "monitor.db", topics)
     store = Store(tmp_path / "monitor.db")
     assert store.totals()["dead_letters"] == 1
-    (ledger,) = store.ledger()
-    assert (ledger.source, ledger.events, ledger.lost) == ("s-0", 1, 0)
+    (book,) = store.ledger()
+    assert (book.source, book.events, book.lost) == ("s-0", 1, 0)
 
 
 def test_readers_of_one_group_share_the_partitions_and_take_over(topics: KafkaSettings) -> None:

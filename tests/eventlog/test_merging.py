@@ -1,0 +1,74 @@
+"""Streams are merged by reception, and nobody runs ahead of one that has more to give."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.errors import UnreadableEvent
+from eventlog.events import FeedbackEvent
+from eventlog.log import Record
+from eventlog.merging import Merge
+
+
+def _record(stream: str, sequence: int, received: int) -> Record:
+    event = FeedbackEvent(
+        source="s",
+        epoch=1,
+        sequence=sequence,
+        time=0,
+        received=received,
+        prediction_id="p",
+        label=1,
+    )
+    return Record("s", 1, sequence, event, partition=stream)
+
+
+def _received(records: list[Record]) -> list[int]:
+    found = []
+    for record in records:
+        assert not isinstance(record.event, UnreadableEvent)
+        found.append(record.event.received)
+    return found
+
+
+@given(st.lists(st.lists(st.integers(0, 50)), min_size=1, max_size=5), st.integers(1, 7), st.data())
+def test_whatever_was_fetched_when_the_order_is_that_of_reception(
+    streams: list[list[int]], limit: int, data: st.DataObject
+) -> None:
+    unfetched = {
+        f"t/{n}": [_record(f"t/{n}", at, received) for at, received in enumerate(sorted(stream))]
+        for n, stream in enumerate(streams)
+    }
+    everything = sorted(received for stream in streams for received in stream)
+    merge = Merge()
+    for stream in unfetched:
+        merge.open(stream)
+    taken: list[Record] = []
+    while len(taken) < len(everything):
+        stream = data.draw(st.sampled_from(sorted(unfetched)))
+        fetched = data.draw(st.integers(0, len(unfetched[stream])))
+        merge.add(stream, unfetched[stream][:fetched])
+        del unfetched[stream][:fetched]
+        ended = {name for name, left in unfetched.items() if not left}
+        found = merge.take(limit, ended)
+        assert len(found) <= limit
+        taken += found
+    assert _received(taken) == everything
+
+
+def test_a_stream_that_has_more_to_give_is_waited_for() -> None:
+    merge = Merge()
+    merge.open("t/0")
+    merge.open("t/1")
+    merge.add("t/0", [_record("t/0", 0, 5)])
+    assert merge.take(10, ended={"t/0"}) == []
+    assert len(merge.take(10, ended={"t/0", "t/1"})) == 1
+
+
+def test_a_stream_that_begins_anew_forgets_what_was_held() -> None:
+    merge = Merge()
+    merge.open("t/0")
+    merge.add("t/0", [_record("t/0", 0, 5)])
+    merge.open("t/0")
+    assert merge.held("t/0") == 0
+    merge.close("t/0")
+    assert merge.take(10, ended=set()) == []
