@@ -8,6 +8,12 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, PredictionEvent
 
 encode = msgspec.json.Encoder().encode  # (event) -> JSON bytes
+_SPECVERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/json")
+_TYPES: dict[type[Event], tuple[str, bytes]] = {
+    kind: ("ce_type", str(kind.__struct_config__.tag).encode())
+    for kind in (PredictionEvent, FeedbackEvent)
+}
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
@@ -29,15 +35,14 @@ def key(event: Event) -> bytes:
 
 def headers(event: Event) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0 headers, Kafka binding, binary mode."""
-    kind: type[PredictionEvent | FeedbackEvent] = type(event)
     pairs = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", event.event_id),
-        ("ce_type", str(kind.__struct_config__.tag)),
-        ("ce_source", f"/driftline/{event.source}"),
-        ("ce_time", datetime.fromtimestamp(event.time / 1e6, UTC).isoformat()),
-        ("content-type", "application/json"),
+        _SPECVERSION,
+        ("ce_id", event.event_id.encode()),
+        _TYPES[type(event)],
+        ("ce_source", f"/driftline/{event.source}".encode()),
+        ("ce_time", datetime.fromtimestamp(event.time / 1e6, UTC).isoformat().encode()),
+        _CONTENT_TYPE,
     ]
     if isinstance(event, PredictionEvent) and event.traceparent:
-        pairs.append(("traceparent", event.traceparent))
-    return [(name, value.encode()) for name, value in pairs]
+        pairs.append(("traceparent", event.traceparent.encode()))
+    return pairs
