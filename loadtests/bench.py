@@ -11,6 +11,7 @@ from rich.table import Table
 from eventlog import wire
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.segments import SegmentReader, SegmentWriter
+from loadtests.forwarding import broker_is_named, forward
 
 FEATURES = 30
 EVENTS = 20_000
@@ -21,7 +22,12 @@ console = Console()
 def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
-        _events(Path(folder))
+        home = Path(folder)
+        _events(home / "log")
+        if broker_is_named():
+            console.print(forward(home / "log", home))
+        else:
+            console.print("forwarding not measured: DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS is not set")
 
 
 def _events(folder: Path) -> None:

@@ -11,6 +11,7 @@ import tritonclient.grpc as triton_grpc
 
 from eventlog.errors import SettingError
 from eventlog.events import PredictionEvent, Tensor
+from eventlog.kafka import KafkaSettings, message
 from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.manifest import Version
@@ -175,10 +176,12 @@ def test_a_planted_secret_is_found_nowhere(discreet: Service) -> None:
     events = [record.event for record in discreet.events()]
     outcomes = [event.outcome for event in events if isinstance(event, PredictionEvent)]
     assert outcomes == ["ok", "invalid", "invalid", "ok", "invalid"]
+    sent = repr([message(record, KafkaSettings()) for record in discreet.events()])
     metrics = http.get("/metrics").text
     assert "driftline_requests_total" in metrics
     for secret in (SECRET, HEADER, f"{NUMBER:.2f}"):
         assert secret not in metrics
+        assert secret not in sent
         found = subprocess.run(
             ["grep", "-rlaF", secret, str(discreet.root)], capture_output=True, check=False
         )

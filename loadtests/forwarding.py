@@ -1,0 +1,47 @@
+"""What it costs to bring an event to Kafka: part of `make bench` where a broker is named.
+
+Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS; topics of a random prefix are made and left there.
+"""
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from eventlog.forwarder import Cursors, Forwarder
+from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
+from eventlog.segments import SegmentReader
+from eventlog.settings import from_environment
+
+_PREFIX = "DRIFTLINE_KAFKA_"
+
+
+def broker_is_named() -> bool:
+    """Whether the environment says where a broker is."""
+    return f"{_PREFIX}BOOTSTRAP_SERVERS" in os.environ
+
+
+def forward(log: Path, home: Path) -> Table:
+    """Forward everything in a log; the cost is of this process, all its threads together."""
+    settings = from_environment(KafkaSettings, _PREFIX)
+    settings = msgspec.structs.replace(settings, topic_prefix=f"bench-{secrets.token_hex(4)}")
+    create_topics(settings, partitions=6, replicas=1)
+    cursors, sink = Cursors(home / "forwarded.json"), KafkaSink(settings)
+    forwarder = Forwarder(lambda at: SegmentReader(log, at), sink, cursors, settings)
+    forwarder.step()  # connects
+    started, spent, count = time.perf_counter(), time.process_time(), 0
+    while moved := forwarder.step():
+        count += moved
+    seconds, cost = time.perf_counter() - started, time.process_time() - spent
+    sink.close()
+    cursors.close()
+    table = Table(title="forwarded to Kafka, acknowledged by all in-sync replicas")
+    for heading in ("events", "events/s", "CPU µs/event", "events/s of one core"):
+        table.add_column(heading, justify="right")
+    table.add_row(
+        f"{count:,}", f"{count / seconds:,.0f}", f"{1e6 * cost / count:.1f}", f"{count / cost:,.0f}"
+    )
+    return table
