@@ -11,9 +11,10 @@ from rich.table import Table
 
 from eventlog.accounts import Account, Book, account, enter
 from eventlog.answers import MINUTE, answered
+from eventlog.layout import segments
 from eventlog.log import Position
 from eventlog.retention import read_positions
-from eventlog.segments import SegmentReader, segments
+from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.state.store import Store
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from eventlog.errors import EventLogError, SettingError
+from eventlog.layout import Segment, ends, segments
 from eventlog.log import Position, Positions
-from eventlog.segments import Segment, ends, segments
 from eventlog.settings import Home, LogSettings
 
 

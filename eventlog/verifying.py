@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 
 from eventlog.errors import UnreadableEvent
+from eventlog.layout import segments
 from eventlog.log import Position, Record
-from eventlog.segments import SegmentReader, segments
+from eventlog.segments import SegmentReader
 
 _LIMIT = 2_000  # records held at a time
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from driftline.events import events
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
-from eventlog.segments import SegmentWriter, segments
+from eventlog.layout import segments
+from eventlog.segments import SegmentWriter
 from eventlog.settings import Home
 
 DAY = 86_400_000_000

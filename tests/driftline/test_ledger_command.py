@@ -9,9 +9,10 @@ from driftline.ledger import ledger
 from eventlog import frames
 from eventlog.answers import MINUTE, AnsweringWriter
 from eventlog.events import FeedbackEvent
+from eventlog.layout import segments
 from eventlog.log import Position
 from eventlog.retention import write_positions
-from eventlog.segments import SegmentReader, segments
+from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from tests.monitoring.log_in_memory import T0, Monitor
 

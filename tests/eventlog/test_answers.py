@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eventlog.answers import MINUTE, AnsweringWriter, answered
 from eventlog.errors import LogUnavailable
 from eventlog.events import FeedbackEvent
-from eventlog.segments import segments
+from eventlog.layout import segments
 
 
 def _append(writer: AnsweringWriter, minutes: list[int]) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from eventlog import frames
 from eventlog.errors import UnreadableEvent
-from eventlog.segments import SegmentWriter, segments
+from eventlog.layout import segments
+from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
 from tests.eventlog.event_makers import append, read_all
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.errors import EventLogError, SettingError
+from eventlog.layout import Segment, ends, segments
 from eventlog.log import Position
 from eventlog.retention import Kept, superfluous, sweep, write_positions
-from eventlog.segments import Segment, SegmentWriter, ends, segments
+from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
 from tests.eventlog.event_makers import append, read_all
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventlog import segments
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event, FeedbackEvent
+from eventlog.layout import segments
 from eventlog.log import Position, Record
 from eventlog.segments import SegmentReader, SegmentWriter
 from eventlog.settings import LogSettings
@@ -144,7 +144,7 @@ def test_a_torn_tail_is_cut_off_when_the_source_is_taken_over(tmp_path: Path) ->
     writer = SegmentWriter.claim(tmp_path, "host")
     events = _append(writer, 2)
     writer.close()
-    path = segments.segments(tmp_path / "host-0")[-1].path
+    path = segments(tmp_path / "host-0")[-1].path
     intact = path.stat().st_size
     with path.open("ab") as file:
         file.write(path.read_bytes()[: intact - 5])
@@ -158,7 +158,7 @@ def test_damage_is_reported_for_every_sequence_it_took(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     for count in (2, 3, 1):
         _append(writer, count)
-    path = segments.segments(tmp_path / "host-0")[-1].path
+    path = segments(tmp_path / "host-0")[-1].path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
@@ -171,7 +171,7 @@ def test_damage_is_reported_for_every_sequence_it_took(tmp_path: Path) -> None:
 def test_random_bit_flips_never_stop_the_reader_nor_invent_an_event(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     written = [event for _ in range(60) for event in _append(writer, 2)]
-    path = segments.segments(tmp_path / "host-0")[-1].path
+    path = segments(tmp_path / "host-0")[-1].path
     original = path.read_bytes()
     chance = random.Random(7)
     for _ in range(100):

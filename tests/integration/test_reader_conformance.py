@@ -14,8 +14,9 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent
 from eventlog.kafka import KafkaSettings, KafkaSink, message
 from eventlog.kafka_reader import KafkaReader
+from eventlog.layout import segments
 from eventlog.log import Position, Positions, Reader, Record
-from eventlog.segments import SegmentReader, SegmentWriter, segments
+from eventlog.segments import SegmentReader, SegmentWriter
 from tests.monitoring.log_in_memory import FakeReader
 
 Place = tuple[str, int, int]  # source, epoch, sequence
