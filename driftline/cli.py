@@ -14,6 +14,7 @@ COMMANDS = {
     "register": "driftline.models",
     "models": "driftline.models",
     "promote": "driftline.models",
+    "unload": "driftline.models",
     "serve": "driftline.serve",
     "monitor": "driftline.monitor",
     "status": "driftline.status",

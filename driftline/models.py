@@ -1,4 +1,4 @@
-"""`driftline register`, `models` and `promote`."""
+"""`driftline register`, `models`, `promote` and `unload`."""
 
 import getpass
 from datetime import UTC, datetime
@@ -8,16 +8,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from driftline.converging import say_what_loaded, say_who_serves, wait_for_workers
 from eventlog.settings import Home
 from registry.reference import doubts, load_reference
 from registry.store import Registry
+from registry.workers import read_workers
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def commands() -> list[click.Command]:
     """The commands of this file."""
-    return [register, models, promote]
+    return [register, models, promote, unload]
 
 
 @click.command()
@@ -41,29 +43,69 @@ def register(onnx: Path, name: str, manifest: Path, reference: Path) -> None:
 @click.command()
 def models() -> None:
     """List every model, its versions and the aliases that name them."""
-    registry = Registry(Home.from_environment())
-    table = Table("model", "version", "aliases", "registered", "digest", box=None)
+    home = Home.from_environment()
+    registry, workers = Registry(home), read_workers(home.workers)
+    table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
     for model in registry.models():
         aliases = registry.aliases(model)
         for version in registry.versions(model):
             named = [alias for alias, number in aliases.items() if number == version.number]
             registered = _day(version.created)
-            table.add_row(model, version.number, ", ".join(named), registered, version.digest[:12])
+            reasons = {w.unready.get(model, {}).get(version.number, "") for w in workers} - {""}
+            table.add_row(
+                model,
+                version.number,
+                ", ".join(named),
+                registered,
+                version.digest[:12],
+                "; ".join(sorted(reasons)),
+            )
     if table.rows:
         Console().print(table)
     else:
         click.echo("No model is registered yet; see driftline register --help.")
 
 
+_WAIT = click.option("--wait/--no-wait", default=True, help="Until every worker has followed.")
+_TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
+
+
 @click.command()
 @click.argument("model")
 @click.option("--version", "number", required=True, help="The version's number, e.g. 2.")
 @click.option("--alias", default="champion", show_default=True, help="The name to move.")
-def promote(model: str, number: str, alias: str) -> None:
+@_WAIT
+@_TIMEOUT
+def promote(model: str, number: str, alias: str, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
     """Let an alias name a version; clients that name no version get the champion."""
-    registry = Registry(Home.from_environment())
-    revision = registry.promote(model, number, alias=alias, actor=getpass.getuser())
+    home = Home.from_environment()
+    revision = Registry(home).promote(model, number, alias=alias, actor=getpass.getuser())
     click.echo(f"{model} {alias} is version {number} (registry revision {revision})")
+    if wait:
+        say_who_serves(wait_for_workers(home, revision, timeout), model, alias, number)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--version", "number", default="", help="Only this version; else all of the model.")
+@click.option("--undo", is_flag=True, help="Load what was unloaded.")
+@_WAIT
+@_TIMEOUT
+def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
+    """Take a version, or every version of a model, from traffic in every worker."""
+    home = Home.from_environment()
+    change = Registry(home).load if undo else Registry(home).unload
+    revision = change(model, number, actor=getpass.getuser())
+    what = f"{model} version {number}" if number else f"every version of {model}"
+    shall = "shall be loaded" if undo else "shall not be loaded"
+    click.echo(f"{what} {shall} (registry revision {revision})")
+    if not wait:
+        return
+    reports = wait_for_workers(home, revision, timeout)
+    if undo:
+        say_what_loaded(reports, model, number)
+    else:
+        click.echo(f"{len(reports)} of {len(reports)} workers have unloaded it")
 
 
 def _day(microseconds: int) -> str:

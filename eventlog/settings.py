@@ -79,6 +79,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "registry.db"
 
     @property
+    def workers(self) -> Path:
+        """How far each living worker of the service has followed the registry."""
+        return self.root / "workers"
+
+    @property
     def keys(self) -> Path:
         """The API keys: hashes of their secrets, and what each allows."""
         return self.root / "keys.json"

@@ -17,6 +17,7 @@ import msgspec
 from eventlog.errors import DriftlineError
 from registry.errors import RegistryError, UnknownModel, UnknownVersion
 from registry.manifest import Version
+from registry.workers import WorkerReport
 from service.batching.batcher import Batcher
 from service.call import Answer, Call
 from service.errors import NotReady
@@ -71,11 +72,16 @@ class Models:
         catalogue: Catalogue,
         load: Callable[[Version], Served],
         count_loaded: Callable[[int], None] = lambda _: None,
+        report: Callable[[WorkerReport], object] = lambda _: None,
     ) -> None:
-        """`load` is called in a thread and raises DriftlineError when a version cannot serve."""
+        """`load` is called in a thread and raises DriftlineError when a version cannot serve.
+
+        `report` hears what is served, each time the registry was followed.
+        """
         self._catalogue = catalogue
         self._load = load
         self._count_loaded = count_loaded
+        self._report = report
         self._loaded: dict[str, Loaded] = {}
         self._routes: Routes = {}
         self._refreshing = asyncio.Lock()
@@ -131,6 +137,19 @@ class Models:
             loaded, routes = await asyncio.to_thread(self._read)
             self._loaded, self._routes, self.revision = loaded, routes, revision
         self._count_loaded(sum(len(self.numbers(model)) for model in loaded))
+        self._report(self._state())
+
+    def _state(self) -> WorkerReport:
+        """What this worker serves now, as others may read it."""
+        state = WorkerReport(self.revision)
+        for (model, asked), route in self._routes.items():
+            if isinstance(route.version, Served):
+                state.serving.setdefault(model, {})[asked] = route.version.version.number
+        for model, versions in self._loaded.items():
+            for number, one in versions.items():
+                if isinstance(one, Absent) and one.wanted:
+                    state.unready.setdefault(model, {})[number] = one.reason
+        return state
 
     def _read(self) -> tuple[dict[str, Loaded], Routes]:
         """What the registry holds now, loaded; in a thread."""

@@ -12,6 +12,7 @@ from eventlog.answers import AnsweringWriter
 from eventlog.events import Protocol
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.store import Registry
+from registry.workers import WorkerDesk
 from service.access.start import create_authorizer
 from service.call import Call
 from service.grpc_api import server as grpc_server
@@ -52,9 +53,10 @@ class Serving:
         ids = Ids()
         self.log = PredictionLog(self._writer, ids, count=count_events)
         registry = Registry(home)
+        self._desk = WorkerDesk(home.workers)
         self.statistics = Statistics()
         load = Loader(settings, self.log, ids, self.statistics)
-        self.models = Models(registry, load, count_loaded)
+        self.models = Models(registry, load, count_loaded, self._desk.publish)
         self.repository = Repository(registry, self.models)
         self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
         self._grpc: grpc.aio.Server | None = None
@@ -83,6 +85,7 @@ class Serving:
         if self._grpc is not None:
             await self._grpc.stop(self.settings.shutdown_grace_s)
         flush()
+        self._desk.close()
         self._writer.close()
 
     def call(
