@@ -72,6 +72,7 @@ lock: $(UV) ## renew the pinned versions and hashes
 	echo 'uv' | $(LOCK) - -o requirements/bootstrap.lock
 	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
+	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
 	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock
 	$(LOCK) pyproject.toml --extra monitoring -c requirements/dev.lock -o requirements/monitoring.lock
 	printf 'bentoml>=1.4.39,<1.5\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/bentoml.lock

@@ -92,15 +92,15 @@ class Closing:
 
 
 def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:
-    """Drift is judged when the window closes, performance once, when enough labels are known.
+    """Drift and the estimate are judged when the window closes, the truth once it is known enough.
 
     This is decided here and not when the scores come, because it must not depend on how long
     scoring takes.
     """
-    rules: list[Rule] = ["drift"] if drift else []
+    rules: list[Rule] = ["drift", "estimate"] if drift else []
     if not state.judged and can_judge_performance(result, watching.policy.alarms):
         state.judged = True
-        rules.append("performance")
+        rules += ["performance", "concept"]
     return rules
 
 

@@ -1,6 +1,7 @@
 """Turns a finished scoring into a result, alarms and retraining requests, in one transaction."""
 
 from collections.abc import Callable
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from monitoring.web.links import rows_path
 from monitoring.webhooks.body import envelope
 from registry.errors import RegistryError
 
-RULES: tuple[Rule, ...] = ("drift", "performance")
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class Conclusion:

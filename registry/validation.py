@@ -54,7 +54,7 @@ def _check_score(manifest: Manifest, prediction: Prediction) -> None:
     policy = manifest.monitoring.alarms
     if policy.min_score is None and not policy.score:
         return
-    known = _scores(manifest, prediction)
+    known = computed_scores(manifest, prediction)
     score = policy.score or ("roc_auc" if manifest.task == "classification" else "mae")
     if score not in known:
         raise InvalidManifest(
@@ -63,15 +63,13 @@ def _check_score(manifest: Manifest, prediction: Prediction) -> None:
         )
 
 
-def _scores(manifest: Manifest, prediction: Prediction) -> list[str]:
+def computed_scores(manifest: Manifest, prediction: Prediction) -> list[str]:
     """The scores of performance that monitoring computes for such a model."""
     if manifest.task == "regression":
-        return ["bias", "mae", "r2", "rmse"]
-    scores = ["accuracy"]
-    if prediction.positive is None or len(prediction.classes) == 2:
-        scores += ["f1", "precision", "recall"]
-    if prediction.positive is not None and prediction.probabilities:
-        scores += ["brier", "log_loss", "roc_auc"]
+        return ["bias", "mae", "mape", "r2", "rmse"]
+    scores = ["accuracy", "f1", "precision", "recall"]
+    if prediction.probabilities:
+        scores += ["brier", "calibration_error", "log_loss", "roc_auc"]
     return scores
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import msgspec
 
-from monitoring.core.results import Alarm, Result, Rule, Score, Verdict, Window
+from monitoring.core.results import ESTIMATED, GAP, Alarm, Result, Rule, Score, Verdict, Window
 from registry.manifest import AlarmPolicy
 
 _ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to judge performance
@@ -29,20 +29,32 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
     """One window's verdict by itself, before hysteresis."""
     if result.rows < policy.min_rows:
         return "not enough data"
-    if breached_performance(result):
+    rules: tuple[Rule, ...] = ("performance", "concept", "estimate")
+    if any(breached(rule, result) for rule in rules):
         return "degraded"
-    return "drifted" if breached_drift(result) else "ok"
+    return "drifted" if breached("drift", result) else "ok"
 
 
-def breached_drift(result: Result) -> bool:
-    """Whether too many columns drifted."""
-    return any(score.name == "drifted_share" and score.breached for score in result.scores)
+def breached(rule: Rule, result: Result) -> Score | None:
+    """The score of the whole that broke this rule; an estimate says nothing beside the truth."""
+    broken = [score for score in result.scores if not score.column and score.breached]
+    for score in broken:
+        if _rule_of(score) == rule and not (rule == "estimate" and _is_known(score, result)):
+            return score
+    return None
 
 
-def breached_performance(result: Result) -> Score | None:
-    """The score of performance that broke its threshold."""
-    whole = (score for score in result.scores if not score.column and score.breached)
-    return next((score for score in whole if score.name != "drifted_share"), None)
+def _rule_of(score: Score) -> Rule:
+    if score.name == "drifted_share":
+        return "drift"
+    if score.name == GAP:
+        return "concept"
+    return "estimate" if score.name.startswith(ESTIMATED) else "performance"
+
+
+def _is_known(estimate: Score, result: Result) -> bool:
+    name = estimate.name.removeprefix(ESTIMATED)
+    return any(score.name == name and score.value is not None for score in result.scores)
 
 
 def can_judge_performance(result: Result, policy: AlarmPolicy) -> bool:
@@ -59,7 +71,7 @@ def judge(
     """
     if result.rows < policy.min_rows:
         return streak, None
-    if _breached(rule, result):
+    if breached(rule, result):
         return _broken(streak, alarm, rule, result, policy)
     return _kept(streak, alarm, policy)
 
@@ -68,10 +80,6 @@ def worst(result: Result) -> list[Score]:
     """The drift scores that broke their threshold, the most severe first."""
     broken = [score for score in result.scores if score.name == "drift" and score.breached]
     return sorted(broken, key=lambda score: (-_severity(score), score.column))
-
-
-def _breached(rule: Rule, result: Result) -> bool:
-    return breached_drift(result) if rule == "drift" else breached_performance(result) is not None
 
 
 def _broken(
@@ -110,7 +118,7 @@ def _alarm_id(result: Result, rule: Rule, first: Window) -> str:
 
 
 def _sentence(rule: Rule, result: Result, first: Window) -> str:
-    what = _drift_sentence(result) if rule == "drift" else _performance_sentence(result)
+    what = _drift_sentence(result) if rule == "drift" else _score_sentence(rule, result)
     when = f"In the window from {_day(result.window.start)}, {what}"
     if first == result.window:
         return f"{when}."
@@ -124,15 +132,24 @@ def _drift_sentence(result: Result) -> str:
     return f"{len(drifted)} of {scored} columns drifted from the reference, most of all {most}"
 
 
-def _performance_sentence(result: Result) -> str:
-    score = breached_performance(result)
+def _score_sentence(rule: Rule, result: Result) -> str:
+    score = breached(rule, result)
     assert score is not None
-    limit = "at least" if score.value is None or score.value < (score.threshold or 0) else "at most"
+    assert score.value is not None
+    threshold = score.threshold or 0
+    if rule == "concept":
+        return (
+            f"the labels show more errors than the inputs explain: {score.note}, where a gap of "
+            f"at most {threshold:.3f} is usual, on {result.labelled:,} labelled rows"
+        )
+    limit = "at least" if score.value < threshold else "at most"
+    wanted = f"where {limit} {threshold:.3f} is wanted"
+    if rule == "estimate":
+        name = score.name.removeprefix(ESTIMATED)
+        return f"{name} is estimated at {score.value:.3f} {wanted}; its labels are not known yet"
     against = f" ({score.note})" if score.note else ""
-    return (
-        f"{score.name} was {score.value:.3f} where {limit} {score.threshold:.3f} is wanted"
-        f"{against}, on {result.labelled:,} labelled rows"
-    )
+    rows = f"on {result.labelled:,} labelled rows"
+    return f"{score.name} was {score.value:.3f} {wanted}{against}, {rows}"
 
 
 def _severity(score: Score) -> float:

@@ -10,7 +10,10 @@ import msgspec
 from eventlog.log import Position
 
 Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
-Rule = Literal["drift", "performance"]
+Rule = Literal["drift", "performance", "estimate", "concept"]
+
+ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
+GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
 
 
 class Window(msgspec.Struct, frozen=True, order=True):
@@ -30,6 +33,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     breached: bool = False
     note: str = ""
+    low: float | None = None  # where the value may lie as well: 95 %
+    high: float | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

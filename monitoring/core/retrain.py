@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from eventlog.log import Position
-from monitoring.core.decision import breached_performance, worst
+from monitoring.core.decision import breached, worst
 from monitoring.core.results import Alarm, Result, RetrainRequest
 
 
@@ -22,7 +22,7 @@ def request(
 ) -> RetrainRequest:
     """What a training job needs to know; `rows_url` leads to the window's rows."""
     broken = worst(result)
-    performance = breached_performance(result)
+    whole = None if alarm.rule == "drift" else breached(alarm.rule, result)
     return RetrainRequest(
         model=alarm.model,
         version=alarm.version,
@@ -30,7 +30,7 @@ def request(
         alarm_id=alarm.alarm_id,
         rule=alarm.rule,
         reason=alarm.sentence,
-        columns=[performance, *broken] if performance else broken,
+        columns=[whole, *broken] if whole else broken,
         window=result.window,
         positions=dict(positions),
         rows_url=rows_url,

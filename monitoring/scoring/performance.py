@@ -1,111 +1,129 @@
-"""Realised performance of the rows whose label is known, beside the reference's own."""
+"""Performance of a window's rows: realised where the label is known, estimated everywhere."""
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from sklearn import metrics
 
-from monitoring.core.results import Score
-from monitoring.scoring.reference import Baseline, category, number
+from monitoring.core.results import ESTIMATED, GAP, Score
+from monitoring.scoring.answers import answers_of
+from monitoring.scoring.estimation import Estimator
+from monitoring.scoring.figures import (
+    ERRORS,
+    Answers,
+    Figures,
+    classification,
+    intervals,
+    regression,
+)
+from monitoring.scoring.reference import Baseline, number
 
-SMALLEST = 30  # labelled rows; fewer say nothing
-ERRORS = frozenset({"log_loss", "brier", "mae", "rmse"})  # the smaller the better
-
-Figures = dict[str, float | None]
-
-
-def score_performance(baseline: Baseline, window: pd.DataFrame) -> list[Score]:
-    """One score per figure; the policy's own first in line carries the threshold."""
-    labelled = _labelled(baseline, window)
-    if len(labelled) < SMALLEST:
-        note = f"{len(labelled)} labels are known, at least {SMALLEST} are needed"
-        return [Score(name=_chief(baseline), value=None, note=note)]
-    figures = _figures(baseline, labelled, "label")
-    expected = _figures(baseline, baseline.frame, baseline.manifest.target)
-    return [_score(baseline, name, value, expected.get(name)) for name, value in figures.items()]
+SMALLEST = 30  # rows; fewer say nothing
+_FAR = 4.0  # times the estimate's usual error, from where on a gap is no accident
+_BAND = 2.0  # times the usual error, around an estimate
 
 
-def _labelled(baseline: Baseline, window: pd.DataFrame) -> pd.DataFrame:
-    labels = window["label"]
-    if baseline.manifest.task == "regression":  # a label that is no number says nothing
-        labels = labels.map(number)
-    return window.assign(label=labels)[labels.notna()]
+class Performance:
+    """Scores the windows of one version."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Figures are compared with those of the reference."""
+        self._baseline = baseline
+        self._estimator = Estimator(baseline)
+        self._regression = baseline.manifest.task == "regression"
+        policy = baseline.manifest.monitoring.alarms
+        self._chief = policy.score or ("mae" if self._regression else "roc_auc")
+        self._limit = policy.min_score
+        self._figures: Callable[[Answers], Figures] = (
+            regression if self._regression else classification
+        )
+        self._expected: Figures | None = None
+
+    def score(self, window: pd.DataFrame) -> list[Score]:
+        """One score per figure, realised and estimated; the policy's own carries the threshold."""
+        labelled = self._labelled(window)
+        return [*self._realised(labelled), *self._estimated(window), *self._gap(labelled)]
+
+    def _labelled(self, window: pd.DataFrame) -> pd.DataFrame:
+        labels = window["label"]
+        if self._regression:  # a label that is no number says nothing
+            labels = labels.map(number)
+        return window.assign(label=labels)[labels.notna()]
+
+    def _realised(self, labelled: pd.DataFrame) -> list[Score]:
+        if len(labelled) < SMALLEST:
+            note = f"{len(labelled)} labels are known, at least {SMALLEST} are needed"
+            return [Score(name=self._chief, value=None, note=note)]
+        rows = answers_of(self._baseline, labelled, "label")
+        figures = self._figures(rows)
+        bands = intervals(rows, self._figures, figures)
+        expected = self._of_reference()
+        return [
+            self._told(name, value, bands.get(name), _beside(expected.get(name)))
+            for name, value in figures.items()
+        ]
+
+    def _estimated(self, window: pd.DataFrame) -> list[Score]:
+        if not self._estimator.possible or len(window) < SMALLEST:
+            return []
+        found: list[Score] = []
+        for name, value in self._estimator.figures(window).items():
+            usual = self._estimator.spread(name, len(window))
+            if value is not None and usual is not None:
+                band = (value - _BAND * usual, value + _BAND * usual)
+                found.append(self._told(name, value, band, "", ESTIMATED))
+        return found
+
+    def _gap(self, labelled: pd.DataFrame) -> list[Score]:
+        """How much worse the truth is than the estimate, on the same rows."""
+        if not self._estimator.possible or len(labelled) < SMALLEST:
+            return []
+        real = self._figures(answers_of(self._baseline, labelled, "label")).get(self._chief)
+        told = self._estimator.figures(labelled).get(self._chief)
+        usual = self._estimator.spread(self._chief, len(labelled))
+        if real is None or told is None or usual is None:
+            return []
+        worse = real - told if self._chief in ERRORS else told - real
+        note = f"{self._chief} {real:.3f}, estimated {told:.3f} for the same rows"
+        limit = _FAR * usual
+        return [
+            Score(
+                name=GAP,
+                value=float(f"{worse:.9g}"),
+                threshold=float(f"{limit:.9g}"),
+                breached=worse > limit,
+                note=note,
+            )
+        ]
+
+    def _told(
+        self,
+        name: str,
+        value: float | None,
+        band: tuple[float, float] | None,
+        note: str,
+        prefix: str = "",
+    ) -> Score:
+        limit = self._limit if name == self._chief else None
+        breached = False
+        if limit is not None and value is not None:
+            breached = value > limit if name in ERRORS else value < limit
+        low, high = band or (None, None)
+        return Score(
+            name=prefix + name,
+            value=value,
+            threshold=limit,
+            breached=breached,
+            low=None if low is None else float(f"{low:.9g}"),
+            high=None if high is None else float(f"{high:.9g}"),
+            note="not defined for these labels" if value is None else note,
+        )
+
+    def _of_reference(self) -> Figures:
+        if self._expected is None:
+            target = self._baseline.manifest.target
+            self._expected = self._figures(answers_of(self._baseline, self._baseline.frame, target))
+        return self._expected
 
 
-def _chief(baseline: Baseline) -> str:
-    policy = baseline.manifest.monitoring.alarms
-    default = "roc_auc" if baseline.manifest.task == "classification" else "mae"
-    return policy.score or default
-
-
-def _score(baseline: Baseline, name: str, value: float | None, expected: float | None) -> Score:
-    limit = baseline.manifest.monitoring.alarms.min_score if name == _chief(baseline) else None
-    breached = False
-    if limit is not None and value is not None:
-        breached = value > limit if name in ERRORS else value < limit
-    note = "" if expected is None else f"reference {expected:.3f}"
-    if value is None:
-        note = "not defined for these labels"
-    return Score(name=name, value=value, threshold=limit, breached=breached, note=note)
-
-
-def _figures(baseline: Baseline, frame: pd.DataFrame, truth: str) -> Figures:
-    if baseline.manifest.task == "regression":
-        return _regression(frame, truth)
-    return _classification(baseline, frame, truth)
-
-
-def _regression(frame: pd.DataFrame, truth: str) -> Figures:
-    actual = frame[truth].to_numpy(dtype=float)
-    told = frame["prediction"].to_numpy(dtype=float)
-    return {
-        "mae": _defined(metrics.mean_absolute_error, actual, told),
-        "rmse": _defined(metrics.root_mean_squared_error, actual, told),
-        "r2": _defined(metrics.r2_score, actual, told),
-        "bias": _rounded(float(np.mean(told - actual))),
-    }
-
-
-def _classification(baseline: Baseline, frame: pd.DataFrame, truth: str) -> Figures:
-    actual, told = (_names(frame[name]) for name in (truth, "prediction"))
-    positive = baseline.manifest.prediction.positive
-    average = "macro" if positive is None else "binary"
-    sides = {"average": average, "pos_label": category(positive), "zero_division": 0}
-    figures: Figures = {"accuracy": _defined(metrics.accuracy_score, actual, told)}
-    for name, metric in (
-        ("precision", metrics.precision_score),
-        ("recall", metrics.recall_score),
-        ("f1", metrics.f1_score),
-    ):
-        figures[name] = _defined(lambda a, t, m=metric: m(a, t, **sides), actual, told)
-    if baseline.positive is not None:
-        score = frame[baseline.positive].to_numpy(dtype=float)
-        late = (actual == category(positive)).astype(int)
-        figures |= _of_scores(late, score)
-    return figures
-
-
-def _of_scores(actual: "np.ndarray[tuple[int], np.dtype[np.int64]]", score: object) -> Figures:
-    return {
-        "roc_auc": _defined(metrics.roc_auc_score, actual, score),
-        "log_loss": _defined(lambda a, s: metrics.log_loss(a, s, labels=[0, 1]), actual, score),
-        "brier": _defined(metrics.brier_score_loss, actual, score),
-    }
-
-
-def _defined(metric: Callable[..., float], actual: object, told: object) -> float | None:
-    """The metric's value; None where it is not defined for these labels."""
-    try:
-        return _rounded(float(metric(actual, told)))
-    except ValueError:
-        return None
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.9g}") if np.isfinite(value) else None
-
-
-def _names(values: "pd.Series[Any]") -> "np.ndarray[tuple[int], np.dtype[np.object_]]":
-    return np.array([category(value) for value in values], dtype=object)
+def _beside(expected: float | None) -> str:
+    return "" if expected is None else f"reference {expected:.3f}"

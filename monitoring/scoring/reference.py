@@ -1,7 +1,7 @@
 """A version's baseline: its reference data as the scores need it, loaded once."""
 
 import math
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -71,3 +71,31 @@ class Baseline:
         if not prediction.probabilities or prediction.positive is None:
             return None
         return f"probability_{prediction.positive}"
+
+    @cached_property
+    def classes(self) -> dict[str, int]:
+        """The number of every class as text: the manifest's first, then what else is true."""
+        stated = [category(name) for name in self.manifest.prediction.classes]
+        found = {category(value) for value in self.frame[self.manifest.target]}
+        return {name: index for index, name in enumerate([*stated, *sorted(found - set(stated))])}
+
+    @cached_property
+    def probabilities(self) -> dict[str, str]:
+        """The stored names of the classes' probabilities, by class as text; empty without any."""
+        prediction = self.manifest.prediction
+        stated = prediction.classes if prediction.probabilities else []
+        return {category(name): f"probability_{name}" for name in stated}
+
+    @cached_property
+    def positive_class(self) -> int | None:
+        """The class of interest among two; None for more."""
+        prediction = self.manifest.prediction
+        if prediction.positive is None or len(prediction.classes) > 2:
+            return None
+        return self.classes[category(prediction.positive)]
+
+    @cache  # noqa: B019 - baselines live as long as the process
+    def categories(self, feature: str) -> dict[str, int]:
+        """Every category of a feature in the reference, numbered."""
+        known = sorted(set(self.frame[feature].dropna().map(category)))
+        return {name: index for index, name in enumerate(known)}

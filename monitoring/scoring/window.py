@@ -8,7 +8,7 @@ import pandas as pd
 from monitoring.core.results import Score
 from monitoring.scoring.drift import score_drift
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.scoring.performance import score_performance
+from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.thresholds import Thresholds
@@ -22,7 +22,7 @@ class Scoring:
         """Reports go below the folder `reports`."""
         self._registry = registry
         self._reports = reports
-        self._known: dict[tuple[str, str], tuple[Baseline, Thresholds]] = {}
+        self._known: dict[tuple[str, str], tuple[Baseline, Thresholds, Performance]] = {}
 
     def score(self, job: ScoreJob) -> ScoreReply:
         """All scores of one window; what went wrong as a whole is said in the reply."""
@@ -38,20 +38,21 @@ class Scoring:
         return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
 
     def _score(self, job: ScoreJob) -> list[Score]:
-        baseline, thresholds = self._baseline(job.model, job.version)
+        baseline, thresholds, performance = self._version(job.model, job.version)
         window = frame(job.columns)
         scores: list[Score] = []
         if job.drift:
             html = self._reports / job.report if job.report else None
             scores += score_drift(baseline, thresholds, window, html)
             scores += score_quality(baseline, window)
-        return scores + score_performance(baseline, window)
+        return scores + performance.score(window)
 
-    def _baseline(self, model: str, number: str) -> tuple[Baseline, Thresholds]:
+    def _version(self, model: str, number: str) -> tuple[Baseline, Thresholds, Performance]:
         known = self._known.get((model, number))
         if known is None:
             baseline = Baseline(self._registry.version(model, number))
-            known = self._known[model, number] = (baseline, Thresholds(baseline))
+            known = (baseline, Thresholds(baseline), Performance(baseline))
+            self._known[model, number] = known
         return known
 
 

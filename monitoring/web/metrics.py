@@ -1,13 +1,14 @@
 """Every metric of the monitor is declared here; values are read from the store at scrape time."""
 
 from collections.abc import Iterable, Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from monitoring.core.results import Result, SourceLedger
+from monitoring.core.results import Result, Rule, SourceLedger
 from monitoring.web.findings import Findings
 from monitoring.web.reading import performance
 
@@ -155,9 +156,7 @@ def _alarms(findings: Findings) -> Iterator[Metric]:
         "driftline_alarms", "Alarms by state.", labels=[*VERSION, "rule", "state"]
     )
     counts: dict[tuple[str, ...], int] = {
-        (*pair, rule, "firing"): 0
-        for pair in findings.watched()
-        for rule in ("drift", "performance")
+        (*pair, rule, "firing"): 0 for pair in findings.watched() for rule in get_args(Rule)
     }
     for alarm in findings.alarms():
         key: tuple[str, ...] = (alarm.model, alarm.version, alarm.rule, alarm.state)

@@ -1,6 +1,7 @@
 """Everything that decides what the charts of a model version show lives here. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import msgspec
 from markupsafe import Markup
@@ -61,7 +62,7 @@ def timeline(results: Sequence[Result], alarms: Sequence[Alarm]) -> Timeline:
         href = window_path(result.model, result.version, result.window.start)
         cells.append((Slot(result.window, href), result))
         before = result
-    rules: list[Rule] = ["drift", "performance"]
+    rules: tuple[Rule, ...] = get_args(Rule)
     return Timeline(
         cells, {rule: alarm_bands(cells, [a for a in alarms if a.rule == rule]) for rule in rules}
     )

@@ -1,0 +1,131 @@
+"""Performance before labels come: what the estimate sees, and what only the truth can show."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.core.results import Score
+from monitoring.scoring.figures import Answers, classification, intervals
+from monitoring.scoring.performance import Performance
+from monitoring.scoring.reference import Baseline
+from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
+
+chance = np.random.default_rng(11)
+
+
+def _version(folder: Path, stored: pd.DataFrame, manifest: Manifest) -> Version:
+    stored.to_parquet(folder / "reference.parquet")
+    told = {"model": "m", "number": "1", "digest": "", "created": 0}
+    return Version(**told, manifest=manifest, path=str(folder))
+
+
+def _loans(rows: int, *, difficulty: float = 1.0, shift: float = 0.0) -> pd.DataFrame:
+    """A model that knows the chance exactly; smaller `difficulty` makes chances extreme."""
+    x = chance.normal(0, 2 / difficulty, rows)
+    p = 1 / (1 + np.exp(-x))
+    truth = chance.random(rows) < 1 / (1 + np.exp(-(x + shift)))
+    return pd.DataFrame(
+        {
+            "x": x,
+            "prediction": (p > 0.5).astype(int),
+            "probability_1": p,
+            "probability_0": 1 - p,
+            "label": truth.astype(int),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Performance:
+    manifest = Manifest(
+        task="classification",
+        features=[Feature("x", "numeric")],
+        prediction=Prediction("prediction", "probabilities", [0, 1], 1),
+        target="label",
+        held_out=True,
+        monitoring=Monitoring(alarms=AlarmPolicy(min_score=0.7)),
+    )
+    folder = tmp_path_factory.mktemp("classifier")
+    return Performance(Baseline(_version(folder, _loans(8000), manifest)))
+
+
+def _by_name(scores: list[Score]) -> dict[str, Score]:
+    return {score.name: score for score in scores}
+
+
+@pytest.mark.parametrize("difficulty", [0.5, 1.0, 4.0])
+def test_a_change_of_the_inputs_is_seen_before_any_label(
+    classifier: Performance, difficulty: float
+) -> None:
+    rows = _loans(4000, difficulty=difficulty)
+    blind = _by_name(classifier.score(rows.assign(label=None).astype(object)))
+    real = _by_name(classifier.score(rows.astype(object)))
+    estimated = blind["estimated_roc_auc"]
+    assert blind["roc_auc"].value is None
+    assert estimated.low is not None
+    assert estimated.high is not None
+    assert estimated.low - 0.01 < real["roc_auc"].value < estimated.high + 0.01
+    assert not real["estimation_gap"].breached
+    assert estimated.breached == (difficulty == 4.0)
+
+
+def test_a_world_that_answers_differently_opens_the_gap(classifier: Performance) -> None:
+    scores = _by_name(classifier.score(_loans(4000).assign(label=lambda f: 1 - f.label)))
+    assert scores["estimation_gap"].breached
+    assert "estimated 0." in scores["estimation_gap"].note
+
+
+def test_rows_without_finite_probabilities_are_left_out_of_the_estimate(
+    classifier: Performance,
+) -> None:
+    rows = _loans(400).astype(object)
+    rows.loc[:50, "probability_1"] = None
+    assert _by_name(classifier.score(rows))["estimated_roc_auc"].value is not None
+    nothing = _by_name(classifier.score(rows.assign(probability_1=None)))
+    assert "estimated_roc_auc" not in nothing
+
+
+def test_errors_of_a_regression_are_estimated_where_they_depend_on_the_inputs(
+    tmp_path: Path,
+) -> None:
+    def prices(rows: int, size: float) -> pd.DataFrame:
+        x = chance.uniform(0, size, rows)
+        kind = chance.choice(["flat", "house"], rows)
+        noise = chance.normal(0, 0.1 + x, rows) * np.where(kind == "house", 2, 1)
+        truth = 10 * x
+        return pd.DataFrame({"x": x, "kind": kind, "prediction": truth + noise, "label": truth})
+
+    manifest = Manifest(
+        task="regression",
+        features=[Feature("x", "numeric"), Feature("kind", "categorical")],
+        prediction=Prediction("prediction"),
+        target="label",
+        held_out=True,
+    )
+    performance = Performance(Baseline(_version(tmp_path, prices(6000, 4.0), manifest)))
+    small = prices(2000, 1.0)
+    scores = _by_name(performance.score(small.astype(object)))
+    assert scores["estimated_mae"].value == pytest.approx(scores["mae"].value, rel=0.15)
+    assert scores["estimated_rmse"].value == pytest.approx(scores["rmse"].value, rel=0.2)
+    again = _by_name(performance.score(small.astype(object)))
+    assert again == scores
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    whole = _loans(200_000)
+    truth = classification(_answers(whole))["roc_auc"]
+    assert truth is not None
+    held = 0
+    for _ in range(100):
+        rows = _answers(_loans(800))
+        figures = classification(rows)
+        low, high = intervals(rows, classification, figures)["roc_auc"]
+        held += low <= truth <= high
+    assert 86 <= held <= 100  # 95 of 100, within 4 standard deviations
+
+
+def _answers(rows: pd.DataFrame) -> Answers:
+    scores = {0: rows["probability_0"].to_numpy(), 1: rows["probability_1"].to_numpy()}
+    return Answers(rows["label"].to_numpy(), rows["prediction"].to_numpy(), scores, 1)
