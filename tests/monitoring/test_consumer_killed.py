@@ -197,7 +197,7 @@ def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
     expected = _found(calm)
     assert len(expected["results"]) > 6
     rules = {alarm.rule for alarm in Store(calm / "monitor.db").alarms()}
-    assert rules == {"drift", "performance"}
+    assert rules == {"drift", "performance", "concept"}
     assert len(expected["outbox"]) == 1
     assert _found(haunted) == expected
     (ledger,) = Store(haunted / "monitor.db").ledger()
