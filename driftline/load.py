@@ -1,10 +1,14 @@
 """`driftline load`: load on a running service, and whether it keeps its objectives."""
 
 import importlib.util
+import os
+import socket
 import subprocess
 import sys
 
 import click
+
+from loadtests.shapes import NAMES
 
 USERS = {
     "rest-json": "RestJson",
@@ -12,7 +16,6 @@ USERS = {
     "grpc": "GrpcRaw",
     "feedback": "Feedback",
 }
-SHAPES = ("steady", "step", "spike", "soak", "overload", "drift")
 
 
 def commands() -> list[click.Command]:
@@ -33,7 +36,7 @@ def commands() -> list[click.Command]:
     default=tuple(USERS),
     help="How users ask; may be given more than once.  [default: all of them]",
 )
-@click.option("--shape", type=click.Choice(SHAPES), default="steady", show_default=True)
+@click.option("--shape", type=click.Choice(NAMES), default="steady", show_default=True)
 @click.option("--users", default=20, show_default=True, help="Clients at the shape's height.")
 @click.option("--rate", type=float, help="Requests a second of each; 0: no pause.  [default: 10]")
 @click.option("--seconds", default=60, show_default=True, help="Length of the load.")
@@ -43,7 +46,7 @@ def commands() -> list[click.Command]:
 @click.option("--mix", help="Drift: column=category:share, ...")
 @click.option("--blank", help="Drift: column=share, ...")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write a report there.")
-@click.option("--processes", type=int, help="Of the generator.  [default: 1]")
+@click.option("--processes", type=click.IntRange(1, 64), help="Of the generator.  [default: 1]")
 def load(
     *, users: int, seconds: int, protocols: tuple[str, ...], **options: str | float | None
 ) -> None:
@@ -58,9 +61,7 @@ def load(
     found = importlib.util.find_spec("loadtests.locustfile")
     assert found is not None
     assert found.origin is not None
-    quiet = ["--headless", "--only-summary", "--loglevel", "WARNING"]
-    if not options.get("rate") and options["shape"] == "overload":
-        options["rate"] = 0.0
+    processes = options.pop("processes")
     stated = [
         part
         for name, value in options.items()
@@ -68,6 +69,22 @@ def load(
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
     sizes = ["--users", str(users), "--run-time", f"{seconds}s"]
-    command = [sys.executable, "-m", "locust", "-f", found.origin, *quiet, *sizes, *stated]
-    status = subprocess.run([*command, *(USERS[name] for name in protocols)], check=False)  # noqa: S603
-    sys.exit(status.returncode)
+    locust = [sys.executable, "-m", "locust", "-f", found.origin, "--loglevel", "WARNING"]
+    asked = [*sizes, *stated, *(USERS[name] for name in protocols)]
+    alone = ["--headless", "--only-summary"]
+    shared = _start_workers([*locust, *asked], int(processes)) if processes else []
+    # In this process's place, so that Ctrl-C reaches locust, which then still gives its verdict.
+    os.execv(sys.executable, [*locust, *alone, *shared, *asked])  # noqa: S606
+
+
+def _start_workers(command: list[str], count: int) -> list[str]:
+    """Start locust's workers; the options of their master, with which they end.
+
+    Not by locust's own --processes, which forks after the libraries have started threads.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    for _ in range(count):
+        subprocess.Popen([*command, "--worker", "--master-port", port])  # noqa: S603
+    bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+    return ["--master", "--expect-workers", str(count), *bind]

@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import msgspec
 from locust import LoadTestShape, events
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
@@ -60,42 +60,54 @@ def _options(parser: Any) -> None:
 
 @events.init.add_listener
 def _init(environment: Any, **_: Any) -> None:
-    """Each process keeps a pulse; the master hears those of its workers."""
+    """Every process that asks keeps a pulse; the one that started the load gives the verdict."""
+    runner, hooks = environment.runner, environment.events
     pulse = Pulse()
-    gevent.spawn(pulse.beat)
     heard: dict[str, Generator] = {}
-    if not isinstance(environment.runner, MasterRunner):
-        environment.events.test_start.add_listener(lambda **_: _begin(environment, pulse))
-    if isinstance(environment.runner, WorkerRunner):
-        environment.events.report_to_master.add_listener(
+    conclusion: list[str] = []
+    if isinstance(runner, MasterRunner):
+        hooks.worker_report.add_listener(
+            lambda client_id, data, **_: heard.update(
+                {client_id: msgspec.convert(data["pulse"], Generator)} if "pulse" in data else {}
+            )
+        )
+    else:
+        _prepare(environment)
+        gevent.spawn(pulse.beat)
+        hooks.test_start.add_listener(lambda **_: _begin(environment, pulse))
+    if isinstance(runner, WorkerRunner):
+        hooks.report_to_master.add_listener(
             lambda data, **_: data.update(pulse=msgspec.to_builtins(pulse.taken()))
         )
         return
-    environment.events.worker_report.add_listener(
-        lambda client_id, data, **_: heard.update(
-            {client_id: msgspec.convert(data["pulse"], Generator)}
-        )
-    )
-    environment.events.test_stop.add_listener(
-        lambda **_: heard.setdefault("", pulse.taken()) if not heard else None
-    )
-    conclusion: list[str] = []
-    environment.events.quitting.add_listener(
-        lambda **_: conclusion.append(_conclude(environment, heard))
-    )
-    environment.events.quit.add_listener(lambda **_: print(*conclusion))  # below locust's tables
+    if isinstance(runner, LocalRunner):
+        hooks.test_stop.add_listener(lambda **_: heard.update({"": pulse.taken()}))
+    hooks.quitting.add_listener(lambda **_: conclusion.append(_conclude(environment, heard)))
+    hooks.quit.add_listener(lambda **_: print(*conclusion))  # below locust's tables
+
+
+def _prepare(environment: Any) -> None:
+    """Make the requests; a fault is kept for the beginning of the load."""
+    options = environment.parsed_options
+    environment.fault = ""
+    try:
+        environment.traffic = Traffic(Registry(Home.from_environment()), options)
+    except DriftlineError as error:
+        environment.traffic, environment.fault = None, f"driftline: {error}"
+    environment.prepared = vars(options).copy()
 
 
 def _begin(environment: Any, pulse: Pulse) -> None:
-    """Make the requests; what does not fit ends the load before it begins."""
-    try:
-        environment.traffic = Traffic(Registry(Home.from_environment()), environment.parsed_options)
-    except DriftlineError as error:
+    """Start the clocks; what does not fit ends the load before it begins."""
+    if environment.prepared != vars(environment.parsed_options):  # stated by the page or the master
+        _prepare(environment)
+    if environment.fault:
         environment.process_exit_code = Outcome.UNUSABLE
-        environment.fault = f"driftline: {error}"
-        assert environment.runner is not None
+        if isinstance(environment.runner, WorkerRunner):
+            print(environment.fault, flush=True)  # its master does not hear of it
         environment.runner.quit()
         return
+    environment.traffic.begin()
     pulse.start()
 
 

@@ -28,6 +28,10 @@ class Traffic:
         self._payloads = Payloads(self.version, self.drift, options.model_version)
         self._shape: shapes.Name = options.shape
         self._seconds = float(options.run_time or SECONDS)
+        self.begin()
+
+    def begin(self) -> None:
+        """The load starts now."""
         self._started = time.perf_counter()
 
     @property

@@ -23,7 +23,7 @@ class Asker(User):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self.traffic: Traffic = environment.traffic
-        rate = environment.parsed_options.rate
+        rate = 0.0 if self.traffic.provokes_refusals else environment.parsed_options.rate
         self._pause = constant_throughput(rate) if rate else constant(0)
 
     def wait_time(self) -> float:

@@ -15,7 +15,7 @@ from loadtests.compare.http_connection import HttpConnection
 from loadtests.compare.load import Load
 from loadtests.compare.questions import Question
 
-_LAST_ANSWERS = 15.0  # seconds to wait for them
+_LAST_ANSWERS = 8.0  # seconds to wait for them
 
 
 class Tally:
