@@ -72,7 +72,7 @@ def _init(environment: Any, **_: Any) -> None:
             )
         )
     else:
-        _prepare(environment)
+        environment.prepared = {}
         gevent.spawn(pulse.beat)
         hooks.test_start.add_listener(lambda **_: _begin(environment, pulse))
     if isinstance(runner, WorkerRunner):
@@ -80,7 +80,8 @@ def _init(environment: Any, **_: Any) -> None:
             lambda data, **_: data.update(pulse=msgspec.to_builtins(pulse.taken()))
         )
         return
-    if isinstance(runner, LocalRunner):
+    if isinstance(runner, LocalRunner):  # workers must not be asked before they have begun
+        _prepare(environment)
         hooks.test_stop.add_listener(lambda **_: heard.update({"": pulse.taken()}))
     hooks.quitting.add_listener(lambda **_: conclusion.append(_conclude(environment, heard)))
     hooks.quit.add_listener(lambda **_: print(*conclusion))  # below locust's tables

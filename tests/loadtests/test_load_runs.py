@@ -97,7 +97,16 @@ def test_a_load_over_every_protocol_meets_its_objectives_and_drifts_as_stated(
 def test_a_missed_objective_fails_the_command_and_workers_report_to_one_verdict(
     service: Service,
 ) -> None:
-    options = ("--seconds", "3", "--p99-ms", "0.001", "--processes", "2", "--protocol", "rest-json")
+    options = (
+        "--seconds",
+        "10",
+        "--p99-ms",
+        "0.001",
+        "--processes",
+        "2",
+        "--protocol",
+        "rest-json",
+    )
     done = _load(service, *options)
     assert "MISSED  p99 at most 0.001 ms" in done.stdout
     bottleneck = "BOTTLENECK" in done.stdout
