@@ -276,3 +276,18 @@ def test_readers_of_one_group_share_the_partitions_and_take_over(topics: KafkaSe
     assert len(found) == 600
     _until(lambda: [read(), readers[0].patience][1] == 0)
     readers[0].close()
+
+
+def test_a_backlog_larger_than_what_is_held_is_read_to_its_end(
+    topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventlog.kafka_reader._HELD", 20)
+    log = Log()
+    for n in range(3000):
+        log.predict(T0 + n, f"p{n}")
+    _send(topics, _as_received(log.records))
+    reader = _reader(topics, {})
+    found: list[int] = []
+    _until(lambda: [found.extend(r.sequence for r in reader.poll(70)), len(found)][1] == 3000)
+    assert found == list(range(3000))
+    reader.close()
