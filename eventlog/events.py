@@ -8,6 +8,10 @@ Events never refer to each other, so the garbage collector need not walk them (g
 decoding many took eight times as long.
 """
 
+from base64 import b64decode
+from math import inf
+from struct import error as StructError  # noqa: N812 # a class, named like a module
+from struct import iter_unpack
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +22,24 @@ Payload = Literal["kept", "digest", "dropped"]
 Label = str | int | float | bool
 
 
-class Tensor(msgspec.Struct, frozen=True, gc=False):
+_FORMATS = {  # of struct, by datatype
+    "BOOL": "?",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "FP16": "e",
+    "FP32": "f",
+    "FP64": "d",
+}
+_WORDS = {inf: "Infinity", -inf: "-Infinity"}
+
+
+class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One named input or output as it was asked or answered.
 
     `data` is flat and row-major, `shape` says how to fold it. A missing value (NaN) is null;
@@ -29,6 +50,29 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
     datatype: str  # of the Open Inference Protocol: FP32, INT64, BYTES, ...
     shape: list[int]
     data: list[Any]
+    # Many numbers, instead of `data`: little-endian, as the protocol's raw contents, in base64.
+    raw: str = ""
+
+    def values(self) -> list[Any]:
+        """The values as `data` would hold them, wherever they are.
+
+        Raises ValueError where `raw` is no whole number of values of a known datatype.
+        """
+        if not self.raw:
+            return self.data
+        if self.datatype not in _FORMATS:
+            raise ValueError(f"raw holds {self.datatype}; expected one of {', '.join(_FORMATS)}")
+        data = b64decode(self.raw, validate=True)
+        try:
+            numbers = [one for (one,) in iter_unpack(f"<{_FORMATS[self.datatype]}", data)]
+        except StructError as error:
+            raise ValueError(f"raw holds {len(data)} bytes of {self.datatype}: {error}") from None
+        return spell(numbers) if self.datatype.startswith("FP") else numbers
+
+
+def spell(values: list[float]) -> list[Any]:
+    """The values with None for NaN and words for infinities."""
+    return [None if value != value else _WORDS.get(value, value) for value in values]  # noqa: PLR0124
 
 
 class PredictionEvent(

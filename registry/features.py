@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from eventlog.events import Tensor
 from registry.datatypes import NUMPY
@@ -49,7 +50,16 @@ def to_columns(manifest: Manifest, inputs: Mapping[str, Tensor]) -> dict[str, li
     features.
     """
     specs = {spec.name: spec for spec in signature(manifest).inputs}
-    return {f.name: _read(f, width(specs[f.input]), inputs) for f in manifest.features}
+    listed = {name: _listed(name, tensor) for name, tensor in inputs.items()}
+    return {f.name: _read(f, width(specs[f.input]), listed) for f in manifest.features}
+
+
+def _listed(name: str, tensor: Tensor) -> Tensor:
+    """The tensor with its values as a list, which is made once and not for each feature."""
+    try:
+        return replace(tensor, data=tensor.values(), raw="") if tensor.raw else tensor
+    except ValueError as error:
+        raise InvalidFeatures(f"input {name!r}: {error}") from None
 
 
 def signature(manifest: Manifest) -> Signature:

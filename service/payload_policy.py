@@ -109,7 +109,7 @@ class Policy:
 def _values(tensor: Tensor) -> list[Any]:
     """The values, which a writer may have as JSON; a list of their own."""
     data: Any = tensor.data
-    return msgspec.json.decode(data) if isinstance(data, msgspec.Raw) else list(data)
+    return msgspec.json.decode(data) if isinstance(data, msgspec.Raw) else list(tensor.values())
 
 
 def _columns(manifest: Manifest, key: bytes) -> dict[str, list[tuple[int, int, Hide]]]:

@@ -63,11 +63,11 @@ def read_rows(
 def read_predictions(answer: Answer) -> list[RowPrediction]:
     """One prediction per row, from the outputs that the manifest names."""
     prediction = answer.version.manifest.prediction
-    labels = answer.outputs[prediction.label].data
+    labels = answer.outputs[prediction.label].values()
     if not prediction.probabilities:
         return [RowPrediction(label) for label in labels]
     classes = [str(name) for name in prediction.classes]
-    scores = answer.outputs[prediction.probabilities].data
+    scores = answer.outputs[prediction.probabilities].values()
     return [
         RowPrediction(
             label,

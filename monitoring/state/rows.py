@@ -55,10 +55,10 @@ def values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
     """
     known = to_columns(keeping(manifest), event.inputs)
     features = [known.get(f.name) or [None] * event.rows for f in manifest.features]
-    labels = event.outputs[manifest.prediction.label].data
+    labels = event.outputs[manifest.prediction.label].values()
     probabilities: Sequence[Sequence[Any]] = []
     if manifest.prediction.probabilities:
-        flat = event.outputs[manifest.prediction.probabilities].data
+        flat = event.outputs[manifest.prediction.probabilities].values()
         width = len(manifest.prediction.classes)
         probabilities = [flat[place::width] for place in range(width)]
     return list(zip(*features, labels, *probabilities, strict=True))

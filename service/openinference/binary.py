@@ -49,7 +49,7 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
             parts.append(write_raw(tensor.datatype, raw[name]))
             told.parameters = {_SIZE: len(parts[-1])}
         else:
-            told.data = tensor.data
+            told.data = tensor.values()
         tensors.append(told)
     head = encode(JsonResponse(model, version, parameters, tensors, request_id))
     return b"".join([head, *parts]), len(head)

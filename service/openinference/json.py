@@ -170,7 +170,7 @@ def encode_response(
 ) -> bytes:
     """The JSON body of an answer."""
     tensors = [
-        OutputTensor(name, tensor.datatype, tensor.shape, tensor.data)
+        OutputTensor(name, tensor.datatype, tensor.shape, tensor.values())
         for name, tensor in outputs.items()
     ]
     return encode(JsonResponse(model, version, parameters, tensors, request_id))

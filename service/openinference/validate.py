@@ -5,13 +5,14 @@ from math import isfinite, prod
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from eventlog.events import Tensor
+from eventlog.events import Tensor, spell
 from registry.features import signature
 from registry.manifest import Manifest, Signature, TensorSpec
 from service.errors import InvalidRequest, TooLarge
 from service.openinference.messages import Array, RequestTensor
-from service.openinference.tensors import all_finite, flat, spell
+from service.openinference.tensors import MANY, all_finite, flat, raw_tensor
 
 FREE = -1  # a dimension of any size
 
@@ -52,20 +53,24 @@ class InputCheck:
         size = 0
         for tensor in tensors:
             array = arrays[tensor.name] = tensor.array()
-            values: Any = tensor.sent
-            if values is None:
-                values = self._values(tensor.name, array)
-            events[tensor.name] = Tensor(tensor.datatype, list(array.shape), values)
-            size += array.nbytes if array.dtype != object else sum(map(len, values))
+            events[tensor.name] = self._logged(tensor, array)
+            size += array.nbytes if array.dtype != object else sum(map(len, array.ravel()))
         return Inputs(arrays, events, rows, size)
 
-    def _values(self, name: str, array: Array) -> list[Any]:
-        """The values as an event carries them."""
+    def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
+        """The tensor as an event carries it, its missing values checked."""
+        sent: Any = tensor.sent
+        if sent is not None:
+            return Tensor(tensor.datatype, list(array.shape), sent)
+        if array.size >= MANY and array.dtype != object:
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self._check_present(tensor.name, array, flat(array))
+            return raw_tensor(tensor.datatype, array)
         values = flat(array)
         if array.dtype.kind == "f" and not all_finite(values):
-            self._check_present(name, array, values)
-            return spell(values)
-        return values
+            self._check_present(tensor.name, array, values)
+            values = spell(values)
+        return Tensor(tensor.datatype, list(array.shape), values)
 
     def check_outputs(self, wanted: Sequence[str]) -> None:
         """Raise InvalidRequest when an output is asked for that the model does not have."""
