@@ -1,24 +1,15 @@
-"""`driftline status`, `alarms` and `webhooks`: what the status page shows, in the terminal."""
-
-import asyncio
-import sys
-import time
-import uuid
+"""`driftline status` and `alarms`: what the status page shows, in the terminal."""
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from eventlog.errors import SettingError
-from eventlog.settings import Home, from_environment
-from monitoring.settings import MonitorSettings
+from eventlog.settings import Home
 from monitoring.state.store import Store
 from monitoring.web import words
 from monitoring.web.overview import Ledger, Row, headline, ledger, overview_rows
 from monitoring.web.reading import PERFORMANCE, chief_score, coverage, value
-from monitoring.webhooks.body import trial
-from monitoring.webhooks.sender import Receiver
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
 _COLOURS = {
@@ -33,18 +24,18 @@ _COLOURS = {
 
 def commands() -> list[click.Command]:
     """The commands of this noun."""
-    return [status, alarms, webhooks]
+    return [status, alarms]
 
 
 @click.command()
 def status() -> None:
     """Say what is going on: every model version, worst first, and whether anything was lost."""
-    store = _store()
+    store = open_store()
     rows = overview_rows(store, None)
     book = ledger(store.ledger())
     said = headline(rows, book, store.deliveries())
     console = Console()
-    console.print(_plain(said.text, _TONES[said.tone]))
+    console.print(plain(said.text, _TONES[said.tone]))
     console.print(_ledger_line(book))
     if gaps := _gaps_line(store.totals()):
         console.print(gaps)
@@ -57,7 +48,7 @@ def status() -> None:
 @click.command()
 def alarms() -> None:
     """List every alarm, newest first."""
-    found = _store().alarms()
+    found = open_store().alarms()
     if not found:
         click.echo("No alarm was ever raised.")
         return
@@ -65,31 +56,11 @@ def alarms() -> None:
     for alarm in found:
         span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
         about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
-        console.print(_plain(alarm.state, _COLOURS[alarm.state]), _plain(about, "bold"))
-        console.print(_plain(alarm.sentence), "")
+        console.print(plain(alarm.state, _COLOURS[alarm.state]), plain(about, "bold"))
+        console.print(plain(alarm.sentence), "")
 
 
-@click.group()
-def webhooks() -> None:
-    """Look after the webhooks that ask for retraining."""
-
-
-@webhooks.command()
-def test() -> None:
-    """Send a signed trial to the configured address and show the answer."""
-    receiver = Receiver.configured(from_environment(MonitorSettings, "DRIFTLINE_MONITOR_"))
-    if receiver is None:
-        raise SettingError("DRIFTLINE_MONITOR_WEBHOOK_URL is not set; expected an address")
-    now = time.time_ns() // 1_000
-    webhook_id = f"trial_{uuid.uuid4().hex}"
-    answer = asyncio.run(receiver.post(webhook_id, trial(webhook_id, now), now))
-    click.echo(f"{receiver.url} answered {answer.status}")
-    if answer.text.strip():
-        click.echo(_plain(answer.text.strip()).plain)
-    sys.exit(0 if 200 <= answer.status < 300 else 1)
-
-
-def _store() -> Store:
+def open_store() -> Store:
     return Store(Home.from_environment().monitor)
 
 
@@ -112,7 +83,7 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
 
 
 def _versions(rows: list[Row]) -> Table:
-    table = _table("Model", "Window", "Verdict", "Alarms")
+    table = table_of("Model", "Window", "Verdict", "Alarms")
     for name in ("Drift", "Score", "Rows", "Labels"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -121,7 +92,7 @@ def _versions(rows: list[Row]) -> Table:
 
 
 def _cells(row: Row) -> list[Text | str]:
-    name = _plain(f"{row.model} {row.version}", "bold")
+    name = plain(f"{row.model} {row.version}", "bold")
     if row.latest is None:
         filling = words.several(row.filling.rows, "row") if row.filling else "nothing yet"
         return [name, f"filling: {filling}"]
@@ -132,7 +103,7 @@ def _cells(row: Row) -> list[Text | str]:
     return [
         name,
         words.period(row.latest.window),
-        _plain(row.latest.verdict, _COLOURS.get(row.latest.verdict, "dim")),
+        plain(row.latest.verdict, _COLOURS.get(row.latest.verdict, "dim")),
         Text(", ".join(firing + noted), style="bold red" if firing else "yellow"),
         words.percent(value(row.latest, "drifted_share")),
         f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else words.NOTHING,
@@ -141,13 +112,13 @@ def _cells(row: Row) -> list[Text | str]:
     ]
 
 
-def _table(*headers: str) -> Table:
+def table_of(*headers: str) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 1, 0, 0))
     for header in headers:
         table.add_column(header, overflow="fold")
     return table
 
 
-def _plain(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
     """Words of others as they are: no markup, and nothing that could steer the terminal."""
     return Text("".join(c if c.isprintable() else " " for c in text), style=style)

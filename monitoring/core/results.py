@@ -114,6 +114,15 @@ class Hole(msgspec.Struct, frozen=True, array_like=True):
         return self.end.sequence - self.start.sequence if self.start.epoch == self.end.epoch else 0
 
 
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record of the log that could not be taken in."""
+
+    number: int
+    origin: str  # source, epoch and sequence, or where it lay
+    reason: str
+    body: bytes
+
+
 class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of one source of the log."""
 

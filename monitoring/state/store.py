@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from monitoring.core.results import Alarm, Delivery, Result, SourceLedger, Window
+from monitoring.core.results import Alarm, DeadLetter, Delivery, Result, SourceLedger, Window
 from monitoring.core.windows import Watch, WindowState, counts
 from monitoring.state import rows
 from monitoring.state.database import (
@@ -156,6 +156,31 @@ class Store:
             next_attempt or 0,
             webhook_id,
         )
+
+    def revive(self, webhook_id: str, now: int) -> bool:
+        """Make a dead webhook due again, with all its attempts before it; whether it was dead."""
+        with self._one_at_a_time, self._database.transaction():
+            (dead,) = self._database.all(
+                "SELECT count(*) FROM outbox WHERE webhook_id = ? AND state = 'dead'", webhook_id
+            )
+            self._database.do(
+                "UPDATE outbox SET state = 'pending', attempts = 0, next_attempt = ? "
+                "WHERE webhook_id = ? AND state = 'dead'",
+                now,
+                webhook_id,
+            )
+        return bool(dead[0])
+
+    def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """What could not be taken in, the newest first."""
+        found = self._all(
+            "SELECT number, origin, reason, body FROM dead_letters ORDER BY number DESC LIMIT ?",
+            limit,
+        )
+        return [
+            DeadLetter(as_int(number), str(origin), str(reason), as_bytes(body))
+            for number, origin, reason, body in found
+        ]
 
     def close(self) -> None:
         """Close the file."""

@@ -125,7 +125,6 @@ class Egress:
             headers={
                 **headers,
                 "host": url.netloc.decode(),
-                "content-type": "application/cloudevents+json",
                 "accept-encoding": "identity",  # a small reply must not unpack into a large one
                 "user-agent": "driftline",
             },

@@ -16,6 +16,7 @@ from typing import Protocol
 from monitoring.core.results import Delivery
 from monitoring.errors import DeliveryFailed
 from monitoring.settings import MonitorSettings, listed
+from monitoring.webhooks.adapters import ADAPTERS, Adapter
 from monitoring.webhooks.egress import Answer, Egress
 from monitoring.webhooks.schedule import SECOND, next_attempt, parse_retry_after
 from monitoring.webhooks.signing import Signer
@@ -57,21 +58,44 @@ class Receiver:
         """
         if not settings.webhook_url:
             return None
+        secrets = listed(settings.webhook_secrets)
+        unsigned = settings.webhook_format != "cloudevents" and not secrets
         return cls(
             settings.webhook_url,
-            Signer(listed(settings.webhook_secrets)),
+            None if unsigned else Signer(secrets),
             Egress(listed(settings.webhook_allowed_hosts)),
+            ADAPTERS[settings.webhook_format],
+            settings.webhook_token,
         )
 
-    def __init__(self, url: str, signer: Signer, egress: Egress) -> None:
+    def __init__(
+        self,
+        url: str,
+        signer: Signer | None,
+        egress: Egress,
+        adapter: Adapter = ADAPTERS["cloudevents"],
+        token: str = "",
+    ) -> None:
+        """`token` is shown as a bearer's; without a signer nothing is signed."""
         self.url = url
         self._signer = signer
         self._egress = egress
+        self._adapter = adapter
+        self._token = token
 
     async def post(self, webhook_id: str, body: bytes, now: int) -> Answer:
         """Sign as of `now` and post once; DeliveryFailed where no answer came."""
-        headers = self._signer.headers(webhook_id, now // SECOND, body)
-        return await self._egress.post(self.url, headers, body)
+        message = self._adapter.message(body)
+        headers = dict(message.headers)
+        if self._signer is not None:
+            headers |= self._signer.headers(webhook_id, now // SECOND, message.body)
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        return await self._egress.post(self.url, headers, message.body)
+
+    def received(self, answer: Answer) -> bool:
+        """Whether the receiver has the webhook now, or had it before."""
+        return self._adapter.received(answer.status)
 
 
 class Sender:
@@ -110,7 +134,7 @@ class Sender:
         except DeliveryFailed as error:
             self._retry(delivery, str(error), retry_after=None)
             return
-        if 200 <= answer.status < 300:
+        if self._receiver.received(answer):
             self._outbox.delivered(delivery.webhook_id)
         elif answer.status == 410:
             self._outbox.failed(delivery.webhook_id, "410: the receiver wants no more", None)

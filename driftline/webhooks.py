@@ -1,0 +1,85 @@
+"""`driftline webhooks` and `deadletters`: what left for others, and what could not be taken in."""
+
+import asyncio
+import sys
+import time
+import uuid
+
+import click
+from rich.console import Console
+
+from driftline.status import open_store, plain, table_of
+from eventlog.errors import SettingError
+from eventlog.settings import from_environment
+from monitoring.settings import MonitorSettings
+from monitoring.web import words
+from monitoring.webhooks.body import trial
+from monitoring.webhooks.sender import Receiver
+
+
+def commands() -> list[click.Command]:
+    """The commands of these nouns."""
+    return [webhooks, deadletters]
+
+
+@click.group()
+def webhooks() -> None:
+    """Look after the webhooks that ask for retraining."""
+
+
+@webhooks.command()
+def test() -> None:
+    """Send a signed trial to the configured address and show the answer."""
+    receiver = Receiver.configured(from_environment(MonitorSettings, "DRIFTLINE_MONITOR_"))
+    if receiver is None:
+        raise SettingError("DRIFTLINE_MONITOR_WEBHOOK_URL is not set; expected an address")
+    now = time.time_ns() // 1_000
+    webhook_id = f"trial_{uuid.uuid4().hex}"
+    answer = asyncio.run(receiver.post(webhook_id, trial(webhook_id, now), now))
+    click.echo(f"{receiver.url} answered {answer.status}")
+    if answer.text.strip():
+        click.echo(plain(answer.text.strip()).plain)
+    sys.exit(0 if receiver.received(answer) else 1)
+
+
+@webhooks.command("list")
+def list_webhooks() -> None:
+    """List every webhook, newest first: whether it was received, and what went wrong."""
+    table = table_of("Webhook", "Created", "State", "Attempts", "Last error")
+    for one in open_store().deliveries():
+        created = words.moment(one.created)
+        style = {"delivered": "green", "dead": "bold red"}.get(one.state, "yellow")
+        state = plain(one.state, style)
+        table.add_row(one.webhook_id, created, state, str(one.attempts), plain(one.last_error))
+    Console().print(table)
+
+
+@webhooks.command()
+@click.argument("webhook_id")
+def retry(webhook_id: str) -> None:
+    """Send a webhook again that was given up, under the same id."""
+    if not open_store().revive(webhook_id, time.time_ns() // 1_000):
+        raise click.ClickException(
+            f"no dead webhook {webhook_id!r}; `driftline webhooks list` shows which there are"
+        )
+    click.echo(f"{webhook_id} is due again; a running monitor sends it")
+
+
+@click.group()
+def deadletters() -> None:
+    """Look at records of the log that could not be taken in."""
+
+
+@deadletters.command("list")
+@click.option("--limit", default=50, show_default=True, help="How many, the newest first.")
+def list_letters(limit: int) -> None:
+    """Say where each came from, why it was put aside, and how it begins."""
+    letters = open_store().dead_letters(limit)
+    if not letters:
+        click.echo("There is no dead letter.")
+        return
+    table = table_of("Number", "Origin", "Reason", "Begins with")
+    for letter in letters:
+        begins = letter.body[:60].decode(errors="replace")
+        table.add_row(str(letter.number), letter.origin, plain(letter.reason), plain(begins))
+    Console().print(table)

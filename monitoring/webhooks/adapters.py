@@ -1,0 +1,95 @@
+"""Webhooks in the words of the systems that people run. Pure.
+
+The outbox holds one body, a CloudEvents envelope; an adapter says the same to a receiver that
+expects something else. What it makes depends on nothing but the envelope, so retries say the same.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from monitoring.core.results import RetrainRequest
+from monitoring.webhooks.body import Envelope, read_retrain_request
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What is posted."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """How to speak to one kind of receiver."""
+
+    translate: Callable[[Envelope, RetrainRequest | None], Any]  # None for a trial
+    content_type: str = "application/json"
+    accept: str = "*/*"
+    known: frozenset[int] = frozenset()  # statuses that say: this webhook was received before
+
+    def message(self, body: bytes) -> Message:
+        """The receiver's own form of a body of the outbox."""
+        envelope = msgspec.json.decode(body, type=Envelope)
+        said = self.translate(envelope, read_retrain_request(body))
+        body = said if isinstance(said, bytes) else _encode(said)
+        return Message(body, {"content-type": self.content_type, "accept": self.accept})
+
+    def received(self, status: int) -> bool:
+        """Whether this status means that the receiver has the webhook."""
+        return 200 <= status < 300 or status in self.known
+
+
+def _github(envelope: Envelope, request: RetrainRequest | None) -> Any:
+    """For POST /repos/{owner}/{repo}/dispatches."""
+    return {
+        "event_type": "driftline-retrain" if request else "driftline-trial",
+        "client_payload": {"webhook_id": envelope.id, "request": envelope.data},
+    }
+
+
+def _airflow(envelope: Envelope, _: RetrainRequest | None) -> Any:
+    """For POST /api/v1/dags/{dag}/dagRuns; its run id makes a repetition a conflict."""
+    return {"dag_run_id": envelope.id, "conf": {"webhook_id": envelope.id, "data": envelope.data}}
+
+
+def _alertmanager(envelope: Envelope, request: RetrainRequest | None) -> Any:
+    """For POST /api/v2/alerts."""
+    labels = {"alertname": "DriftlineTrial"}
+    if request is not None:
+        labels = {
+            "alertname": "DriftlineRetrain",
+            "model": request.model,
+            "version": request.version,
+            "rule": request.rule,
+            "alarm_id": request.alarm_id,
+        }
+    annotations = {"summary": _sentence(request), "webhook_id": envelope.id}
+    return [{"labels": labels, "annotations": annotations, "startsAt": envelope.time}]
+
+
+def _slack(_: Envelope, request: RetrainRequest | None) -> Any:
+    """For an incoming webhook of Slack, Mattermost or Teams' like."""
+    return {"text": _sentence(request)}
+
+
+def _sentence(request: RetrainRequest | None) -> str:
+    if request is None:
+        return "A trial of Driftline. Nothing needs to be done."
+    named = f"{request.model} version {request.version}"
+    return f"{named} asks for retraining: {request.reason} Rows: {request.rows_url}"
+
+
+def _as_it_is(envelope: Envelope, _: RetrainRequest | None) -> Any:
+    return _encode(envelope)
+
+
+ADAPTERS = {
+    "cloudevents": Adapter(_as_it_is, "application/cloudevents+json"),
+    "github": Adapter(_github, accept="application/vnd.github+json"),
+    "airflow": Adapter(_airflow, known=frozenset({409})),
+    "alertmanager": Adapter(_alertmanager),
+    "slack": Adapter(_slack),
+}

@@ -1,0 +1,38 @@
+"""Webhooks and dead letters in the terminal."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from driftline.cli import driftline
+from monitoring.state.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    store = Store(tmp_path / "monitor.db")
+    store._do(
+        "INSERT INTO outbox VALUES "
+        "('rr_1', x'7b7d', 1372636800000000, 13, 0, 'dead', '500: broken')"
+    )
+    store._do("INSERT INTO dead_letters VALUES (1, 'here-0:1:7', 'no such model', x'7b226d')")
+    return store
+
+
+def test_a_webhook_that_was_given_up_is_sent_again_by_hand(store: Store) -> None:
+    listed = CliRunner().invoke(driftline, ["webhooks", "list"])
+    assert all(word in listed.output for word in ("rr_1", "dead", "500: broken"))
+    assert store.due(2**62) == []
+    assert CliRunner().invoke(driftline, ["webhooks", "retry", "rr_1"]).exit_code == 0
+    (due,) = store.due(2**62)
+    assert (due.webhook_id, due.attempts, due.state) == ("rr_1", 0, "pending")
+    again = CliRunner().invoke(driftline, ["webhooks", "retry", "rr_1"])
+    assert again.exit_code == 1
+    assert "no dead webhook 'rr_1'" in again.output
+
+
+def test_dead_letters_say_where_they_came_from_and_why(store: Store) -> None:
+    listed = CliRunner().invoke(driftline, ["deadletters", "list"])
+    assert all(word in listed.output for word in ("here-0:1:7", "no such model", '{"m'))
