@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 from standardwebhooks.webhooks import Webhook
 
-from driftline.status import alarms, commands, status, webhooks
+from driftline.status import alarms, commands, status
+from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from monitoring.core.results import Alarm, Window
 from monitoring.state.database import Database
@@ -124,9 +125,3 @@ def test_a_trial_without_an_address_says_which_setting_is_missing(
     failed = CliRunner().invoke(webhooks, ["test"])
     assert isinstance(failed.exception, SettingError)
     assert "DRIFTLINE_MONITOR_WEBHOOK_URL" in str(failed.exception)
-
-
-def test_the_commands_are_named_as_the_command_line_expects() -> None:
-    assert [command.name for command in commands()] == ["status", "alarms", "webhooks"]
-    assert status.help
-    assert alarms.help
