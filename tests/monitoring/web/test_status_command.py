@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from standardwebhooks.webhooks import Webhook
 
-from driftline.status import alarms, commands, status
+from driftline.status import commands
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from monitoring.core.results import Alarm, Window
