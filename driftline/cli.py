@@ -21,6 +21,8 @@ COMMANDS = {
     "alarms": "driftline.status",
     "webhooks": "driftline.webhooks",
     "deadletters": "driftline.webhooks",
+    "replay": "driftline.replay",
+    "backtest": "driftline.replay",
     "events": "driftline.events",
     "keys": "driftline.keys",
     "load": "driftline.load",

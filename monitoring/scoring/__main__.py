@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from eventlog.settings import Home
+from monitoring.policies import Catalogue, Overriding, read_policy
 from monitoring.scoring.framing import read, write
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.window import Scoring
@@ -18,7 +19,11 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
-    scoring = Scoring(Registry(Home.from_environment()), Path(sys.argv[1]))
+    reports, *policy = map(Path, sys.argv[1:])
+    catalogue: Catalogue = Registry(Home.from_environment())
+    if policy:
+        catalogue = Overriding(catalogue, read_policy(policy[0]))
+    scoring = Scoring(catalogue, reports)
     while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
         write(replies, scoring.score(job))
 

@@ -6,21 +6,21 @@ from typing import Any
 import pandas as pd
 
 from monitoring.core.results import Score
+from monitoring.policies import Catalogue
 from monitoring.scoring.drift import score_drift
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.thresholds import Thresholds
-from registry.store import Registry
 
 
 class Scoring:
     """Keeps the baselines of the versions it has seen."""
 
-    def __init__(self, registry: Registry, reports: Path) -> None:
+    def __init__(self, catalogue: Catalogue, reports: Path) -> None:
         """Reports go below the folder `reports`."""
-        self._registry = registry
+        self._catalogue = catalogue
         self._reports = reports
         self._known: dict[tuple[str, str], tuple[Baseline, Thresholds, Performance]] = {}
 
@@ -50,7 +50,7 @@ class Scoring:
     def _version(self, model: str, number: str) -> tuple[Baseline, Thresholds, Performance]:
         known = self._known.get((model, number))
         if known is None:
-            baseline = Baseline(self._registry.version(model, number))
+            baseline = Baseline(self._catalogue.version(model, number))
             known = (baseline, Thresholds(baseline), Performance(baseline))
             self._known[model, number] = known
         return known

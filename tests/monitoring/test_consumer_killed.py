@@ -35,9 +35,10 @@ MONITORING: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A home whose registry knows `tiny`, and whose log tells of five hours of it."""
+    tmp_path = tmp_path_factory.mktemp("watched")
     stores = {
         "DRIFTLINE_HOME": str(tmp_path / "home"),
         "BENTOML_HOME": str(tmp_path / "bentoml"),
@@ -183,22 +184,70 @@ def _without_time(body: object) -> bytes:
     return msgspec.json.encode(envelope)
 
 
+@pytest.fixture(scope="module")
+def calm(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A home, and the monitor that nobody disturbs on it."""
+    home = _home_like(environment, tmp_path_factory.mktemp("homes") / "calm")
+    undisturbed = _monitor(environment, home)
+    yield home, undisturbed
+    _kill(undisturbed)
+
+
 def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], calm: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    calm, haunted = (_home_like(environment, tmp_path / name) for name in ("calm", "haunted"))
-    undisturbed = _monitor(environment, calm)
-    try:
-        for events, results in [(60, 0), (110, 0), (700, 2)]:
-            _killed_at(environment, haunted, events, results)
-        _ends(_monitor(environment, haunted))
-    finally:
-        _ends(undisturbed)
-    expected = _found(calm)
+    home, undisturbed = calm
+    haunted = _home_like(environment, tmp_path / "haunted")
+    for events, results in [(60, 0), (110, 0), (700, 2)]:
+        _killed_at(environment, haunted, events, results)
+    _ends(_monitor(environment, haunted))
+    _ends(undisturbed)
+    expected = _found(home)
     assert len(expected["results"]) > 6
-    rules = {alarm.rule for alarm in Store(calm / "monitor.db").alarms()}
+    rules = {alarm.rule for alarm in Store(home / "monitor.db").alarms()}
     assert rules == {"drift", "performance", "concept"}
     assert len(expected["outbox"]) == 1
     assert _found(haunted) == expected
     (ledger,) = Store(haunted / "monitor.db").ledger()
     assert (ledger.lost, ledger.unreadable) == (0, 0)
+
+
+def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
+    environment: dict[str, str], calm: tuple[Path, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    home, undisturbed = calm
+    _ends(undisturbed)
+    here = {**environment, "DRIFTLINE_HOME": str(home), "COLUMNS": "400"}
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "driftline", *arguments],
+            env=here,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    again = command("replay", "--into", str(tmp_path / "again"))
+    assert "computed again, 0 differ" in again.stdout, again.stderr
+    assert again.returncode == 0
+    assert (tmp_path / "again" / "monitor.db").exists()
+    second = command("replay", "--into", str(tmp_path / "again"))
+    assert "expected a folder without one" in second.stderr
+
+    lenient = tmp_path / "lenient.yaml"
+    lenient.write_text(
+        "monitoring: {window: {length: 3600, grace: 600}, "
+        "alarms: {min_rows: 50, drifted_share: 1.0, consecutive: 99}}"
+    )
+    tried = command("backtest", "--policy", str(lenient))
+    assert "0 alarms by this policy, 3 recorded" in tried.stdout, tried.stderr
+    assert "asked for retraining 0 times, recorded 1" in tried.stdout
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("alarms: {min_rows: lots}")
+    refused = command("backtest", "--policy", str(wrong))
+    assert refused.returncode == 1
+    assert "policy wrong.yaml: Expected `int`" in refused.stderr

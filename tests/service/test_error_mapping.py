@@ -22,8 +22,8 @@ OURS = {
 
 def _tree(kind: type[DriftlineError]) -> Iterator[type[DriftlineError]]:
     for below in kind.__subclasses__():
-        if below.__module__.startswith("monitoring"):
-            continue  # no transport of the service ever sees an error of the monitor
+        if below.__module__.startswith(("monitoring", "driftline")):
+            continue  # no transport of the service ever sees an error of the monitor or a command
         yield below
         yield from _tree(below)
 
