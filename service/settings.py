@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_ca: str = ""  # whose certificates callers must show, if any
     workers: int = 1  # processes; each holds every model and its own queues
     max_body_bytes: int = 16 << 20  # of one request, REST and gRPC
+    max_grpc_calls: int = 10_000  # at once, per worker; a stream is one
     max_request_rows: int = 100_000
     max_queue_requests: int = 1_000  # waiting, per model version and worker
     max_queue_bytes: int = 64 << 20  # waiting, per model version and worker

@@ -65,7 +65,14 @@ class Serving:
     async def start(self) -> None:
         """Load what is registered, listen for gRPC, and follow the registry from then on."""
         await self.models.refresh()
-        servicer = Servicer(self.pipeline, self.models, partial(self.call, "grpc"), self.access)
+        servicer = Servicer(
+            pipeline=self.pipeline,
+            models=self.models,
+            repository=self.repository,
+            statistics=self.statistics,
+            new_call=partial(self.call, "grpc"),
+            access=self.access,
+        )
         self._grpc = await grpc_server.start(servicer, self.settings, self.access)
         for work in (
             self.models.follow(self.settings.poll_interval_s),

@@ -54,6 +54,7 @@ ROUTES: dict[str, Rule] = {
 }
 
 _INFERENCE = "/inference.GRPCInferenceService"
+_REFLECTION = "/grpc.reflection.v1alpha.ServerReflection"
 _HEALTH = "/grpc.health.v1.Health"
 
 METHODS: dict[str, Rule] = {
@@ -65,6 +66,12 @@ METHODS: dict[str, Rule] = {
     f"{_INFERENCE}/ServerMetadata": Rule("any"),
     f"{_INFERENCE}/ModelMetadata": Rule("predict"),
     f"{_INFERENCE}/ModelInfer": Rule("predict"),
+    f"{_INFERENCE}/ModelStreamInfer": Rule("predict"),
+    f"{_INFERENCE}/ModelStatistics": Rule("read", admin=True),
+    f"{_INFERENCE}/RepositoryIndex": Rule("read", admin=True),
+    f"{_INFERENCE}/RepositoryModelLoad": Rule("operate", admin=True),
+    f"{_INFERENCE}/RepositoryModelUnload": Rule("operate", admin=True),
+    f"{_REFLECTION}/ServerReflectionInfo": Rule("any"),
 }
 
 

@@ -1,6 +1,6 @@
 """inference.GRPCInferenceService: protobuf messages in and out of the pipeline."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,13 +14,17 @@ from service.access.interceptor import authorization_of
 from service.call import Answer, Call
 from service.classification import check_classes, with_classes
 from service.errors import InvalidRequest, NotReady, message_of
+from service.grpc_api import extensions
 from service.grpc_api import open_inference_pb2 as pb
 from service.grpc_api.errors import code_of
+from service.grpc_api.stream import in_order
 from service.metadata import ServerMetadata, describe
 from service.models import Models
 from service.openinference import protobuf
 from service.openinference.messages import InferRequest
 from service.pipeline import Pipeline
+from service.repository import Repository
+from service.statistics import Statistics
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -32,12 +36,21 @@ NewCall = Callable[[str, str, str, float | None], Call]
 class Servicer:
     """The methods of the service, one for each of the protocol's that Driftline answers."""
 
-    def __init__(
-        self, pipeline: Pipeline, models: Models, new_call: NewCall, access: Authorizer
+    def __init__(  # noqa: PLR0913  # what the methods speak for, all by name
+        self,
+        *,
+        pipeline: Pipeline,
+        models: Models,
+        repository: Repository,
+        statistics: Statistics,
+        new_call: NewCall,
+        access: Authorizer,
     ) -> None:
         """`new_call` takes model, version, traceparent and the seconds left to answer."""
         self._pipeline = pipeline
         self._models = models
+        self._repository = repository
+        self._statistics = statistics
         self._new_call = new_call
         self._access = access
 
@@ -50,17 +63,20 @@ class Servicer:
             "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
             "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
             "ModelInfer": (self._model_infer, pb.ModelInferRequest),
+            "ModelStatistics": (self._model_statistics, pb.ModelStatisticsRequest),
+            "RepositoryIndex": (self._index, pb.RepositoryIndexRequest),
+            "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest),
+            "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest),
         }
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                name: grpc.unary_unary_rpc_method_handler(
-                    _refusing(method, request.FromString),
-                    response_serializer=lambda response: response.SerializeToString(),
-                )
-                for name, (method, request) in methods.items()
-            },
-        )
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(
+                _refusing(method, request.FromString),
+                response_serializer=lambda response: response.SerializeToString(),
+            )
+            for name, (method, request) in methods.items()
+        }
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     def _admit(self, model: str, context: Any) -> None:
         """The interceptor let the method pass for some model; now its name is known."""
@@ -111,6 +127,42 @@ class Servicer:
             request.model_name, request.model_version, traceparent, context.time_remaining()
         )
         return _encode(await self._pipeline.infer(call, partial(_decode, request)))
+
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async def answer(data: bytes) -> bytes:
+            try:
+                request = _parse(pb.ModelInferRequest.FromString, data)
+                answered = await self._model_infer(request, context)
+            except DriftlineError as error:
+                reply = pb.ModelStreamInferResponse(error_message=message_of(error))
+            else:
+                reply = pb.ModelStreamInferResponse(infer_response=answered)
+            encoded: bytes = reply.SerializeToString()
+            return encoded
+
+        async for reply in in_order(requests, answer):
+            yield reply
+
+    async def _model_statistics(
+        self, request: pb.ModelStatisticsRequest, _: Any
+    ) -> pb.ModelStatisticsResponse:
+        told = self._statistics.tell(self._models, request.name, request.version)
+        return extensions.statistics(told)
+
+    async def _index(
+        self, request: pb.RepositoryIndexRequest, _: Any
+    ) -> pb.RepositoryIndexResponse:
+        return extensions.index(self._repository, request)
+
+    async def _load(
+        self, request: pb.RepositoryModelLoadRequest, _: Any
+    ) -> pb.RepositoryModelLoadResponse:
+        return await extensions.load(self._repository, request)
+
+    async def _unload(
+        self, request: pb.RepositoryModelUnloadRequest, _: Any
+    ) -> pb.RepositoryModelUnloadResponse:
+        return await extensions.unload(self._repository, request)
 
 
 def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:

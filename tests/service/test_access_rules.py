@@ -58,7 +58,9 @@ def _methods() -> Iterator[tuple[str, str]]:
 
     for name in health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name:
         yield "grpc.health.v1.Health", name
-    handler = Servicer(*[None] * 4).handler()  # type: ignore[arg-type]
+    yield "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo"
+    parts = ("pipeline", "models", "repository", "statistics", "new_call", "access")
+    handler = Servicer(**dict.fromkeys(parts)).handler()  # type: ignore[arg-type]
     for full in handler._method_handlers:
         _, service, method = full.split("/")
         yield service, method

@@ -1,0 +1,160 @@
+"""gRPC beyond one question and one answer, through the clients that others wrote."""
+
+import asyncio
+import queue
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.utils import InferenceServerException
+
+from service.grpc_api.servicer import SERVICE
+from tests.service.conftest import Service
+
+
+@pytest.fixture(scope="module")
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("grpc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
+        service = Service(root, free_port, max_grpc_calls="8")
+        service.register()
+        service.registry.promote("tiny", "1")
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.fixture
+def at(serving: Service) -> str:
+    return f"127.0.0.1:{serving.grpc_port}"
+
+
+def _inputs(price: float = 0.5, datatype: str = "FP32") -> list[Any]:
+    kind = np.float32 if datatype == "FP32" else np.float64
+    prices = triton.InferInput("price", [1, 1], datatype)
+    prices.set_data_from_numpy(np.array([[price]], kind))
+    colours = triton.InferInput("colour", [1, 1], "BYTES")
+    colours.set_data_from_numpy(np.array([["red"]], object))
+    return [prices, colours]
+
+
+def test_a_stream_answers_in_order_and_outlives_a_bad_request(at: str) -> None:
+    heard: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    with triton.InferenceServerClient(at) as client:
+        client.start_stream(lambda result, error: heard.put((result, error)))
+        for n in range(200):
+            wrong = n % 50 == 49
+            inputs = _inputs(n, "FP64" if wrong else "FP32")
+            client.async_stream_infer("tiny", inputs, request_id=str(n))
+        replies = [heard.get(timeout=30) for _ in range(200)]
+        client.stop_stream()
+    refused = [n for n, (_, error) in enumerate(replies) if error is not None]
+    assert refused == [49, 99, 149, 199]
+    assert "price" in str(replies[49][1])
+    ids = [r.get_response().id for r, error in replies if error is None]
+    assert ids == [str(n) for n in range(200) if n % 50 != 49]
+
+
+def test_who_leaves_a_stream_leaves_no_request_behind(at: str, serving: Service) -> None:
+    message = pb.ModelInferRequest(model_name="tiny")
+    with grpc.insecure_channel(at) as channel:
+        stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
+        replies = stream(iter([message.SerializeToString()] * 5))
+        first = pb.ModelStreamInferResponse.FromString(next(replies))
+        assert "missing" in first.error_message
+        replies.cancel()
+    with triton.InferenceServerClient(at) as client:
+        assert client.infer("tiny", _inputs()).as_numpy("label") is not None
+
+
+async def test_the_asyncio_client_streams_too(at: str) -> None:
+    async with triton_aio.InferenceServerClient(at) as client:
+
+        async def asked() -> Any:
+            for n in range(5):
+                yield {"model_name": "tiny", "inputs": _inputs(n), "request_id": str(n)}
+
+        ids = [
+            result.get_response().id
+            async for result, error in client.stream_infer(asked())
+            if not error
+        ]
+    assert ids == [str(n) for n in range(5)]
+
+
+def test_models_are_listed_unloaded_loaded_and_counted(at: str, serving: Service) -> None:
+    with triton.InferenceServerClient(at) as client:
+        client.infer("tiny", _inputs())
+        (told,) = client.get_inference_statistics("tiny").model_stats
+        assert told.version == "1"
+        assert told.inference_stats.success.count >= 1
+        assert sum(one.compute_infer.count for one in told.batch_stats) == told.execution_count
+        client.unload_model("tiny")
+        (entry,) = client.get_model_repository_index().models
+        assert (entry.name, entry.state) == ("tiny", "UNAVAILABLE")
+        with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
+            client.infer("tiny", _inputs())
+        client.load_model("tiny")
+        assert client.is_model_ready("tiny")
+        with pytest.raises(InferenceServerException, match="NOT_FOUND"):
+            client.load_model("nobody")
+
+
+def test_the_services_describe_themselves(at: str) -> None:
+    with grpc.insecure_channel(at) as channel:
+        told = ProtoReflectionDescriptorDatabase(channel)
+        assert {SERVICE, "grpc.health.v1.Health"} <= set(told.get_services())
+        pool = DescriptorPool(told)
+        methods = pool.FindServiceByName(SERVICE).methods_by_name
+        assert methods["ModelStreamInfer"].output_type.name == "ModelStreamInferResponse"
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", SERVICE):
+            status = health.Check(health_pb2.HealthCheckRequest(service=name)).status
+            assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
+    with triton.InferenceServerClient(at) as client:
+        with pytest.raises(InferenceServerException) as refused:
+            client.infer("tiny", _inputs(), headers={"x-long": "v" * 20_000})
+        assert "RESOURCE_EXHAUSTED" in str(refused.value)
+        assert client.infer("tiny", _inputs(), compression_algorithm="gzip") is not None
+
+    async def crowd() -> list[str]:
+        async with grpc.aio.insecure_channel(at) as channel:
+            streams = [channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")() for _ in range(12)]
+            message = pb.ModelInferRequest(model_name="tiny").SerializeToString()
+            codes = []
+            for stream in streams:
+                try:
+                    await stream.write(message)
+                    await stream.read()
+                    codes.append("OK")
+                except grpc.aio.AioRpcError as error:
+                    codes.append(error.code().name)
+                except asyncio.InvalidStateError:
+                    codes.append((await stream.code()).name)
+            return codes
+
+    codes = asyncio.run(crowd())
+    assert codes.count("RESOURCE_EXHAUSTED") == 4
+    assert codes.count("OK") == 8
+
+
+def test_a_deadline_that_passed_is_told_so(at: str) -> None:
+    with triton.InferenceServerClient(at) as client:
+        with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
+            client.infer("tiny", _inputs(), timeout=1)
