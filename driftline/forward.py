@@ -2,12 +2,16 @@
 
 import signal
 import threading
+import time
 
 import click
+from prometheus_client import start_http_server
 
 from eventlog.errors import NotAcknowledged
 from eventlog.forwarder import Cursors, Forwarder
+from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics, ForwarderSettings
 from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
+from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 
@@ -19,18 +23,34 @@ def commands() -> list[click.Command]:
 
 @click.command()
 def forward() -> None:
-    """Bring the local log to Kafka until SIGTERM (DRIFTLINE_KAFKA_* says where)."""
+    """Bring the local log to Kafka until SIGTERM (DRIFTLINE_KAFKA_* says where).
+
+    With DRIFTLINE_FORWARDER_METRICS_PORT it shows its metrics there.
+    """
     home = Home.from_environment()
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     cursors, sink = Cursors(home.cursors), KafkaSink(settings)
-    forwarder = Forwarder(lambda at: SegmentReader(home.log, at), sink, cursors, settings)
+    progress = Progress(time.time)
+    counted = CountedSink(sink, _metrics(progress))
+    forwarder = Forwarder(
+        lambda at: WatchedReader(SegmentReader(home.log, at), progress), counted, cursors, settings
+    )
     click.echo(f"driftline: forwarding {home.log} to {settings.bootstrap_servers}")
     forwarder.run(stopping.wait, _failed)
     sink.close()
     cursors.close()
+
+
+def _metrics(progress: Progress) -> ForwarderMetrics:
+    """The forwarder's metrics, shown where the environment says."""
+    settings = from_environment(ForwarderSettings, "DRIFTLINE_FORWARDER_")
+    metrics = ForwarderMetrics(progress)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+    return metrics
 
 
 @click.group()

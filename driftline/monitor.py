@@ -16,6 +16,7 @@ from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Reader
+from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.announcing import Announcing
@@ -99,17 +100,18 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
 
 
 def _start(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Consumer:
-    registry = Registry(home)
+    registry, progress = Registry(home), Progress(time.time)
     application = app(
         lambda: Store(home.monitor),
         home.reports,
         catalogue=registry,
         hosts=listed(settings.page_hosts),
         authorizer=_authorizer(home, settings),
+        progress=progress,
     )
     journal = Journal(Database(home.monitor))
     memory = Memory(journal, registry.version)
-    reader = _reader(home, settings, memory)
+    reader = WatchedReader(_reader(home, settings, memory), progress)
     scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(journal.database.close)
     parts.callback(reader.close)

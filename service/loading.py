@@ -26,7 +26,7 @@ from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
 from service.settings import Settings, payload_key
 from service.statistics import Statistics
-from service.telemetry.metrics import count_batch
+from service.telemetry.metrics import count_batch, count_times
 
 _WARM_UP_ROWS = 64
 
@@ -84,6 +84,8 @@ class Loader:
             rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
             statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
             count_batch(version, rows, admission.requests)
+            if batch:  # somebody is left to be answered
+                count_times(version, [share.queue_us for _, share in batch], batch[0][1].run_us)
             return answers
 
         batcher: Batcher[Call, Answer] = Batcher(

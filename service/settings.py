@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_interval_s: float = 0.5  # how often the registry's revision is compared
     request_timeout_s: float = 60.0  # deadline of a request that states none
     shutdown_grace_s: int = 20  # how long accepted requests may take to finish
+    triton_metrics: bool = False  # whether /metrics shows nv_inference_* as well
     payload_key_file: str = ""  # holds the secret that payload policies hash with
 
 

@@ -186,6 +186,10 @@ class Statistics:
         """A request to this version got no answer."""
         self.of(version).failed(seconds)
 
+    def everything(self) -> list[ModelStatistics]:
+        """Of every version that was ever asked for, loaded or not."""
+        return [one.told() for one in self._versions.values()]
+
     def tell(self, models: Models, model: str = "", asked: str = "") -> list[ModelStatistics]:
         """Of every loaded version, of all of one model, or of one by number or alias.
 

@@ -25,6 +25,7 @@ from service.repository import Repository
 from service.settings import Settings
 from service.statistics import Statistics
 from service.sweeping import keep_swept
+from service.telemetry.gauging import keep_gauging
 from service.telemetry.metrics import (
     count_dropped,
     count_events,
@@ -35,6 +36,7 @@ from service.telemetry.metrics import (
 )
 from service.telemetry.traceparent import read_traceparent
 
+_GAUGE_S = 1.0  # between two looks at what is measured rather than counted
 _FLUSH_S = 0.25  # how late another worker's /metrics may show what this one counted
 
 
@@ -77,6 +79,9 @@ class Serving:
         for work in (
             self.models.follow(self.settings.poll_interval_s),
             keep_flushing(_FLUSH_S),
+            keep_gauging(
+                self._home.log, self.statistics, _GAUGE_S, triton=self.settings.triton_metrics
+            ),
             keep_swept(self._home, self._log_settings),
         ):
             self._background.append(asyncio.create_task(work))

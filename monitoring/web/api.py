@@ -62,7 +62,8 @@ async def health(_request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(
-        exposition(findings_of(request)), media_type="text/plain; version=0.0.4; charset=utf-8"
+        exposition(findings_of(request), request.app.state.progress),
+        media_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
 

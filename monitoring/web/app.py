@@ -11,6 +11,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from access.authorizer import Authorizer
+from eventlog.progress import Progress
 from monitoring.web import api, pages
 from monitoring.web.findings import Catalogue, Findings
 from monitoring.web.gate import Gate
@@ -20,19 +21,21 @@ from monitoring.web.reports import report
 STATIC = Path(__file__).parent / "static"
 
 
-def app(
+def app(  # noqa: PLR0913  # the ports of the page, all by name
     open_findings: Callable[[], Findings],
     reports: Path,
     *,
     catalogue: Catalogue | None = None,
     hosts: Collection[str] = (),
     authorizer: Authorizer | None = None,
+    progress: Progress | None = None,
 ) -> Starlette:
     """The application.
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
     it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
-    any name in. Whoever reaches the page may use it where there is no `authorizer`.
+    any name in. Whoever reaches the page may use it where there is no `authorizer`. `progress` is
+    the consumer's, for the metrics.
     """
 
     @asynccontextmanager
@@ -55,4 +58,5 @@ def app(
     )
     made.state.catalogue = catalogue
     made.state.reports = reports
+    made.state.progress = progress
     return made

@@ -8,9 +8,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from monitoring.core.results import Result, Rule, SourceLedger
+from eventlog.progress import Progress
+from monitoring.core.results import ESTIMATED, Result, Rule, Score, SourceLedger
 from monitoring.web.findings import Findings
-from monitoring.web.reading import performance
+from monitoring.web.reading import PERFORMANCE, columns, coverage
 
 VERSION = ["model", "version"]
 SOURCE = ["source"]
@@ -19,27 +20,45 @@ SOURCE = ["source"]
 class StoreCollector(Collector):
     """Turns what the store holds into metrics, anew for each scrape."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, progress: Progress | None) -> None:
         self._findings = findings
+        self._progress = progress
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
+        yield from _behind(self._progress)
         yield from _sources(self._findings.ledger())
         yield from _counted(self._findings.totals())
         pairs = self._findings.watched()
         results = [results for pair in pairs if (results := self._findings.results(*pair))]
         yield from _rows(results)
         yield from _latest([windows[-1] for windows in results])
+        yield from _columns([windows[-1] for windows in results])
+        yield from _coverage(results)
         yield from _performance(results)
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
 
 
-def exposition(findings: Findings) -> bytes:
+def exposition(findings: Findings, progress: Progress | None = None) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(findings))
+    registry.register(StoreCollector(findings, progress))
     return generate_latest(registry)
+
+
+def _behind(progress: Progress | None) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "driftline_monitor_lag_seconds",
+        "Since the reception of the oldest event that is read and not yet taken in; 0 with none.",
+    )
+    polled = GaugeMetricFamily(
+        "driftline_monitor_last_poll_timestamp_seconds", "When the monitor last read the log."
+    )
+    if progress is not None:
+        lag.add_metric([], progress.lag)
+        polled.add_metric([], progress.polled)
+    yield from (lag, polled)
 
 
 def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
@@ -133,22 +152,75 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
     yield from (rows, end, share, drift, breached)
 
 
+def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
+    severity = GaugeMetricFamily(
+        "driftline_window_drift_severity",
+        "Drift of a column in thresholds, latest window: 1 and above lie beyond.",
+        labels=[*VERSION, "column"],
+    )
+    quality = GaugeMetricFamily(
+        "driftline_window_quality",
+        "Share of a column's values that are missing, out of range or unseen, latest window.",
+        labels=[*VERSION, "column", "measure"],
+    )
+    for result in latest:
+        about = [result.model, result.version]
+        for column in columns(result):
+            if column.severity is not None:
+                severity.add_metric([*about, column.name], column.severity)
+            for name, score in column.others.items():
+                if score.value is not None:
+                    quality.add_metric([*about, column.name, name], score.value)
+    yield from (severity, quality)
+
+
+def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:
+    share = GaugeMetricFamily(
+        "driftline_window_label_coverage",
+        "Share of rows with a label, newest window that awaits no more labels.",
+        labels=VERSION,
+    )
+    for windows in results:
+        settled = [one for one in windows if one.pending == 0 and one.rows]
+        if settled and (known := coverage(settled[-1])) is not None:
+            share.add_metric([settled[-1].model, settled[-1].version], known)
+    yield share
+
+
 def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
     figures = GaugeMetricFamily(
         "driftline_window_score",
-        "Performance, latest window where it is known: labels come after their window.",
+        "Performance, latest window where it is known: labels come after their window, estimates "
+        "(estimated_...) before them.",
         labels=[*VERSION, "score"],
     )
+    bounds = GaugeMetricFamily(
+        "driftline_window_score_bound",
+        "Between what the performance lies in 95 % of all cases.",
+        labels=[*VERSION, "score", "bound"],
+    )
     for windows in results:
-        known = {
-            score.name: score.value
-            for window in windows
-            for score in performance(window)
-            if score.value is not None
-        }
-        for name, value in known.items():
-            figures.add_metric([windows[0].model, windows[0].version, name], value)
-    yield figures
+        about = [windows[0].model, windows[0].version]
+        for score in _newest(windows):
+            if score.value is None:
+                continue
+            figures.add_metric([*about, score.name], score.value)
+            for bound, value in (("low", score.low), ("high", score.high)):
+                if value is not None:
+                    bounds.add_metric([*about, score.name, bound], value)
+    yield from (figures, bounds)
+
+
+def _newest(windows: Iterable[Result]) -> Iterable[Score]:
+    """The newest known score of each kind of performance, realised and estimated."""
+    return {
+        score.name: score
+        for window in windows
+        for score in window.scores
+        if score.name.removeprefix(ESTIMATED) in PERFORMANCE
+        and not score.column
+        and score.value is not None
+    }.values()
 
 
 def _alarms(findings: Findings) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ for every request or batch becomes visible by `flush`.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -15,6 +16,7 @@ from registry.manifest import Version
 from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PARTS = (0.0001, 0.00025, *_SECONDS)  # of a request's time
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _REQUESTS = BufferedCounter(
@@ -43,6 +45,24 @@ _BATCH_ROWS = BufferedHistogram(
     ),
     _ROWS,
 )
+_QUEUED = BufferedHistogram(
+    Histogram(
+        "driftline_queue_seconds",
+        "How long an answered request waited for its run.",
+        ["model", "version"],
+        buckets=_PARTS,
+    ),
+    _PARTS,
+)
+_RUN = BufferedHistogram(
+    Histogram(
+        "driftline_run_seconds",
+        "How long the run of a batch took.",
+        ["model", "version"],
+        buckets=_PARTS,
+    ),
+    _PARTS,
+)
 _QUEUE = Gauge(
     "driftline_queue_requests",
     "Requests that waited when the last batch was answered.",
@@ -60,6 +80,14 @@ _REFUSED = Counter(
 )
 _DROPPED = Counter(
     "driftline_events_dropped_total", "Events that found no space and were dropped, as was set."
+)
+_DISK_FREE = Gauge(
+    "driftline_log_disk_free_bytes",
+    "Left on the disk of the event log.",
+    multiprocess_mode="livemin",
+)
+_DISK_SIZE = Gauge(
+    "driftline_log_disk_size_bytes", "Of the disk of the event log.", multiprocess_mode="livemin"
 )
 _LOADED = Gauge(
     "driftline_loaded_versions",
@@ -86,6 +114,14 @@ def count_batch(version: Version, rows: int, waiting: int) -> None:
     _waiting[names] = waiting
 
 
+def count_times(version: Version, queued_us: Iterable[int], run_us: int) -> None:
+    """One batch was answered, whose requests had waited so long before its run; microseconds."""
+    names = (version.model, version.number)
+    _RUN.observe(names, run_us / 1e6)
+    for waited in queued_us:
+        _QUEUED.observe(names, waited / 1e6)
+
+
 def count_events(kind: str, number: int) -> None:
     """So many events of a kind, "prediction" or "feedback", are in the log."""
     _EVENTS.inc((kind,), number)
@@ -101,6 +137,12 @@ def count_dropped(number: int) -> None:
     _DROPPED.inc(number)
 
 
+def show_disk(free: int, size: int) -> None:
+    """The disk of the log has so many bytes free, of so many."""
+    _DISK_FREE.set(free)
+    _DISK_SIZE.set(size)
+
+
 def count_loaded(number: int) -> None:
     """This worker has loaded so many versions."""
     _LOADED.set(number)
@@ -108,7 +150,7 @@ def count_loaded(number: int) -> None:
 
 def flush() -> None:
     """Make visible what was counted since the last time."""
-    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _EVENTS):
+    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _QUEUED, _RUN, _EVENTS):
         metric.flush()
     while _waiting:
         names, waiting = _waiting.popitem()

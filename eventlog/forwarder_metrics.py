@@ -1,0 +1,75 @@
+"""Every metric of the forwarder, declared in one place."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from eventlog.errors import NotAcknowledged
+from eventlog.forwarder import Sink
+from eventlog.kafka import Message
+from eventlog.progress import Progress
+
+
+class ForwarderSettings(msgspec.Struct, frozen=True):
+    """DRIFTLINE_FORWARDER_*: where `driftline forward` shows its metrics."""
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0  # 0: nowhere
+
+
+class ForwarderMetrics:
+    """What one forwarder counts."""
+
+    def __init__(self, progress: Progress) -> None:
+        """`progress` is noted by the forwarder's reader."""
+        self.registry = CollectorRegistry()
+        lag = Gauge(
+            "driftline_forwarder_lag_seconds",
+            "Since the reception of the oldest event that Kafka has not acknowledged; 0 with none.",
+            registry=self.registry,
+        )
+        lag.set_function(lambda: progress.lag)
+        polled = Gauge(
+            "driftline_forwarder_last_poll_timestamp_seconds",
+            "When the forwarder last looked for events.",
+            registry=self.registry,
+        )
+        polled.set_function(lambda: progress.polled)
+        self.acknowledged = Counter(
+            "driftline_forwarder_acknowledged_records_total",
+            "Records that Kafka acknowledged.",
+            registry=self.registry,
+        )
+        self.last = Gauge(
+            "driftline_forwarder_last_acknowledged_timestamp_seconds",
+            "When Kafka last acknowledged records, 0 before the first.",
+            registry=self.registry,
+        )
+        self.errors = Counter(
+            "driftline_forwarder_errors_total",
+            "Batches that Kafka did not acknowledge in time; each is sent again.",
+            registry=self.registry,
+        )
+
+
+class CountedSink:
+    """A sink whose acknowledgements and failures are counted."""
+
+    def __init__(self, sink: Sink, metrics: ForwarderMetrics) -> None:
+        self._sink = sink
+        self._metrics = metrics
+
+    def send(self, batch: Sequence[Message]) -> None:
+        """As the sink does."""
+        try:
+            self._sink.send(batch)
+        except NotAcknowledged:
+            self._metrics.errors.inc()
+            raise
+        self._metrics.acknowledged.inc(len(batch))
+        self._metrics.last.set_to_current_time()
+
+    def topics(self) -> Mapping[str, str]:
+        """As the sink says."""
+        return self._sink.topics()

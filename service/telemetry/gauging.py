@@ -1,0 +1,24 @@
+"""What is measured from time to time rather than counted."""
+
+import asyncio
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from service.statistics import Statistics
+from service.telemetry.metrics import show_disk
+from service.telemetry.triton import show
+
+
+async def keep_gauging(log: Path, statistics: Statistics, interval: float, *, triton: bool) -> None:
+    """Measure for ever, every `interval` seconds.
+
+    `triton` shows the statistics under the names of Triton's metrics.
+    """
+    while True:
+        with suppress(FileNotFoundError):
+            usage = shutil.disk_usage(log)
+            show_disk(usage.free, usage.total)
+        if triton:
+            show(statistics.everything())
+        await asyncio.sleep(interval)

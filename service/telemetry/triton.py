@@ -1,0 +1,45 @@
+"""The statistics under the names of Triton's metrics, for dashboards that read those already.
+
+Set to the statistics' sums from time to time, so a request costs nothing more. Triton's names do
+not end in _total as a counter's must, so these are gauges by type; they only grow.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import Gauge
+
+from service.statistics import ModelStatistics
+
+
+def _metric(name: str, meaning: str) -> Gauge:
+    # Of workers that ended, too: it was answered.
+    return Gauge(f"nv_inference_{name}", meaning, ["model", "version"], multiprocess_mode="sum")
+
+
+_SUCCESS = _metric("request_success", "Requests that were answered.")
+_FAILURE = _metric("request_failure", "Requests that were not answered.")
+_ROWS = _metric("count", "Rows answered.")
+_RUNS = _metric("exec_count", "Runs.")
+_TOTAL = _metric("request_duration_us", "From receipt to answer, of all answered requests.")
+_QUEUE = _metric("queue_duration_us", "Waiting for the run, of all answered requests.")
+_INPUT = _metric("compute_input_duration_us", "Reading and checking, of all answered requests.")
+_INFER = _metric("compute_infer_duration_us", "Merging and running, of all answered requests.")
+_OUTPUT = _metric("compute_output_duration_us", "Splitting and logging, of all answered requests.")
+
+
+def show(statistics: Iterable[ModelStatistics]) -> None:
+    """Make these sums the metrics' values."""
+    for one in statistics:
+        parts = one.inference_stats
+        for metric, value in (
+            (_SUCCESS, parts.success.count),
+            (_FAILURE, parts.fail.count),
+            (_ROWS, one.inference_count),
+            (_RUNS, one.execution_count),
+            (_TOTAL, parts.success.ns / 1e3),
+            (_QUEUE, parts.queue.ns / 1e3),
+            (_INPUT, parts.compute_input.ns / 1e3),
+            (_INFER, parts.compute_infer.ns / 1e3),
+            (_OUTPUT, parts.compute_output.ns / 1e3),
+        ):
+            metric.labels(one.name, one.version).set(value)
