@@ -22,6 +22,7 @@ from service.openinference.raw import RawTensor, write_raw
 
 HEADER = "inference-header-content-length"
 _SIZE = "binary_data_size"
+_MOST_DIGITS = 20  # Python itself refuses to read numbers of thousands
 
 
 def decode_request(body: bytes, stated: bytes) -> InferRequest:
@@ -56,7 +57,7 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
 
 
 def _length(stated: bytes, size: int) -> int:
-    if not stated.isdigit() or int(stated) > size:
+    if not stated.isdigit() or len(stated) > _MOST_DIGITS or int(stated) > size:
         raise InvalidRequest(
             f"header {HEADER}: got {stated.decode('latin-1')!r}; expected the number of bytes of "
             f"JSON, at most the {size} of the body"

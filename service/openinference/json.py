@@ -18,6 +18,7 @@ from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
 from service.openinference.messages import Array, InferRequest, RequestTensor
 
+_Parameter = str | int | float | bool | None  # as in protobuf: nothing nests
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
 _FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself ends where FP64 does
     "FP16": 65_519.0,
@@ -33,7 +34,7 @@ class JsonTensor(msgspec.Struct):
     shape: list[int]
     datatype: str
     data: msgspec.Raw = msgspec.Raw()
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, _Parameter] = {}
 
     def array(self) -> Array:
         """The values with the stated shape; raises InvalidRequest where they do not fit."""
@@ -99,7 +100,7 @@ class JsonRequest(msgspec.Struct):
     inputs: list[JsonTensor]
     id: str = ""
     outputs: list[_WantedOutput] = []
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, _Parameter] = {}
 
     def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
         """The request with these tensors for its inputs."""

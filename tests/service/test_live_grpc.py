@@ -155,6 +155,8 @@ def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
 
 
 def test_a_deadline_that_passed_is_told_so(at: str) -> None:
-    with triton.InferenceServerClient(at) as client:
-        with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
-            client.infer("tiny", _inputs(), timeout=1)
+    with (
+        triton.InferenceServerClient(at) as client,
+        pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"),
+    ):
+        client.infer("tiny", _inputs(), timeout=1)
