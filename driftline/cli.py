@@ -27,6 +27,7 @@ COMMANDS = {
     "keys": "driftline.keys",
     "load": "driftline.load",
     "ledger": "driftline.ledger",
+    "probe": "driftline.probe",
     "forward": "driftline.forward",
     "topics": "driftline.forward",
 }

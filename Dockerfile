@@ -1,0 +1,86 @@
+# One file, four images: service, monitor, forwarder, tools.
+#   docker build --target service -t driftline-service .
+# Packages come from the hash-pinned locks; the same locks give the same images.
+
+FROM python:3.11.14-slim-trixie AS base
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PATH=/opt/driftline/bin:$PATH \
+    DRIFTLINE_HOME=/var/lib/driftline \
+    BENTOML_HOME=/var/lib/driftline/bentoml \
+    BENTOML_DO_NOT_TRACK=True \
+    DO_NOT_TRACK=1
+# A fixed number, so that volumes keep their owner from one image to the next.
+RUN useradd --system --uid 10001 --home-dir /var/lib/driftline driftline \
+    && mkdir -p /var/lib/driftline \
+    && chown driftline:driftline /var/lib/driftline
+WORKDIR /opt/driftline
+
+# Compilers and pip stay in this stage.
+FROM base AS build
+COPY requirements/bootstrap.lock requirements/
+RUN python -m venv /opt/driftline \
+    && python -m venv /opt/uv \
+    && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock
+ENV VIRTUAL_ENV=/opt/driftline UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+
+FROM build AS build-service
+COPY requirements/service.lock requirements/
+RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/service.lock
+
+FROM build AS build-monitor
+COPY requirements/monitoring.lock requirements/
+RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/monitoring.lock
+
+# The packages of this repository lie beside the installed ones; `driftline` runs them.
+FROM base AS code
+COPY access/ /code/access/
+COPY eventlog/ /code/eventlog/
+COPY registry/ /code/registry/
+COPY service/ /code/service/
+COPY monitoring/ /code/monitoring/
+COPY driftline/ /code/driftline/
+
+FROM base AS service
+LABEL org.opencontainers.image.title="Driftline service" \
+      org.opencontainers.image.description="Predicts over REST and gRPC, and logs every answer"
+COPY --from=build-service /opt/driftline /opt/driftline
+COPY --from=code /code /opt/driftline/code
+ENV PYTHONPATH=/opt/driftline/code
+USER 10001
+VOLUME /var/lib/driftline
+EXPOSE 3000 8001
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "driftline", "probe", "http://127.0.0.1:3000/v2/health/ready"]
+ENTRYPOINT ["python", "-m", "driftline"]
+CMD ["serve", "--host", "0.0.0.0"]
+
+FROM base AS monitor
+LABEL org.opencontainers.image.title="Driftline monitor" \
+      org.opencontainers.image.description="Computes drift and performance, and asks for retraining"
+COPY --from=build-monitor /opt/driftline /opt/driftline
+COPY --from=code /code /opt/driftline/code
+ENV PYTHONPATH=/opt/driftline/code
+USER 10001
+VOLUME /var/lib/driftline
+EXPOSE 3100
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "driftline", "probe", "http://127.0.0.1:3100/health"]
+ENTRYPOINT ["python", "-m", "driftline"]
+CMD ["monitor", "--host", "0.0.0.0"]
+
+# The forwarder needs nothing that the service has not.
+FROM service AS forwarder
+LABEL org.opencontainers.image.title="Driftline forwarder" \
+      org.opencontainers.image.description="Brings the event log to Kafka"
+HEALTHCHECK NONE
+CMD ["forward"]
+
+# Registering and promoting, once: docker run ... driftline-tools register ...
+FROM service AS tools
+LABEL org.opencontainers.image.title="Driftline tools" \
+      org.opencontainers.image.description="Registers models and moves aliases"
+HEALTHCHECK NONE
+CMD ["--help"]
