@@ -1,0 +1,66 @@
+"""The Compose file and its secrets: valid, closed, and naming only what there is."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from monitoring.settings import MonitorSettings
+from service.settings import Settings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = DEPLOY.parent
+
+
+def test_compose_is_valid_and_names_only_what_there_is() -> None:
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    composed = DEPLOY / "compose.yaml"
+    subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", composed], check=True)
+    services = yaml.safe_load(composed.read_text())["services"]
+    targets = set(re.findall(r" AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    known = {f"DRIFTLINE_SERVICE_{name.upper()}" for name in Settings.__struct_fields__}
+    known |= {f"DRIFTLINE_MONITOR_{name.upper()}" for name in MonitorSettings.__struct_fields__}
+    known |= {"DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS", "DRIFTLINE_KEYS_FILE"}
+    known |= {f"DRIFTLINE_FORWARDER_METRICS_{name}" for name in ("HOST", "PORT")}
+    for name, service in services.items():
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+        assert service.get("build", {}).get("target", "service") in targets
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), "only this machine"
+        for variable in service.get("environment", {}):
+            assert not variable.startswith("DRIFTLINE_") or variable in known
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            made = source.startswith("./secrets/")  # by init.sh
+            assert not source.startswith("./") or made or (DEPLOY / source).exists()
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "init.sh", tmp_path)
+    shutil.copytree(DEPLOY / "prometheus", tmp_path / "prometheus")
+    driftline = tmp_path / "driftline"
+    driftline.write_text(f'#!/bin/sh\nexec {sys.executable} -m driftline "$@"\n')
+    driftline.chmod(0o755)
+    environment = {**os.environ, "DRIFTLINE": str(driftline), "DRIFTLINE_HOME": str(tmp_path)}
+
+    def init() -> str:
+        done = subprocess.run(
+            ["sh", str(tmp_path / "init.sh")], env=environment, capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    assert "Wrote deploy/secrets" in init()
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert made["prometheus-key"].startswith("dl_")
+    assert len(made["grafana-password"]) == 48
+    jobs = yaml.safe_load(made["prometheus.yml"])["scrape_configs"]
+    key = {"credentials_file": "/run/secrets/prometheus-key"}
+    assert [job["authorization"] for job in jobs] == [key] * 3
+    assert made["prometheus-key"].strip() not in made["keys.json"]
+    assert "nothing was changed" in init()
+    assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
