@@ -1,0 +1,387 @@
+"""Writes the dashboards: python deploy/grafana/build.py [FOLDER].
+
+A test says when the committed ones are out of date.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from parts import CHOSEN, annotation, board, buckets, grid, number, series, variable
+
+FOLDER = Path(__file__).parent / "dashboards"
+SERVED = [
+    variable("model", "label_values(driftline_requests_total, model)"),
+    variable("version", 'label_values(driftline_requests_total{model=~"$model"}, version)'),
+]
+WATCHED = [
+    variable("model", "label_values(driftline_window_rows, model)"),
+    variable("version", 'label_values(driftline_window_rows{model=~"$model"}, version)'),
+]
+WHO = "{{model}} {{version}}"
+
+
+def rate(metric: str, by: str, more: str = "") -> str:
+    """The sum of a counter's rates."""
+    return f"sum by ({by}) (rate({metric}{{{CHOSEN}{more}}}[$__rate_interval]))"
+
+
+def quantile(share: float, histogram: str) -> str:
+    """A quantile of a histogram, per version."""
+    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', 'model, version, le')})"
+
+
+def latest(metric: str, more: str = "") -> str:
+    """A gauge of the chosen versions."""
+    return f"{metric}{{{CHOSEN}{more}}}"
+
+
+def serving() -> Any:
+    """What clients get."""
+    requests, seconds = "driftline_requests_total", "driftline_request_seconds"
+    rows = {
+        "Traffic": [
+            series(
+                "Requests",
+                "Inference requests a second.",
+                "reqps",
+                (rate(requests, "model, version"), WHO),
+            ),
+            series(
+                "Requests by outcome",
+                "How they ended.",
+                "reqps",
+                (rate(requests, "outcome"), "{{outcome}}"),
+            ),
+            series(
+                "Requests by protocol",
+                "REST, gRPC or /predict.",
+                "reqps",
+                (rate(requests, "protocol"), "{{protocol}}"),
+            ),
+            series(
+                "Share of errors",
+                "Failed, refused or expired, of the last five minutes.",
+                "percentunit",
+                (latest("driftline:request_errors:ratio_rate5m"), WHO),
+            ),
+        ],
+        "Latency": [
+            buckets(
+                "Latency",
+                "From receipt to answer.",
+                "s",
+                rate(f"{seconds}_bucket", "le"),
+            ),
+            series(
+                "Latency quantiles",
+                "From receipt to answer.",
+                "s",
+                (quantile(0.5, seconds), f"p50 {WHO}"),
+                (quantile(0.95, seconds), f"p95 {WHO}"),
+                (quantile(0.99, seconds), f"p99 {WHO}"),
+            ),
+            series(
+                "Time in the queue",
+                "Of an answered request before its run.",
+                "s",
+                (quantile(0.5, "driftline_queue_seconds"), f"p50 {WHO}"),
+                (quantile(0.99, "driftline_queue_seconds"), f"p99 {WHO}"),
+            ),
+            series(
+                "Time of the run",
+                "Of a batch.",
+                "s",
+                (quantile(0.5, "driftline_run_seconds"), f"p50 {WHO}"),
+                (quantile(0.99, "driftline_run_seconds"), f"p99 {WHO}"),
+            ),
+        ],
+        "Saturation": [
+            buckets(
+                "Batch sizes",
+                "Rows that were answered together.",
+                "short",
+                rate("driftline_batch_rows_bucket", "le"),
+            ),
+            series(
+                "Queue",
+                "Requests that waited when a batch was answered.",
+                "short",
+                (latest("driftline_queue_requests"), WHO),
+            ),
+            series(
+                "Runner at work",
+                "Seconds of runs a second: 1 is one busy runner.",
+                "percentunit",
+                (rate("driftline_run_seconds_sum", "model, version"), WHO),
+            ),
+            series(
+                "Loaded versions",
+                "In the worker that has loaded fewest.",
+                "short",
+                ("driftline_loaded_versions", "{{instance}}"),
+            ),
+        ],
+    }
+    return board("driftline-serving", "Driftline: serving", rows, SERVED)
+
+
+def monitoring() -> Any:
+    """What the monitor found."""
+    realised = ', score!~"estimated_.*"'
+    estimated = ', score=~"estimated_.*"'
+    named = "{{score}} " + WHO
+    rows = {
+        "Drift": [
+            grid(
+                "Drift by column",
+                "In thresholds: 1 and above lie beyond.",
+                latest("driftline_window_drift_severity"),
+                "{{column}}",
+            ),
+            series(
+                "Share of columns that drifted",
+                "Of the latest window.",
+                "percentunit",
+                (latest("driftline_window_drifted_share"), WHO),
+            ),
+            series(
+                "Drift statistic",
+                "As its method measures it.",
+                "short",
+                (latest("driftline_window_drift"), "{{column}} ({{method}})"),
+            ),
+        ],
+        "Quality": [
+            series(
+                "Missing, out of range, unseen",
+                "Shares of a column's values.",
+                "percentunit",
+                (latest("driftline_window_quality"), "{{column}} {{measure}}"),
+            ),
+            series(
+                "Rows",
+                "Of the latest window.",
+                "short",
+                (latest("driftline_window_rows"), WHO),
+            ),
+        ],
+        "Performance": [
+            series(
+                "Realised",
+                "Of the latest window with labels, and its 95 % band.",
+                "short",
+                (latest("driftline_window_score", realised), named),
+                (latest("driftline_window_score_bound", realised), "{{bound}} " + named),
+            ),
+            series(
+                "Estimated",
+                "Before labels come, and its 95 % band.",
+                "short",
+                (latest("driftline_window_score", estimated), named),
+                (latest("driftline_window_score_bound", estimated), "{{bound}} " + named),
+            ),
+            series(
+                "Label coverage",
+                "Of the newest window that awaits no more labels.",
+                "percentunit",
+                (latest("driftline_window_label_coverage"), WHO),
+            ),
+            series(
+                "Rows by the state of their label",
+                "Of all closed windows.",
+                "short",
+                (f"sum by (state) ({latest('driftline_row_labels')})", "{{state}}"),
+            ),
+        ],
+        "Alarms": [
+            series(
+                "Alarms that fire",
+                "By rule.",
+                "short",
+                (latest("driftline_alarms", ', state="firing"'), "{{rule}} " + WHO),
+            ),
+            series(
+                "Webhooks",
+                "By state; dead ones were given up.",
+                "short",
+                ("driftline_webhooks", "{{state}}"),
+            ),
+        ],
+    }
+    made = board("driftline-monitoring", "Driftline: monitoring", rows, WATCHED)
+    firing = latest("driftline_alarms", ', state="firing"')
+    return made.annotation(annotation("Alarms", f"{firing} > 0"))
+
+
+def event_log() -> Any:
+    """Whether every answer arrives."""
+    counted = [
+        (f"sum by (source) (driftline_events_{what})", what + " {{source}}")
+        for what in ("lost_total", "recovered_total", "missing", "duplicated_total")
+    ]
+    acknowledged = "rate(driftline_forwarder_acknowledged_records_total[$__rate_interval])"
+    rows = {
+        "Ledger": [
+            series(
+                "Events",
+                "Appended by the service, taken in by the monitor, a second.",
+                "cps",
+                ("sum(rate(driftline_events_appended_total[$__rate_interval]))", "appended"),
+                ("sum(rate(driftline_monitored_events_total[$__rate_interval]))", "monitored"),
+                (f"sum({acknowledged})", "acknowledged by Kafka"),
+            ),
+            series("Ledger", "What did not simply come once.", "short", *counted),
+            series(
+                "Unreadable",
+                "Records that are no event.",
+                "short",
+                ("sum by (source) (driftline_unreadable_events_total)", "{{source}}"),
+            ),
+            series(
+                "Counted by the monitor",
+                "Late rows, unknown labels, waiting scores, ...",
+                "short",
+                ("driftline_counted_total", "{{what}}"),
+            ),
+        ],
+        "Lag": [
+            series(
+                "Lag",
+                "Since the reception of the oldest event in hand.",
+                "s",
+                ("driftline_monitor_lag_seconds", "monitor"),
+                ("driftline_forwarder_lag_seconds", "forwarder {{instance}}"),
+            ),
+            series(
+                "Since the last look at the log",
+                "Grows where one hangs.",
+                "s",
+                ("time() - driftline_monitor_last_poll_timestamp_seconds", "monitor"),
+                ("time() - driftline_forwarder_last_poll_timestamp_seconds", "forwarder"),
+            ),
+        ],
+        "Forwarder": [
+            series(
+                "Batches that Kafka did not acknowledge",
+                "Each is sent again.",
+                "short",
+                ("increase(driftline_forwarder_errors_total[$__rate_interval])", "{{instance}}"),
+            ),
+            series(
+                "Since the last acknowledgement",
+                "Grows while nothing is asked, too.",
+                "s",
+                (
+                    "time() - driftline_forwarder_last_acknowledged_timestamp_seconds",
+                    "{{instance}}",
+                ),
+            ),
+        ],
+        "Disk": [
+            series(
+                "Free",
+                "Left on the disk of the event log.",
+                "bytes",
+                ("driftline_log_disk_free_bytes", "{{instance}}"),
+            ),
+            series(
+                "Dropped",
+                "Events without space, where that was allowed.",
+                "short",
+                ("sum(driftline_events_dropped_total)", "events"),
+            ),
+        ],
+    }
+    return board("driftline-event-log", "Driftline: event log", rows, [])
+
+
+def overview() -> Any:
+    """What to look at first."""
+    rows = {
+        "Now": [
+            number("Requests", "A second.", "reqps", "sum(driftline:requests:rate5m)"),
+            number(
+                "Errors",
+                "Worst version.",
+                "percentunit",
+                "max(driftline:request_errors:ratio_rate5m)",
+                bad=0.001,
+            ),
+            number(
+                "p99",
+                "Worst version.",
+                "s",
+                "max(driftline:request_seconds:p99_5m)",
+                bad=0.1,
+            ),
+            number(
+                "Alarms that fire",
+                "Of any model.",
+                "short",
+                'sum(driftline_alarms{state="firing"})',
+                bad=1,
+            ),
+            number(
+                "Events lost",
+                "Since the monitor began, less those that came after all.",
+                "short",
+                "sum(driftline_events_lost_total) - sum(driftline_events_recovered_total)",
+                bad=1,
+            ),
+            number(
+                "Monitor's lag",
+                "Behind the log.",
+                "s",
+                "max(driftline_monitor_lag_seconds)",
+                bad=300,
+            ),
+            number(
+                "Forwarder's lag",
+                "Behind the log.",
+                "s",
+                "max(driftline_forwarder_lag_seconds)",
+                bad=120,
+            ),
+            number(
+                "Parts that do not answer",
+                "To Prometheus.",
+                "short",
+                'count(up{job=~"driftline-.*"}) - sum(up{job=~"driftline-.*"})',
+                bad=1,
+            ),
+        ],
+        "By version": [
+            series("Requests", "A second.", "reqps", ("driftline:requests:rate5m", WHO)),
+            series(
+                "p99", "From receipt to answer.", "s", ("driftline:request_seconds:p99_5m", WHO)
+            ),
+            series(
+                "Share of columns that drifted",
+                "Of the latest window.",
+                "percentunit",
+                ("driftline_window_drifted_share", WHO),
+            ),
+            series(
+                "Disk of the event log",
+                "Share that is free.",
+                "percentunit",
+                ("driftline:log_disk_free:ratio", "{{instance}}"),
+            ),
+        ],
+    }
+    return board("driftline-overview", "Driftline: overview", rows, [])
+
+
+def dashboards() -> dict[str, str]:
+    """Every dashboard as JSON, by the name of its file."""
+    made = [one().build() for one in (overview, serving, monitoring, event_log)]
+    encoder = JSONEncoder(sort_keys=True, indent=2)
+    return {f"{one.uid}.json": encoder.encode(one) + "\n" for one in made}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    for name, text in dashboards().items():
+        (folder / name).write_text(text)

@@ -1,0 +1,99 @@
+"""The parts that all dashboards are made of, so that they look and behave alike."""
+
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard as build
+from grafana_foundation_sdk.builders import heatmap, prometheus, stat, timeseries
+from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
+CHOSEN = 'model=~"$model", version=~"$version"'
+_HEIGHT = 8  # of a panel, in Grafana's units; a row is 24 wide
+
+Query = tuple[str, str]  # PromQL, and the legend of its series
+
+
+def series(title: str, meaning: str, unit: str, *queries: Query, width: int = 12) -> Any:
+    """Lines over time."""
+    panel = timeseries.Panel().title(title).description(meaning).unit(unit)
+    return _placed(panel.min(0).fill_opacity(8), width, queries)
+
+
+def number(  # noqa: PLR0913  # what a panel says, in its order
+    title: str, meaning: str, unit: str, query: str, *, bad: float | None = None, width: int = 6
+) -> Any:
+    """One number now, red from `bad` on."""
+    steps = [model.Threshold(value=None, color="green")]
+    if bad is not None:
+        steps.append(model.Threshold(value=bad, color="red"))
+    thresholds = build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
+    panel = stat.Panel().title(title).description(meaning).unit(unit).thresholds(thresholds)
+    return _placed(panel, width, [(query, "")]).height(4)
+
+
+def buckets(title: str, meaning: str, unit: str, query: str, *, width: int = 12) -> Any:
+    """How the observations of a histogram are spread over time."""
+    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
+    panel = heatmap.Panel().title(title).description(meaning).color(colour)
+    panel = panel.y_axis(heatmap.YAxisConfig().unit(unit))
+    panel = panel.datasource(SOURCE).height(_HEIGHT).span(width)
+    target = _target(query, "{{le}}", "A").format(PromQueryFormat.HEATMAP)
+    return panel.with_target(target)
+
+
+def grid(title: str, meaning: str, query: str, legend: str, *, width: int = 24) -> Any:
+    """One row for each series, coloured by its value."""
+    colour = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("RdYlGn")
+    panel = heatmap.Panel().title(title).description(meaning).calculate(False)
+    panel = panel.color(colour.reverse(True).min(0).max(2).steps(32))
+    return _placed(panel, width, [(query, legend)])
+
+
+def board(uid: str, title: str, rows: dict[str, list[Any]], variables: list[Any]) -> Any:
+    """A dashboard with its rows, linked with the others."""
+    links = (
+        build.DashboardLink("Driftline")
+        .type(model.DashboardLinkType.DASHBOARDS)
+        .tags(["driftline"])
+        .include_vars(True)
+        .keep_time(True)
+        .as_dropdown(False)
+    )
+    made = build.Dashboard(title).uid(uid).tags(["driftline"]).refresh("30s").time("now-6h", "now")
+    made = made.readonly().link(links).variables([_source(), *variables])
+    for name, panels in rows.items():
+        made = made.with_row(build.Row(name))
+        for panel in panels:
+            made = made.with_panel(panel)
+    return made
+
+
+def variable(name: str, query: str) -> Any:
+    """A choice among what a query finds."""
+    chosen = build.QueryVariable(name).datasource(SOURCE).query(query)
+    chosen = chosen.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    return chosen.multi(True).include_all(True).all_value(".*")
+
+
+def annotation(name: str, query: str) -> Any:
+    """Marks on every panel where a query finds something."""
+    made = build.AnnotationQuery().name(name).datasource(SOURCE).enable(True)
+    return made.icon_color("red").expr(query)
+
+
+def _source() -> Any:
+    return build.DatasourceVariable("datasource").type("prometheus").label("Data source")
+
+
+def _placed(panel: Any, width: int, queries: Any) -> Any:
+    panel = panel.datasource(SOURCE).height(_HEIGHT).span(width)
+    for index, (query, legend) in enumerate(queries):
+        panel = panel.with_target(_target(query, legend, chr(ord("A") + index)))
+    return panel
+
+
+def _target(query: str, legend: str, name: str) -> Any:
+    made = prometheus.Dataquery().expr(query).ref_id(name).datasource(SOURCE)
+    return made.legend_format(legend) if legend else made

@@ -1,0 +1,82 @@
+"""Writes docs/metrics.md from the declarations: python deploy/metrics_page.py [FILE]."""
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import REGISTRY, Metric
+
+import service.telemetry.metrics
+import service.telemetry.triton
+from eventlog.forwarder_metrics import ForwarderMetrics
+from eventlog.progress import Progress
+from monitoring.web.metrics import StoreCollector
+
+PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
+HEAD = """# Metrics
+
+Generated from the declarations by `python deploy/metrics_page.py`. Names end in their unit; what
+ends in `_total` only grows. Labels hold models, versions, columns and sources that are registered
+or configured, never what a client made up. What is asked of them is in `deploy/prometheus` and
+`deploy/grafana`, and what to do when they alarm is in the [runbooks](runbooks/index.md).
+"""
+Declared = tuple[str, str, str, str]  # name, type, labels, meaning
+
+
+class _NothingFound:
+    """Findings of a monitor that has seen nothing: the declarations are the same."""
+
+    def ledger(self) -> list[Any]:
+        return []
+
+    watched = alarms = deliveries = ledger
+
+    def totals(self) -> dict[str, int]:
+        return {}
+
+
+def main(page: Path) -> None:
+    """Write the page."""
+    own = _service()
+    triton = [one for one in own if one[0].startswith("nv_")]
+    forwarder = ForwarderMetrics(Progress(time.time)).registry
+    findings: Any = _NothingFound()
+    sections = {
+        "Service: `/metrics` of `driftline serve`": [one for one in own if one not in triton],
+        "Service, with `DRIFTLINE_SERVICE_TRITON_METRICS=true`": triton,
+        "Monitor: `/metrics` of `driftline monitor`": _of(StoreCollector(findings, None).collect()),
+        "Forwarder: `/metrics` at `DRIFTLINE_FORWARDER_METRICS_PORT`": _of(forwarder.collect()),
+    }
+    page.write_text(HEAD + "".join(_section(*section) for section in sections.items()))
+
+
+def _service() -> list[Declared]:
+    assert service.telemetry.triton, "importing it declares its metrics"
+    declared: list[Any] = list(REGISTRY._collector_to_names)  # noqa: SLF001  # its only list of them
+    return [
+        (one._name, one._type, ", ".join(one._labelnames), one._documentation)  # noqa: SLF001
+        for one in declared
+        if hasattr(one, "_labelnames") and one._name.startswith(("driftline_", "nv_"))  # noqa: SLF001
+    ]
+
+
+def _of(metrics: Iterable[Metric]) -> list[Declared]:
+    return [
+        (one.name, one.type, ", ".join(getattr(one, "_labelnames", ())), one.documentation)
+        for one in metrics
+        if not one.name.endswith("_created")
+    ]
+
+
+def _section(title: str, metrics: list[Declared]) -> str:
+    lines = [f"\n## {title}\n", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    for name, kind, labels, meaning in metrics:
+        full = f"{name}_total" if kind == "counter" else name
+        lines.append(f"| `{full}` | {kind} | {labels} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE)
