@@ -27,6 +27,7 @@ WATCHED = {
     "window": {"length": 60, "grace": 0, "label_wait": 60},
     "alarms": {"min_rows": 50, "consecutive": 1, "min_score": 0.99},
 }
+FIRING = 'ALERTS{alertname="DriftlineModelAlarm", alertstate="firing", rule="drift"}'
 _SELECTOR = re.compile(r"\b((?:driftline[\w:]*|up)(?:\{[^}]*\})?)")
 
 
@@ -148,15 +149,13 @@ def test_every_query_of_every_panel_variable_and_rule_finds_something(stack: Sta
         stack.predict(0, row)
     asked = queries()
     assert len(asked) > 80
-    missing = asked
+    missing = asked | {FIRING: "the alert of the drift alarm"}
     deadline = time.monotonic() + 120
     while missing and time.monotonic() < deadline:
         for row in range(20):  # the second window stays open, so the first stays the latest
             stack.predict(1, row)
         missing = {query: place for query, place in missing.items() if not stack.ask(query)}
     assert missing == {}, stack.said("monitor") + stack.said("forward") + stack.said("prometheus")
-    firing = stack.ask('ALERTS{alertname="DriftlineModelAlarm", alertstate="firing"}')
-    assert "drift" in {one["metric"]["rule"] for one in firing}
     _triton_s_names_say_the_same(stack)
 
 
