@@ -64,3 +64,13 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     assert made["prometheus-key"].strip() not in made["keys.json"]
     assert "nothing was changed" in init()
     assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+
+
+def test_the_monitor_answers_to_the_name_by_which_prometheus_calls_it() -> None:
+    environment = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["monitor"][
+        "environment"
+    ]
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    jobs = {job["job_name"]: job for job in scraped["scrape_configs"]}
+    (target,) = jobs["driftline-monitor"]["static_configs"][0]["targets"]
+    assert target.split(":")[0] in environment["DRIFTLINE_MONITOR_PAGE_HOSTS"].split(",")
