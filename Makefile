@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench compare load lock proto clean help
+.PHONY: run up test check chaos format bench compare overload load lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -62,6 +62,9 @@ bench: $(VENV)/.dev ## what a request costs beside a bare handler, and what an e
 
 load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)
 	$(BIN)/python -m loadtests.short $(ARGS)
+
+overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
+	$(BIN)/python -m loadtests.overload
 
 compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
 	$(BIN)/python -m loadtests.compare $(ARGS)

@@ -128,6 +128,9 @@ class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_delay_us: Annotated[int, Meta(ge=0)] | None = None  # how long a batch may wait to fill
     max_requests: Annotated[int, Meta(ge=1)] | None = None
     max_bytes: Annotated[int, Meta(ge=1)] | None = None
+    max_wait_ms: Annotated[int, Meta(ge=1)] | None = (
+        None  # expected; who would wait longer is refused
+    )
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -74,6 +74,7 @@ class Loader:
             name,
             queue.max_requests or settings.max_queue_requests,
             queue.max_bytes or settings.max_queue_bytes,
+            (queue.max_wait_ms or settings.max_queue_wait_ms) / 1000,
         )
         delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
         statistics = self._statistics.of(version)

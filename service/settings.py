@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_request_rows: int = 100_000
     max_queue_requests: int = 1_000  # waiting, per model version and worker
     max_queue_bytes: int = 64 << 20  # waiting, per model version and worker
+    max_queue_wait_ms: int = 2_000  # expected; who would wait longer is refused at once
     max_queue_delay_us: int = 0  # how long a batch may wait to fill
     inline_threshold_us: int = 500  # a run expected to take less does not leave the event loop
     intra_op_threads: int = 1  # of ONNX Runtime, per session whose manifest states none

@@ -115,6 +115,7 @@ class Batcher(Generic[Ticket, Result]):
         self._queue: deque[Job[Ticket, Result]] = deque()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
+        self._started = 0.0  # when the batch that runs left the queue
         self._first_deadline = inf  # no waiting job's deadline is earlier
 
     @property
@@ -124,7 +125,7 @@ class Batcher(Generic[Ticket, Result]):
 
     def submit(self, job: Job[Ticket, Result]) -> None:
         """Queue the job; raises Overloaded at once when the queue is full."""
-        self._admission.admit(job.size)
+        self._admission.admit(job.size, job.rows)
         job.queued = self._clock()
         self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
@@ -136,7 +137,7 @@ class Batcher(Generic[Ticket, Result]):
         job.settled = True
         with suppress(ValueError):  # it runs already
             self._queue.remove(job)
-            self._admission.leave(job.size)
+            self._admission.leave(job.size, job.rows)
 
     def _next(self) -> None:
         """Start the next batch, or come back when the policy says so."""
@@ -152,6 +153,7 @@ class Batcher(Generic[Ticket, Result]):
             self._wake_up = loop.call_later(decision.time - now, self._next)
             return
         jobs = [self._leave() for _ in range(decision.count)]
+        self._started = now
         if self._runner.is_quick(sum([job.rows for job in jobs])):
             self._complete(jobs, self._execute(jobs))
         else:
@@ -161,19 +163,19 @@ class Batcher(Generic[Ticket, Result]):
 
     def _expire(self, now: float) -> None:
         """Take out the requests whose deadline has passed."""
-        waiting = [self._leave() for _ in range(len(self._queue))]
+        waiting, self._queue = self._queue, deque()
         self._first_deadline = inf
         for job in waiting:
             if job.deadline <= now:
+                self._admission.leave(job.size, job.rows)
                 job.settle(Expired("the deadline passed while the request waited"))
             else:
-                self._admission.admit(job.size)
                 self._first_deadline = min(self._first_deadline, job.deadline)
                 self._queue.append(job)
 
     def _leave(self) -> Job[Ticket, Result]:
         job = self._queue.popleft()
-        self._admission.leave(job.size)
+        self._admission.leave(job.size, job.rows)
         return job
 
     def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[Share | DriftlineError]:
@@ -206,6 +208,7 @@ class Batcher(Generic[Ticket, Result]):
             elif not job.settled:
                 answered.append((job, outcome))
         self._reply(answered)
+        self._admission.served(sum([job.rows for job in jobs]), self._clock() - self._started)
         if self._queue and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
 

@@ -113,12 +113,13 @@ class Bench:
         self.now = 0.0
         self.runner = Runner(quick=quick)
         self.executor = Held()
+        self.admission = Admission("tiny", waiting, 10_000)
         numbers = count()
         self.batcher: Batcher[str, Any] = Batcher(
             runner=self.runner,
             finish=_finish,
             limits=Limits(most),
-            admission=Admission("tiny", waiting, 10_000),
+            admission=self.admission,
             executor=self.executor,
             batch_ids=lambda: f"b{next(numbers)}",
             clock=lambda: self.now,
@@ -199,3 +200,26 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() 
     await asyncio.gather(*accepted[:2])
     bench.executor.release()
     await accepted[2]
+
+
+async def test_who_would_wait_too_long_is_refused_and_told_when_to_come_back() -> None:
+    bench = Bench()
+    bench.admission = Admission("slow", 100, 10_000, max_wait=2.5)
+    bench.batcher._admission = bench.admission
+    first = bench.ask(1)
+    await asyncio.sleep(0)
+    bench.now = 5.0  # a row took five seconds: one is thought to take one from now on
+    bench.executor.release()
+    await first
+    waiting = [bench.ask(2)]
+    await asyncio.sleep(0)
+    waiting += [bench.ask(n) for n in (3, 4, 5)]
+    with pytest.raises(Overloaded, match=r"would wait about 3.00 s \(at most 2.5 s\)") as refused:
+        bench.ask(6)
+    assert refused.value.retry_after == 3
+    bench.executor.release()
+    await waiting[0]
+    await asyncio.sleep(0)
+    bench.executor.release()
+    await asyncio.gather(*waiting)
+    assert (bench.admission.rows, bench.admission.requests, bench.admission.size) == (0, 0, 0)
