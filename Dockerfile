@@ -16,37 +16,43 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/driftline driftline \
     && chown driftline:driftline /var/lib/driftline
 WORKDIR /opt/driftline
 
-# Compilers and pip stay in this stage.
+# What installs stays in this stage; the environments get no pip.
 FROM base AS build
 COPY requirements/bootstrap.lock requirements/
-RUN python -m venv /opt/driftline \
+RUN python -m venv --without-pip /opt/driftline \
     && python -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock
 ENV VIRTUAL_ENV=/opt/driftline UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
 
+# Installed, not copied: the service says which version of itself it is.
+FROM build AS wheel
+WORKDIR /src
+COPY pyproject.toml README.md ./
+COPY access/ access/
+COPY eventlog/ eventlog/
+COPY registry/ registry/
+COPY service/ service/
+COPY monitoring/ monitoring/
+COPY driftline/ driftline/
+COPY loadtests/ loadtests/
+RUN /opt/uv/bin/hatchling build -t wheel -d /wheel
+
 FROM build AS build-service
 COPY requirements/service.lock requirements/
 RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/service.lock
+COPY --from=wheel /wheel /wheel
+RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl
 
 FROM build AS build-monitor
 COPY requirements/monitoring.lock requirements/
 RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/monitoring.lock
-
-# The packages of this repository lie beside the installed ones; `driftline` runs them.
-FROM base AS code
-COPY access/ /code/access/
-COPY eventlog/ /code/eventlog/
-COPY registry/ /code/registry/
-COPY service/ /code/service/
-COPY monitoring/ /code/monitoring/
-COPY driftline/ /code/driftline/
+COPY --from=wheel /wheel /wheel
+RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl
 
 FROM base AS service
 LABEL org.opencontainers.image.title="Driftline service" \
       org.opencontainers.image.description="Predicts over REST and gRPC, and logs every answer"
 COPY --from=build-service /opt/driftline /opt/driftline
-COPY --from=code /code /opt/driftline/code
-ENV PYTHONPATH=/opt/driftline/code
 USER 10001
 VOLUME /var/lib/driftline
 EXPOSE 3000 8001
@@ -60,8 +66,6 @@ FROM base AS monitor
 LABEL org.opencontainers.image.title="Driftline monitor" \
       org.opencontainers.image.description="Computes drift and performance, and asks for retraining"
 COPY --from=build-monitor /opt/driftline /opt/driftline
-COPY --from=code /code /opt/driftline/code
-ENV PYTHONPATH=/opt/driftline/code
 USER 10001
 VOLUME /var/lib/driftline
 EXPOSE 3100
@@ -83,4 +87,4 @@ FROM service AS tools
 LABEL org.opencontainers.image.title="Driftline tools" \
       org.opencontainers.image.description="Registers models and moves aliases"
 HEALTHCHECK NONE
-CMD ["--help"]
+CMD ["models"]

@@ -72,7 +72,7 @@ compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitSe
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 PEERS := loadtests/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
-	echo 'uv' | $(LOCK) - -o requirements/bootstrap.lock
+	printf 'uv\nhatchling\n' | $(LOCK) - -c requirements/dev.lock -o requirements/bootstrap.lock
 	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock

@@ -74,3 +74,9 @@ def test_the_monitor_answers_to_the_name_by_which_prometheus_calls_it() -> None:
     jobs = {job["job_name"]: job for job in scraped["scrape_configs"]}
     (target,) = jobs["driftline-monitor"]["static_configs"][0]["targets"]
     assert target.split(":")[0] in environment["DRIFTLINE_MONITOR_PAGE_HOSTS"].split(",")
+
+
+def test_kafka_keeps_its_data_on_its_volume() -> None:
+    kafka = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["kafka"]
+    (mount,) = kafka["volumes"]
+    assert kafka["environment"]["KAFKA_LOG_DIRS"] == mount.split(":")[1]
