@@ -3,21 +3,26 @@
 set -eu
 cd "$(dirname "$0")"
 umask 077
-mkdir -p secrets
-if [ -e secrets/keys.json ]; then
+if [ -e secrets ]; then
     echo "deploy/secrets is there already; nothing was changed"
     exit 0
 fi
-DRIFTLINE=${DRIFTLINE:-driftline}
-export DRIFTLINE_KEYS_FILE="$PWD/secrets/keys.json"
+DRIFTLINE=${DRIFTLINE:-../.venv/bin/driftline} # as `make run` installs it
+command -v "$DRIFTLINE" >/dev/null || { echo "$DRIFTLINE is not there: make run installs it" >&2; exit 1; }
+# Made beside, and moved into place whole.
+made=$(mktemp -d ./secrets.XXXXXX)
+trap 'rm -rf "$made"' EXIT
+export DRIFTLINE_KEYS_FILE="$PWD/$made/keys.json"
 key() { "$DRIFTLINE" keys create --name "$1" --scope "$2" | grep -o 'dl_[0-9a-f]*_[0-9a-f]*'; }
-key prometheus read > secrets/prometheus-key
-key operator operate > secrets/operator-key
-key application predict > secrets/application-key
-od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > secrets/grafana-password
+key prometheus read > "$made"/prometheus-key
+key operator operate > "$made"/operator-key
+key application predict > "$made"/application-key
+od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$made"/grafana-password
 # Prometheus shows its key to whom it scrapes.
 sed 's|^    static_configs:|    authorization: {credentials_file: /run/secrets/prometheus-key}\n&|' \
-    prometheus/prometheus.yml > secrets/prometheus.yml
+    prometheus/prometheus.yml > "$made"/prometheus.yml
 # Containers read them as another user.
-chmod 0644 secrets/keys.json secrets/prometheus-key secrets/prometheus.yml secrets/grafana-password
+chmod 0644 "$made/keys.json" "$made/prometheus-key" "$made/prometheus.yml" "$made/grafana-password"
+chmod 0755 "$made"
+mv "$made" secrets
 echo "Wrote deploy/secrets: keys for applications, operators and Prometheus, and Grafana's password (user admin)."
