@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from monitoring.core.results import Result, Score
+from monitoring.core.decision import breached
+from monitoring.core.results import ESTIMATED, Result, Score
 from monitoring.web.words import figure, several
 
 PERFORMANCE = {
@@ -18,6 +19,7 @@ PERFORMANCE = {
     "recall": "recall",
     "log_loss": "log loss",
     "brier": "Brier score",
+    "calibration_error": "calibration error",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
     "r2": "R²",
@@ -94,6 +96,11 @@ def sentence(result: Result) -> str:
     for score in scored[:1]:
         alarm = f" (alarm at {figure(score.threshold)})" if score.threshold is not None else ""
         parts.append(f"{PERFORMANCE[score.name]} {figure(score.value)}{alarm}")
+    if breached("concept", result):
+        parts.append("more errors than the inputs explain")
+    if estimate := breached("estimate", result):
+        name = PERFORMANCE[estimate.name.removeprefix(ESTIMATED)]
+        parts.append(f"{name} estimated at {figure(estimate.value)} until labels come")
     return f"{'; '.join(parts) or 'Nothing was scored'}."
 
 

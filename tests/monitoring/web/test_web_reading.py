@@ -168,6 +168,15 @@ def test_a_window_in_one_sentence() -> None:
         "4 columns drifted: a, b, c, ...; ROC AUC 0.651 (alarm at 0.660)."
     )
     assert reading.sentence(result()) == "No column drifted."
+    early = Score(name="estimated_roc_auc", value=0.612, threshold=0.66, breached=True)
+    assert reading.sentence(result(early, verdict="degraded")) == (
+        "ROC AUC estimated at 0.612 until labels come."
+    )
+    gap = Score(name="estimation_gap", value=0.09, threshold=0.03, breached=True)
+    known = Score(name="roc_auc", value=0.688, threshold=0.65)
+    assert reading.sentence(result(known, early, gap, verdict="degraded")) == (
+        "ROC AUC 0.688 (alarm at 0.650); more errors than the inputs explain."
+    )
     assert reading.sentence(result(verdict="not enough data")) == (
         "10 rows are too few for a verdict."
     )
