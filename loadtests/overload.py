@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import uvloop
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -86,7 +87,7 @@ def main() -> None:
         service = subprocess.Popen([sys.executable, "-m", "driftline", "serve", *ports])  # noqa: S603
         try:
             _await_ready()
-            asyncio.run(_measure(request))
+            uvloop.run(_measure(request))
         finally:
             service.terminate()
             service.wait()

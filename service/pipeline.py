@@ -12,7 +12,7 @@ from eventlog.events import Outcome
 from registry.manifest import Manifest, Version
 from service.batching.batcher import Job
 from service.call import Answer, Call
-from service.errors import InvalidRequest, RunFailed, message_of
+from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
 from service.event_time import read_event_time
 from service.models import Models, Served
 from service.openinference.messages import InferRequest
@@ -42,6 +42,7 @@ class Pipeline:
         self._log = log
         self._clock = clock
         self._count_failure = count_failure
+        self._turned_away: list[tuple[Call, Overloaded, Reply]] = []
 
     @property
     def ready(self) -> bool:
@@ -87,6 +88,8 @@ class Pipeline:
         try:
             served, job = self._prepare(call, decode, settle)
             served.batcher.submit(job)
+        except Overloaded as error:
+            self._turn_away(call, error, reply)
         except DriftlineError as error:
             settle(error)
         except Exception:
@@ -116,6 +119,27 @@ class Pipeline:
             return unavailable
         return error
 
+    def _turn_away(self, call: Call, error: Overloaded, reply: Reply) -> None:
+        """Refuse at the end of this turn of the loop, with all others that it refuses.
+
+        They share one write to the log: a flood must not cost what is left for those let in.
+        """
+        self._turned_away.append((call, error, reply))
+        if len(self._turned_away) == 1:
+            asyncio.get_running_loop().call_soon(self._tell_turned_away)
+
+    def _tell_turned_away(self) -> None:
+        told, self._turned_away = self._turned_away, []
+        told = [one for one in told if not one[0].left]
+        unavailable: LogUnavailable | None = None
+        try:
+            self._log.unanswered([(call, "refused", str(error)) for call, error, _ in told])
+        except LogUnavailable as failure:
+            unavailable = failure
+        for call, error, reply in told:
+            self._count_unanswered(call, "failed" if unavailable else "refused")
+            reply(unavailable or error)
+
     def _prepare(
         self, call: Call, decode: Decode, settle: Reply
     ) -> tuple[Served, Job[Call, Answer]]:
@@ -123,6 +147,7 @@ class Pipeline:
         self._log.check_space()
         served, call.alias = self._models.resolve(call.model, call.asked)
         call.version, call.revision = served.version, self._models.revision
+        served.batcher.knock()
         request = call.request = decode(served.version.manifest)
         if request.parameters:
             _read_parameters(call, request)
@@ -138,11 +163,14 @@ class Pipeline:
         )
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
+        self._count_unanswered(call, outcome)
+        self._log.unanswered([(call, outcome, reason)])
+
+    def _count_unanswered(self, call: Call, outcome: Outcome) -> None:
         seconds = self._clock() - call.started
         count_request(call.version, call.protocol, outcome, seconds)
         if call.version is not None:
             self._count_failure(call.version, seconds)
-        self._log.unanswered(call, outcome, reason)
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:

@@ -139,35 +139,23 @@ class PredictionLog:
             call.logged = True
         return answers
 
-    def unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
-        """Append the event of a request that gets no answer, unless it already has its event."""
-        if call.logged:
+    def unanswered(self, batch: Sequence[tuple[Call, Outcome, str]]) -> None:
+        """Append the events of requests that get no answer, and why, in one piece.
+
+        Those that have their event already are passed over.
+        """
+        untold = [one for one in batch if not one[0].logged]
+        if not untold:
             return
-        call.prediction_id = self._ids.prediction()
-        event = PredictionEvent(
-            source=self._appender.source,
-            epoch=self._appender.epoch,
-            sequence=self._appender.next_sequence,
-            time=call.received if call.event_time is None else call.event_time,
-            received=call.received,
-            prediction_id=call.prediction_id,
-            model=call.model[:_LONGEST_NAME],
-            protocol=call.protocol,
-            outcome=outcome,
-            version="" if call.version is None else call.version.number,
-            digest="" if call.version is None else call.version.digest,
-            alias=call.alias,
-            revision=call.revision,
-            reason=reason,
-            request_id="" if call.request is None else call.request.id[:_LONGEST_NAME],
-            rows=0 if call.inputs is None else call.inputs.rows,
-            total_us=self._since(call),
-            inputs={} if call.inputs is None else call.inputs.tensors,
-            traceparent=call.traceparent,
-        )
-        self._appender.append(self._policies.apply([event]) if self._policies else [event])
-        self._count("prediction", 1)
-        call.logged = True
+        sequence = self._appender.next_sequence
+        events = [
+            self._unanswered_event(sequence + index, call, outcome, reason)
+            for index, (call, outcome, reason) in enumerate(untold)
+        ]
+        self._appender.append(self._policies.apply(events) if self._policies else events)
+        self._count("prediction", len(events))
+        for call, _, _ in untold:
+            call.logged = True
 
     def labelled(self, truths: Sequence[Truth]) -> None:
         """Append one event per label, all in one piece."""
@@ -223,6 +211,32 @@ class PredictionLog:
             total_us=self._since(call),
             inputs=call.inputs.tensors,
             outputs=answer.outputs,
+            traceparent=call.traceparent,
+        )
+
+    def _unanswered_event(
+        self, sequence: int, call: Call, outcome: Outcome, reason: str
+    ) -> PredictionEvent:
+        call.prediction_id = self._ids.prediction()
+        return PredictionEvent(
+            source=self._appender.source,
+            epoch=self._appender.epoch,
+            sequence=sequence,
+            time=call.received if call.event_time is None else call.event_time,
+            received=call.received,
+            prediction_id=call.prediction_id,
+            model=call.model[:_LONGEST_NAME],
+            protocol=call.protocol,
+            outcome=outcome,
+            version="" if call.version is None else call.version.number,
+            digest="" if call.version is None else call.version.digest,
+            alias=call.alias,
+            revision=call.revision,
+            reason=reason,
+            request_id="" if call.request is None else call.request.id[:_LONGEST_NAME],
+            rows=0 if call.inputs is None else call.inputs.rows,
+            total_us=self._since(call),
+            inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
         )
 

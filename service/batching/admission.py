@@ -26,6 +26,11 @@ class Admission:
         """How long a request that comes now is likely to wait, in seconds."""
         return self.rows * self._row_seconds
 
+    def knock(self) -> None:
+        """Raise Overloaded if even the smallest request would be refused now."""
+        if self.requests:
+            self._check(0)
+
     def admit(self, size: int, rows: int) -> None:
         """Let a request of `size` bytes wait; raises Overloaded when the queue is full.
 

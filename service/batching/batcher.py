@@ -123,6 +123,10 @@ class Batcher(Generic[Ticket, Result]):
         """Requests in the queue."""
         return len(self._queue)
 
+    def knock(self) -> None:
+        """Raise Overloaded if a job would be refused now, whatever it holds; before it is read."""
+        self._admission.knock()
+
     def submit(self, job: Job[Ticket, Result]) -> None:
         """Queue the job; raises Overloaded at once when the queue is full."""
         self._admission.admit(job.size, job.rows)
