@@ -34,7 +34,7 @@ class Call(msgspec.Struct, kw_only=True):
     logged: bool = False  # whether its one event is in the log
     prediction_id: str = ""  # of that event, where it is one of no answer
     left: bool = False  # whether nobody waits for the answer any more
-    leave: Callable[[], None] | None = None  # takes it out of the queue
+    leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there
 
 
 class Answer(msgspec.Struct, frozen=True):

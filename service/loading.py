@@ -26,7 +26,7 @@ from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
 from service.settings import Settings, payload_key
 from service.statistics import Statistics
-from service.telemetry.metrics import count_batch, count_times
+from service.telemetry.metrics import count_batch, count_drop, count_times
 
 _WARM_UP_ROWS = 64
 
@@ -96,6 +96,7 @@ class Loader:
             admission=admission,
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
+            count_drop=partial(count_drop, version),
         )
         return Served(version, check, batcher)
 

@@ -21,6 +21,9 @@ from service.telemetry.metrics import count_request
 
 Decode = Callable[[Manifest], InferRequest]
 
+_LEFT = "the caller left before the answer"
+_LEFT_WAITING = "the caller left while the request waited, which never ran"
+
 _logger = logging.getLogger(__name__)
 
 
@@ -101,12 +104,11 @@ class Pipeline:
     def leave(self, call: Call) -> None:
         """The caller left before the answer: log and count it; nobody is told how it ends."""
         call.left = True
-        if call.leave is not None:
-            call.leave()
+        waited = call.leave is not None and call.leave()
         if call.logged:  # with the answer, which nobody heard
             return
         with suppress(LogUnavailable):  # nobody is left to hear of it
-            self._unanswered(call, "cancelled", "the caller left before the answer")
+            self._unanswered(call, "cancelled", _LEFT_WAITING if waited else _LEFT)
 
     def refuse(self, call: Call, error: DriftlineError) -> DriftlineError:
         """Log and count a call that ends with an error; the error to tell, perhaps another."""

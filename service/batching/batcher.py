@@ -10,9 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from math import inf
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -24,6 +23,7 @@ from service.errors import Expired, RunFailed
 
 Ticket = TypeVar("Ticket")  # whatever the caller wants to find again beside the outputs
 Result = TypeVar("Result")
+Drop = Literal["cancelled", "expired"]  # why a job left the queue and never ran
 
 _logger = logging.getLogger(__name__)
 
@@ -103,8 +103,12 @@ class Batcher(Generic[Ticket, Result]):
         executor: Executor,
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
+        count_drop: Callable[[Drop], None] = lambda _: None,
     ) -> None:
-        """`finish` makes a batch's results, after which alone the callers wake up."""
+        """`finish` makes a batch's results, after which alone the callers wake up.
+
+        `count_drop` hears of every job that leaves the queue without ever meeting the runner.
+        """
         self._runner = runner
         self._finish = finish
         self._limits = limits
@@ -112,6 +116,7 @@ class Batcher(Generic[Ticket, Result]):
         self._executor = executor
         self._batch_ids = batch_ids
         self._clock = clock
+        self._count_drop = count_drop
         self._queue: deque[Job[Ticket, Result]] = deque()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
@@ -136,12 +141,18 @@ class Batcher(Generic[Ticket, Result]):
         if not self._busy and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
 
-    def abandon(self, job: Job[Ticket, Result]) -> None:
-        """Its caller left: if it still waits it never runs, and nobody is told how it ends."""
+    def abandon(self, job: Job[Ticket, Result]) -> bool:
+        """Its caller left: nobody is told how it ends, and it never runs if it still waits.
+
+        Returns whether it did.
+        """
         job.settled = True
-        with suppress(ValueError):  # it runs already
+        try:
             self._queue.remove(job)
-            self._admission.leave(job.size, job.rows)
+        except ValueError:  # it runs already
+            return False
+        self._drop(job, "cancelled")
+        return True
 
     def _next(self) -> None:
         """Start the next batch, or come back when the policy says so."""
@@ -171,11 +182,15 @@ class Batcher(Generic[Ticket, Result]):
         self._first_deadline = inf
         for job in waiting:
             if job.deadline <= now:
-                self._admission.leave(job.size, job.rows)
+                self._drop(job, "expired")
                 job.settle(Expired("the deadline passed while the request waited"))
             else:
                 self._first_deadline = min(self._first_deadline, job.deadline)
                 self._queue.append(job)
+
+    def _drop(self, job: Job[Ticket, Result], why: Drop) -> None:
+        self._admission.leave(job.size, job.rows)
+        self._count_drop(why)
 
     def _leave(self) -> Job[Ticket, Result]:
         job = self._queue.popleft()

@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from access.errors import AccessError
 from eventlog.events import Outcome, Protocol
 from registry.manifest import Version
+from service.batching.batcher import Drop
 from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -69,6 +70,14 @@ _QUEUE = Gauge(
     ["model", "version"],
     multiprocess_mode="livesum",
 )
+_UNRUN = BufferedCounter(
+    Counter(
+        "driftline_requests_dropped_total",
+        "Requests that left the queue and never ran, because their caller left (cancelled) or "
+        "their deadline passed (expired).",
+        ["model", "version", "reason"],
+    )
+)
 _waiting: dict[tuple[str, str], int] = {}  # what _QUEUE is to show
 _EVENTS = BufferedCounter(
     Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
@@ -122,6 +131,11 @@ def count_times(version: Version, queued_us: Iterable[int], run_us: int) -> None
         _QUEUED.observe(names, waited / 1e6)
 
 
+def count_drop(version: Version, reason: Drop) -> None:
+    """A request left the queue without a run."""
+    _UNRUN.inc((version.model, version.number, reason))
+
+
 def count_events(kind: str, number: int) -> None:
     """So many events of a kind, "prediction" or "feedback", are in the log."""
     _EVENTS.inc((kind,), number)
@@ -150,7 +164,7 @@ def count_loaded(number: int) -> None:
 
 def flush() -> None:
     """Make visible what was counted since the last time."""
-    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _QUEUED, _RUN, _EVENTS):
+    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _QUEUED, _RUN, _UNRUN, _EVENTS):
         metric.flush()
     while _waiting:
         names, waiting = _waiting.popitem()

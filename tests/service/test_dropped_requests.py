@@ -1,0 +1,98 @@
+"""Who left or ran out of time while waiting never met the session, and that can be counted."""
+
+import asyncio
+import threading
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from service.errors import Expired
+from service.openinference import json
+from service.statistics import Statistics
+from service.telemetry import metrics
+from tests.service.in_process import Worker, version
+from tests.service.test_pipeline import BODY
+
+
+class _Gated(Worker):
+    """A worker whose runs wait at a gate, and whose drops are counted."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.runs = 0
+        super().__init__(gate=self._pass)
+        self.statistics = Statistics()
+        self.pipeline._count_failure = self.statistics.failed
+        self.drops: Counter[str] = Counter()
+
+    def _pass(self) -> None:
+        self.runs += 1
+        self.gate.wait(30)
+
+    def watch(self) -> None:
+        (batcher,) = self.batchers
+        batcher._count_drop = lambda why: self.drops.update([why])
+
+    def ask(self, timeout_us: int | None = None) -> "asyncio.Task[Any]":
+        stated = b"{}" if timeout_us is None else b'{"timeout": %d}' % timeout_us
+        body = BODY.replace(b'"parameters": {}', b'"parameters": ' + stated)
+        call = self.call("rest", "sums", "")
+        return asyncio.create_task(self.pipeline.infer(call, lambda _: json.decode_request(body)))
+
+
+async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None:
+    worker = _Gated()
+    await worker.models.refresh()
+    worker.watch()
+    running = worker.ask()
+    while not worker.runs:  # in its thread
+        await asyncio.sleep(0.001)
+    leaving, expiring = worker.ask(), worker.ask(timeout_us=1)
+    await asyncio.sleep(0)
+    leaving.cancel()
+    running_left = worker.ask()
+    await asyncio.sleep(0)
+    worker.gate.set()
+    await running
+    await running_left
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    with pytest.raises(Expired):
+        await expiring
+    assert worker.drops == {"cancelled": 1, "expired": 1}
+    assert worker.runs == 2
+    outcomes = {event.outcome: event for event in worker.appender.events}
+    assert "never ran" in outcomes["cancelled"].reason
+    for dropped in ("cancelled", "expired"):
+        event = outcomes[dropped]
+        assert (event.batch_id, event.run_us, event.outputs) == ("", 0, {})
+    told = worker.statistics.of(version()).told()
+    assert (told.inference_stats.fail.count, told.execution_count) == (2, 0)
+
+
+async def test_who_leaves_during_the_run_is_no_drop() -> None:
+    worker = _Gated()
+    await worker.models.refresh()
+    worker.watch()
+    leaving = worker.ask()
+    while not worker.runs:
+        await asyncio.sleep(0.001)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    worker.gate.set()
+    assert (await worker.ask()).outputs["y"].data == [3.0]
+    assert worker.drops == {}
+    assert worker.appender.events[0].reason == "the caller left before the answer"
+
+
+def test_the_metric_names_version_and_reason() -> None:
+    count = partial(metrics.count_drop, version("7", "dropping"))
+    count("expired")
+    count("expired")
+    metrics.flush()
+    labels = {"model": "dropping", "version": "7", "reason": "expired"}
+    assert REGISTRY.get_sample_value("driftline_requests_dropped_total", labels) == 2
