@@ -45,12 +45,12 @@ class Conclusion:
     def _result(self, watching: Watching, pending: PendingScore, reply: ScoreReply) -> Result:
         scores, report = list(reply.scores), reply.report
         if reply.error:
-            scores.append(Score(name="drifted_share", value=None, note=reply.error))
+            lost = "drifted_share" if pending.job.drift else "performance"
+            scores.append(Score(name=lost, value=None, note=reply.error))
         if not pending.job.drift:
             before = self._journal.latest(watching.key, pending.job.window)
             if before is not None:
-                scores = [s for s in before.scores if _is_of_features(s)] + scores
-                report = before.report
+                scores, report = _revised(before.scores, scores), before.report
         result = replace(pending.result, scores=scores, report=report)
         return replace(result, verdict=verdict(result, watching.policy.alarms))
 
@@ -85,5 +85,7 @@ class Conclusion:
         self._journal.add_delivery(name, envelope(name, now, body), now)
 
 
-def _is_of_features(score: Score) -> bool:
-    return bool(score.column) or score.name == "drifted_share"
+def _revised(before: list[Score], scores: list[Score]) -> list[Score]:
+    """What was scored anew, after what was not."""
+    anew = {score.about for score in scores}
+    return [score for score in before if score.about not in anew] + scores

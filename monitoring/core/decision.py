@@ -37,7 +37,7 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
 
 def breached(rule: Rule, result: Result) -> Score | None:
     """The score of the whole that broke this rule; an estimate says nothing beside the truth."""
-    broken = [score for score in result.scores if not score.column and score.breached]
+    broken = [score for score in result.scores if score.of_whole and score.breached]
     for score in broken:
         if _rule_of(score) == rule and not (rule == "estimate" and _is_known(score, result)):
             return score
@@ -54,7 +54,9 @@ def _rule_of(score: Score) -> Rule:
 
 def _is_known(estimate: Score, result: Result) -> bool:
     name = estimate.name.removeprefix(ESTIMATED)
-    return any(score.name == name and score.value is not None for score in result.scores)
+    return any(
+        score.name == name and score.of_whole and score.value is not None for score in result.scores
+    )
 
 
 def can_judge_performance(result: Result, policy: AlarmPolicy) -> bool:

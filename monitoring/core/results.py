@@ -24,7 +24,7 @@ class Window(msgspec.Struct, frozen=True, order=True):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """One number about a window: of a column, or of the whole where `column` is empty."""
+    """One number about a window: of a column, of a segment, or of the whole."""
 
     name: str  # "drift", "missing_share", "out_of_range_share", "roc_auc", "drifted_share", ...
     value: float | None  # None: could not be scored, `note` says why
@@ -35,6 +35,18 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     low: float | None = None  # where the value may lie as well: 95 %
     high: float | None = None
+    # Of which rows alone: "carrier=UA"; "carrier" where it compares the column's values.
+    segment: str = ""
+
+    @property
+    def of_whole(self) -> bool:
+        """Whether it is of all rows and of no single column."""
+        return not self.column and not self.segment
+
+    @property
+    def about(self) -> tuple[str, str, str]:
+        """What it is a number of; a window has one of each."""
+        return self.name, self.column, self.segment
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from monitoring.core.results import Score
 from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
+from monitoring.scoring.isolation import failure
 from monitoring.scoring.reference import Baseline, Column, category, number
 from monitoring.scoring.thresholds import SMALLEST, Thresholds
 from registry.payload import withheld
@@ -20,30 +21,40 @@ def score_drift(
     baseline: Baseline, thresholds: Thresholds, window: pd.DataFrame, html: Path | None
 ) -> list[Score]:
     """One "drift" score per column and "drifted_share" of the features that could be scored."""
-    current = pd.DataFrame({c.name: clean(window[c.stored], c) for c in baseline.columns})
-    reference = pd.DataFrame({c.name: clean(baseline.frame[c.stored], c) for c in baseline.columns})
     hidden = withheld(baseline.manifest)
-    reasons = {
-        column.name: reason
-        for column in baseline.columns
-        if (
-            reason := hidden.get(column.name)
-            or unscorable(current[column.name], reference[column.name])
-        )
-    }
-    tests = [
-        ColumnTest(
-            column.name,
-            column.kind == "categorical",
-            thresholds.method(column),
-            thresholds.threshold(column, int(current[column.name].notna().sum())),
-        )
-        for column in baseline.columns
-        if column.name not in reasons
-    ]
-    outcomes = test_columns(tests, current, reference, html) if tests else {}
+    current: dict[str, pd.Series[Any]] = {}
+    reference: dict[str, pd.Series[Any]] = {}
+    tests: list[ColumnTest] = []
+    reasons: dict[str, str] = {}
+    for column in baseline.columns:
+        try:
+            now, then = clean(window[column.stored], column), _expected(baseline, column)
+            reason = hidden.get(column.name) or unscorable(now, then)
+            if not reason:
+                tests.append(_test(thresholds, column, int(now.notna().sum())))
+                current[column.name], reference[column.name] = now, then
+        except Exception as error:  # noqa: BLE001 - the other columns must not suffer
+            reason = failure(error)
+        if reason:
+            reasons[column.name] = reason
+    outcomes: dict[str, Drift | str] = {}
+    if tests:
+        outcomes = test_columns(tests, pd.DataFrame(current), pd.DataFrame(reference), html)
     scores = [_score(column, outcomes, reasons) for column in baseline.columns]
     return [*scores, _share(baseline, scores)]
+
+
+def _expected(baseline: Baseline, column: Column) -> "pd.Series[Any]":
+    return clean(baseline.frame[column.stored], column)
+
+
+def _test(thresholds: Thresholds, column: Column, rows: int) -> ColumnTest:
+    return ColumnTest(
+        column.name,
+        column.kind == "categorical",
+        thresholds.method(column),
+        thresholds.threshold(column, rows),
+    )
 
 
 def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":

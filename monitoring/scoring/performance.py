@@ -15,6 +15,7 @@ from monitoring.scoring.figures import (
     intervals,
     regression,
 )
+from monitoring.scoring.isolation import attempt
 from monitoring.scoring.reference import Baseline, number
 
 SMALLEST = 30  # rows; fewer say nothing
@@ -40,8 +41,11 @@ class Performance:
 
     def score(self, window: pd.DataFrame) -> list[Score]:
         """One score per figure, realised and estimated; the policy's own carries the threshold."""
-        labelled = self._labelled(window)
-        return [*self._realised(labelled), *self._estimated(window), *self._gap(labelled)]
+        return [
+            *attempt(self._chief, lambda: self._realised(self._labelled(window))),
+            *attempt(ESTIMATED + self._chief, lambda: self._estimated(window)),
+            *attempt(GAP, lambda: self._gap(self._labelled(window))),
+        ]
 
     def _labelled(self, window: pd.DataFrame) -> pd.DataFrame:
         labels = window["label"]

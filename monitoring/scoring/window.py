@@ -8,6 +8,7 @@ import pandas as pd
 from monitoring.core.results import Score
 from monitoring.policies import Catalogue
 from monitoring.scoring.drift import score_drift
+from monitoring.scoring.isolation import attempt
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
@@ -43,7 +44,9 @@ class Scoring:
         scores: list[Score] = []
         if job.drift:
             html = self._reports / job.report if job.report else None
-            scores += score_drift(baseline, thresholds, window, html)
+            scores += attempt(
+                "drifted_share", lambda: score_drift(baseline, thresholds, window, html)
+            )
             scores += score_quality(baseline, window)
         return scores + performance.score(window)
 

@@ -144,10 +144,10 @@ def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
         for one in result.scores:
             if one.value is None:
                 continue
-            if one.name == "drift" and one.column:
+            if one.name == "drift" and one.column and not one.segment:
                 drift.add_metric([*about, one.column, one.method], one.value)
                 breached.add_metric([*about, one.column], float(one.breached))
-            elif one.name == "drifted_share":
+            elif one.name == "drifted_share" and one.of_whole:
                 share.add_metric(about, one.value)
     yield from (rows, end, share, drift, breached)
 
@@ -218,7 +218,7 @@ def _newest(windows: Iterable[Result]) -> Iterable[Score]:
         for window in windows
         for score in window.scores
         if score.name.removeprefix(ESTIMATED) in PERFORMANCE
-        and not score.column
+        and score.of_whole
         and score.value is not None
     }.values()
 

@@ -55,7 +55,7 @@ class ColumnReading(msgspec.Struct, frozen=True):
 
 def find(result: Result, name: str, column: str = "") -> Score | None:
     """The score of this name, of a column or of the whole."""
-    return next((s for s in result.scores if s.name == name and s.column == column), None)
+    return next((s for s in result.scores if s.about == (name, column, "")), None)
 
 
 def value(result: Result, name: str) -> float | None:
@@ -66,7 +66,7 @@ def value(result: Result, name: str) -> float | None:
 
 def performance(result: Result) -> list[Score]:
     """The scores of performance: the one that raises alarms first, then in their usual order."""
-    known = [s for s in result.scores if s.name in PERFORMANCE and not s.column]
+    known = [s for s in result.scores if s.name in PERFORMANCE and s.of_whole]
     order = list(PERFORMANCE)
     return sorted(known, key=lambda score: (score.threshold is None, order.index(score.name)))
 
@@ -76,6 +76,12 @@ def chief_score(results: Sequence[Result]) -> str:
     return next(
         (performance(result)[0].name for result in reversed(results) if performance(result)), ""
     )
+
+
+def failures(result: Result) -> list[Score]:
+    """What of the whole could not be computed and is shown nowhere else."""
+    shown = {*PERFORMANCE, "drifted_share"}
+    return [s for s in result.scores if s.of_whole and s.value is None and s.name not in shown]
 
 
 def sentence(result: Result) -> str:
@@ -136,7 +142,7 @@ def columns(result: Result) -> list[ColumnReading]:
     """Every column of a window, the most drifted first."""
     by_column: dict[str, dict[str, Score]] = {}
     for score in result.scores:
-        if score.column:
+        if score.column and not score.segment:
             by_column.setdefault(score.column, {})[score.name] = score
     readings = []
     for name, scores in by_column.items():

@@ -180,3 +180,12 @@ def test_a_window_in_one_sentence() -> None:
     assert reading.sentence(result(verdict="not enough data")) == (
         "10 rows are too few for a verdict."
     )
+
+
+def test_what_could_not_be_computed_is_said_and_a_segment_is_not_the_whole() -> None:
+    failed = Score(name="estimation_gap", value=None, note="could not be computed: ValueError: x")
+    part = Score(name="roc_auc", value=0.9, segment="carrier=UA")
+    told = result(failed, part)
+    assert reading.failures(told) == [failed]
+    assert reading.performance(told) == []
+    assert reading.columns(told) == []

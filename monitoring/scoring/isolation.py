@@ -1,0 +1,28 @@
+"""One part or one column that fails says so, and takes nothing else of the window with it."""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from monitoring.core.results import Score
+
+_logger = logging.getLogger(__name__)
+
+_LONGEST = 200  # characters of an error's text
+
+
+def attempt(name: str, compute: Callable[[], Iterable[Score]], *, column: str = "") -> list[Score]:
+    """The scores that `compute` gives, or one without a value that says why there are none.
+
+    `name` and `column` are those of the score that stands for the part when it fails.
+    """
+    try:
+        return list(compute())
+    except Exception as error:
+        _logger.exception("%s could not be computed", f"{name} {column}".strip())
+        return [Score(name=name, column=column, value=None, note=failure(error))]
+
+
+def failure(error: Exception) -> str:
+    """What went wrong, on one line."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"could not be computed: {said[:_LONGEST]}"

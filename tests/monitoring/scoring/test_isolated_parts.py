@@ -1,0 +1,142 @@
+"""One part or one column that fails is said to, and nothing else of the window is lost."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monitoring.core.results import Score, Window
+from monitoring.scoring.drift import score_drift
+from monitoring.scoring.isolation import attempt
+from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.performance import Performance
+from monitoring.scoring.quality import score_quality
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.thresholds import Thresholds
+from monitoring.scoring.window import Scoring
+from registry.manifest import Version
+
+Draw = Callable[..., pd.DataFrame]
+
+NASTY = [
+    None,
+    math.nan,
+    math.inf,
+    -math.inf,
+    2**63,
+    -(2**70),
+    10**400,
+    "much",
+    "",
+    "1e5",
+    True,
+    0.5,
+]
+
+
+class Catalogue:
+    """Holds one version."""
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+
+    def version(self, _model: str, _number: str) -> Version:
+        return self._version
+
+
+@pytest.fixture
+def scoring(baseline: Baseline, tmp_path: Path) -> Scoring:
+    return Scoring(Catalogue(baseline.version), tmp_path)
+
+
+@pytest.fixture
+def crippled(baseline: Baseline) -> Iterator[Baseline]:
+    """A baseline that has lost one column of its reference."""
+    made = Baseline(baseline.version)
+    made.frame = made.frame.drop(columns="colour")
+    return made
+
+
+def job(frame: pd.DataFrame) -> ScoreJob:
+    columns: dict[str, list[Any]] = {str(name): frame[name].tolist() for name in frame}
+    window = Window(0, 3_600_000_000)
+    return ScoreJob(key="k", model="tiny", version="1", window=window, columns=columns, drift=True)
+
+
+def test_a_part_that_raises_becomes_a_score_that_says_why() -> None:
+    def compute() -> list[Score]:
+        raise ZeroDivisionError("there is\nnothing")
+
+    (score,) = attempt("unseen_share", compute, column="colour")
+    assert (score.name, score.column, score.value) == ("unseen_share", "colour", None)
+    assert score.note == "could not be computed: ZeroDivisionError: there is nothing"
+
+
+def test_a_column_that_fails_loses_no_other_columns_drift(crippled: Baseline, window: Draw) -> None:
+    scores = score_drift(crippled, Thresholds(crippled), window(), None)
+    drift = {score.column: score for score in scores if score.name == "drift"}
+    assert drift["colour"].value is None
+    assert "KeyError" in drift["colour"].note
+    assert drift["price"].value is not None
+    assert scores[-1].name == "drifted_share"
+    assert scores[-1].value == 0
+
+
+def test_a_column_that_fails_loses_no_other_columns_quality(
+    crippled: Baseline, window: Draw
+) -> None:
+    scores = score_quality(crippled, window())
+    failed = [score for score in scores if score.value is None]
+    assert {score.column for score in failed} == {"colour"}
+    assert all("KeyError" in score.note for score in failed)
+    assert [s.value for s in scores if (s.column, s.name) == ("price", "missing_share")] != [None]
+
+
+def test_an_estimate_that_fails_leaves_the_realised_figures(
+    baseline: Baseline, window: Draw
+) -> None:
+    frame = window().drop(columns="probability_1")
+    made = Performance(baseline)
+    scores = {score.name: score for score in made.score(frame)}
+    assert scores["estimated_roc_auc"].value is None
+    assert "probability_1" in scores["estimated_roc_auc"].note
+
+
+def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
+    baseline: Baseline, tmp_path: Path, window: Draw
+) -> None:
+    blocked = tmp_path / "reports"
+    blocked.write_text("no folder")
+    broken = Scoring(Catalogue(baseline.version), blocked)
+    reply = broken.score(job(window()))
+    assert not reply.error
+    names = {score.name for score in reply.scores if score.value is not None}
+    assert {"drifted_share", "missing_share", "roc_auc"} <= names
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    rows=st.sampled_from([1, 2, 29, 60]),
+    values=st.lists(st.sampled_from(NASTY), min_size=1, max_size=6),
+    column=st.sampled_from(["price", "colour", "prediction", "probability_1", "label"]),
+)
+def test_whatever_one_column_holds_the_others_are_scored(
+    scoring: Scoring, window: Draw, rows: int, values: list[Any], column: str
+) -> None:
+    told = [values[row % len(values)] for row in range(rows)]
+    reply = scoring.score(job(window(rows).assign(**{column: pd.Series(told, dtype=object)})))
+    assert reply.error == ""
+    by_name = {(score.name, score.column): score for score in reply.scores}
+    assert len(by_name) == len(reply.scores)
+    assert all(math.isfinite(s.value) for s in reply.scores if s.value is not None)
+    unnamed = [s for s in reply.scores if s.value is None and not s.note]
+    assert unnamed == []
+    other = "colour" if column == "price" else "price"
+    assert by_name["missing_share", other].value is not None
