@@ -131,6 +131,19 @@ class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_wait_ms: Annotated[int, Meta(ge=1)] | None = (
         None  # expected; who would wait longer is refused
     )
+    # Levels that requests may state, 1 the highest; each may hold as much as the limits above say.
+    priority_levels: Annotated[int, Meta(ge=1, le=16)] = 1
+    default_priority: Annotated[int, Meta(ge=1)] | None = None  # of who states none; the lowest
+    # What a level is worth: who comes so much later than one of the next level goes second.
+    priority_step_ms: Annotated[int, Meta(ge=1)] = 1_000
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, which msgspec makes its own, where the levels do not agree."""
+        if self.default_priority is not None and self.default_priority > self.priority_levels:
+            raise ValueError(
+                f"default_priority is {self.default_priority}; expected a level from 1 to "
+                f"priority_levels, {self.priority_levels}"
+            )
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

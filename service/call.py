@@ -30,6 +30,7 @@ class Call(msgspec.Struct, kw_only=True):
     revision: int = 0  # of the registry, when the version was resolved
     request: InferRequest | None = None
     event_time: int | None = None
+    priority: int = 0  # that the caller states, 1 the highest; 0: none
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
     prediction_id: str = ""  # of that event, where it is one of no answer

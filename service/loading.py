@@ -14,11 +14,10 @@ from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
 from registry.reference import load_reference
 from registry.signature import fixed_rows
-from service.batching.admission import Admission
 from service.batching.batcher import Batcher, Share
 from service.batching.merge import Array, Arrays
-from service.batching.policy import Limits
 from service.call import Answer, Call
+from service.limits import doors_of, limits_of
 from service.models import Served
 from service.openinference.validate import InputCheck
 from service.prediction_log import Ids, PredictionLog
@@ -69,14 +68,6 @@ class Loader:
         session = Session(model, session_options(manifest.session, settings))
         cost = _warm_up(session, version, batched=check.batched)
         name = f"{version.model} version {version.number}"
-        queue = manifest.queue
-        admission = Admission(
-            name,
-            queue.max_requests or settings.max_queue_requests,
-            queue.max_bytes or settings.max_queue_bytes,
-            (queue.max_wait_ms or settings.max_queue_wait_ms) / 1000,
-        )
-        delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
         statistics = self._statistics.of(version)
 
         def finish(batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
@@ -84,7 +75,7 @@ class Loader:
             answers = self._log.answered(batch)
             rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
             statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
-            count_batch(version, rows, admission.requests)
+            count_batch(version, rows, batcher.waiting)
             if batch:  # somebody is left to be answered
                 count_times(version, [share.queue_us for _, share in batch], batch[0][1].run_us)
             return answers
@@ -92,8 +83,8 @@ class Loader:
         batcher: Batcher[Call, Answer] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
             finish=finish,
-            limits=Limits(manifest.max_batch_size if check.batched else 1, delay_us / 1e6),
-            admission=admission,
+            limits=limits_of(manifest, settings, batched=check.batched),
+            doors=doors_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
             count_drop=partial(count_drop, version),

@@ -162,6 +162,7 @@ class Pipeline:
             size=inputs.size,
             deadline=call.deadline,
             reply=settle,
+            priority=call.priority,
         )
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
@@ -176,7 +177,7 @@ class Pipeline:
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:
-    """Take in what a client may state about its request: event time and deadline."""
+    """Take in what a client may state about its request: event time, deadline and priority."""
     event_time = request.parameters.get("event_time")
     if event_time is not None:
         call.event_time = read_event_time(event_time)
@@ -185,3 +186,8 @@ def _read_parameters(call: Call, request: InferRequest) -> None:
         if type(timeout) is not int or not 0 < timeout < 2**63:
             raise InvalidRequest("parameter timeout: expected a positive number of microseconds")
         call.deadline = min(call.deadline, call.started + timeout / 1e6)
+    priority = request.parameters.get("priority")
+    if priority is not None:
+        if type(priority) is not int or not 0 <= priority < 2**63:
+            raise InvalidRequest("parameter priority: expected 0, or a level from 1, the highest")
+        call.priority = priority

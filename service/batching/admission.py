@@ -10,12 +10,23 @@ _WEIGHT = 0.2  # of the newest batch in what a row is thought to take
 class Admission:
     """Counts what waits for one model version, in requests, bytes and expected time."""
 
-    def __init__(self, name: str, max_requests: int, max_bytes: int, max_wait: float = inf) -> None:
-        """`max_wait` is in seconds: whoever would wait longer is better off asking elsewhere."""
+    def __init__(
+        self,
+        name: str,
+        max_requests: int,
+        max_bytes: int,
+        max_wait: float = inf,
+        ahead: "Admission | None" = None,
+    ) -> None:
+        """`max_wait` is in seconds: whoever would wait longer is better off asking elsewhere.
+
+        `ahead` is the door of those who go first.
+        """
         self._name = name
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._max_wait = max_wait
+        self._ahead = ahead
         self._row_seconds = 0.0
         self.requests = 0
         self.rows = 0
@@ -24,7 +35,13 @@ class Admission:
     @property
     def wait(self) -> float:
         """How long a request that comes now is likely to wait, in seconds."""
-        return self.rows * self._row_seconds
+        if self._ahead is None:
+            return self.rows * self._row_seconds
+        return self._ahead.wait + self.rows * self._pace
+
+    @property
+    def _pace(self) -> float:
+        return self._row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # its own kind
 
     def knock(self) -> None:
         """Raise Overloaded if even the smallest request would be refused now."""

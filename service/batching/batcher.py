@@ -7,7 +7,6 @@ nobody, and requests that arrive together share one run, one append to the log a
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from math import inf
@@ -18,6 +17,7 @@ import msgspec
 from eventlog.errors import DriftlineError
 from service.batching.admission import Admission
 from service.batching.merge import Array, Arrays, merge, offsets, split
+from service.batching.order import FirstCome, Ranked
 from service.batching.policy import Limits, WaitUntil, decide
 from service.errors import Expired, RunFailed
 
@@ -43,7 +43,10 @@ class Runner(Protocol):
 class Job(Generic[Ticket, Result]):
     """One request in the queue, and whom to tell how it ended."""
 
-    __slots__ = ("deadline", "inputs", "queued", "reply", "rows", "settled", "size", "ticket")
+    __slots__ = (
+        "deadline", "inputs", "level", "priority", "queued", "reply", "rows", "settled", "size",
+        "ticket",
+    )  # fmt: skip
 
     def __init__(  # noqa: PLR0913  # what a queue must know of a request, all by name
         self,
@@ -54,8 +57,11 @@ class Job(Generic[Ticket, Result]):
         size: int,
         deadline: float,
         reply: Callable[[Result | DriftlineError], None],
+        priority: int = 0,
     ) -> None:
         """`size` is in bytes; `deadline` is a reading of the batcher's clock.
+
+        `priority` is the level that the caller states, 1 the highest, or 0.
 
         `reply` is called once, in the event loop, with the result or the error, and must not raise;
         a callback because a future of asyncio would cost each request a turn of the loop.
@@ -66,6 +72,8 @@ class Job(Generic[Ticket, Result]):
         self.size = size
         self.deadline = deadline
         self.reply = reply
+        self.priority = priority
+        self.level = 0  # as the queue counts it
         self.queued = 0.0
         self.settled = False  # replied to, or abandoned by its caller
 
@@ -99,7 +107,7 @@ class Batcher(Generic[Ticket, Result]):
         runner: Runner,
         finish: Finish[Ticket, Result],
         limits: Limits,
-        admission: Admission,
+        doors: Sequence[Admission],
         executor: Executor,
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
@@ -107,17 +115,19 @@ class Batcher(Generic[Ticket, Result]):
     ) -> None:
         """`finish` makes a batch's results, after which alone the callers wake up.
 
+        `doors` has one for each level of priority, the highest first.
+
         `count_drop` hears of every job that leaves the queue without ever meeting the runner.
         """
         self._runner = runner
         self._finish = finish
         self._limits = limits
-        self._admission = admission
+        self._doors = doors
         self._executor = executor
         self._batch_ids = batch_ids
         self._clock = clock
         self._count_drop = count_drop
-        self._queue: deque[Job[Ticket, Result]] = deque()
+        self._queue = self._empty_queue()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
         self._started = 0.0  # when the batch that runs left the queue
@@ -130,11 +140,14 @@ class Batcher(Generic[Ticket, Result]):
 
     def knock(self) -> None:
         """Raise Overloaded if a job would be refused now, whatever it holds; before it is read."""
-        self._admission.knock()
+        if len(self._doors) == 1:
+            self._doors[0].knock()
 
     def submit(self, job: Job[Ticket, Result]) -> None:
         """Queue the job; raises Overloaded at once when the queue is full."""
-        self._admission.admit(job.size, job.rows)
+        if len(self._doors) > 1:
+            job.level = self._limits.level(job.priority)
+        self._doors[job.level].admit(job.size, job.rows)
         job.queued = self._clock()
         self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
@@ -162,7 +175,7 @@ class Batcher(Generic[Ticket, Result]):
             self._expire(now)
         if not self._queue:
             return
-        decision = decide((j.rows for j in self._queue), self._queue[0].queued, now, self._limits)
+        decision = decide((j.rows for j in self._queue), self._queue.oldest, now, self._limits)
         loop = asyncio.get_running_loop()
         if isinstance(decision, WaitUntil):
             self._wake_up = loop.call_later(decision.time - now, self._next)
@@ -178,7 +191,7 @@ class Batcher(Generic[Ticket, Result]):
 
     def _expire(self, now: float) -> None:
         """Take out the requests whose deadline has passed."""
-        waiting, self._queue = self._queue, deque()
+        waiting, self._queue = self._queue, self._empty_queue()
         self._first_deadline = inf
         for job in waiting:
             if job.deadline <= now:
@@ -189,12 +202,16 @@ class Batcher(Generic[Ticket, Result]):
                 self._queue.append(job)
 
     def _drop(self, job: Job[Ticket, Result], why: Drop) -> None:
-        self._admission.leave(job.size, job.rows)
+        self._doors[job.level].leave(job.size, job.rows)
         self._count_drop(why)
+
+    def _empty_queue(self) -> FirstCome[Job[Ticket, Result]] | Ranked[Job[Ticket, Result]]:
+        levels = self._limits.levels
+        return FirstCome() if levels == 1 else Ranked(levels, self._limits.step)
 
     def _leave(self) -> Job[Ticket, Result]:
         job = self._queue.popleft()
-        self._admission.leave(job.size, job.rows)
+        self._doors[job.level].leave(job.size, job.rows)
         return job
 
     def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[Share | DriftlineError]:
@@ -227,7 +244,7 @@ class Batcher(Generic[Ticket, Result]):
             elif not job.settled:
                 answered.append((job, outcome))
         self._reply(answered)
-        self._admission.served(sum([job.rows for job in jobs]), self._clock() - self._started)
+        self._doors[0].served(sum([job.rows for job in jobs]), self._clock() - self._started)
         if self._queue and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
 

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
@@ -51,6 +52,20 @@ def test_statistics_grow_by_what_was_asked(address: Address) -> None:
         assert now["count"] == was["count"] + 1
         assert now["ns"] > was["ns"]
     assert 3 in {batch["batch_size"] for batch in after["batch_stats"]}
+
+
+@pytest.mark.parametrize(("module", "transport"), [(triton_http, "rest"), (triton_grpc, "grpc")])
+def test_tritons_priority_and_timeout_are_read(
+    address: Address, module: Any, transport: str
+) -> None:
+    given = module.InferInput("x", [1, 2], "FP32")
+    given.set_data_from_numpy(np.full((1, 2), 0.5, np.float32))
+    with module.InferenceServerClient(getattr(address, transport)) as client:
+        result = client.infer("echo-fp32", [given], priority=2, timeout=30_000_000)
+        assert result.as_numpy("echo").tolist() == [[0.5, 0.5]]
+        with pytest.raises(InferenceServerException) as expired:
+            client.infer("echo-fp32", [given], priority=1, timeout=1)
+        assert expired.value.status() in {"504", "StatusCode.DEADLINE_EXCEEDED"}
 
 
 def test_an_answers_headers_say_what_its_parameters_say(echoes: Service) -> None:

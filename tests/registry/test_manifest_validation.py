@@ -83,6 +83,12 @@ def test_a_setting_out_of_range_is_named(
         read(path, manifest)
 
 
+def test_a_default_priority_must_be_one_of_the_levels(path: Path, manifest: dict[str, Any]) -> None:
+    queue = {"priority_levels": 3, "default_priority": 4}
+    with pytest.raises(InvalidManifest, match="default_priority is 4; expected a level from 1 to"):
+        read(path, manifest | {"queue": queue})
+
+
 def price(**changes: Any) -> dict[str, Any]:
     return {
         "features": [

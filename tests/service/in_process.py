@@ -141,7 +141,7 @@ class Worker:
                 runner=Sums(gate),
                 finish=self.log.answered,
                 limits=Limits(8),
-                admission=Admission("sums", 4, 1 << 20),
+                doors=[Admission("sums", 4, 1 << 20)],
                 executor=ThreadPoolExecutor(1),
                 batch_ids=ids.batch,
             )

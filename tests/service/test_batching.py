@@ -119,13 +119,20 @@ class Bench:
             runner=self.runner,
             finish=_finish,
             limits=Limits(most),
-            admission=self.admission,
+            doors=[self.admission],
             executor=self.executor,
             batch_ids=lambda: f"b{next(numbers)}",
             clock=lambda: self.now,
         )
 
-    def ask(self, *values: int, deadline: float = 100.0) -> "asyncio.Future[Any]":
+    def rank(self, levels: int, step: float, doors: Sequence[Admission] = ()) -> None:
+        self.batcher._limits = Limits(1, levels=levels, default_level=levels, step=step)
+        self.batcher._doors = doors or [Admission("tiny", 100, 10_000) for _ in range(levels)]
+        self.batcher._queue = self.batcher._empty_queue()
+
+    def ask(
+        self, *values: int, deadline: float = 100.0, priority: int = 0
+    ) -> "asyncio.Future[Any]":
         array = np.array(values)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         job: Job[str, Any] = Job(
@@ -135,6 +142,7 @@ class Bench:
             size=array.nbytes,
             deadline=deadline,
             reply=lambda outcome: settle(answer, outcome),
+            priority=priority,
         )
         self.batcher.submit(job)
         answer.add_done_callback(lambda done: done.cancelled() and self.batcher.abandon(job))
@@ -205,7 +213,7 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() 
 async def test_who_would_wait_too_long_is_refused_and_told_when_to_come_back() -> None:
     bench = Bench()
     bench.admission = Admission("slow", 100, 10_000, max_wait=2.5)
-    bench.batcher._admission = bench.admission
+    bench.batcher._doors = [bench.admission]
     first = bench.ask(1)
     await asyncio.sleep(0)
     bench.now = 5.0  # a row took five seconds: one is thought to take one from now on

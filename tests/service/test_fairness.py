@@ -28,7 +28,7 @@ class _Model:
             runner=self,
             finish=self._finish,
             limits=Limits(_BATCH),
-            admission=Admission(name, _FLOOD, 1 << 20),
+            doors=[Admission(name, _FLOOD, 1 << 20)],
             executor=ThreadPoolExecutor(1),
             batch_ids=lambda: name,
         )

@@ -61,13 +61,15 @@ class QueueLife(RuleBasedStateMachine):
     """Callers come, leave and run out of time while batches end well or badly."""
 
     jobs = Bundle("jobs")
+    levels = 1  # of priority
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.now = 0.0
         self.runner, self.executor = _Runner(), _Held(lambda: self.now)
-        self.admission = Admission("tiny", _MOST_WAITING, _MOST_BYTES)
+        limits = Limits(_MOST_ROWS, levels=self.levels, default_level=self.levels)
+        self.doors = [Admission("tiny", _MOST_WAITING, _MOST_BYTES) for _ in range(limits.levels)]
         self.drops: Counter[str] = Counter()
         self.told: dict[int, list[Any]] = {}
         self.left: set[int] = set()
@@ -75,8 +77,8 @@ class QueueLife(RuleBasedStateMachine):
         self.batcher: Batcher[int, int] = Batcher(
             runner=self.runner,
             finish=self._finish,
-            limits=Limits(_MOST_ROWS),
-            admission=self.admission,
+            limits=limits,
+            doors=self.doors,
             executor=self.executor,
             batch_ids=lambda: "b",
             clock=lambda: self.now,
@@ -95,8 +97,13 @@ class QueueLife(RuleBasedStateMachine):
 
         self.loop.run_until_complete(turns())
 
-    @rule(target=jobs, rows=st.integers(1, 7), patience=st.sampled_from([0.0, 1.0, 5.0, 1e9]))
-    def submit(self, rows: int, patience: float) -> Job[int, int] | None:
+    @rule(
+        target=jobs,
+        rows=st.integers(1, 7),
+        patience=st.sampled_from([0.0, 1.0, 5.0, 1e9]),
+        priority=st.integers(0, 4),
+    )
+    def submit(self, rows: int, patience: float, priority: int) -> Job[int, int] | None:
         """Somebody asks."""
         number = len(self.told)
         heard = self.told[number] = []
@@ -108,6 +115,7 @@ class QueueLife(RuleBasedStateMachine):
             size=array.nbytes,
             deadline=self.now + patience,
             reply=heard.append,
+            priority=priority,
         )
 
         async def ask() -> None:
@@ -169,8 +177,10 @@ class QueueLife(RuleBasedStateMachine):
     @invariant()
     def the_door_counts_what_waits(self) -> None:
         """Requests, and nothing below zero."""
-        assert self.admission.requests == self.batcher.waiting <= _MOST_WAITING
-        assert self.admission.size >= self.admission.rows >= self.admission.requests
+        assert sum(door.requests for door in self.doors) == self.batcher.waiting
+        for door in self.doors:
+            assert door.requests <= _MOST_WAITING
+            assert door.size >= door.rows >= door.requests
 
     def teardown(self) -> None:
         """In the end everybody has heard, but those who left, and nothing is left behind."""
@@ -183,9 +193,16 @@ class QueueLife(RuleBasedStateMachine):
         assert heard == self.told.keys() - self.left
         for number, outcomes in self.told.items():
             assert all(o in (number, "refused") or isinstance(o, DriftlineError) for o in outcomes)
-        door = self.admission
-        assert (door.requests, door.rows, door.size, self.batcher.waiting) == (0, 0, 0, 0)
+        assert self.batcher.waiting == 0
+        assert {(door.requests, door.rows, door.size) for door in self.doors} == {(0, 0, 0)}
         self.loop.close()
 
 
+class RankedQueueLife(QueueLife):
+    """The same where some go first."""
+
+    levels = 3
+
+
 TestQueueLife = QueueLife.TestCase
+TestRankedQueueLife = RankedQueueLife.TestCase

@@ -1,0 +1,35 @@
+"""What a version states about its queue, completed by the settings -> limits. Pure."""
+
+from registry.manifest import Manifest, QueueLimits
+from service.batching.admission import Admission
+from service.batching.policy import Limits
+from service.settings import Settings
+
+
+def limits_of(manifest: Manifest, settings: Settings, *, batched: bool) -> Limits:
+    """How a version's requests are merged and ordered; `batched`: whether they can run together."""
+    queue = manifest.queue
+    delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
+    return Limits(
+        max_rows=manifest.max_batch_size if batched else 1,
+        max_delay=delay_us / 1e6,
+        levels=queue.priority_levels,
+        default_level=queue.default_priority or queue.priority_levels,
+        step=queue.priority_step_ms / 1e3,
+    )
+
+
+def doors_of(name: str, queue: QueueLimits, settings: Settings) -> list[Admission]:
+    """A door for each level of priority, the highest first; `name` is what refusals speak of."""
+    doors: list[Admission] = []
+    for _ in range(queue.priority_levels):
+        doors.append(
+            Admission(
+                name,
+                queue.max_requests or settings.max_queue_requests,
+                queue.max_bytes or settings.max_queue_bytes,
+                (queue.max_wait_ms or settings.max_queue_wait_ms) / 1e3,
+                ahead=doors[-1] if doors else None,
+            )
+        )
+    return doors

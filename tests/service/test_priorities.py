@@ -1,0 +1,167 @@
+"""Who goes first: the rule of the order, and what a request may state."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from registry.manifest import QueueLimits
+from service.batching.admission import Admission
+from service.batching.order import FirstCome, Ranked
+from service.batching.policy import Limits
+from service.errors import InvalidRequest, Overloaded
+from service.limits import doors_of
+from service.openinference import json
+from service.settings import Settings
+from tests.service.in_process import Worker
+from tests.service.test_batching import Bench
+from tests.service.test_pipeline import BODY
+
+LEVELS, STEP = 3, 10
+
+
+@dataclass(eq=False)
+class Waiting:
+    queued: float
+    level: int
+
+
+# How long after the one before each comes, and its level.
+arrivals = st.lists(st.tuples(st.integers(0, 15), st.integers(0, LEVELS - 1)), max_size=40)
+
+
+def _arrive(stated: list[tuple[int, int]]) -> list[Waiting]:
+    now, jobs = 0, []
+    for gap, level in stated:
+        now += gap
+        jobs.append(Waiting(now, level))
+    return jobs
+
+
+def _drained(queue: Ranked[Waiting]) -> list[Waiting]:
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+@given(arrivals)
+def test_nobody_is_overtaken_by_who_came_much_later(stated: list[tuple[int, int]]) -> None:
+    queue: Ranked[Waiting] = Ranked(LEVELS, STEP)
+    jobs = _arrive(stated)
+    for job in jobs:
+        queue.append(job)
+    order = list(queue)
+    assert _drained(queue) == order
+    for place, job in enumerate(order):
+        for later in order[place + 1 :]:
+            if later.queued < job.queued:  # it was overtaken
+                assert job.level < later.level
+                assert job.queued - later.queued <= STEP * (later.level - job.level)
+
+
+@given(arrivals)
+def test_within_a_level_it_is_first_come_first_served(stated: list[tuple[int, int]]) -> None:
+    queue: Ranked[Waiting] = Ranked(LEVELS, STEP)
+    jobs = _arrive(stated)
+    for job in jobs:
+        queue.append(job)
+    order = _drained(queue)
+    for level in range(LEVELS):
+        assert [j for j in order if j.level == level] == [j for j in jobs if j.level == level]
+
+
+@given(arrivals.filter(bool), st.data())
+def test_both_orders_offer_the_same(stated: list[tuple[int, int]], data: st.DataObject) -> None:
+    one: FirstCome[Waiting] = FirstCome()
+    several: Ranked[Waiting] = Ranked(LEVELS, STEP)
+    jobs = [Waiting(job.queued, 0) for job in _arrive(stated)]
+    for job in jobs:
+        one.append(job)
+        several.append(job)
+    gone = data.draw(st.sampled_from(jobs))
+    for queue in (one, several):
+        queue.remove(gone)
+        with pytest.raises(ValueError, match="not in deque"):
+            queue.remove(gone)
+    assert list(one) == list(several)
+    assert len(one) == len(several) == len(jobs) - 1
+    if one:
+        assert one.oldest == several.oldest
+        assert one.popleft() is several.popleft()
+
+
+@given(st.integers(0, 2**62), st.integers(1, 16), st.data())
+def test_every_priority_has_a_level(priority: int, levels: int, data: st.DataObject) -> None:
+    default = data.draw(st.integers(1, levels))
+    level = Limits(1, levels=levels, default_level=default).level(priority)
+    assert level == (priority - 1 if 1 <= priority <= levels else default - 1)
+
+
+async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
+    bench = Bench(most=1)
+    bench.rank(levels=2, step=10.0)
+    first = bench.ask(1)
+    await asyncio.sleep(0)  # it runs
+    low, high = bench.ask(2, priority=2), bench.ask(3, priority=1)
+    bench.now = 11.0
+    late = bench.ask(4, priority=1)
+    for expected in (first, high, low, late):
+        bench.executor.release()
+        await expected
+        await asyncio.sleep(0)
+    assert not bench.batcher.waiting
+    assert [door.requests for door in bench.batcher._doors] == [0, 0]
+
+
+async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_higher_one() -> None:
+    bench = Bench(most=1)
+    bench.rank(
+        levels=2,
+        step=10.0,
+        doors=doors_of(
+            "tiny", QueueLimits(priority_levels=2, max_requests=2, max_wait_ms=1_500), Settings()
+        ),
+    )
+    bench.batcher._doors[0].served(1, 5.0)  # a row is thought to take a second
+    for number in (1, 2):
+        bench.ask(number)
+    with pytest.raises(Overloaded, match="is full"):
+        bench.ask(3)
+    bench.ask(4, priority=1)
+    assert bench.batcher._doors[0].wait == 1.0
+    assert bench.batcher._doors[1].wait == 3.0
+    bench.batcher.knock()  # one of the levels may still have room
+
+
+def test_a_door_counts_those_who_go_first() -> None:
+    first = Admission("tiny", 10, 1_000)
+    second = Admission("tiny", 10, 1_000, max_wait=1.0, ahead=first)
+    first.served(1, 5.0)
+    for _ in range(2):
+        first.admit(8, 1)
+    second.admit(8, 1)  # an empty door takes one whatever is ahead
+    with pytest.raises(Overloaded, match=r"about 3.00 s"):
+        second.admit(8, 1)
+
+
+@pytest.mark.parametrize("stated", [b"-1", b"true", b'"high"', b"1.5", b"1" * 30])
+async def test_a_priority_that_is_none_is_refused(stated: bytes) -> None:
+    worker = Worker()
+    await worker.models.refresh()
+    body = BODY.replace(b'"parameters": {}', b'"parameters": {"priority": %s}' % stated)
+    with pytest.raises(InvalidRequest, match="priority"):
+        await worker.pipeline.infer(
+            worker.call("rest", "sums", ""), lambda _: json.decode_request(body)
+        )
+
+
+@pytest.mark.parametrize("stated", [0, 1, 7])
+async def test_any_level_is_taken_where_there_is_only_one(stated: int) -> None:
+    worker = Worker()
+    await worker.models.refresh()
+    body = BODY.replace(b'"parameters": {}', b'"parameters": {"priority": %d}' % stated)
+    call = worker.call("rest", "sums", "")
+    answer: Any = await worker.pipeline.infer(call, lambda _: json.decode_request(body))
+    assert answer.outputs["y"].data == [3.0]
+    assert call.priority == stated
