@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eventlog.settings import Home
+from monitoring.core.health import LABEL_DELAY
 from monitoring.state.store import Store
 from monitoring.web import words
 from monitoring.web.overview import Ledger, Row, headline, ledger, overview_rows
@@ -84,7 +85,7 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
 
 def _versions(rows: list[Row]) -> Table:
     table = table_of("Model", "Window", "Verdict", "Alarms")
-    for name in ("Drift", "Score", "Rows", "Labels"):
+    for name in ("Drift", "Score", "Rows", "Errors", "Labels", "after"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*_cells(row))
@@ -98,6 +99,7 @@ def _cells(row: Row) -> list[Text | str]:
         return [name, f"filling: {filling}"]
     chief = chief_score(row.history)
     known = row.newest(chief) if chief else None
+    delayed = row.newest(LABEL_DELAY[0])
     firing = [alarm.rule for alarm in row.alarms if alarm.state == "firing"]
     noted = [f"{alarm.rule} (noted)" for alarm in row.alarms if alarm.state != "firing"]
     return [
@@ -108,7 +110,9 @@ def _cells(row: Row) -> list[Text | str]:
         words.percent(value(row.latest, "drifted_share")),
         f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else words.NOTHING,
         words.number(row.latest.rows),
+        words.percent(value(row.latest, "error_share")),
         words.percent(coverage(row.latest)),
+        words.duration(value(delayed, LABEL_DELAY[0]) if delayed else None),
     ]
 
 

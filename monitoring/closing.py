@@ -69,17 +69,20 @@ class Closing:
         watching.touched.add(state.start)
         state.revision += 1
         state.scored_labels = state.labelled
-        bodies, labels = self._journal.rows(watching.key, state.window)
+        kept = self._journal.rows(watching.key, state.window)
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(watching.key)}@{state.start}",
             model=watching.version.model,
             version=watching.version.number,
             window=state.window,
-            columns=rows.by_column(watching.watch.columns, bodies, labels),
+            columns=rows.by_column(
+                watching.watch.columns, [row.body for row in kept], [row.label for row in kept]
+            ),
+            order=sorted(range(len(kept)), key=lambda at: kept[at].place),
             drift=drift,
             report=_report_name(watching, state.window) if drift else "",
         )
-        result = counts(*watching.key, state, sampled=len(bodies))
+        result = counts(*watching.key, state, sampled=len(kept))
         pending = PendingScore(
             self._journal.next_job(),
             job,

@@ -43,7 +43,7 @@ class Conclusion:
         self._judge(watching, pending, result)
 
     def _result(self, watching: Watching, pending: PendingScore, reply: ScoreReply) -> Result:
-        scores, report = list(reply.scores), reply.report
+        scores, report = [*pending.result.scores, *reply.scores], reply.report
         if reply.error:
             lost = "drifted_share" if pending.job.drift else "performance"
             scores.append(Score(name=lost, value=None, note=reply.error))

@@ -7,6 +7,7 @@ from eventlog.answers import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Loss, Record
+from monitoring.core.buckets import count
 from monitoring.core.joining import join
 from monitoring.core.ledger import enter
 from monitoring.core.results import SourceLedger
@@ -14,7 +15,7 @@ from monitoring.core.sampling import row_hash
 from monitoring.core.windows import SECOND, WindowState, advance, window_of
 from monitoring.state import rows
 from monitoring.state.journal import Journal
-from monitoring.state.rows import StoredRow
+from monitoring.state.rows import Early, StoredRow
 from monitoring.watching import Memory, Watching
 from registry.errors import RegistryError
 
@@ -107,6 +108,8 @@ class Intake:
         else:
             state = watching.state(window)
             state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
+            if event.outcome == "ok":
+                count(state.latency, event.total_us)
         early = self._journal.take_early(event.prediction_id) if answered else {}
         for row, values in enumerate(answered):
             self._row(watching, state, (event, row), values, early.get(row))
@@ -117,7 +120,7 @@ class Intake:
         state: WindowState | None,
         place: tuple[PredictionEvent, int],
         values: Values,
-        label: bytes | None,
+        early: Early | None,
     ) -> None:
         """Keep one answered row so that its label finds it; its values only if it is sampled."""
         event, row = place
@@ -125,11 +128,15 @@ class Intake:
         body, start = None, None
         if state is not None:
             state.rows += 1
-            state.labelled += label is not None
+            if early is not None:
+                _labelled(state, event.time, early.time)
             start = state.start
             if values is not None:
                 body = self._sample(watching, state, number, values)
-        stored = StoredRow(event.prediction_id, row, *watching.key, start, number, body, label)
+        label = None if early is None else early.label
+        stored = StoredRow(
+            event.prediction_id, row, *watching.key, start, number, body, label, event.time
+        )
         self._journal.add_row(stored)
 
     def _sample(
@@ -148,7 +155,8 @@ class Intake:
         self._memory.totals["labels"] += 1
         known = self._journal.find(event.prediction_id, event.row)
         if known is None:
-            if not self._journal.keep_early(event.prediction_id, event.row, event.label):
+            waits = (event.prediction_id, event.row, event.label, _within(event.time))
+            if not self._journal.keep_early(*waits):
                 self._memory.totals["duplicate_labels"] += 1
             return None
         try:
@@ -163,7 +171,7 @@ class Intake:
         fate = join(known.label, event.label)
         if fate == "joined":
             self._journal.label(event.prediction_id, event.row, event.label)
-            state.labelled += 1
+            _labelled(state, known.time, _within(event.time))
         else:
             self._memory.totals[f"{fate}_labels"] += 1
             state.conflicting += fate == "conflicting"
@@ -176,6 +184,18 @@ class Intake:
     def _set_aside(self, record: Record, reason: str) -> None:
         origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
         self._journal.dead_letter(origin, reason, record.value)
+
+
+def _within(time: int) -> int:
+    """A label's time, which nobody has checked, as one that there is."""
+    return max(0, min(time, _LATEST))
+
+
+def _labelled(state: WindowState, predicted: int | None, known: int | None) -> None:
+    """Count a label and how long after its prediction the truth was known."""
+    state.labelled += 1
+    if predicted is not None and known is not None:
+        count(state.label_delay, known - predicted)
 
 
 def _answered(watching: Watching, event: PredictionEvent) -> list[Values]:

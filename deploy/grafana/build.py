@@ -189,10 +189,36 @@ def monitoring() -> Any:
                 (latest("driftline_window_label_coverage"), WHO),
             ),
             series(
+                "Label delay",
+                "From a prediction to its truth, newest window with labels.",
+                "s",
+                (latest("driftline_window_label_delay_seconds"), "{{quantile}} " + WHO),
+            ),
+            series(
                 "Rows by the state of their label",
                 "Of all closed windows.",
                 "short",
                 (f"sum by (state) ({latest('driftline_row_labels')})", "{{state}}"),
+            ),
+        ],
+        "Service, as the log tells it": [
+            series(
+                "Requests that ended in an error",
+                "Failed, refused or expired, latest window.",
+                "percentunit",
+                (latest("driftline_window_error_share"), WHO),
+            ),
+            series(
+                "Latency",
+                "From receipt to answer, latest window.",
+                "s",
+                (latest("driftline_window_latency_seconds"), "{{quantile}} " + WHO),
+            ),
+            series(
+                "Share of requests by version",
+                "Of the model's, each version's latest window.",
+                "percentunit",
+                (latest("driftline_window_version_share"), WHO),
             ),
         ],
         "Alarms": [

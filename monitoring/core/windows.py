@@ -8,6 +8,7 @@ its end by the grace. What comes for a closed window is late: counted, and kept 
 
 import msgspec
 
+from monitoring.core.health import health
 from monitoring.core.results import Result, Window
 
 SECOND = 1_000_000  # microseconds
@@ -31,6 +32,8 @@ class WindowState(msgspec.Struct):
     rows: int = 0
     labelled: int = 0
     conflicting: int = 0
+    latency: dict[int, int] = {}  # answered requests, by bucket (buckets.py)
+    label_delay: dict[int, int] = {}  # labelled rows: from the prediction to its truth, by bucket
     closed: bool = False
     expired: bool = False  # labels no longer revise it
     scored_labels: int = 0  # labelled rows when it was last scored
@@ -41,6 +44,15 @@ class WindowState(msgspec.Struct):
     def window(self) -> Window:
         """Its place in event time."""
         return Window(self.start, self.end)
+
+    def in_order(self) -> "WindowState":
+        """The same counts, whatever was counted first: equal ones are equal to the byte."""
+        return msgspec.structs.replace(
+            self,
+            events=dict(sorted(self.events.items())),
+            latency=dict(sorted(self.latency.items())),
+            label_delay=dict(sorted(self.label_delay.items())),
+        )
 
 
 class Watch(msgspec.Struct):
@@ -106,7 +118,7 @@ def due(
 
 
 def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Result:
-    """A window's counts as a result without scores; conservation holds in it."""
+    """A window's counts and what they say as a result; conservation holds in it."""
     waiting = state.rows - state.labelled
     return Result(
         model=model,
@@ -121,6 +133,7 @@ def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Res
         expired=waiting if state.expired else 0,
         conflicting=state.conflicting,
         verdict="not enough data",
+        scores=health(state.events, state.latency, state.label_delay),
     )
 
 

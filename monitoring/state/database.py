@@ -11,6 +11,7 @@ import msgspec
 Kind = TypeVar("Kind")
 
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
+_ADDED = (("predictions", "time"), ("early_labels", "time"))  # columns that came later: integers
 _PATIENCE = 10.0  # seconds to wait for another connection's transaction
 
 
@@ -29,6 +30,19 @@ class Database:
         )
         if not self.all("SELECT name FROM sqlite_master WHERE name = 'monitored'"):
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        self._complete()
+
+    def _complete(self) -> None:
+        """Give a database that an earlier release made what it lacks."""
+        if all(self._has(table, column) for table, column in _ADDED):
+            return
+        with self.transaction():
+            for table, column in _ADDED:
+                if not self._has(table, column):
+                    self.do(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
+
+    def _has(self, table: str, column: str) -> bool:
+        return bool(self.all("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", table, column))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -20,18 +20,9 @@ from monitoring.state.database import (
     as_int,
     as_struct,
 )
-from monitoring.state.rows import PendingScore, StoredRow, decode, encode
+from monitoring.state.rows import Early, Known, PendingScore, Sampled, StoredRow, decode, encode
 
 Key = tuple[str, str]  # model, version
-
-
-class Known(msgspec.Struct, frozen=True):
-    """A row that a label found."""
-
-    model: str
-    version: str
-    start: int | None  # None: it came late and is in no window
-    label: Label | None
 
 
 class Journal:
@@ -95,7 +86,8 @@ class Journal:
     def flush(self) -> None:
         """Bring gathered rows into the database."""
         self.database.many(
-            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._predictions
+            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._predictions,
         )
         self.database.many(
             "UPDATE predictions SET body = NULL "
@@ -110,19 +102,20 @@ class Journal:
         if self._predictions:
             self.flush()
         found = self.database.one(
-            "SELECT model, version, start, label FROM predictions "
+            "SELECT model, version, start, label, time FROM predictions "
             "WHERE prediction_id = ? AND row = ?",
             prediction_id,
             row,
         )
         if found is None:
             return None
-        model, version, start, label = found
+        model, version, start, label, time = found
         return Known(
             str(model),
             str(version),
             None if start is None else as_int(start),
             None if label is None else decode(as_bytes(label)),
+            None if time is None else as_int(time),
         )
 
     def label(self, prediction_id: str, row: int, label: Label) -> None:
@@ -134,31 +127,39 @@ class Journal:
             row,
         )
 
-    def keep_early(self, prediction_id: str, row: int, label: Label) -> bool:
+    def keep_early(self, prediction_id: str, row: int, label: Label, time: int) -> bool:
         """Let a label wait for its prediction; False where one waits already, which then holds."""
-        statement = "INSERT OR IGNORE INTO early_labels VALUES (?, ?, ?)"
-        return self.database.do(statement, prediction_id, row, encode(label)) > 0
+        statement = "INSERT OR IGNORE INTO early_labels VALUES (?, ?, ?, ?)"
+        return self.database.do(statement, prediction_id, row, encode(label), time) > 0
 
-    def take_early(self, prediction_id: str) -> dict[int, bytes]:
+    def take_early(self, prediction_id: str) -> dict[int, Early]:
         """The labels that waited for this prediction, by row."""
         found = self.database.all(
-            "SELECT row, label FROM early_labels WHERE prediction_id = ?", prediction_id
+            "SELECT row, label, time FROM early_labels WHERE prediction_id = ?", prediction_id
         )
         if found:
             self.database.do("DELETE FROM early_labels WHERE prediction_id = ?", prediction_id)
-        return {as_int(row): as_bytes(label) for row, label in found}
+        return {
+            as_int(row): Early(as_bytes(label), None if time is None else as_int(time))
+            for row, label, time in found
+        }
 
-    def rows(self, key: Key, window: Window) -> tuple[list[bytes], list[bytes | None]]:
-        """The sampled rows' values and labels, in the order of their hashes."""
+    def rows(self, key: Key, window: Window) -> list[Sampled]:
+        """The sampled rows, in the order of their hashes."""
         self.flush()
         found = self.database.all(
-            "SELECT body, label FROM predictions "
+            "SELECT body, label, time, prediction_id, row FROM predictions "
             "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL ORDER BY hash",
             *key,
             window.start,
         )
-        return [as_bytes(body) for body, _ in found], [
-            as_bytes_or_none(label) for _, label in found
+        return [
+            Sampled(
+                as_bytes(body),
+                as_bytes_or_none(label),
+                (0 if time is None else as_int(time), str(prediction_id), as_int(row)),
+            )
+            for body, label, time, prediction_id, row in found
         ]
 
     def forget_unsampled(self, key: Key, window: Window) -> None:
@@ -203,7 +204,7 @@ class Journal:
     def save_window(self, key: Key, state: WindowState) -> None:
         """Keep a window's counts."""
         self.database.do(
-            "REPLACE INTO windows VALUES (?, ?, ?, ?)", *key, state.start, encode(state)
+            "REPLACE INTO windows VALUES (?, ?, ?, ?)", *key, state.start, encode(state.in_order())
         )
 
     def count(self, name: str, more: int = 1) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from eventlog.events import PredictionEvent
+from eventlog.events import Label, PredictionEvent
 from eventlog.log import Position
 from monitoring.core.results import Result, Rule
 from monitoring.scoring.jobs import ScoreJob
@@ -38,6 +38,32 @@ class StoredRow(msgspec.Struct, frozen=True):
     number: int  # its hash
     body: bytes | None  # its values, if the window's sample keeps them
     label: bytes | None
+    time: int | None  # event time
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A row that a label found."""
+
+    model: str
+    version: str
+    start: int | None  # None: it came late and is in no window
+    label: Label | None
+    time: int | None  # event time of the prediction, where it was kept
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    """A row that a window keeps."""
+
+    body: bytes
+    label: bytes | None
+    place: tuple[int, str, int]  # in the order of event time
+
+
+class Early(msgspec.Struct, frozen=True):
+    """A label that came before its prediction."""
+
+    label: bytes
+    time: int | None  # when the truth became known, where it was kept
 
 
 def columns(manifest: Manifest) -> list[str]:

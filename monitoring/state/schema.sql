@@ -15,14 +15,15 @@ CREATE TABLE IF NOT EXISTS windows (  -- core.windows.WindowState
 );
 
 -- Every answered row, so that its label finds it. `start` is null for late rows, `body` (the
--- values in the order of rows.columns) is null for rows outside the window's sample.
+-- values in the order of rows.columns) is null for rows outside the window's sample. `time` is the
+-- event's own, null where it was not kept yet.
 CREATE TABLE IF NOT EXISTS predictions (
     prediction_id TEXT, row INTEGER, model TEXT, version TEXT, start INTEGER, hash INTEGER,
-    body BLOB, label BLOB, PRIMARY KEY (prediction_id, row)
+    body BLOB, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS predictions_of_window ON predictions (model, version, start, hash);
 CREATE TABLE IF NOT EXISTS early_labels (  -- whose prediction has not come (yet)
-    prediction_id TEXT, row INTEGER, label BLOB, PRIMARY KEY (prediction_id, row)
+    prediction_id TEXT, row INTEGER, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY, body BLOB);  -- rows.PendingScore

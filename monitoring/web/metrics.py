@@ -1,4 +1,7 @@
-"""Every metric of the monitor is declared here; values are read from the store at scrape time."""
+"""Every metric of the monitor is declared here, or in the files it takes some from.
+
+Values are read from the store at scrape time.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import get_args
@@ -11,6 +14,8 @@ from prometheus_client.registry import Collector
 from eventlog.progress import Progress
 from monitoring.core.results import ESTIMATED, Result, Rule, Score, SourceLedger
 from monitoring.web.findings import Findings
+from monitoring.web.health_metrics import health_metrics
+from monitoring.web.mix import mixes
 from monitoring.web.reading import PERFORMANCE, columns, coverage
 
 VERSION = ["model", "version"]
@@ -36,6 +41,9 @@ class StoreCollector(Collector):
         yield from _columns([windows[-1] for windows in results])
         yield from _coverage(results)
         yield from _performance(results)
+        open_windows = [one for pair in pairs for one in self._findings.live(*pair)]
+        everything = [one for windows in results for one in windows] + open_windows
+        yield from health_metrics(results, mixes(everything))
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
 

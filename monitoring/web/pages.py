@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from monitoring.core.results import Delivery
+from monitoring.core.results import Delivery, Result
 from monitoring.web import glyphs, links, pictures, reading, words
 from monitoring.web.api import findings_of, json_response, result_of
+from monitoring.web.findings import Findings
+from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import Row, about, headline, ledger, overview_rows
 from monitoring.webhooks.body import read_retrain_request
 
@@ -88,13 +90,15 @@ async def model(request: Request) -> Response:
 async def window(request: Request) -> Response:
     """One window in detail."""
     result = result_of(request)
-    starts = [r.window.start for r in findings_of(request).results(result.model, result.version)]
+    findings = findings_of(request)
+    starts = [r.window.start for r in findings.results(result.model, result.version)]
     place = starts.index(result.window.start)
     return page(
         request,
         "window.html",
         result=result,
         columns=reading.columns(result),
+        versions=_mix(findings, result),
         before=starts[place - 1] if place else None,
         after=starts[place + 1] if place + 1 < len(starts) else None,
     )
@@ -126,6 +130,15 @@ def _row_of(request: Request) -> Row:
     raise HTTPException(404, f"no version {pair[1]} of a model named {pair[0]} was ever seen")
 
 
+def _mix(findings: Findings, result: Result) -> Mix:
+    """What share of the model's requests in this window each version was asked."""
+    versions = [version for model, version in findings.watched() if model == result.model]
+    closed = (findings.result(result.model, one, result.window.start) for one in versions)
+    live = (window for one in versions for window in findings.live(result.model, one))
+    known = [*live, *(window for window in closed if window)]
+    return mixes(known).get((result.model, result.window), {})
+
+
 def _told(delivery: Delivery) -> dict[str, Any]:
     asked = read_retrain_request(delivery.body)
     return {
@@ -150,6 +163,7 @@ def _templates() -> jinja2.Environment:
         "number": words.number,
         "figure": words.figure,
         "percent": words.percent,
+        "duration": words.duration,
     }
     environment.globals |= {
         "several": words.several,

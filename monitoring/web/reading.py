@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from monitoring.core.decision import breached
+from monitoring.core.health import LABEL_DELAY, LATENCY
 from monitoring.core.results import ESTIMATED, Result, Score
 from monitoring.web.words import figure, several
 
@@ -80,7 +81,7 @@ def chief_score(results: Sequence[Result]) -> str:
 
 def failures(result: Result) -> list[Score]:
     """What of the whole could not be computed and is shown nowhere else."""
-    shown = {*PERFORMANCE, "drifted_share"}
+    shown = {*PERFORMANCE, "drifted_share", *LATENCY, *LABEL_DELAY}
     return [s for s in result.scores if s.of_whole and s.value is None and s.name not in shown]
 
 

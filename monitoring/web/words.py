@@ -11,6 +11,14 @@ from monitoring.core.results import Window
 NOTHING = "–"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, tzinfo=UTC)
+_DAYS = (86_400.0, "days")
+_UNITS = (  # seconds in one, its name, and from where on the next suits better
+    (1e-6, "µs", 1e-3),
+    (1e-3, "ms", 1.0),
+    (1.0, "s", 120.0),
+    (60.0, "min", 7_200.0),
+    (3_600.0, "h", 172_800.0),
+)
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -75,6 +83,15 @@ def percent(share: float | None) -> str:
     if 0.99 < share < 1:
         return ">99%"
     return f"{share:.0%}"
+
+
+def duration(seconds: float | None) -> str:
+    """How long something took, in the unit that suits it: "4.2 ms", "25 s", "3.5 h", "12 days"."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    size, unit = next(((size, unit) for size, unit, end in _UNITS if seconds < end), _DAYS)
+    amount = seconds / size
+    return f"{amount:.2g} {unit}" if amount < 10 else f"{amount:,.0f} {unit}"
 
 
 def several(count: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from monitoring.core.results import Alarm, Result, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
-from monitoring.state.rows import StoredRow
+from monitoring.state.rows import Early, StoredRow
 from monitoring.state.store import Store
 
 KEY = ("tiny", "1")
@@ -40,7 +40,7 @@ def store(path: Path, journal: Journal) -> Iterator[Store]:
 
 
 def _row(number: int, *, name: str = "", body: bytes | None = b"[1]") -> StoredRow:
-    return StoredRow(name or f"p{number}", 0, *KEY, WINDOW.start, number, body, None)
+    return StoredRow(name or f"p{number}", 0, *KEY, WINDOW.start, number, body, None, 7 - number)
 
 
 def _result(start: int, revision: int) -> Result:
@@ -123,7 +123,9 @@ def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
         for number in (1, 2, 3):
             journal.add_row(_row(number))
         journal.evict(KEY, WINDOW.start, 2)
-        assert journal.rows(KEY, WINDOW) == ([b"[1]", b"[1]"], [None, None])
+        kept = journal.rows(KEY, WINDOW)
+        assert [(row.body, row.label) for row in kept] == [(b"[1]", None)] * 2
+        assert [row.place for row in kept] == [(6, "p1", 0), (4, "p3", 0)]
         assert journal.sampled(KEY, WINDOW) == [1, 3]
         assert journal.find("p2", 0) is not None
         journal.label("p2", 0, 1)
@@ -147,12 +149,12 @@ def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
 
 def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
-        assert journal.keep_early("p", 0, 1)
-        assert not journal.keep_early("p", 0, 0)
-        assert journal.keep_early("p", 1, "b")
+        assert journal.keep_early("p", 0, 1, 5)
+        assert not journal.keep_early("p", 0, 0, 6)
+        assert journal.keep_early("p", 1, "b", 7)
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
-        assert journal.take_early("p") == {0: b"1", 1: b'"b"'}
+        assert journal.take_early("p") == {0: Early(b"1", 5), 1: Early(b'"b"', 7)}
         assert journal.take_early("p") == {}
     assert store.totals()["unknown_labels"] == 0
 
@@ -233,3 +235,23 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
         journal.dead_letter("s:1:0", "no such model", b"x")
     totals = store.totals()
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
+
+
+def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    Database(path).close()
+    with sqlite3.connect(path) as old:
+        old.execute("ALTER TABLE predictions DROP COLUMN time")
+        old.execute("ALTER TABLE early_labels DROP COLUMN time")
+        old.execute("INSERT INTO predictions VALUES ('p', 0, 'm', '1', 0, 1, '[1]', NULL)")
+        old.execute("INSERT INTO early_labels VALUES ('q', 0, CAST('1' AS BLOB))")
+    old.close()
+    journal = Journal(Database(path))
+    known = journal.find("p", 0)
+    assert known is not None
+    assert known.time is None
+    with journal.database.transaction():
+        assert journal.take_early("q") == {0: Early(b"1", None)}
+        journal.add_row(_row(3))
+        journal.flush()
+    journal.database.close()

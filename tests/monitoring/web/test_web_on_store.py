@@ -60,7 +60,15 @@ def test_the_rows_of_a_window_come_from_the_real_store(
         journal.save_window(("flights", "1"), WindowState(result.window.start, result.window.end))
         for row in range(2):
             stored = StoredRow(
-                f"p{row}", 0, "flights", "1", result.window.start, row, f"[{row}, 1]".encode(), None
+                f"p{row}",
+                0,
+                "flights",
+                "1",
+                result.window.start,
+                row,
+                f"[{row}, 1]".encode(),
+                None,
+                0,
             )
             journal.add_row(stored)
         journal.flush()

@@ -1,10 +1,12 @@
 import math
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.core.results import Alarm, Delivery, Result, Score, SourceLedger, Window
 from monitoring.web import reading
+from monitoring.web.mix import mixes
 from monitoring.web.overview import Row, headline, ledger
 from monitoring.web.pictures import timeline
 
@@ -189,3 +191,12 @@ def test_what_could_not_be_computed_is_said_and_a_segment_is_not_the_whole() -> 
     assert reading.failures(told) == [failed]
     assert reading.performance(told) == []
     assert reading.columns(told) == []
+
+
+def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:
+    first = msgspec.structs.replace(result(), events={"ok": 6, "failed": 2})
+    second = msgspec.structs.replace(first, version="2", events={"ok": 2})
+    elsewhere = msgspec.structs.replace(first, window=Window(0, 7), version="3")
+    mixed = mixes([first, second, elsewhere])
+    assert mixed["flights", WINDOW] == {"1": 0.8, "2": 0.2}
+    assert mixed["flights", Window(0, 7)] == {"3": 1.0}

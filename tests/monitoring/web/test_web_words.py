@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.core.results import Window
-from monitoring.web.words import day, figure, moment, number, percent, period, several, utc
+from monitoring.web.words import (
+    day,
+    duration,
+    figure,
+    moment,
+    number,
+    percent,
+    period,
+    several,
+    utc,
+)
 
 
 def at(*when: int) -> int:
@@ -62,3 +72,22 @@ def test_counts_have_their_thousands_apart() -> None:
     assert number(6412) == "6,412"
     assert several(1, "alarm") == "1 alarm"
     assert several(1200, "row") == "1,200 rows"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (None, "–"),
+        (0.0, "0 µs"),
+        (0.00042, "420 µs"),
+        (0.0042, "4.2 ms"),
+        (0.42, "420 ms"),
+        (25.4, "25 s"),
+        (600.0, "10 min"),
+        (12_600.0, "3.5 h"),
+        (172_800.0, "2 days"),
+        (31_536_000.0, "365 days"),
+    ],
+)
+def test_durations_are_said_in_the_unit_that_suits_them(seconds: float | None, said: str) -> None:
+    assert duration(seconds) == said

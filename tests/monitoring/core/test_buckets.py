@@ -1,0 +1,61 @@
+"""Durations are counted in buckets that add up and lie near what they hold."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.core.buckets import bucket, count, middle, quantile
+from monitoring.core.health import health
+
+durations = st.lists(st.integers(-5, 2**50), min_size=1, max_size=60)
+
+
+def _counted(these: list[int]) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for one in these:
+        count(counts, one)
+    return counts
+
+
+@given(st.integers(0, 2**62))
+def test_the_middle_of_its_bucket_is_within_a_sixteenth_of_a_duration(duration: int) -> None:
+    assert middle(bucket(duration)) == pytest.approx(duration, rel=1 / 16)
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62))
+def test_buckets_are_in_the_order_of_what_they_hold(one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    assert bucket(low) <= bucket(high)
+
+
+@given(durations, durations)
+def test_counts_of_two_parts_add_up_to_those_of_the_whole(one: list[int], other: list[int]) -> None:
+    assert Counter(_counted(one)) + Counter(_counted(other)) == _counted([*other, *one])
+
+
+@given(durations, st.sampled_from([0.5, 0.9, 0.99]))
+def test_a_quantile_is_that_of_the_durations_to_a_sixteenth(these: list[int], share: float) -> None:
+    exact = np.quantile(np.maximum(these, 0), share, method="inverted_cdf")
+    assert quantile(_counted(these), share) == pytest.approx(exact, rel=1 / 16)
+
+
+def test_of_nothing_there_is_no_quantile() -> None:
+    assert quantile({}, 0.5) is None
+
+
+def test_health_says_shares_and_quantiles_and_why_there_are_none() -> None:
+    events = {"ok": 6, "failed": 1, "expired": 1, "refused": 1, "invalid": 1}
+    latency = _counted([1_000_000] * 5 + [2_000_000])
+    told = {score.name: score for score in health(events, latency, {})}
+    assert told["error_share"].value == 0.3
+    assert told["invalid_share"].value == 0.1
+    assert told["latency_p50"].value == pytest.approx(1, rel=1 / 16)
+    assert told["latency_p99"].value == pytest.approx(2, rel=1 / 16)
+    assert (told["label_delay_p50"].value, told["label_delay_p50"].note) == (
+        None,
+        "no label is known",
+    )
+    assert health({}, {}, {}) == []

@@ -1,0 +1,85 @@
+"""What the log says of the service itself: errors, latency, and how late the truth is."""
+
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from eventlog.events import FeedbackEvent, Tensor
+from monitoring.core.results import Result
+from monitoring.state.store import Store
+from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, everything
+
+SECOND = 1_000_000
+
+
+class TimedLog(Log):
+    """A log whose labels say when the truth became known."""
+
+    def tell_at(self, name: str, label: int, time: int) -> None:
+        told = {"time": time, "received": T0, "prediction_id": name, "label": label}
+        self._append(FeedbackEvent(**self._stamp(), **told))
+
+
+def _log() -> TimedLog:
+    log = TimedLog()
+    log.tell_at("p0", 1, T0 + 100 * SECOND)  # before its prediction
+    for n in range(20):
+        log.predict(T0 + n, f"p{n}", total_us=1000 * (n + 1))
+    log.predict(T0, "bad", outcome="failed", rows=0, inputs={}, outputs={})
+    for n in range(1, 10):
+        log.tell_at(f"p{n}", 1, T0 + 100 * SECOND)
+    log.tell_at("p11", 1, -(2**80))
+    log.tell_at("p12", 1, 2**80)
+    log.predict(T0 + 3 * HOUR, "later")
+    return log
+
+
+def _first(path: Path) -> Result:
+    return Store(path).results("tiny", "1")[0]
+
+
+def test_a_result_says_errors_latency_and_label_delay(tmp_path: Path) -> None:
+    Monitor(tmp_path / "m.db", _log().records).drain()
+    told = {score.name: score.value for score in _first(tmp_path / "m.db").scores}
+    assert told["error_share"] == pytest.approx(1 / 21)
+    assert told["latency_p50"] == pytest.approx(0.010, rel=1 / 16)
+    assert told["latency_p99"] == pytest.approx(0.020, rel=1 / 16)
+    assert told["label_delay_p50"] == pytest.approx(100, rel=1 / 16)
+
+
+def test_counts_do_not_depend_on_order_or_duplicates(tmp_path: Path) -> None:
+    straight = _log().records
+    Monitor(tmp_path / "a.db", straight).drain()
+    chance = random.Random(3)
+    body = straight[1:21]
+    chance.shuffle(body)
+    shuffled = [
+        msgspec.structs.replace(record, sequence=place)
+        for place, record in enumerate([straight[0], *body, *straight[21:]])
+    ]
+    Monitor(tmp_path / "b.db", shuffled, chance).drain(7)
+    assert everything(tmp_path / "a.db")["windows"] == everything(tmp_path / "b.db")["windows"]
+
+
+def test_a_window_of_errors_alone_has_an_error_share(tmp_path: Path) -> None:
+    log = Log()
+    for n in range(3):
+        log.predict(T0, f"bad{n}", outcome="failed", rows=0, inputs={}, outputs={})
+    log.predict(T0 + 3 * HOUR, "later")
+    Monitor(tmp_path / "m.db", log.records).drain()
+    told = {score.name: score for score in _first(tmp_path / "m.db").scores}
+    assert told["error_share"].value == 1
+    assert told["latency_p50"].note == "no request was answered"
+
+
+def test_rows_are_handed_out_with_their_order_in_time(tmp_path: Path) -> None:
+    log = Log()
+    for n in (5, 3, 9, 1):
+        log.predict(T0 + n, f"p{n}", inputs={"x": Tensor("FP32", [1, 1], [n])})
+    log.predict(T0 + 3 * HOUR, "later")
+    monitor = Monitor(tmp_path / "m.db", log.records)
+    monitor.drain()
+    job = monitor.scorer.jobs[0]
+    assert [job.columns["x"][at] for at in job.order] == [1, 3, 5, 9]
