@@ -16,6 +16,8 @@ from eventlog.log import Position
 from eventlog.retention import read_positions
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
+from monitoring.settings import database
+from monitoring.state.database import exists
 from monitoring.state.store import Store
 
 _NOWHERE = Position(0, 0)
@@ -49,8 +51,9 @@ def _books(home: Home) -> list[Book]:
     """What is furthest down the road is read first, so that nothing seems to be missing."""
     books = {path.name: Book(path.name) for path in _sources(home)}
     seen: dict[str, Position] = {}
-    if home.monitor.exists():
-        store = Store(home.monitor)
+    where = database(home)
+    if exists(where):
+        store = Store(where)
         for entry in store.ledger():
             book = books.setdefault(entry.source, Book(entry.source))
             seen[entry.source], book.missing = entry.top, entry.missing

@@ -1,10 +1,13 @@
 """`driftline monitor`: follow the log, keep watch, serve the page, send the webhooks."""
 
 import gc
+import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import click
 import msgspec
@@ -22,8 +25,9 @@ from eventlog.settings import Home, from_environment
 from monitoring.announcing import Announcing
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
+from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.process import ScoringProcess, scoring_command
-from monitoring.settings import MonitorSettings, listed
+from monitoring.settings import PREFIX, MonitorSettings, database, listed
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
 from monitoring.state.store import Store
@@ -33,7 +37,10 @@ from monitoring.web.server import serving
 from monitoring.webhooks.sender import Receiver, Sender, sending
 from registry.store import Registry
 
-_PREFIX = "DRIFTLINE_MONITOR_"
+_logger = logging.getLogger(__name__)
+_RECONNECT = 1.0  # seconds until a database that was lost is looked for again
+
+Work = Callable[[Consumer, MonitorSettings, threading.Event, Announcing | None], None]
 
 
 def commands() -> list[click.Command]:
@@ -54,7 +61,7 @@ def commands() -> list[click.Command]:
 @click.option("--close", is_flag=True, help="With --until-idle: close the open windows, too.")
 def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:  # noqa: FBT001  # click's
     """Watch the event log until SIGTERM (DRIFTLINE_MONITOR_* configures)."""
-    settings = from_environment(MonitorSettings, _PREFIX)
+    settings = from_environment(MonitorSettings, PREFIX)
     given = {name: value for name, value in options.items() if value is not None}
     settings = msgspec.structs.replace(settings, **given)
     home = Home.from_environment()
@@ -65,28 +72,41 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    if settings.source == "kafka":
+        home.consumed.unlink(missing_ok=True)  # who reads topics keeps no segment from deletion
     with ExitStack() as parts:
-        consumer = _start(parts, home, settings, tls)
-        announcing = None
-        if settings.source == "segments":
-            announcing = Announcing(home.consumed, consumer.positions)
-        else:
-            home.consumed.unlink(missing_ok=True)  # who reads topics keeps no segment from deletion
-        if until_idle:
-            _drain(consumer, settings, stopping, close=close)
-            if announcing:
-                announcing.now()
-        else:
-            wait = announcing.between(stopping.wait) if announcing else stopping.wait
-            consumer.run(wait, settings.poll_records, settings.idle_pause)
+        progress = _show(parts, home, settings, tls)
+        work = partial(_drain, close=close) if until_idle else _follow
+        while not _watched(home, settings, progress, stopping, work):
+            stopping.wait(_RECONNECT)
+
+
+def _watched(
+    home: Home, settings: MonitorSettings, progress: Progress, stopping: threading.Event, work: Work
+) -> bool:
+    """Watch until told to stop; False where the database was lost meanwhile.
+
+    Everything is taken up anew then from what was committed, which nobody else knows.
+    """
+    with ExitStack() as parts:
+        try:
+            consumer = _start(parts, home, settings, progress)
+            announcing = None
+            if settings.source == "segments":
+                announcing = Announcing(home.consumed, consumer.positions)
+            work(consumer, settings, stopping, announcing)
+        except DatabaseUnavailable as error:
+            _logger.warning("%s; trying again", error)
+            return stopping.is_set()
+    return True
 
 
 def _check(home: Home, settings: MonitorSettings) -> Tls | None:
     """The page's certificates; raises SettingError where strangers could reach the page."""
-    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, _PREFIX)
+    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
     check_exposure(
         settings.host,
-        _PREFIX,
+        PREFIX,
         credentials=KeyFile.of(home).read() is not None or bool(settings.tls_client_ca),
         allow_anonymous=settings.allow_anonymous,
     )
@@ -99,27 +119,34 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
     return Authorizer(KeyFile.of(home), open_without_keys=may)
 
 
-def _start(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Consumer:
-    registry, progress = Registry(home), Progress(time.time)
+def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Progress:
+    """Serve the page and send the webhooks, whatever becomes of the consumer."""
+    progress, where = Progress(time.time), database(home)
+    Database(where).close()  # a mistaken address ends the command
     application = app(
-        lambda: Store(home.monitor),
+        lambda: Store(where),
         home.reports,
-        catalogue=registry,
+        catalogue=Registry(home),
         hosts=listed(settings.page_hosts),
         authorizer=_authorizer(home, settings),
         progress=progress,
     )
-    journal = Journal(Database(home.monitor))
-    memory = Memory(journal, registry.version)
-    reader = WatchedReader(_reader(home, settings, memory), progress)
-    scorer = ScoringProcess(scoring_command(home.reports))
-    parts.callback(journal.database.close)
-    parts.callback(reader.close)
-    parts.callback(scorer.close)
     receiver = Receiver.configured(settings)
     if receiver is not None:
-        parts.enter_context(sending(lambda: Sender(Store(home.monitor), receiver)))
+        parts.enter_context(sending(lambda: Sender(Store(where), receiver)))
     parts.enter_context(serving(application, settings.host, settings.port, tls))
+    return progress
+
+
+def _start(parts: ExitStack, home: Home, settings: MonitorSettings, progress: Progress) -> Consumer:
+    registry = Registry(home)
+    journal = Journal(Database(database(home)))
+    parts.callback(journal.database.close)
+    memory = Memory(journal, registry.version)
+    reader = WatchedReader(_reader(home, settings, memory), progress)
+    parts.callback(reader.close)
+    scorer = ScoringProcess(scoring_command(home.reports))
+    parts.callback(scorer.close)
     conclusion = Conclusion(
         journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
     )
@@ -133,8 +160,23 @@ def _reader(home: Home, settings: MonitorSettings, memory: Memory) -> Reader:
     return KafkaReader(kafka, settings.group, memory.positions, settings.patience)
 
 
+def _follow(
+    consumer: Consumer,
+    settings: MonitorSettings,
+    stopping: threading.Event,
+    announcing: Announcing | None,
+) -> None:
+    wait = announcing.between(stopping.wait) if announcing else stopping.wait
+    consumer.run(wait, settings.poll_records, settings.idle_pause)
+
+
 def _drain(
-    consumer: Consumer, settings: MonitorSettings, stopping: threading.Event, *, close: bool
+    consumer: Consumer,
+    settings: MonitorSettings,
+    stopping: threading.Event,
+    announcing: Announcing | None,
+    *,
+    close: bool,
 ) -> None:
     while not stopping.is_set():
         if consumer.step(settings.poll_records):
@@ -145,4 +187,6 @@ def _drain(
             consumer.close_all()
             close = False
         else:
-            return
+            break
+    if announcing:
+        announcing.now()

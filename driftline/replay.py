@@ -18,6 +18,8 @@ from eventlog.settings import Home
 from monitoring.core.results import Alarm, Result
 from monitoring.policies import Overriding, read_policy
 from monitoring.scoring.process import ScoringProcess, scoring_command
+from monitoring.settings import database
+from monitoring.state.database import exists
 from monitoring.state.store import Store
 from monitoring.trial import Between, watch_again
 from monitoring.web import words
@@ -49,7 +51,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
     """
     home = Home.from_environment()
     again = _watch(home, into, None, begin, end)
-    recorded = Store(home.monitor) if home.monitor.exists() else None
+    recorded = _recorded(home)
     if recorded is None:
         click.echo("There is no monitor's database to compare with.")
         return
@@ -75,18 +77,22 @@ def backtest(policy: Path, begin: datetime | None, end: datetime | None) -> None
     home = Home.from_environment()
     with tempfile.TemporaryDirectory(prefix="driftline-backtest-") as folder:
         again = _watch(home, Path(folder), policy, begin, end)
-        recorded = Store(home.monitor) if home.monitor.exists() else None
-        _compare(recorded, again)
+        _compare(_recorded(home), again)
         again.close()
+
+
+def _recorded(home: Home) -> Store | None:
+    where = database(home)
+    return Store(where) if exists(where) else None
 
 
 def _watch(
     home: Home, into: Path, policy: Path | None, begin: datetime | None, end: datetime | None
 ) -> Store:
     """The database that watching the log again gives."""
-    database = into / "monitor.db"
-    if database.exists():
-        raise click.ClickException(f"{database} exists; expected a folder without one")
+    fresh = into / "monitor.db"
+    if fresh.exists():
+        raise click.ClickException(f"{fresh} exists; expected a folder without one")
     into.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -96,14 +102,14 @@ def _watch(
     scorer = ScoringProcess(scoring_command(into / "reports", policy))
     try:
         catalogue = registry if monitoring is None else Overriding(registry, monitoring)
-        watch_again(database, reader, catalogue, scorer, stop)
+        watch_again(fresh, reader, catalogue, scorer, stop)
     finally:
         scorer.close()
         reader.close()
     if stop.is_set():
         shutil.rmtree(into, ignore_errors=True)
         raise click.Abort
-    return Store(database)
+    return Store(fresh)
 
 
 def _differences(recorded: Store, again: Store) -> list[str]:

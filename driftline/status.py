@@ -7,6 +7,7 @@ from rich.text import Text
 
 from eventlog.settings import Home
 from monitoring.core.health import LABEL_DELAY
+from monitoring.settings import database
 from monitoring.state.store import Store
 from monitoring.web import words
 from monitoring.web.overview import Ledger, Row, headline, ledger, overview_rows
@@ -62,7 +63,7 @@ def alarms() -> None:
 
 
 def open_store() -> Store:
-    return Store(Home.from_environment().monitor)
+    return Store(database(Home.from_environment()))
 
 
 def _ledger_line(book: Ledger) -> Text:

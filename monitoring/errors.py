@@ -2,6 +2,7 @@
 
 DriftlineError
 └── MonitoringError
+    ├── DatabaseUnavailable the monitor's database is lost, or cannot be reached
     ├── DeliveryFailed      a webhook that could not be handed over
     └── PageUnavailable     the status page cannot be served
 """
@@ -11,6 +12,13 @@ from eventlog.errors import DriftlineError
 
 class MonitoringError(DriftlineError):
     """Something about monitoring."""
+
+
+class DatabaseUnavailable(MonitoringError):
+    """The monitor's database cannot be used now; of a transaction under way nothing is kept,
+
+    unless it was lost in the very moment of its commit.
+    """
 
 
 class DeliveryFailed(MonitoringError):

@@ -4,6 +4,11 @@ from typing import Literal
 
 import msgspec
 
+from eventlog.settings import Home, from_environment
+from monitoring.state.database import Where
+
+PREFIX = "DRIFTLINE_MONITOR_"
+
 
 class MonitorSettings(msgspec.Struct, frozen=True):
     """How one monitor process runs; what is watched and how is said by each manifest."""
@@ -16,6 +21,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     tls_client_ca: str = ""  # whose certificates callers must show, if any
     page_url: str = ""  # how others reach the page; by default http://host:port
     page_hosts: str = ""  # further names by which the page may be called, comma separated
+    database: str = ""  # postgresql://user:password@host/name; empty: a file below DRIFTLINE_HOME
     source: Literal["segments", "kafka"] = "segments"  # which log to read
     group: str = "driftline-monitor"  # of readers that share the topics' partitions
     patience: float = 30.0  # seconds until a number that was passed over in Kafka counts as lost
@@ -35,6 +41,11 @@ class MonitorSettings(msgspec.Struct, frozen=True):
         """The page's address, without a slash."""
         scheme = "https" if self.tls_certificate else "http"
         return self.page_url.rstrip("/") or f"{scheme}://{self.host}:{self.port}"
+
+
+def database(home: Home) -> Where:
+    """Where the monitor's database is."""
+    return from_environment(MonitorSettings, PREFIX).database or home.monitor
 
 
 def listed(value: str) -> list[str]:

@@ -2,10 +2,13 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres_server import PostgresServer, running
 
 # A shared machine may stand still for a second; no test is about speed.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +24,22 @@ def free_port() -> Callable[[], int]:
             return int(listener.getsockname()[1])
 
     return find
+
+
+@pytest.fixture(scope="session")
+def postgres(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
+    """A PostgreSQL server that tests share; each takes a schema of its own."""
+    with running(free_port()) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a monitor's database is: each kind in turn."""
+    if request.param == "sqlite":
+        return tmp_path / "monitor.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.schema()
 
 
 _skipped: list[str] = []

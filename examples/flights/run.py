@@ -29,6 +29,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from driftline.supervisor import Supervisor
 from driftline.up import children
 from eventlog.settings import Home
+from monitoring.settings import database
 from monitoring.state.store import Store
 from registry.manifest import Manifest
 from registry.store import Registry
@@ -145,7 +146,7 @@ async def _story(manifest: Manifest, traffic: list[Flight]) -> None:
 
 async def _until_monitored(events: int) -> None:
     """Wait for the monitor to have taken in everything, and say what it found."""
-    store = Store(Home.from_environment().monitor)
+    store = Store(database(Home.from_environment()))
     with console.status("The monitor is finishing ..."):
         while not _done(store.totals(), events):  # noqa: ASYNC110 - another process's file
             await asyncio.sleep(0.5)

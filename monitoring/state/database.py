@@ -1,81 +1,136 @@
-"""The database file: opened the same way by everyone who reads or writes it."""
+"""The monitor's database, opened the same way by everyone who reads or writes it.
 
-import sqlite3
-from collections.abc import Iterator
+SQLite or PostgreSQL, by where it is: a path is a file, an address a server.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from monitoring.state.sqlite import Sqlite
+
 Kind = TypeVar("Kind")
+Where = Path | str  # a file, or postgresql://...
 
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
-_ADDED = (("predictions", "time"), ("early_labels", "time"))  # columns that came later: integers
-_PATIENCE = 10.0  # seconds to wait for another connection's transaction
+_STATEMENTS = [one for one in re.sub(r"--.*", "", _SCHEMA).split(";") if one.strip()]
+_TABLES = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA))
+_ADDED = {("predictions", "time"), ("early_labels", "time")}  # columns that came later: integers
+
+
+class Driver(Protocol):
+    """One connection to one kind of database.
+
+    Statements are SQL that SQLite and PostgreSQL both understand, with `?` for values. Writing
+    transactions run one after the other. `DatabaseUnavailable` means that the connection was lost,
+    and with it the transaction; the next one tries to connect again.
+    """
+
+    def columns(self) -> set[tuple[str, str]]:
+        """What is there, by table and column."""
+        ...
+
+    def define(self, statement: str) -> None:
+        """Run a statement of SQLite's that makes or changes a table or an index."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a transaction, after everybody else's that writes."""
+        ...
+
+    def commit(self) -> None:
+        """Keep what the transaction did."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo what the transaction did."""
+        ...
+
+    def execute(self, statement: str, values: Sequence[object]) -> Any:
+        """Run one statement; a cursor of Python's DB-API."""
+        ...
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement once per row."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...
 
 
 class Database:
-    """One connection; usable from several threads one after the other.
+    """One connection; usable from several threads one after the other."""
 
-    The journal is SQLite's default, not the write-ahead log: with a second connection, releases
-    before 3.51.3 can lose the latter's reset, and Python often carries an older one.
-    """
+    def __init__(self, where: Where) -> None:
+        """Open, and create what is not there yet; raises DatabaseUnavailable."""
+        self._driver = _driver(where)
+        if not self._complete():
+            with self.transaction():
+                self._create()
 
-    def __init__(self, path: Path) -> None:
-        """Open, and create what is not there yet."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(
-            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        if not self.all("SELECT name FROM sqlite_master WHERE name = 'monitored'"):
-            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        self._complete()
+    def _complete(self) -> bool:
+        there = self._driver.columns()
+        return there >= _ADDED and {table for table, _ in there} >= _TABLES
 
-    def _complete(self) -> None:
-        """Give a database that an earlier release made what it lacks."""
-        if all(self._has(table, column) for table, column in _ADDED):
-            return
-        with self.transaction():
-            for table, column in _ADDED:
-                if not self._has(table, column):
-                    self.do(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
-
-    def _has(self, table: str, column: str) -> bool:
-        return bool(self.all("SELECT 1 FROM pragma_table_info(?) WHERE name = ?", table, column))
+    def _create(self) -> None:
+        """Make what is missing, in a database that an earlier release made as well."""
+        for statement in _STATEMENTS:
+            self._driver.define(statement)
+        for table, column in sorted(_ADDED - self._driver.columns()):
+            self._driver.define(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of what the block does, or nothing of it."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._driver.begin()
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._driver.rollback()
             raise
-        self._connection.execute("COMMIT")
+        self._driver.commit()
 
     def all(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """Every row of a query."""
-        return self._connection.execute(statement, values).fetchall()
+        found: list[tuple[object, ...]] = self._driver.execute(statement, values).fetchall()
+        return found
 
     def one(self, statement: str, *values: object) -> tuple[object, ...] | None:
         """The first row of a query."""
-        row: tuple[object, ...] | None = self._connection.execute(statement, values).fetchone()
+        row: tuple[object, ...] | None = self._driver.execute(statement, values).fetchone()
         return row
 
     def do(self, statement: str, *values: object) -> int:
         """Run a statement; how many rows it touched."""
-        return self._connection.execute(statement, values).rowcount
+        touched: int = self._driver.execute(statement, values).rowcount
+        return touched
 
     def many(self, statement: str, rows: list[tuple[object, ...]]) -> None:
         """Run a statement once per row of values."""
         if rows:
-            self._connection.executemany(statement, rows)
+            self._driver.executemany(statement, rows)
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Let go of the connection."""
+        self._driver.close()
+
+
+def exists(where: Where) -> bool:
+    """Whether a monitor can have been here; opening a file would create it."""
+    return not isinstance(where, Path) or where.exists()
+
+
+def _driver(where: Where) -> Driver:
+    if isinstance(where, Path):
+        return Sqlite(where)
+    from monitoring.state.postgres import Postgres  # noqa: PLC0415 - its library, where it is used
+
+    return Postgres(where)
 
 
 def as_struct(value: object, kind: type[Kind]) -> Kind:

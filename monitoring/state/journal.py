@@ -62,7 +62,7 @@ class Journal:
         """The hashes of the rows that a window keeps."""
         found = self.database.all(
             "SELECT hash FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL",
+            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL",
             *key,
             window.start,
         )
@@ -86,7 +86,7 @@ class Journal:
     def flush(self) -> None:
         """Bring gathered rows into the database."""
         self.database.many(
-            "INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             self._predictions,
         )
         self.database.many(
@@ -129,7 +129,7 @@ class Journal:
 
     def keep_early(self, prediction_id: str, row: int, label: Label, time: int) -> bool:
         """Let a label wait for its prediction; False where one waits already, which then holds."""
-        statement = "INSERT OR IGNORE INTO early_labels VALUES (?, ?, ?, ?)"
+        statement = "INSERT INTO early_labels VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return self.database.do(statement, prediction_id, row, encode(label), time) > 0
 
     def take_early(self, prediction_id: str) -> dict[int, Early]:
@@ -149,7 +149,7 @@ class Journal:
         self.flush()
         found = self.database.all(
             "SELECT body, label, time, prediction_id, row FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL ORDER BY hash",
+            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL ORDER BY hash",
             *key,
             window.start,
         )
@@ -179,11 +179,13 @@ class Journal:
         """Keep how far the log has been taken in."""
         self.flush()
         self.database.many(
-            "REPLACE INTO positions VALUES (?, ?, ?)",
+            "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source) "
+            "DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence",
             [(source, at.epoch, at.sequence) for source, at in positions.items()],
         )
         self.database.many(
-            "REPLACE INTO ledger VALUES (?, ?)",
+            "INSERT INTO ledger VALUES (?, ?) "
+            "ON CONFLICT (source) DO UPDATE SET body = excluded.body",
             [(ledger.source, encode(ledger)) for ledger in ledgers],
         )
 
@@ -191,27 +193,35 @@ class Journal:
         """Add events taken in, by source and minute of reception."""
         self.database.many(
             "INSERT INTO monitored VALUES (?, ?, ?) ON CONFLICT (source, minute) "
-            "DO UPDATE SET events = events + excluded.events",
+            "DO UPDATE SET events = monitored.events + excluded.events",
             [(source, minute, events) for (source, minute), events in counts.items()],
         )
 
     def save_watch(self, watch: Watch) -> None:
         """Keep a watch."""
         self.database.do(
-            "REPLACE INTO watches VALUES (?, ?, ?)", watch.model, watch.version, encode(watch)
+            "INSERT INTO watches VALUES (?, ?, ?) "
+            "ON CONFLICT (model, version) DO UPDATE SET body = excluded.body",
+            watch.model,
+            watch.version,
+            encode(watch),
         )
 
     def save_window(self, key: Key, state: WindowState) -> None:
         """Keep a window's counts."""
         self.database.do(
-            "REPLACE INTO windows VALUES (?, ?, ?, ?)", *key, state.start, encode(state.in_order())
+            "INSERT INTO windows VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (model, version, start) DO UPDATE SET body = excluded.body",
+            *key,
+            state.start,
+            encode(state.in_order()),
         )
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a total."""
         self.database.do(
             "INSERT INTO totals VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            "ON CONFLICT (name) DO UPDATE SET value = totals.value + excluded.value",
             name,
             more,
         )
@@ -219,7 +229,11 @@ class Journal:
     def dead_letter(self, origin: str, reason: str, body: bytes) -> None:
         """Put a record aside."""
         self.database.do(
-            "INSERT INTO dead_letters (origin, reason, body) VALUES (?, ?, ?)", origin, reason, body
+            "INSERT INTO dead_letters "
+            "SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM dead_letters",
+            origin,
+            reason,
+            body,
         )
 
     # Scoring and decisions
@@ -241,7 +255,8 @@ class Journal:
     def add_result(self, result: Result) -> None:
         """Keep one revision of a window's result."""
         self.database.do(
-            "REPLACE INTO results VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO results VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (model, version, start, revision) DO UPDATE SET body = excluded.body",
             result.model,
             result.version,
             result.window.start,
@@ -268,7 +283,13 @@ class Journal:
 
     def save_streak(self, key: Key, rule: Rule, streak: Streak) -> None:
         """Keep how a rule has fared."""
-        self.database.do("REPLACE INTO streaks VALUES (?, ?, ?, ?)", *key, rule, encode(streak))
+        self.database.do(
+            "INSERT INTO streaks VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (model, version, rule) DO UPDATE SET body = excluded.body",
+            *key,
+            rule,
+            encode(streak),
+        )
 
     def alarm(self, alarm_id: str) -> Alarm | None:
         """An alarm as it is now."""
@@ -287,7 +308,7 @@ class Journal:
     def add_delivery(self, webhook_id: str, body: bytes, created: int) -> None:
         """Put a webhook into the outbox; one that is there already stays as it is."""
         self.database.do(
-            "INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, 0, 0, 'pending', '')",
+            "INSERT INTO outbox VALUES (?, ?, ?, 0, 0, 'pending', '') ON CONFLICT DO NOTHING",
             webhook_id,
             body,
             created,

@@ -5,7 +5,6 @@ The page, the metrics and the commands open a Store each; the consumer writes th
 
 import threading
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +14,7 @@ from monitoring.core.windows import Watch, WindowState, counts
 from monitoring.state import rows
 from monitoring.state.database import (
     Database,
+    Where,
     as_bytes,
     as_bytes_or_none,
     as_int,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Store:
     """Reads are of committed steps only; usable from several threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the database at `path`, empty if it is not there yet."""
-        self._database = Database(path)
+    def __init__(self, where: Where) -> None:
+        """Open the database, empty if it is not there yet."""
+        self._database = Database(where)
         self._one_at_a_time = threading.Lock()
 
     def watched(self) -> list[tuple[str, str]]:
@@ -41,12 +41,13 @@ class Store:
     def results(self, model: str, version: str) -> list[Result]:
         """The newest revision of every window, oldest window first."""
         found = self._all(
-            "SELECT body, max(revision) FROM results WHERE model = ? AND version = ? "
-            "GROUP BY start ORDER BY start",
+            "SELECT body FROM results AS newest WHERE model = ? AND version = ? AND revision = "
+            "(SELECT max(revision) FROM results WHERE model = newest.model "
+            "AND version = newest.version AND start = newest.start) ORDER BY start",
             model,
             version,
         )
-        return [as_struct(body, Result) for body, _ in found]
+        return [as_struct(body, Result) for (body,) in found]
 
     def result(self, model: str, version: str, start: int) -> Result | None:
         """The newest revision of one window's result."""
@@ -115,7 +116,7 @@ class Store:
 
         found = self._all(
             "SELECT body, label FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body NOT NULL ORDER BY hash",
+            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL ORDER BY hash",
             model,
             version,
             window.start,

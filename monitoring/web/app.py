@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from access.authorizer import Authorizer
 from eventlog.progress import Progress
+from monitoring.errors import DatabaseUnavailable
 from monitoring.web import api, pages
 from monitoring.web.findings import Catalogue, Findings
 from monitoring.web.gate import Gate
@@ -53,7 +54,11 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
             Middleware(Guard, hosts=hosts),
             *([Middleware(Gate, authorizer=authorizer)] if authorizer else []),
         ],
-        exception_handlers={HTTPException: pages.problem, 500: pages.problem},
+        exception_handlers={
+            HTTPException: pages.problem,
+            DatabaseUnavailable: pages.problem,
+            500: pages.problem,
+        },
         lifespan=lifespan,
     )
     made.state.catalogue = catalogue

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.core.results import Delivery, Result
+from monitoring.errors import DatabaseUnavailable
 from monitoring.web import glyphs, links, pictures, reading, words
 from monitoring.web.api import findings_of, json_response, result_of
 from monitoring.web.findings import Findings
@@ -106,8 +107,11 @@ async def window(request: Request) -> Response:
 
 async def problem(request: Request, error: Exception) -> Response:
     """What went wrong, as JSON below /api and as a page elsewhere."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = error.detail if isinstance(error, HTTPException) else "the page could not be made"
+    status, detail = 500, "the page could not be made"
+    if isinstance(error, HTTPException):
+        status, detail = error.status_code, error.detail
+    elif isinstance(error, DatabaseUnavailable):
+        status, detail = 503, "the monitor's database cannot be reached; try again in a moment"
     if request.url.path.startswith("/api/"):
         return json_response({"error": detail}, status)
     return page(request, "problem.html", status=status, detail=detail)

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.core.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database
+from monitoring.state.database import Database, Where
 from monitoring.state.journal import Journal
 from monitoring.watching import FindVersion, Memory
 from registry.errors import UnknownModel
@@ -176,14 +175,14 @@ class Monitor:
 
     def __init__(  # noqa: PLR0917 - a test says only what differs
         self,
-        path: Path,
+        where: Where,
         records: Sequence[Record],
         chance: random.Random | None = None,
         scorer: FakeScorer | None = None,
         find: FindVersion | None = None,
         follow: Callable[[Positions], Reader] | None = None,
     ) -> None:
-        self.database = Database(path)
+        self.database = Database(where)
         journal = Journal(self.database)
         memory = Memory(journal, find or _find)
         reader: Reader = FakeReader(records, memory.positions, chance or random.Random(0))
@@ -217,9 +216,9 @@ def eight_hours() -> Log:
 TABLES = ("results", "alarms", "outbox", "totals", "windows", "dead_letters", "positions")
 
 
-def everything(path: Path) -> dict[str, list[tuple[object, ...]]]:
+def everything(where: Where) -> dict[str, list[tuple[object, ...]]]:
     """What must not depend on how the log was read."""
-    database = Database(path)
+    database = Database(where)
     try:
         return {table: sorted(database.all(f"SELECT * FROM {table}"), key=repr) for table in TABLES}
     finally:

@@ -2,12 +2,11 @@
 
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitoring.state.database import Database
+from monitoring.state.database import Database, Where
 from monitoring.state.store import Store
 from registry.errors import UnknownModel
 from registry.manifest import Version
@@ -20,12 +19,12 @@ def log() -> Log:
 
 
 @pytest.fixture
-def watch(tmp_path: Path, log: Log) -> Callable[[], Store]:
+def watch(where: Where, log: Log) -> Callable[[], Store]:
     """Monitor the log to its end; the store to look at."""
 
     def run() -> Store:
-        Monitor(tmp_path / "monitor.db", log.records).drain()
-        return Store(tmp_path / "monitor.db")
+        Monitor(where, log.records).drain()
+        return Store(where)
 
     return run
 
@@ -118,7 +117,7 @@ def test_refusals_are_counted_and_are_no_rows(log: Log, watch: Callable[[], Stor
 
 
 def test_what_cannot_be_used_is_set_aside_with_its_reason_and_the_rest_goes_on(
-    log: Log, watch: Callable[[], Store], tmp_path: Path
+    log: Log, watch: Callable[[], Store], where: Where
 ) -> None:
     log.damage()
     log.predict(T0, "stranger", model="other")
@@ -129,7 +128,7 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason_and_the_rest_goes_on(
     log.tell("good", 1, row=2**63)
     log.predict(T0, "good")
     store = watch()
-    letters = Database(tmp_path / "monitor.db").all("SELECT origin, reason FROM dead_letters")
+    letters = Database(where).all("SELECT origin, reason FROM dead_letters")
     assert [origin for origin, _ in letters] == [f"s-0:1:{n}" for n in range(7)]
     words = [
         "damaged",
@@ -182,22 +181,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tupl
 
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_results_do_not_depend_on_poll_sizes_or_duplicates(
-    tmp_path: Path, undisturbed: dict[str, Any], limit: int
+    where: Where, undisturbed: dict[str, Any], limit: int
 ) -> None:
-    monitor = Monitor(tmp_path / "monitor.db", eight_hours().records, random.Random(limit))
+    monitor = Monitor(where, eight_hours().records, random.Random(limit))
     monitor.drain(limit)
-    assert everything(tmp_path / "monitor.db") == undisturbed
+    assert everything(where) == undisturbed
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_results_do_not_depend_on_where_the_monitor_was_killed(
-    tmp_path: Path, undisturbed: dict[str, Any], seed: int
+    where: Where, undisturbed: dict[str, Any], seed: int
 ) -> None:
     """Each life ends in the middle of a transaction, at a statement drawn at random."""
     chance, records = random.Random(seed), eight_hours().records
-    path = tmp_path / "monitor.db"
     for _ in range(10):
-        monitor = Monitor(path, records, chance)
+        monitor = Monitor(where, records, chance)
         monitor.database = _dying(monitor.database, after=chance.randrange(1, 400))
         try:
             monitor.drain(limit=chance.choice([3, 20, 80]))
@@ -205,8 +203,8 @@ def test_results_do_not_depend_on_where_the_monitor_was_killed(
             continue
         finally:
             monitor.database.close()
-    Monitor(path, records, chance).drain()
-    assert everything(path) == undisturbed
+    Monitor(where, records, chance).drain()
+    assert everything(where) == undisturbed
 
 
 def _dying(database: Database, after: int) -> Database:
@@ -223,12 +221,11 @@ def _dying(database: Database, after: int) -> Database:
     return database
 
 
-def test_a_version_that_was_deleted_does_not_stop_the_monitor(tmp_path: Path, log: Log) -> None:
-    path = tmp_path / "monitor.db"
+def test_a_version_that_was_deleted_does_not_stop_the_monitor(where: Where, log: Log) -> None:
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
     log.predict(T0 + 2 * HOUR, "closes the first hour")
-    owing = Monitor(path, log.records)
+    owing = Monitor(where, log.records)
     owing.consumer.step(1000)  # and ends before the window's scores are concluded
     owing.database.close()
     log.tell("a0", 1)
@@ -237,8 +234,8 @@ def test_a_version_that_was_deleted_does_not_stop_the_monitor(tmp_path: Path, lo
     def deleted(model: str, number: str) -> Version:
         raise UnknownModel(f"no model {model!r}; models: none is registered")
 
-    Monitor(path, log.records, find=deleted).drain()
-    store = Store(path)
+    Monitor(where, log.records, find=deleted).drain()
+    store = Store(where)
     assert store.totals()["monitored_events"] == 15
     assert store.totals()["dead_letters"] == 2
     assert store.totals()["waiting_scores"] == 0

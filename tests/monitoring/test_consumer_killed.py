@@ -16,9 +16,10 @@ import pytest
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
-from monitoring.state.database import Database
+from monitoring.state.database import Database, Where, exists
 from monitoring.state.store import Store
 from registry.store import Registry
+from tests.postgres_server import PostgresServer
 from tests.tiny_model import register_tiny
 
 HOUR = 3_600_000_000
@@ -111,11 +112,15 @@ def _append(writer: SegmentWriter, event: Event | dict[str, Any]) -> None:
     writer.append([event])
 
 
-def _monitor(environment: Mapping[str, str], home: Path) -> subprocess.Popen[bytes]:
+def _monitor(
+    environment: Mapping[str, str], home: Path, where: Where = ""
+) -> subprocess.Popen[bytes]:
     """The monitor on a home of its own that shares the registry and the log."""
+    told = {"DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"}
+    told["DRIFTLINE_MONITOR_DATABASE"] = str(where)
     return subprocess.Popen(
         [sys.executable, "-m", "driftline", "monitor", "--until-idle", "--close", "--port", "0"],
-        env={**environment, "DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"},
+        env={**environment, **told},
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # so that its scoring process can be killed with it
     )
@@ -142,11 +147,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _progress(home: Path) -> tuple[int, int]:
+def _progress(where: Where) -> tuple[int, int]:
     """Records taken in and results kept so far."""
-    if not (home / "monitor.db").exists():
+    if not exists(where):
         return 0, 0
-    store = Store(home / "monitor.db")
+    store = Store(where)
     try:
         results = [result for key in store.watched() for result in store.results(*key)]
         return store.totals().get("monitored_events", 0), len(results)
@@ -157,18 +162,22 @@ def _progress(home: Path) -> tuple[int, int]:
 def _killed_at(environment: Mapping[str, str], home: Path, events: int, results: int) -> None:
     """Let the monitor get that far, and kill it and its scoring process there."""
     process = _monitor(environment, home)
-    deadline = time.monotonic() + 60
-    while (now := _progress(home))[0] < events or now[1] < results:
-        assert process.poll() is None, "the monitor ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _await(process, home / "monitor.db", events, results)
     _kill(process)
     assert process.returncode == -signal.SIGKILL
 
 
-def _found(home: Path) -> dict[str, list[tuple[object, ...]]]:
+def _await(process: subprocess.Popen[bytes], where: Where, events: int, results: int) -> None:
+    deadline = time.monotonic() + 60
+    while (now := _progress(where))[0] < events or now[1] < results:
+        assert process.poll() is None, "the monitor ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _found(where: Where) -> dict[str, list[tuple[object, ...]]]:
     """Everything that must be the same; a webhook says when it was made, which is left out."""
-    database = Database(home / "monitor.db")
+    database = Database(where)
     tables = ("results", "alarms", "totals", "windows", "dead_letters", "positions")
     found = {name: sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables}
     outbox = database.all("SELECT webhook_id, body FROM outbox ORDER BY webhook_id")
@@ -204,14 +213,37 @@ def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
         _killed_at(environment, haunted, events, results)
     _ends(_monitor(environment, haunted))
     _ends(undisturbed)
-    expected = _found(home)
+    expected = _found(home / "monitor.db")
     assert len(expected["results"]) > 6
     rules = {alarm.rule for alarm in Store(home / "monitor.db").alarms()}
     assert rules == {"drift", "performance", "concept"}
     assert len(expected["outbox"]) == 1
-    assert _found(haunted) == expected
+    assert _found(haunted / "monitor.db") == expected
     (ledger,) = Store(haunted / "monitor.db").ledger()
     assert (ledger.lost, ledger.unreadable) == (0, 0)
+
+
+def test_a_database_server_that_is_started_again_costs_nothing_and_doubles_nothing(
+    environment: dict[str, str],
+    calm: tuple[Path, subprocess.Popen[bytes]],
+    tmp_path: Path,
+    postgres: PostgresServer,
+) -> None:
+    """It crashes under the monitor, which goes on; the monitor is killed in between, too."""
+    home, undisturbed = calm
+    where = postgres.schema()
+    elsewhere = _home_like(environment, tmp_path / "elsewhere")
+    process = _monitor(environment, elsewhere, where)
+    for events, results in [(60, 0), (500, 2)]:
+        _await(process, where, events, results)
+        postgres.stop()
+        postgres.start()
+    _await(process, where, 700, 2)
+    _kill(process)
+    _ends(_monitor(environment, elsewhere, where))
+    _ends(undisturbed)
+    assert _found(where) == _found(home / "monitor.db")
+    assert not (elsewhere / "monitor.db").exists()
 
 
 def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(

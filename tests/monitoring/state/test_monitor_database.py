@@ -4,13 +4,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from monitoring.core.results import Alarm, Result, Window
 from monitoring.core.windows import Watch, WindowState
-from monitoring.state.database import Database
+from monitoring.errors import DatabaseUnavailable
+from monitoring.state.database import Database, Where
 from monitoring.state.journal import Journal
 from monitoring.state.rows import Early, StoredRow
 from monitoring.state.store import Store
@@ -20,21 +20,16 @@ WINDOW = Window(0, 10)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "below" / "monitor.db"
-
-
-@pytest.fixture
-def journal(path: Path) -> Iterator[Journal]:
-    database = Database(path)
+def journal(where: Where) -> Iterator[Journal]:
+    database = Database(where)
     yield Journal(database)
     database.close()
 
 
 @pytest.fixture
-def store(path: Path, journal: Journal) -> Iterator[Store]:
+def store(where: Where, journal: Journal) -> Iterator[Store]:
     """Beside the writer, on a connection of its own."""
-    opened = Store(path)
+    opened = Store(where)
     yield opened
     opened.close()
 
@@ -84,13 +79,13 @@ def test_others_see_a_step_only_once_it_is_committed(journal: Journal, store: St
     assert len(store.results(*KEY)) == 1
 
 
-def test_a_database_opened_by_many_at_once_is_made_once(path: Path) -> None:
+def test_a_database_opened_by_many_at_once_is_made_once(where: Where) -> None:
     failures: list[Exception] = []
 
     def opens() -> None:
         try:
-            Store(path).totals()
-        except sqlite3.Error as error:
+            Store(where).totals()
+        except (sqlite3.Error, DatabaseUnavailable) as error:
             failures.append(error)
 
     threads = [threading.Thread(target=opens) for _ in range(8)]
@@ -237,16 +232,15 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
 
 
-def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    Database(path).close()
-    with sqlite3.connect(path) as old:
-        old.execute("ALTER TABLE predictions DROP COLUMN time")
-        old.execute("ALTER TABLE early_labels DROP COLUMN time")
-        old.execute("INSERT INTO predictions VALUES ('p', 0, 'm', '1', 0, 1, '[1]', NULL)")
-        old.execute("INSERT INTO early_labels VALUES ('q', 0, CAST('1' AS BLOB))")
+def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where) -> None:
+    old = Database(where)
+    with old.transaction():
+        old.do("ALTER TABLE predictions DROP COLUMN time")
+        old.do("ALTER TABLE early_labels DROP COLUMN time")
+        old.do("INSERT INTO predictions VALUES ('p', 0, 'm', '1', 0, 1, ?, NULL)", b"[1]")
+        old.do("INSERT INTO early_labels VALUES ('q', 0, ?)", b"1")
     old.close()
-    journal = Journal(Database(path))
+    journal = Journal(Database(where))
     known = journal.find("p", 0)
     assert known is not None
     assert known.time is None

@@ -1,0 +1,148 @@
+"""PostgreSQL as the monitor's database: the schema and the statements of SQLite, by another name.
+
+Everything in which the two differ is here. Statements are written once, in what both understand.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TypeVar
+
+import psycopg
+from psycopg import pq
+from psycopg.abc import Buffer
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.string import StrDumper
+
+from monitoring.errors import DatabaseUnavailable
+
+Found = TypeVar("Found")
+Row = tuple[object, ...]
+
+# Whatever the address does not say: a server that is gone without a word is given up within half
+# a minute, because a monitor that waits for ever looks like one with nothing to do.
+_DEFAULTS: dict[str, str] = {
+    "application_name": "driftline-monitor",
+    "client_encoding": "UTF8",
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+_DIALECT = [  # SQLite's words and ours, in the schema; texts compare by their bytes, as there
+    (r"\bINTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
+    (r"\bINTEGER\b", "BIGINT"),
+    (r"\bBLOB\b", "BYTEA"),
+    (r"\bTEXT\b", 'TEXT COLLATE "C"'),
+    (r"\) WITHOUT ROWID", ")"),
+]
+# One writer at a time, as SQLite has it: what a transaction reads is still so when it writes.
+_ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline ' || current_schema()))"
+
+
+class Postgres:
+    """A `Driver` (see database.py) on one connection to a server, made again when it is lost.
+
+    Outside a transaction a statement is tried once more on a new connection. Within one, the
+    transaction is lost with the connection, and `DatabaseUnavailable` says so; whether a commit
+    whose answer never came was kept, the next reader of the database sees.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect; raises DatabaseUnavailable."""
+        try:
+            self._where = make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(url)})
+        except psycopg.ProgrammingError as error:
+            raise DatabaseUnavailable(f"cannot read the database's address: {error}") from None
+        self._connection = self._connect()
+
+    def columns(self) -> set[tuple[str, str]]:
+        """What is there, by table and column."""
+        found = self.execute(
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = current_schema()",
+            (),
+        )
+        return {(str(table), str(column)) for table, column in found.fetchall()}
+
+    def define(self, statement: str) -> None:
+        """Run a statement of SQLite's that makes or changes a table or an index."""
+        for theirs, ours in _DIALECT:
+            statement = re.sub(theirs, ours, statement)
+        self.execute(statement, ())
+
+    def begin(self) -> None:
+        """Begin a transaction, after everybody else's that writes."""
+        self._twice(lambda connection: connection.execute("BEGIN"))
+        self._within(lambda connection: connection.execute(_ONE_WRITER))
+
+    def commit(self) -> None:
+        """Keep what the transaction did."""
+        self._within(lambda connection: connection.execute("COMMIT"))
+
+    def rollback(self) -> None:
+        """Undo what the transaction did; a lost connection has done that already."""
+        if not self._connection.closed:
+            self._within(lambda connection: connection.execute("ROLLBACK"))
+
+    def execute(self, statement: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
+        """Run one statement."""
+        query = _translated(statement)
+        idle = self._connection.info.transaction_status in (
+            pq.TransactionStatus.IDLE,
+            pq.TransactionStatus.UNKNOWN,
+        )
+        run = self._twice if idle else self._within
+        return run(lambda connection: connection.execute(query, values))
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement once per row, within a transaction."""
+        query = _translated(statement)
+        self._within(lambda connection: connection.cursor().executemany(query, rows))
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()
+
+    def _connect(self) -> psycopg.Connection[Row]:
+        try:
+            connection: psycopg.Connection[Row] = psycopg.connect(self._where, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(f"the database cannot be reached: {_said(error)}") from None
+        connection.adapters.register_dumper(str, _Text)
+        return connection
+
+    def _twice(self, work: Callable[[psycopg.Connection[Row]], Found]) -> Found:
+        """Do what stands alone, again on a new connection where the old one is lost."""
+        if not self._connection.closed:
+            try:
+                return self._within(work)
+            except DatabaseUnavailable:
+                pass
+        self._connection = self._connect()
+        return self._within(work)
+
+    def _within(self, work: Callable[[psycopg.Connection[Row]], Found]) -> Found:
+        try:
+            return work(self._connection)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            # Whatever it was, a transaction that met it is over: begin the next one afresh.
+            self._connection.close()
+            raise DatabaseUnavailable(f"the database was lost: {_said(error)}") from error
+
+
+class _Text(StrDumper):
+    """PostgreSQL's text holds every character but one."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\x00", "\N{SYMBOL FOR NULL}"))
+
+
+@cache
+def _translated(statement: str) -> bytes:
+    return statement.replace("?", "%s").encode()
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,59 @@
+"""SQLite as the monitor's database: one file, the default."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+_PATIENCE = 10.0  # seconds to wait for another connection's transaction
+
+
+class Sqlite:
+    """A `Driver` (see database.py) on one connection to a file.
+
+    The journal is SQLite's default, not the write-ahead log: with a second connection, releases
+    before 3.51.3 can lose the latter's reset, and Python often carries an older one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, empty if it is not there yet."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(
+            path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+
+    def columns(self) -> set[tuple[str, str]]:
+        """What is there, by table and column."""
+        return set(
+            self._connection.execute(
+                "SELECT made.name, part.name "
+                "FROM sqlite_master AS made, pragma_table_info(made.name) AS part"
+            )
+        )
+
+    def define(self, statement: str) -> None:
+        """Run a statement that makes or changes a table or an index."""
+        self._connection.execute(statement)
+
+    def begin(self) -> None:
+        """Begin a transaction, after everybody else's that writes."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Keep what the transaction did."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo what the transaction did."""
+        self._connection.execute("ROLLBACK")
+
+    def execute(self, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self._connection.execute(statement, values)
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run a statement once per row."""
+        self._connection.executemany(statement, rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
