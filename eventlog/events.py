@@ -115,6 +115,7 @@ class PredictionEvent(
     payload: Payload = "kept"  # whether inputs and outputs are here
     payload_digest: str = ""  # of what was left out, sha256 in hex
     payload_bytes: int = 0  # size of what was left out
+    cache_hit: bool = False  # answered as the same inputs were before; nothing ran
 
     @property
     def event_id(self) -> str:

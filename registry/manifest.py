@@ -146,6 +146,14 @@ class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many answers are remembered for the same inputs, per worker; for models that always
+    answer the same.
+    """
+
+    max_bytes: Annotated[int, Meta(ge=0)] = 0  # of outputs; 0: none
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See the module's docstring; `docs/manifest.md` explains each field with an example."""
 
@@ -160,6 +168,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     payload: PayloadPolicy = PayloadPolicy()
     max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; of a fixed batch dimension, its size
     queue: QueueLimits = QueueLimits()
+    cache: CachePolicy = CachePolicy()
     session: SessionOptions = SessionOptions()
     lineage: dict[str, str] = {}  # training data, code revision, whatever the author records
 

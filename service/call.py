@@ -54,6 +54,8 @@ class Answer(msgspec.Struct, frozen=True):
     def parameters(self) -> dict[str, str | int]:
         """How the answer came about, as it travels beside the outputs."""
         share = self.share
+        if share.cached:
+            return {"prediction_id": self.prediction_id, "cache_hit": True}
         return {
             "prediction_id": self.prediction_id,
             "batch_id": share.batch_id,

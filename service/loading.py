@@ -1,11 +1,11 @@
 """A registered version -> a version that can take traffic: session, warm-up, queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
@@ -14,20 +14,24 @@ from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
 from registry.reference import load_reference
 from registry.signature import fixed_rows
-from service.batching.batcher import Batcher, Share
+from service.answering import Answering
+from service.batching.batcher import Batcher, Queue
 from service.batching.merge import Array, Arrays
+from service.cached_queue import CachedQueue
 from service.call import Answer, Call
 from service.limits import doors_of, limits_of
 from service.models import Served
 from service.openinference.validate import InputCheck
 from service.prediction_log import Ids, PredictionLog
+from service.response_cache import ResponseCache
 from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
 from service.settings import Settings, payload_key
 from service.statistics import Statistics
-from service.telemetry.metrics import count_batch, count_drop, count_times
 
 _WARM_UP_ROWS = 64
+
+Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and version
 
 
 class SessionRunner:
@@ -58,6 +62,7 @@ class Loader:
         self._log = log
         self._ids = ids
         self._statistics = statistics
+        self.caches: Caches = WeakValueDictionary()
 
     def __call__(self, version: Version) -> Served:
         """Load a version and run it on its reference; raises DriftlineError when it cannot."""
@@ -68,28 +73,28 @@ class Loader:
         session = Session(model, session_options(manifest.session, settings))
         cost = _warm_up(session, version, batched=check.batched)
         name = f"{version.model} version {version.number}"
-        statistics = self._statistics.of(version)
-
-        def finish(batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
-            began = perf_counter()
-            answers = self._log.answered(batch)
-            rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
-            statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
-            count_batch(version, rows, batcher.waiting)
-            if batch:  # somebody is left to be answered
-                count_times(version, [share.queue_us for _, share in batch], batch[0][1].run_us)
-            return answers
-
+        doors = doors_of(name, manifest.queue, settings)
+        answering = Answering(version, self._log, self._statistics.of(version), doors)
         batcher: Batcher[Call, Answer] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
-            finish=finish,
+            finish=answering.batch,
             limits=limits_of(manifest, settings, batched=check.batched),
-            doors=doors_of(name, manifest.queue, settings),
+            doors=doors,
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
-            count_drop=partial(count_drop, version),
+            count_drop=answering.dropped,
         )
-        return Served(version, check, batcher)
+        return Served(version, check, self._cached(batcher, version, answering))
+
+    def _cached(
+        self, batcher: Batcher[Call, Answer], version: Version, answering: Answering
+    ) -> Queue[Call, Answer]:
+        """The queue, behind a cache where the version states one."""
+        max_bytes = version.manifest.cache.max_bytes
+        if not max_bytes:
+            return batcher
+        cache = self.caches[version.model, version.number] = ResponseCache(max_bytes)
+        return CachedQueue(batcher, cache, answering.hits, answering)
 
 
 def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:

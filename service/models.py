@@ -18,7 +18,7 @@ from eventlog.errors import DriftlineError
 from registry.errors import RegistryError, UnknownModel, UnknownVersion
 from registry.manifest import Version
 from registry.workers import WorkerReport
-from service.batching.batcher import Batcher
+from service.batching.batcher import Queue
 from service.call import Answer, Call
 from service.errors import NotReady
 from service.openinference.validate import InputCheck
@@ -43,7 +43,7 @@ class Served(msgspec.Struct, frozen=True):
 
     version: Version
     check: InputCheck
-    batcher: Batcher[Call, Answer]
+    queue: Queue[Call, Answer]
 
 
 class Absent(msgspec.Struct, frozen=True):

@@ -60,6 +60,8 @@ class Pipeline:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def reply(outcome: Answer | DriftlineError) -> None:
+            if future.done():  # cancelled in this turn of the loop; its task does not know yet
+                return
             if isinstance(outcome, Answer):
                 future.set_result(outcome)
             else:
@@ -90,7 +92,7 @@ class Pipeline:
             reply = self._log.once_safe(call, reply)
         try:
             served, job = self._prepare(call, decode, settle)
-            served.batcher.submit(job)
+            served.queue.submit(job)
         except Overloaded as error:
             self._turn_away(call, error, reply)
         except DriftlineError as error:
@@ -99,7 +101,7 @@ class Pipeline:
             _logger.exception("a request failed")
             settle(RunFailed("the request failed; the server's log says why"))
         else:
-            call.leave = partial(served.batcher.abandon, job)
+            call.leave = partial(served.queue.abandon, job)
 
     def leave(self, call: Call) -> None:
         """The caller left before the answer: log and count it; nobody is told how it ends."""
@@ -149,7 +151,7 @@ class Pipeline:
         self._log.check_space()
         served, call.alias = self._models.resolve(call.model, call.asked)
         call.version, call.revision = served.version, self._models.revision
-        served.batcher.knock()
+        served.queue.knock()
         request = call.request = decode(served.version.manifest)
         if request.parameters:
             _read_parameters(call, request)

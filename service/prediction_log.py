@@ -212,6 +212,7 @@ class PredictionLog:
             inputs=call.inputs.tensors,
             outputs=answer.outputs,
             traceparent=call.traceparent,
+            cache_hit=share.cached,
         )
 
     def _unanswered_event(

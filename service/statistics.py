@@ -29,7 +29,10 @@ class Duration(msgspec.Struct):
 
 
 class InferenceStatistics(msgspec.Struct):
-    """By request. The last four are the parts of `success`."""
+    """By request. What ran has four parts: `queue` and what follows it.
+
+    `success` and `queue` count what came from the cache, the others do not.
+    """
 
     success: Duration = msgspec.field(default_factory=Duration)  # from receipt to the log
     fail: Duration = msgspec.field(default_factory=Duration)
@@ -37,6 +40,8 @@ class InferenceStatistics(msgspec.Struct):
     compute_input: Duration = msgspec.field(default_factory=Duration)  # reading and checking
     compute_infer: Duration = msgspec.field(default_factory=Duration)  # merging and running
     compute_output: Duration = msgspec.field(default_factory=Duration)  # splitting and logging
+    cache_hit: Duration = msgspec.field(default_factory=Duration)  # looking up what was found
+    cache_miss: Duration = msgspec.field(default_factory=Duration)  # looking up and keeping
 
 
 class BatchStatistics(msgspec.Struct):
@@ -105,6 +110,9 @@ class VersionStatistics:
         self._sizes: dict[int, _Runs] = {}
         self._last = 0.0
         self._fail = Duration()
+        self._remembered = Duration()
+        self.cache_hit = Duration()
+        self.cache_miss = Duration()
 
     def answered(
         self, batch: Sequence[tuple[Call, Share]], *, rows: int, began: float, ended: float
@@ -126,6 +134,12 @@ class VersionStatistics:
         runs.outputs += (ended - began) * len(batch)
         self._last = ended
 
+    def remembered(self, calls: Sequence[Call], *, ended: float) -> None:
+        """Requests were answered from the cache, their events in the log at `ended`."""
+        for call in calls:
+            self._remembered.add(_ns(ended - call.started))
+        self._last = ended
+
     def failed(self, seconds: float) -> None:
         """A request got no answer."""
         self._fail.add(_ns(seconds))
@@ -134,7 +148,7 @@ class VersionStatistics:
         """What there is to tell now."""
         sizes = sorted(self._sizes.items())
         runs = [one for _, one in sizes]
-        last = (self._now() - (self._clock() - self._last)) * 1_000 if runs else 0
+        last = (self._now() - (self._clock() - self._last)) * 1_000 if self._last else 0
         return ModelStatistics(
             *self._named,
             last_inference=int(last),
@@ -146,13 +160,16 @@ class VersionStatistics:
 
     def _by_request(self, runs: Sequence[_Runs]) -> InferenceStatistics:
         count = sum(one.requests for one in runs)
+        hits = self._remembered
         return InferenceStatistics(
-            success=Duration(count, sum(_ns(one.total) for one in runs)),
+            success=Duration(count + hits.count, hits.ns + sum(_ns(one.total) for one in runs)),
             fail=self._fail,
-            queue=Duration(count, sum(one.queue_us for one in runs) * 1_000),
+            queue=Duration(count + hits.count, sum(one.queue_us for one in runs) * 1_000),
             compute_input=Duration(count, sum(one.input_ns for one in runs)),
             compute_infer=Duration(count, sum(one.runs_us for one in runs) * 1_000),
             compute_output=Duration(count, sum(_ns(one.outputs) for one in runs)),
+            cache_hit=self.cache_hit,
+            cache_miss=self.cache_miss,
         )
 
 

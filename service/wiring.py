@@ -62,6 +62,7 @@ class Serving:
         self._desk = WorkerDesk(home.workers)
         self.statistics = Statistics()
         load = Loader(settings, self.log, ids, self.statistics)
+        self._caches = load.caches
         self.models = Models(registry, load, count_loaded, self._desk.publish)
         self.repository = Repository(registry, self.models)
         self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
@@ -84,7 +85,11 @@ class Serving:
             self.models.follow(self.settings.poll_interval_s),
             keep_flushing(_FLUSH_S),
             keep_gauging(
-                self._home.log, self.statistics, _GAUGE_S, triton=self.settings.triton_metrics
+                self._home.log,
+                self.statistics,
+                self._caches,
+                _GAUGE_S,
+                triton=self.settings.triton_metrics,
             ),
             keep_swept(self._home, self._log_settings),
         ):

@@ -93,6 +93,15 @@ class Share(msgspec.Struct, frozen=True):
     batch_offset: int
     queue_us: int
     run_us: int
+    cached: bool = False  # nothing ran for it; then the four above mean nothing
+
+
+class Queue(Protocol[Ticket, Result]):
+    """Where a version's requests go; `Batcher` has what each method says."""
+
+    def knock(self) -> None: ...
+    def submit(self, job: Job[Ticket, Result]) -> None: ...
+    def abandon(self, job: Job[Ticket, Result]) -> bool: ...
 
 
 Finish = Callable[[Sequence[tuple[Ticket, Share]]], Sequence[Result]]
@@ -225,7 +234,7 @@ class Batcher(Generic[Ticket, Result]):
         except Exception as error:  # noqa: BLE001  # whatever a run does, its callers must wake up
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._execute([job])]
-            return [_as_failure(error)]
+            return [as_failure(error)]
         batch_id = self._batch_ids()
         return [
             Share(part, batch_id, sum(rows), offset, round((started - job.queued) * 1e6), run_us)
@@ -253,13 +262,14 @@ class Batcher(Generic[Ticket, Result]):
             results = self._finish([(job.ticket, share) for job, share in answered])
         except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
             for job, _ in answered:
-                job.settle(_as_failure(error))
+                job.settle(as_failure(error))
         else:
             for (job, _), result in zip(answered, results, strict=True):
                 job.settle(result)
 
 
-def _as_failure(error: Exception) -> DriftlineError:
+def as_failure(error: Exception) -> DriftlineError:
+    """What callers are told of a fault; one of ours is logged and not told."""
     if isinstance(error, DriftlineError):
         return error
     _logger.error("a batch failed", exc_info=error)

@@ -105,6 +105,8 @@ def encode_response(  # noqa: PLR0913  # one argument for each field of the mess
     for name, value in parameters.items():
         if isinstance(value, str):
             response.parameters[name].string_param = value
+        elif isinstance(value, bool):
+            response.parameters[name].bool_param = value
         else:
             response.parameters[name].int64_param = value
     for name, (datatype, array) in outputs.items():

@@ -18,6 +18,7 @@ from service.rest_api.errors import body_of, headers_of, status_of
 _OK = b"HTTP/1.1 200 OK\r\n"
 _JSON = b"content-type: application/json\r\n"
 _RAW = b"content-type: application/octet-stream\r\n%b: %d\r\n"
+_CACHE_HIT = "driftline-cache-hit: true\r\n"
 _JSON_LENGTH = binary.HEADER.encode()
 
 
@@ -54,6 +55,7 @@ def told_in_headers(answer: Answer) -> bytes:
     return (
         f"driftline-version: {answer.version.number}\r\n"
         f"driftline-prediction-id: {answer.prediction_id}\r\n"
+        f"{_CACHE_HIT if share.cached else ''}"
         f"driftline-queue-us: {share.queue_us}\r\n"
         f"driftline-run-us: {share.run_us}\r\n"
     ).encode()

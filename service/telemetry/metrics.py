@@ -6,7 +6,8 @@ for every request or batch becomes visible by `flush`.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -78,6 +79,20 @@ _UNRUN = BufferedCounter(
         ["model", "version", "reason"],
     )
 )
+_LOOKUPS = BufferedCounter(
+    Counter(
+        "driftline_cache_lookups_total",
+        "Requests whose answer was looked for in the response cache, by result: hit or miss.",
+        ["model", "version", "result"],
+    )
+)
+_CACHE = Gauge(
+    "driftline_cache_bytes",
+    "What the response caches of all workers hold.",
+    ["model", "version"],
+    multiprocess_mode="livesum",
+)
+_cached: set[tuple[str, str]] = set()  # what _CACHE shows
 _waiting: dict[tuple[str, str], int] = {}  # what _QUEUE is to show
 _EVENTS = BufferedCounter(
     Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
@@ -136,6 +151,21 @@ def count_drop(version: Version, reason: Drop) -> None:
     _UNRUN.inc((version.model, version.number, reason))
 
 
+def count_lookup(version: Version, result: Literal["hit", "miss"]) -> None:
+    """An answer was looked for in the response cache."""
+    _LOOKUPS.inc((version.model, version.number, result))
+
+
+def show_caches(sizes: Mapping[tuple[str, str], int]) -> None:
+    """The caches hold so many bytes, by model and version; others are gone."""
+    for names in _cached - sizes.keys():
+        _CACHE.labels(*names).set(0)
+    for names, size in sizes.items():
+        _CACHE.labels(*names).set(size)
+    _cached.clear()
+    _cached.update(sizes)
+
+
 def count_events(kind: str, number: int) -> None:
     """So many events of a kind, "prediction" or "feedback", are in the log."""
     _EVENTS.inc((kind,), number)
@@ -164,7 +194,7 @@ def count_loaded(number: int) -> None:
 
 def flush() -> None:
     """Make visible what was counted since the last time."""
-    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _QUEUED, _RUN, _UNRUN, _EVENTS):
+    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _QUEUED, _RUN, _UNRUN, _LOOKUPS, _EVENTS):
         metric.flush()
     while _waiting:
         names, waiting = _waiting.popitem()

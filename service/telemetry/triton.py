@@ -25,6 +25,18 @@ _QUEUE = _metric("queue_duration_us", "Waiting for the run, of all answered requ
 _INPUT = _metric("compute_input_duration_us", "Reading and checking, of all answered requests.")
 _INFER = _metric("compute_infer_duration_us", "Merging and running, of all answered requests.")
 _OUTPUT = _metric("compute_output_duration_us", "Splitting and logging, of all answered requests.")
+_HITS = Gauge(
+    "nv_cache_num_hits_per_model",
+    "Answers found in the response cache.",
+    ["model", "version"],
+    multiprocess_mode="sum",
+)
+_MISSES = Gauge(
+    "nv_cache_num_misses_per_model",
+    "Answers looked for in the response cache and not found.",
+    ["model", "version"],
+    multiprocess_mode="sum",
+)
 
 
 def show(statistics: Iterable[ModelStatistics]) -> None:
@@ -41,5 +53,7 @@ def show(statistics: Iterable[ModelStatistics]) -> None:
             (_INPUT, parts.compute_input.ns / 1e3),
             (_INFER, parts.compute_infer.ns / 1e3),
             (_OUTPUT, parts.compute_output.ns / 1e3),
+            (_HITS, parts.cache_hit.count),
+            (_MISSES, parts.cache_miss.count),
         ):
             metric.labels(one.name, one.version).set(value)

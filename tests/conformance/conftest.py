@@ -41,6 +41,7 @@ _SMALL = {"max_body_bytes": str(MOST_BYTES)}
 def _stocked(service: Service) -> Service:
     for datatype in DATATYPES:
         register_echo(service.registry, service.root / "files", datatype)
+    service.register("remembering", cache={"max_bytes": 100_000})
     service.registry.promote("echo-int64", "1", alias="steady")
     service.registry.promote("echo-fp32", "1", alias="steady")
     return service

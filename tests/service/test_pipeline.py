@@ -108,6 +108,16 @@ async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> Non
     assert [event.outcome for event in worker.appender.events] == ["cancelled", "ok"]
 
 
+async def test_who_leaves_as_the_batch_is_answered_harms_no_neighbour(worker: Worker) -> None:
+    leaving, staying = (asyncio.create_task(_infer(worker)) for _ in range(2))
+    await asyncio.sleep(0)  # both wait, and the next turn answers both
+    leaving.cancel()  # its future is cancelled now, its task hears of it after the batch
+    assert (await staying).outputs["y"].data == [3.0]
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert [event.outcome for event in worker.appender.events] == ["ok", "ok"]
+
+
 async def test_labels_are_logged_in_one_append(worker: Worker) -> None:
     worker.log.labelled([Truth("p", 0, 1, 5), Truth("p", 1, 0, None)])
     (append,) = worker.appender.appends

@@ -1,0 +1,124 @@
+"""Answers from the cache are predictions like any other, and cost no run."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from eventlog.errors import LogUnavailable
+from service.answering import Answering
+from service.cached_queue import CachedQueue
+from service.models import Models, Served
+from service.openinference import json
+from service.pipeline import Pipeline
+from service.response_cache import ResponseCache
+from service.statistics import VersionStatistics
+from tests.service.in_process import Worker
+from tests.service.test_pipeline import BODY
+
+OTHER = BODY.replace(b"[1, 2]}", b"[5, 2]}")
+
+
+class _Remembering(Worker):
+    """A worker whose versions remember their answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.caches: list[ResponseCache] = []
+        self.statistics = VersionStatistics("sums", "1")
+        load = self.models._load
+
+        def remembering(found: Any) -> Served:
+            plain = load(found)
+            cache = ResponseCache(100_000)
+            answering = Answering(found, self.log, self.statistics, [])
+            self.batchers[-1]._finish = answering.batch
+            self.caches.append(cache)
+            queue = CachedQueue(plain.queue, cache, answering.hits, answering)
+            return Served(found, plain.check, queue)
+
+        self.models = Models(self.catalogue, remembering)
+        self.pipeline = Pipeline(self.models, self.log)
+
+    async def ask(self, body: bytes = BODY) -> Any:
+        call = self.call("rest", "sums", "")
+        return await self.pipeline.infer(call, lambda _: json.decode_request(body))
+
+
+@pytest.fixture
+async def worker() -> _Remembering:
+    worker = _Remembering()
+    await worker.models.refresh()
+    return worker
+
+
+async def test_a_hit_is_a_prediction_of_its_own_that_says_what_it_is(worker: _Remembering) -> None:
+    first, again, other = await worker.ask(), await worker.ask(), await worker.ask(OTHER)
+    assert again.outputs == first.outputs != other.outputs
+    assert again.parameters() == {"prediction_id": again.prediction_id, "cache_hit": True}
+    assert "cache_hit" not in first.parameters()
+    events = worker.appender.events
+    assert [event.cache_hit for event in events] == [False, True, False]
+    assert len({event.prediction_id for event in events}) == 3
+    assert events[1].inputs == events[0].inputs
+    assert events[1].outputs == events[0].outputs
+    assert (events[1].batch_id, events[1].outcome, events[1].rows) == ("", "ok", 1)
+
+
+async def test_hits_that_come_together_share_one_write(worker: _Remembering) -> None:
+    await worker.ask()
+    await asyncio.gather(*(worker.ask() for _ in range(5)))
+    assert [len(append) for append in worker.appender.appends] == [1, 5]
+
+
+async def test_the_statistics_tell_hits_and_misses_apart(worker: _Remembering) -> None:
+    for body in (BODY, BODY, OTHER, BODY):
+        await worker.ask(body)
+    told = worker.statistics.told()
+    stats = told.inference_stats
+    assert (stats.cache_hit.count, stats.cache_miss.count) == (2, 2)
+    assert (stats.success.count, stats.queue.count, stats.compute_infer.count) == (4, 4, 2)
+    assert (told.inference_count, told.execution_count) == (2, 2)
+    assert stats.cache_hit.ns > 0 < stats.cache_miss.ns
+
+
+async def test_no_hit_is_answered_while_the_log_takes_no_events(worker: _Remembering) -> None:
+    await worker.ask()
+    worker.appender.broken = True
+    with pytest.raises(LogUnavailable):
+        await worker.ask()
+    worker.appender.broken = False
+    assert (await worker.ask()).share.cached
+
+
+async def test_who_leaves_as_a_hit_is_told_harms_no_neighbour(
+    worker: _Remembering,
+) -> None:
+    await worker.ask()
+    leaving = asyncio.create_task(worker.ask())
+    await asyncio.sleep(0)
+    leaving.cancel()  # its future is cancelled now, its task hears of it after the hit
+    staying = asyncio.create_task(worker.ask())
+    assert (await staying).share.cached
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert {event.outcome for event in worker.appender.events} == {"ok"}
+
+
+async def test_what_failed_is_not_remembered(worker: _Remembering) -> None:
+    worker.appender.broken = True
+    with pytest.raises(LogUnavailable):
+        await worker.ask()
+    worker.appender.broken = False
+    assert not (await worker.ask()).share.cached
+
+
+async def test_the_memory_goes_with_the_version(worker: _Remembering) -> None:
+    await worker.ask()
+    catalogue = worker.catalogue
+    catalogue.put_away, catalogue.moves = {"sums": {"1"}}, 2
+    await worker.models.refresh()
+    catalogue.put_away, catalogue.moves = {}, 3
+    await worker.models.refresh()
+    assert not (await worker.ask()).share.cached
+    assert len(worker.caches) == 2
