@@ -77,6 +77,11 @@ class Authorizer:
         if not grant.allows(scope, model):
             raise self._refusal(Forbidden("this key does not allow it"))
 
+    def name_of(self, authorization: bytes | None) -> str:
+        """Whose key a header that was admitted carries; "" where nobody is asked for one."""
+        grant = self._verified.get(authorization) if authorization else None
+        return "" if grant is None else grant.name
+
     def _verify(self, authorization: bytes | None, now: float) -> Grant:
         grant = self._ring.grant(authorization, now) if authorization else None
         if authorization is None or grant is None:

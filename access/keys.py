@@ -48,6 +48,7 @@ class Grant(msgspec.Struct, frozen=True):
 
     scopes: frozenset[str]
     expires: float = float("inf")
+    name: str = ""  # whose key it is
 
     def allows(self, scope: Scope, model: str | None = None) -> bool:
         """Whether a call of this scope may go on; without a model: whether for some model."""
@@ -82,7 +83,8 @@ class KeyRing:
         same = hmac.compare_digest(hashlib.sha256(secret).hexdigest().encode(), kept.encode())
         if key is None or not same or prefix != b"dl" or not key.is_live(now):
             return None
-        return Grant(frozenset(key.scopes), float("inf") if key.expires is None else key.expires)
+        expires = float("inf") if key.expires is None else key.expires
+        return Grant(frozenset(key.scopes), expires, key.name)
 
 
 def make_key(

@@ -7,7 +7,15 @@ import msgspec
 
 from access.errors import AccessError
 from service.access.rules import Rule, routed
-from service.rest_api.asgi import App, Receive, Scope, Send, send_error, send_json
+from service.rest_api.asgi import (
+    App,
+    Receive,
+    Scope,
+    Send,
+    authorization_of,
+    send_error,
+    send_json,
+)
 from service.wiring import Serving
 
 Face = Literal["whole", "public", "admin"]
@@ -60,8 +68,3 @@ class Gate:
                 return not rule.admin
             case "admin":
                 return rule.admin or rule.scope == "open"
-
-
-def authorization_of(scope: Scope) -> bytes | None:
-    """The Authorization header of a request, None where it has none."""
-    return next((value for name, value in scope["headers"] if name == b"authorization"), None)

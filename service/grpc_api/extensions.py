@@ -7,8 +7,6 @@ from service.grpc_api import open_inference_pb2 as pb
 from service.repository import IndexEntry, Repository
 from service.statistics import Duration, ModelStatistics
 
-_ACTOR = "grpc"
-
 
 def index(repository: Repository, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
     """What there is, and what of it is loaded."""
@@ -24,18 +22,18 @@ def index(repository: Repository, request: pb.RepositoryIndexRequest) -> pb.Repo
 
 
 async def load(
-    repository: Repository, request: pb.RepositoryModelLoadRequest
+    repository: Repository, request: pb.RepositoryModelLoadRequest, actor: str
 ) -> pb.RepositoryModelLoadResponse:
     """Load what is named; raises what `Repository.load` raises."""
-    await repository.load(request.model_name, _plain(request.parameters), actor=_ACTOR)
+    await repository.load(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelLoadResponse()
 
 
 async def unload(
-    repository: Repository, request: pb.RepositoryModelUnloadRequest
+    repository: Repository, request: pb.RepositoryModelUnloadRequest, actor: str
 ) -> pb.RepositoryModelUnloadResponse:
     """Unload what is named; raises what `Repository.unload` raises."""
-    await repository.unload(request.model_name, _plain(request.parameters), actor=_ACTOR)
+    await repository.unload(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelUnloadResponse()
 
 

@@ -27,6 +27,7 @@ from service.repository import Repository
 from service.statistics import Statistics
 
 SERVICE = "inference.GRPCInferenceService"
+_ACTOR = "grpc"  # where nobody is asked for a key
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -155,14 +156,18 @@ class Servicer:
         return extensions.index(self._repository, request)
 
     async def _load(
-        self, request: pb.RepositoryModelLoadRequest, _: Any
+        self, request: pb.RepositoryModelLoadRequest, context: Any
     ) -> pb.RepositoryModelLoadResponse:
-        return await extensions.load(self._repository, request)
+        return await extensions.load(self._repository, request, self._actor(context))
 
     async def _unload(
-        self, request: pb.RepositoryModelUnloadRequest, _: Any
+        self, request: pb.RepositoryModelUnloadRequest, context: Any
     ) -> pb.RepositoryModelUnloadResponse:
-        return await extensions.unload(self._repository, request)
+        return await extensions.unload(self._repository, request, self._actor(context))
+
+    def _actor(self, context: Any) -> str:
+        """Whose key the call carries."""
+        return self._access.name_of(authorization_of(context.invocation_metadata())) or _ACTOR
 
 
 def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:

@@ -23,6 +23,11 @@ class Disconnected(Exception):
     """The client left before it was answered."""
 
 
+def authorization_of(scope: Scope) -> bytes | None:
+    """The Authorization header of a request, None where it has none."""
+    return next((value for name, value in scope["headers"] if name == b"authorization"), None)
+
+
 async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes:
     """The body of a request; `stated` is its content-length header, if it has one.
 

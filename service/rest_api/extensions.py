@@ -9,9 +9,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import InvalidRequest
+from service.rest_api.asgi import authorization_of
 from service.wiring import Serving
 
-_ACTOR = "rest"
+_ACTOR = "rest"  # where nobody is asked for a key
 
 
 class _IndexRequest(msgspec.Struct):
@@ -52,14 +53,19 @@ class _Extensions:
     async def load(self, request: Request) -> Response:
         parameters = (await _read(_change_requests, request)).parameters
         repository = self._serving().repository
-        await repository.load(request.path_params["model"], parameters, actor=_ACTOR)
+        await repository.load(request.path_params["model"], parameters, actor=self._actor(request))
         return Response()
 
     async def unload(self, request: Request) -> Response:
         parameters = (await _read(_change_requests, request)).parameters
         repository = self._serving().repository
-        await repository.unload(request.path_params["model"], parameters, actor=_ACTOR)
+        await repository.unload(
+            request.path_params["model"], parameters, actor=self._actor(request)
+        )
         return Response()
+
+    def _actor(self, request: Request) -> str:
+        return self._serving().access.name_of(authorization_of(request.scope)) or _ACTOR
 
     async def statistics(self, request: Request) -> Response:
         serving, named = self._serving(), request.path_params

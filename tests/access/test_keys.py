@@ -40,7 +40,7 @@ def test_no_two_keys_are_alike() -> None:
 def test_a_good_key_is_known_by_its_header(spelling: bytes) -> None:
     key, header = made("predict", "operate")
     grant = KeyRing([key], NOW).grant(spelling + header.removeprefix(b"Bearer "), NOW)
-    assert grant == Grant(frozenset({"predict", "operate"}))
+    assert grant == Grant(frozenset({"predict", "operate"}), name=key.name)
 
 
 @given(st.data())
@@ -62,7 +62,7 @@ def test_no_header_upsets_the_ring(header: bytes) -> None:
 def test_a_key_ends_when_it_said_it_would() -> None:
     key, header = made(expires="2h")
     ring = KeyRing([key], NOW)
-    assert ring.grant(header, NOW + 7_199) == Grant(frozenset({"predict"}), NOW + 7_200)
+    assert ring.grant(header, NOW + 7_199) == Grant(frozenset({"predict"}), NOW + 7_200, key.name)
     assert ring.grant(header, NOW + 7_200) is None
     assert KeyRing([key], NOW + 7_200).grant(header, NOW) is None
 

@@ -241,6 +241,17 @@ def test_every_worker_notices_new_and_revoked_keys_without_a_restart(
     assert _code(guarded, new, _infer("tiny")) == "INVALID_ARGUMENT"
 
 
+def test_the_history_names_whose_key_loaded_and_unloaded(guarded: Service, operate: str) -> None:
+    path = "/v2/repository/models/tiny/%s"
+    headers = bearer(operate)
+    before = len(guarded.registry.history("tiny"))
+    assert guarded.http.post(path % "unload", headers=headers).status_code == 200
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{guarded.grpc_port}") as client:
+        client.load_model("tiny", headers=headers)
+    told = [(move.alias, move.actor) for move in guarded.registry.history("tiny")[before:]]
+    assert told == [("-", "operate"), ("+", "operate")]
+
+
 def test_refusals_are_counted_and_write_no_event(guarded: Service, operate: str) -> None:
     def counted() -> float:
         lines = guarded.http.get("/metrics", headers=bearer(operate)).text.splitlines()
