@@ -29,6 +29,7 @@ FROM build AS wheel
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY access/ access/
+COPY telemetry/ telemetry/
 COPY eventlog/ eventlog/
 COPY registry/ registry/
 COPY service/ service/

@@ -14,6 +14,9 @@ from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
 from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
+from eventlog.tracing import ForwardTraces
+from telemetry import logs
+from telemetry.tracing import Tracing
 
 
 def commands() -> list[click.Command]:
@@ -27,6 +30,7 @@ def forward() -> None:
 
     With DRIFTLINE_FORWARDER_METRICS_PORT it shows its metrics there.
     """
+    logs.configure("forwarder", from_environment(logs.LoggingSettings, logs.PREFIX))
     home = Home.from_environment()
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     stopping = threading.Event()
@@ -35,13 +39,20 @@ def forward() -> None:
     cursors, sink = Cursors(home.cursors), KafkaSink(settings)
     progress = Progress(time.time)
     counted = CountedSink(sink, _metrics(progress))
+    tracing = Tracing.configured("forwarder")
     forwarder = Forwarder(
-        lambda at: WatchedReader(SegmentReader(home.log, at), progress), counted, cursors, settings
+        lambda at: WatchedReader(SegmentReader(home.log, at), progress),
+        counted,
+        cursors,
+        settings,
+        ForwardTraces(tracing, settings.predictions),
     )
     click.echo(f"driftline: forwarding {home.log} to {settings.bootstrap_servers}")
     forwarder.run(stopping.wait, _failed)
     sink.close()
     cursors.close()
+    if tracing is not None:
+        tracing.close()
 
 
 def _metrics(progress: Progress) -> ForwarderMetrics:

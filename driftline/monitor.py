@@ -31,11 +31,14 @@ from monitoring.settings import PREFIX, MonitorSettings, database, listed
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
 from monitoring.state.store import Store
+from monitoring.tracing import WindowTraces
 from monitoring.watching import Memory
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.sender import Receiver, Sender, sending
 from registry.store import Registry
+from telemetry import logs
+from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
 _RECONNECT = 1.0  # seconds until a database that was lost is looked for again
@@ -61,6 +64,7 @@ def commands() -> list[click.Command]:
 @click.option("--close", is_flag=True, help="With --until-idle: close the open windows, too.")
 def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:  # noqa: FBT001  # click's
     """Watch the event log until SIGTERM (DRIFTLINE_MONITOR_* configures)."""
+    logs.configure("monitor", from_environment(logs.LoggingSettings, logs.PREFIX))
     settings = from_environment(MonitorSettings, PREFIX)
     given = {name: value for name, value in options.items() if value is not None}
     settings = msgspec.structs.replace(settings, **given)
@@ -150,7 +154,10 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings, progress: Pr
     conclusion = Conclusion(
         journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
     )
-    return Consumer(journal, memory, reader, scorer, conclusion)
+    tracing = Tracing.configured("monitor")
+    if tracing is not None:
+        parts.callback(tracing.close)
+    return Consumer(journal, memory, reader, scorer, conclusion, traces=WindowTraces(tracing))
 
 
 def _reader(home: Home, settings: MonitorSettings, memory: Memory) -> Reader:

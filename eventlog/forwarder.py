@@ -9,6 +9,7 @@ that is absent, slow, frozen or wiped therefore costs delay, never data.
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from eventlog.kafka import KafkaSettings, Message, message
 from eventlog.log import Position, Positions, Reader
 from eventlog.retention import read_positions, write_positions
 from eventlog.topic_lives import TopicLives
+from eventlog.tracing import ForwardTraces
 
 _logger = logging.getLogger(__name__)
 
@@ -80,8 +82,10 @@ class Forwarder:
         sink: Sink,
         cursors: Cursors,
         settings: KafkaSettings,
+        traces: ForwardTraces | None = None,
     ) -> None:
         """`follow` opens the log at given positions."""
+        self._traces = traces
         self._follow = follow
         self._sink = sink
         self._cursors = cursors
@@ -94,6 +98,7 @@ class Forwarder:
         Raises NotAcknowledged; the next step sends the same records again.
         """
         self._look_at_topics()
+        began = time.time_ns()
         records = self._reader.poll(BATCH)
         if not records:
             return 0
@@ -103,6 +108,8 @@ class Forwarder:
             self._follow_anew()
             raise
         self._cursors.advance({record.stream: record.after for record in records})
+        if self._traces is not None:
+            self._traces.sent(records, began)
         return len(records)
 
     def run(

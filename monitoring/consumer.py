@@ -15,6 +15,7 @@ from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.settling import Settling
 from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
+from monitoring.tracing import WindowTraces
 from monitoring.watching import Memory
 
 
@@ -38,15 +39,18 @@ class Scorer(Protocol):
 class Consumer:
     """Follows a log until told to stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the ports of the loop
         self,
         journal: Journal,
         memory: Memory,
         reader: Reader,
         scorer: Scorer,
         conclusion: Conclusion,
+        *,
+        traces: WindowTraces | None = None,
     ) -> None:
         """`reader` begins at the memory's positions."""
+        self._traces = traces or WindowTraces(None)
         self._journal = journal
         self._memory = memory
         self._reader = reader
@@ -105,6 +109,7 @@ class Consumer:
     def _take(self, records: Iterable[Record], *, drained: bool) -> None:
         for record in records:
             watching = self._intake.take(record)
+            self._traces.taken(record)
             if watching is not None:
                 # After every record, so that results do not depend on where a step ends.
                 self._closing.look(watching, drained=False)
@@ -120,11 +125,15 @@ class Consumer:
     def _submit(self, scorings: Iterable[PendingScore]) -> None:
         for pending in scorings:
             self._pending[pending.job.key] = pending
+            job = pending.job
+            self._traces.scheduled(job.key, job.model, job.version, job.window)
             self._scorer.submit(pending.job)
 
     def _conclude(self) -> bool:
         replies = self._scorer.replies()
         for reply in replies:
+            pending = self._pending.pop(reply.key)
             with self._journal.database.transaction():
-                self._conclusion.conclude(self._pending.pop(reply.key), reply)
+                self._conclusion.conclude(pending, reply)
+            self._traces.concluded(reply.key, pending.result)
         return bool(replies)

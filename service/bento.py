@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 from uvicorn.config import HTTP_PROTOCOLS
 
-from eventlog.settings import Home
+from eventlog.settings import Home, from_environment
 from service.access.ports import ports
 from service.rest_api.asgi import App
 from service.rest_api.connection import Connection
@@ -16,6 +16,7 @@ from service.rest_api.predictions import Predictions
 from service.rest_api.routes import create_app
 from service.settings import read_settings
 from service.wiring import Serving
+from telemetry import logs
 
 _settings = read_settings()
 
@@ -38,7 +39,8 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
     """A BentoML service whose application has our front and our connections before it."""
 
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
-        """What a worker hands to its HTTP server, whose connections are ours."""
+        """What a worker hands to its HTTP server, whose connections and log lines are ours."""
+        logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
         front = Front(super().to_asgi(is_main), _serving)
         return ports(Predictions(front, _serving), _serving, _settings)

@@ -1,14 +1,31 @@
 """One request on its way through the service, and its answer."""
 
+import typing
 from collections.abc import Callable
 
 import msgspec
 
-from eventlog.events import Protocol, Tensor
+from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
 from service.batching.batcher import Share
 from service.openinference.messages import InferRequest
 from service.openinference.validate import Inputs
+
+
+class Trace(typing.Protocol):
+    """Who records how the request goes; see service.telemetry.tracing."""
+
+    def queued(self) -> None:
+        """It waits for its run."""
+        ...
+
+    def answered(self, call: "Call", answer: "Answer") -> None:
+        """Its answer is in the log and may leave."""
+        ...
+
+    def unanswered(self, call: "Call", outcome: Outcome) -> None:
+        """It ended otherwise, or its caller left before the answer."""
+        ...
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -25,6 +42,7 @@ class Call(msgspec.Struct, kw_only=True):
     started: float
     deadline: float
     traceparent: str = ""
+    trace: Trace | None = None  # where it is recorded
     version: Version | None = None
     alias: str = ""
     revision: int = 0  # of the registry, when the version was resolved

@@ -18,6 +18,7 @@ from service.models import Models, Served
 from service.openinference.messages import InferRequest
 from service.prediction_log import PredictionLog, Reply, outcome_of
 from service.telemetry.metrics import count_request
+from telemetry.logs import about
 
 Decode = Callable[[Manifest], InferRequest]
 
@@ -84,6 +85,8 @@ class Pipeline:
         def settle(outcome: Answer | DriftlineError) -> None:
             if isinstance(outcome, Answer):
                 count_request(call.version, call.protocol, "ok", self._clock() - call.started)
+                if call.trace is not None:
+                    call.trace.answered(call, outcome)
                 reply(outcome)
             else:
                 reply(self.refuse(call, outcome))
@@ -92,6 +95,8 @@ class Pipeline:
             reply = self._log.once_safe(call, reply)
         try:
             served, job = self._prepare(call, decode, settle)
+            if call.trace is not None:
+                call.trace.queued()
             served.queue.submit(job)
         except Overloaded as error:
             self._turn_away(call, error, reply)
@@ -108,6 +113,8 @@ class Pipeline:
         call.left = True
         waited = call.leave is not None and call.leave()
         if call.logged:  # with the answer, which nobody heard
+            if call.trace is not None:
+                call.trace.unanswered(call, "cancelled")
             return
         with suppress(LogUnavailable):  # nobody is left to hear of it
             self._unanswered(call, "cancelled", _LEFT_WAITING if waited else _LEFT)
@@ -115,12 +122,15 @@ class Pipeline:
     def refuse(self, call: Call, error: DriftlineError) -> DriftlineError:
         """Log and count a call that ends with an error; the error to tell, perhaps another."""
         if isinstance(error, LogUnavailable):  # nor could this one be logged
-            count_request(call.version, call.protocol, "failed", self._clock() - call.started)
+            self._count_unanswered(call, "failed")
             return error
+        outcome = outcome_of(error)
         try:
-            self._unanswered(call, outcome_of(error), message_of(error))
+            self._unanswered(call, outcome, message_of(error))
         except LogUnavailable as unavailable:
             return unavailable
+        if outcome == "failed":
+            _tell(call, error)
         return error
 
     def _turn_away(self, call: Call, error: Overloaded, reply: Reply) -> None:
@@ -168,14 +178,29 @@ class Pipeline:
         )
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
-        self._count_unanswered(call, outcome)
-        self._log.unanswered([(call, outcome, reason)])
+        try:
+            self._log.unanswered([(call, outcome, reason)])
+        finally:
+            self._count_unanswered(call, outcome)
 
     def _count_unanswered(self, call: Call, outcome: Outcome) -> None:
         seconds = self._clock() - call.started
         count_request(call.version, call.protocol, outcome, seconds)
         if call.version is not None:
             self._count_failure(call.version, seconds)
+        if call.trace is not None:
+            call.trace.unanswered(call, outcome)
+
+
+def _tell(call: Call, error: DriftlineError) -> None:
+    """Let the operator find the event and the trace of a request that failed."""
+    names = about(
+        call.traceparent,
+        prediction_id=call.prediction_id,
+        model=call.model,
+        version=call.version.number if call.version else "",
+    )
+    _logger.error("%s failed: %s", call.prediction_id, message_of(error), extra=names)
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from _bentoml_impl.server import serve_http
+from bentoml._internal.log import SERVER_LOGGING_CONFIG
 
 from access.tls import CIPHERS, Tls
-from eventlog.settings import Home
+from eventlog.settings import Home, from_environment
 from registry.store import store_folder
 from service.access.start import tls_of
 from service.settings import PREFIX, Settings
+from telemetry import logs
 
 TARGET = "service.bento:Driftline"
 
@@ -26,6 +28,10 @@ def run(settings: Settings) -> None:
     tls = tls_of(settings)
     if tls is not None:
         os.environ |= {f"{PREFIX}TLS_{name}": path for name, path in tls.variables().items()}
+    # The supervising process has no place of ours to configure its lines in.
+    SERVER_LOGGING_CONFIG["formatters"]["traced"] = logs.for_dictionary(
+        "service", from_environment(logs.LoggingSettings, logs.PREFIX)
+    )
     Driftline.inject_config()  # type: ignore[attr-defined]  # decorated: it is a BentoML service
     serve_http(
         TARGET,

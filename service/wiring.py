@@ -36,6 +36,8 @@ from service.telemetry.metrics import (
     keep_flushing,
 )
 from service.telemetry.traceparent import read_traceparent
+from service.telemetry.tracing import Trace
+from telemetry.tracing import Tracing
 
 _GAUGE_S = 1.0  # between two looks at what is measured rather than counted
 # How long the event loop may go on when a thread has run a batch and wants to come back with it;
@@ -66,6 +68,7 @@ class Serving:
         self.models = Models(registry, load, count_loaded, self._desk.publish)
         self.repository = Repository(registry, self.models)
         self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
+        self._tracing = Tracing.configured("service")
         self._grpc: grpc.aio.Server | None = None
         self._background: list[asyncio.Task[None]] = []
 
@@ -106,6 +109,8 @@ class Serving:
             task.cancel()
         if self._grpc is not None:
             await self._grpc.stop(self.settings.shutdown_grace_s)
+        if self._tracing is not None:
+            self._tracing.close()
         flush()
         self._desk.close()
         self._writer.close()
@@ -121,6 +126,10 @@ class Serving:
         """A call that was received now."""
         started = time.perf_counter()
         timeout = self.settings.request_timeout_s
+        parent = read_traceparent(traceparent) if traceparent else ""
+        trace = None
+        if self._tracing is not None:
+            parent, trace = Trace.begin(self._tracing, parent)
         return Call(
             protocol=protocol,
             model=model,
@@ -128,5 +137,6 @@ class Serving:
             received=time.time_ns() // 1_000,
             started=started,
             deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
-            traceparent=read_traceparent(traceparent) if traceparent else "",
+            traceparent=parent,
+            trace=trace,
         )

@@ -1,0 +1,71 @@
+"""The monitor's part of the traces: a span for each scored window, linked to requests in it.
+
+Telling, never deciding: what is linked is kept in memory only, and results do not depend on it.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from eventlog.events import PredictionEvent
+from eventlog.log import Record
+from monitoring.core.results import Result, Window
+from telemetry.tracing import Attributes, Span, Tracing, is_sampled
+
+_MOST_KNOWN = 2_000  # requests of one model version that may be linked later
+_MOST_LINKS = 32  # of one window, the latest
+
+
+class WindowTraces:
+    """Remembers recorded requests, and tells of the windows that they are scored in."""
+
+    def __init__(self, tracing: Tracing | None) -> None:
+        """Without `tracing` nothing is remembered."""
+        self._tracing = tracing
+        self._known: dict[tuple[str, str], deque[tuple[int, str]]] = {}
+        self._begun: dict[str, Span] = {}
+
+    def taken(self, record: Record) -> None:
+        """A record was taken in."""
+        event = record.event
+        if self._tracing is None or not isinstance(event, PredictionEvent):
+            return
+        if event.version and is_sampled(event.traceparent):
+            new = partial(deque[tuple[int, str]], maxlen=_MOST_KNOWN)
+            known = self._known.setdefault((event.model, event.version), new())
+            known.append((event.time, event.traceparent))
+
+    def scheduled(self, key: str, model: str, version: str, window: Window) -> None:
+        """A window goes to be scored; `key` names the job."""
+        if self._tracing is not None:
+            links = self._in(model, version, window)
+            self._begun[key] = self._tracing.begin(
+                "score window", "consumer", time.time_ns(), links=links
+            )
+
+    def concluded(self, key: str, result: Result) -> None:
+        """Its scores became a result."""
+        span = self._begun.pop(key, None)
+        if span is None:
+            return
+        about: Attributes = {
+            "driftline.model": result.model,
+            "driftline.version": result.version,
+            "driftline.window.start": _moment(result.window.start),
+            "driftline.window.end": _moment(result.window.end),
+            "driftline.rows": result.rows,
+            "driftline.labelled": result.labelled,
+            "driftline.revision": result.revision,
+        }
+        span.end(time.time_ns(), about)
+
+    def _in(self, model: str, version: str, window: Window) -> Sequence[str]:
+        known = self._known.get((model, version), ())
+        inside = [told for moment, told in known if window.start <= moment < window.end]
+        return inside[-_MOST_LINKS:]
+
+
+def _moment(time: int) -> str:
+    return datetime.fromtimestamp(time / 1e6, UTC).isoformat()

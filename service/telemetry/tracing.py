@@ -1,0 +1,72 @@
+"""The span of a request: queue, run and append to the log within it.
+
+Begun when the request is received, so that its event, its reply and everything behind Kafka name it
+as their parent. What nobody samples costs a context and nothing else.
+"""
+
+import time
+
+from eventlog.events import Outcome
+from service.call import Answer, Call
+from telemetry.tracing import Attributes, Span, Tracing
+
+_US = 1_000  # nanoseconds
+
+
+class Trace:
+    """One request's span, and when it entered the queue."""
+
+    __slots__ = ("_ended", "_queued", "_span")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._queued = 0
+        self._ended = False
+
+    @classmethod
+    def begin(cls, tracing: Tracing, parent: str) -> "tuple[str, Trace | None]":
+        """The traceparent that the request goes on with, and its trace if it is recorded."""
+        span = tracing.begin("infer", "server", time.time_ns(), parent)
+        if span.recorded:
+            return span.traceparent, cls(span)
+        return parent, None
+
+    def queued(self) -> None:
+        """The request waits for its run."""
+        self._queued = time.time_ns()
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """Its event is in the log and its reply may leave."""
+        now, share = time.time_ns(), answer.share
+        started = self._queued + share.queue_us * _US
+        ended = started + share.run_us * _US
+        batch: Attributes = {
+            "driftline.batch.id": share.batch_id,
+            "driftline.batch.rows": share.batch_rows,
+            "driftline.batch.offset": share.batch_offset,
+        }
+        self._span.child("queue", self._queued, started, {})
+        self._span.child("run", started, ended, batch)
+        self._span.child("log append", min(ended, now), now, {})
+        self._span.end(now, _about(call, "ok", answer.prediction_id))
+        self._ended = True
+
+    def unanswered(self, call: Call, outcome: Outcome) -> None:
+        """It ended otherwise, or its caller left before the answer that it has."""
+        if self._ended:
+            return
+        self._ended = True
+        self._span.end(time.time_ns(), _about(call, outcome, call.prediction_id), error=outcome)
+
+
+def _about(call: Call, outcome: Outcome, prediction_id: str) -> Attributes:
+    told: Attributes = {
+        "driftline.protocol": call.protocol,
+        "driftline.model": call.version.model if call.version else "",
+        "driftline.version": call.version.number if call.version else "",
+        "driftline.alias": call.alias,
+        "driftline.outcome": outcome,
+        "driftline.prediction.id": prediction_id,
+        "driftline.rows": call.inputs.rows if call.inputs else 0,
+    }
+    return {name: value for name, value in told.items() if value != ""}

@@ -1,0 +1,85 @@
+"""How the lines of every process look: for a person, or as JSON for whatever collects them.
+
+A line may name the request it is about (`extra=about(call)`); never what a client sent.
+"""
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+Format = Literal["text", "json"]
+
+PREFIX = "DRIFTLINE_LOGGING_"
+
+# The attributes that a line may have besides its message.
+NAMES = ("trace_id", "span_id", "prediction_id", "model", "version")
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_THEIRS = ("bentoml", "uvicorn", "uvicorn.error", "circus")
+_CHATTY = ("kafka", "httpx", "httpcore", "asyncio")  # below warnings
+
+
+class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """DRIFTLINE_LOGGING_*: the lines on standard error."""
+
+    format: Format = "text"  # for a person, or one JSON object a line
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, process, message, and what NAMES names."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": self._process,
+            "message": record.getMessage(),
+        }
+        told |= {name: value for name in NAMES if (value := getattr(record, name, ""))}
+        if record.exc_info and record.exc_info[0] is not None:
+            told["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return msgspec.json.encode(told).decode()
+
+
+def configure(process: str, settings: LoggingSettings) -> None:
+    """Let every line of this process leave in the one format.
+
+    `process` says what this one is: service, forwarder, monitor.
+    """
+    for name in _THEIRS:  # they bring handlers of their own
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.propagate = True
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(process, settings))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def for_dictionary(process: str, settings: LoggingSettings) -> dict[str, Any]:
+    """The same format as `logging.config.dictConfig` names one."""
+    return {"()": lambda: _formatter(process, settings)}
+
+
+def about(traceparent: str = "", **names: str) -> Mapping[str, str]:
+    """What a line says of the request it is about."""
+    _, trace, span, _ = traceparent.split("-") if traceparent else ("", "", "", "")
+    return {"trace_id": trace, "span_id": span, **names}
+
+
+def _formatter(process: str, settings: LoggingSettings) -> logging.Formatter:
+    return JsonLines(process) if settings.format == "json" else logging.Formatter(_TEXT)

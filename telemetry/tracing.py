@@ -1,0 +1,143 @@
+"""Spans for OpenTelemetry: the only file that imports it.
+
+Traces are off unless the environment names where they go, by OpenTelemetry's own variables:
+OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (an URL, OTLP over HTTP), and then
+OTEL_TRACES_SAMPLER and its like. A context travels as the W3C's `traceparent`. Spans say names,
+numbers and ids; never what a client sent or was answered.
+"""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span as OtelSpan
+    from opentelemetry.trace import SpanContext, Tracer
+
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
+Attributes = Mapping[str, str | int | float | bool]
+
+_WHERE = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SAMPLED = 1  # of the flags
+_PARTING_S = 2.0
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether somebody records the trace that a checked `traceparent` names."""
+    return bool(traceparent) and int(traceparent[-2:], 16) & _SAMPLED == _SAMPLED
+
+
+class Span:
+    """Something that goes on; times are nanoseconds since the epoch."""
+
+    def __init__(self, span: "OtelSpan", tracer: "Tracer") -> None:
+        self._span = span
+        self._tracer = tracer
+
+    @property
+    def traceparent(self) -> str:
+        """What others state as their parent."""
+        about = self._span.get_span_context()
+        return f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
+
+    @property
+    def recorded(self) -> bool:
+        """Whether anybody will see it."""
+        return self._span.is_recording()
+
+    def child(self, name: str, start: int, end: int, attributes: Attributes) -> None:
+        """Add something that went on within it."""
+        from opentelemetry.trace import set_span_in_context  # noqa: PLC0415
+
+        inner = self._tracer.start_span(
+            name, set_span_in_context(self._span), start_time=start, attributes=dict(attributes)
+        )
+        inner.end(end)
+
+    def end(self, time: int, attributes: Attributes, error: str = "") -> None:
+        """It ended; `error` names its kind where it failed."""
+        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
+
+        self._span.set_attributes(dict(attributes))
+        if error:
+            self._span.set_attribute("error.type", error)
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end(time)
+
+
+class Tracing:
+    """Makes spans and brings them away, in a thread of its own."""
+
+    def __init__(self, process: str, exporter: "SpanExporter") -> None:
+        """`process` says what this one is: service, forwarder, monitor."""
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+        named = {"service.namespace": "driftline", "service.name": f"driftline-{process}"}
+        # What the operator's environment says of the resource wins over our names.
+        resource = Resource.create(named).merge(OTELResourceDetector().detect())
+        # Not the global provider, which belongs to BentoML.
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("driftline")
+
+    @classmethod
+    def configured(cls, process: str, environ: Mapping[str, str] = os.environ) -> "Tracing | None":
+        """By the environment; None where it names no place to send spans to."""
+        off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
+        if off or not any(environ.get(name) for name in _WHERE):
+            return None
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,
+        )
+
+        return cls(process, OTLPSpanExporter())
+
+    def begin(
+        self,
+        name: str,
+        kind: Kind,
+        start: int,
+        parent: str = "",
+        links: Sequence[str] = (),
+    ) -> Span:
+        """Begin a span; `parent` and `links` are traceparents, `start` nanoseconds."""
+        from opentelemetry.trace import Link, SpanKind  # noqa: PLC0415
+
+        span = self._tracer.start_span(
+            name,
+            _context(parent),
+            SpanKind[kind.upper()],
+            links=[Link(_named(link)) for link in links],
+            start_time=start,
+        )
+        return Span(span, self._tracer)
+
+    def close(self) -> None:
+        """Bring away what is left, for a moment: nobody waits for a collector that is gone."""
+        parting = threading.Thread(target=self._provider.shutdown, daemon=True)
+        parting.start()
+        parting.join(_PARTING_S)
+
+
+def _context(traceparent: str) -> "Context":
+    from opentelemetry.context import Context  # noqa: PLC0415
+    from opentelemetry.trace import NonRecordingSpan, set_span_in_context  # noqa: PLC0415
+
+    empty = Context()
+    if not traceparent:
+        return empty
+    return set_span_in_context(NonRecordingSpan(_named(traceparent)), empty)
+
+
+def _named(traceparent: str) -> "SpanContext":
+    from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415
+
+    _, trace, span, flags = traceparent.split("-")
+    return SpanContext(
+        int(trace, 16), int(span, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
+    )

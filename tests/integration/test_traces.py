@@ -1,0 +1,135 @@
+"""One trace from the client's own span through service, log and Kafka to the scored window."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from driftline.client import Client, ClientError
+from eventlog.events import PredictionEvent
+from eventlog.kafka import KafkaSettings
+from tests.service.conftest import Service
+from tests.telemetry.otlp_receiver import Received, receiving
+
+WATCHED = {"window": {"length": 60, "grace": 0}}
+START = 1_700_000_000_000_000
+ROW = {"price": 5.0, "colour": "green"}
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, Received]]:
+    with receiving() as both:
+        yield both
+
+
+@pytest.fixture
+def service(
+    received: tuple[str, Received],
+    topics: KafkaSettings,
+    tmp_path: Path,
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Service]:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    service = Service(tmp_path, free_port)
+    service.environment |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": received[0],
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "DRIFTLINE_LOGGING_FORMAT": "json",
+        "DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS": topics.bootstrap_servers,
+        "DRIFTLINE_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
+    }
+    service.register(monitoring=WATCHED)
+    service.registry.promote("tiny", "1")
+    service.start()
+    yield service
+    service.stop()
+
+
+def _until(holds: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _hex(number: int, digits: int) -> bytes:
+    return bytes.fromhex(f"{number:0{digits}x}")
+
+
+def test_one_trace_leads_from_the_client_to_the_window(
+    service: Service, received: tuple[str, Received]
+) -> None:
+    _, spans = received
+    with (
+        TracerProvider().get_tracer("shop").start_as_current_span("order") as order,
+        Client(service.url) as client,
+    ):
+        client.predict("tiny", [ROW], event_time=START)
+    about = order.get_span_context()
+    _until(lambda: spans.named("infer"))
+    infer = spans.one("infer")
+    assert infer.trace_id == _hex(about.trace_id, 32)
+    assert infer.parent_span_id == _hex(about.span_id, 16)
+    inner = [spans.one(name) for name in ("queue", "run", "log append")]
+    assert {span.parent_span_id for span in inner} == {infer.span_id}
+    times = [infer.start_time_unix_nano]
+    times += [
+        time for span in inner for time in (span.start_time_unix_nano, span.end_time_unix_nano)
+    ]
+    assert sorted(times) == times
+    assert inner[-1].end_time_unix_nano == infer.end_time_unix_nano
+    (event,) = [record.event for record in service.events()]
+    assert isinstance(event, PredictionEvent)
+    named = f"00-{infer.trace_id.hex()}-{infer.span_id.hex()}-"
+    assert event.traceparent.startswith(named)
+    told = {one.key: one.value for one in infer.attributes}
+    assert told["driftline.prediction.id"].string_value == event.prediction_id
+    assert not any("5.0" in str(one) or "green" in str(one) for one in infer.attributes)
+
+    run = [sys.executable, "-m", "driftline"]
+    log = (service.root / "forward.log").open("wb")
+    forwarder = subprocess.Popen([*run, "forward"], env=service.environment, stdout=log, stderr=log)
+    _until(lambda: spans.named("send"))
+    forwarder.terminate()
+    assert forwarder.wait(60) == 0
+    ((process, sent),) = spans.named("send")
+    assert process == "driftline-forwarder"
+    assert (sent.trace_id, sent.parent_span_id) == (infer.trace_id, infer.span_id)
+
+    environment = service.environment | {"DRIFTLINE_MONITOR_SOURCE": "kafka"}
+    page = str(service.port + 1)  # nobody asks it
+    watch = [*run, "monitor", "--port", page, "--until-idle", "--close"]
+    subprocess.run(watch, env=environment, check=True, timeout=120, capture_output=True)
+    ((process, window),) = spans.named("score window")
+    assert process == "driftline-monitor"
+    (link,) = window.links
+    assert (link.trace_id, link.span_id) == (infer.trace_id, infer.span_id)
+
+
+def test_what_is_refused_is_a_failed_span_and_what_nobody_records_is_none(
+    service: Service, received: tuple[str, Received]
+) -> None:
+    _, spans = received
+    unrecorded = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    reply = service.http.post(
+        "/v2/models/tiny/infer", content=b"{", headers={"traceparent": unrecorded}
+    )
+    assert reply.status_code == 400
+    assert reply.headers["traceparent"] == unrecorded
+    with Client(service.url) as client, pytest.raises(ClientError):
+        client.predict("tiny", [{"price": "no number"}])
+    _until(lambda: spans.named("infer"))
+    span = spans.one("infer")
+    told = {one.key: one.value.string_value for one in span.attributes}
+    assert told["driftline.outcome"] == told["error.type"] == "invalid"
+    assert "no number" not in str(span)
+    lines = service.said().splitlines()
+    assert lines
+    assert {"time", "level", "message"} <= set.intersection(*(set(json.loads(x)) for x in lines))

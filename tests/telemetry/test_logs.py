@@ -1,0 +1,59 @@
+"""Lines for a person, or one JSON object each; never what a client sent."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from telemetry.logs import LoggingSettings, about, configure
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture(autouse=True)
+def _root_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def test_a_line_is_one_json_object_with_the_request_that_it_is_about(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("service", LoggingSettings(format="json"))
+    names = about(TRACE, prediction_id="p-1", model="flights", version="")
+    logging.getLogger("service.pipeline").error("it %s\nand more", "failed", extra=names)
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told.pop("time").endswith("+00:00")
+    assert told == {
+        "level": "error",
+        "logger": "service.pipeline",
+        "process": "service",
+        "message": "it failed\nand more",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "span_id": "b7ad6b7169203331",
+        "prediction_id": "p-1",
+        "model": "flights",
+    }
+
+
+def test_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("monitor", LoggingSettings(format="json"))
+    try:
+        int("no")
+    except ValueError:
+        logging.getLogger("monitoring").exception("broken")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ValueError: invalid" in json.loads(line)["exception"]
+
+
+def test_text_is_for_a_person_and_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("forwarder", LoggingSettings(level="warning"))
+    logging.getLogger("eventlog").info("not said")
+    logging.getLogger("eventlog").warning("said")
+    said = capsys.readouterr().err
+    assert said.endswith("WARNING eventlog: said\n")
+    assert "not said" not in said
