@@ -47,7 +47,7 @@ class Scoring:
             scores += attempt(
                 "drifted_share", lambda: score_drift(baseline, thresholds, window, html)
             )
-            scores += score_quality(baseline, window)
+            scores += score_quality(baseline, window, job.order)
         return scores + performance.score(window)
 
     def _version(self, model: str, number: str) -> tuple[Baseline, Thresholds, Performance]:

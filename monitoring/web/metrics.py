@@ -16,7 +16,7 @@ from monitoring.core.results import ESTIMATED, Result, Rule, Score, SourceLedger
 from monitoring.web.findings import Findings
 from monitoring.web.health_metrics import health_metrics
 from monitoring.web.mix import mixes
-from monitoring.web.reading import PERFORMANCE, columns, coverage
+from monitoring.web.reading import PERFORMANCE, QUALITY, columns, coverage
 
 VERSION = ["model", "version"]
 SOURCE = ["source"]
@@ -168,7 +168,13 @@ def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
     )
     quality = GaugeMetricFamily(
         "driftline_window_quality",
-        "Share of a column's values that are missing, out of range or unseen, latest window.",
+        "Share of a column's values that are missing, out of range, unseen or of another type, "
+        "latest window.",
+        labels=[*VERSION, "column", "measure"],
+    )
+    poor = GaugeMetricFamily(
+        "driftline_window_quality_breached",
+        "Whether a measure of a column's quality is beyond its limit, latest window.",
         labels=[*VERSION, "column", "measure"],
     )
     for result in latest:
@@ -177,9 +183,11 @@ def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
             if column.severity is not None:
                 severity.add_metric([*about, column.name], column.severity)
             for name, score in column.others.items():
-                if score.value is not None:
+                if score.value is not None and name.endswith("_share"):
                     quality.add_metric([*about, column.name, name], score.value)
-    yield from (severity, quality)
+                if score.value is not None and name in QUALITY:
+                    poor.add_metric([*about, column.name, name], float(score.breached))
+    yield from (severity, quality, poor)
 
 
 def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:

@@ -27,6 +27,14 @@ PERFORMANCE = {
     "mape": "mean absolute percentage error",
     "bias": "bias",
 }
+QUALITY = {
+    "missing_share": "missing",
+    "out_of_range_share": "out of range",
+    "unseen_share": "unseen",
+    "type_change_share": "of another type",
+    "distinct_values": "stuck",
+    "longest_run": "stuck for a while",
+}
 MOST_SEVERE = 99.0
 
 
@@ -48,6 +56,12 @@ class ColumnReading(msgspec.Struct, frozen=True):
         """What the scores say in words."""
         notes = [score.note for score in (self.drift, *self.others.values()) if score]
         return "; ".join(dict.fromkeys(note for note in notes if note))
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with its quality, in words."""
+        broken = {name for name, score in self.others.items() if score.breached}
+        return [said for name, said in QUALITY.items() if name in broken]
 
     def other(self, *names: str) -> Score | None:
         """The first of these numbers that was measured."""

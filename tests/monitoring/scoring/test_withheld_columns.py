@@ -33,7 +33,8 @@ def test_hidden_columns_are_not_scored_and_the_others_are(
     assert (colour.value, colour.note) == (None, "not scored: hashed by payload policy")
     assert price.value is not None
     assert not price.breached
-    assert {score.column for score in score_quality(baseline, current)} == {"price"}
+    quality = score_quality(baseline, current)
+    assert {score.column or score.name for score in quality} == {"price", "duplicate_share"}
 
     event = PredictionEvent(
         source="a",
