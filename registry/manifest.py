@@ -66,11 +66,23 @@ class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: Annotated[int, Meta(ge=1)] = 10_000
 
 
+class FalseAlarms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How seldom a model with nothing wrong may raise an alarm, all its rules together.
+
+    At most one false alarm in so many days of event time, nor in so many windows: what is rarer.
+    """
+
+    days: Annotated[float, Meta(gt=0)] = 30
+    windows: Annotated[int, Meta(ge=1)] = 100
+
+
 class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a result becomes an alarm."""
 
     min_rows: Annotated[int, Meta(ge=1)] = 500  # fewer: "not enough data", never an alarm
     drifted_share: Annotated[float, Meta(ge=0, le=1)] = 0.3  # of columns, to call a window drifted
+    false_alarms: FalseAlarms = FalseAlarms()  # the budget that thresholds are calibrated to
+    smallest_drift: Annotated[float, Meta(ge=0)] = 0.1  # smaller distances do not matter
     min_score: float | None = None  # of `score`; below it performance raises an alarm
     score: str = ""  # roc_auc by default for classification, mae for regression
     consecutive: Annotated[int, Meta(ge=1)] = (

@@ -1,6 +1,7 @@
 """Everything that decides when results become alarms lives here.
 
-A rule is broken or kept by each window in turn; a window with too few rows says nothing either way.
+A rule is broken or kept by each window in turn; a window with too few rows, or without the score
+that the rule is about, is not enough data and says nothing either way.
 An alarm fires once the rule was broken in `consecutive` windows in a row and resolves once it was
 kept in as many. Its id is derived from its cause, so the same cause never raises two.
 """
@@ -10,9 +11,22 @@ from hashlib import sha256
 
 import msgspec
 
-from monitoring.core.results import ESTIMATED, GAP, Alarm, Result, Rule, Score, Verdict, Window
+from monitoring.core.results import (
+    ESTIMATED,
+    GAP,
+    JOINT,
+    MOVED,
+    STRONGEST,
+    Alarm,
+    Result,
+    Rule,
+    Score,
+    Verdict,
+    Window,
+)
 from registry.manifest import AlarmPolicy
 
+_DRIFT = ("drifted_share", STRONGEST, JOINT)  # each alone is enough
 _ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to judge performance
 
 
@@ -32,7 +46,9 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
     rules: tuple[Rule, ...] = ("performance", "concept", "estimate")
     if any(breached(rule, result) for rule in rules):
         return "degraded"
-    return "drifted" if breached("drift", result) else "ok"
+    if breached("drift", result):
+        return "drifted"
+    return "ok" if any(_judged(score) for score in result.scores) else "not enough data"
 
 
 def breached(rule: Rule, result: Result) -> Score | None:
@@ -44,8 +60,18 @@ def breached(rule: Rule, result: Result) -> Score | None:
     return None
 
 
+def _judged(score: Score) -> bool:
+    """Whether it is a score of the whole that could have broken a rule."""
+    return score.of_whole and score.value is not None and score.threshold is not None
+
+
+def _told(rule: Rule, result: Result) -> bool:
+    """Whether anything was found that this rule can be judged by."""
+    return any(s.of_whole and s.value is not None and _rule_of(s) == rule for s in result.scores)
+
+
 def _rule_of(score: Score) -> Rule:
-    if score.name == "drifted_share":
+    if score.name in _DRIFT:
         return "drift"
     if score.name == GAP:
         return "concept"
@@ -71,7 +97,7 @@ def judge(
 
     `alarm` is the open one that the streak names, as it is now (it may be acknowledged).
     """
-    if result.rows < policy.min_rows:
+    if result.rows < policy.min_rows or not _told(rule, result):
         return streak, None
     if breached(rule, result):
         return _broken(streak, alarm, rule, result, policy)
@@ -82,6 +108,12 @@ def worst(result: Result) -> list[Score]:
     """The drift scores that broke their threshold, the most severe first."""
     broken = [score for score in result.scores if score.name == "drift" and score.breached]
     return sorted(broken, key=lambda score: (-_severity(score), score.column))
+
+
+def moved(result: Result) -> list[Score]:
+    """The columns to name: those that drifted, else those that go together otherwise."""
+    joint = [score for score in result.scores if score.name == MOVED]
+    return worst(result) or sorted(joint, key=lambda score: (-_severity(score), score.column))
 
 
 def _broken(
@@ -100,7 +132,7 @@ def _broken(
         since=first,
         latest=result.window,
         sentence=_sentence(rule, result, first),
-        columns=[score.column for score in worst(result)[:3]],
+        columns=[score.column for score in moved(result)[:3]],
     )
     return Streak(broken, 0, first, fired.alarm_id), fired
 
@@ -128,6 +160,11 @@ def _sentence(rule: Rule, result: Result, first: Window) -> str:
 
 
 def _drift_sentence(result: Result) -> str:
+    broken = breached("drift", result)
+    if broken is not None and broken.name == STRONGEST:
+        return f"one column alone moved far from the reference: {broken.note}"
+    if broken is not None and broken.name == JOINT:
+        return f"columns go together otherwise than in the reference: {broken.note}"
     drifted = worst(result)
     scored = sum(s.name == "drift" and s.value is not None for s in result.scores)
     most = ", ".join(f"{s.column} {s.value:.2f} (allowed {s.threshold:.2f})" for s in drifted[:3])

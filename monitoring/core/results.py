@@ -15,6 +15,11 @@ Rule = Literal["drift", "performance", "estimate", "concept"]
 ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
 GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
 
+STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
+JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
+MOVED = "joint_change"  # the part of a column in it
+BUDGET = "false_alarms"  # that are allowed per window, all rules together
+
 
 class Window(msgspec.Struct, frozen=True, order=True):
     """`[start, end)` in event time."""

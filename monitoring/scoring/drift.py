@@ -10,28 +10,37 @@ from typing import Any
 import pandas as pd
 
 from monitoring.core.results import Score
+from monitoring.scoring.cleaning import clean
+from monitoring.scoring.drawing import SMALLEST
 from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
 from monitoring.scoring.isolation import failure
-from monitoring.scoring.reference import Baseline, Column, category, number
-from monitoring.scoring.thresholds import SMALLEST, Thresholds
+from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.thresholds import Thresholds
+from monitoring.scoring.whole import score_whole
 from registry.payload import withheld
 
 
 def score_drift(
     baseline: Baseline, thresholds: Thresholds, window: pd.DataFrame, html: Path | None
 ) -> list[Score]:
-    """One "drift" score per column and "drifted_share" of the features that could be scored."""
+    """One "drift" score per column, "drifted_share" of the features that could be scored, and the
+    scores of the whole (see whole.py).
+    """
     hidden = withheld(baseline.manifest)
     current: dict[str, pd.Series[Any]] = {}
     reference: dict[str, pd.Series[Any]] = {}
     tests: list[ColumnTest] = []
+    alone: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for column in baseline.columns:
         try:
             now, then = clean(window[column.stored], column), _expected(baseline, column)
             reason = hidden.get(column.name) or unscorable(now, then)
             if not reason:
-                tests.append(_test(thresholds, column, int(now.notna().sum())))
+                limits = thresholds.of_column(column, len(window), int(now.count()))
+                tests.append(_test(thresholds, column, limits.drifted))
+                if limits.alone is not None:
+                    alone[column.name] = limits.alone
                 current[column.name], reference[column.name] = now, then
         except Exception as error:  # noqa: BLE001 - the other columns must not suffer
             reason = failure(error)
@@ -41,27 +50,16 @@ def score_drift(
     if tests:
         outcomes = test_columns(tests, pd.DataFrame(current), pd.DataFrame(reference), html)
     scores = [_score(column, outcomes, reasons) for column in baseline.columns]
-    return [*scores, _share(baseline, scores)]
+    whole = score_whole(baseline, thresholds, window, scores, alone)
+    return [*scores, _share(baseline, scores), *whole]
 
 
 def _expected(baseline: Baseline, column: Column) -> "pd.Series[Any]":
     return clean(baseline.frame[column.stored], column)
 
 
-def _test(thresholds: Thresholds, column: Column, rows: int) -> ColumnTest:
-    return ColumnTest(
-        column.name,
-        column.kind == "categorical",
-        thresholds.method(column),
-        thresholds.threshold(column, rows),
-    )
-
-
-def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
-    """A column as it can be compared: numbers or strings, everything else missing."""
-    if column.kind == "categorical":
-        return values.map(category, na_action="ignore")
-    return values.map(number).astype(float)
+def _test(thresholds: Thresholds, column: Column, limit: float | None) -> ColumnTest:
+    return ColumnTest(column.name, column.kind == "categorical", thresholds.method(column), limit)
 
 
 def unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:

@@ -12,6 +12,8 @@ os.environ["DO_NOT_TRACK"] = "1"  # before the import, which reads it
 import msgspec
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
+from evidently.legacy.calculations.stattests import get_stattest
+from evidently.legacy.core import ColumnType
 from evidently.metrics import MissingValueCount, ValueDrift
 
 # Methods whose value is a p-value: drift lies below the threshold. All others are distances.
@@ -63,6 +65,19 @@ def test_columns(
     if html is not None and 0 < len(sound) < len(tests):
         test_columns(sound, current, reference, html)
     return alone
+
+
+def measure(
+    method: str | None, reference: "pd.Series[Any]", current: "pd.Series[Any]", *, categorical: bool
+) -> Drift:
+    """What one column's test says, without a report; no method: Evidently's choice.
+
+    Raises whatever the method does on columns that it cannot take.
+    """
+    kind = ColumnType.Categorical if categorical else ColumnType.Numerical
+    test = get_stattest(reference, current, kind, method)
+    told = test(reference, current, kind, None)
+    return Drift(float(told.drift_score), test.name, float(told.actual_threshold))
 
 
 def _run(

@@ -12,12 +12,12 @@ from scipy.stats import wasserstein_distance
 
 Array = np.ndarray[Any, Any]
 
-_SMALLEST_SPREAD = 0.001  # below it Evidently divides by this instead
+SMALLEST_SPREAD = 0.001  # below it Evidently divides by this instead
 
 
 def wasserstein(reference: Array, current: Array) -> float:
     """Earth mover's distance of two samples of numbers, in standard deviations of the first."""
-    spread = max(float(np.std(reference)), _SMALLEST_SPREAD)
+    spread = max(float(np.std(reference)), SMALLEST_SPREAD)
     return float(wasserstein_distance(reference, current)) / spread
 
 

@@ -1,87 +1,121 @@
-"""Everything that decides from where on a column counts as drifted lives here.
+"""The thresholds of every column and of the whole, for windows of any size.
 
-A statistic of a finite window is never 0, and the smaller the window the larger it is by chance. So
-windows of the size at hand are drawn from the reference itself, and the threshold lies above what
-they show: mean + 4 standard deviations. Measured on normal, lognormal and sparse columns at 64 and
-512 rows, 0.1 to 0.8 % of calm windows lie above it (3 would be 1 to 2 %). It is never below a
-practical floor: with thousands of rows the smallest difference is significant, but not important.
-
-Rows that follow each other in time are more alike than rows drawn one by one, so a window is drawn
-as blocks of neighbouring rows (the reference keeps the order it was registered in); a reference in
-random order gives thresholds for windows without structure in time.
+Made when the first window of a size comes, in the scoring process: registration cannot know how
+many rows windows will hold, the policy may change later, and it takes a second at most. The
+reference decides everything, so every process finds the same.
 """
 
-from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
 
+import msgspec
 import numpy as np
-import pandas as pd
 
-from monitoring.scoring.reference import Baseline, Column, category
-from monitoring.scoring.statistics import Array, jensenshannon, wasserstein
+from monitoring.core.budget import level
+from monitoring.scoring.calibration import Drawn, calibrate
+from monitoring.scoring.drawing import SMALLEST, STRONG, Drawing, value_of
+from monitoring.scoring.evidently_adapter import P_VALUES
+from monitoring.scoring.joint import Together
+from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.statistics import Array
 
-FLOOR = 0.1  # Evidently's own default for both statistics
-_DRAWS = 100
-_BLOCKS = 20  # per window
-_SPREADS = 4.0
-_SEED = 20130101
-SMALLEST = 30  # values; fewer say nothing
+_STEPS = 4  # size classes from one power of two to the next
 
-_DEFAULTS: dict[str, tuple[str, Callable[[Array, Array], float]]] = {
-    "numeric": ("wasserstein", wasserstein),
-    "categorical": ("jensenshannon", jensenshannon),
-}
+
+class Sized(msgspec.Struct, frozen=True):
+    """The thresholds for windows of one size."""
+
+    drifted: dict[str, float]  # by column, in the unit of its method
+    alone: dict[str, float]  # by column, where it raises an alarm by itself
+    missing: dict[str, float]  # by feature: the change of the missing share that does
+    joint: Array  # by measure of `Together`: the change that does; empty where there is none
+    met: bool  # whether the budget can be kept: the user's own thresholds may exceed it
+
+
+class OfColumn(msgspec.Struct, frozen=True):
+    """The thresholds of one column of one window; None: Evidently's default, or none."""
+
+    drifted: float | None
+    alone: float | None
 
 
 class Thresholds:
-    """Method and threshold of every column, by the size of the window."""
+    """Calibrated on one version's reference to its budget of false alarms."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Calibrate on the baseline's reference."""
-        self._baseline = baseline
-        self._calibrated = cache(self._calibrate)
+        """Nothing is drawn before the first window."""
+        self._manifest = baseline.manifest
+        self._drawing = Drawing(baseline)
+        self._sized = cache(self._calibrate)
 
     def method(self, column: Column) -> str:
         """Evidently's name of the method: the manifest's, or the default for the kind."""
-        chosen = self._baseline.manifest.monitoring.drift_methods
-        return chosen.get(column.name, _DEFAULTS[column.kind][0])
+        return self._drawing.method(column)
+
+    def of(self, rows: int) -> Sized:
+        """For a window of so many rows."""
+        return self._sized(size_class(rows))
 
     def threshold(self, column: Column, rows: int) -> float | None:
-        """For a window of so many rows; None: Evidently's default for the manifest's method."""
-        monitoring = self._baseline.manifest.monitoring
-        if column.name in monitoring.drift_thresholds:
-            return monitoring.drift_thresholds[column.name]
-        if self.method(column) != _DEFAULTS[column.kind][0]:
-            return None
-        return self._calibrated(column.stored, column.kind, size_class(rows))
+        """From where on a column drifted; None: Evidently's default for the manifest's method."""
+        stated = self._manifest.monitoring.drift_thresholds.get(column.name)
+        return self.of(rows).drifted.get(column.name) if stated is None else stated
 
-    def _calibrate(self, stored: str, kind: str, rows: int) -> float:
-        reference = _codes(self._baseline.frame[stored].dropna(), kind)
-        if len(reference) < SMALLEST:
-            return FLOOR
-        statistic = _DEFAULTS[kind][1]
-        drawn = [statistic(reference, part) for part in _windows(reference, rows)]
-        return round(max(FLOOR, float(np.mean(drawn) + _SPREADS * np.std(drawn))), 6)
+    def of_column(self, column: Column, rows: int, known: int) -> OfColumn:
+        """Where a column drifted, and where it raises an alarm by itself, with `known` values.
+
+        A column with fewer values than the reference's share of missing ones lets expect is noisier
+        by the root of that.
+        """
+        drifted, alone = self.threshold(column, rows), self.of(rows).alone.get(column.name)
+        expected = rows * self._drawing.known[column.name]
+        if self.method(column) in P_VALUES or known >= expected:
+            return OfColumn(drifted, alone)
+        noisier = float(np.sqrt(expected / known))
+        stated = column.name in self._manifest.monitoring.drift_thresholds
+        return OfColumn(
+            drifted if stated or drifted is None else round(drifted * noisier, 6),
+            None if alone is None else round(alone * noisier, 6),
+        )
+
+    @cached_property
+    def together(self) -> Together:
+        """How the features that are in the log go together."""
+        columns = [c for c in self._drawing.columns if c.name in self._drawing.features]
+        return Together(self._drawing.frame, columns)
+
+    def _calibrate(self, rows: int) -> Sized:
+        alarms, drawing = self._manifest.monitoring.alarms, self._drawing
+        resampling = drawing.resampling(rows)
+        drift, missing = dict(drawing.drift(resampling)), dict(drawing.missing(resampling))
+        floor = STRONG * alarms.smallest_drift
+        apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
+        usual = np.zeros(0) if apart is None else np.sqrt(np.mean(apart**2, axis=0))
+        limits = calibrate(
+            {f"drift {name}": drawn for name, drawn in drift.items()}
+            | {f"missing {name}": drawn for name, drawn in missing.items()},
+            None if apart is None else _joint(apart, usual, floor),
+            share=alarms.drifted_share,
+            level=level(self._manifest),
+            consecutive=alarms.consecutive,
+        )
+        methods = {column.name: drawing.method(column) for column in drawing.columns}
+        return Sized(
+            {n: value_of(methods[n], limits.drifted[f"drift {n}"]) for n in drift},
+            {n: value_of(methods[n], limits.alone[f"drift {n}"]) for n in drift},
+            {n: limits.alone[f"missing {n}"] for n in missing},
+            np.maximum(limits.joint * usual, floor),
+            limits.met,
+        )
 
 
 def size_class(rows: int) -> int:
-    """The power of two at or below `rows`: the smaller window is the noisier one."""
-    return 1 << max(rows, SMALLEST).bit_length() - 1
+    """The class's own size, at or below `rows`: the smaller window is the noisier one."""
+    steps = int(_STEPS * np.log2(max(rows, SMALLEST)) + 1e-9)
+    return int(2 ** (steps / _STEPS) + 1e-9)
 
 
-def _codes(values: "pd.Series[Any]", kind: str) -> Array:
-    if kind == "numeric":
-        numbers: Array = values.to_numpy(dtype=np.float64)
-        return numbers[np.isfinite(numbers)]
-    codes: Array = pd.factorize(values.map(category))[0]
-    return codes
-
-
-def _windows(reference: Array, rows: int) -> Iterator[Array]:
-    chance = np.random.default_rng(_SEED)
-    block = max(1, rows // _BLOCKS)
-    steps = np.arange(block)
-    for _ in range(_DRAWS):
-        starts = chance.integers(0, len(reference), size=-(-rows // block))
-        yield reference[((starts[:, None] + steps) % len(reference)).ravel()[:rows]]
+def _joint(apart: Array, usual: Array, floor: float) -> Drawn:
+    """The greatest change of any measure, in usual ones; those below the floor do not count."""
+    counted = np.where((apart >= floor) & (usual > 0), apart, 0.0)
+    scaled = np.divide(counted, usual, out=np.zeros_like(counted), where=usual > 0)
+    return Drawn(scaled.max(axis=1), 0.0)

@@ -3,6 +3,7 @@
 Values are read from the store at scrape time.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import get_args
 
@@ -12,7 +13,16 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from eventlog.progress import Progress
-from monitoring.core.results import ESTIMATED, Result, Rule, Score, SourceLedger
+from monitoring.core.results import (
+    ESTIMATED,
+    JOINT,
+    STRONGEST,
+    Result,
+    Rule,
+    Score,
+    SourceLedger,
+    Verdict,
+)
 from monitoring.web.findings import Findings
 from monitoring.web.health_metrics import health_metrics
 from monitoring.web.mix import mixes
@@ -37,7 +47,9 @@ class StoreCollector(Collector):
         pairs = self._findings.watched()
         results = [results for pair in pairs if (results := self._findings.results(*pair))]
         yield from _rows(results)
+        yield from _verdicts(results)
         yield from _latest([windows[-1] for windows in results])
+        yield from _whole([windows[-1] for windows in results])
         yield from _columns([windows[-1] for windows in results])
         yield from _coverage(results)
         yield from _performance(results)
@@ -125,6 +137,37 @@ def _rows(results: Iterable[list[Result]]) -> Iterator[Metric]:
         for state in ("labelled", "pending", "expired", "conflicting"):
             labels.add_metric([*about, state], sum(getattr(w, state) for w in windows))
     yield from (rows, labels)
+
+
+def _verdicts(results: Iterable[list[Result]]) -> Iterator[Metric]:
+    latest = GaugeMetricFamily(
+        "driftline_window_verdict",
+        "1 for the verdict on the latest window, 0 for the others.",
+        labels=[*VERSION, "verdict"],
+    )
+    windows = GaugeMetricFamily(
+        "driftline_windows", "Closed windows by verdict.", labels=[*VERSION, "verdict"]
+    )
+    for closed in results:
+        told = Counter(result.verdict for result in closed)
+        for verdict in get_args(Verdict):
+            about = [closed[0].model, closed[0].version, verdict]
+            latest.add_metric(about, float(closed[-1].verdict == verdict))
+            windows.add_metric(about, told[verdict])
+    yield from (latest, windows)
+
+
+def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
+    whole = GaugeMetricFamily(
+        "driftline_window_drift_whole",
+        "Drift of the strongest column, and of how columns go together, in parts of its limit.",
+        labels=[*VERSION, "measure"],
+    )
+    for result in latest:
+        for score in result.scores:
+            if score.name in (STRONGEST, JOINT) and score.of_whole and score.value is not None:
+                whole.add_metric([result.model, result.version, score.name], score.value)
+    yield whole
 
 
 def _latest(latest: Iterable[Result]) -> Iterator[Metric]:

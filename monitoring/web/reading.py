@@ -104,13 +104,16 @@ def sentence(result: Result) -> str:
     drifted = [column.name for column in columns(result) if column.breached]
     scored = [score for score in performance(result) if score.value is not None]
     parts: list[str] = []
-    if result.verdict == "not enough data":
+    share = find(result, "drifted_share")
+    if result.verdict == "not enough data" and (share is None or share.value is not None):
         parts.append(f"{several(result.rows, 'row')} are too few for a verdict")
     if drifted:
         worst = ", ".join(drifted[:3])
         more = ", ..." if len(drifted) > 3 else ""
         parts.append(f"{several(len(drifted), 'column')} drifted: {worst}{more}")
-    elif (share := find(result, "drifted_share")) and share.value is None:
+    elif strong := breached("drift", result):
+        parts.append(strong.note[:1].upper() + strong.note[1:])
+    elif share is not None and share.value is None:
         parts.append(f"Drift was not scored: {share.note}")
     elif result.verdict == "ok":
         parts.append("No column drifted")

@@ -200,7 +200,7 @@ def test_a_window_that_could_not_be_scored_says_so_and_keeps_its_counts(path: Wh
     ]
     monitor.drain()
     (result,) = Store(path).results("tiny", "1")
-    assert (result.rows, result.sampled, result.verdict) == (10, 10, "ok")
+    assert (result.rows, result.sampled, result.verdict) == (10, 10, "not enough data")
     (drift,) = [score for score in result.scores if score.name == "drifted_share"]
     assert drift.note == "could not be scored: no such luck"
     assert Store(path).totals()["waiting_scores"] == 0

@@ -15,7 +15,7 @@ from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline, category
 from monitoring.scoring.statistics import jensenshannon, wasserstein
-from monitoring.scoring.thresholds import FLOOR, Thresholds, size_class
+from monitoring.scoring.thresholds import Thresholds, size_class
 from registry import validation
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
@@ -121,13 +121,13 @@ def test_calm_windows_stay_below_thresholds_that_are_higher_for_small_windows(
     price = baseline.columns[0]
     reference = baseline.frame["price"].dropna().to_numpy(dtype=float)
     limits = {rows: thresholds.threshold(price, rows) for rows in (64, 2048)}
-    assert limits[2048] == FLOOR
+    assert limits[2048] == AlarmPolicy().smallest_drift
     assert limits[64] is not None
-    assert limits[64] > FLOOR
+    assert limits[64] > AlarmPolicy().smallest_drift
     chance = np.random.default_rng(11)
     drawn = [wasserstein(reference, chance.choice(reference, 64)) for _ in range(300)]
     assert sum(value > limits[64] for value in drawn) <= 9
-    assert [size_class(rows) for rows in (1, 64, 100, 6500)] == [16, 64, 64, 4096]
+    assert [size_class(rows) for rows in (1, 64, 100, 6500)] == [26, 64, 90, 5792]
 
 
 def test_quality_tells_missing_out_of_range_and_unseen(baseline: Baseline, window: Draw) -> None:

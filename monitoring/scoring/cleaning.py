@@ -1,0 +1,14 @@
+"""Columns as they can be compared."""
+
+from typing import Any
+
+import pandas as pd
+
+from monitoring.scoring.reference import Column, category, number
+
+
+def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
+    """A column as it can be compared: numbers or strings, everything else missing."""
+    if column.kind == "categorical":
+        return values.map(category, na_action="ignore")
+    return values.map(number).astype(float)

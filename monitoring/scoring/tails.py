@@ -1,0 +1,68 @@
+"""How surprising a value is beside values that chance made, also beyond the largest of them.
+
+A thousand draws cannot show what happens once in ten thousand. Above their 90 % quantile the excess
+follows a generalized Pareto distribution, as extremes do; its two parameters are fitted by the
+method of moments. A surprise is -ln(probability of so much or more): 4.6 for one in a hundred.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_BULK = 0.9  # of the draws lie below what the tail is fitted to
+_EXPONENTIAL = 1e-9  # a shape of nothing
+_SHAPES = (-0.1, 0.4)  # of tails that are believed: beyond, a hundred values decide by themselves
+
+
+class Tail:
+    """The upper tail of one statistic under chance."""
+
+    def __init__(self, drawn: Array) -> None:
+        """`drawn`: values made by chance."""
+        self._drawn = np.sort(drawn)
+        self._edge = float(np.quantile(self._drawn, _BULK))
+        excess = self._drawn[self._drawn > self._edge] - self._edge
+        self._share = len(excess) / len(self._drawn)
+        self._shape, self._scale = _fit(excess)
+
+    def surprise(self, values: Array) -> Array:
+        """-ln of the probability that chance makes so much or more."""
+        rank = np.searchsorted(self._drawn, values, side="left")
+        common = 1 - rank / (len(self._drawn) + 1)
+        beyond = np.log(1 / max(self._share, 1e-12)) + _ln_rarity(
+            np.maximum(values - self._edge, 0), self._shape, self._scale
+        )
+        surprise: Array = np.where(values > self._edge, beyond, -np.log(common))
+        return surprise
+
+    def draw(self, chance: np.random.Generator, count: int) -> Array:
+        """So many values as chance would make them."""
+        return np.array([self.value(one) for one in chance.exponential(size=count)])
+
+    def value(self, surprise: float) -> float:
+        """From what value on chance surprises so much."""
+        share = float(np.exp(-surprise))
+        if share >= self._share:
+            return float(np.quantile(self._drawn, 1 - share))
+        rarity = float(np.log(self._share / share))
+        if abs(self._shape) < _EXPONENTIAL:
+            return self._edge + self._scale * rarity
+        return self._edge + self._scale / self._shape * float(np.expm1(self._shape * rarity))
+
+
+def _fit(excess: Array) -> tuple[float, float]:
+    """Shape and scale; a statistic that hardly varies has a tail of next to nothing."""
+    if len(excess) < 2 or np.var(excess) <= 0:
+        return 0.0, 1e-12
+    mean, ratio = float(np.mean(excess)), float(np.mean(excess)) ** 2 / float(np.var(excess))
+    shape = float(np.clip((1 - ratio) / 2, *_SHAPES))
+    return shape, mean * (1 - shape)
+
+
+def _ln_rarity(excess: Array, shape: float, scale: float) -> Array:
+    if abs(shape) < _EXPONENTIAL:
+        return excess / scale
+    inside = np.maximum(1 + shape * excess / scale, 1e-300)
+    return np.log(inside) / shape

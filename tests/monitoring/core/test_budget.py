@@ -1,0 +1,78 @@
+"""What a budget of false alarms allows one rule in one window."""
+
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from monitoring.core.budget import false_alarms, level, part, rules, wording
+from monitoring.core.decision import Streak, judge
+from monitoring.core.results import Alarm, Result, Score, Window
+from registry.manifest import (
+    AlarmPolicy,
+    FalseAlarms,
+    Feature,
+    Manifest,
+    Monitoring,
+    Prediction,
+    WindowPolicy,
+)
+
+
+def _manifest(length: int = 86_400, **alarms: object) -> Manifest:
+    return Manifest(
+        task="classification",
+        features=[Feature("x", "numeric", input="x")],
+        prediction=Prediction("label", "probabilities", [0, 1], 1),
+        target="y",
+        held_out=True,
+        monitoring=Monitoring(
+            window=WindowPolicy(length=length), alarms=replace(AlarmPolicy(), **alarms)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(60, 60 / 2_592_000), (3_600, 1 / 720), (604_800, 0.01)]
+)
+def test_the_rarer_of_days_and_windows_is_allowed(length: int, expected: float) -> None:
+    assert false_alarms(_manifest(length).monitoring) == pytest.approx(expected)
+
+
+def test_every_rule_that_can_fire_has_an_equal_part() -> None:
+    assert rules(_manifest()) == ["drift", "concept"]
+    limited = _manifest(min_score=0.7)
+    assert rules(limited) == ["drift", "performance", "estimate", "concept"]
+    assert part(limited) * 4 == pytest.approx(false_alarms(limited.monitoring))
+
+
+def test_the_budget_is_said_in_words() -> None:
+    policy = _manifest(false_alarms=FalseAlarms(days=1, windows=1_000)).monitoring
+    assert wording(policy) == (
+        "at most one false alarm in 1 day and in 1,000 windows, all rules together"
+    )
+
+
+@pytest.mark.parametrize("consecutive", [1, 2, 3])
+def test_windows_broken_at_the_level_raise_as_many_alarms_as_the_part_allows(
+    consecutive: int,
+) -> None:
+    manifest = _manifest(consecutive=consecutive, false_alarms=FalseAlarms(days=1, windows=50))
+    chance, windows = random.Random(3), 40_000
+    fired = _fired(manifest, [chance.random() < level(manifest) for _ in range(windows)])
+    expected = part(manifest) * windows
+    assert abs(fired - expected) < 4 * expected**0.5
+
+
+def _fired(manifest: Manifest, broken: list[bool]) -> int:
+    streak, known = Streak(), dict[str, Alarm]()
+    for hour, bad in enumerate(broken):
+        score = Score(name="drifted_share", value=0.5, threshold=0.3, breached=bad)
+        result = Result(
+            model="m", version="1", window=Window(hour, hour + 1), rows=1_000, scores=[score]
+        )
+        policy = manifest.monitoring.alarms
+        streak, alarm = judge(streak, known.get(streak.open_alarm), "drift", result, policy)
+        if alarm is not None:
+            known[alarm.alarm_id] = alarm
+    return len(known)

@@ -1,0 +1,142 @@
+"""Limits that keep a stated budget: tails, drawn windows, joint drift."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from monitoring.scoring.binning import Bins
+from monitoring.scoring.calibration import Drawn, calibrate
+from monitoring.scoring.joint import Together
+from monitoring.scoring.reference import Column
+from monitoring.scoring.resampling import DRAWS, WINDOWS, Resampling
+from monitoring.scoring.statistics import jensenshannon, wasserstein
+from monitoring.scoring.tails import Tail
+
+LEVEL = 0.06
+
+
+@pytest.mark.parametrize("shape", [stats.norm(), stats.expon(), stats.lognorm(0.5)])
+def test_a_tail_tells_what_two_thousand_draws_cannot_show(shape: Any) -> None:
+    tail = Tail(shape.rvs(DRAWS, random_state=1))
+    for chance in (0.2, 0.01, 0.001, 0.0001):
+        told = shape.sf(tail.value(-np.log(chance)))
+        assert chance / 8 < told < chance * 8
+        surprise = tail.surprise(np.array([shape.isf(chance)]))
+        assert surprise == pytest.approx(-np.log(chance), rel=0.45)
+
+
+def test_a_statistic_that_never_varies_has_a_tail_too() -> None:
+    tail = Tail(np.zeros(DRAWS))
+    assert tail.value(9.0) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("window", [64, 2_000])
+def test_drawn_statistics_are_those_of_the_drawn_rows(window: int) -> None:
+    chance = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"n": chance.lognormal(0, 0.6, 3_000), "c": chance.choice(list("abcd"), 3_000)}
+    )
+    resampling = Resampling(len(frame), window)
+    for name, kind, exact in (("n", "numeric", wasserstein), ("c", "categorical", jensenshannon)):
+        bins = Bins(frame[name], Column(name, kind, name))  # type: ignore[arg-type]
+        sums, references = resampling.sums(bins.one_hot())
+        told = bins.distance(sums, np.repeat(references, WINDOWS, axis=0))
+        values = bins.codes if kind == "categorical" else frame[name].to_numpy()
+        for draw in range(0, DRAWS, 400):
+            rows, beside = resampling.rows(draw)
+            assert len(rows) == pytest.approx(window, rel=0.05)
+            assert told[draw] == pytest.approx(exact(values[beside], values[rows]), rel=0.15)
+
+
+def _columns(chance: np.random.Generator, count: int, **how: float) -> dict[str, Drawn]:
+    return {
+        f"c{place}": Drawn(chance.exponential(size=DRAWS), 0.0, **how)  # type: ignore[arg-type]
+        for place in range(count)
+    }
+
+
+def _broken(columns: int, share: float, limits: Any, chance: np.random.Generator) -> float:
+    """How many fresh windows break the rule."""
+    fresh = chance.exponential(size=(20_000, columns))
+    drifted, alone = (
+        np.array([which[f"c{place}"] for place in range(columns)])
+        for which in (limits.drifted, limits.alone)
+    )
+    shared = (fresh >= drifted).mean(axis=1) >= share
+    return float((shared | (fresh >= alone).any(axis=1)).mean())
+
+
+@pytest.mark.parametrize("columns", [1, 5, 30])
+def test_fresh_windows_break_the_rule_at_the_level(columns: int) -> None:
+    chance = np.random.default_rng(2)
+    drawn = _columns(chance, columns, shared=True)
+    limits = calibrate(drawn, None, share=0.3, level=LEVEL, consecutive=2)
+    assert limits.met
+    assert _broken(columns, 0.3, limits, chance) == pytest.approx(LEVEL, rel=0.35)
+
+
+def test_a_level_beyond_what_was_drawn_is_kept_by_extrapolation() -> None:
+    chance = np.random.default_rng(4)
+    limits = calibrate(_columns(chance, 20), None, share=0.3, level=0.001, consecutive=1)
+    assert 0.0002 < _broken(20, 0.3, limits, chance) < 0.004
+
+
+def test_limits_of_the_user_stay_and_are_told_where_they_exceed_the_budget() -> None:
+    chance = np.random.default_rng(5)
+    columns = _columns(chance, 3, shared=True)
+    for limit, met in ((0.5, False), (12.0, True)):
+        first = Drawn(columns["c0"].values, 0.0, shared=True, fixed=limit)
+        found = calibrate(columns | {"c0": first}, None, share=0.3, level=LEVEL, consecutive=2)
+        assert (found.drifted["c0"], found.met) == (limit, met)
+
+
+def test_a_difference_below_the_floor_never_counts() -> None:
+    chance = np.random.default_rng(6)
+    columns = {"x": Drawn(chance.exponential(0.001, DRAWS), 0.1, 0.25, shared=True)}
+    limits = calibrate(columns, None, share=0.3, level=LEVEL, consecutive=2)
+    assert (limits.drifted["x"], limits.alone["x"]) == (0.1, 0.25)
+
+
+def _pair(chance: np.random.Generator, rows: int, correlation: float) -> pd.DataFrame:
+    first, second = chance.normal(size=(2, rows))
+    mixed = correlation * first + np.sqrt(1 - correlation**2) * second
+    return pd.DataFrame({"a": first, "b": mixed, "c": chance.normal(size=rows)})
+
+
+COLUMNS = [Column(name, "numeric", name) for name in "abc"]
+
+
+@pytest.mark.parametrize(("before", "now"), [(0.8, 0.0), (0.8, -0.8), (0.0, 0.7)])
+def test_columns_that_go_together_otherwise_are_named(before: float, now: float) -> None:
+    chance = np.random.default_rng(7)
+    together = Together(_pair(chance, 4_000, before), COLUMNS)
+    usual = together.drawn(Resampling(4_000, 500)).std(axis=0)
+    apart = together.of_window(_pair(chance, 500, now)) - together.of_reference
+    most = int(np.argmax(np.abs(apart) / usual))
+    change = together.change(most, float(together.of_window(_pair(chance, 500, now))[most]))
+    assert change.columns in {("a", "b"), ()}
+    assert np.abs(apart[0]) / usual[0] > 8
+    calm = together.of_window(_pair(chance, 500, before)) - together.of_reference
+    assert (np.abs(calm) / usual).max() < 4
+
+
+def test_the_reconstruction_error_grows_when_rows_leave_the_reference_s_directions() -> None:
+    chance = np.random.default_rng(8)
+    together = Together(_pair(chance, 4_000, 0.95), COLUMNS)
+    assert together.of_reference[-1] == pytest.approx(1)
+    assert together.of_window(_pair(chance, 500, -0.95))[-1] > 5
+
+
+def test_correlations_are_those_that_numpy_finds() -> None:
+    chance = np.random.default_rng(9)
+    frame = _pair(chance, 2_000, 0.6).assign(c=chance.choice(["x", "y"], 2_000))
+    kinds = ["numeric", "numeric", "categorical"]
+    columns = [Column(n, k, n) for n, k in zip("abc", kinds, strict=True)]  # type: ignore[arg-type]
+    told = Together(frame, columns).of_reference
+    ranks = stats.norm.ppf(frame["a"].rank() / 2_001), stats.norm.ppf(frame["b"].rank() / 2_001)
+    assert told[0] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
+    commonest = (frame["c"] == frame["c"].value_counts().index[0]).astype(float)
+    assert told[1] == pytest.approx(np.corrcoef(ranks[0], commonest)[0, 1], abs=1e-6)
