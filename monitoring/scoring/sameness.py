@@ -11,7 +11,7 @@ from math import log
 import numpy as np
 
 from monitoring.core.results import Score
-from monitoring.scoring.thresholds import SMALLEST, size_class
+from monitoring.scoring.drawing import SMALLEST, size_class
 from monitoring.scoring.values import Array, Table, Values
 
 _CHANCE = 1e-6
