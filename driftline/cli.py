@@ -15,6 +15,7 @@ COMMANDS = {
     "models": "driftline.models",
     "promote": "driftline.models",
     "unload": "driftline.models",
+    "limits": "driftline.limits",
     "serve": "driftline.serve",
     "monitor": "driftline.monitor",
     "status": "driftline.status",

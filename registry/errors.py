@@ -7,6 +7,7 @@ RegistryError
 ├── InvalidModel        an ONNX file that cannot be served
 ├── InvalidManifest     a manifest that cannot be read or does not agree with the file
 ├── InvalidReference    reference data that does not fit the model
+├── InvalidLimits       limits that a version cannot have
 └── InvalidFeatures     values that do not fit the features or the tensors that carry them
 """
 
@@ -39,6 +40,10 @@ class InvalidManifest(RegistryError):
 
 class InvalidReference(RegistryError):
     """Reference data that does not fit the model."""
+
+
+class InvalidLimits(RegistryError):
+    """Limits that a version cannot have."""
 
 
 class InvalidFeatures(RegistryError):

@@ -24,7 +24,7 @@ from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 
 from eventlog.settings import Home
-from registry.aliases import Aliases, Move
+from registry.aliases import Aliases, Move, Standing
 from registry.errors import (
     InvalidManifest,
     InvalidModel,
@@ -34,6 +34,7 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
+from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
 from registry.manifest_file import read_manifest
 from registry.onnx_file import load
@@ -49,6 +50,13 @@ _NUMBER = "driftline.number"  # the label that tells our versions from other Ben
 def store_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of BentoML's model store: below BENTOML_HOME, default ~/bentoml."""
     return Path(environ.get("BENTOML_HOME", "~/bentoml")).expanduser().absolute() / "models"
+
+
+class ModelState(msgspec.Struct, frozen=True):
+    """Everything that the registry says of one model."""
+
+    versions: list[Version]  # oldest first
+    standing: Standing
 
 
 class Registry:
@@ -141,17 +149,37 @@ class Registry:
         self._require(model, number)
         return self._aliases.unload(model, number, moved=self._now(), actor=actor)
 
-    def unloaded(self, model: str) -> set[str]:
-        """The numbers of the versions that shall not be loaded; raises UnknownModel."""
-        return self._aliases.unloaded(model, [v.number for v in self.versions(model)])
+    def limit(self, model: str, number: str, change: LimitChange, *, actor: str = "") -> int:
+        """Give a version, or with "" every version of a model, other limits; returns the revision.
+
+        A change that states nothing takes back those before it. Raises UnknownModel,
+        UnknownVersion, or InvalidLimits where a version cannot have them.
+        """
+        self._require(model, number)
+        check(change)
+        state = self.state(model)
+        for version in state.versions:
+            if number in {"", version.number}:
+                held = state.standing.limits.get(version.number, UNCHANGED)
+                limited(version.manifest, sum_up([held, change]))
+        return self._aliases.limit(model, number, change, moved=self._now(), actor=actor)
+
+    def state(self, model: str) -> ModelState:
+        """Everything that the registry says of a model now; raises UnknownModel."""
+        versions = self.versions(model)
+        return ModelState(versions, self._aliases.standing(model, [v.number for v in versions]))
 
     def history(self, model: str) -> list[Move]:
-        """Every registration, move of an alias, load and unload, oldest first."""
+        """Every registration, move of an alias, load, unload and change of limits, oldest first."""
         return self._aliases.history(model)
 
     def revision(self) -> int:
         """A number that grows with every change of the registry; cheap to ask for."""
         return self._aliases.revision()
+
+    def changed(self, since: int) -> set[str]:
+        """The models of which anything changed after this revision."""
+        return self._aliases.changed(since)
 
     def _require(self, model: str, number: str) -> None:
         if number:

@@ -15,23 +15,20 @@ from registry.manifest import SessionOptions, Version
 from registry.reference import load_reference
 from registry.signature import fixed_rows
 from service.answering import Answering
-from service.batching.batcher import Batcher, Queue
+from service.batching.batcher import Batcher
 from service.batching.merge import Array, Arrays
-from service.cached_queue import CachedQueue
 from service.call import Answer, Call
 from service.limits import doors_of, limits_of
 from service.models import Served
 from service.openinference.validate import InputCheck
 from service.prediction_log import Ids, PredictionLog
-from service.response_cache import ResponseCache
 from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
 from service.settings import Settings, payload_key
 from service.statistics import Statistics
+from service.tuning import Caches, Tunable
 
 _WARM_UP_ROWS = 64
-
-Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and version
 
 
 class SessionRunner:
@@ -84,17 +81,14 @@ class Loader:
             batch_ids=self._ids.batch,
             count_drop=answering.dropped,
         )
-        return Served(version, check, self._cached(batcher, version, answering))
-
-    def _cached(
-        self, batcher: Batcher[Call, Answer], version: Version, answering: Answering
-    ) -> Queue[Call, Answer]:
-        """The queue, behind a cache where the version states one."""
-        max_bytes = version.manifest.cache.max_bytes
-        if not max_bytes:
-            return batcher
-        cache = self.caches[version.model, version.number] = ResponseCache(max_bytes)
-        return CachedQueue(batcher, cache, answering.hits, answering)
+        return Tunable(
+            version=version,
+            check=check,
+            batcher=batcher,
+            answering=answering,
+            settings=settings,
+            caches=self.caches,
+        ).served()
 
 
 def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:

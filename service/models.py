@@ -15,8 +15,11 @@ from typing import Protocol
 import msgspec
 
 from eventlog.errors import DriftlineError
+from registry.aliases import Standing
 from registry.errors import RegistryError, UnknownModel, UnknownVersion
+from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
+from registry.store import ModelState
 from registry.workers import WorkerReport
 from service.batching.batcher import Queue
 from service.call import Answer, Call
@@ -32,9 +35,8 @@ class Catalogue(Protocol):
     """What of the registry the service follows."""
 
     def models(self) -> list[str]: ...
-    def versions(self, model: str) -> list[Version]: ...
-    def aliases(self, model: str) -> dict[str, str]: ...
-    def unloaded(self, model: str) -> set[str]: ...
+    def state(self, model: str) -> ModelState: ...
+    def changed(self, since: int) -> set[str]: ...
     def revision(self) -> int: ...
 
 
@@ -44,6 +46,9 @@ class Served(msgspec.Struct, frozen=True):
     version: Version
     check: InputCheck
     queue: Queue[Call, Answer]
+    limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
+    # The same version under other limits, from the event loop; raises InvalidLimits.
+    tune: Callable[[LimitChange], "Served"] | None = None
 
 
 class Absent(msgspec.Struct, frozen=True):
@@ -134,10 +139,19 @@ class Models:
             revision = await asyncio.to_thread(self._catalogue.revision)
             if revision == self.revision:
                 return
-            loaded, routes = await asyncio.to_thread(self._read)
-            self._loaded, self._routes, self.revision = loaded, routes, revision
-        self._count_loaded(sum(len(self.numbers(model)) for model in loaded))
+            self._swap(await asyncio.to_thread(self._read))
+            self.revision = revision
+        self._count_loaded(sum(len(self.numbers(model)) for model in self._loaded))
         self._report(self._state())
+
+    def _swap(self, found: Mapping[str, tuple[Loaded, Standing]]) -> None:
+        """Let the models that changed be what they are now."""
+        routes = {key: route for key, route in self._routes.items() if key[0] not in found}
+        for model, (versions, standing) in found.items():
+            loaded = {n: _tuned(one, standing.limits.get(n)) for n, one in versions.items()}
+            self._loaded[model] = loaded
+            routes |= routes_of(model, loaded, standing.aliases, self._routes)
+        self._routes = routes
 
     def _state(self) -> WorkerReport:
         """What this worker serves now, as others may read it."""
@@ -151,31 +165,41 @@ class Models:
                     state.unready.setdefault(model, {})[number] = one.reason
         return state
 
-    def _read(self) -> tuple[dict[str, Loaded], Routes]:
-        """What the registry holds now, loaded; in a thread."""
-        loaded: dict[str, Loaded] = {}
-        routes: Routes = {}
-        for model in self._catalogue.models():
+    def _read(self) -> dict[str, tuple[Loaded, Standing]]:
+        """What has changed in the registry, loaded; in a thread.
+
+        With it what did not load before: the reason may be gone.
+        """
+        if self.revision < 0:
+            names = set(self._catalogue.models())
+        else:
+            names = self._catalogue.changed(self.revision) | self._unready()
+        found: dict[str, tuple[Loaded, Standing]] = {}
+        for model in sorted(names):
             try:
-                versions, aliases = self._catalogue.versions(model), self._catalogue.aliases(model)
-                unloaded = self._catalogue.unloaded(model)
+                state = self._catalogue.state(model)
             except RegistryError as error:
                 _logger.warning("model %s stays as it was: %s", model, error)
-                if model in self._loaded:
-                    loaded[model] = self._loaded[model]
-                    routes |= {key: route for key, route in self._routes.items() if key[0] == model}
-                continue
-            known = self._loaded.get(model, {})
-            loaded[model] = {
-                v.number: _unloaded(v)
-                if v.number in unloaded
-                else self._keep_or_load(known.get(v.number), v)
-                for v in versions
-            }
-            routes |= routes_of(model, loaded[model], aliases, self._routes)
-        return loaded, routes
+            else:
+                found[model] = self._loaded_as(state), state.standing
+        return found
 
-    def _keep_or_load(self, known: Served | Absent | None, version: Version) -> Served | Absent:
+    def _unready(self) -> set[str]:
+        return {
+            model
+            for model, versions in self._loaded.items()
+            if any(isinstance(one, Absent) and one.wanted for one in versions.values())
+        }
+
+    def _loaded_as(self, state: ModelState) -> Loaded:
+        unloaded = state.standing.unloaded
+        return {
+            v.number: _unloaded(v) if v.number in unloaded else self._keep_or_load(v)
+            for v in state.versions
+        }
+
+    def _keep_or_load(self, version: Version) -> Served | Absent:
+        known = self._loaded.get(version.model, {}).get(version.number)
         return known if isinstance(known, Served) else self._try_load(version)
 
     def _try_load(self, version: Version) -> Served | Absent:
@@ -220,7 +244,24 @@ def _still_served(route: Route | None, loaded: Loaded) -> Served | None:
     if route is None or isinstance(route.version, Absent):
         return None
     now = loaded.get(route.version.version.number)
-    return None if isinstance(now, Absent) and not now.wanted else route.version
+    if isinstance(now, Served):
+        return now  # perhaps under other limits
+    return route.version if now is None or now.wanted else None
+
+
+def _tuned(one: Served | Absent, wanted: LimitChange | None) -> Served | Absent:
+    """The version under the limits that it shall have."""
+    limits = wanted or UNCHANGED
+    if isinstance(one, Absent) or one.tune is None or one.limits == limits:
+        return one
+    name = f"version {one.version.number} of {one.version.model}"
+    try:
+        tuned = one.tune(limits)
+    except RegistryError as error:
+        _logger.warning("%s keeps its limits: %s", name, error)
+        return one
+    _logger.info("%s has other limits: %s", name, limits.stated() or "those of its manifest")
+    return tuned
 
 
 def _unloaded(version: Version) -> Absent:

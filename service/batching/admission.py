@@ -27,7 +27,7 @@ class Admission:
         self._max_bytes = max_bytes
         self._max_wait = max_wait
         self._ahead = ahead
-        self._row_seconds = 0.0
+        self.row_seconds = 0.0  # what a row is thought to take
         self.requests = 0
         self.rows = 0
         self.size = 0  # bytes
@@ -36,12 +36,12 @@ class Admission:
     def wait(self) -> float:
         """How long a request that comes now is likely to wait, in seconds."""
         if self._ahead is None:
-            return self.rows * self._row_seconds
+            return self.rows * self.row_seconds
         return self._ahead.wait + self.rows * self._pace
 
     @property
     def _pace(self) -> float:
-        return self._row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # its own kind
+        return self.row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # its own kind
 
     def knock(self) -> None:
         """Raise Overloaded if even the smallest request would be refused now."""
@@ -55,6 +55,10 @@ class Admission:
         """
         if self.requests:
             self._check(size)
+        self.enter(size, rows)
+
+    def enter(self, size: int, rows: int) -> None:
+        """A request waits here, whatever the limits."""
         self.requests += 1
         self.rows += rows
         self.size += size
@@ -67,7 +71,7 @@ class Admission:
 
     def served(self, rows: int, seconds: float) -> None:
         """So many rows left the queue together and took so long, with all that belongs to it."""
-        self._row_seconds += _WEIGHT * (seconds / rows - self._row_seconds)
+        self.row_seconds += _WEIGHT * (seconds / rows - self.row_seconds)
 
     def _check(self, size: int) -> None:
         if self.requests >= self._max_requests or self.size + size > self._max_bytes:

@@ -116,7 +116,7 @@ class Batcher(Generic[Ticket, Result]):
         runner: Runner,
         finish: Finish[Ticket, Result],
         limits: Limits,
-        doors: Sequence[Admission],
+        doors: list[Admission],
         executor: Executor,
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
@@ -161,6 +161,21 @@ class Batcher(Generic[Ticket, Result]):
         self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
         if not self._busy and self._wake_up is None:
+            self._wake_up = asyncio.get_running_loop().call_soon(self._next)
+
+    def tune(self, limits: Limits, doors: Sequence[Admission]) -> None:
+        """Hold to other limits from now on; what waits stays, even where it would not be let in."""
+        waiting = sorted(self._queue, key=lambda job: job.queued)
+        doors[0].row_seconds = self._doors[0].row_seconds
+        self._limits = limits
+        self._doors[:] = doors
+        self._queue = self._empty_queue()
+        for job in waiting:
+            job.level = limits.level(job.priority)
+            doors[job.level].enter(job.size, job.rows)
+            self._queue.append(job)
+        if self._wake_up is not None:  # for what the former limits said
+            self._wake_up.cancel()
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
 
     def abandon(self, job: Job[Ticket, Result]) -> bool:

@@ -5,10 +5,10 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from service.loading import Caches
 from service.statistics import Statistics
 from service.telemetry.metrics import show_caches, show_disk
 from service.telemetry.triton import show
+from service.tuning import Caches
 
 
 async def keep_gauging(

@@ -102,6 +102,9 @@ def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Se
         assert "2 of 2 workers have unloaded it" in said
         said = _driftline(pair, "unload", "tiny", "--version", "1", "--undo")
         assert "2 of 2 workers have loaded it" in said
+        limits = ("--max-wait-ms", "5000", "--priority-levels", "2", "--cache-max-bytes", "100000")
+        assert "2 of 2 workers have followed" in _driftline(pair, "limits", "tiny", *limits)
+        assert "2 of 2 workers have followed" in _driftline(pair, "limits", "tiny", "--reset")
         assert "2 of 2 workers serve" in _driftline(pair, "promote", "tiny", "--version", "1")
     assert traffic.faults == []
     assert traffic.answers > 100

@@ -8,8 +8,11 @@ import numpy as np
 
 from eventlog.errors import LogUnavailable
 from eventlog.events import Event
+from registry.aliases import Standing
 from registry.errors import UnknownModel
+from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
+from registry.store import ModelState
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import Limits
@@ -89,21 +92,21 @@ class FakeCatalogue:
         self.held = {name: list(numbers) for name, numbers in models.items()}
         self.named: dict[str, dict[str, str]] = {}
         self.put_away: dict[str, set[str]] = {}
+        self.limits: dict[str, dict[str, LimitChange]] = {}
         self.moves = 1
 
     def models(self) -> list[str]:
         return sorted(self.held)
 
-    def versions(self, model: str) -> list[Version]:
+    def state(self, model: str) -> ModelState:
         if model not in self.held:
             raise UnknownModel(model)
-        return [version(number, model) for number in self.held[model]]
+        versions = [version(number, model) for number in self.held[model]]
+        aliases, unloaded = self.named.get(model, {}), self.put_away.get(model, set())
+        return ModelState(versions, Standing(aliases, unloaded, self.limits.get(model, {})))
 
-    def aliases(self, model: str) -> dict[str, str]:
-        return self.named.get(model, {})
-
-    def unloaded(self, model: str) -> set[str]:
-        return self.put_away.get(model, set())
+    def changed(self, since: int) -> set[str]:
+        return set(self.held)
 
     def revision(self) -> int:
         return self.moves

@@ -6,6 +6,7 @@ import pytest
 
 from registry.errors import InvalidManifest, UnknownModel, UnknownVersion
 from registry.manifest import Version
+from registry.store import ModelState
 from service.errors import NotReady
 from service.models import Models, Served
 from service.openinference.validate import InputCheck
@@ -30,7 +31,7 @@ class Bench:
 
     async def move(self, *numbers: str, **aliases: str) -> None:
         self.catalogue.held["sums"] += numbers
-        self.catalogue.named["sums"] = {**self.catalogue.aliases("sums"), **aliases}
+        self.catalogue.named["sums"] = {**self.catalogue.named.get("sums", {}), **aliases}
         self.catalogue.moves += 1
         await self.models.refresh()
 
@@ -102,14 +103,14 @@ async def test_a_version_is_loaded_once_and_nothing_is_read_while_nothing_moves(
 async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = bench.catalogue.versions
+    real = bench.catalogue.state
 
-    def versions(model: str) -> list[Version]:
+    def state(model: str) -> ModelState:
         if model == "sums":
             raise InvalidManifest("damaged")
         return real(model)
 
-    monkeypatch.setattr(bench.catalogue, "versions", versions)
+    monkeypatch.setattr(bench.catalogue, "state", state)
     bench.catalogue.held["more"] = ["1"]
     await bench.move()
     assert bench.models.names() == ["more", "sums"]

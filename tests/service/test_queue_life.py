@@ -150,6 +150,17 @@ class QueueLife(RuleBasedStateMachine):
         """The event loop does what is due."""
         self._turn()
 
+    @rule(most=st.integers(1, _MOST_WAITING), rows=st.integers(1, _MOST_ROWS))
+    def tune(self, most: int, rows: int) -> None:
+        """Other limits; what waits stays."""
+
+        async def change() -> None:
+            doors = [Admission("tiny", most, _MOST_BYTES) for _ in range(self.levels)]
+            limits = Limits(rows, levels=self.levels, default_level=self.levels)
+            self.batcher.tune(limits, doors)
+
+        self.loop.run_until_complete(change())
+
     @precondition(lambda self: self.executor.given)
     @rule(fails=st.booleans())
     def end_a_batch(self, fails: bool) -> None:

@@ -1,0 +1,79 @@
+"""Limits of a registered version that are changed without registering it anew.
+
+Everything that decides what may be changed, and what the changes of a version come to, lives
+here. The version stays what it is: changes stand beside it in the registry's history.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import asdict, replace
+
+from registry.errors import InvalidLimits
+from registry.manifest import CachePolicy, Manifest
+
+_AtLeastOne = Annotated[int, Meta(ge=1)] | None
+_QUEUE = (
+    "max_delay_us", "max_requests", "max_bytes", "max_wait_ms",
+    "priority_levels", "default_priority", "priority_step_ms",
+)  # fmt: skip
+
+
+class LimitChange(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """What shall hold instead of what the manifest states; None: what held before.
+
+    The fields are those of the manifest's `queue`, its `max_batch_size`, and `cache.max_bytes`.
+    """
+
+    max_batch_size: _AtLeastOne = None
+    max_delay_us: Annotated[int, Meta(ge=0)] | None = None
+    max_requests: _AtLeastOne = None
+    max_bytes: _AtLeastOne = None
+    max_wait_ms: _AtLeastOne = None
+    priority_levels: Annotated[int, Meta(ge=1, le=16)] | None = None
+    default_priority: _AtLeastOne = None
+    priority_step_ms: _AtLeastOne = None
+    cache_max_bytes: Annotated[int, Meta(ge=0)] | None = None
+
+    def stated(self) -> dict[str, int]:
+        """What it changes, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+UNCHANGED = LimitChange()
+
+
+def sum_up(changes: Iterable[LimitChange]) -> LimitChange:
+    """What changes come to, oldest first; one that states nothing takes back those before it."""
+    total: dict[str, int] = {}
+    for change in changes:
+        stated = change.stated()
+        total = total | stated if stated else {}
+    return LimitChange(**total)
+
+
+def limited(manifest: Manifest, change: LimitChange) -> Manifest:
+    """The manifest as if it had stated the changed limits; raises InvalidLimits."""
+    stated = change.stated()
+    queue = {name: stated[name] for name in _QUEUE if name in stated}
+    try:
+        return replace(
+            manifest,
+            max_batch_size=stated.get("max_batch_size", manifest.max_batch_size),
+            queue=replace(manifest.queue, **queue),
+            cache=CachePolicy(stated.get("cache_max_bytes", manifest.cache.max_bytes)),
+        )
+    except ValueError as error:  # of the queue's own check
+        raise InvalidLimits(str(error)) from None
+
+
+def check(change: LimitChange) -> None:
+    """Raise InvalidLimits for a value out of its range."""
+    try:
+        msgspec.convert(change.stated(), LimitChange)
+    except msgspec.ValidationError as error:
+        raise InvalidLimits(str(error)) from None

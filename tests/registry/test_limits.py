@@ -1,0 +1,123 @@
+"""Limits that are changed beside a version, and what they come to."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.settings import Home
+from registry.aliases import LIMITED, Aliases
+from registry.errors import InvalidLimits, UnknownVersion
+from registry.limits import UNCHANGED, LimitChange, limited, sum_up
+from registry.store import Registry
+from tests.tiny_model import register_tiny
+
+positive = st.none() | st.integers(1, 16)
+changes = st.builds(LimitChange, max_requests=positive, max_wait_ms=positive, max_bytes=positive)
+
+
+@given(st.lists(changes, max_size=6))
+def test_what_is_stated_last_holds_and_stating_nothing_starts_anew(
+    stated: list[LimitChange],
+) -> None:
+    expected: dict[str, int] = {}
+    for change in stated:
+        if change == UNCHANGED:
+            expected = {}
+        expected.update(change.stated())
+    assert sum_up(stated).stated() == expected
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Holds `tiny`, version 1."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    registry = Registry(Home(tmp_path / "home"))
+    register_tiny(registry, tmp_path / "files", queue={"max_requests": 10, "priority_levels": 2})
+    return registry
+
+
+def _held(registry: Registry) -> dict[str, dict[str, int]]:
+    limits = registry.state("tiny").standing.limits
+    return {number: change.stated() for number, change in limits.items()}
+
+
+def test_changes_of_a_version_and_of_all_versions_add_up(
+    registry: Registry, tmp_path: Path
+) -> None:
+    before = registry.version("tiny", "1")
+    registry.limit("tiny", "", LimitChange(max_requests=5, max_wait_ms=9), actor="ada")
+    revision = registry.limit("tiny", "1", LimitChange(max_requests=7), actor="bob")
+    assert revision == registry.revision()
+    assert _held(registry) == {"1": {"max_requests": 7, "max_wait_ms": 9}}
+    register_tiny(registry, tmp_path / "files", description="a later one")
+    assert _held(registry)["2"] == {"max_requests": 5, "max_wait_ms": 9}
+    registry.limit("tiny", "1", UNCHANGED)
+    assert "1" not in _held(registry)
+    assert registry.version("tiny", "1") == before
+    told = [m for m in registry.history("tiny") if m.alias == LIMITED]
+    assert [(m.number, m.actor, m.limits().stated()) for m in told] == [
+        ("", "ada", {"max_requests": 5, "max_wait_ms": 9}),
+        ("1", "bob", {"max_requests": 7}),
+        ("1", "", {}),
+    ]
+    assert registry.aliases("tiny") == {}
+
+
+def test_the_manifest_is_as_if_it_had_stated_them(registry: Registry) -> None:
+    manifest = registry.version("tiny", "1").manifest
+    change = LimitChange(max_batch_size=3, cache_max_bytes=4, max_wait_ms=5, priority_levels=6)
+    changed = limited(manifest, change)
+    assert (changed.max_batch_size, changed.cache.max_bytes) == (3, 4)
+    assert (changed.queue.max_wait_ms, changed.queue.priority_levels) == (5, 6)
+    assert changed.queue.max_requests == 10
+    assert limited(manifest, UNCHANGED) == manifest
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"max_requests": 0}, r">= 1 - at `\$.max_requests`"),
+        ({"priority_levels": 17}, "<= 16"),
+        ({"cache_max_bytes": -1}, ">= 0"),
+        ({"default_priority": 3}, "default_priority is 3; expected a level from 1 to"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused_and_nothing_is_recorded(
+    registry: Registry, stated: dict[str, Any], message: str
+) -> None:
+    before = registry.revision()
+    with pytest.raises(InvalidLimits, match=message):
+        registry.limit("tiny", "1", LimitChange(**stated))
+    with pytest.raises(UnknownVersion):
+        registry.limit("tiny", "9", LimitChange(max_requests=1))
+    assert registry.revision() == before
+
+
+def test_only_models_of_which_something_changed_are_named(
+    registry: Registry, tmp_path: Path
+) -> None:
+    register_tiny(registry, tmp_path / "files", "other")
+    now = registry.revision()
+    assert registry.changed(now) == set()
+    registry.limit("other", "", LimitChange(max_requests=1))
+    assert registry.changed(now) == {"other"}
+    assert registry.changed(0) == {"other", "tiny"}
+
+
+def test_a_history_from_before_limits_could_be_changed_is_brought_up_to_date(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "registry.db"
+    Aliases(path).move("tiny", "champion", "1", moved=1, actor="ann")
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE moves DROP COLUMN detail")
+    connection.commit()
+    connection.close()
+    aliases = Aliases(path)
+    assert aliases.current("tiny") == {"champion": "1"}
+    aliases.limit("tiny", "1", LimitChange(max_bytes=5), moved=2, actor="")
+    assert aliases.standing("tiny", ["1"]).limits == {"1": LimitChange(max_bytes=5)}
