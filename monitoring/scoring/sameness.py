@@ -11,7 +11,8 @@ from math import log
 import numpy as np
 
 from monitoring.core.results import Score
-from monitoring.scoring.drawing import SMALLEST, size_class
+from monitoring.scoring.drawing import SMALLEST
+from monitoring.scoring.thresholds import size_class
 from monitoring.scoring.values import Array, Table, Values
 
 _CHANCE = 1e-6
