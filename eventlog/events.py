@@ -51,6 +51,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     shape: list[int]
     data: list[Any]
     # Many numbers, instead of `data`: little-endian, as the protocol's raw contents, in base64.
+    # A writer may give the bytes themselves: encoding an event puts them into base64.
     raw: str = ""
 
     def values(self) -> list[Any]:
@@ -62,7 +63,8 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             return self.data
         if self.datatype not in _FORMATS:
             raise ValueError(f"raw holds {self.datatype}; expected one of {', '.join(_FORMATS)}")
-        data = b64decode(self.raw, validate=True)
+        held: Any = self.raw  # bytes, where a writer looks
+        data = b64decode(held, validate=True) if isinstance(held, str) else held
         try:
             numbers = [one for (one,) in iter_unpack(f"<{_FORMATS[self.datatype]}", data)]
         except StructError as error:

@@ -111,6 +111,9 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     over_bytes: Annotated[int, Meta(ge=1)] = 65_536  # of inputs and outputs as JSON: large
     share: Annotated[float, Meta(gt=0, le=1)] = 0.01  # of large payloads that is kept
     slow_us: Annotated[int, Meta(ge=1)] = 1_000_000  # from receipt to answer
+    # A request is unusual when more than this share of its values lies outside of the reference.
+    unusual_share: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    digest: bool = True  # whether the SHA-256 of what is not kept is
 
 
 PayloadRule = Literal["keep", "drop", "hmac"] | Bucket

@@ -14,14 +14,17 @@ from math import inf
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
 
 from eventlog.errors import SettingError
 from eventlog.events import PredictionEvent, Tensor
 from registry.features import signature, to_columns, width
-from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, Version
+from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, TensorSpec, Version
 from registry.payload import keeping
 from registry.reference import load_reference
+from service.openinference.messages import Array
+from service.openinference.tensors import from_raw
 
 _logger = logging.getLogger(__name__)
 
@@ -81,15 +84,17 @@ class Policy:
         reason = _WITHHELD if event.reason and self._columns else event.reason
         inputs, outputs = self._hide(event.inputs), self._hide(event.outputs)
         hidden = replace(event, inputs=inputs, outputs=outputs, reason=reason)
-        if self._sampling is None or self._tells(event, self._sampling):
+        sampling = self._sampling
+        if sampling is None or not _is_large(event, sampling) or self._tells(event, sampling):
             return hidden
-        return _sampled(hidden, self._sampling)
+        return _sampled(hidden, sampling)
 
     def _tells(self, event: PredictionEvent, sampling: Sampling) -> bool:
         """Whether the event is kept whatever its size: an error, slow, or unlike the reference."""
         if event.outcome != "ok" or event.total_us >= sampling.slow_us:
             return True
-        return self._usual is not None and not self._usual.like(event)
+        assert self._usual is not None
+        return self._usual.strange(event) > sampling.unusual_share
 
     def _hide(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._hide_in(name, tensor) for name, tensor in tensors.items()}
@@ -152,22 +157,38 @@ def _bucketed(value: Any, edges: list[float]) -> str:
     return f"[{edges[place - 1]:g}, {edges[place]:g})"
 
 
+def _is_large(event: PredictionEvent, sampling: Sampling) -> bool:
+    tensors = (*event.inputs.values(), *event.outputs.values())
+    return sum(map(_size, tensors)) > sampling.over_bytes
+
+
+def _size(tensor: Tensor) -> int:
+    """Bytes of its values, as JSON where they are a list."""
+    return len(tensor.raw) or len(msgspec.json.encode(tensor.data))
+
+
 def _sampled(event: PredictionEvent, sampling: Sampling) -> PredictionEvent:
-    """The event, without its payload where that is large and not drawn."""
-    payload = msgspec.json.encode((event.inputs, event.outputs))
-    if len(payload) <= sampling.over_bytes:
-        return event
+    """A large event, without its payload where that is not drawn."""
     if _draw(event.prediction_id) < sampling.share:
         return replace(event, inclusion=sampling.share)
-    return replace(
-        event,
-        inputs={},
-        outputs={},
-        inclusion=sampling.share,
-        payload="digest",
-        payload_digest=hashlib.sha256(payload).hexdigest(),
-        payload_bytes=len(payload),
-    )
+    told: dict[str, Any] = {"payload": "dropped"}
+    if sampling.digest:
+        digest, size = _digest(event)
+        told = {"payload": "digest", "payload_digest": digest, "payload_bytes": size}
+    return replace(event, inputs={}, outputs={}, inclusion=sampling.share, **told)
+
+
+def _digest(event: PredictionEvent) -> tuple[str, int]:
+    """SHA-256 and size of inputs and outputs: each as JSON, behind it what it holds as bytes."""
+    summed, size = hashlib.sha256(), 0
+    for tensors in (event.inputs, event.outputs):
+        for name, tensor in tensors.items():
+            held: Any = tensor.raw or b""  # bytes, as long as it is not written
+            about = msgspec.json.encode([name, tensor.datatype, tensor.shape, tensor.data])
+            for part in (about, held):
+                summed.update(part)
+                size += len(part)
+    return summed.hexdigest(), size
 
 
 def _draw(prediction_id: str) -> float:
@@ -189,20 +210,51 @@ class _Usual:
                 self._known[feature.name] = set(map(str, values))
             elif len(values):
                 self._ranges[feature.name] = (float(values.min()), float(values.max()))
-
-    def like(self, event: PredictionEvent) -> bool:
-        """Whether every value was seen before, or is missing."""
-        inputs = {
-            name: Tensor(tensor.datatype, tensor.shape, _values(tensor))
-            for name, tensor in event.inputs.items()
+        self._bounds = {
+            spec.name: self._bounds_of(spec) for spec in signature(self._manifest).inputs
         }
-        columns = to_columns(self._manifest, inputs) if inputs else {}
-        return all(
-            all(low <= value <= high or value != value for value in columns[name])  # noqa: PLR0124
-            for name, (low, high) in self._ranges.items()
-            if name in columns
-        ) and all(
-            all(value is None or str(value) in known for value in columns[name])
-            for name, known in self._known.items()
-            if name in columns
-        )
+
+    def strange(self, event: PredictionEvent) -> float:
+        """The share of values that the reference never saw; a missing value is not strange."""
+        listed: dict[str, Tensor] = {}
+        strange, known = 0, 0
+        for name, tensor in event.inputs.items():
+            array, bounds = from_raw(tensor), self._bounds[name]
+            if array is None or bounds is None:
+                listed[name] = Tensor(tensor.datatype, tensor.shape, _values(tensor))
+            else:
+                strange += _outside(array.reshape(-1, len(bounds[0])), *bounds)
+                known += array.size
+        for name, values in self._columns(listed).items():
+            strange += sum(not self._seen(name, value) for value in values)
+            known += len(values)
+        return strange / known if known else 0.0
+
+    def _columns(self, inputs: Mapping[str, Tensor]) -> dict[str, list[Any]]:
+        there = [feature for feature in self._manifest.features if feature.input in inputs]
+        return to_columns(replace(self._manifest, features=there), inputs)
+
+    def _seen(self, name: str, value: Any) -> bool:
+        if name in self._known:
+            return value is None or str(value) in self._known[name]
+        low, high = self._ranges.get(name, (-inf, inf))
+        return bool(low <= value <= high or value != value)  # noqa: PLR0124  # NaN
+
+    def _bounds_of(self, spec: TensorSpec) -> tuple[Array, Array] | None:
+        """Lowest and highest value of each place in a row; None where a place holds a category."""
+        there = [feature for feature in self._manifest.features if feature.input == spec.name]
+        if any(feature.kind == "categorical" for feature in there):
+            return None
+        low, high = np.full(width(spec), -inf), np.full(width(spec), inf)
+        for feature in there:
+            if feature.name in self._ranges:
+                low[feature.index], high[feature.index] = self._ranges[feature.name]
+        return low, high
+
+
+def _outside(rows: Array, low: Array, high: Array) -> int:
+    """How many values of [N, k] lie outside of their column's bounds; none that is missing."""
+    # The extremes of the columns mostly say enough, and cost less than a look at each value.
+    if (rows.min(axis=0) >= low).all() and (rows.max(axis=0) <= high).all():
+        return 0
+    return int(((rows < low) | (rows > high)).sum())

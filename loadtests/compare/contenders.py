@@ -134,6 +134,14 @@ CONTENDERS = [
         subjects=frozenset({"large"}),
     ),
     Contender(
+        name="Driftline, binary, 1 payload in 100 logged",
+        floor=BARE_BINARY,
+        command=driftline(),
+        question=questions.sampled_binary,
+        environment=_ROOM,
+        subjects=frozenset({"large"}),
+    ),
+    Contender(
         name=BARE_GRPC,
         floor=BARE_GRPC,
         command=_bare_grpc,

@@ -20,6 +20,7 @@ from registry.store import Registry
 
 Array = np.ndarray[Any, Any]
 _HELD_OUT = 400  # rows of the reference
+SAMPLED = "-sampled"  # after the name of a model: the same, with one payload in 100 in the log
 _STEPS, _WIDTH = 3000, 64  # of the deep model
 
 
@@ -72,7 +73,7 @@ def _register(folder: Path, values: Array, labels: Array) -> None:
     names = [f"f{n}" for n in range(values.shape[1])]
     frame = pd.DataFrame(values, columns=names)
     frame.assign(y=labels).to_parquet(folder / "reference.parquet")
-    manifest = {
+    manifest: dict[str, Any] = {
         "task": "classification",
         "held_out": True,
         "target": "y",
@@ -87,13 +88,15 @@ def _register(folder: Path, values: Array, labels: Array) -> None:
             "positive": 1,
         },
     }
-    (folder / "manifest.yaml").write_bytes(msgspec.yaml.encode(manifest))
-    Registry(Home.from_environment()).register(
-        folder / "model.onnx",
-        model=folder.name,
-        manifest=folder / "manifest.yaml",
-        reference=folder / "reference.parquet",
-    )
+    sampled = {"sample": {"share": 0.01, "digest": False}}
+    for model, policy in ((folder.name + SAMPLED, sampled), (folder.name, {})):
+        (folder / "manifest.yaml").write_bytes(msgspec.yaml.encode(manifest | {"payload": policy}))
+        Registry(Home.from_environment()).register(
+            folder / "model.onnx",
+            model=model,
+            manifest=folder / "manifest.yaml",
+            reference=folder / "reference.parquet",
+        )
 
 
 def _forest(values: Array, labels: Array) -> onnx.ModelProto:

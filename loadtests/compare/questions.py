@@ -8,7 +8,7 @@ import grpc
 import httpx
 import msgspec
 
-from loadtests.compare.models import Subject
+from loadtests.compare.models import SAMPLED, Subject
 from service.grpc_api import open_inference_pb2 as pb
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -59,6 +59,11 @@ def open_inference_json(subject: Subject) -> Question:
     tensor = {**_told(subject), "data": _numbers(subject.rows.ravel())}
     body = msgspec.json.encode({"inputs": [tensor]})
     return Question("http", f"/v2/models/{subject.name}/infer", body, _JSON)
+
+
+def sampled_binary(subject: Subject) -> Question:
+    """The next, to a model of which the log keeps few payloads."""
+    return open_inference_binary(msgspec.structs.replace(subject, name=subject.name + SAMPLED))
 
 
 def open_inference_binary(subject: Subject) -> Question:

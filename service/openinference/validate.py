@@ -5,14 +5,13 @@ from math import isfinite, prod
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from eventlog.events import Tensor, spell
 from registry.features import signature
 from registry.manifest import Manifest, Signature, TensorSpec
 from service.errors import InvalidRequest, TooLarge
 from service.openinference.messages import Array, RequestTensor
-from service.openinference.tensors import MANY, all_finite, flat, raw_tensor
+from service.openinference.tensors import MANY, all_finite, flat, is_finite, raw_tensor
 
 FREE = -1  # a dimension of any size
 
@@ -63,7 +62,7 @@ class InputCheck:
         if sent is not None:
             return Tensor(tensor.datatype, list(array.shape), sent)
         if array.size >= MANY and array.dtype != object:
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not is_finite(array):
                 self._check_present(tensor.name, array, flat(array))
             return raw_tensor(tensor.datatype, array)
         values = flat(array)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 
@@ -16,6 +17,7 @@ from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.manifest import Version
 from registry.store import Registry
+from service.openinference.tensors import to_tensor
 from service.payload_policy import Policies, Policy
 from tests.service.conftest import Service
 from tests.tiny_model import register_tiny
@@ -107,6 +109,43 @@ def test_large_payloads_are_sampled_and_the_telling_ones_always_kept(
             policy.apply(msgspec.structs.replace(telling, prediction_id=f"p{n}")) for n in range(50)
         ]
         assert {(event.payload, event.inclusion) for event in events} == {("kept", 1.0)}
+
+
+def _many(price: np.ndarray[Any, Any]) -> PredictionEvent:
+    """A request of many rows, as the service has it before it is written."""
+    rows = len(price)
+    inputs = {
+        "price": to_tensor("FP32", price.astype(np.float32).reshape(rows, 1)),
+        "colour": Tensor("BYTES", [rows, 1], ["red"] * rows),
+    }
+    return _event(rows=rows, inputs=inputs)
+
+
+def test_of_many_values_a_share_must_be_strange_to_be_kept(
+    register: Callable[..., Version],
+) -> None:
+    rows = 2_000  # so 4,000 values, and 40 of them may be strange
+    usual = np.full(rows, 0.5)
+    policy = Policy(register(sample={"share": 1e-9, "over_bytes": 10}), b"")
+    for strange, payload in ((0, "digest"), (40, "digest"), (41, "kept")):
+        price = usual.copy()
+        price[:strange] = 1e9
+        assert policy.apply(_many(price)).payload == payload
+        price[-1] = np.nan  # missing, which is not strange
+        assert policy.apply(_many(price)).payload == payload
+
+
+def test_a_digest_is_of_the_values_and_can_be_left_out(register: Callable[..., Version]) -> None:
+    sample = {"share": 1e-9, "over_bytes": 10}
+    prices = np.linspace(0, 1, 2_000)
+    policy = Policy(register(sample=sample), b"")
+    first, again = policy.apply(_many(prices)), policy.apply(_many(prices.copy()))
+    assert first.payload_digest == again.payload_digest
+    assert first.payload_bytes > prices.size * 4
+    assert policy.apply(_many(prices[::-1])).payload_digest != first.payload_digest
+    without = Policy(register(sample=sample | {"digest": False}), b"").apply(_many(prices))
+    assert (without.payload, without.payload_digest, without.inputs) == ("dropped", "", {})
+    assert without.inclusion == 1e-9
 
 
 def test_a_policy_that_fails_leaves_the_payload_out(register: Callable[..., Version]) -> None:
