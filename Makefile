@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench compare overload load lock proto clean help
+.PHONY: run up test check chaos format bench compare overload many load lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -65,6 +65,9 @@ load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of it
 
 overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
 	$(BIN)/python -m loadtests.overload
+
+many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--models 300")
+	$(BIN)/python -m loadtests.many_models $(ARGS)
 
 compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
 	$(BIN)/python -m loadtests.compare $(ARGS)

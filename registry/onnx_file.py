@@ -10,7 +10,9 @@ import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError
 
-from registry.errors import InvalidModel
+from registry.errors import InvalidManifest, InvalidModel
+
+_PROVIDER = "ExecutionProvider"
 
 
 def load(data: bytes) -> onnxruntime.InferenceSession:
@@ -26,6 +28,21 @@ def load(data: bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
         raise InvalidModel(f"ONNX Runtime cannot load the file: {error}") from None
+
+
+def check_providers(names: Iterable[str]) -> None:
+    """Raise InvalidManifest for an execution provider that ONNX Runtime has under no name.
+
+    Whether a worker has it installed is for the worker to say.
+    """
+    known = [name.removesuffix(_PROVIDER) for name in onnxruntime.get_all_providers()]
+    spelt = {name.lower() for name in known}
+    for name in names:
+        if name.removesuffix(_PROVIDER).lower() not in spelt:
+            raise InvalidManifest(
+                f"session.providers: ONNX Runtime has no {name!r}; expected some of "
+                f"{', '.join(known)}"
+            )
 
 
 def _parse(data: bytes) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from eventlog.events import Label, Tensor
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
@@ -35,6 +36,17 @@ def load_reference(version: Version) -> pd.DataFrame:
         if feature.kind == "categorical":
             frame[feature.name] = _categories(frame[feature.name])
     return frame
+
+
+def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
+    """The features of the first rows of the stored reference, missing values as None.
+
+    Reads no further and needs no frame, so it costs little however long the reference is.
+    """
+    names = [feature.name for feature in version.manifest.features]
+    with pq.ParquetFile(Path(version.path) / "reference.parquet") as file:
+        batch = next(file.iter_batches(rows, columns=names))
+    return {name: batch.column(name).to_pylist() for name in names}
 
 
 def parse_reference(data: bytes) -> pd.DataFrame:

@@ -1,13 +1,25 @@
 """The signature an ONNX file really has, and whether a stated one agrees with it."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import onnxruntime
+from msgspec.structs import replace
 
 from registry.datatypes import from_onnx
 from registry.errors import InvalidManifest, InvalidModel
-from registry.manifest import Signature, TensorSpec
+from registry.manifest import Feature, Signature, TensorSpec
+
+_FIXES = {  # by the beginning of a type that is no tensor
+    "seq(map(": "which skl2onnx's ZipMap makes: expected a tensor [N, classes]; convert with "
+    "options={'zipmap': False}",
+    "seq(": "a sequence of tensors: expected one tensor; let the graph join them "
+    "(ConcatFromSequence)",
+    "map(": "a dictionary: expected a tensor for each feature; name the columns in the pipeline "
+    "(ColumnTransformer with OneHotEncoder, say) instead of DictVectorizer",
+    "optional(": "which may be absent: expected a tensor that is always there",
+}
 
 
 def read_signature(session: onnxruntime.InferenceSession) -> Signature:
@@ -42,12 +54,25 @@ def require_agreement(stated: Signature, found: Signature) -> None:
         raise InvalidManifest(f"signature: {'; '.join(faults)}")
 
 
+def with_widths(found: Signature, features: Iterable[Feature]) -> Signature:
+    """The signature with the columns of inputs [N, any] counted: as many as they carry features.
+
+    So converters may leave that number open, as those of XGBoost and LightGBM do.
+    """
+    carried = Counter(feature.input or feature.name for feature in features)
+
+    def counted(spec: TensorSpec) -> TensorSpec:
+        if len(spec.shape) != 2 or spec.shape[1] != -1 or not carried[spec.name]:
+            return spec
+        return replace(spec, shape=[spec.shape[0], carried[spec.name]])
+
+    return Signature([counted(spec) for spec in found.inputs], found.outputs)
+
+
 def _spec(role: str, node: Any) -> TensorSpec:
-    if node.type.startswith("seq(map("):
-        raise InvalidModel(
-            f"{role} {node.name!r} is a {node.type}, which skl2onnx's ZipMap makes: expected a "
-            "tensor [N, classes]; convert with options={'zipmap': False}"
-        )
+    for kind, fix in _FIXES.items():
+        if node.type.startswith(kind):
+            raise InvalidModel(f"{role} {node.name!r} is a {node.type}, {fix}")
     try:
         datatype = from_onnx(node.type)
     except InvalidModel as error:

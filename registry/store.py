@@ -37,7 +37,7 @@ from registry.errors import (
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
 from registry.manifest_file import read_manifest
-from registry.onnx_file import load
+from registry.onnx_file import check_providers, load
 from registry.reference import answer_reference, parse_reference
 from registry.signature import read_signature
 from registry.validation import complete
@@ -82,6 +82,7 @@ class Registry:
         reference_bytes = _read(reference, InvalidReference)
         session = load(onnx_bytes)
         completed = complete(read_manifest(manifest), read_signature(session))
+        check_providers(completed.session.providers)
         completed, frame = answer_reference(session, completed, parse_reference(reference_bytes))
         files: dict[str, Callable[[Path], object]] = {
             "model.onnx": lambda path: path.write_bytes(onnx_bytes),

@@ -13,7 +13,7 @@ from registry.errors import InvalidManifest
 from registry.features import width
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
 from registry.payload import check_payload
-from registry.signature import fixed_rows, require_agreement
+from registry.signature import fixed_rows, require_agreement, with_widths
 
 
 def complete(manifest: Manifest, found: Signature) -> Manifest:
@@ -23,6 +23,7 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
     """
     if manifest.signature is not None:
         require_agreement(manifest.signature, found)
+    found = with_widths(found, manifest.features)
     if not manifest.held_out:
         raise InvalidManifest(
             "held_out is false: expected a reference that the model was not trained on, because "

@@ -12,7 +12,7 @@ import numpy as np
 
 from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
-from registry.reference import load_reference
+from registry.reference import first_rows
 from registry.signature import fixed_rows
 from service.answering import Answering
 from service.batching.batcher import Batcher
@@ -113,9 +113,7 @@ def _warm_up(session: Session, version: Version, *, batched: bool) -> Cost:
 
 
 def _reference(version: Version) -> Mapping[str, np.ndarray[Any, Any]]:
-    frame = load_reference(version).head(_WARM_UP_ROWS)
-    columns = {f.name: frame[f.name].tolist() for f in version.manifest.features}
-    return to_tensors(version.manifest, columns)
+    return to_tensors(version.manifest, first_rows(version, _WARM_UP_ROWS))
 
 
 def _reference_rows(reference: Mapping[str, Array], rows: int) -> dict[str, Array]:
