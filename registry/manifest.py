@@ -90,6 +90,14 @@ class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A feature by whose values a window is also looked at in parts."""
+
+    column: str
+    edges: list[float] = []  # of a numeric feature, ascending: a group lies between two
+    values: Annotated[int, Meta(ge=1, le=50)] = 10  # that get a group: the reference's commonest
+
+
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a version is watched."""
 
@@ -97,6 +105,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alarms: AlarmPolicy = AlarmPolicy()
     drift_methods: dict[str, str] = {}  # feature -> Evidently method, instead of the default
     drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
+    segments: Annotated[list[str | Segment], Meta(max_length=10)] = []  # a name stands for its all
 
 
 class Bucket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,13 +5,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 
 from eventlog.events import Label
 from registry.errors import InvalidManifest
 from registry.features import width
-from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
+from registry.manifest import Feature, Manifest, Prediction, Segment, Signature, TensorSpec
 from registry.payload import check_payload
 from registry.signature import fixed_rows, require_agreement, with_widths
 
@@ -30,6 +31,7 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
             "its own training rows make every estimate of performance start too high"
         )
     _check_drift_settings(manifest)
+    check_segments(manifest)
     check_payload(manifest.payload, _complete_features(manifest, found), found, manifest.prediction)
     prediction = _complete_prediction(manifest, found)
     _check_score(manifest, prediction)
@@ -48,6 +50,26 @@ def _check_drift_settings(manifest: Manifest) -> None:
         unknown = set(getattr(manifest.monitoring, field)) - names
         if unknown:
             raise InvalidManifest(f"monitoring.{field} names no feature: {_listed(unknown)}")
+
+
+def check_segments(manifest: Manifest) -> None:
+    """Raise InvalidManifest for a segment that no row could be put into."""
+    kinds = {feature.name: feature.kind for feature in manifest.features}
+    named: set[str] = set()
+    for stated in manifest.monitoring.segments:
+        segment = Segment(stated) if isinstance(stated, str) else stated
+        where = f"monitoring.segments: {segment.column!r}"
+        if segment.column not in kinds:
+            raise InvalidManifest(f"{where} is no feature; expected one of {_listed(kinds)}")
+        if segment.column in named:
+            raise InvalidManifest(f"{where} is named twice")
+        named.add(segment.column)
+        if kinds[segment.column] == "categorical" and segment.edges:
+            raise InvalidManifest(f"{where} is categorical; expected no edges")
+        if kinds[segment.column] == "numeric" and not segment.edges:
+            raise InvalidManifest(f"{where} is numeric; expected edges, {{column: ..., edges: []}}")
+        if any(low >= high for low, high in pairwise(segment.edges)):
+            raise InvalidManifest(f"{where}: expected ascending edges, got {segment.edges}")
 
 
 def _check_score(manifest: Manifest, prediction: Prediction) -> None:

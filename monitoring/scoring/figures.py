@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from sklearn import metrics
 
 Array = np.ndarray[Any, Any]
@@ -17,6 +18,7 @@ Figures = dict[str, float | None]
 ERRORS = frozenset(  # the smaller the better
     {"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"}
 )
+_OF_LABELS = frozenset({"accuracy", "precision", "recall", "f1"})
 _BINS = 10
 _GROUPS = 20
 _WIDTH = 1.96  # standard errors: 95 %
@@ -86,33 +88,38 @@ def _share(parts: Array, wholes: Array) -> float | None:
 
 
 def intervals(
-    rows: Answers, figures: Callable[[Answers], Figures], whole: Figures
+    rows: Answers, figures: Callable[[Answers], Figures], whole: Figures, parts: int = _GROUPS
 ) -> dict[str, tuple[float, float]]:
     """The 95 % interval of each figure, by leaving out one group of rows after the other.
 
     The rows' order decides who is in which group, so equal rows give equal intervals.
     """
-    groups = np.arange(len(rows.actual)) % _GROUPS
-    parts = [figures(rows.only(groups != group)) for group in range(_GROUPS)]
+    groups = np.arange(len(rows.actual)) % parts
+    without = [figures(rows.only(groups != group)) for group in range(parts)]
     found: dict[str, tuple[float, float]] = {}
     for name, value in whole.items():
-        left = [part.get(name) for part in parts]
+        left = [part.get(name) for part in without]
         known = [one for one in left if one is not None]
-        if value is None or len(known) < _GROUPS:
+        if value is None or len(known) < parts:
             continue
-        error = float(np.sqrt((_GROUPS - 1) * np.var(known)))
+        error = float(np.sqrt((parts - 1) * np.var(known)))
         found[name] = (_round(value - _WIDTH * error), _round(value + _WIDTH * error))
     return found
 
 
+def only(name: str, figures: Callable[[Answers], Figures]) -> Callable[[Answers], Figures]:
+    """One of the `figures` alone, without those that cost more than it does."""
+    if name == "roc_auc":
+        return lambda rows: {name: _roc_auc(rows) if rows.scores else None}
+    if name in _OF_LABELS:
+        return lambda rows: {name: figures(replace(rows, scores={}))[name]}
+    return lambda rows: {name: figures(rows).get(name)}
+
+
 def _of_scores(rows: Answers) -> Figures:
-    classes = [rows.positive] if rows.positive is not None else sorted(rows.scores)
-    sides = [(rows.actual == name, rows.scores[name]) for name in classes]
+    sides = _sides(rows)
     return {
-        "roc_auc": _mean(
-            _defined(metrics.roc_auc_score, is_it, score, sample_weight=rows.weights)
-            for is_it, score in sides
-        ),
+        "roc_auc": _roc_auc(rows),
         "log_loss": _log_loss(rows),
         "brier": _mean(
             _rounded(float(np.average((score - is_it) ** 2, weights=rows.weights)))
@@ -122,6 +129,19 @@ def _of_scores(rows: Answers) -> Figures:
             _calibration_error(is_it, score, rows.weights) for is_it, score in sides
         ),
     }
+
+
+def _sides(rows: Answers) -> list[tuple[Array, Array]]:
+    """Whether it is the class, and its probability, of the class of interest or of each."""
+    classes = [rows.positive] if rows.positive is not None else sorted(rows.scores)
+    return [(rows.actual == name, rows.scores[name]) for name in classes]
+
+
+def _roc_auc(rows: Answers) -> float | None:
+    return _mean(
+        _defined(metrics.roc_auc_score, is_it, score, sample_weight=rows.weights)
+        for is_it, score in _sides(rows)
+    )
 
 
 def _log_loss(rows: Answers) -> float | None:

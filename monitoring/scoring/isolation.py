@@ -10,16 +10,18 @@ _logger = logging.getLogger(__name__)
 _LONGEST = 200  # characters of an error's text
 
 
-def attempt(name: str, compute: Callable[[], Iterable[Score]], *, column: str = "") -> list[Score]:
+def attempt(
+    name: str, compute: Callable[[], Iterable[Score]], *, column: str = "", segment: str = ""
+) -> list[Score]:
     """The scores that `compute` gives, or one without a value that says why there are none.
 
-    `name` and `column` are those of the score that stands for the part when it fails.
+    `name`, `column` and `segment` are those of the score that stands for a part that fails.
     """
     try:
         return list(compute())
     except Exception as error:
-        _logger.exception("%s could not be computed", f"{name} {column}".strip())
-        return [Score(name=name, column=column, value=None, note=failure(error))]
+        _logger.exception("%s could not be computed", f"{name} {column} {segment}".strip())
+        return [Score(name=name, column=column, segment=segment, value=None, note=failure(error))]
 
 
 def failure(error: Exception) -> str:

@@ -20,7 +20,7 @@ from monitoring.scoring.reference import Baseline, number
 
 SMALLEST = 30  # rows; fewer say nothing
 _FAR = 4.0  # times the estimate's usual error, from where on a gap is no accident
-_BAND = 2.0  # times the usual error, around an estimate
+BAND = 2.0  # times the usual error, around an estimate
 
 
 class Performance:
@@ -29,12 +29,12 @@ class Performance:
     def __init__(self, baseline: Baseline) -> None:
         """Figures are compared with those of the reference."""
         self._baseline = baseline
-        self._estimator = Estimator(baseline)
+        self.estimator = Estimator(baseline)
         self._regression = baseline.manifest.task == "regression"
         policy = baseline.manifest.monitoring.alarms
-        self._chief = policy.score or ("mae" if self._regression else "roc_auc")
+        self.chief = policy.score or ("mae" if self._regression else "roc_auc")
         self._limit = policy.min_score
-        self._figures: Callable[[Answers], Figures] = (
+        self.figures: Callable[[Answers], Figures] = (
             regression if self._regression else classification
         )
         self._expected: Figures | None = None
@@ -42,12 +42,13 @@ class Performance:
     def score(self, window: pd.DataFrame) -> list[Score]:
         """One score per figure, realised and estimated; the policy's own carries the threshold."""
         return [
-            *attempt(self._chief, lambda: self._realised(self._labelled(window))),
-            *attempt(ESTIMATED + self._chief, lambda: self._estimated(window)),
-            *attempt(GAP, lambda: self._gap(self._labelled(window))),
+            *attempt(self.chief, lambda: self._realised(self.labelled(window))),
+            *attempt(ESTIMATED + self.chief, lambda: self._estimated(window)),
+            *attempt(GAP, lambda: self._gap(self.labelled(window))),
         ]
 
-    def _labelled(self, window: pd.DataFrame) -> pd.DataFrame:
+    def labelled(self, window: pd.DataFrame) -> pd.DataFrame:
+        """The rows whose label is known and says something, under their numbers in the window."""
         labels = window["label"]
         if self._regression:  # a label that is no number says nothing
             labels = labels.map(number)
@@ -56,10 +57,10 @@ class Performance:
     def _realised(self, labelled: pd.DataFrame) -> list[Score]:
         if len(labelled) < SMALLEST:
             note = f"{len(labelled)} labels are known, at least {SMALLEST} are needed"
-            return [Score(name=self._chief, value=None, note=note)]
+            return [Score(name=self.chief, value=None, note=note)]
         rows = answers_of(self._baseline, labelled, "label")
-        figures = self._figures(rows)
-        bands = intervals(rows, self._figures, figures)
+        figures = self.figures(rows)
+        bands = intervals(rows, self.figures, figures)
         expected = self._of_reference()
         return [
             self._told(name, value, bands.get(name), _beside(expected.get(name)))
@@ -67,27 +68,27 @@ class Performance:
         ]
 
     def _estimated(self, window: pd.DataFrame) -> list[Score]:
-        if not self._estimator.possible or len(window) < SMALLEST:
+        if not self.estimator.possible or len(window) < SMALLEST:
             return []
         found: list[Score] = []
-        for name, value in self._estimator.figures(window).items():
-            usual = self._estimator.spread(name, len(window))
+        for name, value in self.estimator.figures(window).items():
+            usual = self.estimator.spread(name, len(window))
             if value is not None and usual is not None:
-                band = (value - _BAND * usual, value + _BAND * usual)
+                band = (value - BAND * usual, value + BAND * usual)
                 found.append(self._told(name, value, band, "", ESTIMATED))
         return found
 
     def _gap(self, labelled: pd.DataFrame) -> list[Score]:
         """How much worse the truth is than the estimate, on the same rows."""
-        if not self._estimator.possible or len(labelled) < SMALLEST:
+        if not self.estimator.possible or len(labelled) < SMALLEST:
             return []
-        real = self._figures(answers_of(self._baseline, labelled, "label")).get(self._chief)
-        told = self._estimator.figures(labelled).get(self._chief)
-        usual = self._estimator.spread(self._chief, len(labelled))
+        real = self.figures(answers_of(self._baseline, labelled, "label")).get(self.chief)
+        told = self.estimator.figures(labelled).get(self.chief)
+        usual = self.estimator.spread(self.chief, len(labelled))
         if real is None or told is None or usual is None:
             return []
-        worse = real - told if self._chief in ERRORS else told - real
-        note = f"{self._chief} {real:.3f}, estimated {told:.3f} for the same rows"
+        worse = real - told if self.chief in ERRORS else told - real
+        note = f"{self.chief} {real:.3f}, estimated {told:.3f} for the same rows"
         limit = _FAR * usual
         return [
             Score(
@@ -107,7 +108,7 @@ class Performance:
         note: str,
         prefix: str = "",
     ) -> Score:
-        limit = self._limit if name == self._chief else None
+        limit = self._limit if name == self.chief else None
         breached = False
         if limit is not None and value is not None:
             breached = value > limit if name in ERRORS else value < limit
@@ -125,7 +126,7 @@ class Performance:
     def _of_reference(self) -> Figures:
         if self._expected is None:
             target = self._baseline.manifest.target
-            self._expected = self._figures(answers_of(self._baseline, self._baseline.frame, target))
+            self._expected = self.figures(answers_of(self._baseline, self._baseline.frame, target))
         return self._expected
 
 

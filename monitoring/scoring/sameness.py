@@ -12,7 +12,6 @@ import numpy as np
 
 from monitoring.core.results import Score
 from monitoring.scoring.drawing import SMALLEST
-from monitoring.scoring.thresholds import size_class
 from monitoring.scoring.values import Array, Table, Values
 
 _CHANCE = 1e-6
@@ -77,7 +76,7 @@ def duplicate_share(window: Table, expected: Table) -> Score:
         return Score(name=name, value=None, note="no feature is in the log as it came")
     if rows < SMALLEST:
         return Score(name=name, value=None, note=f"only {rows} rows, {SMALLEST} are needed")
-    rows = size_class(rows)
+    rows = 1 << rows.bit_length() - 1
     share = _repeated(fingerprints(window)[:rows])
     usual, limit = _usual(expected, rows)
     return Score(

@@ -13,6 +13,7 @@ from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.segments import Segments
 from monitoring.scoring.thresholds import Thresholds
 
 
@@ -23,7 +24,7 @@ class Scoring:
         """Reports go below the folder `reports`."""
         self._catalogue = catalogue
         self._reports = reports
-        self._known: dict[tuple[str, str], tuple[Baseline, Thresholds, Performance]] = {}
+        self._known: dict[tuple[str, str], tuple[Baseline, Thresholds, Performance, Segments]] = {}
 
     def score(self, job: ScoreJob) -> ScoreReply:
         """All scores of one window; what went wrong as a whole is said in the reply."""
@@ -39,7 +40,7 @@ class Scoring:
         return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
 
     def _score(self, job: ScoreJob) -> list[Score]:
-        baseline, thresholds, performance = self._version(job.model, job.version)
+        baseline, thresholds, performance, segments = self._version(job.model, job.version)
         window = frame(job.columns)
         scores: list[Score] = []
         if job.drift:
@@ -48,13 +49,18 @@ class Scoring:
                 "drifted_share", lambda: score_drift(baseline, thresholds, window, html)
             )
             scores += score_quality(baseline, window, job.order)
-        return scores + performance.score(window)
+        scores += performance.score(window)
+        return scores + segments.score(window, drift=job.drift)
 
-    def _version(self, model: str, number: str) -> tuple[Baseline, Thresholds, Performance]:
+    def _version(
+        self, model: str, number: str
+    ) -> tuple[Baseline, Thresholds, Performance, Segments]:
         known = self._known.get((model, number))
         if known is None:
             baseline = Baseline(self._catalogue.version(model, number))
-            known = (baseline, Thresholds(baseline), Performance(baseline))
+            performance = Performance(baseline)
+            segments = Segments(baseline, performance)
+            known = (baseline, Thresholds(baseline), performance, segments)
             self._known[model, number] = known
         return known
 

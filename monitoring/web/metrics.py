@@ -27,6 +27,7 @@ from monitoring.web.findings import Findings
 from monitoring.web.health_metrics import health_metrics
 from monitoring.web.mix import mixes
 from monitoring.web.reading import PERFORMANCE, QUALITY, columns, coverage
+from monitoring.web.segment_metrics import segment_metrics
 
 VERSION = ["model", "version"]
 SOURCE = ["source"]
@@ -56,6 +57,7 @@ class StoreCollector(Collector):
         open_windows = [one for pair in pairs for one in self._findings.live(*pair)]
         everything = [one for windows in results for one in windows] + open_windows
         yield from health_metrics(results, mixes(everything))
+        yield from segment_metrics(results)
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
 

@@ -17,6 +17,7 @@ from monitoring.web.api import findings_of, json_response, result_of
 from monitoring.web.findings import Findings
 from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import Row, about, headline, ledger, overview_rows
+from monitoring.web.parts import GAPS, segmented
 from monitoring.webhooks.body import read_retrain_request
 
 ON_ONE_PAGE = 60  # windows
@@ -99,6 +100,7 @@ async def window(request: Request) -> Response:
         "window.html",
         result=result,
         columns=reading.columns(result),
+        segments=segmented(result),
         versions=_mix(findings, result),
         before=starts[place - 1] if place else None,
         after=starts[place + 1] if place + 1 < len(starts) else None,
@@ -175,6 +177,7 @@ def _templates() -> jinja2.Environment:
         "reading": reading,
         "glyphs": glyphs,
         "about": about,
+        "GAPS": GAPS,
     }
     return environment
 

@@ -1,0 +1,216 @@
+"""A window in parts: figures of each group, gaps between them, and why there are none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from monitoring.core.results import Score
+from monitoring.scoring.figures import Answers, classification, only
+from monitoring.scoring.performance import Performance
+from monitoring.scoring.proportions import Proportion, difference
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.segments import Segments
+from registry.errors import InvalidManifest
+from registry.manifest import Segment
+from registry.validation import check_segments
+
+Draw = Callable[..., pd.DataFrame]
+
+
+def _watched(baseline: Baseline, *segments: str | Segment, **changes: Any) -> Baseline:
+    manifest = baseline.manifest
+    monitoring = replace(manifest.monitoring, segments=list(segments))
+    manifest = replace(manifest, monitoring=monitoring, **changes)
+    return Baseline(replace(baseline.version, manifest=manifest))
+
+
+def _scored(
+    baseline: Baseline, frame: pd.DataFrame, *segments: str | Segment
+) -> dict[tuple[str, str], Score]:
+    watched = _watched(baseline, *segments)
+    scores = Segments(watched, Performance(watched)).score(frame, drift=True)
+    found = {(score.segment, score.name): score for score in scores}
+    assert len(found) == len(scores)
+    return found
+
+
+def test_the_figures_of_a_group_are_those_of_its_rows(baseline: Baseline, window: Draw) -> None:
+    frame = window()
+    found = _scored(baseline, frame, "colour")
+    red = frame[frame["colour"] == "red"]
+    assert found["colour=red", "rows"].value == len(red)
+    assert found["colour=red", "selection_rate"].value == pytest.approx(
+        (red["prediction"] == 1).mean()
+    )
+    mean = red["probability_1"].astype(float).mean()
+    assert found["colour=red", "mean_prediction"].value == pytest.approx(mean)
+    truth, told = red["label"].astype(int), red["probability_1"].astype(float)
+    score = found["colour=red", "roc_auc"]
+    assert score.value == pytest.approx(roc_auc_score(truth, told))
+    assert score.low is not None
+    assert score.high is not None
+    assert score.low < score.value < score.high  # type: ignore[operator]
+    estimate = found["colour=red", "estimated_roc_auc"]
+    assert estimate.value == pytest.approx(score.value, abs=0.05)
+    hits = red[truth == 1]["prediction"] == 1
+    assert found["colour=red", "true_positive_rate"].value == pytest.approx(hits.mean())
+    nothing = found["colour=(missing)", "rows"]
+    assert nothing.value == frame["colour"].isna().sum()
+    assert ("colour=(other)", "rows") not in found
+
+
+def test_accuracy_of_a_group_is_not_that_of_the_whole(baseline: Baseline, window: Draw) -> None:
+    frame = window()
+    wrong = frame["label"].where(frame["colour"] != "blue", 1 - frame["prediction"].astype(int))
+    alarms = replace(baseline.manifest.monitoring.alarms, score="accuracy", min_score=None)
+    monitoring = replace(baseline.manifest.monitoring, alarms=alarms, segments=["colour"])
+    watched = _watched(baseline)
+    watched.manifest = replace(watched.manifest, monitoring=monitoring)
+    scores = Segments(watched, Performance(watched)).score(frame.assign(label=wrong), drift=False)
+    told = {score.segment: score.value for score in scores if score.name == "accuracy"}
+    red = frame[frame["colour"] == "red"]
+    assert told["colour=blue"] == 0
+    assert told["colour=red"] == pytest.approx(
+        accuracy_score(red["label"].astype(int), red["prediction"].astype(int))
+    )
+
+
+def test_the_gap_is_between_the_extremes_with_an_interval_and_the_references_own(
+    baseline: Baseline, window: Draw
+) -> None:
+    frame = window()
+    found = _scored(baseline, frame, "colour")
+    rates = {
+        colour: (frame[frame["colour"] == colour]["prediction"] == 1).mean()
+        for colour in ("red", "blue")
+    }
+    gap = found["colour", "selection_rate_gap"]
+    assert gap.value == pytest.approx(rates["red"] - rates["blue"])
+    assert gap.low is not None
+    assert gap.high is not None
+    assert gap.low < gap.value < gap.high  # type: ignore[operator]
+    assert gap.note.startswith(f"red {rates['red']:.3f}, blue {rates['blue']:.3f}; reference 0.")
+    assert found["colour", "true_positive_rate_gap"].value is not None
+
+
+def test_numbers_are_parted_at_edges_and_few_rows_are_said_to_be(
+    baseline: Baseline, window: Draw
+) -> None:
+    frame = window(400)
+    found = _scored(baseline, frame, Segment("price", edges=[-10.0, 0.0, 1.0]))
+    price = frame["price"].astype(float)
+    assert found["price=-10 to 0", "rows"].value == ((price >= -10) & (price < 0)).sum()
+    assert found["price=from 1", "rows"].value == (price >= 1).sum()
+    assert found["price=(missing)", "rows"].value == price.isna().sum()
+    assert ("price=below -10", "rows") not in found or found["price=below -10", "rows"].value == 0
+    few = _scored(baseline, frame[:40], Segment("price", edges=[2.5]))
+    assert "too few for its figures, 30 are needed" in few["price=from 2.5", "rows"].note
+    assert ("price=from 2.5", "roc_auc") not in few
+    gap = few["price", "selection_rate_gap"]
+    assert (gap.value, gap.note) == (None, "fewer than two groups have 30 rows")
+
+
+def test_there_are_as_many_groups_as_the_policy_says_whatever_clients_send(
+    baseline: Baseline, window: Draw
+) -> None:
+    names = [f"client-{n}" for n in range(500)] + ["red"] * 500
+    found = _scored(baseline, window(colour=names), Segment("colour", values=1))
+    groups = {segment for segment, _ in found if "=" in segment}
+    assert groups in ({"colour=red", "colour=(other)"}, {"colour=blue", "colour=(other)"})
+    assert found["colour=(other)", "rows"].value in {500.0, 1000.0}
+
+
+def test_drift_within_a_group_is_seen_there_alone(baseline: Baseline, window: Draw) -> None:
+    frame = window()
+    shifted = frame["price"].where(
+        frame["colour"] != "blue", frame["price"].map(lambda one: None if one is None else one + 1)
+    )
+    found = _scored(baseline, frame.assign(price=shifted), "colour")
+    assert found["colour=blue", "drifted_share"].value == 0.5
+    assert found["colour=blue", "drifted_share"].note.startswith("price ")
+    assert found["colour=red", "drifted_share"].value == 0
+
+
+def test_calm_groups_have_not_drifted(baseline: Baseline) -> None:
+    watched = _watched(baseline, "colour")
+    segments = Segments(watched, Performance(watched))
+    drifted = 0
+    for seed in range(15):
+        rows = baseline.frame.sample(300, random_state=seed).reset_index(drop=True)
+        scores = segments.score(rows.rename(columns={"bought": "label"}), drift=True)
+        drifted += sum(bool(s.value) for s in scores if s.name == "drifted_share")
+    assert drifted <= 1
+
+
+def test_a_segment_that_is_withheld_or_unknown_says_so(baseline: Baseline, window: Draw) -> None:
+    payload = replace(baseline.manifest.payload, fields={"colour": "drop"})
+    watched = _watched(baseline, "colour", "size", "price", payload=payload)
+    scores = Segments(watched, Performance(watched)).score(window(), drift=True)
+    assert [(s.segment, s.value, s.note) for s in scores] == [
+        ("colour", None, "not scored: dropped by payload policy"),
+        ("size", None, "'size' is no feature"),
+        ("price", None, "a numeric feature needs edges"),
+    ]
+
+
+def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw) -> None:
+    watched = _watched(baseline, "colour")
+    frame = window()
+    frame.loc[frame["colour"] == "red", "probability_1"] = "much"
+    scores = Segments(watched, Performance(watched)).score(frame, drift=False)
+    found = {(score.segment, score.name): score for score in scores}
+    assert found["colour=red", "mean_prediction"].note == "no prediction is a number"
+    assert found["colour=blue", "mean_prediction"].value is not None
+
+
+@pytest.mark.parametrize(
+    ("segments", "said"),
+    [
+        (["size"], "'size' is no feature; expected one of 'colour', 'price'"),
+        (["price"], "'price' is numeric; expected edges"),
+        ([Segment("colour", edges=[1.0])], "'colour' is categorical; expected no edges"),
+        ([Segment("price", edges=[1.0, 1.0])], "expected ascending edges"),
+        (["colour", "colour"], "'colour' is named twice"),
+    ],
+)
+def test_registration_refuses_segments_that_hold_no_row(
+    baseline: Baseline, segments: list[str | Segment], said: str
+) -> None:
+    with pytest.raises(InvalidManifest, match=said):
+        check_segments(_watched(baseline, *segments).manifest)
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_of_a_share_is_wilsons(counts: tuple[int, int]) -> None:
+    hits, rows = counts
+    expected = binomtest(hits, rows).proportion_ci(method="wilson")
+    low, high = Proportion(hits, rows).interval
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-5)
+
+
+def test_the_interval_of_a_difference_is_newcombes() -> None:
+    # Newcombe (1998), method 10, for 56 of 70 less 48 of 80.
+    low, high = difference(Proportion(56, 70), Proportion(48, 80))
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
+def test_one_figure_alone_is_the_same_as_among_the_others() -> None:
+    chance = np.random.default_rng(2)
+    score = chance.random(200)
+    rows = Answers(
+        (score + chance.normal(size=200) > 0.5).astype(np.int64),
+        (score > 0.5).astype(np.int64),
+        {0: 1 - score, 1: score},
+        1,
+    )
+    everything = classification(rows)
+    for name, value in everything.items():
+        assert only(name, classification)(rows) == {name: value}
