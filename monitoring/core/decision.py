@@ -16,6 +16,7 @@ from monitoring.core.results import (
     GAP,
     JOINT,
     MOVED,
+    PERFORMANCE,
     STRONGEST,
     Alarm,
     Result,
@@ -62,7 +63,8 @@ def breached(rule: Rule, result: Result) -> Score | None:
 
 def _judged(score: Score) -> bool:
     """Whether it is a score of the whole that could have broken a rule."""
-    return score.of_whole and score.value is not None and score.threshold is not None
+    has_limit = score.value is not None and score.threshold is not None
+    return score.of_whole and has_limit and _rule_of(score) is not None
 
 
 def _told(rule: Rule, result: Result) -> bool:
@@ -70,11 +72,14 @@ def _told(rule: Rule, result: Result) -> bool:
     return any(s.of_whole and s.value is not None and _rule_of(s) == rule for s in result.scores)
 
 
-def _rule_of(score: Score) -> Rule:
+def _rule_of(score: Score) -> Rule | None:
+    """The rule that a score of the whole is judged by; None: it is there to be read."""
     if score.name in _DRIFT:
         return "drift"
     if score.name == GAP:
         return "concept"
+    if score.name.removeprefix(ESTIMATED) not in PERFORMANCE:
+        return None
     return "estimate" if score.name.startswith(ESTIMATED) else "performance"
 
 

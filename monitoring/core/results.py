@@ -12,6 +12,10 @@ from eventlog.log import Position
 Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
 Rule = Literal["drift", "performance", "estimate", "concept"]
 
+PERFORMANCE = frozenset(  # figures of answers beside the truth
+    {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}
+    | {"mae", "rmse", "mape", "r2", "bias"}
+)
 ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
 GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
 
