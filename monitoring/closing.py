@@ -62,14 +62,14 @@ class Closing:
         fresh = revise(state.rows, state.labelled, state.scored_labels, expired=True)
         if fresh or state.labelled < state.rows:
             self._schedule(watching, state, drift=False)
-        self._journal.forget_unsampled(watching.key, state.window)
+        self._journal.predictions.forget_unsampled(watching.key, state.window)
 
     def _schedule(self, watching: Watching, state: WindowState, *, drift: bool) -> None:
         """Have the window scored as it is at this moment of the log."""
         watching.touched.add(state.start)
         state.revision += 1
         state.scored_labels = state.labelled
-        kept = self._journal.rows(watching.key, state.window)
+        kept = self._journal.predictions.rows(watching.key, state.window)
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(watching.key)}@{state.start}",
             model=watching.version.model,

@@ -4,7 +4,7 @@ A step is one transaction: what was read, what follows from it and how far the l
 stand and fall together, so a crash repeats a step and never half of one.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from eventlog.log import Positions, Reader, Record
@@ -106,7 +106,8 @@ class Consumer:
         while not wait(0 if self.step(limit) else idle_pause):
             pass
 
-    def _take(self, records: Iterable[Record], *, drained: bool) -> None:
+    def _take(self, records: Sequence[Record], *, drained: bool) -> None:
+        self._journal.predictions.bring(record.event for record in records)
         for record in records:
             watching = self._intake.take(record)
             self._traces.taken(record)

@@ -1,6 +1,7 @@
 """Takes in one record of the log after the other: counts it, keeps its rows, joins its labels."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from eventlog.answers import MINUTE
@@ -21,7 +22,7 @@ from registry.errors import RegistryError
 
 _logger = logging.getLogger(__name__)
 
-Values = tuple[Any, ...] | None
+Values = Sequence[Any] | None
 
 LOSSES: dict[Loss, str] = {
     "overrun": "records were deleted before they were read",
@@ -110,7 +111,7 @@ class Intake:
             state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
             if event.outcome == "ok":
                 count(state.latency, event.total_us)
-        early = self._journal.take_early(event.prediction_id) if answered else {}
+        early = self._journal.predictions.take_early(event.prediction_id) if answered else {}
         for row, values in enumerate(answered):
             self._row(watching, state, (event, row), values, early.get(row))
 
@@ -137,14 +138,14 @@ class Intake:
         stored = StoredRow(
             event.prediction_id, row, *watching.key, start, number, body, label, event.time
         )
-        self._journal.add_row(stored)
+        self._journal.predictions.add_row(stored)
 
     def _sample(
-        self, watching: Watching, state: WindowState, number: int, values: tuple[Any, ...]
+        self, watching: Watching, state: WindowState, number: int, values: Sequence[Any]
     ) -> bytes | None:
         kept, pushed_out = self._memory.sample(watching, state.window).offer(number)
         if pushed_out is not None:
-            self._journal.evict(watching.key, state.start, pushed_out)
+            self._journal.predictions.evict(watching.key, state.start, pushed_out)
         return rows.encode(values) if kept else None
 
     def _label(self, event: FeedbackEvent, record: Record) -> Watching | None:
@@ -153,10 +154,10 @@ class Intake:
             self._set_aside(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
             return None
         self._memory.totals["labels"] += 1
-        known = self._journal.find(event.prediction_id, event.row)
+        known = self._journal.predictions.find(event.prediction_id, event.row)
         if known is None:
             waits = (event.prediction_id, event.row, event.label, _within(event.time))
-            if not self._journal.keep_early(*waits):
+            if not self._journal.predictions.keep_early(*waits):
                 self._memory.totals["duplicate_labels"] += 1
             return None
         try:
@@ -170,7 +171,7 @@ class Intake:
             return None
         fate = join(known.label, event.label)
         if fate == "joined":
-            self._journal.label(event.prediction_id, event.row, event.label)
+            self._journal.predictions.label(event.prediction_id, event.row, event.label)
             _labelled(state, known.time, _within(event.time))
         else:
             self._memory.totals[f"{fate}_labels"] += 1
@@ -204,4 +205,4 @@ def _answered(watching: Watching, event: PredictionEvent) -> list[Values]:
         return []
     if event.payload != "kept":
         return [None] * event.rows
-    return list(rows.values(watching.version.manifest, event))
+    return list(watching.layout.rows(event))

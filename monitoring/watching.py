@@ -9,7 +9,8 @@ from monitoring.core.results import SourceLedger, Window
 from monitoring.core.sampling import Sample
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state import rows
-from monitoring.state.journal import Journal, Key
+from monitoring.state.journal import Journal
+from monitoring.state.predictions import Key
 from registry.errors import RegistryError
 from registry.manifest import Monitoring, Version
 
@@ -24,6 +25,7 @@ class Watching:
     def __init__(self, version: Version, watch: Watch, windows: dict[int, WindowState]) -> None:
         """`windows` by start: those that may still change."""
         self.version = version
+        self.layout = rows.Layout(version.manifest)
         self.watch = watch
         self.windows = windows
         in_order = [windows[start] for start in sorted(windows)]
@@ -111,7 +113,7 @@ class Memory:
         sample = watching.samples.get(window.start)
         if sample is None:
             sample = Sample(watching.policy.window.max_rows)
-            for number in self._journal.sampled(watching.key, window):
+            for number in self._journal.predictions.sampled(watching.key, window):
                 sample.offer(number)
             watching.samples[window.start] = sample
         return sample

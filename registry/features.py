@@ -187,7 +187,7 @@ def _read(feature: Feature, columns: int, inputs: Mapping[str, Tensor]) -> list[
             f"rows, got {len(tensor.data)} values"
         )
     values = tensor.data[feature.index :: columns]
-    decode = _numeric if feature.kind == "numeric" else _categorical
+    decode = _numeric if feature.kind == "numeric" else category
     return [decode(feature, value) for value in values]
 
 
@@ -201,7 +201,8 @@ def _numeric(feature: Feature, value: Any) -> Any:
     return _INFINITIES[value]
 
 
-def _categorical(feature: Feature, value: Any) -> Any:
+def category(feature: Feature, value: Any) -> Any:
+    """A category as columns hold it: None where it is missing."""
     if _missing(value) or (value == "" and feature.nullable):
         return None
     if isinstance(value, float) and value.is_integer():

@@ -19,6 +19,7 @@ Where = Path | str  # a file, or postgresql://...
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
 _STATEMENTS = [one for one in re.sub(r"--.*", "", _SCHEMA).split(";") if one.strip()]
 _TABLES = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA))
+_TOGETHER = 500  # names in one question
 _ADDED = {("predictions", "time"), ("early_labels", "time")}  # columns that came later: integers
 
 
@@ -100,6 +101,16 @@ class Database:
         found: list[tuple[object, ...]] = self._driver.execute(statement, values).fetchall()
         return found
 
+    def among(self, statement: str, names: Iterable[str]) -> list[tuple[object, ...]]:
+        """Every row of a query that asks with `IN (...)` for some of many names."""
+        found, left = [], list(names)
+        query = statement.replace("(...)", f"({', '.join('?' * _TOGETHER)})")
+        for begin in range(0, len(left), _TOGETHER):
+            asked = left[begin : begin + _TOGETHER]
+            # Always as many, so that the statement is prepared once; one twice asks for nothing.
+            found += self.all(query, *asked, *asked[:1] * (_TOGETHER - len(asked)))
+        return found
+
     def one(self, statement: str, *values: object) -> tuple[object, ...] | None:
         """The first row of a query."""
         row: tuple[object, ...] | None = self._driver.execute(statement, values).fetchone()
@@ -147,6 +158,11 @@ def as_bytes(value: object) -> bytes:
 def as_bytes_or_none(value: object) -> bytes | None:
     """A column of bytes that may be null."""
     return None if value is None else as_bytes(value)
+
+
+def as_int_or_none(value: object) -> int | None:
+    """A column of integers that may be null."""
+    return None if value is None else as_int(value)
 
 
 def as_int(value: object) -> int:

@@ -1,28 +1,18 @@
-"""What the consumer writes, inside one transaction per step.
-
-Rows are gathered and written together; `flush` brings them into the database before anything there
-is read that they bear on.
-"""
+"""What the consumer writes, inside one transaction per step."""
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
-from eventlog.events import Label
 from eventlog.log import Position
 from monitoring.core.decision import Streak
 from monitoring.core.results import Alarm, Result, Rule, SourceLedger, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state.database import (
     Database,
-    as_bytes,
-    as_bytes_or_none,
     as_int,
     as_struct,
 )
-from monitoring.state.rows import Early, Known, PendingScore, Sampled, StoredRow, decode, encode
-
-Key = tuple[str, str]  # model, version
+from monitoring.state.predictions import Key, Predictions
+from monitoring.state.rows import PendingScore, encode
 
 
 class Journal:
@@ -31,8 +21,7 @@ class Journal:
     def __init__(self, database: Database) -> None:
         """Write to `database`."""
         self.database = database
-        self._predictions: list[tuple[object, ...]] = []
-        self._evicted: list[tuple[object, ...]] = []
+        self.predictions = Predictions(database)
 
     # What is read when the monitor starts
 
@@ -58,118 +47,10 @@ class Journal:
         states = [as_struct(body, WindowState) for (body,) in found]
         return {state.start: state for state in states if not state.expired}
 
-    def sampled(self, key: Key, window: Window) -> list[int]:
-        """The hashes of the rows that a window keeps."""
-        found = self.database.all(
-            "SELECT hash FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL",
-            *key,
-            window.start,
-        )
-        return [as_int(number) for (number,) in found]
-
     def jobs(self) -> list[PendingScore]:
         """Scorings that were decided on and not concluded, oldest first."""
         found = self.database.all("SELECT body FROM jobs ORDER BY number")
         return [as_struct(body, PendingScore) for (body,) in found]
-
-    # Rows and labels
-
-    def add_row(self, row: StoredRow) -> None:
-        """Keep a row."""
-        self._predictions.append(msgspec.structs.astuple(row))
-
-    def evict(self, key: Key, start: int, number: int) -> None:
-        """Drop the values of the row with this hash; its label may still come."""
-        self._evicted.append((*key, start, number))
-
-    def flush(self) -> None:
-        """Bring gathered rows into the database."""
-        self.database.many(
-            "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            self._predictions,
-        )
-        self.database.many(
-            "UPDATE predictions SET body = NULL "
-            "WHERE model = ? AND version = ? AND start = ? AND hash = ?",
-            self._evicted,
-        )
-        self._predictions.clear()
-        self._evicted.clear()
-
-    def find(self, prediction_id: str, row: int) -> Known | None:
-        """The row that a label speaks of."""
-        if self._predictions:
-            self.flush()
-        found = self.database.one(
-            "SELECT model, version, start, label, time FROM predictions "
-            "WHERE prediction_id = ? AND row = ?",
-            prediction_id,
-            row,
-        )
-        if found is None:
-            return None
-        model, version, start, label, time = found
-        return Known(
-            str(model),
-            str(version),
-            None if start is None else as_int(start),
-            None if label is None else decode(as_bytes(label)),
-            None if time is None else as_int(time),
-        )
-
-    def label(self, prediction_id: str, row: int, label: Label) -> None:
-        """Join a label to its row."""
-        self.database.do(
-            "UPDATE predictions SET label = ? WHERE prediction_id = ? AND row = ?",
-            encode(label),
-            prediction_id,
-            row,
-        )
-
-    def keep_early(self, prediction_id: str, row: int, label: Label, time: int) -> bool:
-        """Let a label wait for its prediction; False where one waits already, which then holds."""
-        statement = "INSERT INTO early_labels VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        return self.database.do(statement, prediction_id, row, encode(label), time) > 0
-
-    def take_early(self, prediction_id: str) -> dict[int, Early]:
-        """The labels that waited for this prediction, by row."""
-        found = self.database.all(
-            "SELECT row, label, time FROM early_labels WHERE prediction_id = ?", prediction_id
-        )
-        if found:
-            self.database.do("DELETE FROM early_labels WHERE prediction_id = ?", prediction_id)
-        return {
-            as_int(row): Early(as_bytes(label), None if time is None else as_int(time))
-            for row, label, time in found
-        }
-
-    def rows(self, key: Key, window: Window) -> list[Sampled]:
-        """The sampled rows, in the order of their hashes."""
-        self.flush()
-        found = self.database.all(
-            "SELECT body, label, time, prediction_id, row FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL ORDER BY hash",
-            *key,
-            window.start,
-        )
-        return [
-            Sampled(
-                as_bytes(body),
-                as_bytes_or_none(label),
-                (0 if time is None else as_int(time), str(prediction_id), as_int(row)),
-            )
-            for body, label, time, prediction_id, row in found
-        ]
-
-    def forget_unsampled(self, key: Key, window: Window) -> None:
-        """Let go of an expired window's rows outside the sample: they only waited for labels."""
-        self.database.do(
-            "DELETE FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NULL",
-            *key,
-            window.start,
-        )
 
     # Progress
 
@@ -177,7 +58,7 @@ class Journal:
         self, positions: Mapping[str, Position], ledgers: Iterable[SourceLedger]
     ) -> None:
         """Keep how far the log has been taken in."""
-        self.flush()
+        self.predictions.forget()
         self.database.many(
             "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source) "
             "DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence",

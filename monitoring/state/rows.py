@@ -1,6 +1,6 @@
 """A window's rows: how they are kept and handed out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -9,12 +9,13 @@ from eventlog.events import Label, PredictionEvent
 from eventlog.log import Position
 from monitoring.core.results import Result, Rule
 from monitoring.scoring.jobs import ScoreJob
-from registry.features import to_columns
-from registry.manifest import Manifest
+from registry.features import category, signature, to_columns, width
+from registry.manifest import Feature, Manifest
 from registry.payload import keeping
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
+_ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
 
 
 class PendingScore(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class PendingScore(msgspec.Struct, frozen=True):
     judge: list[Rule]  # whose turn it is with this scoring
 
 
-class StoredRow(msgspec.Struct, frozen=True):
+class StoredRow(msgspec.Struct):
     """One answered row, so that its label finds it."""
 
     prediction_id: str
@@ -41,7 +42,7 @@ class StoredRow(msgspec.Struct, frozen=True):
     time: int | None  # event time
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct):
     """A row that a label found."""
 
     model: str
@@ -73,12 +74,75 @@ def columns(manifest: Manifest) -> list[str]:
     return [*features, "prediction", *(f"probability_{name}" for name in classes)]
 
 
-def values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
-    """One tuple per answered row, in the order of `columns`.
+class Layout:
+    """Where the values of a row lie in the events of one version."""
 
-    Raises InvalidFeatures (inputs that do not carry the features) or KeyError (an output that is
-    not there).
-    """
+    def __init__(self, manifest: Manifest) -> None:
+        """Look through the manifest once, and not with every event."""
+        specs = {spec.name: spec for spec in signature(manifest).inputs}
+        self._manifest = manifest
+        self._plain = not manifest.payload.fields  # every feature is in the log as it came
+        self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
+        self._slices = list(_slices(manifest.features))
+        self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
+        self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
+
+    def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
+        """The values of every answered row, in the order of `columns`.
+
+        Raises InvalidFeatures (inputs that do not carry the features) or KeyError (an output that
+        is not there).
+        """
+        if self._plain and event.rows == 1 and (row := self._only_row(event)) is not None:
+            return [row]
+        return list(_values(self._manifest, event))
+
+    def _only_row(self, event: PredictionEvent) -> list[Any] | None:
+        """The row of an event as most are; None for one that wants a closer look."""
+        inputs = event.inputs
+        for name, size in self._widths.items():
+            tensor = inputs.get(name)
+            if tensor is None or len(tensor.data) != size or tensor.shape[:1] not in _ONE:
+                return None
+        row: list[Any] = []
+        for name, begin, end in self._slices:
+            row += inputs[name].data[begin:end]
+        if str in {type(row[place]) for place in self._numbers}:
+            return None
+        for place, feature in self._categories:
+            row[place] = category(feature, row[place])
+        return self._with_answer(row, event)
+
+    def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
+        prediction = self._manifest.prediction
+        label = event.outputs[prediction.label].data
+        if len(label) != 1:
+            return None
+        row += label
+        if prediction.probabilities:
+            probabilities = event.outputs[prediction.probabilities].data
+            if len(probabilities) != len(prediction.classes):
+                return None
+            row += probabilities
+        return row
+
+
+def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
+    """The features in their order, as parts of their inputs: input, first index, end."""
+    place = 0
+    while place < len(features):
+        first = features[place]
+        end = first.index
+        while place < len(features) and (features[place].input, features[place].index) == (
+            first.input,
+            end,
+        ):
+            place, end = place + 1, end + 1
+        yield first.input, first.index, end
+
+
+def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
+    """One tuple per answered row, whatever the event looks like."""
     known = to_columns(keeping(manifest), event.inputs)
     features = [known.get(f.name) or [None] * event.rows for f in manifest.features]
     labels = event.outputs[manifest.prediction.label].values()

@@ -273,7 +273,7 @@ def test_results_do_not_depend_on_which_statement_was_the_last(
     for _ in range(12):
         monitor = Monitor(path, eight_hours().records, chance)
         living = monitor.database._driver
-        monitor.database._driver = Dying(living, chance.randrange(1, 500))
+        monitor.database._driver = Dying(living, chance.randrange(1, 250))
         try:
             monitor.drain(limit=chance.choice([2, 15, 60]))
         except SystemExit:

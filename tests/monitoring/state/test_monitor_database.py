@@ -116,17 +116,17 @@ def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
     with journal.database.transaction():
         journal.save_watch(Watch(*KEY, columns=["x"]))
         for number in (1, 2, 3):
-            journal.add_row(_row(number))
-        journal.evict(KEY, WINDOW.start, 2)
-        kept = journal.rows(KEY, WINDOW)
+            journal.predictions.add_row(_row(number))
+        journal.predictions.evict(KEY, WINDOW.start, 2)
+        kept = journal.predictions.rows(KEY, WINDOW)
         assert [(row.body, row.label) for row in kept] == [(b"[1]", None)] * 2
         assert [row.place for row in kept] == [(6, "p1", 0), (4, "p3", 0)]
-        assert journal.sampled(KEY, WINDOW) == [1, 3]
-        assert journal.find("p2", 0) is not None
-        journal.label("p2", 0, 1)
-        journal.label("p3", 0, "yes")
-        journal.forget_unsampled(KEY, WINDOW)
-        assert journal.find("p2", 0) is None
+        assert journal.predictions.sampled(KEY, WINDOW) == [1, 3]
+        assert journal.predictions.find("p2", 0) is not None
+        journal.predictions.label("p2", 0, 1)
+        journal.predictions.label("p3", 0, "yes")
+        journal.predictions.forget_unsampled(KEY, WINDOW)
+        assert journal.predictions.find("p2", 0) is None
     frame = store.rows(*KEY, WINDOW)
     assert frame["x"].tolist() == [1, 1]
     assert frame["label"].isna().tolist() == [True, False]
@@ -135,22 +135,24 @@ def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
 
 def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
     with journal.database.transaction():
-        journal.add_row(_row(1))
-        known = journal.find("p1", 0)
+        journal.predictions.add_row(_row(1))
+        known = journal.predictions.find("p1", 0)
         assert known is not None
         assert (known.start, known.label) == (WINDOW.start, None)
-        assert journal.find("p1", 1) is None
+        assert journal.predictions.find("p1", 1) is None
 
 
 def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
-        assert journal.keep_early("p", 0, 1, 5)
-        assert not journal.keep_early("p", 0, 0, 6)
-        assert journal.keep_early("p", 1, "b", 7)
+        assert journal.predictions.keep_early("p", 0, 1, 5)
+        assert not journal.predictions.keep_early("p", 0, 0, 6)
+        assert journal.predictions.keep_early("p", 1, "b", 7)
+        journal.predictions.forget()
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
-        assert journal.take_early("p") == {0: Early(b"1", 5), 1: Early(b'"b"', 7)}
-        assert journal.take_early("p") == {}
+        assert journal.predictions.take_early("p") == {0: Early(b"1", 5), 1: Early(b'"b"', 7)}
+        assert journal.predictions.take_early("p") == {}
+        journal.predictions.forget()
     assert store.totals()["unknown_labels"] == 0
 
 
@@ -241,11 +243,11 @@ def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where
         old.do("INSERT INTO early_labels VALUES ('q', 0, ?)", b"1")
     old.close()
     journal = Journal(Database(where))
-    known = journal.find("p", 0)
+    known = journal.predictions.find("p", 0)
     assert known is not None
     assert known.time is None
     with journal.database.transaction():
-        assert journal.take_early("q") == {0: Early(b"1", None)}
-        journal.add_row(_row(3))
-        journal.flush()
+        assert journal.predictions.take_early("q") == {0: Early(b"1", None)}
+        journal.predictions.add_row(_row(3))
+        journal.predictions.flush()
     journal.database.close()

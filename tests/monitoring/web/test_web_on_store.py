@@ -70,9 +70,9 @@ def test_the_rows_of_a_window_come_from_the_real_store(
                 None,
                 0,
             )
-            journal.add_row(stored)
-        journal.flush()
-        journal.label("p0", 0, 1)
+            journal.predictions.add_row(stored)
+        journal.predictions.label("p0", 0, 1)
+        journal.predictions.flush()
     database.close()
     reply = real.get(f"/api/models/flights/versions/1/windows/{result.window.start}/rows.parquet")
     frame = pd.read_parquet(io.BytesIO(reply.content))
