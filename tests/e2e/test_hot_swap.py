@@ -8,10 +8,13 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
+from registry.limits import UNCHANGED
+from registry.manifest import Version
 from registry.workers import read_workers
 from tests.service.conftest import Service
 from tests.service.test_live_repository import BODY
@@ -83,13 +86,21 @@ class Traffic:
                     self.faults.append(str(error))
 
 
-def _driftline(service: Service, *arguments: str) -> str:
+def _driftline(service: Service, *arguments: str, ends_with: int = 0) -> str:
+    """What the command says, to people and about errors."""
     command = [sys.executable, "-m", "driftline", *arguments]
     done = subprocess.run(
         command, check=False, env=service.environment, capture_output=True, text=True, timeout=90
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == ends_with, done.stderr
+    return done.stdout + done.stderr
+
+
+def _damage(version: Version) -> None:
+    """Make its warm-up fail."""
+    path = Path(version.path) / "reference.parquet"
+    path.chmod(0o644)
+    pd.read_parquet(path).assign(price="dear").to_parquet(path)
 
 
 def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Service) -> None:
@@ -104,7 +115,7 @@ def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Se
         assert "2 of 2 workers have loaded it" in said
         limits = ("--max-wait-ms", "5000", "--priority-levels", "2", "--cache-max-bytes", "100000")
         assert "2 of 2 workers have followed" in _driftline(pair, "limits", "tiny", *limits)
-        assert "2 of 2 workers have followed" in _driftline(pair, "limits", "tiny", "--reset")
+        pair.registry.limit("tiny", "", UNCHANGED)
         assert "2 of 2 workers serve" in _driftline(pair, "promote", "tiny", "--version", "1")
     assert traffic.faults == []
     assert traffic.answers > 100
@@ -112,3 +123,24 @@ def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Se
     assert len(read_workers(pair.home.workers)) == 2
     pair.stop()
     assert read_workers(pair.home.workers) == []
+
+
+def test_a_version_that_does_not_load_or_warm_up_takes_nobody_from_the_old_one(
+    pair: Service,
+) -> None:
+    with Traffic(pair) as traffic:
+        pair.register(session={"providers": ["CUDA"]})
+        said = _driftline(pair, "promote", "tiny", "--version", "3", ends_with=1)
+        assert "0 of 2 workers serve version 3" in said
+        assert "'CUDA' is not installed here" in said
+        pair.http.post("/v2/repository/models/tiny/unload", json={"parameters": {"version": "2"}})
+        _damage(pair.registry.version("tiny", "2"))
+        loaded = pair.http.post(
+            "/v2/repository/models/tiny/load", json={"parameters": {"version": "2"}}
+        )
+        assert (loaded.status_code, "price" in loaded.text) == (503, True)
+        assert pair.http.get("/v2/models/tiny/versions/2/ready").status_code == 503
+        assert pair.http.get("/v2/health/ready").status_code == 200
+    assert traffic.faults == []
+    assert traffic.answers > 50
+    assert traffic.versions == {"1"}
