@@ -5,9 +5,11 @@ from typing import get_args
 
 from msgspec.structs import replace
 
+from monitoring.core.budget import part
 from monitoring.core.decision import judge, verdict
 from monitoring.core.results import Alarm, Result, Rule, Score
 from monitoring.core.retrain import request, wanted, webhook_id
+from monitoring.core.sequential import weigh
 from monitoring.scoring.jobs import ScoreReply
 from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
@@ -51,8 +53,18 @@ class Conclusion:
             before = self._journal.latest(watching.key, pending.job.window)
             if before is not None:
                 scores, report = _revised(before.scores, scores), before.report
+        if "concept" in pending.judge:
+            scores += self._weigh(watching, scores)
         result = replace(pending.result, scores=scores, report=report)
         return replace(result, verdict=verdict(result, watching.policy.alarms))
+
+    def _weigh(self, watching: Watching, scores: list[Score]) -> list[Score]:
+        """Add the window's gaps to the evidence of a lasting one."""
+        streak = self._journal.streak(watching.key, "concept")
+        manifest = replace(watching.version.manifest, monitoring=watching.policy)
+        evidence, told = weigh(scores, streak.evidence, part(manifest))
+        self._journal.save_streak(watching.key, "concept", replace(streak, evidence=evidence))
+        return told
 
     def _judge(self, watching: Watching, pending: PendingScore, result: Result) -> None:
         open_before = sum(
@@ -68,6 +80,8 @@ class Conclusion:
         streak = self._journal.streak(watching.key, rule)
         open_alarm = self._journal.alarm(streak.open_alarm) if streak.open_alarm else None
         after, alarm = judge(streak, open_alarm, rule, result, watching.policy.alarms)
+        if streak.open_alarm == after.open_alarm or after.open_alarm:
+            after = replace(after, evidence=streak.evidence)  # a resolved alarm begins anew
         self._journal.save_streak(watching.key, rule, after)
         if alarm is not None:
             self._journal.save_alarm(alarm)

@@ -12,7 +12,9 @@ from hashlib import sha256
 import msgspec
 
 from monitoring.core.results import (
+    ERROR_GAP,
     ESTIMATED,
+    EVIDENCE,
     GAP,
     JOINT,
     MOVED,
@@ -38,6 +40,7 @@ class Streak(msgspec.Struct, frozen=True):
     kept: int = 0
     first: Window | None = None  # of the broken ones
     open_alarm: str = ""  # id of the alarm that is not resolved
+    evidence: dict[str, list[float]] = {}  # of lasting gaps, see sequential.py
 
 
 def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
@@ -76,7 +79,7 @@ def _rule_of(score: Score) -> Rule | None:
     """The rule that a score of the whole is judged by; None: it is there to be read."""
     if score.name in _DRIFT:
         return "drift"
-    if score.name == GAP:
+    if score.name in (GAP, ERROR_GAP, EVIDENCE):
         return "concept"
     if score.name.removeprefix(ESTIMATED) not in PERFORMANCE:
         return None
@@ -104,6 +107,13 @@ def judge(
     """
     if result.rows < policy.min_rows or not _told(rule, result):
         return streak, None
+    if rule == "concept":
+        # Evidence has been weighed over windows already (sequential.py), single gaps say nothing.
+        scores = [score for score in result.scores if score.name not in (GAP, ERROR_GAP)]
+        result = msgspec.structs.replace(result, scores=scores)
+        policy = msgspec.structs.replace(policy, consecutive=1)
+        if not _told(rule, result):
+            return streak, None
     if breached(rule, result):
         return _broken(streak, alarm, rule, result, policy)
     return _kept(streak, alarm, policy)
@@ -183,8 +193,9 @@ def _score_sentence(rule: Rule, result: Result) -> str:
     threshold = score.threshold or 0
     if rule == "concept":
         return (
-            f"the labels show more errors than the inputs explain: {score.note}, where a gap of "
-            f"at most {threshold:.3f} is usual, on {result.labelled:,} labelled rows"
+            f"the labels have lastingly shown more errors than the inputs explain: {score.note}, "
+            f"on {result.labelled:,} labelled rows; by chance, gaps like those of the last windows "
+            f"come once in {score.value:,.0f} windows (once in {threshold:,.0f} is enough)"
         )
     limit = "at least" if score.value < threshold else "at most"
     wanted = f"where {limit} {threshold:.3f} is wanted"

@@ -18,7 +18,8 @@ PERFORMANCE = frozenset(  # figures of answers beside the truth
 )
 ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
 GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
-
+ERROR_GAP = "error_gap"  # the same of plain errors
+EVIDENCE = "gap_evidence"  # of lasting gaps, weighed over windows
 STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
 JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
 MOVED = "joint_change"  # the part of a column in it

@@ -18,14 +18,13 @@ from monitoring.scoring.calibration import Drawn
 from monitoring.scoring.cleaning import clean
 from monitoring.scoring.evidently_adapter import P_VALUES, measure
 from monitoring.scoring.reference import Baseline, Column
-from monitoring.scoring.resampling import DRAWS, WINDOWS, Resampling
+from monitoring.scoring.resampling import DRAWS, SMALLEST, WINDOWS, Resampling
 from monitoring.scoring.statistics import Array
 from monitoring.scoring.tails import Tail
 from registry.payload import withheld
 
 STRONG = 2.5  # times the practical floor: what one column has to move to raise an alarm by itself
 DEFAULTS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
-SMALLEST = 30  # values; fewer say nothing
 _SMALLEST_P = 1e-300
 _P_VALUE = 0.05  # as large as a p-value's threshold gets: Evidently's own default
 _SLOW = frozenset({"ed", "empirical_mmd", "anderson", "fisher_exact", "g_test"})

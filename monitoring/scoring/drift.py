@@ -11,10 +11,10 @@ import pandas as pd
 
 from monitoring.core.results import Score
 from monitoring.scoring.cleaning import clean
-from monitoring.scoring.drawing import SMALLEST
 from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
 from monitoring.scoring.isolation import failure
 from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.thresholds import Thresholds
 from monitoring.scoring.whole import score_whole
 from registry.payload import withheld

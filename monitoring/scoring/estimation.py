@@ -22,8 +22,9 @@ from threadpoolctl import threadpool_limits
 from monitoring.scoring.answers import answers_of
 from monitoring.scoring.figures import Answers, Array, Figures, classification, regression
 from monitoring.scoring.reference import Baseline, category, number
+from monitoring.scoring.resampling import DRAWS, Resampling, size_class
 
-_DRAWS = 30
+_DRAWS = 50  # windows
 _MOST = 2_000  # rows of a drawn window; larger ones are told from it by the root of their size
 _SEED = 20130101
 
@@ -62,10 +63,14 @@ class Estimator:
             np.concatenate([chances[name] for name in names]),
         )
 
-    def spread(self, name: str, rows: int) -> float | None:
-        """The root mean square of estimate less truth, for windows of so many rows."""
-        measured = self._spreads(min(rows, _MOST)).get(name)
-        return None if measured is None else measured * (min(rows, _MOST) / rows) ** 0.5
+    def spread(self, name: str, rows: int, *, estimated: bool = True) -> float | None:
+        """The root mean square of estimate less truth, for windows of so many rows.
+
+        Not `estimated`: of the truth in such a window less that in the whole reference.
+        """
+        drawn = size_class(min(rows, _MOST))
+        measured = self._spreads(drawn)[0 if estimated else 1].get(name)
+        return None if measured is None else measured * (drawn / rows) ** 0.5
 
     def _chances(self, scores: Mapping[int, Array]) -> dict[int, Array]:
         calibrated = {name: self._calibrators[name].predict(s) for name, s in scores.items()}
@@ -125,18 +130,29 @@ class Estimator:
                 columns.append(codes.to_numpy(dtype=float))
         return np.column_stack(columns)
 
-    def _measure(self, rows: int) -> Figures:
-        """Estimates beside the truth on windows drawn from the reference."""
-        chance = np.random.default_rng(_SEED)
+    def _measure(self, rows: int) -> tuple[dict[str, float], dict[str, float]]:
+        """The spreads of windows drawn from the reference, estimated and not."""
         frame, known = self._baseline.frame, self._reference
         truth = regression if self._baseline.manifest.task == "regression" else classification
+        whole = truth(known.only(np.arange(len(frame))))
+        resampling = Resampling(len(frame), rows)
         gaps: dict[str, list[float]] = {}
-        for _ in range(_DRAWS):
-            drawn = np.zeros(len(frame), dtype=bool)
-            drawn[chance.choice(len(frame), size=min(rows, len(frame)), replace=False)] = True
+        apart: dict[str, list[float]] = {}
+        for draw in range(0, DRAWS, DRAWS // _DRAWS):
+            drawn, _ = resampling.rows(draw)
             real = truth(known.only(drawn))
-            for name, value in self.figures(frame[drawn]).items():
-                found = real.get(name)
-                if value is not None and found is not None:
-                    gaps.setdefault(name, []).append(value - found)
-        return {name: float(np.sqrt(np.mean(np.square(gap)))) for name, gap in gaps.items()}
+            told = self.figures(frame.iloc[drawn]) if self.possible else {}
+            _less(gaps, told, real)
+            _less(apart, real, whole)
+        return _spread(gaps), _spread(apart)
+
+
+def _less(found: dict[str, list[float]], figures: Figures, others: Figures) -> None:
+    for name, value in figures.items():
+        other = others.get(name)
+        if value is not None and other is not None:
+            found.setdefault(name, []).append(value - other)
+
+
+def _spread(found: dict[str, list[float]]) -> dict[str, float]:
+    return {name: float(np.sqrt(np.mean(np.square(each)))) for name, each in found.items()}

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from monitoring.core.results import Score
-from monitoring.scoring.drawing import SMALLEST
 from monitoring.scoring.figures import Answers, Array
 from monitoring.scoring.proportions import Proportion, difference
+from monitoring.scoring.resampling import SMALLEST
 
 SELECTION, TRUE_POSITIVES = "selection_rate_gap", "true_positive_rate_gap"
 

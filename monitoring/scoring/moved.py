@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
 
-from monitoring.scoring.drawing import SMALLEST
+from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.statistics import jensenshannon, wasserstein
 from monitoring.scoring.values import Array, Table, Values
 

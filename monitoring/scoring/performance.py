@@ -1,9 +1,11 @@
 """Performance of a window's rows: realised where the label is known, estimated everywhere."""
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import pandas as pd
 
+from monitoring.core.budget import level
 from monitoring.core.results import ESTIMATED, GAP, Score
 from monitoring.scoring.answers import answers_of
 from monitoring.scoring.estimation import Estimator
@@ -15,11 +17,11 @@ from monitoring.scoring.figures import (
     intervals,
     regression,
 )
+from monitoring.scoring.gaps import Gaps
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.reference import Baseline, number
+from monitoring.scoring.resampling import SMALLEST
 
-SMALLEST = 30  # rows; fewer say nothing
-_FAR = 4.0  # times the estimate's usual error, from where on a gap is no accident
 BAND = 2.0  # times the usual error, around an estimate
 
 
@@ -37,6 +39,8 @@ class Performance:
         self.figures: Callable[[Answers], Figures] = (
             regression if self._regression else classification
         )
+        self._gaps = Gaps(baseline, self.estimator, self.figures, self.chief)
+        self._beyond = NormalDist().inv_cdf(1 - level(baseline.manifest))
         self._expected: Figures | None = None
 
     def score(self, window: pd.DataFrame) -> list[Score]:
@@ -44,7 +48,7 @@ class Performance:
         return [
             *attempt(self.chief, lambda: self._realised(self.labelled(window))),
             *attempt(ESTIMATED + self.chief, lambda: self._estimated(window)),
-            *attempt(GAP, lambda: self._gap(self.labelled(window))),
+            *attempt(GAP, lambda: self._gaps.score(self.labelled(window))),
         ]
 
     def labelled(self, window: pd.DataFrame) -> pd.DataFrame:
@@ -63,7 +67,7 @@ class Performance:
         bands = intervals(rows, self.figures, figures)
         expected = self._of_reference()
         return [
-            self._told(name, value, bands.get(name), _beside(expected.get(name)))
+            self._told(name, value, bands.get(name), _beside(expected.get(name)), len(labelled))
             for name, value in figures.items()
         ]
 
@@ -75,30 +79,8 @@ class Performance:
             usual = self.estimator.spread(name, len(window))
             if value is not None and usual is not None:
                 band = (value - BAND * usual, value + BAND * usual)
-                found.append(self._told(name, value, band, "", ESTIMATED))
+                found.append(self._told(ESTIMATED + name, value, band, "", len(window)))
         return found
-
-    def _gap(self, labelled: pd.DataFrame) -> list[Score]:
-        """How much worse the truth is than the estimate, on the same rows."""
-        if not self.estimator.possible or len(labelled) < SMALLEST:
-            return []
-        real = self.figures(answers_of(self._baseline, labelled, "label")).get(self.chief)
-        told = self.estimator.figures(labelled).get(self.chief)
-        usual = self.estimator.spread(self.chief, len(labelled))
-        if real is None or told is None or usual is None:
-            return []
-        worse = real - told if self.chief in ERRORS else told - real
-        note = f"{self.chief} {real:.3f}, estimated {told:.3f} for the same rows"
-        limit = _FAR * usual
-        return [
-            Score(
-                name=GAP,
-                value=float(f"{worse:.9g}"),
-                threshold=float(f"{limit:.9g}"),
-                breached=worse > limit,
-                note=note,
-            )
-        ]
 
     def _told(
         self,
@@ -106,15 +88,16 @@ class Performance:
         value: float | None,
         band: tuple[float, float] | None,
         note: str,
-        prefix: str = "",
+        rows: int,
     ) -> Score:
-        limit = self._limit if name == self.chief else None
+        figure = name.removeprefix(ESTIMATED)
+        limit = self._allowed(rows) if figure == self.chief else None
         breached = False
         if limit is not None and value is not None:
-            breached = value > limit if name in ERRORS else value < limit
+            breached = value > limit if figure in ERRORS else value < limit
         low, high = band or (None, None)
         return Score(
-            name=prefix + name,
+            name=name,
             value=value,
             threshold=limit,
             breached=breached,
@@ -122,6 +105,20 @@ class Performance:
             high=None if high is None else float(f"{high:.9g}"),
             note="not defined for these labels" if value is None else note,
         )
+
+    def _allowed(self, rows: int) -> float | None:
+        """The policy's limit; wider where windows as good as the reference would break it by chance
+        more often than the budget of false alarms allows.
+        """
+        expected = self._of_reference().get(self.chief)
+        usual = self.estimator.spread(self.chief, rows, estimated=False)
+        if self._limit is None or expected is None or usual is None:
+            return self._limit
+        # The reference is a sample too.
+        error = usual * (1 + rows / len(self._baseline.frame)) ** 0.5
+        if self.chief in ERRORS:
+            return max(self._limit, float(f"{expected + self._beyond * error:.6g}"))
+        return min(self._limit, float(f"{expected - self._beyond * error:.6g}"))
 
     def _of_reference(self) -> Figures:
         if self._expected is None:

@@ -23,6 +23,8 @@ _MOST = 100_000  # blocks in a reference
 _BLOCKS = 20  # in a window
 _STARTS = 2_000  # places where a block may begin
 _SEED = 20130101
+SMALLEST = 30  # values; fewer say nothing
+_STEPS = 4  # size classes from one power of two to the next
 
 
 class Resampling:
@@ -68,3 +70,9 @@ class Resampling:
         steps = np.arange(self._size)
         places: Array = ((starts[:, None] + steps) % self._rows).ravel()
         return places
+
+
+def size_class(rows: int) -> int:
+    """The class's own size, at or below `rows`: the smaller window is the noisier one."""
+    steps = int(_STEPS * np.log2(max(rows, SMALLEST)) + 1e-9)
+    return int(2 ** (steps / _STEPS) + 1e-9)

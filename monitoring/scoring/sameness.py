@@ -11,7 +11,7 @@ from math import log
 import numpy as np
 
 from monitoring.core.results import Score
-from monitoring.scoring.drawing import SMALLEST
+from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.values import Array, Table, Values
 
 _CHANCE = 1e-6

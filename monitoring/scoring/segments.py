@@ -11,7 +11,6 @@ import pandas as pd
 
 from monitoring.core.results import ESTIMATED, Score
 from monitoring.scoring.answers import answers_of
-from monitoring.scoring.drawing import SMALLEST
 from monitoring.scoring.fairness import Rates, gaps, rates
 from monitoring.scoring.figures import Array, intervals, only
 from monitoring.scoring.groups import Grouping, grouping
@@ -20,6 +19,7 @@ from monitoring.scoring.moved import moved_features
 from monitoring.scoring.performance import BAND, Performance
 from monitoring.scoring.proportions import Proportion
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.values import Table, reference_table, window_table
 from registry.manifest import Segment
 

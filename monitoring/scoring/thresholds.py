@@ -12,13 +12,12 @@ import numpy as np
 
 from monitoring.core.budget import level
 from monitoring.scoring.calibration import Drawn, calibrate
-from monitoring.scoring.drawing import SMALLEST, STRONG, Drawing, value_of
+from monitoring.scoring.drawing import STRONG, Drawing, value_of
 from monitoring.scoring.evidently_adapter import P_VALUES
 from monitoring.scoring.joint import Together
 from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.resampling import size_class
 from monitoring.scoring.statistics import Array
-
-_STEPS = 4  # size classes from one power of two to the next
 
 
 class Sized(msgspec.Struct, frozen=True):
@@ -106,12 +105,6 @@ class Thresholds:
             np.maximum(limits.joint * usual, floor),
             limits.met,
         )
-
-
-def size_class(rows: int) -> int:
-    """The class's own size, at or below `rows`: the smaller window is the noisier one."""
-    steps = int(_STEPS * np.log2(max(rows, SMALLEST)) + 1e-9)
-    return int(2 ** (steps / _STEPS) + 1e-9)
 
 
 def _joint(apart: Array, usual: Array, floor: float) -> Drawn:

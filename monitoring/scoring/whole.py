@@ -12,10 +12,11 @@ import pandas as pd
 from monitoring.core.budget import false_alarms, level, wording
 from monitoring.core.results import BUDGET, JOINT, MOVED, STRONGEST, Score
 from monitoring.scoring.cleaning import clean
-from monitoring.scoring.drawing import SMALLEST, statistic
+from monitoring.scoring.drawing import statistic
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.joint import Change
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.thresholds import Sized, Thresholds
 
 _SHOWN = 3  # columns of a joint change that are named

@@ -14,8 +14,9 @@ from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline, category
+from monitoring.scoring.resampling import size_class
 from monitoring.scoring.statistics import jensenshannon, wasserstein
-from monitoring.scoring.thresholds import Thresholds, size_class
+from monitoring.scoring.thresholds import Thresholds
 from registry import validation
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
