@@ -162,7 +162,8 @@ def test_performance_is_of_the_labelled_rows_beside_the_references_own(
 def test_registration_knows_the_scores_that_are_computed(baseline: Baseline, window: Draw) -> None:
     computed = {score.name for score in Performance(baseline).score(window())}
     known = set(validation.computed_scores(baseline.manifest, baseline.manifest.prediction))
-    assert computed == known | {f"estimated_{name}" for name in known} | {"estimation_gap"}
+    gaps = {"estimation_gap", "error_gap"}
+    assert computed == known | {f"estimated_{name}" for name in known} | gaps
 
 
 def test_worthless_scores_break_the_threshold(baseline: Baseline, window: Draw) -> None:
