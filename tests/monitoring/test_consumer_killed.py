@@ -276,8 +276,9 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
         "alarms: {min_rows: 50, drifted_share: 1.0, consecutive: 99}}"
     )
     tried = command("backtest", "--policy", str(lenient))
-    assert "0 alarms by this policy, 3 recorded" in tried.stdout, tried.stderr
-    assert "asked for retraining 0 times, recorded 1" in tried.stdout
+    # The evidence of lasting gaps counts no windows in a row.
+    assert "1 alarm by this policy, 3 recorded" in tried.stdout, tried.stderr
+    assert "asked for retraining 1 time, recorded 1" in tried.stdout
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("alarms: {min_rows: lots}")
     refused = command("backtest", "--policy", str(wrong))
