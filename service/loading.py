@@ -19,9 +19,9 @@ from service.batching.batcher import Batcher
 from service.batching.merge import Array, Arrays
 from service.call import Answer, Call
 from service.limits import doors_of, limits_of
-from service.models import Served
 from service.openinference.validate import InputCheck
 from service.prediction_log import Ids, PredictionLog
+from service.routing import Served
 from service.runtime.session import Session
 from service.runtime.warmup import Cost, measure
 from service.settings import Settings, payload_key

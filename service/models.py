@@ -1,18 +1,15 @@
-"""The loaded versions, and which of them a name means: follows the registry while it serves.
+"""The loaded versions of a worker: follows the registry while it serves.
 
-A request that names no version is answered by the alias `champion`; where nothing was promoted,
-by the newest version that is loaded. A version takes traffic once it is loaded and has run on its
-reference rows; one that fails to load is not ready, and an alias that points to it goes on meaning
-the version that it meant before. One that was unloaded takes no request from then on, by whatever
-name; those it has accepted it still answers.
+What has changed is read and takes effect at once, but for versions that have yet to be loaded:
+those are loaded one after the other in a thread of their own, and each takes traffic as soon as it
+can. So a version that loads slowly, or fails, holds up no other promotion, roll-back or unload.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
-
-import msgspec
 
 from eventlog.errors import DriftlineError
 from registry.aliases import Standing
@@ -21,12 +18,10 @@ from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from registry.store import ModelState
 from registry.workers import WorkerReport
-from service.batching.batcher import Queue
-from service.call import Answer, Call
 from service.errors import NotReady
-from service.openinference.validate import InputCheck
+from service.routing import Absent, Loaded, Routes, Served, routes_of
 
-CHAMPION = "champion"
+_Key = tuple[str, str]  # model and version number
 
 _logger = logging.getLogger(__name__)
 
@@ -40,37 +35,8 @@ class Catalogue(Protocol):
     def revision(self) -> int: ...
 
 
-class Served(msgspec.Struct, frozen=True):
-    """A version that is loaded and warm."""
-
-    version: Version
-    check: InputCheck
-    queue: Queue[Call, Answer]
-    limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
-    # The same version under other limits, from the event loop; raises InvalidLimits.
-    tune: Callable[[LimitChange], "Served"] | None = None
-
-
-class Absent(msgspec.Struct, frozen=True):
-    """A version that is not loaded, and why."""
-
-    reason: str
-    wanted: bool = True  # False: it was unloaded, which is nothing to report as unready
-
-
-class Route(msgspec.Struct, frozen=True):
-    """What a name means now."""
-
-    version: Served | Absent
-    alias: str  # through which the version was found, "" when its number was named
-
-
-Loaded = Mapping[str, Served | Absent]  # by version number, oldest first
-Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
-
-
 class Models:
-    """Names -> loaded versions; one lookup a request, replaced whole when the registry moves."""
+    """Names -> loaded versions; one lookup a request. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -81,16 +47,24 @@ class Models:
     ) -> None:
         """`load` is called in a thread and raises DriftlineError when a version cannot serve.
 
-        `report` hears what is served, each time the registry was followed.
+        `report` hears what is served, each time something changed.
         """
         self._catalogue = catalogue
         self._load = load
         self._count_loaded = count_loaded
         self._report = report
+        self._states: dict[str, ModelState] = {}  # as they were read last
+        self._outcomes: dict[_Key, Served | Absent] = {}  # of what was loaded, or tried last
+        self._loads: dict[_Key, asyncio.Task[None]] = {}  # that are under way
+        self._begun: dict[_Key, int] = {}  # the revision that asked for them
         self._loaded: dict[str, Loaded] = {}
         self._routes: Routes = {}
-        self._refreshing = asyncio.Lock()
-        self.revision = -1
+        self._names: dict[str, list[tuple[str, str]]] = {}  # the routes of each model
+        self._polling = asyncio.Lock()
+        # One at a time: what a run costs is measured as a version is loaded, and two on few cores
+        # are no faster together.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self.revision = -1  # of the registry, up to which it was read
 
     def resolve(self, model: str, asked: str) -> tuple[Served, str]:
         """The version to answer with, and the alias it was found through.
@@ -120,87 +94,105 @@ class Models:
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers requests that name no version, or was unloaded."""
+        """Whether no model fails to answer requests that name no version."""
         named = [self._routes[model, ""].version for model in self._loaded]
-        return not any(isinstance(one, Absent) and one.wanted for one in named)
+        return not any(isinstance(one, Absent) and one.state == "failed" for one in named)
 
     async def follow(self, interval: float) -> None:
-        """Refresh for ever, every `interval` seconds; a failure is logged and tried again."""
+        """Poll for ever, every `interval` seconds; a failure is logged and tried again."""
         while True:
             await asyncio.sleep(interval)
             try:
-                await self.refresh()
+                await self.poll()
             except Exception:
                 _logger.exception("cannot follow the registry; serving goes on as before")
 
-    async def refresh(self) -> None:
-        """Load what is new and swap the routes, when the registry's revision has moved."""
-        async with self._refreshing:
+    async def refresh(self, model: str = "") -> None:
+        """Poll, and return once all that is being loaded is, or all of one model."""
+        await self.poll()
+        loads = [task for (of, _), task in self._loads.items() if model in {"", of}]
+        if loads:
+            await asyncio.wait(loads)
+
+    async def poll(self) -> None:
+        """Take in what changed in the registry since, and begin to load what is new."""
+        async with self._polling:
             revision = await asyncio.to_thread(self._catalogue.revision)
             if revision == self.revision:
                 return
-            self._swap(await asyncio.to_thread(self._read))
+            # With what did not load before: the reason may be gone.
+            failed = {
+                model for (model, _), one in self._outcomes.items() if isinstance(one, Absent)
+            }
+            states = await asyncio.to_thread(self._read, self.revision, failed)
             self.revision = revision
-        self._count_loaded(sum(len(self.numbers(model)) for model in self._loaded))
-        self._report(self._state())
+            self._states |= states
+            for model in states:
+                self._show(model)
+                self._begin(model)
+        self._tell()
 
-    def _swap(self, found: Mapping[str, tuple[Loaded, Standing]]) -> None:
-        """Let the models that changed be what they are now."""
-        routes = {key: route for key, route in self._routes.items() if key[0] not in found}
-        for model, (versions, standing) in found.items():
-            loaded = {n: _tuned(one, standing.limits.get(n)) for n, one in versions.items()}
-            self._loaded[model] = loaded
-            routes |= routes_of(model, loaded, standing.aliases, self._routes)
-        self._routes = routes
+    def close(self) -> None:
+        """Load nothing more."""
+        for task in self._loads.values():
+            task.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _state(self) -> WorkerReport:
-        """What this worker serves now, as others may read it."""
-        state = WorkerReport(self.revision)
-        for (model, asked), route in self._routes.items():
-            if isinstance(route.version, Served):
-                state.serving.setdefault(model, {})[asked] = route.version.version.number
-        for model, versions in self._loaded.items():
-            for number, one in versions.items():
-                if isinstance(one, Absent) and one.wanted:
-                    state.unready.setdefault(model, {})[number] = one.reason
-        return state
-
-    def _read(self) -> dict[str, tuple[Loaded, Standing]]:
-        """What has changed in the registry, loaded; in a thread.
-
-        With it what did not load before: the reason may be gone.
-        """
-        if self.revision < 0:
-            names = set(self._catalogue.models())
-        else:
-            names = self._catalogue.changed(self.revision) | self._unready()
-        found: dict[str, tuple[Loaded, Standing]] = {}
-        for model in sorted(names):
+    def _read(self, since: int, failed: set[str]) -> dict[str, ModelState]:
+        """What changed after a revision, and what these models are now; in a thread."""
+        changed = set(self._catalogue.models()) if since < 0 else self._catalogue.changed(since)
+        found: dict[str, ModelState] = {}
+        for model in sorted(changed | failed):
             try:
-                state = self._catalogue.state(model)
+                found[model] = self._catalogue.state(model)
             except RegistryError as error:
                 _logger.warning("model %s stays as it was: %s", model, error)
-            else:
-                found[model] = self._loaded_as(state), state.standing
         return found
 
-    def _unready(self) -> set[str]:
-        return {
-            model
-            for model, versions in self._loaded.items()
-            if any(isinstance(one, Absent) and one.wanted for one in versions.values())
-        }
+    def _show(self, model: str) -> None:
+        """Let the model's names mean what they shall, as far as it is loaded."""
+        state = self._states[model]
+        loaded = {v.number: self._one(v, state.standing) for v in state.versions}
+        routes = routes_of(model, loaded, state.standing.aliases, self._routes)
+        for key in self._names.get(model, ()):
+            del self._routes[key]
+        for number in self._loaded.get(model, {}).keys() - loaded.keys():
+            self._outcomes.pop((model, number), None)
+        self._routes |= routes
+        self._names[model] = list(routes)
+        self._loaded[model] = loaded
 
-    def _loaded_as(self, state: ModelState) -> Loaded:
-        unloaded = state.standing.unloaded
-        return {
-            v.number: _unloaded(v) if v.number in unloaded else self._keep_or_load(v)
-            for v in state.versions
-        }
+    def _one(self, version: Version, standing: Standing) -> Served | Absent:
+        key, number = (version.model, version.number), version.number
+        if number in standing.unloaded:
+            self._outcomes.pop(key, None)
+            return Absent(f"version {number} was unloaded", "unloaded")
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            return Absent(f"version {number} is being loaded", "loading")
+        tuned = self._outcomes[key] = _tuned(outcome, standing.limits.get(number))
+        return tuned
 
-    def _keep_or_load(self, version: Version) -> Served | Absent:
-        known = self._loaded.get(version.model, {}).get(version.number)
-        return known if isinstance(known, Served) else self._try_load(version)
+    def _begin(self, model: str) -> None:
+        """Load every version that shall be and is not."""
+        state = self._states[model]
+        for version in state.versions:
+            key = model, version.number
+            if version.number in state.standing.unloaded or key in self._loads:
+                continue
+            if not isinstance(self._outcomes.get(key), Served):
+                self._begun[key] = self.revision
+                self._loads[key] = asyncio.create_task(self._bring(version))
+
+    async def _bring(self, version: Version) -> None:
+        """Load a version and show it, if it is still wanted by then."""
+        key = version.model, version.number
+        loop = asyncio.get_running_loop()
+        self._outcomes[key] = await loop.run_in_executor(self._thread, self._try_load, version)
+        del self._loads[key], self._begun[key]
+        self._show(version.model)
+        if not self._loads:
+            self._tell()
 
     def _try_load(self, version: Version) -> Served | Absent:
         name = f"version {version.number} of {version.model}"
@@ -208,12 +200,28 @@ class Models:
             served = self._load(version)
         except DriftlineError as error:
             _logger.warning("%s is not ready: %s", name, error)
-            return Absent(f"version {version.number} is not ready: {error}")
+            return _failed(version, f": {error}")
         except Exception:  # one version's fault must not keep the others from loading
             _logger.exception("%s is not ready", name)
-            return Absent(f"version {version.number} is not ready; the server's log says why")
+            return _failed(version, "; the server's log says why")
         _logger.info("%s is loaded", name)
         return served
+
+    def _tell(self) -> None:
+        """Report what this worker serves now, as others may read it."""
+        followed = min(self._begun.values(), default=self.revision + 1) - 1
+        state = WorkerReport(followed)
+        for (model, asked), route in self._routes.items():
+            if isinstance(route.version, Served):
+                state.serving.setdefault(model, {})[asked] = route.version.version.number
+        loaded = 0
+        for model, versions in self._loaded.items():
+            for number, one in versions.items():
+                loaded += isinstance(one, Served)
+                if isinstance(one, Absent) and one.state == "failed":
+                    state.unready.setdefault(model, {})[number] = one.reason
+        self._count_loaded(loaded)
+        self._report(state)
 
     def _unknown(self, model: str, asked: str) -> UnknownModel | UnknownVersion:
         if model not in self._loaded:
@@ -225,28 +233,8 @@ class Models:
         )
 
 
-def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Routes) -> Routes:
-    """What every name of one model means; `loaded` is oldest first."""
-    routes: Routes = {(model, number): Route(one, "") for number, one in loaded.items()}
-    for alias, number in aliases.items():
-        version = loaded.get(number, Absent(f"version {number} does not exist"))
-        if isinstance(version, Absent) and version.wanted:
-            version = _still_served(before.get((model, alias)), loaded) or version
-        routes[model, alias] = Route(version, alias)
-    oldest_first = list(loaded.values())
-    newest = next((one for one in oldest_first[::-1] if isinstance(one, Served)), oldest_first[-1])
-    routes[model, ""] = routes.get((model, CHAMPION)) or Route(newest, "")
-    return routes
-
-
-def _still_served(route: Route | None, loaded: Loaded) -> Served | None:
-    """What a name meant before, unless that was unloaded meanwhile."""
-    if route is None or isinstance(route.version, Absent):
-        return None
-    now = loaded.get(route.version.version.number)
-    if isinstance(now, Served):
-        return now  # perhaps under other limits
-    return route.version if now is None or now.wanted else None
+def _failed(version: Version, why: str) -> Absent:
+    return Absent(f"version {version.number} is not ready{why}", "failed")
 
 
 def _tuned(one: Served | Absent, wanted: LimitChange | None) -> Served | Absent:
@@ -262,7 +250,3 @@ def _tuned(one: Served | Absent, wanted: LimitChange | None) -> Served | Absent:
         return one
     _logger.info("%s has other limits: %s", name, limits.stated() or "those of its manifest")
     return tuned
-
-
-def _unloaded(version: Version) -> Absent:
-    return Absent(f"version {version.number} was unloaded", wanted=False)

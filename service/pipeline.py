@@ -14,9 +14,10 @@ from service.batching.batcher import Job
 from service.call import Answer, Call
 from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
 from service.event_time import read_event_time
-from service.models import Models, Served
+from service.models import Models
 from service.openinference.messages import InferRequest
 from service.prediction_log import PredictionLog, Reply, outcome_of
+from service.routing import Served
 from service.telemetry.metrics import count_request
 from telemetry.logs import about
 

@@ -11,9 +11,10 @@ from typing import Literal, Protocol
 import msgspec
 
 from service.errors import InvalidRequest, NotReady
-from service.models import Absent, Models, Served
+from service.models import Models
+from service.routing import Absent, Served
 
-State = Literal["READY", "UNAVAILABLE"]
+State = Literal["READY", "LOADING", "UNAVAILABLE"]
 _IGNORED = {"unload_dependents"}  # of Triton's clients: no model here depends on another
 
 
@@ -59,7 +60,7 @@ class Repository:
         """
         number = await self._number(model, parameters)
         await asyncio.to_thread(self._shelf.load, model, number, actor=actor)
-        await self._models.refresh()
+        await self._models.refresh(model)
         versions = self._models.versions(model)
         problems = [
             one.reason
@@ -77,7 +78,7 @@ class Repository:
         """
         number = await self._number(model, parameters)
         await asyncio.to_thread(self._shelf.unload, model, number, actor=actor)
-        await self._models.refresh()
+        await self._models.refresh(model)
 
     async def _number(self, model: str, parameters: Mapping[str, object]) -> str:
         """The version that the parameters name, "" where they name none."""
@@ -97,4 +98,5 @@ class Repository:
 def _entry(model: str, number: str, one: Served | Absent) -> IndexEntry:
     if isinstance(one, Served):
         return IndexEntry(model, number, "READY")
-    return IndexEntry(model, number, "UNAVAILABLE", one.reason)
+    state: State = "LOADING" if one.state == "loading" else "UNAVAILABLE"
+    return IndexEntry(model, number, state, one.reason)

@@ -10,9 +10,9 @@ from service.batching.batcher import Batcher, Queue
 from service.cached_queue import CachedQueue
 from service.call import Answer, Call
 from service.limits import doors_of, limits_of
-from service.models import Served
 from service.openinference.validate import InputCheck
 from service.response_cache import ResponseCache
+from service.routing import Served
 from service.settings import Settings
 
 Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and version

@@ -112,6 +112,7 @@ class Serving:
         if self._tracing is not None:
             self._tracing.close()
         flush()
+        self.models.close()
         self._desk.close()
         self._writer.close()
 

@@ -47,24 +47,25 @@ def batching(console: Console, subject: Subject, plan: Plan) -> None:
     (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
     busy = msgspec.structs.replace(plan, connections=(_CONNECTIONS,))
     served: list[Measurement] = []
-    alone: list[dict[int, float]] = []
+    alone: list[dict[int, tuple[float, float]]] = []
     for _ in range(plan.rounds):
-        alone.append({size: _rows_per_second(subject, size, plan.seconds / 10) for size in _SIZES})
+        alone.append({size: _alone(subject, size, plan.seconds / 10) for size in _SIZES})
         served += [seen for _, seen in measure(ours, subject, busy)]
-    rows = {size: float(np.median([one[size] for one in alone])) for size in _SIZES}
-    best = max(rows, key=lambda size: rows[size])
+    rows = {size: np.median([one[size] for one in alone], axis=0) for size in _SIZES}
+    best = max(rate for rate, _ in rows.values())
     figure = medians(served)
-    table = tables.plain("what", "batch", "rows/s", "of the best")
-    for size in _SIZES:
-        share = f"{rows[size] / rows[best]:.2f}"
-        table.add_row("ONNX Runtime in process", str(size), f"{rows[size]:,.0f}", share)
-    share = f"{figure.requests_s / rows[best]:.2f}"
+    table = tables.plain("what", "batch", "rows/s", "of the best", "CPU µs/row")
+    for size, (rate, cpu) in rows.items():
+        what = "ONNX Runtime in process"
+        table.add_row(what, str(size), f"{rate:,.0f}", f"{rate / best:.2f}", f"{cpu:,.0f}")
+    share = f"{figure.requests_s / best:.2f}"
     name = f"Driftline, {_CONNECTIONS} connections"
-    table.add_row(name, "its own", tables.rate(figure), share)
+    table.add_row(name, "its own", tables.rate(figure), share, f"{figure.cpu_us:,.0f}")
     tables.show(console, f"Batching: {subject.title}", table)
 
 
-def _rows_per_second(subject: Subject, size: int, seconds: float) -> float:
+def _alone(subject: Subject, size: int, seconds: float) -> tuple[float, float]:
+    """Rows a second, and microseconds of CPU for each, in batches of one size."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
@@ -72,8 +73,9 @@ def _rows_per_second(subject: Subject, size: int, seconds: float) -> float:
     )
     rows = np.repeat(subject.rows[:1], size, axis=0)
     session.run(None, {"x": rows})
-    runs, started = 0, time.perf_counter()
+    runs, started, cpu = 0, time.perf_counter(), time.process_time()
     while (passed := time.perf_counter() - started) < seconds or not runs:
         session.run(None, {"x": rows})
         runs += 1
-    return runs * size / passed
+    done = runs * size
+    return done / passed, 1e6 * (time.process_time() - cpu) / done

@@ -17,10 +17,11 @@ from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import Limits
 from service.call import Call
-from service.models import Models, Served
+from service.models import Models
 from service.openinference.validate import InputCheck
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
+from service.routing import Served
 from service.settings import Settings
 from tests.access.key_store import Door
 

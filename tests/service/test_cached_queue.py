@@ -8,10 +8,11 @@ import pytest
 from eventlog.errors import LogUnavailable
 from service.answering import Answering
 from service.cached_queue import CachedQueue
-from service.models import Models, Served
+from service.models import Models
 from service.openinference import json
 from service.pipeline import Pipeline
 from service.response_cache import ResponseCache
+from service.routing import Served
 from service.statistics import VersionStatistics
 from tests.service.in_process import Worker
 from tests.service.test_pipeline import BODY

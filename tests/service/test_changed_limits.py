@@ -14,10 +14,11 @@ from service.batching.admission import Admission
 from service.batching.policy import Limits
 from service.errors import Overloaded
 from service.loading import Loader
-from service.models import Models, Served
+from service.models import Models
 from service.openinference import json
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
+from service.routing import Served
 from service.settings import Settings
 from service.statistics import Statistics
 from tests.service.in_process import MemoryLog, Worker

@@ -21,11 +21,12 @@ from registry.store import Registry
 from service.call import Answer
 from service.errors import InvalidRequest, NotReady
 from service.loading import Loader, session_options
-from service.models import Models, Served
+from service.models import Models
 from service.openinference.messages import InferRequest
 from service.pipeline import Pipeline
 from service.predict import ArrayTensor
 from service.prediction_log import Ids, PredictionLog
+from service.routing import Served
 from service.runtime.providers import choose
 from service.runtime.session import Session
 from service.settings import Settings

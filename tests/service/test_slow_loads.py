@@ -1,0 +1,146 @@
+"""A version that loads slowly takes its time alone: everybody else's names move at once."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from registry.errors import UnknownModel
+from registry.manifest import Version
+from registry.workers import WorkerReport
+from service.errors import NotReady
+from service.models import Models
+from service.openinference.validate import InputCheck
+from service.repository import Repository
+from service.routing import Absent, Served
+from tests.service.in_process import MANIFEST, FakeCatalogue
+
+
+class Bench:
+    """Two models, of which `slow` has a version 2 that loads when its gate is opened."""
+
+    def __init__(self) -> None:
+        self.catalogue = FakeCatalogue(quick=["1", "2"], slow=["1"])
+        self.catalogue.named = {"quick": {"champion": "1"}, "slow": {"champion": "1"}}
+        self.gate = threading.Event()
+        self.loads: list[tuple[str, str]] = []
+        self.reports: list[WorkerReport] = []
+        self.models = Models(self.catalogue, self._load, report=self.reports.append)
+        self.broken = False
+
+    def _load(self, version: Version) -> Served:
+        self.loads.append((version.model, version.number))
+        if (version.model, version.number) == ("slow", "2"):
+            assert self.gate.wait(30)
+            if self.broken:
+                raise NotReady("weights are missing")
+        nobody: Any = None  # asks this batcher
+        return Served(version, InputCheck(MANIFEST, 1), nobody)
+
+    async def move(self, model: str, *numbers: str, champion: str) -> None:
+        self.catalogue.held[model] += numbers
+        self.catalogue.named[model] = {"champion": champion}
+        self.catalogue.moves += 1
+        await self.models.poll()
+
+    async def finish(self) -> None:
+        self.gate.set()
+        await self.models.refresh()
+
+    def answers(self, model: str) -> str:
+        return self.models.resolve(model, "")[0].version.number
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    await bench.models.refresh()
+    await bench.move("slow", "2", champion="2")
+    yield bench
+    bench.gate.set()
+    bench.models.close()
+
+
+async def test_the_old_version_answers_until_the_new_one_can(bench: Bench) -> None:
+    assert bench.answers("slow") == "1"
+    with pytest.raises(NotReady, match="version 2 is being loaded"):
+        bench.models.resolve("slow", "2")
+    entries = Repository(Any, bench.models).index()  # type: ignore[arg-type]
+    assert [e.state for e in entries if e.name == "slow"] == ["READY", "LOADING"]
+    assert bench.models.ready
+    await bench.finish()
+    assert bench.answers("slow") == "2"
+
+
+async def test_other_names_move_meanwhile(bench: Bench) -> None:
+    await bench.move("quick", champion="2")
+    assert bench.answers("quick") == "2"
+    await bench.move("slow", champion="1")  # rolled back before it was ever there
+    await bench.finish()
+    assert bench.answers("slow") == "1"
+    assert bench.models.numbers("slow") == ["1", "2"]
+
+
+async def test_who_waits_for_one_model_does_not_wait_for_another(bench: Bench) -> None:
+    await asyncio.wait_for(bench.models.refresh("quick"), 10)
+    assert not bench.gate.is_set()
+
+
+async def test_a_report_does_not_claim_what_is_still_being_loaded(bench: Bench) -> None:
+    asked_at = bench.catalogue.moves
+    await bench.move("quick", champion="2")
+    report = bench.reports[-1]
+    assert report.revision == asked_at - 1
+    assert report.serving["quick"]["champion"] == "2"
+    assert report.unready == {}
+    await bench.finish()
+    assert bench.reports[-1].revision == bench.catalogue.moves
+    assert bench.reports[-1].serving["slow"]["champion"] == "2"
+
+
+async def test_what_was_unloaded_meanwhile_never_answers(bench: Bench) -> None:
+    bench.catalogue.put_away = {"slow": {"2"}}
+    await bench.move("slow", champion="1")
+    await bench.finish()
+    two = bench.models.versions("slow")["2"]
+    assert isinstance(two, Absent)
+    assert two.state == "unloaded"
+    bench.catalogue.put_away = {}
+    await bench.move("slow", champion="2")
+    await bench.models.refresh()
+    assert bench.answers("slow") == "2"
+    assert bench.loads.count(("slow", "2")) == 2
+
+
+async def test_it_is_loaded_once_however_often_the_registry_moves(bench: Bench) -> None:
+    for number in ("2", "1", "2"):
+        await bench.move("quick", champion=number)
+    await bench.finish()
+    assert bench.loads.count(("slow", "2")) == 1
+
+
+async def test_one_that_fails_is_told_and_tried_again_at_the_next_change(bench: Bench) -> None:
+    bench.broken = True
+    await bench.finish()
+    assert bench.answers("slow") == "1"
+    assert "weights are missing" in bench.reports[-1].unready["slow"]["2"]
+    bench.broken = False
+    await bench.move("quick", champion="2")
+    await bench.models.refresh()
+    assert bench.answers("slow") == "2"
+
+
+async def test_a_new_model_is_loading_and_not_unknown_and_the_worker_stays_ready(
+    bench: Bench,
+) -> None:
+    with pytest.raises(UnknownModel):
+        bench.answers("new")
+    bench.catalogue.held["new"] = []
+    await bench.move("new", "1", champion="1")
+    with pytest.raises(NotReady, match="being loaded"):
+        bench.answers("new")
+    assert bench.models.ready
+    await bench.finish()
+    assert bench.answers("new") == "1"
