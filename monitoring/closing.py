@@ -95,12 +95,13 @@ class Closing:
 
 
 def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:
-    """Drift and the estimate are judged when the window closes, the truth once it is known enough.
+    """Drift, the estimate and parity are judged when the window closes, the truth once it is known
+    enough.
 
     This is decided here and not when the scores come, because it must not depend on how long
     scoring takes.
     """
-    rules: list[Rule] = ["drift", "estimate"] if drift else []
+    rules: list[Rule] = ["drift", "estimate", "parity"] if drift else []
     if not state.judged and can_judge_performance(result, watching.policy.alarms):
         state.judged = True
         rules += ["performance", "concept"]

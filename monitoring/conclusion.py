@@ -1,14 +1,13 @@
 """Turns a finished scoring into a result, alarms and retraining requests, in one transaction."""
 
 from collections.abc import Callable
-from typing import get_args
 
 from msgspec.structs import replace
 
 from monitoring.core.budget import part
 from monitoring.core.decision import judge, verdict
 from monitoring.core.results import Alarm, Result, Rule, Score
-from monitoring.core.retrain import request, wanted, webhook_id
+from monitoring.core.retrain import RULES, request, wanted, webhook_id
 from monitoring.core.sequential import weigh
 from monitoring.scoring.jobs import ScoreReply
 from monitoring.state.journal import Journal
@@ -17,8 +16,6 @@ from monitoring.watching import Memory, Watching
 from monitoring.web.links import rows_path
 from monitoring.webhooks.body import envelope
 from registry.errors import RegistryError
-
-RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 class Conclusion:

@@ -98,6 +98,14 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     values: Annotated[int, Meta(ge=1, le=50)] = 10  # that get a group: the reference's commonest
 
 
+class RerunPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """On which rows of a window the version is run again, to check answers and explain drift."""
+
+    rows: Annotated[int, Meta(ge=0, le=100_000)] = 1_000  # of those kept; 0: it is not run again
+    tolerance: Annotated[float, Meta(ge=0)] = 0.001  # of a probability; relative, of a number
+    differing: Annotated[float, Meta(ge=0, le=1)] = 0.01  # share of answers that may differ
+
+
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a version is watched."""
 
@@ -105,6 +113,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alarms: AlarmPolicy = AlarmPolicy()
     drift_methods: dict[str, str] = {}  # feature -> Evidently method, instead of the default
     drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
+    rerun: RerunPolicy = RerunPolicy()
     segments: Annotated[list[str | Segment], Meta(max_length=10)] = []  # a name stands for its all
 
 

@@ -15,8 +15,8 @@ from registry.errors import InvalidManifest, InvalidModel
 _PROVIDER = "ExecutionProvider"
 
 
-def load(data: bytes) -> onnxruntime.InferenceSession:
-    """A CPU session over a checked ONNX model.
+def load(data: bytes, *, threads: int = 0) -> onnxruntime.InferenceSession:
+    """A CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
 
     Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
     elsewhere, or that ONNX Runtime cannot load.
@@ -24,6 +24,7 @@ def load(data: bytes) -> onnxruntime.InferenceSession:
     _check(_parse(data))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what matters is raised
+    options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base

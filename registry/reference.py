@@ -19,7 +19,7 @@ from eventlog.events import Label, Tensor
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
 from registry.manifest import Manifest, Version
-from registry.signature import fixed_rows
+from registry.running import run_in_batches
 
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
@@ -68,7 +68,7 @@ def answer_reference(
     """
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
-    outputs = _run(session, manifest, tensors, len(frame))
+    outputs = run_in_batches(session, manifest, tensors, len(frame))
     answers = outputs[manifest.prediction.label].reshape(len(frame)).tolist()
     stored = pd.DataFrame(_columns(manifest, tensors))
     if manifest.task == "regression":
@@ -143,47 +143,6 @@ def _plain(column: pd.Series) -> list[Any] | Array:
 def _values(column: pd.Series) -> list[Any]:
     values = _plain(column)
     return values if isinstance(values, list) else values.tolist()
-
-
-def _run(
-    session: onnxruntime.InferenceSession,
-    manifest: Manifest,
-    tensors: Mapping[str, Array],
-    rows: int,
-) -> dict[str, Array]:
-    prediction = manifest.prediction
-    names = [name for name in (prediction.label, prediction.probabilities) if name]
-    batches: dict[str, list[Array]] = {name: [] for name in names}
-    fixed = fixed_rows(signature(manifest))
-    for start in range(0, rows, manifest.max_batch_size):
-        feed = {
-            name: array[start : start + manifest.max_batch_size] for name, array in tensors.items()
-        }
-        asked = len(next(iter(feed.values())))
-        if fixed is not None:
-            feed = {n: np.resize(array, (fixed, *array.shape[1:])) for n, array in feed.items()}
-        for name, array in zip(names, _run_batch(session, names, feed, start), strict=True):
-            rows_run = fixed or asked
-            if array.shape[:1] != (rows_run,) or (
-                name == prediction.label and array.size != rows_run
-            ):
-                raise InvalidModel(
-                    f"output {name!r} answered shape {list(array.shape)} to {rows_run} rows"
-                )
-            batches[name].append(array[:asked])
-    return {name: np.concatenate(arrays) for name, arrays in batches.items()}
-
-
-def _run_batch(
-    session: onnxruntime.InferenceSession, names: list[str], feed: dict[str, Array], start: int
-) -> list[Array]:
-    try:
-        outputs: list[Array] = session.run(names, feed)
-    except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
-        raise InvalidModel(
-            f"the model fails on the reference rows from {start} on: {error}"
-        ) from None
-    return outputs
 
 
 def _columns(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, Any]:

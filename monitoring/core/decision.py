@@ -12,12 +12,14 @@ from hashlib import sha256
 import msgspec
 
 from monitoring.core.results import (
+    EFFECT,
     ERROR_GAP,
     ESTIMATED,
     EVIDENCE,
     GAP,
     JOINT,
     MOVED,
+    PARITY,
     PERFORMANCE,
     STRONGEST,
     Alarm,
@@ -47,7 +49,7 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
     """One window's verdict by itself, before hysteresis."""
     if result.rows < policy.min_rows:
         return "not enough data"
-    rules: tuple[Rule, ...] = ("performance", "concept", "estimate")
+    rules: tuple[Rule, ...] = ("performance", "concept", "estimate", "parity")
     if any(breached(rule, result) for rule in rules):
         return "degraded"
     if breached("drift", result):
@@ -81,6 +83,8 @@ def _rule_of(score: Score) -> Rule | None:
         return "drift"
     if score.name in (GAP, ERROR_GAP, EVIDENCE):
         return "concept"
+    if score.name == PARITY:
+        return "parity"
     if score.name.removeprefix(ESTIMATED) not in PERFORMANCE:
         return None
     return "estimate" if score.name.startswith(ESTIMATED) else "performance"
@@ -120,9 +124,15 @@ def judge(
 
 
 def worst(result: Result) -> list[Score]:
-    """The drift scores that broke their threshold, the most severe first."""
+    """The drift scores that broke their threshold: the one that changes most answers first.
+
+    Where that is not known, or the same, the most severe first.
+    """
     broken = [score for score in result.scores if score.name == "drift" and score.breached]
-    return sorted(broken, key=lambda score: (-_severity(score), score.column))
+    effects = {score.column: score.value or 0.0 for score in result.scores if score.name == EFFECT}
+    return sorted(
+        broken, key=lambda one: (-effects.get(one.column, 0.0), -_severity(one), one.column)
+    )
 
 
 def moved(result: Result) -> list[Score]:
@@ -196,6 +206,12 @@ def _score_sentence(rule: Rule, result: Result) -> str:
             f"the labels have lastingly shown more errors than the inputs explain: {score.note}, "
             f"on {result.labelled:,} labelled rows; by chance, gaps like those of the last windows "
             f"come once in {score.value:,.0f} windows (once in {threshold:,.0f} is enough)"
+        )
+    if rule == "parity":
+        return (
+            f"{score.value:.1%} of the logged answers are not those of the registered model to the "
+            f"same inputs ({score.note}), where at most {threshold:.1%} may differ: serving is at "
+            "fault, not the data"
         )
     limit = "at least" if score.value < threshold else "at most"
     wanted = f"where {limit} {threshold:.3f} is wanted"

@@ -10,7 +10,7 @@ import msgspec
 from eventlog.log import Position
 
 Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
-Rule = Literal["drift", "performance", "estimate", "concept"]
+Rule = Literal["drift", "performance", "estimate", "concept", "parity"]
 
 PERFORMANCE = frozenset(  # figures of answers beside the truth
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}
@@ -20,6 +20,11 @@ ESTIMATED = "estimated_"  # before the name of a figure that was estimated witho
 GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
 ERROR_GAP = "error_gap"  # the same of plain errors
 EVIDENCE = "gap_evidence"  # of lasting gaps, weighed over windows
+
+PARITY = "parity"  # share of logged answers that the registered version does not give again
+EFFECT = "effect"  # what the drift of a column (of all) does to the answers
+SHIFT = "effect_shift"  # by how much it moves their mean
+
 STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
 JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
 MOVED = "joint_change"  # the part of a column in it

@@ -1,20 +1,28 @@
 """Everything that decides whether and how retraining is asked for lives here.
 
 An alarm that fires asks once, and while any alarm of a model version is open no second request for
-it goes out.
+it goes out. A fault of serving is no reason to train: such alarms neither ask nor hold others up.
 """
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from typing import get_args
 
 from eventlog.log import Position
 from monitoring.core.decision import breached, worst
-from monitoring.core.results import Alarm, Result, RetrainRequest
+from monitoring.core.results import Alarm, Result, RetrainRequest, Rule
+
+RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule != "parity")
 
 
 def wanted(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
-    """The newly fired alarm that asks for retraining; `open_before` alarms were open already."""
-    return None if open_before else next(iter(fired), None)
+    """The newly fired alarm that asks for retraining.
+
+    `open_before` alarms of the rules above were open already.
+    """
+    if open_before:
+        return None
+    return next((alarm for alarm in fired if alarm.rule in RULES), None)
 
 
 def request(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from monitoring.core.results import Score
 from monitoring.policies import Catalogue
+from monitoring.scoring.again import Again
 from monitoring.scoring.drift import score_drift
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
@@ -15,6 +16,7 @@ from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.segments import Segments
 from monitoring.scoring.thresholds import Thresholds
+from registry.manifest import Version
 
 
 class Scoring:
@@ -24,7 +26,7 @@ class Scoring:
         """Reports go below the folder `reports`."""
         self._catalogue = catalogue
         self._reports = reports
-        self._known: dict[tuple[str, str], tuple[Baseline, Thresholds, Performance, Segments]] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
 
     def score(self, job: ScoreJob) -> ScoreReply:
         """All scores of one window; what went wrong as a whole is said in the reply."""
@@ -40,29 +42,38 @@ class Scoring:
         return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
 
     def _score(self, job: ScoreJob) -> list[Score]:
-        baseline, thresholds, performance, segments = self._version(job.model, job.version)
+        known = self._version(job.model, job.version)
         window = frame(job.columns)
-        scores: list[Score] = []
-        if job.drift:
-            html = self._reports / job.report if job.report else None
-            scores += attempt(
-                "drifted_share", lambda: score_drift(baseline, thresholds, window, html)
-            )
-            scores += score_quality(baseline, window, job.order)
-        scores += performance.score(window)
-        return scores + segments.score(window, drift=job.drift)
+        scores = self._of_inputs(known, job, window) if job.drift else []
+        scores += known.performance.score(window)
+        return scores + known.segments.score(window, drift=job.drift)
 
-    def _version(
-        self, model: str, number: str
-    ) -> tuple[Baseline, Thresholds, Performance, Segments]:
+    def _of_inputs(self, known: "_Known", job: ScoreJob, window: pd.DataFrame) -> list[Score]:
+        """What labels have no bearing on."""
+        html = self._reports / job.report if job.report else None
+        scores = attempt(
+            "drifted_share", lambda: score_drift(known.baseline, known.thresholds, window, html)
+        )
+        drifted = [score.column for score in scores if score.name == "drift" and score.breached]
+        scores += known.again.score(window, drifted)
+        return scores + score_quality(known.baseline, window, job.order)
+
+    def _version(self, model: str, number: str) -> "_Known":
         known = self._known.get((model, number))
         if known is None:
-            baseline = Baseline(self._catalogue.version(model, number))
-            performance = Performance(baseline)
-            segments = Segments(baseline, performance)
-            known = (baseline, Thresholds(baseline), performance, segments)
-            self._known[model, number] = known
+            known = self._known[model, number] = _Known(self._catalogue.version(model, number))
         return known
+
+
+class _Known:
+    """What the parts keep of one version."""
+
+    def __init__(self, version: Version) -> None:
+        self.baseline = Baseline(version)
+        self.thresholds = Thresholds(self.baseline)
+        self.performance = Performance(self.baseline)
+        self.segments = Segments(self.baseline, self.performance)
+        self.again = Again(self.baseline)
 
 
 def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:

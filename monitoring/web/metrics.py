@@ -23,6 +23,7 @@ from monitoring.core.results import (
     SourceLedger,
     Verdict,
 )
+from monitoring.web.effect_metrics import effect_metrics
 from monitoring.web.findings import Findings
 from monitoring.web.health_metrics import health_metrics
 from monitoring.web.mix import mixes
@@ -58,6 +59,7 @@ class StoreCollector(Collector):
         everything = [one for windows in results for one in windows] + open_windows
         yield from health_metrics(results, mixes(everything))
         yield from segment_metrics(results)
+        yield from effect_metrics(results)
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
 

@@ -7,8 +7,8 @@ import msgspec
 
 from monitoring.core.decision import breached
 from monitoring.core.health import LABEL_DELAY, LATENCY
-from monitoring.core.results import ESTIMATED, Result, Score
-from monitoring.web.words import figure, several
+from monitoring.core.results import EFFECT, ESTIMATED, PARITY, Result, Score
+from monitoring.web.words import figure, percent, several
 
 PERFORMANCE = {
     "roc_auc": "ROC AUC",
@@ -58,6 +58,11 @@ class ColumnReading(msgspec.Struct, frozen=True):
         return "; ".join(dict.fromkeys(note for note in notes if note))
 
     @property
+    def effect(self) -> Score | None:
+        """What its drift does to the answers."""
+        return self.others.get(EFFECT)
+
+    @property
     def troubles(self) -> list[str]:
         """What is wrong with its quality, in words."""
         broken = {name for name, score in self.others.items() if score.breached}
@@ -95,7 +100,7 @@ def chief_score(results: Sequence[Result]) -> str:
 
 def failures(result: Result) -> list[Score]:
     """What of the whole could not be computed and is shown nowhere else."""
-    shown = {*PERFORMANCE, "drifted_share", *LATENCY, *LABEL_DELAY}
+    shown = {*PERFORMANCE, "drifted_share", *LATENCY, *LABEL_DELAY, PARITY}
     return [s for s in result.scores if s.of_whole and s.value is None and s.name not in shown]
 
 
@@ -120,6 +125,8 @@ def sentence(result: Result) -> str:
     for score in scored[:1]:
         alarm = f" (alarm at {figure(score.threshold)})" if score.threshold is not None else ""
         parts.append(f"{PERFORMANCE[score.name]} {figure(score.value)}{alarm}")
+    if fault := breached("parity", result):
+        parts.append(f"{percent(fault.value)} of answers are not the registered model's")
     if breached("concept", result):
         parts.append("more errors than the inputs explain")
     if estimate := breached("estimate", result):
@@ -157,7 +164,7 @@ def _by_p_value(p: float, threshold: float) -> float:
 
 
 def columns(result: Result) -> list[ColumnReading]:
-    """Every column of a window, the most drifted first."""
+    """Every column: those whose drift changes most answers first, then the most drifted."""
     by_column: dict[str, dict[str, Score]] = {}
     for score in result.scores:
         if score.column and not score.segment:
@@ -166,4 +173,12 @@ def columns(result: Result) -> list[ColumnReading]:
     for name, scores in by_column.items():
         drift = scores.pop("drift", None)
         readings.append(ColumnReading(name, drift, severity(drift), scores))
-    return sorted(readings, key=lambda c: (-1.0 if c.severity is None else c.severity) * -1)
+    return sorted(readings, key=_order)
+
+
+def _order(column: ColumnReading) -> tuple[float, float]:
+    effect = column.others.get(EFFECT)
+    changed = effect.value if effect and effect.value is not None else 0.0
+    return -changed if column.breached else 0.0, -(
+        -1.0 if column.severity is None else column.severity
+    )

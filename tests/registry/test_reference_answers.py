@@ -154,7 +154,7 @@ def test_a_model_that_fails_on_a_row_is_refused_with_the_row(
     manifest = msgspec.structs.replace(
         MANIFEST, prediction=Prediction("folded"), signature=read_signature(session)
     )
-    with pytest.raises(InvalidModel, match="the model fails on the reference rows from 0 on"):
+    with pytest.raises(InvalidModel, match="the model fails on the rows from 0 on"):
         answer_reference(session, manifest, rows.head(100))
 
 

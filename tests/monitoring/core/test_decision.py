@@ -167,3 +167,38 @@ def test_a_figure_that_is_there_to_be_read_breaks_no_rule() -> None:
     assert verdict(odd, POLICY) == "ok"
     assert _judge_all("performance", [odd, odd, odd])[-1][1] is None
     assert verdict(replace(calm, scores=[twice, part]), POLICY) == "not enough data"
+
+
+def _with_parity(day: int, share: float) -> Result:
+    note = f"{share * 1000:.0f} of 1,000 answers"
+    score = Score(name="parity", value=share, threshold=0.01, breached=share > 0.01, note=note)
+    calm = _result(day)
+    return replace(calm, scores=[*calm.scores, score])
+
+
+def test_other_answers_than_the_models_are_a_fault_of_serving_and_ask_for_no_retraining() -> None:
+    steps = _judge_all("parity", [_with_parity(day, 0.042) for day in (0, 1)])
+    alarm = steps[-1][1]
+    assert alarm is not None
+    assert alarm.sentence == (
+        "In the window from 2 July 2013, 4.2% of the logged answers are not those of the "
+        "registered model to the same inputs (42 of 1,000 answers), where at most 1.0% may differ: "
+        "serving is at fault, not the data; first seen in the window from 1 July 2013."
+    )
+    assert wanted([alarm], 0) is None
+    drift = replace(alarm, rule="drift")
+    assert wanted([alarm, drift], 0) == drift
+    assert verdict(_with_parity(0, 0.042), POLICY) == "degraded"
+    assert verdict(_with_parity(0, 0.01), POLICY) == "ok"
+
+
+def test_the_column_whose_drift_changes_most_answers_is_named_first() -> None:
+    result = _result(0, drifted=True)
+    assert [score.column for score in worst(result)] == ["temp", "wind"]
+    effects = [
+        Score(name="effect", column="wind", value=0.2),
+        Score(name="effect", column="temp", value=0.01),
+        Score(name="effect", value=0.9),
+    ]
+    matters = replace(result, scores=[*result.scores, *effects])
+    assert [score.column for score in worst(matters)] == ["wind", "temp"]

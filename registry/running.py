@@ -1,0 +1,57 @@
+"""Runs a model on many rows, outside of serving: on its reference, or on what it was asked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from registry.errors import InvalidModel
+from registry.features import signature
+from registry.manifest import Manifest
+from registry.signature import fixed_rows
+
+Array = np.ndarray[Any, Any]
+
+
+def run_in_batches(
+    session: onnxruntime.InferenceSession,
+    manifest: Manifest,
+    tensors: Mapping[str, Array],
+    rows: int,
+) -> dict[str, Array]:
+    """The answers' outputs, by name, to `rows` rows, in batches of the manifest's max_batch_size.
+
+    Raises InvalidModel where the model fails on them, or answers another number of rows.
+    """
+    prediction = manifest.prediction
+    names = [name for name in (prediction.label, prediction.probabilities) if name]
+    batches: dict[str, list[Array]] = {name: [] for name in names}
+    fixed = fixed_rows(signature(manifest))
+    for start in range(0, rows, manifest.max_batch_size):
+        feed = {
+            name: array[start : start + manifest.max_batch_size] for name, array in tensors.items()
+        }
+        asked = len(next(iter(feed.values())))
+        if fixed is not None:
+            feed = {n: np.resize(array, (fixed, *array.shape[1:])) for n, array in feed.items()}
+        for name, array in zip(names, _run_batch(session, names, feed, start), strict=True):
+            rows_run = fixed or asked
+            if array.shape[:1] != (rows_run,) or (
+                name == prediction.label and array.size != rows_run
+            ):
+                raise InvalidModel(
+                    f"output {name!r} answered shape {list(array.shape)} to {rows_run} rows"
+                )
+            batches[name].append(array[:asked])
+    return {name: np.concatenate(arrays) for name, arrays in batches.items()}
+
+
+def _run_batch(
+    session: onnxruntime.InferenceSession, names: list[str], feed: dict[str, Array], start: int
+) -> list[Array]:
+    try:
+        outputs: list[Array] = session.run(names, feed)
+    except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
+        raise InvalidModel(f"the model fails on the rows from {start} on: {error}") from None
+    return outputs
