@@ -7,6 +7,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -14,6 +15,7 @@ from access.authorizer import Authorizer
 from eventlog.progress import Progress
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import api, pages
+from monitoring.web.distributions import References
 from monitoring.web.findings import Catalogue, Findings
 from monitoring.web.gate import Gate
 from monitoring.web.guard import Guard
@@ -51,6 +53,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
+            Middleware(GZipMiddleware, minimum_size=1_000),
             Middleware(Guard, hosts=hosts),
             *([Middleware(Gate, authorizer=authorizer)] if authorizer else []),
         ],
@@ -62,6 +65,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         lifespan=lifespan,
     )
     made.state.catalogue = catalogue
+    made.state.references = References(catalogue)
     made.state.reports = reports
     made.state.progress = progress
     return made

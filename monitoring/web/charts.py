@@ -22,10 +22,25 @@ class Axis(msgspec.Struct, frozen=True):
     always: Sequence[float] = ()
 
 
-def line_chart(sheet: Sheet, marks: Sequence[Mark], axis: Axis, threshold: float | None) -> Markup:
+class Beside(msgspec.Struct, frozen=True):
+    """Another number a window, and between what it may lie; drawn behind the first."""
+
+    values: Sequence[float | None] = ()
+    lows: Sequence[float | None] = ()
+    highs: Sequence[float | None] = ()
+
+
+def line_chart(
+    sheet: Sheet,
+    marks: Sequence[Mark],
+    axis: Axis,
+    threshold: float | None,
+    beside: Beside = Beside(),  # noqa: B008 - frozen
+) -> Markup:
     """One number a window; `marks` run along the sheet's slots, the threshold across them."""
     values = [mark.value for mark in marks]
-    known = finite([*values, *axis.always, threshold])
+    others = [*beside.values, *beside.lows, *beside.highs]
+    known = finite([*values, *others, *axis.always, threshold])
     plot = Plot(sheet, LEFT)
     low, high, step = domain(known)
     scale = Scale(low, high, plot.bottom, plot.top)
@@ -36,7 +51,9 @@ def line_chart(sheet: Sheet, marks: Sequence[Mark], axis: Axis, threshold: float
         plot.bands(),
         plot.value_axis(scale, step, axis.write),
         plot.time_axis(),
+        *_spread(plot, scale, beside),
         *_rule(plot, scale, threshold),
+        *([path(_points(plot, scale, beside.values), "line beside")] if beside.values else []),
         path(_points(plot, scale, values)),
         *_dots(plot, scale, marks),
         plot.targets(marks),
@@ -110,6 +127,21 @@ def level(severity: float) -> int:
 def shorten(name: str, length: int) -> str:
     """A name that fits, its end replaced where it does not."""
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _spread(plot: Plot, scale: Scale, beside: Beside) -> list[Markup]:
+    return [
+        element(
+            "rect",
+            class_="spread",
+            x=plot.edge(index),
+            y=scale(high),
+            width=plot.step,
+            height=scale(low) - scale(high),
+        )
+        for index, (low, high) in enumerate(zip(beside.lows, beside.highs, strict=True))
+        if low is not None and high is not None and len(finite([low, high])) == 2
+    ]
 
 
 def _rule(plot: Plot, scale: Scale, threshold: float | None) -> list[Markup]:

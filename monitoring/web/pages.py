@@ -1,6 +1,7 @@
 """The pages that a person reads, rendered on the server."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from monitoring.core.results import Delivery, Result
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import glyphs, links, pictures, reading, words
 from monitoring.web.api import findings_of, json_response, result_of
+from monitoring.web.bars import bars
+from monitoring.web.distributions import Distribution, distributions
 from monitoring.web.findings import Findings
 from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import Row, about, headline, ledger, overview_rows
@@ -66,6 +69,7 @@ async def model(request: Request) -> Response:
         results = [result for result in results if result.window.start < int(until)]
     shown = results[-ON_ONE_PAGE:]
     alarms = [a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)]
+    alarms.sort(key=lambda alarm: alarm.state == "resolved")
     line = pictures.timeline(shown, alarms)
     deliveries = [
         told
@@ -79,7 +83,7 @@ async def model(request: Request) -> Response:
         headline=headline([row], ledger([]), []),
         drift_map=pictures.drift_map(line),
         drifted_share=pictures.drifted_share(line),
-        performance=pictures.realised_performance(line),
+        performance=pictures.performance(line),
         volume=pictures.volume(line),
         windows=list(reversed(shown)),
         earlier=shown[0].window.start if len(results) > len(shown) else None,
@@ -95,11 +99,13 @@ async def window(request: Request) -> Response:
     findings = findings_of(request)
     starts = [r.window.start for r in findings.results(result.model, result.version)]
     place = starts.index(result.window.start)
+    columns = reading.columns(result)
     return page(
         request,
         "window.html",
         result=result,
-        columns=reading.columns(result),
+        columns=columns,
+        distributions=_distributions(request, result, [column.name for column in columns]),
         segments=segmented(result),
         versions=_mix(findings, result),
         before=starts[place - 1] if place else None,
@@ -134,6 +140,15 @@ def _row_of(request: Request) -> Row:
         if (row.model, row.version) == pair:
             return row
     raise HTTPException(404, f"no version {pair[1]} of a model named {pair[0]} was ever seen")
+
+
+def _distributions(request: Request, result: Result, order: Sequence[str]) -> list[Distribution]:
+    """The columns beside the reference; none where either's rows are gone."""
+    baseline = request.app.state.references.of(result.model, result.version)
+    if baseline is None:
+        return []
+    rows = findings_of(request).rows(result.model, result.version, result.window)
+    return [] if rows.empty else distributions(baseline, rows, order)
 
 
 def _mix(findings: Findings, result: Result) -> Mix:
@@ -177,6 +192,7 @@ def _templates() -> jinja2.Environment:
         "reading": reading,
         "glyphs": glyphs,
         "about": about,
+        "bars": bars,
         "GAPS": GAPS,
     }
     return environment

@@ -6,8 +6,8 @@ from typing import get_args
 import msgspec
 from markupsafe import Markup
 
-from monitoring.core.results import Alarm, Result, Rule, Score, Window
-from monitoring.web.charts import Axis, heatmap, line_chart, stacked_bars
+from monitoring.core.results import ESTIMATED, Alarm, Result, Rule, Score, Window
+from monitoring.web.charts import Axis, Beside, heatmap, line_chart, stacked_bars
 from monitoring.web.links import window_path
 from monitoring.web.overview import about
 from monitoring.web.plot import Band, Mark, Sheet, Slot
@@ -119,23 +119,31 @@ def drifted_share(line: Timeline) -> Picture | None:
     )
 
 
-def realised_performance(line: Timeline) -> Picture | None:
-    """The chief performance score over time; None while no label is known."""
+def performance(line: Timeline) -> Picture | None:
+    """The chief performance score over time, realised and estimated; None while neither is."""
     name = chief_score([result for _, result in line.cells if result])
     found = [find(result, name) if result else None for _, result in line.cells]
-    threshold = _threshold(found)
+    guessed = [find(result, ESTIMATED + name) if result else None for _, result in line.cells]
+    threshold = _threshold([*guessed, *found])
     rule = "" if threshold is None else f"alarm at {figure(threshold)}"
     title = PERFORMANCE.get(name, name)
-    marks = [_score_mark(cell, score, title) for cell, score in zip(line.cells, found, strict=True)]
-    if all(mark.value is None for mark in marks):
+    marks = [
+        _score_mark(cell, score, guess, title)
+        for cell, score, guess in zip(line.cells, found, guessed, strict=True)
+    ]
+    beside = Beside(
+        [score.value if score else None for score in guessed],
+        [score.low if score else None for score in guessed],
+        [score.high if score else None for score in guessed],
+    )
+    if all(value is None for value in [*(mark.value for mark in marks), *beside.values]):
         return None
-    axis = Axis(f"Realised {title}")
-    note = "on labelled rows; hollow where fewer than half are labelled"
+    axis = Axis(title[:1].upper() + title[1:])
     return _both(
         axis.name,
-        (note, rule),
+        ("on labelled rows; hollow where fewer than half are labelled", rule),
         _sheets(line, "performance", HALF),
-        lambda sheet: line_chart(sheet, marks, axis, threshold),
+        lambda sheet: line_chart(sheet, marks, axis, threshold, beside),
     )
 
 
@@ -175,13 +183,15 @@ def _share_mark(cell: Cell, score: Score | None) -> Mark:
     return Mark(score.value, f"{when}: {percent(score.value)} drifted", breached=score.breached)
 
 
-def _score_mark(cell: Cell, score: Score | None, title: str) -> Mark:
+def _score_mark(cell: Cell, score: Score | None, guess: Score | None, title: str) -> Mark:
     slot, result = cell
+    when = period(slot.window)
+    estimated = f"; estimated {figure(guess.value)}" if guess and guess.value is not None else ""
     if result is None or score is None or score.value is None:
-        return Mark(title=f"{period(slot.window)}: not known yet")
+        return Mark(title=f"{when}: {title} is not known yet{estimated}")
     words = (
-        f"{period(slot.window)}: {title} {figure(score.value)} "
-        f"on {number(result.labelled)} of {number(result.rows)} rows"
+        f"{when}: {title} {figure(score.value)} "
+        f"on {number(result.labelled)} of {number(result.rows)} rows{estimated}"
     )
     thin = result.labelled * 2 < result.rows
     return Mark(score.value, words, breached=score.breached, faint=thin)

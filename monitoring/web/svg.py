@@ -34,14 +34,14 @@ def drawing(
     )
 
 
-def path(points: Sequence[tuple[float, float] | None]) -> Markup:
+def path(points: Sequence[tuple[float, float] | None], class_: str = "line") -> Markup:
     """A line through the points that breaks where there is none."""
     steps, pen_down = [], False
     for point in points:
         if point is not None:
             steps.append(f"{'L' if pen_down else 'M'}{point[0]:.1f} {point[1]:.1f}")
         pen_down = point is not None
-    return element("path", class_="line", d=" ".join(steps))
+    return element("path", class_=class_, d=" ".join(steps))
 
 
 def _text(value: object) -> str:

@@ -52,7 +52,7 @@ def test_an_empty_monitor_says_what_to_do_next(client: httpx.Client, store: Any)
 def test_the_model_page_shows_charts_alarms_webhooks_and_windows(client: httpx.Client) -> None:
     reply = client.get("/models/flights/1")
     text = text_of(reply)
-    for said in ("Drift by column", "Realised ROC AUC", "alarm at 0.660", "7–13 Oct 2013",
+    for said in ("Drift by column", "estimated without labels", "alarm at 0.660", "7–13 Oct 2013",
                  "503: come back later", "410: wants no more", "resolved"):  # fmt: skip
         assert said in text
     pictures = re.findall(r"<svg.*?</svg>", reply.text, flags=re.DOTALL)

@@ -1,0 +1,125 @@
+"""How each column is spread in a window, beside the reference: counted here, drawn in bars.py.
+
+Bins follow from the reference alone, so that a column looks the same in every window.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from monitoring.scoring.cleaning import clean
+from monitoring.scoring.reference import Baseline, Column
+from monitoring.web.findings import Catalogue
+from registry.errors import RegistryError
+from registry.manifest import Version
+from registry.payload import withheld
+
+MOST_COLUMNS = 40
+MOST_VALUES = 12  # that have a bin each; more are ranges of numbers, or one bin for the rest
+_RANGES = 18  # of equal width, between the outermost hundredths of the reference
+_KEPT = 8  # versions
+_ROUNDING = 1e-9
+
+
+class Bin(msgspec.Struct, frozen=True):
+    """A value or a range, and its share of the rows that have any."""
+
+    name: str
+    expected: float  # in the reference
+    found: float
+
+
+class Distribution(msgspec.Struct, frozen=True):
+    """One column; `bins` is empty where nothing can be shown, and `note` says why."""
+
+    column: str
+    bins: list[Bin]
+    numeric: bool = False  # whether the bins are ranges, in order
+    note: str = ""
+
+
+class References:
+    """The baselines of the versions that were looked at last."""
+
+    def __init__(self, catalogue: Catalogue | None) -> None:
+        """Without a `catalogue` there are none."""
+        self._catalogue = catalogue
+        self._known: dict[str, Baseline] = {}
+
+    def of(self, model: str, number: str) -> Baseline | None:
+        """The version's; None where it is not registered here, or cannot be read."""
+        try:
+            versions = self._catalogue.versions(model) if self._catalogue else []
+            version = next((one for one in versions if one.number == number), None)
+            return None if version is None else self._read(version)
+        except (RegistryError, OSError):
+            return None
+
+    def _read(self, version: Version) -> Baseline:
+        if version.digest not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[version.digest] = Baseline(version)
+        return self._known[version.digest]
+
+
+def distributions(
+    baseline: Baseline, rows: pd.DataFrame, order: Sequence[str]
+) -> list[Distribution]:
+    """The columns of a window's sampled rows, in the order of their names given."""
+    hidden = withheld(baseline.manifest)
+    columns = {column.name: column for column in baseline.columns}
+    shown = [columns[name] for name in order if name in columns][:MOST_COLUMNS]
+    return [
+        _hidden(column.name, hidden[column.name])
+        if column.name in hidden
+        else distribution(column, baseline.frame, rows)
+        for column in shown
+    ]
+
+
+def distribution(column: Column, reference: pd.DataFrame, rows: pd.DataFrame) -> Distribution:
+    """One column of the rows beside the reference."""
+    expected = clean(reference[column.stored], column).dropna()
+    found = clean(rows[column.stored], column).dropna()
+    if expected.empty or found.empty:
+        where = "in the reference" if expected.empty else "in this window"
+        return _hidden(column.name, f"all values are missing {where}")
+    if column.kind == "numeric" and expected.nunique() > MOST_VALUES:
+        return Distribution(column.name, _ranges(expected, found), numeric=True)
+    return Distribution(column.name, _values(expected, found))
+
+
+def _ranges(expected: "pd.Series[Any]", found: "pd.Series[Any]") -> list[Bin]:
+    low, high = (float(edge) for edge in np.quantile(expected, [0.01, 0.99]))
+    inner = np.linspace(low, high if high > low else low + 1.0, _RANGES + 1)
+    edges = np.concatenate([[-np.inf], inner, [np.inf]])
+    names = [
+        f"below {low:.4g}",
+        *(f"{a:.4g} to {b:.4g}" for a, b in pairwise(inner.tolist())),
+        f"above {inner[-1]:.4g}",
+    ]
+    shares = [np.histogram(values, edges)[0] / len(values) for values in (expected, found)]
+    return [Bin(name, float(a), float(b)) for name, a, b in zip(names, *shares, strict=True)]
+
+
+def _values(expected: "pd.Series[Any]", found: "pd.Series[Any]") -> list[Bin]:
+    before, now = (values.value_counts(normalize=True) for values in (expected, found))
+    shown = list(before.index[:MOST_VALUES])
+    if before.index.inferred_type == "floating":
+        shown.sort()
+    bins = [Bin(_name(value), float(before[value]), float(now.get(value, 0.0))) for value in shown]
+    rest = 1 - sum(one.expected for one in bins), 1 - sum(one.found for one in bins)
+    return [*bins, Bin("all others", *rest)] if max(rest) > _ROUNDING else bins
+
+
+def _name(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _hidden(name: str, why: str) -> Distribution:
+    return Distribution(name, [], note=why)
