@@ -5,7 +5,7 @@ from time import perf_counter
 
 from registry.manifest import Version
 from service.batching.admission import Admission
-from service.batching.batcher import Drop, Share
+from service.batching.job import Drop, Share
 from service.call import Answer, Call
 from service.prediction_log import PredictionLog
 from service.statistics import VersionStatistics

@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import Protocol
 
 from eventlog.errors import DriftlineError
-from service.batching.batcher import Job, Queue, Share, as_failure
+from service.batching.batcher import as_failure
+from service.batching.job import Job, Queue, Share
 from service.call import Answer, Call
 from service.response_cache import ResponseCache, key_of
 

@@ -7,7 +7,7 @@ import msgspec
 
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
-from service.batching.batcher import Share
+from service.batching.job import Share
 from service.openinference.messages import InferRequest
 from service.openinference.validate import Inputs
 

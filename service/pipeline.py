@@ -10,7 +10,7 @@ from functools import partial
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import Outcome
 from registry.manifest import Manifest, Version
-from service.batching.batcher import Job
+from service.batching.job import Job
 from service.call import Answer, Call
 from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
 from service.event_time import read_event_time

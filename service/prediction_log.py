@@ -17,7 +17,7 @@ from eventlog.log import Appender
 from registry.datatypes import of_array
 from registry.errors import RegistryError
 from registry.manifest import Version
-from service.batching.batcher import Share
+from service.batching.job import Share
 from service.call import Answer, Call
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
 from service.feedback import Truth

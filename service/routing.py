@@ -14,7 +14,7 @@ import msgspec
 
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
-from service.batching.batcher import Queue
+from service.batching.job import Queue
 from service.call import Answer, Call
 from service.openinference.validate import InputCheck
 

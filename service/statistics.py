@@ -11,7 +11,7 @@ from time import perf_counter, time
 import msgspec
 
 from registry.manifest import Version
-from service.batching.batcher import Share
+from service.batching.job import Share
 from service.call import Call
 from service.models import Models
 

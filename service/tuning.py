@@ -6,7 +6,8 @@ from weakref import WeakValueDictionary
 from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import CachePolicy, Version
 from service.answering import Answering
-from service.batching.batcher import Batcher, Queue
+from service.batching.batcher import Batcher
+from service.batching.job import Queue
 from service.cached_queue import CachedQueue
 from service.call import Answer, Call
 from service.limits import doors_of, limits_of

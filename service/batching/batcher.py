@@ -10,20 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from math import inf
-from typing import Generic, Literal, Protocol, TypeVar
-
-import msgspec
+from typing import Generic, Protocol
 
 from eventlog.errors import DriftlineError
 from service.batching.admission import Admission
+from service.batching.job import Drop, Job, Result, Share, Ticket
 from service.batching.merge import Array, Arrays, merge, offsets, split
 from service.batching.order import FirstCome, Ranked
 from service.batching.policy import Limits, WaitUntil, decide
 from service.errors import Expired, RunFailed
-
-Ticket = TypeVar("Ticket")  # whatever the caller wants to find again beside the outputs
-Result = TypeVar("Result")
-Drop = Literal["cancelled", "expired"]  # why a job left the queue and never ran
 
 _logger = logging.getLogger(__name__)
 
@@ -38,70 +33,6 @@ class Runner(Protocol):
     def run(self, inputs: Arrays) -> dict[str, Array]:
         """All outputs by name, computed in the calling thread; raises ServingError."""
         ...
-
-
-class Job(Generic[Ticket, Result]):
-    """One request in the queue, and whom to tell how it ended."""
-
-    __slots__ = (
-        "deadline", "inputs", "level", "priority", "queued", "reply", "rows", "settled", "size",
-        "ticket",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0913  # what a queue must know of a request, all by name
-        self,
-        ticket: Ticket,
-        inputs: Arrays,
-        *,
-        rows: int,
-        size: int,
-        deadline: float,
-        reply: Callable[[Result | DriftlineError], None],
-        priority: int = 0,
-    ) -> None:
-        """`size` is in bytes; `deadline` is a reading of the batcher's clock.
-
-        `priority` is the level that the caller states, 1 the highest, or 0.
-
-        `reply` is called once, in the event loop, with the result or the error, and must not raise;
-        a callback because a future of asyncio would cost each request a turn of the loop.
-        """
-        self.ticket = ticket
-        self.inputs = inputs
-        self.rows = rows
-        self.size = size
-        self.deadline = deadline
-        self.reply = reply
-        self.priority = priority
-        self.level = 0  # as the queue counts it
-        self.queued = 0.0
-        self.settled = False  # replied to, or abandoned by its caller
-
-    def settle(self, outcome: Result | DriftlineError) -> None:
-        """Tell the caller, if one is left."""
-        if not self.settled:
-            self.settled = True
-            self.reply(outcome)
-
-
-class Share(msgspec.Struct, frozen=True):
-    """What one request got out of a batch; durations in microseconds."""
-
-    outputs: dict[str, Array]
-    batch_id: str
-    batch_rows: int
-    batch_offset: int
-    queue_us: int
-    run_us: int
-    cached: bool = False  # nothing ran for it; then the four above mean nothing
-
-
-class Queue(Protocol[Ticket, Result]):
-    """Where a version's requests go; `Batcher` has what each method says."""
-
-    def knock(self) -> None: ...
-    def submit(self, job: Job[Ticket, Result]) -> None: ...
-    def abandon(self, job: Job[Ticket, Result]) -> bool: ...
 
 
 Finish = Callable[[Sequence[tuple[Ticket, Share]]], Sequence[Result]]
@@ -206,12 +137,13 @@ class Batcher(Generic[Ticket, Result]):
             return
         jobs = [self._leave() for _ in range(decision.count)]
         self._started = now
-        if self._runner.is_quick(sum([job.rows for job in jobs])):
+        if self._runner.is_quick(_rows(jobs)):
             self._complete(jobs, self._execute(jobs))
+            self._doors[0].served(_rows(jobs), self._clock() - now)
         else:
             self._busy = True
             run = loop.run_in_executor(self._executor, self._execute, jobs)
-            run.add_done_callback(lambda done: self._complete(jobs, done.result()))
+            run.add_done_callback(lambda done: self._came_back(jobs, done.result()))
 
     def _expire(self, now: float) -> None:
         """Take out the requests whose deadline has passed."""
@@ -256,11 +188,24 @@ class Batcher(Generic[Ticket, Result]):
             for job, part, offset in zip(jobs, parts, offsets(rows), strict=True)
         ]
 
+    def _came_back(
+        self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]
+    ) -> None:
+        """A batch ran in the thread, which takes the next one while the callers are woken up."""
+        self._busy = False
+        self._doors[0].served(_rows(jobs), self._clock() - self._started)
+        if self._queue and self._wake_up is None and not self._is_next_quick():
+            self._next()
+        self._complete(jobs, outcomes)
+
+    def _is_next_quick(self) -> bool:
+        waiting = sum([door.rows for door in self._doors])
+        return self._runner.is_quick(min(waiting, self._limits.max_rows))
+
     def _complete(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]
     ) -> None:
         """Wake up the callers who are still there, and go on with what waits."""
-        self._busy = False
         answered: list[tuple[Job[Ticket, Result], Share]] = []
         for job, outcome in zip(jobs, outcomes, strict=True):
             if not isinstance(outcome, Share):
@@ -268,8 +213,7 @@ class Batcher(Generic[Ticket, Result]):
             elif not job.settled:
                 answered.append((job, outcome))
         self._reply(answered)
-        self._doors[0].served(sum([job.rows for job in jobs]), self._clock() - self._started)
-        if self._queue and self._wake_up is None:
+        if self._queue and not self._busy and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
 
     def _reply(self, answered: Sequence[tuple[Job[Ticket, Result], Share]]) -> None:
@@ -281,6 +225,10 @@ class Batcher(Generic[Ticket, Result]):
         else:
             for (job, _), result in zip(answered, results, strict=True):
                 job.settle(result)
+
+
+def _rows(jobs: Sequence[Job[Ticket, Result]]) -> int:
+    return sum([job.rows for job in jobs])
 
 
 def as_failure(error: Exception) -> DriftlineError:

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from access.errors import AccessError
 from eventlog.events import Outcome, Protocol
 from registry.manifest import Version
-from service.batching.batcher import Drop
+from service.batching.job import Drop
 from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.batching.admission import Admission
-from service.batching.batcher import Batcher, Job, Share
+from service.batching.batcher import Batcher
+from service.batching.job import Job, Share
 from service.batching.merge import Arrays, merge, offsets, split
 from service.batching.policy import Limits, Take, WaitUntil, decide
 from service.errors import Expired, Overloaded, RunFailed
@@ -164,6 +165,24 @@ async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_qu
     bench.executor.release()
     await asyncio.gather(*later, return_exceptions=True)
     assert bench.runner.runs[:2] == [3, 8]
+
+
+async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_woken() -> None:
+    bench = Bench()
+    busy_at_reply: list[bool] = []
+    finish = bench.batcher._finish
+    bench.batcher._finish = lambda batch: (
+        busy_at_reply.append(bench.batcher._busy),
+        finish(batch),
+    )[1]
+    first = bench.ask(1)
+    await asyncio.sleep(0)
+    second = bench.ask(2)
+    for answer in (first, second):
+        bench.executor.release()
+        await answer
+    assert busy_at_reply == [True, False]
+    assert bench.runner.runs == [1, 1]
 
 
 async def test_a_quick_run_does_not_leave_the_event_loop() -> None:

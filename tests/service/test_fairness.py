@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from service.batching.admission import Admission
-from service.batching.batcher import Batcher, Job, Share
+from service.batching.batcher import Batcher
+from service.batching.job import Job, Share
 from service.batching.merge import Arrays
 from service.batching.policy import Limits
 

@@ -12,7 +12,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 
 from eventlog.errors import DriftlineError
 from service.batching.admission import Admission
-from service.batching.batcher import Batcher, Job, Share
+from service.batching.batcher import Batcher
+from service.batching.job import Job, Share
 from service.batching.merge import Arrays
 from service.batching.policy import Limits
 from service.errors import Expired, Overloaded, RunFailed

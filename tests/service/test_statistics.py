@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from registry.errors import UnknownModel, UnknownVersion
-from service.batching.batcher import Share
+from service.batching.job import Share
 from service.statistics import Duration, Statistics, VersionStatistics
 from tests.service.in_process import Worker, version
 

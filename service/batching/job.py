@@ -1,0 +1,77 @@
+"""What goes through a queue and what comes out of it."""
+
+from collections.abc import Callable
+from typing import Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+from eventlog.errors import DriftlineError
+from service.batching.merge import Array, Arrays
+
+Ticket = TypeVar("Ticket")  # whatever the caller wants to find again beside the outputs
+Result = TypeVar("Result")
+Drop = Literal["cancelled", "expired"]  # why a job left the queue and never ran
+
+
+class Job(Generic[Ticket, Result]):
+    """One request in the queue, and whom to tell how it ended."""
+
+    __slots__ = (
+        "deadline", "inputs", "level", "priority", "queued", "reply", "rows", "settled", "size",
+        "ticket",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913  # what a queue must know of a request, all by name
+        self,
+        ticket: Ticket,
+        inputs: Arrays,
+        *,
+        rows: int,
+        size: int,
+        deadline: float,
+        reply: Callable[[Result | DriftlineError], None],
+        priority: int = 0,
+    ) -> None:
+        """`size` is in bytes; `deadline` is a reading of the batcher's clock.
+
+        `priority` is the level that the caller states, 1 the highest, or 0.
+
+        `reply` is called once, in the event loop, with the result or the error, and must not raise;
+        a callback because a future of asyncio would cost each request a turn of the loop.
+        """
+        self.ticket = ticket
+        self.inputs = inputs
+        self.rows = rows
+        self.size = size
+        self.deadline = deadline
+        self.reply = reply
+        self.priority = priority
+        self.level = 0  # as the queue counts it
+        self.queued = 0.0
+        self.settled = False  # replied to, or abandoned by its caller
+
+    def settle(self, outcome: Result | DriftlineError) -> None:
+        """Tell the caller, if one is left."""
+        if not self.settled:
+            self.settled = True
+            self.reply(outcome)
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one request got out of a batch; durations in microseconds."""
+
+    outputs: dict[str, Array]
+    batch_id: str
+    batch_rows: int
+    batch_offset: int
+    queue_us: int
+    run_us: int
+    cached: bool = False  # nothing ran for it; then the four above mean nothing
+
+
+class Queue(Protocol[Ticket, Result]):
+    """Where a version's requests go; `Batcher` has what each method says."""
+
+    def knock(self) -> None: ...
+    def submit(self, job: Job[Ticket, Result]) -> None: ...
+    def abandon(self, job: Job[Ticket, Result]) -> bool: ...
