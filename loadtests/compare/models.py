@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 _HELD_OUT = 400  # rows of the reference
 SAMPLED = "-sampled"  # after the name of a model: the same, with one payload in 100 in the log
 _STEPS, _WIDTH = 3000, 64  # of the deep model
+_WIDE = 1536
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -51,6 +52,12 @@ def subjects(folder: Path) -> list[Subject]:
 def small(folder: Path) -> Subject:
     """Only the cheapest of them."""
     return _subject(folder / "small", "100 trees, 30 features, one row", 30, 1, _forest)
+
+
+def wide(folder: Path) -> Subject:
+    """For batching alone: what a row costs hardly changes from 32 at once on."""
+    title = "4 layers of 1,536 (38 MB of weights), 30 features, one row"
+    return _subject(folder / "wide", title, 30, 1, _wide)
 
 
 def _subject(
@@ -119,6 +126,15 @@ def _deep(values: Array, labels: Array) -> onnx.ModelProto:
     first = random.normal(0, 0.2, (values.shape[1], _WIDTH))
     step = random.normal(0, _WIDTH**-0.5, (_WIDTH, _WIDTH))
     return _layers([first, *[step] * _STEPS, random.normal(0, 0.2, (_WIDTH, 2))])
+
+
+def _wide(values: Array, labels: Array) -> onnx.ModelProto:
+    """Few large layers: a row alone is spent on fetching weights, which 32 rows share."""
+    del labels
+    random = np.random.default_rng(0)
+    first = random.normal(0, 0.2, (values.shape[1], _WIDE))
+    layers = [random.normal(0, _WIDE**-0.5, (_WIDE, _WIDE)) for _ in range(4)]
+    return _layers([first, *layers, random.normal(0, 0.2, (_WIDE, 2))])
 
 
 def _linear(values: Array, labels: Array) -> onnx.ModelProto:
