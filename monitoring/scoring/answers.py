@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.scoring.figures import Answers, Array
-from monitoring.scoring.reference import Baseline, category, number
+from monitoring.scoring.reference import Baseline, categories, number
 
 
 def answers_of(baseline: Baseline, frame: pd.DataFrame, truth: str | None) -> Answers:
@@ -31,4 +31,6 @@ def answers_of(baseline: Baseline, frame: pd.DataFrame, truth: str | None) -> An
 
 def _codes(values: "pd.Series[Any]", known: dict[str, int]) -> Array:
     """Each value's class; a new one gets the next number."""
-    return np.array([known.setdefault(category(one), len(known)) for one in values], dtype=np.int64)
+    codes, different = pd.factorize(categories(values), use_na_sentinel=False)
+    places = [known.setdefault(str(name), len(known)) for name in different]
+    return np.array(places, dtype=np.int64)[codes]

@@ -138,10 +138,24 @@ def _sides(rows: Answers) -> list[tuple[Array, Array]]:
 
 
 def _roc_auc(rows: Answers) -> float | None:
-    return _mean(
-        _defined(metrics.roc_auc_score, is_it, score, sample_weight=rows.weights)
-        for is_it, score in _sides(rows)
-    )
+    return _mean(area(is_it, score, rows.weights) for is_it, score in _sides(rows))
+
+
+def area(is_it: Array, score: Array, weights: Array | None = None) -> float | None:
+    """The area below the ROC curve: how often a row of the class has the higher score.
+
+    As sklearn's, an order of magnitude faster: intervals ask for it hundreds of times.
+    """
+    order = np.argsort(score, kind="stable")
+    weights = np.ones(len(score)) if weights is None else weights[order]
+    inside = np.where(is_it[order], weights, 0.0)
+    outside = weights - inside
+    if not inside.any() or not outside.any():
+        return None  # one side is empty
+    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # of equal scores
+    inside, outside = np.add.reduceat(inside, starts), np.add.reduceat(outside, starts)
+    below = np.cumsum(outside) - outside / 2  # of the other side; half of those that tie
+    return _rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))
 
 
 def _log_loss(rows: Answers) -> float | None:
@@ -178,8 +192,6 @@ def _mean(values: Any) -> float | None:
 
 
 def _defined(metric: Callable[..., float], actual: Array, told: Array, **how: Any) -> float | None:
-    if metric is metrics.roc_auc_score and actual.all() == actual.any():
-        return None  # one side is empty
     try:
         return _rounded(float(metric(actual, told, **how)))
     except ValueError:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.reference import Baseline, category, number
+from monitoring.scoring.reference import Baseline, categories, number
 from registry.manifest import Feature, Segment
 from registry.payload import withheld
 
@@ -32,7 +32,7 @@ class Grouping:
             self._places: dict[str, int] = {}
             named = _ranges(segment.edges)
         else:
-            counts = expected.dropna().map(category).value_counts()
+            counts = categories(expected.dropna()).value_counts()
             common = sorted(counts.index, key=lambda name: (-counts[name], name))
             named = common[: segment.values]
             self._places = {name: place for place, name in enumerate(named)}
@@ -50,7 +50,7 @@ class Grouping:
             numbers = values.map(number).to_numpy(dtype=float)
             ranges = np.searchsorted(self._edges, numbers, side="right")
             return np.where(np.isnan(numbers), missing, ranges)
-        known = values.map(category, na_action="ignore")
+        known = categories(values)
         found = known.map(self._places).fillna(other).to_numpy(dtype=np.int64)
         return np.where(values.isna().to_numpy(), missing, found)
 

@@ -22,6 +22,16 @@ def category(value: object) -> str:
     return str(value)
 
 
+def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Every value that is there as a category; each different one is looked at once."""
+    try:
+        codes, different = pd.factorize(values)
+    except TypeError:  # lists and the like have no hash
+        return values.map(category, na_action="ignore")
+    names = np.array([*map(category, different), None], dtype=object)  # the last is for none
+    return pd.Series(names[codes], values.index, dtype=object)
+
+
 def number(value: Any) -> float:
     """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
     try:

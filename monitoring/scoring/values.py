@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.reference import Baseline, category
+from monitoring.scoring.reference import Baseline, categories
 from registry.manifest import Feature
 from registry.payload import keeping
 
@@ -36,7 +36,7 @@ class Values:
         """
         if self.feature.kind == "numeric":
             return _numbers(self._values)
-        codes, self._names = pd.factorize(self._values.map(category, na_action="ignore"))
+        codes, self._names = pd.factorize(categories(self._values))
         return np.where(codes < 0, np.nan, codes.astype(float))
 
     @cached_property

@@ -13,10 +13,10 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from monitoring.core.results import Score
-from monitoring.scoring.figures import Answers, classification, only
+from monitoring.scoring.figures import Answers, area, classification, only
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.proportions import Proportion, difference
-from monitoring.scoring.reference import Baseline
+from monitoring.scoring.reference import Baseline, categories, category
 from monitoring.scoring.segments import Segments
 from registry.errors import InvalidManifest
 from registry.manifest import Segment
@@ -214,3 +214,27 @@ def test_one_figure_alone_is_the_same_as_among_the_others() -> None:
     everything = classification(rows)
     for name, value in everything.items():
         assert only(name, classification)(rows) == {name: value}
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.9]), st.integers(1, 4)),
+        min_size=2,
+        max_size=40,
+    ).filter(lambda rows: len({is_it for is_it, _, _ in rows}) == 2)
+)
+def test_the_area_below_the_curve_is_sklearns(rows: list[tuple[bool, float, int]]) -> None:
+    is_it, score, weights = (np.array(column) for column in zip(*rows, strict=True))
+    assert area(is_it, score, weights) == pytest.approx(
+        roc_auc_score(is_it, score, sample_weight=weights), abs=1e-8
+    )
+    assert area(is_it, score) == pytest.approx(roc_auc_score(is_it, score), abs=1e-8)
+    assert area(np.ones(3, dtype=bool), np.array([0.1, 0.2, 0.3])) is None
+
+
+@given(st.lists(st.sampled_from([None, 1, 1.0, True, "1", "a", 2.5, -0.0, 0, 2**70, False])))
+def test_categories_are_those_of_every_value(values: list[object]) -> None:
+    told = categories(pd.Series(values, dtype=object))
+    assert [None if value is None else category(value) for value in values] == [
+        None if pd.isna(one) else one for one in told
+    ]
