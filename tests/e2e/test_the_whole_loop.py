@@ -142,6 +142,7 @@ def test_the_whole_loop(home: Home, loop: Loop) -> None:
     assert loop.down() == 0
 
     _check_the_counts(home, asked, labels)
+    _check_the_scores(store)
 
 
 async def _drive(loop: Loop, manifest: Any, traffic: list[Any]) -> int:
@@ -186,6 +187,22 @@ def _check_the_webhook(loop: Loop, store: Store, digest: str) -> None:
         trust_env=False,
     )
     assert forged.status_code == 401
+
+
+def _check_the_scores(store: Store) -> None:
+    """What was served is what was registered, and the drift is told with its effect."""
+    scored = [result.scores for result in store.results("flights", "1") if result.sampled > 500]
+    assert scored
+    for scores in scored:
+        told = {score.about: score for score in scores}
+        parity = told["parity", "", ""]
+        assert (parity.value, parity.note.split(" of ")[0]) == (0.0, "0")
+        assert told["latency_p50", "", ""].value is not None
+        assert told["rows", "", "origin=EWR"].value is not None
+        assert told["selection_rate_gap", "", "origin"].value is not None
+        drifted = {s.column for s in scores if s.name == "drift" and s.breached and s.column}
+        features = drifted - {"prediction", "probability"}
+        assert features == {s.column for s in scores if s.name == "effect" and s.column}
 
 
 def _check_the_counts(home: Home, asked: int, labels: int) -> None:
