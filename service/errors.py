@@ -3,7 +3,10 @@
 ServingError
 ├── InvalidRequest      what was asked cannot be read or does not fit the version's signature
 ├── Unsupported         a content type or encoding that is not read here
+│   └── UnknownEncoding     a gRPC message in a compression that is not read here
+├── UnknownService      a gRPC service whose health was asked for and that there is not
 ├── TooLarge            more bytes or rows than the service takes in one request
+│   └── LimitExceeded       a gRPC message or its metadata beyond what the port takes
 ├── Overloaded          the version's queue is full; try again later
 ├── Expired             the caller's deadline passed before the run
 ├── NotReady            the version exists and is not loaded
@@ -39,8 +42,20 @@ class Unsupported(ServingError):
     """A content type or encoding that is not read here."""
 
 
+class UnknownEncoding(Unsupported):
+    """A gRPC message in a compression that is not read here."""
+
+
+class UnknownService(ServingError):
+    """A gRPC service whose health was asked for and that there is not."""
+
+
 class TooLarge(ServingError):
     """More bytes or rows than the service takes in one request."""
+
+
+class LimitExceeded(TooLarge):
+    """A gRPC message or its metadata beyond what the port takes."""
 
 
 class Overloaded(ServingError):

@@ -7,8 +7,6 @@ import sys
 import time
 from functools import partial
 
-import grpc
-
 from eventlog.answers import AnsweringWriter
 from eventlog.events import Protocol
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
@@ -16,7 +14,7 @@ from registry.store import Registry
 from registry.workers import WorkerDesk
 from service.access.start import create_authorizer
 from service.call import Call
-from service.grpc_api import server as grpc_server
+from service.grpc_api.server import GrpcServer
 from service.grpc_api.servicer import Servicer
 from service.loading import Loader
 from service.models import Models
@@ -69,7 +67,7 @@ class Serving:
         self.repository = Repository(registry, self.models)
         self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
         self._tracing = Tracing.configured("service")
-        self._grpc: grpc.aio.Server | None = None
+        self._grpc: GrpcServer | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -83,7 +81,8 @@ class Serving:
             new_call=partial(self.call, "grpc"),
             access=self.access,
         )
-        self._grpc = await grpc_server.start(servicer, self.settings, self.access)
+        self._grpc = GrpcServer(servicer, self.settings, self.access)
+        await self._grpc.start()
         for work in (
             self.models.follow(self.settings.poll_interval_s),
             keep_flushing(_FLUSH_S),
@@ -108,7 +107,7 @@ class Serving:
         for task in self._background:
             task.cancel()
         if self._grpc is not None:
-            await self._grpc.stop(self.settings.shutdown_grace_s)
+            await self._grpc.stop()
         if self._tracing is not None:
             self._tracing.close()
         flush()

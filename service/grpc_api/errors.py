@@ -8,11 +8,14 @@ from registry.errors import InvalidFeatures, RegistryError, UnknownModel, Unknow
 from service.errors import (
     Expired,
     InvalidRequest,
+    LimitExceeded,
     NotReady,
     Overloaded,
     RunFailed,
     ServingError,
     TooLarge,
+    UnknownEncoding,
+    UnknownService,
     Unsupported,
 )
 
@@ -26,7 +29,10 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
     InvalidFeatures: grpc.StatusCode.INVALID_ARGUMENT,
     InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     TooLarge: grpc.StatusCode.INVALID_ARGUMENT,
+    LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unsupported: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownEncoding: grpc.StatusCode.UNIMPLEMENTED,
+    UnknownService: grpc.StatusCode.NOT_FOUND,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
     NotReady: grpc.StatusCode.UNAVAILABLE,

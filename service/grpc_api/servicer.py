@@ -1,37 +1,20 @@
-"""inference.GRPCInferenceService: protobuf messages in and out of the pipeline."""
-
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
-from typing import Any, TypeVar
-
-import grpc
-from google.protobuf.message import DecodeError
+"""inference.GRPCInferenceService: the table of its methods."""
 
 from access.authorizer import Authorizer
-from eventlog.errors import DriftlineError
-from registry.manifest import Manifest, TensorSpec
-from service.access.interceptor import authorization_of
-from service.call import Answer, Call
-from service.classification import check_classes, with_classes
-from service.errors import InvalidRequest, NotReady, message_of
+from registry.manifest import TensorSpec
+from service.errors import NotReady
 from service.grpc_api import extensions
 from service.grpc_api import open_inference_pb2 as pb
-from service.grpc_api.errors import code_of
-from service.grpc_api.stream import in_order
+from service.grpc_api.calls import Context, Methods, at_once, in_a_task
+from service.grpc_api.inference import Inference, NewCall
 from service.metadata import ServerMetadata, describe
 from service.models import Models
-from service.openinference import protobuf
-from service.openinference.messages import InferRequest
 from service.pipeline import Pipeline
 from service.repository import Repository
 from service.statistics import Statistics
 
 SERVICE = "inference.GRPCInferenceService"
 _ACTOR = "grpc"  # where nobody is asked for a key
-
-Request = TypeVar("Request")
-Response = TypeVar("Response")
-NewCall = Callable[[str, str, str, float | None], Call]
 
 
 class Servicer:
@@ -52,63 +35,57 @@ class Servicer:
         self._models = models
         self._repository = repository
         self._statistics = statistics
-        self._new_call = new_call
         self._access = access
+        self._inference = Inference(pipeline, new_call, access)
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """What a grpc server is given."""
-        methods: dict[str, tuple[Callable[..., Awaitable[Any]], Any]] = {
-            "ServerLive": (self._server_live, pb.ServerLiveRequest),
-            "ServerReady": (self._server_ready, pb.ServerReadyRequest),
-            "ModelReady": (self._model_ready, pb.ModelReadyRequest),
-            "ServerMetadata": (self._server_metadata, pb.ServerMetadataRequest),
-            "ModelMetadata": (self._model_metadata, pb.ModelMetadataRequest),
-            "ModelInfer": (self._model_infer, pb.ModelInferRequest),
-            "ModelStatistics": (self._model_statistics, pb.ModelStatisticsRequest),
-            "RepositoryIndex": (self._index, pb.RepositoryIndexRequest),
-            "RepositoryModelLoad": (self._load, pb.RepositoryModelLoadRequest),
-            "RepositoryModelUnload": (self._unload, pb.RepositoryModelUnloadRequest),
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers."""
+        return self._pipeline.ready
+
+    def methods(self) -> Methods:
+        """Every method by its path."""
+        methods: Methods = {
+            "ModelInfer": self._inference.unary,
+            "ModelStreamInfer": self._inference.streaming,
+            "ServerLive": at_once(pb.ServerLiveRequest, self._server_live),
+            "ServerReady": at_once(pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": at_once(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": at_once(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": at_once(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelStatistics": at_once(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": at_once(pb.RepositoryIndexRequest, self._index),
+            "RepositoryModelLoad": in_a_task(pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": in_a_task(pb.RepositoryModelUnloadRequest, self._unload),
         }
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(
-                _refusing(method, request.FromString),
-                response_serializer=lambda response: response.SerializeToString(),
-            )
-            for name, (method, request) in methods.items()
-        }
-        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
-        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
-    def _admit(self, model: str, context: Any) -> None:
-        """The interceptor let the method pass for some model; now its name is known."""
-        given = authorization_of(context.invocation_metadata())
-        self._access.admit("predict", given, model)
-
-    async def _server_live(self, _: pb.ServerLiveRequest, __: Any) -> pb.ServerLiveResponse:
+    def _server_live(self, _: pb.ServerLiveRequest, __: Context) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
 
-    async def _server_ready(self, _: pb.ServerReadyRequest, __: Any) -> pb.ServerReadyResponse:
+    def _server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
         return pb.ServerReadyResponse(ready=self._pipeline.ready)
 
-    async def _model_ready(self, request: pb.ModelReadyRequest, _: Any) -> pb.ModelReadyResponse:
+    def _model_ready(self, request: pb.ModelReadyRequest, _: Context) -> pb.ModelReadyResponse:
         try:
             self._models.resolve(request.name, request.version)
         except NotReady:
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 
-    async def _server_metadata(
-        self, _: pb.ServerMetadataRequest, __: Any
+    def _server_metadata(
+        self, _: pb.ServerMetadataRequest, __: Context
     ) -> pb.ServerMetadataResponse:
         server = ServerMetadata()
         return pb.ServerMetadataResponse(
             name=server.name, version=server.version, extensions=server.extensions
         )
 
-    async def _model_metadata(
-        self, request: pb.ModelMetadataRequest, context: Any
+    def _model_metadata(
+        self, request: pb.ModelMetadataRequest, context: Context
     ) -> pb.ModelMetadataResponse:
-        self._admit(request.name, context)
+        # The door let the method pass for some model; now its name is known.
+        self._access.admit("predict", context.authorization, request.name)
         model = describe(self._models, request.name, request.version)
         return pb.ModelMetadataResponse(
             name=model.name,
@@ -118,102 +95,31 @@ class Servicer:
             outputs=[_describe(spec) for spec in model.outputs],
         )
 
-    async def _model_infer(
-        self, request: pb.ModelInferRequest, context: Any
-    ) -> pb.ModelInferResponse:
-        self._admit(request.model_name, context)
-        metadata = context.invocation_metadata() or ()
-        traceparent = next((value for key, value in metadata if key == "traceparent"), "")
-        call = self._new_call(
-            request.model_name, request.model_version, traceparent, context.time_remaining()
-        )
-        return _encode(await self._pipeline.infer(call, partial(_decode, request)))
-
-    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        async def answer(data: bytes) -> bytes:
-            try:
-                request = _parse(pb.ModelInferRequest.FromString, data)
-                answered = await self._model_infer(request, context)
-            except DriftlineError as error:
-                reply = pb.ModelStreamInferResponse(error_message=message_of(error))
-            else:
-                reply = pb.ModelStreamInferResponse(infer_response=answered)
-            encoded: bytes = reply.SerializeToString()
-            return encoded
-
-        async for reply in in_order(requests, answer):
-            yield reply
-
-    async def _model_statistics(
-        self, request: pb.ModelStatisticsRequest, _: Any
+    def _model_statistics(
+        self, request: pb.ModelStatisticsRequest, _: Context
     ) -> pb.ModelStatisticsResponse:
         told = self._statistics.tell(self._models, request.name, request.version)
         return extensions.statistics(told)
 
-    async def _index(
-        self, request: pb.RepositoryIndexRequest, _: Any
-    ) -> pb.RepositoryIndexResponse:
+    def _index(self, request: pb.RepositoryIndexRequest, _: Context) -> pb.RepositoryIndexResponse:
         return extensions.index(self._repository, request)
 
     async def _load(
-        self, request: pb.RepositoryModelLoadRequest, context: Any
+        self, request: pb.RepositoryModelLoadRequest, context: Context
     ) -> pb.RepositoryModelLoadResponse:
         return await extensions.load(self._repository, request, self._actor(context))
 
     async def _unload(
-        self, request: pb.RepositoryModelUnloadRequest, context: Any
+        self, request: pb.RepositoryModelUnloadRequest, context: Context
     ) -> pb.RepositoryModelUnloadResponse:
         return await extensions.unload(self._repository, request, self._actor(context))
 
-    def _actor(self, context: Any) -> str:
+    def _actor(self, context: Context) -> str:
         """Whose key the call carries."""
-        return self._access.name_of(authorization_of(context.invocation_metadata())) or _ACTOR
-
-
-def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:
-    request = protobuf.decode_request(message)
-    if request.classes:
-        check_classes(request.classes, manifest)
-    return request
-
-
-def _encode(answer: Answer) -> pb.ModelInferResponse:
-    if answer.request.classes:
-        answer = with_classes(answer)
-    arrays, outputs = answer.share.outputs, answer.outputs
-    return protobuf.encode_response(
-        model=answer.version.model,
-        version=answer.version.number,
-        request_id=answer.request.id,
-        parameters=answer.parameters(),
-        outputs={name: (outputs[name].datatype, arrays[name]) for name in answer.wanted()},
-        raw=answer.request.raw,
-    )
+        return self._access.name_of(context.authorization) or _ACTOR
 
 
 def _describe(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
     return pb.ModelMetadataResponse.TensorMetadata(
         name=spec.name, datatype=spec.datatype, shape=spec.shape
     )
-
-
-def _refusing(
-    method: Callable[[Request, Any], Awaitable[Response]], read: Callable[[bytes], Request]
-) -> Callable[[bytes, Any], Awaitable[Response]]:
-    """The method on undecoded bytes, with errors of the tree turned into status codes."""
-
-    async def refusing(data: bytes, context: Any) -> Response:
-        try:
-            return await method(_parse(read, data), context)
-        except DriftlineError as error:
-            await context.abort(code_of(error), message_of(error))
-            raise
-
-    return refusing
-
-
-def _parse(read: Callable[[bytes], Request], data: bytes) -> Request:
-    try:
-        return read(data)
-    except DecodeError:
-        raise InvalidRequest(f"the {len(data)} bytes are not the message of this method") from None

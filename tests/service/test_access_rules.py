@@ -7,8 +7,11 @@ import pytest
 from starlette.routing import Mount
 
 from service.access.rules import METHODS, ROUTES, Rule, routed
+from service.grpc_api.server import GrpcServer
 from service.grpc_api.servicer import Servicer
 from service.rest_api.routes import create_app
+from service.settings import Settings
+from tests.access.key_store import Door
 
 # Paths that the front answers before the application is asked.
 FRONT = {"/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"}
@@ -50,20 +53,10 @@ def test_what_an_app_of_ours_serves_is_what_bentoml_mounts(application: Any) -> 
 
 
 def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
-    assert set(METHODS) == {f"/{service}/{method}" for service, method in _methods()}
-
-
-def _methods() -> Iterator[tuple[str, str]]:
-    from grpc_health.v1 import health_pb2  # noqa: PLC0415
-
-    for name in health_pb2.DESCRIPTOR.services_by_name["Health"].methods_by_name:
-        yield "grpc.health.v1.Health", name
-    yield "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo"
     parts = ("pipeline", "models", "repository", "statistics", "new_call", "access")
-    handler = Servicer(**dict.fromkeys(parts)).handler()  # type: ignore[arg-type]
-    for full in handler._method_handlers:
-        _, service, method = full.split("/")
-        yield service, method
+    servicer = Servicer(**dict.fromkeys(parts))  # type: ignore[arg-type]
+    server = GrpcServer(servicer, Settings(), Door().authorizer)
+    assert set(server.methods) == set(METHODS)
 
 
 @pytest.mark.parametrize(
