@@ -28,6 +28,11 @@ from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import PREFIX, MonitorSettings, database, listed
+from monitoring.sharing.entries import Preparing
+from monitoring.sharing.handed import Handed
+from monitoring.sharing.handing import Handing
+from monitoring.sharing.member import LEADING, Member
+from monitoring.sharing.taking import HandedReader
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
 from monitoring.state.store import Store
@@ -43,7 +48,7 @@ from telemetry.tracing import Tracing
 _logger = logging.getLogger(__name__)
 _RECONNECT = 1.0  # seconds until a database that was lost is looked for again
 
-Work = Callable[[Consumer, MonitorSettings, threading.Event, Announcing | None], None]
+Work = Callable[[Consumer | Member, MonitorSettings, threading.Event, Announcing | None], None]
 
 
 def commands() -> list[click.Command]:
@@ -94,11 +99,11 @@ def _watched(
     """
     with ExitStack() as parts:
         try:
-            consumer = _start(parts, home, settings, progress)
+            loop = _start(parts, home, settings, progress)
             announcing = None
-            if settings.source == "segments":
-                announcing = Announcing(home.consumed, consumer.positions)
-            work(consumer, settings, stopping, announcing)
+            if isinstance(loop, Consumer) and settings.source == "segments":
+                announcing = Announcing(home.consumed, loop.positions)
+            work(loop, settings, stopping, announcing)
         except DatabaseUnavailable as error:
             _logger.warning("%s; trying again", error)
             return stopping.is_set()
@@ -124,7 +129,7 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
 
 
 def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Progress:
-    """Serve the page and send the webhooks, whatever becomes of the consumer."""
+    """Serve the page, whatever becomes of the work behind it."""
     progress, where = Progress(time.time), database(home)
     Database(where).close()  # a mistaken address ends the command
     application = app(
@@ -135,20 +140,67 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         authorizer=_authorizer(home, settings),
         progress=progress,
     )
-    receiver = Receiver.configured(settings)
-    if receiver is not None:
-        parts.enter_context(sending(lambda: Sender(Store(where), receiver)))
     parts.enter_context(serving(application, settings.host, settings.port, tls))
     return progress
 
 
-def _start(parts: ExitStack, home: Home, settings: MonitorSettings, progress: Progress) -> Consumer:
-    registry = Registry(home)
-    journal = Journal(Database(database(home)))
-    parts.callback(journal.database.close)
-    memory = Memory(journal, registry.version)
-    reader = WatchedReader(_reader(home, settings, memory), progress)
+def _start(
+    parts: ExitStack, home: Home, settings: MonitorSettings, progress: Progress
+) -> Consumer | Member:
+    """The one monitor of a database, or one of several where they can share the topics."""
+    where = database(home)
+    store = Database(where, reconnects=False)
+    parts.callback(store.close)
+    if settings.source == "kafka" and isinstance(where, str):
+        return _member(parts, home, settings, progress, store)
+    if not store.try_lock(LEADING):
+        raise DatabaseUnavailable("another monitor is at work on this database")
+
+    def reader(memory: Memory) -> tuple[Reader, Callable[[], None]]:
+        return _reader(home, settings, memory), _nothing
+
+    return _lead(parts, home, settings, progress, store, reader)
+
+
+def _member(
+    parts: ExitStack,
+    home: Home,
+    settings: MonitorSettings,
+    progress: Progress,
+    store: Database,
+) -> Member:
+    handed = Handed(store)
+    handing = Handing(handed, Preparing(Registry(home).version))
+    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
+    parts.callback(part.close)
+
+    def reader(memory: Memory) -> tuple[Reader, Callable[[], None]]:
+        everything = HandedReader(handed, memory.positions, settings.patience)
+        return everything, everything.commit
+
+    return Member(
+        store, handing, part, lambda: _lead(parts, home, settings, progress, store, reader)
+    )
+
+
+def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
+    parts: ExitStack,
+    home: Home,
+    settings: MonitorSettings,
+    progress: Progress,
+    store: Database,
+    reader_for: Callable[[Memory], tuple[Reader, Callable[[], None]]],
+) -> Consumer:
+    """Take in, decide, and ask for retraining, which one monitor alone does at a time."""
+    journal = Journal(store)
+    memory = Memory(journal, Registry(home).version)
+    reader, taken = reader_for(memory)
+    reader = WatchedReader(reader, progress)
     parts.callback(reader.close)
+    receiver = Receiver.configured(settings)
+    if receiver is not None:
+        parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
     scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(scorer.close)
     conclusion = Conclusion(
@@ -157,7 +209,9 @@ def _start(parts: ExitStack, home: Home, settings: MonitorSettings, progress: Pr
     tracing = Tracing.configured("monitor")
     if tracing is not None:
         parts.callback(tracing.close)
-    return Consumer(journal, memory, reader, scorer, conclusion, traces=WindowTraces(tracing))
+    return Consumer(
+        journal, memory, reader, scorer, conclusion, traces=WindowTraces(tracing), taken=taken
+    )
 
 
 def _reader(home: Home, settings: MonitorSettings, memory: Memory) -> Reader:
@@ -167,8 +221,12 @@ def _reader(home: Home, settings: MonitorSettings, memory: Memory) -> Reader:
     return KafkaReader(kafka, settings.group, memory.positions, settings.patience)
 
 
+def _nothing() -> None:
+    """What a reader of its own log has to do with a step."""
+
+
 def _follow(
-    consumer: Consumer,
+    consumer: Consumer | Member,
     settings: MonitorSettings,
     stopping: threading.Event,
     announcing: Announcing | None,
@@ -178,7 +236,7 @@ def _follow(
 
 
 def _drain(
-    consumer: Consumer,
+    consumer: Consumer | Member,
     settings: MonitorSettings,
     stopping: threading.Event,
     announcing: Announcing | None,

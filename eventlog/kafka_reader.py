@@ -8,7 +8,7 @@ where reading begins is decided in `_place`, which says what it had to pass over
 import contextlib
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -51,9 +51,17 @@ class KafkaReader:
     """Reads the partitions that its group gives it, from the positions of their owner."""
 
     def __init__(
-        self, settings: KafkaSettings, group: str, positions: Positions, patience: float
+        self,
+        settings: KafkaSettings,
+        group: str,
+        positions: Positions,
+        patience: float,
+        claim: Callable[[str], bool] = lambda _stream: True,
     ) -> None:
         """`positions` is looked at again whenever a partition is given to this reader.
+
+        Before that it asks `claim`, and asks again until it may: who shares its positions with
+        others has the last word on whose a partition is.
 
         `patience`: seconds for which an event may come after its source's later ones. Connects in
         `poll`, so that an absent broker delays nobody's start.
@@ -63,6 +71,7 @@ class KafkaReader:
         self._positions = positions
         self._patience = patience
         self._topics = settings.topics
+        self._claim = claim
         self._merge = Merge()
         self._lives: dict[TopicPartition, int] = {}  # of the partitions being read
         self._next: dict[TopicPartition, int] = {}
@@ -85,13 +94,30 @@ class KafkaReader:
     @property
     def patience(self) -> float:
         """Infinite while another reader of the group has a part: what is missing may be there."""
-        read = {(place.topic, place.partition) for place in self._lives}
-        everything = {
-            (topic, partition)
+        return self._patience if self.given == self.streams else math.inf
+
+    @property
+    def streams(self) -> set[str]:
+        """Every partition that there is, whoever reads it."""
+        return {
+            _stream(TopicPartition(topic, partition))
             for topic in self._topics
             for partition in self._cluster.partitions_for_topic(topic) or ()
         }
-        return self._patience if read == everything else math.inf
+
+    @property
+    def given(self) -> set[str]:
+        """The partitions that are read here."""
+        return {_stream(place) for place in self._lives}
+
+    @property
+    def ended(self) -> set[str]:
+        """Those of them that are read to their end, nothing of which is held back."""
+        return {
+            stream
+            for place in self._lives.keys() - self._unplaced
+            if self._at_end(place) and not self._merge.held(stream := _stream(place))
+        }
 
     def poll(self, limit: int) -> Sequence[Record]:
         """What is new, at most `limit` records; waits for some milliseconds at most."""
@@ -179,7 +205,7 @@ class KafkaReader:
     def _place(self, place: TopicPartition) -> None:
         """Begin where the owner stands, or behind what is gone, or at the oldest record."""
         life = self._life(place.topic)
-        if life is None:
+        if life is None or not self._claim(_stream(place)):
             return
         first, end = self._ends(place)
         known = self._positions.get(_stream(place))

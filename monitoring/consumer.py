@@ -48,8 +48,10 @@ class Consumer:
         conclusion: Conclusion,
         *,
         traces: WindowTraces | None = None,
+        taken: Callable[[], None] = lambda: None,
     ) -> None:
-        """`reader` begins at the memory's positions."""
+        """`reader` begins at the memory's positions; each step calls `taken` before it commits."""
+        self._taken = taken
         self._traces = traces or WindowTraces(None)
         self._journal = journal
         self._memory = memory
@@ -75,6 +77,7 @@ class Consumer:
                     self._intake.pass_over(gap)
                 self._take(records, drained=drained)
                 self._memory.save()
+                self._taken()
             self._drained = drained
             self._submit_scheduled()
         concluded = self._conclude()

@@ -14,6 +14,7 @@ from monitoring.core.ledger import enter
 from monitoring.core.results import SourceLedger
 from monitoring.core.sampling import row_hash
 from monitoring.core.windows import SECOND, WindowState, advance, window_of
+from monitoring.sharing.entries import PreparedRecord
 from monitoring.state import rows
 from monitoring.state.journal import Journal
 from monitoring.state.rows import Early, StoredRow
@@ -22,7 +23,7 @@ from registry.errors import RegistryError
 
 _logger = logging.getLogger(__name__)
 
-Values = Sequence[Any] | None
+Values = Sequence[Any] | None  # bytes: encoded before
 
 LOSSES: dict[Loss, str] = {
     "overrun": "records were deleted before they were read",
@@ -88,7 +89,7 @@ class Intake:
             return None
         try:
             watching = self._memory.watching(event.model, event.version)
-            answered = _answered(watching, event)
+            answered = _answered(watching, event, record)
         except RegistryError as error:
             self._set_aside(record, str(error))
             return None
@@ -99,7 +100,9 @@ class Intake:
         self._place(watching, event, answered)
         return watching
 
-    def _place(self, watching: Watching, event: PredictionEvent, answered: list[Values]) -> None:
+    def _place(
+        self, watching: Watching, event: PredictionEvent, answered: Sequence[Values]
+    ) -> None:
         """Count the event in its window and keep its rows, or count it as late."""
         window = window_of(event.time, watching.policy.window.length)
         state = None
@@ -146,7 +149,9 @@ class Intake:
         kept, pushed_out = self._memory.sample(watching, state.window).offer(number)
         if pushed_out is not None:
             self._journal.predictions.evict(watching.key, state.start, pushed_out)
-        return rows.encode(values) if kept else None
+        if not kept:
+            return None
+        return values if isinstance(values, bytes) else rows.encode(values)
 
     def _label(self, event: FeedbackEvent, record: Record) -> Watching | None:
         """Join a label to its row; the model version, if one of its closed windows changed."""
@@ -199,10 +204,12 @@ def _labelled(state: WindowState, predicted: int | None, known: int | None) -> N
         count(state.label_delay, known - predicted)
 
 
-def _answered(watching: Watching, event: PredictionEvent) -> list[Values]:
+def _answered(watching: Watching, event: PredictionEvent, record: Record) -> Sequence[Values]:
     """The values of every answered row; None where the payload was not kept."""
     if event.outcome != "ok":
         return []
     if event.payload != "kept":
         return [None] * event.rows
+    if isinstance(record, PreparedRecord):
+        return record.bodies
     return list(watching.layout.rows(event))

@@ -39,8 +39,8 @@ class Driver(Protocol):
         """Run a statement of SQLite's that makes or changes a table or an index."""
         ...
 
-    def begin(self) -> None:
-        """Begin a transaction, after everybody else's that writes."""
+    def begin(self, *, alone: bool) -> None:
+        """Begin a transaction; `alone`: after everybody else's of that kind."""
         ...
 
     def commit(self) -> None:
@@ -59,6 +59,17 @@ class Driver(Protocol):
         """Run a statement once per row."""
         ...
 
+    def try_lock(self, name: str) -> bool:
+        """Take a lock that this connection holds until it ends or unlocks; False: another has it.
+
+        Always granted where nobody else can be at work.
+        """
+        ...
+
+    def unlock(self, name: str) -> None:
+        """Give a lock back."""
+        ...
+
     def close(self) -> None:
         """Let go of the connection."""
         ...
@@ -67,9 +78,12 @@ class Driver(Protocol):
 class Database:
     """One connection; usable from several threads one after the other."""
 
-    def __init__(self, where: Where) -> None:
-        """Open, and create what is not there yet; raises DatabaseUnavailable."""
-        self._driver = _driver(where)
+    def __init__(self, where: Where, *, reconnects: bool = True) -> None:
+        """Open, and create what is not there yet; raises DatabaseUnavailable.
+
+        Without `reconnects` a connection that is lost stays so, with the locks that it held.
+        """
+        self._driver = _driver(where, reconnects=reconnects)
         if not self._complete():
             with self.transaction():
                 self._create()
@@ -86,9 +100,12 @@ class Database:
             self._driver.define(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of what the block does, or nothing of it."""
-        self._driver.begin()
+    def transaction(self, *, alone: bool = True) -> Iterator[None]:
+        """All of what the block does, or nothing of it.
+
+        Not `alone`: beside others that write, for what only this connection's locks let it touch.
+        """
+        self._driver.begin(alone=alone)
         try:
             yield
         except BaseException:
@@ -126,6 +143,17 @@ class Database:
         if rows:
             self._driver.executemany(statement, rows)
 
+    def try_lock(self, name: str) -> bool:
+        """Take a lock that this connection holds until it ends or unlocks; False: another has it.
+
+        Always granted in SQLite, where nobody else is at work.
+        """
+        return self._driver.try_lock(name)
+
+    def unlock(self, name: str) -> None:
+        """Give a lock back."""
+        self._driver.unlock(name)
+
     def close(self) -> None:
         """Let go of the connection."""
         self._driver.close()
@@ -136,12 +164,12 @@ def exists(where: Where) -> bool:
     return not isinstance(where, Path) or where.exists()
 
 
-def _driver(where: Where) -> Driver:
+def _driver(where: Where, *, reconnects: bool) -> Driver:
     if isinstance(where, Path):
         return Sqlite(where)
     from monitoring.state.postgres import Postgres  # noqa: PLC0415 - its library, where it is used
 
-    return Postgres(where)
+    return Postgres(where, reconnects=reconnects)
 
 
 def as_struct(value: object, kind: type[Kind]) -> Kind:

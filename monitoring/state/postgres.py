@@ -41,6 +41,9 @@ _DIALECT = [  # SQLite's words and ours, in the schema; texts compare by their b
 _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline ' || current_schema()))"
 
 
+_LOCK = "hashtextextended(current_schema() || ' ' || ?, 0)"
+
+
 class Postgres:
     """A `Driver` (see database.py) on one connection to a server, made again when it is lost.
 
@@ -49,8 +52,9 @@ class Postgres:
     whose answer never came was kept, the next reader of the database sees.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reconnects: bool = True) -> None:
         """Connect; raises DatabaseUnavailable."""
+        self._reconnects = reconnects
         try:
             self._where = make_conninfo("", **{**_DEFAULTS, **conninfo_to_dict(url)})
         except psycopg.ProgrammingError as error:
@@ -72,10 +76,11 @@ class Postgres:
             statement = re.sub(theirs, ours, statement)
         self.execute(statement, ())
 
-    def begin(self) -> None:
-        """Begin a transaction, after everybody else's that writes."""
+    def begin(self, *, alone: bool) -> None:
+        """Begin a transaction; `alone`: after everybody else's of that kind."""
         self._twice(lambda connection: connection.execute("BEGIN"))
-        self._within(lambda connection: connection.execute(_ONE_WRITER))
+        if alone:
+            self._within(lambda connection: connection.execute(_ONE_WRITER))
 
     def commit(self) -> None:
         """Keep what the transaction did."""
@@ -101,6 +106,15 @@ class Postgres:
         query = _translated(statement)
         self._within(lambda connection: connection.cursor().executemany(query, rows))
 
+    def try_lock(self, name: str) -> bool:
+        """Take a lock that this connection holds until its end; False: another has it."""
+        (found,) = self.execute(f"SELECT pg_try_advisory_lock({_LOCK})", (name,)).fetchall()
+        return found[0] is True
+
+    def unlock(self, name: str) -> None:
+        """Give a lock back."""
+        self.execute(f"SELECT pg_advisory_unlock({_LOCK})", (name,))
+
     def close(self) -> None:
         """Let go of the connection."""
         self._connection.close()
@@ -119,7 +133,10 @@ class Postgres:
             try:
                 return self._within(work)
             except DatabaseUnavailable:
-                pass
+                if not self._reconnects:
+                    raise
+        if not self._reconnects:
+            raise DatabaseUnavailable("the connection to the database was lost")
         self._connection = self._connect()
         return self._within(work)
 

@@ -1,6 +1,14 @@
 -- The monitor's database. Bodies are JSON of the structs named beside them.
 
 CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, epoch INTEGER, sequence INTEGER);
+-- Of monitors that share a log: how far each stream is read and taken in, and the chunks between.
+CREATE TABLE IF NOT EXISTS streams (
+    stream TEXT PRIMARY KEY, epoch INTEGER, sequence INTEGER, chunks INTEGER NOT NULL DEFAULT 0,
+    taken INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0, reported INTEGER
+);
+CREATE TABLE IF NOT EXISTS handed (  -- sharing.entries.Chunk
+    stream TEXT, number INTEGER, body BLOB, PRIMARY KEY (stream, number)
+);
 CREATE TABLE IF NOT EXISTS ledger (source TEXT PRIMARY KEY, body BLOB);  -- SourceLedger
 CREATE TABLE IF NOT EXISTS monitored (  -- events taken in, by the minute of their reception
     source TEXT, minute INTEGER, events INTEGER, PRIMARY KEY (source, minute)

@@ -34,7 +34,7 @@ class Sqlite:
         """Run a statement that makes or changes a table or an index."""
         self._connection.execute(statement)
 
-    def begin(self) -> None:
+    def begin(self, *, alone: bool) -> None:  # noqa: ARG002 - here it always is
         """Begin a transaction, after everybody else's that writes."""
         self._connection.execute("BEGIN IMMEDIATE")
 
@@ -53,6 +53,13 @@ class Sqlite:
     def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement once per row."""
         self._connection.executemany(statement, rows)
+
+    def try_lock(self, name: str) -> bool:  # noqa: ARG002 - there is nobody else
+        """Granted: a file has one monitor."""
+        return True
+
+    def unlock(self, name: str) -> None:
+        """Give a lock back."""
 
     def close(self) -> None:
         """Close the file."""

@@ -13,7 +13,7 @@ from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.core.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database, Where
+from monitoring.state.database import Database, Driver, Where
 from monitoring.state.journal import Journal
 from monitoring.watching import FindVersion, Memory
 from registry.errors import UnknownModel
@@ -195,6 +195,23 @@ class Monitor:
     def drain(self, limit: int = 1000) -> None:
         while self.consumer.step(limit) or self.consumer.scoring or not self.consumer.drained:
             pass
+
+
+class Dying:
+    """A driver for which any statement may be the last: begin, read, write, many or commit."""
+
+    def __init__(self, driver: Driver, left: int) -> None:
+        self._driver = driver
+        self._left = left
+
+    def __getattr__(self, name: str) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise SystemExit("killed")
+        return getattr(self._driver, name)
+
+    def rollback(self) -> None:
+        """The dead undo nothing."""
 
 
 def eight_hours() -> Log:

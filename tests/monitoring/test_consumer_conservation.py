@@ -13,11 +13,12 @@ from eventlog.log import Record
 from monitoring.core.results import Result, Window
 from monitoring.core.windows import IDLE
 from monitoring.scoring.jobs import ScoreReply
-from monitoring.state.database import Database, Driver, Where, as_struct
+from monitoring.state.database import Database, Where, as_struct
 from monitoring.state.store import Store
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
+    Dying,
     FakeScorer,
     Log,
     Monitor,
@@ -244,23 +245,6 @@ def test_scores_that_were_asked_for_are_asked_for_again_after_a_crash(
     assert Store(path).totals()["waiting_scores"] > 0
     Monitor(path, eight_hours().records).drain()
     assert everything(path) == undisturbed
-
-
-class Dying:
-    """A driver for which any statement may be the last: begin, read, write, many or commit."""
-
-    def __init__(self, driver: Driver, left: int) -> None:
-        self._driver = driver
-        self._left = left
-
-    def __getattr__(self, name: str) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise SystemExit("killed")
-        return getattr(self._driver, name)
-
-    def rollback(self) -> None:
-        """The dead undo nothing."""
 
 
 @pytest.mark.parametrize("seed", range(6))
