@@ -1,6 +1,8 @@
 """Session options, fixed batch dimensions and failing warm-ups, loaded as a worker loads them."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,34 @@ def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_goes_on(
     assert not isinstance(models.versions("tiny")["2"], Served)
     with pytest.raises(NotReady, match=r"version 2 is not ready: .*price"):
         models.resolve("tiny", "2")
+
+
+def test_an_unloaded_version_gives_its_session_back_at_once(
+    registry: Registry, tmp_path: Path
+) -> None:
+    register_tiny(registry, tmp_path / "files", cache={"max_bytes": 1_000})
+    runners: list[weakref.ref[Any]] = []
+    load = loader()
+
+    def noting(version: Version) -> Served:
+        served: Any = load(version)
+        runners.append(weakref.ref(served.queue._queue._runner))
+        return served
+
+    async def come_and_go() -> None:
+        models = Models(registry, noting)
+        await models.refresh()
+        assert runners[0]() is not None
+        registry.unload("tiny")
+        await models.refresh()
+
+    gc.disable()  # collections are rare in a worker whose long-lived objects are frozen
+    try:
+        asyncio.run(come_and_go())
+        assert runners[0]() is None
+        assert not load.caches
+    finally:
+        gc.enable()
 
 
 def logistic_regression(**options: Any) -> onnx.ModelProto:
