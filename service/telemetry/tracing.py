@@ -7,6 +7,7 @@ as their parent. What nobody samples costs a context and nothing else.
 import time
 
 from eventlog.events import Outcome
+from service.batching.job import Share
 from service.call import Answer, Call
 from telemetry.tracing import Attributes, Span, Tracing
 
@@ -37,7 +38,15 @@ class Trace:
 
     def answered(self, call: Call, answer: Answer) -> None:
         """Its event is in the log and its reply may leave."""
-        now, share = time.time_ns(), answer.share
+        now = time.time_ns()
+        if answer.share.cached:
+            self._span.child("cache hit", self._queued, now, {})  # with its append to the log
+        else:
+            self._ran(answer.share, now)
+        self._span.end(now, _about(call, "ok", answer.prediction_id))
+        self._ended = True
+
+    def _ran(self, share: Share, now: int) -> None:
         started = self._queued + share.queue_us * _US
         ended = started + share.run_us * _US
         batch: Attributes = {
@@ -48,8 +57,6 @@ class Trace:
         self._span.child("queue", self._queued, started, {})
         self._span.child("run", started, ended, batch)
         self._span.child("log append", min(ended, now), now, {})
-        self._span.end(now, _about(call, "ok", answer.prediction_id))
-        self._ended = True
 
     def unanswered(self, call: Call, outcome: Outcome) -> None:
         """It ended otherwise, or its caller left before the answer that it has."""

@@ -14,6 +14,7 @@ from service.pipeline import Pipeline
 from service.response_cache import ResponseCache
 from service.routing import Served
 from service.statistics import VersionStatistics
+from service.telemetry.tracing import Trace
 from tests.service.in_process import Worker
 from tests.service.test_pipeline import BODY
 
@@ -123,3 +124,26 @@ async def test_the_memory_goes_with_the_version(worker: _Remembering) -> None:
     await worker.models.refresh()
     assert not (await worker.ask()).share.cached
     assert len(worker.caches) == 2
+
+
+class _Span:
+    """A span that keeps the names of its parts."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def child(self, name: str, *_: Any) -> None:
+        self.parts.append(name)
+
+    def end(self, *_: Any, **__: Any) -> None:
+        self.parts.append("end")
+
+
+async def test_a_trace_tells_a_hit_from_a_run(worker: _Remembering) -> None:
+    spans = [_Span(), _Span()]
+    for span in spans:
+        call = worker.call("rest", "sums", "")
+        call.trace = Trace(span)  # type: ignore[arg-type]
+        await worker.pipeline.infer(call, lambda _: json.decode_request(BODY))
+    assert spans[0].parts == ["queue", "run", "log append", "end"]
+    assert spans[1].parts == ["cache hit", "end"]
