@@ -56,9 +56,10 @@ format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## what a request costs beside a bare handler, and what an event costs
+bench: $(VENV)/.dev ## what a request costs beside a bare handler, what an event and what scoring a window
 	$(BIN)/python -m loadtests.compare --subject small --part servers --no-peers --rounds 3
 	$(BIN)/python -m loadtests.bench
+	$(BIN)/python -m loadtests.scoring
 
 load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)
 	$(BIN)/python -m loadtests.short $(ARGS)
