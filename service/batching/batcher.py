@@ -70,6 +70,7 @@ class Batcher(Generic[Ticket, Result]):
         self._queue = self._empty_queue()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
+        self._fills = False  # whether that is for the batch to fill
         self._started = 0.0  # when the batch that runs left the queue
         self._first_deadline = inf  # no waiting job's deadline is earlier
 
@@ -91,8 +92,12 @@ class Batcher(Generic[Ticket, Result]):
         job.queued = self._clock()
         self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
-        if not self._busy and self._wake_up is None:
+        if self._busy:
+            return
+        if self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
+        elif self._fills and self._rows >= self._limits.max_rows:
+            self._hurry()
 
     def tune(self, limits: Limits, doors: Sequence[Admission]) -> None:
         """Hold to other limits from now on; what waits stays, even where it would not be let in."""
@@ -105,9 +110,8 @@ class Batcher(Generic[Ticket, Result]):
             job.level = limits.level(job.priority)
             doors[job.level].enter(job.size, job.rows)
             self._queue.append(job)
-        if self._wake_up is not None:  # for what the former limits said
-            self._wake_up.cancel()
-            self._wake_up = asyncio.get_running_loop().call_soon(self._next)
+        if self._fills:  # as the former limits said
+            self._hurry()
 
     def abandon(self, job: Job[Ticket, Result]) -> bool:
         """Its caller left: nobody is told how it ends, and it never runs if it still waits.
@@ -124,7 +128,7 @@ class Batcher(Generic[Ticket, Result]):
 
     def _next(self) -> None:
         """Start the next batch, or come back when the policy says so."""
-        self._wake_up = None
+        self._wake_up, self._fills = None, False
         now = self._clock()
         if now >= self._first_deadline:
             self._expire(now)
@@ -134,6 +138,7 @@ class Batcher(Generic[Ticket, Result]):
         loop = asyncio.get_running_loop()
         if isinstance(decision, WaitUntil):
             self._wake_up = loop.call_later(decision.time - now, self._next)
+            self._fills = True
             return
         jobs = [self._leave() for _ in range(decision.count)]
         self._started = now
@@ -199,8 +204,18 @@ class Batcher(Generic[Ticket, Result]):
         self._complete(jobs, outcomes)
 
     def _is_next_quick(self) -> bool:
-        waiting = sum([door.rows for door in self._doors])
-        return self._runner.is_quick(min(waiting, self._limits.max_rows))
+        return self._runner.is_quick(min(self._rows, self._limits.max_rows))
+
+    @property
+    def _rows(self) -> int:
+        """Of all that wait."""
+        return sum([door.rows for door in self._doors])
+
+    def _hurry(self) -> None:
+        """Ask the policy again now: what was waited for is there, or holds no more."""
+        assert self._wake_up is not None
+        self._wake_up.cancel()
+        self._wake_up, self._fills = asyncio.get_running_loop().call_soon(self._next), False
 
     def _complete(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]

@@ -185,6 +185,16 @@ async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_
     assert bench.runner.runs == [1, 1]
 
 
+async def test_a_batch_that_is_full_waits_no_longer() -> None:
+    bench = Bench(quick=True)
+    bench.batcher._limits = Limits(3, max_delay=3_600.0)
+    first = [bench.ask(1), bench.ask(2)]
+    await asyncio.sleep(0)
+    assert not first[0].done()
+    answers = await asyncio.wait_for(asyncio.gather(*first, bench.ask(3), bench.ask(4, 5, 6)), 10)
+    assert [rows for _, _, rows in answers] == [3, 3, 3, 3]
+
+
 async def test_a_quick_run_does_not_leave_the_event_loop() -> None:
     bench = Bench(quick=True)
     assert await bench.ask(21) == ("21", [42], 1)
