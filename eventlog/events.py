@@ -36,7 +36,8 @@ _FORMATS = {  # of struct, by datatype
     "FP32": "f",
     "FP64": "d",
 }
-_WORDS = {inf: "Infinity", -inf: "-Infinity"}
+INFINITIES = {"Infinity": inf, "-Infinity": -inf}  # as they are written
+_WORDS = {number: word for word, number in INFINITIES.items()}
 
 
 class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eventlog.events import INFINITIES
 from monitoring.scoring.reference import Baseline, categories
 from registry.manifest import Feature
 from registry.payload import keeping
@@ -76,7 +77,8 @@ class Values:
             return {}
         if pd.api.types.infer_dtype(there, skipna=True) in _NUMBERS:
             return {"numbers": 1.0}
-        return _shares(float(there.map(lambda value: not isinstance(value, str)).mean()))
+        words = there.map(lambda value: isinstance(value, str) and value not in INFINITIES)
+        return _shares(1.0 - float(words.mean()))
 
     def name(self, code: float) -> str:
         """How the value with this code is written."""

@@ -1,11 +1,12 @@
 """A window's rows: how they are kept and handed out."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
 
-from eventlog.events import Label, PredictionEvent
+from eventlog.events import INFINITIES, Label, PredictionEvent, spell
 from eventlog.log import Position
 from monitoring.core.results import Result, Rule
 from monitoring.scoring.jobs import ScoreJob
@@ -144,7 +145,7 @@ def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
 def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
     """One tuple per answered row, whatever the event looks like."""
     known = to_columns(keeping(manifest), event.inputs)
-    features = [known.get(f.name) or [None] * event.rows for f in manifest.features]
+    features = [_spelled(known.get(f.name)) or [None] * event.rows for f in manifest.features]
     labels = event.outputs[manifest.prediction.label].values()
     probabilities: Sequence[Sequence[Any]] = []
     if manifest.prediction.probabilities:
@@ -152,6 +153,19 @@ def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]
         width = len(manifest.prediction.classes)
         probabilities = [flat[place::width] for place in range(width)]
     return list(zip(*features, labels, *probabilities, strict=True))
+
+
+def _spelled(column: list[Any] | None) -> list[Any] | None:
+    """JSON has no infinities: they are kept as the words that the log has for them."""
+    return spell(column) if column and (inf in column or -inf in column) else column
+
+
+def numbers_again(column: list[Any]) -> list[Any]:
+    """A column of numbers with its infinities as such, for who does not write JSON."""
+    words = [one for one in column if isinstance(one, str)]
+    if not words or not {*words} <= {*INFINITIES}:
+        return column
+    return [INFINITIES[one] if isinstance(one, str) else one for one in column]
 
 
 def by_column(

@@ -126,7 +126,8 @@ class Store:
         )
         bodies = [as_bytes(body) for body, _ in found]
         labels = [as_bytes_or_none(label) for _, label in found]
-        return pd.DataFrame(rows.by_column(as_struct(watch[0], Watch).columns, bodies, labels))
+        table = rows.by_column(as_struct(watch[0], Watch).columns, bodies, labels)
+        return pd.DataFrame({name: rows.numbers_again(column) for name, column in table.items()})
 
     def due(self, now: int) -> list[Delivery]:
         """Pending webhooks whose next attempt is not after `now`, oldest first."""

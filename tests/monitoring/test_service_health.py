@@ -1,5 +1,6 @@
 """What the log says of the service itself: errors, latency, and how late the truth is."""
 
+import math
 import random
 from pathlib import Path
 
@@ -83,3 +84,18 @@ def test_rows_are_handed_out_with_their_order_in_time(tmp_path: Path) -> None:
     monitor.drain()
     job = monitor.scorer.jobs[0]
     assert [job.columns["x"][at] for at in job.order] == [1, 3, 5, 9]
+
+
+def test_infinities_reach_the_scores_and_the_export_as_such(tmp_path: Path) -> None:
+    log = Log()
+    for n, data in enumerate((["Infinity", 1.5], ["-Infinity", None], [2.5, 3.5])):
+        log.predict(T0 + n, f"p{n}", rows=2, inputs={"x": Tensor("FP32", [2, 1], data)})
+    log.predict(T0 + 3 * HOUR, "later")
+    monitor = Monitor(tmp_path / "m.db", log.records)
+    monitor.drain()
+    told = monitor.scorer.jobs[0].columns["x"]
+    assert sorted(map(str, told)) == ["-Infinity", "1.5", "2.5", "3.5", "Infinity", "None"]
+    window = _first(tmp_path / "m.db").window
+    frame = Store(tmp_path / "m.db").rows("tiny", "1", window)
+    assert sorted(frame["x"].dropna()) == [-math.inf, 1.5, 2.5, 3.5, math.inf]
+    assert frame["x"].dtype == float

@@ -108,7 +108,8 @@ def test_a_change_of_type_is_told(
 def test_infinities_and_numbers_that_no_float_holds_are_out_of_range(
     baseline: Baseline, window: Draw
 ) -> None:
-    prices = [float("inf")] * 100 + [10**400] * 100 + [2**63] * 100 + [0.5] * 700
+    prices: list[object] = [float("inf")] * 50 + ["-Infinity"] * 50 + [10**400] * 100
+    prices += [2**63] * 100 + [0.5] * 700
     scores = score_quality(baseline, window(price=pd.Series(prices, dtype=object)))
     assert _of(scores, "out_of_range_share", "price").value == 0.3
     assert not _of(scores, "type_change_share", "price").breached
