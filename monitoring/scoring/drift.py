@@ -34,7 +34,7 @@ def score_drift(
     reasons: dict[str, str] = {}
     for column in baseline.columns:
         try:
-            now, then = clean(window[column.stored], column), _expected(baseline, column)
+            now, then = clean(window[column.stored], column), thresholds.expected(column)
             reason = hidden.get(column.name) or unscorable(now, then)
             if not reason:
                 limits = thresholds.of_column(column, len(window), int(now.count()))
@@ -52,10 +52,6 @@ def score_drift(
     scores = [_score(column, outcomes, reasons) for column in baseline.columns]
     whole = score_whole(baseline, thresholds, window, scores, alone)
     return [*scores, _share(baseline, scores), *whole]
-
-
-def _expected(baseline: Baseline, column: Column) -> "pd.Series[Any]":
-    return clean(baseline.frame[column.stored], column)
 
 
 def _test(thresholds: Thresholds, column: Column, limit: float | None) -> ColumnTest:

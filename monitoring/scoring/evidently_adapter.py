@@ -52,19 +52,31 @@ def test_columns(
 ) -> dict[str, Drift | str]:
     """By column: what its test said, or why it could not be made.
 
-    One column that Evidently cannot handle would lose the whole report, so then each is tested by
-    itself. The report is written to `html` if that is given and any column could be tested.
+    Without `html` the methods are called by themselves, which takes a tenth of the time. The report
+    is written to `html` if any column could be tested; one that Evidently cannot handle would lose
+    all of it, so then each is tested by itself.
     """
+    if html is None:
+        return {test.name: _alone(test, current, reference) for test in tests}
     try:
         return dict(_run(tests, current, reference, html))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other columns must not suffer
-        if len(tests) == 1:
-            return {tests[0].name: f"could not be tested: {error}"}
-    alone = {t.name: test_columns([t], current, reference, None)[t.name] for t in tests}
-    sound = [t for t in tests if isinstance(alone[t.name], Drift)]
-    if html is not None and 0 < len(sound) < len(tests):
+    except Exception:  # noqa: BLE001 - whatever it is, the other columns must not suffer
+        alone = test_columns(tests, current, reference, None)
+    sound = [test for test in tests if isinstance(alone[test.name], Drift)]
+    if 0 < len(sound) < len(tests):
         test_columns(sound, current, reference, html)
     return alone
+
+
+def _alone(test: ColumnTest, current: pd.DataFrame, reference: pd.DataFrame) -> Drift | str:
+    sides = [frame[test.name].dropna() for frame in (reference, current)]
+    try:
+        told = measure(test.method, *sides, categorical=test.categorical)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other columns must not suffer
+        return f"could not be tested: {error}"
+    return (
+        told if test.threshold is None else msgspec.structs.replace(told, threshold=test.threshold)
+    )
 
 
 def measure(
@@ -81,7 +93,7 @@ def measure(
 
 
 def _run(
-    tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path | None
+    tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path
 ) -> dict[str, Drift]:
     names = [test.name for test in tests]
     definition = DataDefinition(
@@ -91,14 +103,13 @@ def _run(
     drifts = [
         ValueDrift(column=test.name, method=test.method, threshold=test.threshold) for test in tests
     ]
-    missing = [MissingValueCount(column=name) for name in names] if html else []
+    missing = [MissingValueCount(column=name) for name in names]
     snapshot = Report([*drifts, *missing]).run(
         Dataset.from_pandas(current[names], data_definition=definition),
         Dataset.from_pandas(reference[names], data_definition=definition),
     )
-    if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        snapshot.save_html(str(html))
+    html.parent.mkdir(parents=True, exist_ok=True)
+    snapshot.save_html(str(html))
     return dict(_read(metric) for metric in snapshot.dict()["metrics"] if _is_drift(metric))
 
 

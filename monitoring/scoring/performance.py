@@ -43,10 +43,13 @@ class Performance:
         self._beyond = NormalDist().inv_cdf(1 - level(baseline.manifest))
         self._expected: Figures | None = None
 
-    def score(self, window: pd.DataFrame) -> list[Score]:
-        """One score per figure, realised and estimated; the policy's own carries the threshold."""
+    def score(self, window: pd.DataFrame, *, bands: bool = True) -> list[Score]:
+        """One score per figure, realised and estimated; the policy's own carries the threshold.
+
+        Without `bands`, which take most of the time, realised figures have no interval.
+        """
         return [
-            *attempt(self.chief, lambda: self._realised(self.labelled(window))),
+            *attempt(self.chief, lambda: self._realised(self.labelled(window), bands=bands)),
             *attempt(ESTIMATED + self.chief, lambda: self._estimated(window)),
             *attempt(GAP, lambda: self._gaps.score(self.labelled(window))),
         ]
@@ -58,16 +61,16 @@ class Performance:
             labels = labels.map(number)
         return window.assign(label=labels)[labels.notna()]
 
-    def _realised(self, labelled: pd.DataFrame) -> list[Score]:
+    def _realised(self, labelled: pd.DataFrame, *, bands: bool) -> list[Score]:
         if len(labelled) < SMALLEST:
             note = f"{len(labelled)} labels are known, at least {SMALLEST} are needed"
             return [Score(name=self.chief, value=None, note=note)]
         rows = answers_of(self._baseline, labelled, "label")
         figures = self.figures(rows)
-        bands = intervals(rows, self.figures, figures)
+        around = intervals(rows, self.figures, figures) if bands else {}
         expected = self._of_reference()
         return [
-            self._told(name, value, bands.get(name), _beside(expected.get(name)), len(labelled))
+            self._told(name, value, around.get(name), _beside(expected.get(name)), len(labelled))
             for name, value in figures.items()
         ]
 

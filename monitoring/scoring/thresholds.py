@@ -12,6 +12,7 @@ import numpy as np
 
 from monitoring.core.budget import level
 from monitoring.scoring.calibration import Drawn, calibrate
+from monitoring.scoring.cleaning import clean
 from monitoring.scoring.drawing import STRONG, Drawing, value_of
 from monitoring.scoring.evidently_adapter import P_VALUES
 from monitoring.scoring.joint import Together
@@ -45,6 +46,7 @@ class Thresholds:
         self._manifest = baseline.manifest
         self._drawing = Drawing(baseline)
         self._sized = cache(self._calibrate)
+        self.expected = cache(lambda column: clean(baseline.frame[column.stored], column))
 
     def method(self, column: Column) -> str:
         """Evidently's name of the method: the manifest's, or the default for the kind."""
