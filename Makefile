@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench compare overload many load lock proto clean help
+.PHONY: run up test check chaos format bench accuracy compare overload many load lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -63,6 +63,9 @@ bench: $(VENV)/.dev ## what a request costs beside a bare handler, what an event
 
 load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)
 	$(BIN)/python -m loadtests.short $(ARGS)
+
+accuracy: $(VENV)/.dev ## false alarms and power of the alarms, beside Evidently's defaults (tens of minutes; ARGS=...)
+	$(BIN)/python -W ignore -m loadtests.accuracy $(ARGS)
 
 overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
 	$(BIN)/python -m loadtests.overload

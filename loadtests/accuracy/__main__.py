@@ -17,6 +17,7 @@ CALM = [
         )
         for source in ("fresh", "reference")
     ),
+    Setting("reference", 5, 200, 0.0, reference_rows=20_000),
     Setting("flights", 16, 1_000, 0.0, references=1, windows=300),
     Setting("flights", 16, 1_000, 0.1, references=1, windows=300),
 ]
@@ -36,10 +37,10 @@ def main(seed: int, streams: int, only: str | None) -> None:
 
 def _without_drift(seed: int) -> None:
     click.echo(
-        "| stream | columns | rows | floor | windows | drift alarms (band) | all alarms "
-        "(band) | columns beyond | Evidently: columns | some column | data set |"
+        "| stream | reference | columns | rows | floor | windows | drift alarms (band) "
+        "| all alarms (band) | columns beyond | Evidently: columns | some column | data set |"
     )
-    click.echo("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    click.echo(f"|{' --- |' * 12}")
     for setting in CALM:
         click.echo(_calm(setting, without_drift(setting, seed)))
 
@@ -69,8 +70,8 @@ def _calm(setting: Setting, calm: Calm) -> str:
     )
     every = f"{calm.alarms} ({calm.budget[0]}–{calm.budget[1]})" if setting.labels else "–"
     return (
-        f"| {setting.source} | {setting.columns} | {setting.rows:,} | {setting.floor:g} "
-        f"| {calm.windows:,} | {calm.of_drift} ({calm.drift_budget[0]}–{calm.drift_budget[1]}) "
+        f"| {setting.source} | {calm.reference:,} | {setting.columns} | {setting.rows:,} "
+        f"| {setting.floor:g} | {calm.windows:,} | {calm.of_drift} ({calm.drift_budget[0]}–{calm.drift_budget[1]}) "
         f"| {every} | {calm.columns:.2%} | {' | '.join(beside)} |"
     )
 

@@ -37,6 +37,7 @@ class Calm(msgspec.Struct, frozen=True):
     """What streams without drift brought."""
 
     windows: int
+    reference: int  # rows
     alarms: int  # all rules
     of_drift: int
     columns: float  # share beyond their threshold
@@ -72,6 +73,7 @@ def without_drift(setting: Setting, seed: int) -> Calm:
     fired = [rule for window in seen for rule in window.fired]
     return Calm(
         windows=len(seen),
+        reference=len(reference),
         alarms=len(fired),
         of_drift=fired.count("drift"),
         columns=_mean([window.drifted / window.columns for window in seen]),

@@ -22,7 +22,7 @@ def false_alarms(monitoring: Monitoring) -> float:
 
 
 def rules(manifest: Manifest) -> list[Rule]:
-    """The rules that can raise an alarm on this model."""
+    """The rules that chance can break on this model; answers that differ are no chance."""
     estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
     limited = manifest.monitoring.alarms.min_score is not None
     possible: list[tuple[Rule, bool]] = [
