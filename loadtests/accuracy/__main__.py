@@ -71,7 +71,8 @@ def _calm(setting: Setting, calm: Calm) -> str:
     every = f"{calm.alarms} ({calm.budget[0]}–{calm.budget[1]})" if setting.labels else "–"
     return (
         f"| {setting.source} | {calm.reference:,} | {setting.columns} | {setting.rows:,} "
-        f"| {setting.floor:g} | {calm.windows:,} | {calm.of_drift} ({calm.drift_budget[0]}–{calm.drift_budget[1]}) "
+        f"| {setting.floor:g} | {calm.windows:,} "
+        f"| {calm.of_drift} ({calm.drift_budget[0]}–{calm.drift_budget[1]}) "
         f"| {every} | {calm.columns:.2%} | {' | '.join(beside)} |"
     )
 
