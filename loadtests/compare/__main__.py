@@ -15,7 +15,7 @@ from loadtests.compare.contenders import CONTENDERS, Contender
 from loadtests.compare.measuring import Measurement, Plan, measure, medians
 from loadtests.compare.models import Subject, subjects, wide
 
-_SUBJECTS = ("small", "deep", "large")
+_SUBJECTS = ("small", "deep", "large", "wide")  # the last for batching alone
 _PARTS = ("servers", "workers", "batching")
 
 
@@ -59,6 +59,7 @@ def main(  # noqa: PLR0913 - one argument for each option
             extras.workers(console, asked["small"], plan)
         if "batching" in parts and "deep" in asked:
             extras.batching(console, asked["deep"], plan)
+        if "batching" in parts and "wide" in names:
             extras.batching(console, wide(folder / "models"), plan)
     if output:
         Path(output).write_text(console.export_text())

@@ -62,6 +62,10 @@ def batching(console: Console, subject: Subject, plan: Plan) -> None:
     name = f"Driftline, {_CONNECTIONS} connections"
     table.add_row(name, "its own", tables.rate(figure), share, f"{figure.cpu_us:,.0f}")
     tables.show(console, f"Batching: {subject.title}", table)
+    fillable = max(rate for size, (rate, _) in rows.items() if size <= _CONNECTIONS)
+    console.print(
+        f"{figure.requests_s / fillable:.0%} of the best batch that {_CONNECTIONS} callers can fill"
+    )
 
 
 def _alone(subject: Subject, size: int, seconds: float) -> tuple[float, float]:
