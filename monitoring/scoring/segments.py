@@ -172,7 +172,7 @@ def share(name: str, found: Proportion, segment: str) -> Score:
 
 def _volume(segment: str, rows: Array, known: Array) -> Score:
     count = int(rows.sum())
-    note = f"{rows.mean():.1%} of the rows, {known.mean():.1%} of the reference's"
+    note = f"{rows.mean():.1%}, reference {known.mean():.1%}"
     if count < SMALLEST:
         note += f"; too few for its figures, {SMALLEST} are needed"
     return Score(name="rows", value=float(count), segment=segment, note=note)

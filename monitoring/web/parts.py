@@ -35,6 +35,19 @@ class Segmented(msgspec.Struct, frozen=True):
     note: str  # why there are no groups
 
     @property
+    def remarks(self) -> dict[str, str]:
+        """Why figures are missing, by group; empty where none is."""
+        told = {
+            group.name: "; ".join(
+                f"{FIGURES.get(name, name)}: {score.note}"
+                for name, score in group.scores.items()
+                if score.value is None and score.note
+            )
+            for group in self.groups
+        }
+        return told if any(told.values()) else {}
+
+    @property
     def figures(self) -> dict[str, str]:
         """What is known of any group, with its name."""
         known = {name for group in self.groups for name in group.scores}

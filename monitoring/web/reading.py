@@ -54,7 +54,8 @@ class ColumnReading(msgspec.Struct, frozen=True):
     @property
     def remark(self) -> str:
         """What the scores say in words."""
-        notes = [score.note for score in (self.drift, *self.others.values()) if score]
+        others = (s for s in self.others.values() if s.name != EFFECT or s.value is None)
+        notes = [score.note for score in (self.drift, *others) if score]
         return "; ".join(dict.fromkeys(note for note in notes if note))
 
     @property

@@ -12,7 +12,7 @@ from tests.monitoring.web.test_web_api import samples
 from tests.monitoring.web.test_web_pages import HOSTILE, text_of
 
 SCORES = [
-    Score(name="rows", value=1200.0, segment="carrier=UA", note="20.0% of the rows"),
+    Score(name="rows", value=1200.0, segment="carrier=UA", note="20.0%, reference 18.0%"),
     Score(name="selection_rate", value=0.41, low=0.38, high=0.44, segment="carrier=UA"),
     Score(name="roc_auc", value=None, segment="carrier=UA", note="3 labels are known"),
     Score(name="rows", value=12.0, segment="carrier=a=b", note="too few"),
@@ -43,7 +43,7 @@ def test_a_window_shows_its_segments(client: httpx.Client, store: Any) -> None:
     assert HOSTILE not in page.text
     text = re.sub(r"\s+", " ", text_of(page))
     assert "By carrier" in text
-    assert "0.410 0.380 to 0.440" in text
+    assert "0.4100.380 to 0.440" in text
     assert "ROC AUC: 3 labels are known" in text
     assert "Gap in selection rate: 0.190 (0.100 to 0.300); UA" in text
     assert "&#39;size&#39; is no feature" in text
