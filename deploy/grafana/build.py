@@ -147,6 +147,12 @@ def monitoring() -> Any:
                 (latest("driftline_window_drifted_share"), WHO),
             ),
             series(
+                "Effect of drift on answers",
+                "Share of decisions (spreads of a predicted number) that a column's drift changes.",
+                "short",
+                (latest("driftline_window_effect", ', column!=""'), "{{column}} " + WHO),
+            ),
+            series(
                 "Drift statistic",
                 "As its method measures it.",
                 "short",
@@ -207,6 +213,12 @@ def monitoring() -> Any:
                 "Failed, refused or expired, latest window.",
                 "percentunit",
                 (latest("driftline_window_error_share"), WHO),
+            ),
+            series(
+                "Answers that are not the registered model's",
+                "Of those run again, latest window; serving is at fault.",
+                "percentunit",
+                (latest("driftline_window_parity"), WHO),
             ),
             series(
                 "Latency",
