@@ -178,6 +178,8 @@ def _alarm_id(result: Result, rule: Rule, first: Window) -> str:
 
 def _sentence(rule: Rule, result: Result, first: Window) -> str:
     what = _drift_sentence(result) if rule == "drift" else _score_sentence(rule, result)
+    if rule != "drift" and (most := moved(result)[:3]):
+        what += f"; moved most: {', '.join(score.column for score in most)}"
     when = f"In the window from {_day(result.window.start)}, {what}"
     if first == result.window:
         return f"{when}."
@@ -215,10 +217,11 @@ def _score_sentence(rule: Rule, result: Result) -> str:
         )
     limit = "at least" if score.value < threshold else "at most"
     wanted = f"where {limit} {threshold:.3f} is wanted"
+    against = f" ({score.note})" if score.note else ""
     if rule == "estimate":
         name = score.name.removeprefix(ESTIMATED)
-        return f"{name} is estimated at {score.value:.3f} {wanted}; its labels are not known yet"
-    against = f" ({score.note})" if score.note else ""
+        told = f"{name} is estimated at {score.value:.3f}"
+        return f"{told} {wanted}{against}; its labels are not known yet"
     rows = f"on {result.labelled:,} labelled rows"
     return f"{score.name} was {score.value:.3f} {wanted}{against}, {rows}"
 

@@ -82,7 +82,8 @@ class Performance:
             usual = self.estimator.spread(name, len(window))
             if value is not None and usual is not None:
                 band = (value - BAND * usual, value + BAND * usual)
-                found.append(self._told(ESTIMATED + name, value, band, "", len(window)))
+                note = _beside(self._of_reference().get(name))
+                found.append(self._told(ESTIMATED + name, value, band, note, len(window)))
         return found
 
     def _told(

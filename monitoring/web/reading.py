@@ -7,7 +7,16 @@ import msgspec
 
 from monitoring.core.decision import breached
 from monitoring.core.health import LABEL_DELAY, LATENCY
-from monitoring.core.results import EFFECT, ESTIMATED, PARITY, Result, Score
+from monitoring.core.results import (
+    EFFECT,
+    ESTIMATED,
+    EVIDENCE,
+    JOINT,
+    PARITY,
+    STRONGEST,
+    Result,
+    Score,
+)
 from monitoring.web.words import figure, percent, several
 
 PERFORMANCE = {
@@ -34,6 +43,11 @@ QUALITY = {
     "type_change_share": "of another type",
     "distinct_values": "stuck",
     "longest_run": "stuck for a while",
+}
+WHOLE = {
+    STRONGEST: "Strongest column",
+    JOINT: "Columns together",
+    EVIDENCE: "Lasting gap",
 }
 MOST_SEVERE = 99.0
 
@@ -97,6 +111,12 @@ def chief_score(results: Sequence[Result]) -> str:
     return next(
         (performance(result)[0].name for result in reversed(results) if performance(result)), ""
     )
+
+
+def whole(result: Result) -> list[tuple[str, Score]]:
+    """What the window as a whole is judged by, beside shares and performance; with its title."""
+    found = ((title, find(result, name)) for name, title in WHOLE.items())
+    return [(title, score) for title, score in found if score and score.value is not None]
 
 
 def failures(result: Result) -> list[Score]:

@@ -109,7 +109,8 @@ SENTENCES: dict[Rule, str] = {
     ),
     "performance": (
         "In the window from 2 July 2013, roc_auc was 0.600 where at least 0.700 is wanted "
-        "(reference 0.810), on 1,200 labelled rows; first seen in the window from 1 July 2013."
+        "(reference 0.810), on 1,200 labelled rows; moved most: temp, wind; first seen in the "
+        "window from 1 July 2013."
     ),
 }
 
@@ -202,3 +203,109 @@ def test_the_column_whose_drift_changes_most_answers_is_named_first() -> None:
     ]
     matters = replace(result, scores=[*result.scores, *effects])
     assert [score.column for score in worst(matters)] == ["wind", "temp"]
+
+
+WHOLE: list[tuple[Rule, list[Score], str, list[str]]] = [
+    (
+        "drift",
+        [
+            Score(name="drifted_share", value=0.1, threshold=0.5),
+            Score(
+                name="strongest_drift",
+                value=1.4,
+                threshold=1,
+                breached=True,
+                note="temp 0.42 (wasserstein; alone enough from 0.3)",
+            ),
+            Score(name="drift", column="temp", value=0.42, threshold=0.2, breached=True),
+        ],
+        (
+            "one column alone moved far from the reference: temp 0.42 (wasserstein; alone enough "
+            "from 0.3)"
+        ),
+        ["temp"],
+    ),
+    (
+        "drift",
+        [
+            Score(
+                name="joint_drift",
+                value=3.0,
+                threshold=1,
+                breached=True,
+                note="the correlation of temp and dewp is 0.10, 0.80 in the reference",
+            ),
+            Score(name="joint_change", column="temp", value=3, threshold=1, breached=True),
+            Score(name="joint_change", column="dewp", value=3, threshold=1, breached=True),
+        ],
+        (
+            "columns go together otherwise than in the reference: the correlation of temp and dewp "
+            "is 0.10, 0.80 in the reference"
+        ),
+        ["dewp", "temp"],
+    ),
+    (
+        "estimate",
+        [
+            Score(
+                name="estimated_roc_auc",
+                value=0.6,
+                threshold=0.7,
+                breached=True,
+                note="reference 0.810",
+            )
+        ],
+        (
+            "roc_auc is estimated at 0.600 where at least 0.700 is wanted (reference 0.810); "
+            "its labels are not known yet"
+        ),
+        [],
+    ),
+    (
+        "concept",
+        [
+            Score(name="estimation_gap", value=0.03, threshold=0.02, breached=True),
+            Score(
+                name="gap_evidence",
+                value=900.0,
+                threshold=200.0,
+                breached=True,
+                note="accuracy 0.700, estimated 0.730 for the same rows",
+            ),
+        ],
+        (
+            "the labels have lastingly shown more errors than the inputs explain: accuracy 0.700, "
+            "estimated 0.730 for the same rows, on 1,200 labelled rows; by chance, gaps like those "
+            "of the last windows come once in 900 windows (once in 200 is enough)"
+        ),
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "scores", "what", "columns"), WHOLE)
+def test_an_alarm_of_the_whole_names_what_moved(
+    rule: Rule, scores: list[Score], what: str, columns: list[str]
+) -> None:
+    alarm = _judge_all(rule, [_result(n, scores=scores) for n in range(2)])[-1][1]
+    assert alarm is not None
+    assert alarm.sentence == (
+        f"In the window from 2 July 2013, {what}; first seen in the window from 1 July 2013."
+    )
+    assert alarm.columns == columns
+
+
+def test_a_single_gap_breaks_no_rule_before_there_is_evidence() -> None:
+    gap = Score(name="estimation_gap", value=0.03, threshold=0.02, breached=True)
+    calm = Score(name="gap_evidence", value=20.0, threshold=200.0)
+    steps = _judge_all("concept", [_result(n, scores=[gap, calm]) for n in range(3)])
+    assert [alarm for _, alarm in steps] == [None, None, None]
+    assert steps[-1][0].kept == 3
+
+
+def test_a_window_of_which_nothing_could_be_scored_is_not_enough_data() -> None:
+    nothing = Score(name="drifted_share", value=None, threshold=0.5, note="could not be scored")
+    window = _result(1, scores=[nothing])
+    assert verdict(window, POLICY) == "not enough data"
+    days = [_result(0, drifted=True), window, _result(2, drifted=True)]
+    assert [bool(alarm) for _, alarm in _judge_all("drift", days)] == [False, False, True]
