@@ -12,6 +12,7 @@ from eventlog import wire
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.segments import SegmentReader, SegmentWriter
 from loadtests.forwarding import broker_is_named, forward
+from loadtests.watching import watch
 
 FEATURES = 30
 EVENTS = 20_000
@@ -28,6 +29,7 @@ def main() -> None:
             console.print(forward(home / "log", home))
         else:
             console.print("forwarding not measured: DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS is not set")
+        console.print(watch(home / "watched"))
 
 
 def _events(folder: Path) -> None:

@@ -24,11 +24,29 @@ def broker_is_named() -> bool:
     return f"{_PREFIX}BOOTSTRAP_SERVERS" in os.environ
 
 
-def forward(log: Path, home: Path) -> Table:
-    """Forward everything in a log; the cost is of this process, all its threads together."""
+def _fresh_topics() -> KafkaSettings:
     settings = from_environment(KafkaSettings, _PREFIX)
     settings = msgspec.structs.replace(settings, topic_prefix=f"bench-{secrets.token_hex(4)}")
     create_topics(settings, partitions=6, replicas=1)
+    return settings
+
+
+def forwarded(log: Path, home: Path) -> KafkaSettings:
+    """Bring everything in a log to topics of its own; where they are."""
+    settings = _fresh_topics()
+    cursors, sink = Cursors(home / "forwarded.json"), KafkaSink(settings)
+    forwarder = Forwarder(lambda at: SegmentReader(log, at), sink, cursors, settings)
+    idle = 0
+    while idle < 3:  # the first steps only connect
+        idle = 0 if forwarder.step() else idle + 1
+    sink.close()
+    cursors.close()
+    return settings
+
+
+def forward(log: Path, home: Path) -> Table:
+    """Forward everything in a log; the cost is of this process, all its threads together."""
+    settings = _fresh_topics()
     cursors, sink = Cursors(home / "forwarded.json"), KafkaSink(settings)
     forwarder = Forwarder(lambda at: SegmentReader(log, at), sink, cursors, settings)
     forwarder.step()  # connects

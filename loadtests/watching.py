@@ -4,22 +4,43 @@ Decode, ledger, window, join, sample and commit, as `driftline monitor` does it;
 process of its own, is answered at once here.
 """
 
+import gc
+import resource
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
+from rich.console import Console
+from rich.table import Table
 
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
+from eventlog.kafka import KafkaSettings
+from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Positions, Reader
-from eventlog.segments import SegmentWriter
+from eventlog.segments import SegmentReader, SegmentWriter
+from loadtests.forwarding import broker_is_named, forwarded
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database
+from monitoring.state.database import Database, Where
 from monitoring.state.journal import Journal
 from monitoring.watching import Memory
-from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
+from registry.manifest import (
+    Feature,
+    Manifest,
+    Monitoring,
+    Prediction,
+    Signature,
+    TensorSpec,
+    Version,
+    WindowPolicy,
+)
 
 FEATURES = 30
 AT_ONCE = 2_000  # records in one transaction
@@ -37,6 +58,11 @@ MANIFEST = Manifest(
         [TensorSpec("label", "INT64", [-1]), TensorSpec("probabilities", "FP32", [-1, 2])],
     ),
 )
+
+DAILY = WindowPolicy()
+DAY_BY_HOUR = WindowPolicy(length=3_600, grace=600, label_wait=86_400)
+HOURLY = WindowPolicy(length=3_600, grace=600, label_wait=7_200, max_rows=500)
+MANY = 1_000  # models of one monitor
 
 Follow = Callable[[Positions], Reader]
 
@@ -123,27 +149,100 @@ def _name(n: int) -> str:
     return f"11ff9d76658d-{n}"
 
 
-def take_in(database: Path, follow: Follow) -> tuple[int, float, float]:
-    """Take in a log to its end: events, seconds, seconds of CPU in all threads."""
+class Cost(msgspec.Struct, frozen=True):
+    """What taking in a log took."""
+
+    events: int
+    seconds: float
+    cpu: float  # seconds, of all threads
+    longest: float  # seconds of CPU that one step took
+
+
+def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
+    """Take in a log to its end."""
     journal = Journal(Database(database))
-    memory = Memory(journal, _version)
+    memory = Memory(journal, partial(_version, window))
     reader = follow(memory.positions)
     conclusion = Conclusion(journal, memory, page="", clock=lambda: 0)
     consumer = Consumer(journal, memory, reader, _AtOnce(), conclusion)
     while not consumer.step(1) and not consumer.drained:  # connects
         pass
-    started, spent = time.perf_counter(), time.process_time()
-    while consumer.step(AT_ONCE) or not consumer.drained:
-        pass
-    seconds, cost = time.perf_counter() - started, time.process_time() - spent
+    begun, before, longest = time.perf_counter(), time.process_time(), 0.0
+    moved, after = True, before
+    while moved or not consumer.drained:
+        moved = consumer.step(AT_ONCE)
+        step, after = after, time.process_time()
+        longest = max(longest, after - step)
+    seconds = time.perf_counter() - begun
     reader.close()
     found = journal.database.one("SELECT value FROM totals WHERE name = 'monitored_events'")
     journal.database.close()
     assert found is not None
-    return int(str(found[0])), seconds, cost
+    return Cost(int(str(found[0])), seconds, after - before, longest)
 
 
-def _version(model: str, number: str) -> Version:
+def _version(window: WindowPolicy, model: str, number: str) -> Version:
+    manifest = replace(MANIFEST, monitoring=Monitoring(window=window))
     return Version(
-        model=model, number=number, digest="d" * 64, created=0, manifest=MANIFEST, path=""
+        model=model, number=number, digest="d" * 64, created=0, manifest=manifest, path=""
     )
+
+
+def watch(home: Path, predictions: int = 60_000) -> Table:
+    """Take in a day in several forms; from Kafka as well where a broker is named."""
+    table = Table(title=f"taken in by the monitor, {FEATURES} features an event")
+    table.add_column("what")
+    for heading in ("events", "CPU µs/event", "events/s of one core", "longest step, s", "MiB"):
+        table.add_column(heading, justify="right")
+    for name, labels, models, window in (
+        ("predictions, from segments", False, 1, DAILY),
+        ("predictions and labels, from segments", True, 1, DAILY),
+        (f"{MANY:,} models by the hour, from segments", False, MANY, HOURLY),
+    ):
+        log = home / name / "log"
+        many = models > 1  # of which the windows cost more than the events
+        write(log, predictions // 5 if many else predictions, labels=labels, models=models)
+        cost = take_in(home / name / "monitor.db", partial(SegmentReader, log), window)
+        _add(table, name, cost)
+        if broker_is_named() and not many:
+            settings = forwarded(log, home / name)
+            follow = partial(_follow, settings)
+            cost = take_in(home / name / "kafka.db", follow, window)
+            _add(table, name.replace("segments", "Kafka"), cost)
+    return table
+
+
+def _follow(settings: KafkaSettings, positions: Positions) -> Reader:
+    return KafkaReader(settings, settings.topic_prefix, positions, patience=0)
+
+
+def _add(table: Table, name: str, cost: Cost) -> None:
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    table.add_row(
+        name,
+        f"{cost.events:,}",
+        f"{1e6 * cost.cpu / cost.events:.1f}",
+        f"{cost.events / cost.cpu:,.0f}",
+        f"{cost.longest:.2f}",
+        f"{memory:,}",
+    )
+
+
+def main() -> None:
+    """Watch a day of as many predictions as the first argument says, with their labels."""
+    # As the monitor has it, whose rows never form cycles.
+    gc.set_threshold(100_000, 50, 100)
+    predictions = int(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        write(log, predictions, labels=False)
+        table = Table(title=f"a day of {predictions:,} predictions, windows of an hour")
+        for heading in ("", "events", "CPU µs/event", "events/s of one core", "step, s", "MiB"):
+            table.add_column(heading, justify="right")
+        cost = take_in(Path(folder) / "monitor.db", partial(SegmentReader, log), DAY_BY_HOUR)
+        _add(table, f"{cost.seconds:,.0f} s", cost)
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -134,10 +134,14 @@ class Consumer:
             self._scorer.submit(pending.job)
 
     def _conclude(self) -> bool:
+        """All that is scored by now, in one transaction: of a thousand models much is at once."""
         replies = self._scorer.replies()
-        for reply in replies:
-            pending = self._pending.pop(reply.key)
-            with self._journal.database.transaction():
+        if not replies:
+            return False
+        concluded = [(self._pending.pop(reply.key), reply) for reply in replies]
+        with self._journal.database.transaction():
+            for pending, reply in concluded:
                 self._conclusion.conclude(pending, reply)
+        for pending, reply in concluded:
             self._traces.concluded(reply.key, pending.result)
-        return bool(replies)
+        return True

@@ -57,6 +57,7 @@ class Watching:
         if state is None:
             state = self.windows[window.start] = WindowState(window.start, window.end)
             self.open[window.start] = state
+            self.samples[window.start] = Sample(self.policy.window.max_rows)
         return state
 
     def close(self, window: Window) -> WindowState:
@@ -76,6 +77,7 @@ class Memory:
         self._journal = journal
         self._find_version = find_version
         self._watching: dict[Key, Watching] = {}
+        self._watches: dict[Key, bytes] = {}  # as they were saved last
         self.positions: dict[str, Position] = journal.positions()
         self.ledgers: dict[str, SourceLedger] = journal.ledgers()
         self.totals: Counter[str] = Counter()  # since the last save
@@ -121,15 +123,31 @@ class Memory:
     def save(self) -> None:
         """Write what changed; part of the step's transaction."""
         self._journal.save_progress(self.positions, self.ledgers.values())
-        for watching in self._watching.values():
-            self._journal.save_watch(watching.watch)
-            for start in sorted(watching.touched):
-                self._journal.save_window(watching.key, watching.windows[start])
-                if watching.windows[start].expired:
-                    del watching.windows[start]
-            watching.touched.clear()
+        self._save_watches()
+        self._save_windows()
         for name, more in sorted(self.totals.items()):
             self._journal.count(name, more)
         self.totals.clear()
         self._journal.count_monitored(self.monitored)
         self.monitored.clear()
+
+    def _save_watches(self) -> None:
+        """Those that changed: of a thousand models, most are quiet in any one step."""
+        changed = []
+        for key, watching in self._watching.items():
+            body = rows.encode(watching.watch)
+            if body != self._watches.get(key):
+                self._watches[key] = body
+                changed.append((*key, body))
+        self._journal.save_watches(changed)
+
+    def _save_windows(self) -> None:
+        changed = []
+        for watching in self._watching.values():
+            for start in sorted(watching.touched):
+                state = watching.windows[start]
+                changed.append((watching.key, state))
+                if state.expired:
+                    del watching.windows[start]
+            watching.touched.clear()
+        self._journal.save_windows(changed)

@@ -138,7 +138,7 @@ class Database:
         touched: int = self._driver.execute(statement, values).rowcount
         return touched
 
-    def many(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+    def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once per row of values."""
         if rows:
             self._driver.executemany(statement, rows)

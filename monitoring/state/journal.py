@@ -1,6 +1,6 @@
 """What the consumer writes, inside one transaction per step."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from eventlog.log import Position
 from monitoring.core.decision import Streak
@@ -78,25 +78,29 @@ class Journal:
             [(source, minute, events) for (source, minute), events in counts.items()],
         )
 
-    def save_watch(self, watch: Watch) -> None:
-        """Keep a watch."""
-        self.database.do(
+    def save_watches(self, watches: Sequence[tuple[str, str, bytes]]) -> None:
+        """Keep encoded watches, by model and version."""
+        self.database.many(
             "INSERT INTO watches VALUES (?, ?, ?) "
             "ON CONFLICT (model, version) DO UPDATE SET body = excluded.body",
-            watch.model,
-            watch.version,
-            encode(watch),
+            watches,
+        )
+
+    def save_watch(self, watch: Watch) -> None:
+        """Keep a watch."""
+        self.save_watches([(watch.model, watch.version, encode(watch))])
+
+    def save_windows(self, states: Iterable[tuple[Key, WindowState]]) -> None:
+        """Keep windows' counts."""
+        self.database.many(
+            "INSERT INTO windows VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (model, version, start) DO UPDATE SET body = excluded.body",
+            [(*key, state.start, encode(state.in_order())) for key, state in states],
         )
 
     def save_window(self, key: Key, state: WindowState) -> None:
         """Keep a window's counts."""
-        self.database.do(
-            "INSERT INTO windows VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (model, version, start) DO UPDATE SET body = excluded.body",
-            *key,
-            state.start,
-            encode(state.in_order()),
-        )
+        self.save_windows([(key, state)])
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a total."""

@@ -29,7 +29,11 @@ CREATE TABLE IF NOT EXISTS predictions (
     prediction_id TEXT, row INTEGER, model TEXT, version TEXT, start INTEGER, hash INTEGER,
     body BLOB, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS predictions_of_window ON predictions (model, version, start, hash);
+-- Rows come in about the order of their ids, so that this one grows at its end. By their hashes they
+-- come in no order: that one holds the samples alone.
+CREATE INDEX IF NOT EXISTS predictions_by_window ON predictions (model, version, start);
+CREATE INDEX IF NOT EXISTS predictions_sampled ON predictions (model, version, start, hash)
+    WHERE body IS NOT NULL;
 CREATE TABLE IF NOT EXISTS early_labels (  -- whose prediction has not come (yet)
     prediction_id TEXT, row INTEGER, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;

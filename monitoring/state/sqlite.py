@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+_CACHE = 32_768  # KiB of pages at most; labels of a day ask for rows all over the file
 _PATIENCE = 10.0  # seconds to wait for another connection's transaction
 
 
@@ -20,6 +21,7 @@ class Sqlite:
         self._connection = sqlite3.connect(
             path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE}")
 
     def columns(self) -> set[tuple[str, str]]:
         """What is there, by table and column."""
