@@ -51,7 +51,7 @@ class Again:
             names = [PARITY, *([EFFECT] if chosen else [])]
             yield from (Score(name=name, value=None, note=reason) for name in names)
             return
-        sample = window[: self._policy.rows]
+        sample = window[: self._rerun.rows]
         columns: Columns = {
             name: _column(feature, sample[name]) for name, feature in self._features.items()
         }

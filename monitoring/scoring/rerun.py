@@ -24,6 +24,8 @@ from registry.running import run_in_batches
 Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
 
 _LARGEST = 512 * 2**20  # bytes of a model file; a larger one would crowd out the monitor itself
+_SMALL = 16 * 2**20  # up to which all rows of the policy are run
+_FEWEST = 50  # rows, however large the model
 _SESSIONS = 8  # kept, of the versions that were scored last
 
 
@@ -55,6 +57,16 @@ class Rerun:
         if (size := self._file.stat().st_size) > _LARGEST:
             return f"not run again: the model has {size / 2**20:,.0f} MB, at most 512 are loaded"
         return ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows to run: the policy's, fewer of a large model.
+
+        A large model is a slow one, and others wait for their windows; its size, unlike the time
+        that it takes, is the same whenever a window is scored.
+        """
+        wanted, size = self._manifest.monitoring.rerun.rows, self._file.stat().st_size
+        return min(wanted, max(_FEWEST, wanted * _SMALL // max(size, 1)))
 
     def fitting(self, columns: Columns, rows: int) -> Array:
         """Which rows the model takes: a mask."""

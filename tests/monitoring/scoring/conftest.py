@@ -34,9 +34,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def baseline(root: Path) -> Baseline:
     """Of version 1 of `tiny`: 3,000 rows."""
     registry = Registry(Home(root / "home"))
-    alarms = {"min_score": 0.7}
+    segments = ["colour", {"column": "price", "edges": [0.0]}]
+    watched = {"alarms": {"min_score": 0.7}, "segments": segments}
     version = register_tiny(
-        registry, root / "files", rows=3000, prediction=PREDICTION, monitoring={"alarms": alarms}
+        registry, root / "files", rows=3000, prediction=PREDICTION, monitoring=watched
     )
     return Baseline(version)
 

@@ -203,3 +203,16 @@ def _picky(root: Path, folder: Path) -> Baseline:
         reference=folder / "reference.parquet",
     )
     return Baseline(version)
+
+
+def test_of_a_large_model_fewer_rows_are_run(baseline: Baseline, tmp_path: Path) -> None:
+    large = Baseline(baseline.version)
+    large.version = replace(baseline.version, path=str(tmp_path))
+    sizes = {1: 1000, 16: 1000, 64: 250, 400: 50}
+    for size, rows in sizes.items():
+        with (tmp_path / "model.onnx").open("wb") as file:
+            file.truncate(size * 2**20)
+        assert Rerun(large).rows == rows
+    with (tmp_path / "model.onnx").open("wb") as file:
+        file.truncate(600 * 2**20)
+    assert Rerun(large).reason == "not run again: the model has 600 MB, at most 512 are loaded"

@@ -133,10 +133,10 @@ def test_whatever_one_column_holds_the_others_are_scored(
     told = [values[row % len(values)] for row in range(rows)]
     reply = scoring.score(job(window(rows).assign(**{column: pd.Series(told, dtype=object)})))
     assert reply.error == ""
-    by_name = {(score.name, score.column): score for score in reply.scores}
+    by_name = {score.about: score for score in reply.scores}
     assert len(by_name) == len(reply.scores)
     assert all(math.isfinite(s.value) for s in reply.scores if s.value is not None)
     unnamed = [s for s in reply.scores if s.value is None and not s.note]
     assert unnamed == []
     other = "colour" if column == "price" else "price"
-    assert by_name["missing_share", other].value is not None
+    assert by_name["missing_share", other, ""].value is not None
