@@ -70,7 +70,7 @@ class Batcher(Generic[Ticket, Result]):
         self._queue = self._empty_queue()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
-        self._fills = False  # whether that is for the batch to fill
+        self._fills_until = -inf  # when that is, where it is for the batch to fill
         self._started = 0.0  # when the batch that runs left the queue
         self._first_deadline = inf  # no waiting job's deadline is earlier
 
@@ -96,7 +96,9 @@ class Batcher(Generic[Ticket, Result]):
             return
         if self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
-        elif self._fills and self._rows >= self._limits.max_rows:
+        elif self._fills_until > -inf and (
+            self._rows >= self._limits.max_rows or job.deadline <= self._fills_until
+        ):
             self._hurry()
 
     def tune(self, limits: Limits, doors: Sequence[Admission]) -> None:
@@ -110,7 +112,7 @@ class Batcher(Generic[Ticket, Result]):
             job.level = limits.level(job.priority)
             doors[job.level].enter(job.size, job.rows)
             self._queue.append(job)
-        if self._fills:  # as the former limits said
+        if self._fills_until > -inf:  # as the former limits said
             self._hurry()
 
     def abandon(self, job: Job[Ticket, Result]) -> bool:
@@ -128,17 +130,18 @@ class Batcher(Generic[Ticket, Result]):
 
     def _next(self) -> None:
         """Start the next batch, or come back when the policy says so."""
-        self._wake_up, self._fills = None, False
+        self._wake_up, self._fills_until = None, -inf
         now = self._clock()
         if now >= self._first_deadline:
             self._expire(now)
         if not self._queue:
             return
-        decision = decide((j.rows for j in self._queue), self._queue.oldest, now, self._limits)
+        rows = (job.rows for job in self._queue)
+        decision = decide(rows, self._queue.oldest, now, self._limits, self._first_deadline)
         loop = asyncio.get_running_loop()
         if isinstance(decision, WaitUntil):
             self._wake_up = loop.call_later(decision.time - now, self._next)
-            self._fills = True
+            self._fills_until = decision.time
             return
         jobs = [self._leave() for _ in range(decision.count)]
         self._started = now
@@ -215,7 +218,8 @@ class Batcher(Generic[Ticket, Result]):
         """Ask the policy again now: what was waited for is there, or holds no more."""
         assert self._wake_up is not None
         self._wake_up.cancel()
-        self._wake_up, self._fills = asyncio.get_running_loop().call_soon(self._next), False
+        self._wake_up = asyncio.get_running_loop().call_soon(self._next)
+        self._fills_until = -inf
 
     def _complete(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]

@@ -1,6 +1,7 @@
 """Everything that decides when a batch starts, and which requests it takes, lives here."""
 
 from collections.abc import Iterable
+from math import inf
 
 import msgspec
 
@@ -31,11 +32,14 @@ class WaitUntil(msgspec.Struct, frozen=True):
     time: float
 
 
-def decide(waiting: Iterable[int], oldest: float, now: float, limits: Limits) -> Take | WaitUntil:
+def decide(
+    waiting: Iterable[int], oldest: float, now: float, limits: Limits, deadline: float = inf
+) -> Take | WaitUntil:
     """What to do when the runner is free and something waits.
 
     `waiting` holds the rows of each request, who goes first first, and is read no further than
-    needed; `oldest` is when the first of them came. A request larger than a batch runs alone.
+    needed; `oldest` is when the first of them came, `deadline` the earliest of theirs, which no
+    batch waits past to fill. A request larger than a batch runs alone.
     """
     rows = count = 0
     full = False
@@ -45,6 +49,7 @@ def decide(waiting: Iterable[int], oldest: float, now: float, limits: Limits) ->
             break
         rows += size
         count += 1
-    if full or rows >= limits.max_rows or now >= oldest + limits.max_delay:
+    end = oldest + limits.max_delay
+    if full or rows >= limits.max_rows or now >= end or deadline <= end:
         return Take(count)
-    return WaitUntil(oldest + limits.max_delay)
+    return WaitUntil(end)

@@ -185,13 +185,36 @@ async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_
     assert bench.runner.runs == [1, 1]
 
 
+@given(sizes, st.floats(0.001, 1), st.floats(0, 2))
+def test_no_batch_waits_to_fill_past_a_deadline(
+    waiting: list[int], delay: float, left: float
+) -> None:
+    limits = Limits(max_rows=1_000, max_delay=delay)
+    decision = decide(waiting, oldest=10.0, now=10.0, limits=limits, deadline=10.0 + left)
+    if 10.0 + left <= 10.0 + delay:
+        assert decision == Take(len(waiting))
+    else:
+        assert decision == WaitUntil(10.0 + delay)
+
+
+async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
+    bench = Bench(quick=True)
+    bench.batcher._limits = Limits(8, max_delay=3_600.0)
+    patient = bench.ask(1, deadline=1e9)
+    await asyncio.sleep(0)
+    assert not patient.done()
+    answers = await asyncio.wait_for(asyncio.gather(patient, bench.ask(2, deadline=5.0)), 10)
+    assert [rows for _, _, rows in answers] == [2, 2]
+
+
 async def test_a_batch_that_is_full_waits_no_longer() -> None:
     bench = Bench(quick=True)
     bench.batcher._limits = Limits(3, max_delay=3_600.0)
-    first = [bench.ask(1), bench.ask(2)]
+    first = [bench.ask(n, deadline=1e9) for n in (1, 2)]
     await asyncio.sleep(0)
     assert not first[0].done()
-    answers = await asyncio.wait_for(asyncio.gather(*first, bench.ask(3), bench.ask(4, 5, 6)), 10)
+    more = [bench.ask(3, deadline=1e9), bench.ask(4, 5, 6, deadline=1e9)]
+    answers = await asyncio.wait_for(asyncio.gather(*first, *more), 10)
     assert [rows for _, _, rows in answers] == [3, 3, 3, 3]
 
 

@@ -135,7 +135,7 @@ async def test_who_waits_keeps_its_place_under_other_levels_and_less_room() -> N
 async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill() -> None:
     bench = Bench(quick=True)
     bench.batcher.tune(Limits(8, max_delay=3_600.0), _doors(1))
-    answer = bench.ask(1)
+    answer = bench.ask(1, deadline=1e9)
     await asyncio.sleep(0)
     assert not answer.done()
     bench.batcher.tune(Limits(8), _doors(1))

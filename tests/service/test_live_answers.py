@@ -158,8 +158,8 @@ async def test_every_caller_gets_its_own_rows_whoever_shares_its_batch(
     chance = np.random.default_rng(3)
     prices = chance.normal(size=(400, 1)).astype(np.float32)
     colours = chance.choice(np.array(["red", "blue"], object), (400, 1))
-    limits = httpx.Limits(max_connections=64)
-    async with httpx.AsyncClient(base_url=service.url, trust_env=False, limits=limits) as client:
+    how: dict[str, Any] = {"limits": httpx.Limits(max_connections=64), "timeout": 60}
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, **how) as client:
 
         async def ask(first: int, last: int) -> dict[str, Any]:
             body = _body(prices[first:last], colours[first:last])
