@@ -1,0 +1,60 @@
+"""What is said of a window as a whole: strongest column, columns together, verdict."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from monitoring.core.results import Result, Score, Window
+from monitoring.web import reading
+from monitoring.web.metrics import exposition
+
+STRONG = Score(
+    name="strongest_drift", value=1.4, threshold=1.0, breached=True, note="temp 30% missing"
+)
+JOINT = Score(name="joint_drift", value=None, note="fewer than two columns that vary")
+
+
+def _result(verdict: Any, *scores: Score, day: int = 0) -> Result:
+    return Result(
+        model="m",
+        version="1",
+        window=Window(day, day + 1),
+        rows=10,
+        verdict=verdict,
+        scores=list(scores),
+    )
+
+
+def test_scores_of_the_whole_are_shown_where_they_are_known() -> None:
+    assert reading.whole(_result("drifted", STRONG, JOINT)) == [("Strongest column", STRONG)]
+    assert JOINT in reading.failures(_result("drifted", STRONG, JOINT))
+
+
+def test_a_window_that_no_column_s_distance_broke_says_what_did() -> None:
+    share = Score(name="drifted_share", value=0.0, threshold=0.3)
+    assert reading.sentence(_result("drifted", share, STRONG)) == "Temp 30% missing."
+
+
+def test_a_window_of_which_nothing_was_scored_does_not_blame_its_rows() -> None:
+    lost = Score(name="drifted_share", value=None, note="could not be scored: no such luck")
+    said = reading.sentence(_result("not enough data", lost))
+    assert said == "Drift was not scored: could not be scored: no such luck."
+
+
+def test_too_little_data_is_a_state_that_prometheus_sees() -> None:
+    windows = [_result("ok", day=0), _result("not enough data", STRONG, day=1)]
+    findings: Any = SimpleNamespace(
+        watched=lambda: [("m", "1")],
+        live=lambda *_: [],
+        results=lambda *_: windows,
+        ledger=list,
+        totals=dict,
+        alarms=list,
+        deliveries=list,
+    )
+    lines = exposition(findings).decode().splitlines()
+    about = 'model="m",verdict="not enough data",version="1"'
+    assert f"driftline_window_verdict{{{about}}} 1.0" in lines
+    assert f"driftline_windows{{{about}}} 1.0" in lines
+    assert 'driftline_window_verdict{model="m",verdict="ok",version="1"} 0.0' in lines
+    whole = 'driftline_window_drift_whole{measure="strongest_drift",model="m",version="1"} 1.4'
+    assert whole in lines
