@@ -99,6 +99,8 @@ class Performance:
         breached = False
         if limit is not None and value is not None:
             breached = value > limit if figure in ERRORS else value < limit
+        if limit != self._limit and figure == self.chief:
+            note += f"; the limit {self._limit:g} is wider by what chance does in so few rows"
         low, high = band or (None, None)
         return Score(
             name=name,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 from sklearn.metrics import roc_auc_score
 
 from monitoring.core.results import Score
@@ -220,3 +221,17 @@ def test_one_category_from_different_hands_is_one() -> None:
     assert {category(value) for value in (1, 1.0, "1", True, np.int64(1), np.float32(1))} == {"1"}
     assert category("a") == "a"
     assert category(1.5) == "1.5"
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(64, False), (2_000, True)])
+def test_a_limit_that_chance_would_break_too_often_is_wider_and_says_so(
+    baseline: Baseline, window: Draw, rows: int, kept: bool
+) -> None:
+    near = Baseline(baseline.version)
+    policy = replace(baseline.manifest.monitoring, alarms=AlarmPolicy(min_score=0.79))
+    near.manifest = replace(baseline.manifest, monitoring=policy)
+    auc = _of_whole(Performance(near).score(window(rows)))["roc_auc"]
+    assert auc.threshold is not None
+    assert (auc.threshold == 0.79) == kept
+    assert auc.threshold <= 0.79
+    assert ("the limit 0.79 is wider" in auc.note) != kept
