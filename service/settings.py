@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -18,6 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 3000  # REST
     grpc_port: int = 8001
+    grpc: Literal["native", "aio"] = "native"  # HTTP/2 connections of ours, or grpc's own server
     admin_port: int = 0  # metrics, repository and docs there and nowhere else; 0: on `port`
     allow_anonymous: bool = False  # whether other machines may reach `host` without credentials
     tls_certificate: str = ""  # PEM files for REST, gRPC and the admin port; both or neither

@@ -148,11 +148,18 @@ CONTENDERS = [
         question=questions.open_inference_grpc,
     ),
     Contender(
-        name="Driftline, gRPC",
+        name="Driftline, gRPC by grpc.aio",
         floor=BARE_GRPC,
         command=driftline(grpc=True),
         question=questions.open_inference_grpc,
-        environment=_ROOM,
+        environment=_ROOM | {"DRIFTLINE_SERVICE_GRPC": "aio"},
+    ),
+    Contender(
+        name="Driftline, gRPC native",
+        floor=BARE_GRPC,
+        command=driftline(grpc=True),
+        question=questions.open_inference_grpc,
+        environment=_ROOM | {"DRIFTLINE_SERVICE_GRPC": "native"},
     ),
 ]
 

@@ -82,6 +82,8 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
     else:
         tensors = [TypedTensor(tensor) for tensor in inputs]
     parameters = {name: _parameter(value) for name, value in message.parameters.items()}
+    if not message.outputs:
+        return InferRequest(message.id, tensors, [], parameters, bool(raw))
     wanted = [output.name for output in message.outputs]
     classes = {
         output.name: output.parameters["classification"].int64_param

@@ -8,7 +8,10 @@ from tests.conformance.echo_models import DATATYPES, register_echo
 from tests.conformance.ways import Address
 from tests.service.conftest import Service
 
-FRONTS: dict[str, dict[str, str]] = {"default": {}}  # name -> settings of the service
+FRONTS: dict[str, dict[str, str]] = {  # name -> settings of the service
+    "default": {},
+    "grpc.aio": {"grpc": "aio"},
+}
 MOST_BYTES = 200_000  # of one body
 
 _Start = Callable[[str], Service]

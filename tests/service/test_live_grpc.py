@@ -22,14 +22,16 @@ from service.grpc_api.servicer import SERVICE
 from tests.service.conftest import Service
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["native", "aio"])
 def serving(
-    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
 ) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("grpc")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, max_grpc_calls="8")
+        service = Service(root, free_port, max_grpc_calls="8", grpc=request.param)
         service.register()
         service.registry.promote("tiny", "1")
         service.start()

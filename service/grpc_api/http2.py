@@ -1,0 +1,410 @@
+"""One HTTP/2 connection that carries gRPC, read and written by zttp, without a task for each call.
+
+Everything that the calls of one turn of the event loop have to say leaves in one write.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import chain
+from typing import Any
+
+import zttp
+
+from access.errors import AccessError
+from eventlog.errors import DriftlineError
+from service.access.door import Door
+from service.errors import InvalidRequest, LimitExceeded, Overloaded
+from service.grpc_api import wire
+from service.grpc_api.calls import Method, Streaming, Told, Unary, as_told
+from service.grpc_api.limits import LONGEST_METADATA
+from service.grpc_api.wire import Header, Messages
+
+_logger = logging.getLogger(__name__)
+
+# zttp ends a connection after 8,192 frames of the kind that floods are made of, and never forgets
+# one; every call brings two. So a connection is given up before, when nothing is lost by it.
+MOST_CALLS = 3_000
+MOST_UPDATES = 6_000
+_LAST_STREAM = 2**31 - 1  # says: what was begun goes on
+_PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a whole frame
+_MOST_UNREAD = 1 << 20  # bytes that wait for a method, of one call, before reading stops
+
+
+class Shared:
+    """What all connections of a worker share."""
+
+    def __init__(self, door: Door, *, limit: int, most_calls: int) -> None:
+        """`limit` is in bytes, of one message; `most_calls` are taken at once."""
+        self.door = door
+        self.limit = limit
+        self.most_calls = most_calls
+        self.calls = 0
+        self.connections: set[Http2Connection] = set()
+        self.deserted = asyncio.Event()  # since the last connection went
+
+
+class Http2Connection(asyncio.Protocol):
+    """Finds the method of each call, and keeps its calls until they are answered."""
+
+    def __init__(self, shared: Shared) -> None:
+        """`shared` is the worker's."""
+        self.shared = shared
+        self.calls: dict[int, Call] = {}
+        self._http2 = zttp.Connection(zttp.SERVER, zttp.HTTP2)
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._flushing = False
+        self._retiring = self._heard = False
+        self._begun = self._updates = 0
+        self._unread: set[Call] = set()  # calls whose methods are behind with reading
+        self._stalled = False
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say what we take."""
+        self._transport = transport
+        self.shared.connections.add(self)
+        self.shared.deserted.clear()
+        self._http2.initiate_connection()
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Begin, feed and end calls."""
+        try:
+            self._http2.receive_data(data)
+            self._take(self._http2.next_event)
+        except zttp.RemoteProtocolError as error:
+            _logger.info("a gRPC connection ends: %s", error)
+            self.flush()
+            self._transport.close()
+            return
+        self.soon()
+
+    def pause_writing(self) -> None:
+        """The caller does not read: take no more from it."""
+        self._stalled = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._stalled = False
+        if not self._unread:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Nobody is left to be answered."""
+        self.shared.connections.discard(self)
+        if not self.shared.connections:
+            self.shared.deserted.set()
+        for call in list(self.calls.values()):
+            call.left()
+
+    # What calls call
+
+    def soon(self) -> None:
+        """Write at the end of this turn of the event loop what there is to write."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what there is to write."""
+        self._flushing = False
+        data = self._http2.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+        if self._heard and not self.calls and not self._http2.has_pending_send():
+            self._transport.close()
+
+    def ended(self, call: "Call") -> None:
+        """A call has its answer or nobody to hear it."""
+        if self.calls.pop(call.number, None) is not None:
+            self.shared.calls -= 1
+        self.behind(call, behind=False)
+        self.soon()
+
+    def behind(self, call: "Call", *, behind: bool) -> None:
+        """Whether the method of a call is behind with reading, so that more must wait."""
+        if behind:
+            self._unread.add(call)
+            self._transport.pause_reading()
+        elif call in self._unread:
+            self._unread.discard(call)
+            if not self._unread and not self._stalled:
+                self._transport.resume_reading()
+
+    def retire(self) -> None:
+        """Let the caller go elsewhere with new calls, and close once the old ones are answered.
+
+        Calls may be on their way until the caller has heard, which its answer to a ping shows.
+        """
+        if not self._retiring:
+            self._retiring = True
+            self._http2.close(0, _LAST_STREAM)
+            self.flush()
+            self._transport.write(_PING)
+
+    def close(self) -> None:
+        """Close now."""
+        self._transport.close()
+
+    def _take(self, next_event: Callable[[], zttp.Event]) -> None:
+        """Follow what came, the most frequent first."""
+        calls = self.calls
+        while (event := next_event()) is not zttp.NEED_DATA:
+            if isinstance(event, zttp.WindowUpdate):
+                self._updated(event.stream_id)
+            elif isinstance(event, zttp.Request):
+                self._begin(event)
+            elif isinstance(event, zttp.Data | zttp.EndOfMessage | zttp.RstStream):
+                if (call := calls.get(event.stream_id)) is not None:
+                    call.take(event)
+            elif isinstance(event, zttp.GoAway) or (isinstance(event, zttp.Ping) and event.ack):
+                self._heard = True
+
+    def _updated(self, stream: int) -> None:
+        self._updates += 1
+        if self._updates >= MOST_UPDATES:
+            self.retire()
+        if stream in self.calls:
+            self.calls[stream].room()
+        elif stream == 0:
+            for call in self.calls.values():
+                call.room()
+
+    def _begin(self, event: zttp.Request) -> None:
+        call = Call(self, self._http2.stream(event.stream_id), event.stream_id)
+        self.calls[event.stream_id] = call
+        self.shared.calls += 1
+        self._begun += 1
+        if self._begun >= MOST_CALLS:
+            self.retire()
+        call.begin(event)
+
+
+class Call:
+    """One call; what its method is told of it (see `calls.Context`)."""
+
+    __slots__ = (
+        "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
+        "_method", "_room", "_stream", "_streaming", "authorization", "leave", "number",
+        "traceparent",
+    )  # fmt: skip
+
+    def __init__(self, connection: Http2Connection, stream: zttp.Stream, number: int) -> None:
+        """`number` is the stream's."""
+        self.number = number
+        self.authorization: bytes | None = None
+        self.traceparent = ""
+        self.leave: Callable[[], None] | None = None
+        self._connection = connection
+        self._stream = stream
+        self._method: Method | None = None
+        self._streaming: _Streamed | None = None
+        self._deadline: float | None = None
+        self._encoding = b"identity"
+        self._accepted = b""
+        self._messages: Messages | None = None
+        self._head_sent = self._ended = False
+        self._room: asyncio.Event | None = None
+
+    def begin(self, event: zttp.Request) -> None:
+        """Read the head, and find the method."""
+        try:
+            kind = self._read(event.headers)
+            if event.method != b"POST" or not kind.startswith(wire.CONTENT_TYPE):
+                self._no_grpc()
+                return
+            shared = self._connection.shared
+            if shared.calls > shared.most_calls:
+                raise Overloaded(f"{shared.most_calls} calls at once are all that is taken here")
+            self._method = shared.door.enter(event.path.decode("latin-1"), self.authorization)
+            if self._method is None:
+                self._finish([(b"grpc-status", b"12"), (b"grpc-message", b"no such method")])
+                return
+            wire.check_encoding(self._encoding)
+            self._messages = Messages(shared.limit, self._encoding)
+        except DriftlineError as error:
+            self._turn_away(error)
+            return
+        if isinstance(self._method, Streaming):
+            self._streaming = _Streamed(self, self._connection)
+            task = asyncio.create_task(self._stream_replies(self._method, self._streaming))
+            self.leave = task.cancel  # type: ignore[assignment]  # its answer is of no interest
+        if event.end_stream:
+            self.end()
+
+    def take(self, event: zttp.Data | zttp.EndOfMessage | zttp.RstStream) -> None:
+        """Go on with what the caller did."""
+        if isinstance(event, zttp.Data):
+            self.feed(event.data)
+        elif isinstance(event, zttp.EndOfMessage):
+            self.end()
+        else:
+            self.left()
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of the caller's messages came."""
+        if self._ended or self._messages is None:
+            return
+        try:
+            for one in self._messages.feed(data):
+                self._message(one)
+        except DriftlineError as error:
+            self._turn_away(error)
+
+    def end(self) -> None:
+        """The caller has said everything."""
+        if self._ended or self._messages is None:
+            return
+        try:
+            self._messages.finish()
+            if self._streaming is not None:
+                self._streaming.put(None)
+            elif self._method is not None:
+                raise InvalidRequest("the call has no message; expected one")
+        except DriftlineError as error:
+            self._turn_away(error)
+
+    def left(self) -> None:
+        """The caller left, or its connection did."""
+        if self._ended:
+            return
+        self._ended = True
+        if self.leave is not None:
+            self.leave()
+        self._connection.ended(self)
+
+    def room(self) -> None:
+        """The caller reads on."""
+        if self._room is not None:
+            self._room.set()
+
+    def seconds_left(self) -> float | None:
+        """Until the caller's deadline, None where it has none."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
+    def answer(self, message: bytes, told: Told = ()) -> None:
+        """Reply with an encoded message."""
+        if not self._ended:
+            self._say(message)
+            self._finish(wire.trailers(told))
+
+    def refuse(self, error: DriftlineError, told: Told = ()) -> None:
+        """Reply with the status of an error of the tree."""
+        if not self._ended:
+            self._finish(wire.refusal(error, told))
+
+    def _read(self, headers: Iterable[Header]) -> bytes:
+        """Take in what the head says; its content type."""
+        told = dict(headers)
+        size = sum(map(len, chain.from_iterable(headers)))
+        if size > LONGEST_METADATA:
+            raise LimitExceeded(
+                f"the metadata has {size} bytes; expected at most {LONGEST_METADATA}"
+            )
+        self.authorization = told.get(b"authorization")
+        self._encoding = told.get(b"grpc-encoding", b"identity")
+        if (timeout := told.get(b"grpc-timeout")) is not None:
+            self._deadline = time.monotonic() + wire.read_timeout(timeout)
+        if (traceparent := told.get(b"traceparent")) is not None:
+            self.traceparent = traceparent.decode("latin-1")
+        self._accepted = told.get(b"grpc-accept-encoding", b"")
+        return told.get(b"content-type", b"")
+
+    def _message(self, one: bytes) -> None:
+        method = self._method
+        if self._streaming is not None:
+            self._streaming.put(one)
+        elif isinstance(method, Unary):
+            self._method = None  # it has had its message
+            method.handle(one, self)
+        else:
+            raise InvalidRequest("the call has more than one message; expected one")
+
+    def _turn_away(self, error: DriftlineError) -> None:
+        """Refuse, with an event in the log where the method keeps one."""
+        method, self._method = self._method, None
+        if self._ended:
+            return
+        if self.leave is not None:
+            self.leave()
+        if isinstance(method, Unary) and not isinstance(error, AccessError):
+            method.turn_away(error, self)
+        else:
+            self.refuse(error)
+
+    def _no_grpc(self) -> None:
+        self._ended = True
+        self._stream.send_response(415, [], end_stream=True)
+        self._connection.ended(self)
+
+    async def _stream_replies(self, method: Streaming, requests: "_Streamed") -> None:
+        try:
+            async for reply in method.handle(requests.read(), self):
+                if self._ended:
+                    return
+                self._say(reply)
+                self._connection.soon()
+                await self._drained()
+        except Exception as error:  # noqa: BLE001  # its caller must hear something
+            self.refuse(as_told(error))
+        else:
+            if not self._ended:
+                self._finish(wire.trailers(()))
+
+    async def _drained(self) -> None:
+        """Wait until the caller has taken most of what was said."""
+        while not self._ended and self._stream.pending_bytes:
+            self._room = asyncio.Event()
+            await self._room.wait()
+
+    def _say(self, message: bytes) -> None:
+        packs = len(message) >= wire.WORTH_COMPRESSING and self._packs()
+        if not self._head_sent:
+            self._head_sent = True
+            told = [(b"grpc-encoding", self._encoding)] if packs else []
+            self._stream.send_response(200, [*wire.HEAD, *told])
+        self._stream.send_data(
+            wire.compressed(message, self._encoding) if packs else wire.message(message)
+        )
+
+    def _packs(self) -> bool:
+        """Whether the caller compresses, and reads what is compressed alike."""
+        return self._encoding != b"identity" and self._encoding in self._accepted
+
+    def _finish(self, trailers: list[Header]) -> None:
+        self._ended = True
+        if self._head_sent:
+            self._stream.end_message(trailers)
+        else:
+            self._stream.send_response(200, [*wire.HEAD, *trailers], end_stream=True)
+        self._connection.ended(self)
+
+
+class _Streamed:
+    """The messages of a stream, between the connection and the method that reads them."""
+
+    def __init__(self, call: Call, connection: Http2Connection) -> None:
+        self._call = call
+        self._connection = connection
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._size = 0
+
+    def put(self, message: bytes | None) -> None:
+        """A message, or the end."""
+        self._queue.put_nowait(message)
+        self._size += len(message or b"")
+        if self._size > _MOST_UNREAD:
+            self._connection.behind(self._call, behind=True)
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """Every message until the end."""
+        while (message := await self._queue.get()) is not None:
+            self._size -= len(message)
+            if self._size <= _MOST_UNREAD:
+                self._connection.behind(self._call, behind=False)
+            yield message

@@ -1,0 +1,228 @@
+"""The native front where grpc's own server would have helped: connections, compression, leaving."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+import zttp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from eventlog.events import PredictionEvent
+from service.grpc_api import http2
+from service.grpc_api import open_inference_pb2 as pb
+from service.grpc_api.servicer import SERVICE
+from tests.service.conftest import Service
+
+INFER = f"/{SERVICE}/ModelInfer"
+STREAM = f"/{SERVICE}/ModelStreamInfer"
+# More than two connections' worth; DRIFTLINE_GRPC_CALLS=200000 is the long form.
+CALLS = int(os.environ.get("DRIFTLINE_GRPC_CALLS", "7000"))
+
+
+@pytest.fixture(scope="module")
+def serving(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("native")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
+        service = Service(root, free_port, grpc="native", max_body_bytes="200000")
+        service.register()
+        service.registry.promote("tiny", "1")
+        service.start()
+        yield service
+        service.stop()
+
+
+@pytest.fixture
+def at(serving: Service) -> str:
+    return f"127.0.0.1:{serving.grpc_port}"
+
+
+def _request(rows: int = 1) -> bytes:
+    request = pb.ModelInferRequest(model_name="tiny", id="mine")
+    request.inputs.add(name="price", datatype="FP32", shape=[rows, 1])
+    request.inputs.add(name="colour", datatype="BYTES", shape=[rows, 1])
+    request.inputs[0].contents.fp32_contents.extend([0.5] * rows)
+    request.inputs[1].contents.bytes_contents.extend([b"red"] * rows)
+    data: bytes = request.SerializeToString()
+    return data
+
+
+async def test_a_channel_goes_on_though_its_connections_are_retired(at: str) -> None:
+    assert CALLS > 2 * http2.MOST_CALLS
+    async with grpc.aio.insecure_channel(at) as channel:
+        call, left = channel.unary_unary(INFER), iter(range(CALLS))
+
+        async def ask() -> None:
+            for _ in left:
+                await call(_request())
+
+        await asyncio.gather(*(ask() for _ in range(128)))
+
+
+async def test_a_stream_may_be_longer_than_a_connection_has_calls(at: str) -> None:
+    count = 3 * http2.MOST_CALLS
+    async with grpc.aio.insecure_channel(at) as channel:
+        stream = channel.stream_stream(STREAM)()
+
+        async def write() -> None:
+            for _ in range(count):
+                await stream.write(_request())
+            await stream.done_writing()
+
+        writing = asyncio.create_task(write())
+        heard = [pb.ModelStreamInferResponse.FromString(data) async for data in stream]
+        await writing
+    assert len(heard) == count
+    assert {reply.error_message for reply in heard} == {""}
+
+
+def test_how_an_answer_came_about_is_in_its_trailing_metadata(at: str) -> None:
+    with grpc.insecure_channel(at) as channel:
+        _, call = channel.unary_unary(INFER).with_call(_request())
+        told = dict(call.trailing_metadata())
+        assert told["driftline-version"] == "1"
+        assert int(told["driftline-run-us"]) >= 0
+        with pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary(INFER)(b"\xff")
+        told = dict(refused.value.trailing_metadata())  # type: ignore[attr-defined]
+        assert told["driftline-prediction-id"]
+
+
+@pytest.mark.parametrize("kind", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_both_directions_may_be_compressed(at: str, kind: grpc.Compression) -> None:
+    with grpc.insecure_channel(at, compression=kind) as channel:
+        reply, call = channel.unary_unary(INFER).with_call(_request(500))
+        assert (
+            len(pb.ModelInferResponse.FromString(reply).outputs[0].contents.int64_contents) == 500
+        )
+        told = dict(call.initial_metadata())
+        assert told.get("grpc-encoding", kind.name.lower()) == kind.name.lower()
+
+
+def test_a_client_that_leaves_is_in_the_log_as_cancelled(at: str, serving: Service) -> None:
+    with grpc.insecure_channel(at) as channel:
+        for _ in range(20):
+            channel.unary_unary(INFER).future(_request(400)).cancel()
+        channel.unary_unary(INFER)(_request())
+    outcomes = {e.event.outcome for e in serving.events() if isinstance(e.event, PredictionEvent)}
+    assert outcomes <= {"ok", "cancelled", "invalid"}
+
+
+def test_a_message_beyond_the_limit_is_refused_with_an_event(at: str, serving: Service) -> None:
+    with grpc.insecure_channel(at) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary(INFER)(bytes(200_001))
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+        assert "expected at most 200000" in refused.value.details()  # type: ignore[attr-defined]
+        channel.unary_unary(INFER)(_request())
+    last = [e.event for e in serving.events()][-2]
+    assert isinstance(last, PredictionEvent)
+    assert (last.outcome, "200001 bytes" in last.reason) == ("invalid", True)
+
+
+class Raw:
+    """An HTTP/2 client that says what no gRPC library would."""
+
+    def __init__(self, at: str) -> None:
+        host, port = at.split(":")
+        self.http2 = zttp.Connection(zttp.CLIENT, zttp.HTTP2)
+        self.http2.initiate_connection()
+        self.socket = socket.create_connection((host, int(port)), timeout=20)
+
+    def ask(
+        self, body: bytes, *, path: bytes = INFER.encode(), method: bytes = b"POST", **headers: str
+    ) -> dict[bytes, bytes]:
+        """Headers and trailers of the reply to one call."""
+        stated = {"host": "x", "te": "trailers", "content-type": "application/grpc"}
+        stated |= {name.replace("_", "-"): value for name, value in headers.items()}
+        pairs = [(name.encode(), value.encode()) for name, value in stated.items()]
+        stream = self.http2.send_request(method, path, b"2", pairs)
+        if body:
+            stream.send_data(body)
+        stream.end_message()
+        return self._reply()
+
+    def _reply(self) -> dict[bytes, bytes]:
+        told: dict[bytes, bytes] = {}
+        while True:
+            self.socket.sendall(self.http2.data_to_send())
+            while (event := self.http2.next_event()) is not zttp.NEED_DATA:
+                if isinstance(event, zttp.Response):
+                    told |= dict(event.headers) | {b":status": b"%d" % event.status_code}
+                elif isinstance(event, zttp.EndOfMessage):
+                    return told | dict(event.trailers)
+            self.http2.receive_data(self.socket.recv(65_536))
+
+
+def _prefixed(data: bytes, flag: int = 0) -> bytes:
+    return bytes([flag]) + len(data).to_bytes(4) + data
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "words"),
+    [
+        (b"", {}, b"3", b"no message"),
+        (b"\0\0", {}, b"3", b"ends after 2 bytes"),
+        (_prefixed(b"") * 2, {}, b"5", b"no model"),
+        (_prefixed(b"x", 1), {}, b"12", b"compressed and grpc-encoding is"),
+        (_prefixed(b"no gzip", 1), {"grpc_encoding": "gzip"}, b"3", b"cannot be read"),
+        (_prefixed(b""), {"grpc_encoding": "br"}, b"12", b"expected one of identity"),
+        (_prefixed(b""), {"grpc_timeout": "soon"}, b"3", b"grpc-timeout"),
+        (_prefixed(b""), {"path": "/nobody/Nothing"}, b"12", b"no such method"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_connection_goes_on(
+    at: str, body: bytes, headers: dict[str, Any], status: bytes, words: bytes
+) -> None:
+    client = Raw(at)
+    if "path" in headers:
+        headers = headers | {"path": headers["path"].encode()}
+    told = client.ask(body, **headers)
+    assert told[b":status"] == b"200"
+    assert told[b"grpc-status"] == status
+    assert words in told[b"grpc-message"]
+    assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
+
+
+def test_what_is_no_grpc_is_refused_as_http(at: str) -> None:
+    client = Raw(at)
+    assert client.ask(b"{}", content_type="application/json")[b":status"] == b"415"
+    assert client.ask(b"", method=b"GET")[b":status"] == b"415"
+    assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", b"\0" * 100, os.urandom(500), b"PRI * HTTP/2"]
+)
+def test_bytes_that_are_no_http2_end_their_connection_and_no_other(at: str, data: bytes) -> None:
+    with grpc.insecure_channel(at) as channel:
+        channel.unary_unary(INFER)(_request())
+        host, port = at.split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as stranger:
+            stranger.sendall(data)
+            stranger.shutdown(socket.SHUT_WR)
+            while stranger.recv(4096):
+                pass
+        channel.unary_unary(INFER)(_request())
+
+
+def test_health_is_watched_until_the_service_goes(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> None:
+    root = tmp_path_factory.mktemp("watched")
+    service = Service(root, free_port, grpc="native")
+    service.start()
+    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        service.signal(signal.SIGTERM)
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert list(watching) == []
+    assert service.stop() == 0
