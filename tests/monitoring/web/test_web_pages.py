@@ -249,3 +249,20 @@ def test_registered_versions_show_their_aliases_and_wait_for_traffic(
         assert "champion" in text_of(client.get("/models/flights/1"))
         assert "has answered nothing yet" in text_of(client.get("/models/flights/2"))
         assert client.get("/api/models").json()[0]["aliases"] == ["champion"]
+
+
+def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, store: Any) -> None:
+    note = "the correlation of a and b is 0.10, 0.80 in the reference"
+    scores = [
+        Score(name="drifted_share", value=0.0, threshold=0.3),
+        Score(name="joint_drift", value=3.2, threshold=1.0, breached=True, note=note),
+        Score(name="joint_change", column="a", value=3.2, threshold=1.0, breached=True, note=note),
+        Score(name="gap_evidence", value=100.0, threshold=400.0, note="accuracy 0.800"),
+    ]
+    template = store.all_results[0]
+    store.all_results.append(
+        msgspec.structs.replace(template, model="apart", verdict="drifted", scores=scores)
+    )
+    shown = text_of(client.get(f"/models/apart/{template.version}/windows/{template.window.start}"))
+    assert re.search(rf"Columns together\s*3\.200\s*beyond its limit\s+{note}", shown)
+    assert re.search(r"Lasting gap\s*0\.250\s*of its limit\s+accuracy 0\.800", shown)

@@ -24,7 +24,7 @@ GOLDEN = (
     b'"digest":"abc","alarm_id":"alarm-1","rule":"drift",'
     b'"reason":"9 of 20 columns drifted since 1 Jul","columns":[{"name":"drift","value":0.31,'
     b'"column":"dep_hour","method":"","threshold":0.1,"breached":true,"note":"",'
-    b'"low":null,"high":null}],'
+    b'"low":null,"high":null,"segment":""}],'
     b'"window":{"start":1372636800000000,"end":1373241600000000},'
     b'"positions":{"a-0":{"epoch":1,"sequence":7},"b-0":{"epoch":2,"sequence":40}},'
     b'"rows_url":"http://127.0.0.1:3100/api/models/flights/versions/1/windows/1372636800000000/'
