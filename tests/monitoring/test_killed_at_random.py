@@ -1,0 +1,48 @@
+"""`kill -9` at moments that nobody chose: eight times, fifty with DRIFTLINE_CHAOS=long."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from monitoring.state.database import Where
+from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
+
+LONG = os.environ.get("DRIFTLINE_CHAOS") == "long"
+KILLS = 50 if LONG else 8
+ROOT = Path(__file__).parents[2]
+
+
+def _begin(where: Where, seed: int) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.monitoring.watching_eight_hours", str(where), str(seed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    return process
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgres"] if LONG else ["sqlite"], indirect=True)
+def test_a_monitor_killed_at_random_moments_finds_the_same(where: Where, tmp_path: Path) -> None:
+    calm = tmp_path / "calm.db"
+    Monitor(calm, eight_hours().records).drain()
+    chance, kills = random.Random(11), 0
+    for seed in range(KILLS):
+        process = _begin(where, seed)
+        time.sleep(chance.random() * 2 / KILLS)  # not to wait for anything: to end anywhere
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        assert process.stdout is not None
+        process.stdout.close()
+    last = _begin(where, KILLS)
+    with last:
+        assert last.wait(timeout=120) == 0
+    assert kills >= KILLS // 2
+    assert everything(where) == everything(calm)
