@@ -170,7 +170,7 @@ def _member(
     store: Database,
 ) -> Member:
     handed = Handed(store)
-    handing = Handing(handed, Preparing(Registry(home).version))
+    handing = Handing(handed, Preparing(Registry(home).version), progress.note)
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
     parts.callback(part.close)

@@ -44,9 +44,14 @@ class Handing:
     """Reads what the group gives to this monitor, and hands it over."""
 
     def __init__(
-        self, handed: Handed, preparing: Preparing, clock: Callable[[], float] = time.monotonic
+        self,
+        handed: Handed,
+        preparing: Preparing,
+        note: Callable[[Sequence[Record]], None] = lambda _records: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives seconds, from anywhere."""
+        """`note` hears of every poll and what it found; `clock` gives seconds, from anywhere."""
+        self._note = note
         self.positions: dict[str, Position] = {}  # where reading what is claimed goes on
         self._handed = handed
         self._preparing = preparing
@@ -71,6 +76,7 @@ class Handing:
         ahead = self._is_far_ahead()
         # Even then it looks: who waits for one stream must hear that another has ended.
         records, gaps = reader.poll(1 if ahead else limit), reader.gaps()
+        self._note(records)
         self._know(reader.streams)
         ended = reader.ended & self._claimed
         if records or gaps or ended != self._told or self._clock() >= self._due:

@@ -107,7 +107,8 @@ class One:
     def __init__(self, where: str, log: dict[str, list[Record]], chance: random.Random) -> None:
         self.database = Database(where, reconnects=False)
         handed = Handed(self.database)
-        handing = Handing(handed, Preparing(_find), clock=iter(range(1 << 40)).__next__)
+        self.polled: list[int] = []
+        handing = Handing(handed, Preparing(_find), self._note, clock=iter(range(1 << 40)).__next__)
         self.part = Part(log, handing, chance)
 
         def lead() -> Consumer:
@@ -119,6 +120,9 @@ class One:
             return Consumer(journal, memory, reader, scorer, conclusion, taken=reader.commit)
 
         self.member = Member(self.database, handing, self.part, lead)
+
+    def _note(self, records: Sequence[Record]) -> None:
+        self.polled.append(len(records))
 
     def dies(self, after: int = 0) -> None:
         """At one of its next statements: in the middle of a step, as a rule."""
@@ -208,6 +212,7 @@ def test_nobody_runs_ahead_of_a_stream_that_nobody_reads(postgres: PostgresServe
     database = Database(where)
     assert database.all("SELECT * FROM totals") == []
     assert not one.member.drained
+    assert sum(one.polled) == len(log[STREAMS[0]]) + len(log[STREAMS[1]])  # and it says so
     one.part.given = set(STREAMS)
     _drain([one])
     assert database.all("SELECT value FROM totals WHERE name = 'monitored_events'") == [(746,)]
