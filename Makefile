@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench accuracy compare overload many load lock proto clean help
+.PHONY: run up test check chaos format bench accuracy compare overload many load docs lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -75,6 +75,9 @@ many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--
 
 compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
 	$(BIN)/python -m loadtests.compare $(ARGS)
+
+docs: $(VENV)/.dev ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 PEERS := loadtests/compare/requirements
