@@ -357,10 +357,20 @@ class Call:
                 self._finish(wire.trailers(()))
 
     async def _drained(self) -> None:
-        """Wait until the caller has taken most of what was said."""
+        """Wait until the caller has taken most of what was said.
+
+        What makes room comes behind what is not read yet, so reading goes on.
+        """
         while not self._ended and self._stream.pending_bytes:
             self._room = asyncio.Event()
+            self._connection.behind(self, behind=False)
             await self._room.wait()
+        self._room = None
+
+    @property
+    def has_no_room(self) -> bool:
+        """Whether replies wait for the caller to read."""
+        return self._room is not None
 
     def _say(self, message: bytes) -> None:
         packs = len(message) >= wire.WORTH_COMPRESSING and self._packs()
@@ -393,13 +403,18 @@ class _Streamed:
         self._connection = connection
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._size = 0
+        self._most = _MOST_UNREAD + connection.shared.limit * 4
 
     def put(self, message: bytes | None) -> None:
-        """A message, or the end."""
+        """A message, or the end; raises Overloaded where too many wait, and reading cannot."""
         self._queue.put_nowait(message)
         self._size += len(message or b"")
-        if self._size > _MOST_UNREAD:
+        if self._size <= _MOST_UNREAD:
+            return
+        if not self._call.has_no_room:
             self._connection.behind(self._call, behind=True)
+        elif self._size > self._most:
+            raise Overloaded(f"{self._size} bytes of requests wait for their replies to be read")
 
     async def read(self) -> AsyncIterator[bytes]:
         """Every message until the end."""

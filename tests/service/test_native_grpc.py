@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -226,3 +227,26 @@ def test_health_is_watched_until_the_service_goes(
         assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert list(watching) == []
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize(("count", "code"), [(75, "OK"), (200, "RESOURCE_EXHAUSTED")])
+async def test_who_reads_late_may_send_on_or_is_told_what_waits(
+    at: str, count: int, code: str
+) -> None:
+    fresh = [("grpc.use_local_subchannel_pool", 1)]  # its windows are the smallest
+    async with grpc.aio.insecure_channel(at, options=fresh) as channel:
+        stream = channel.stream_stream(STREAM)(timeout=30)
+
+        async def write() -> None:
+            for _ in range(count):
+                await stream.write(_request(15_000))  # its reply is longer than the window
+            await stream.done_writing()
+
+        writing = asyncio.create_task(write())
+        await asyncio.wait([writing], timeout=10)
+        with suppress(grpc.aio.AioRpcError):
+            heard = [len(data) async for data in stream]
+            assert len(heard) == count
+        await asyncio.gather(writing, return_exceptions=True)
+        assert (await stream.code()).name == code
+        assert await channel.unary_unary(INFER)(_request())
