@@ -27,6 +27,8 @@ _logger = logging.getLogger(__name__)
 # one; every call brings two. So a connection is given up before, when nothing is lost by it.
 MOST_CALLS = 3_000
 MOST_UPDATES = 6_000
+# 256 calls that were left before their answer are another flood; those in flight may be left, too.
+MOST_LEFT = 100
 _LAST_STREAM = 2**31 - 1  # says: what was begun goes on
 _PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a whole frame
 _MOST_UNREAD = 1 << 20  # bytes that wait for a method, of one call, before reading stops
@@ -57,7 +59,7 @@ class Http2Connection(asyncio.Protocol):
         self._transport: Any = None
         self._flushing = False
         self._retiring = self._heard = False
-        self._begun = self._updates = 0
+        self._begun = self._updates = self._left = 0
         self._unread: set[Call] = set()  # calls whose methods are behind with reading
         self._stalled = False
 
@@ -160,6 +162,10 @@ class Http2Connection(asyncio.Protocol):
             elif isinstance(event, zttp.Request):
                 self._begin(event)
             elif isinstance(event, zttp.Data | zttp.EndOfMessage | zttp.RstStream):
+                if isinstance(event, zttp.RstStream):
+                    self._left += 1
+                    if self._left >= MOST_LEFT:
+                        self.retire()
                 if (call := calls.get(event.stream_id)) is not None:
                     call.take(event)
             elif isinstance(event, zttp.GoAway) or (isinstance(event, zttp.Ping) and event.ack):

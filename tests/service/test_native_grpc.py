@@ -250,3 +250,17 @@ async def test_who_reads_late_may_send_on_or_is_told_what_waits(
         await asyncio.gather(writing, return_exceptions=True)
         assert (await stream.code()).name == code
         assert await channel.unary_unary(INFER)(_request())
+
+
+def test_a_connection_is_retired_before_callers_that_leave_count_as_a_flood(at: str) -> None:
+    client = Raw(at)
+    headers = [(b"host", b"x"), (b"te", b"trailers"), (b"content-type", b"application/grpc")]
+    for _ in range(http2.MOST_LEFT):
+        client.http2.send_request(b"POST", STREAM.encode(), b"2", headers).reset(8)
+    client.socket.sendall(client.http2.data_to_send())
+    while not isinstance(event := client.http2.next_event(), zttp.GoAway):
+        if event is zttp.NEED_DATA:
+            data = client.socket.recv(65_536)
+            assert data
+            client.http2.receive_data(data)
+    assert event.error_code == 0
