@@ -19,7 +19,7 @@ COMMANDS = {
     "serve": "driftline.serve",
     "monitor": "driftline.monitor",
     "status": "driftline.status",
-    "alarms": "driftline.status",
+    "alarms": "driftline.alarms",
     "webhooks": "driftline.webhooks",
     "deadletters": "driftline.webhooks",
     "replay": "driftline.replay",

@@ -1,4 +1,4 @@
-"""`driftline status` and `alarms`: what the status page shows, in the terminal."""
+"""`driftline status`: what the status page shows, in the terminal."""
 
 import click
 from rich.console import Console
@@ -14,7 +14,7 @@ from monitoring.web.overview import Ledger, Row, headline, ledger, overview_rows
 from monitoring.web.reading import PERFORMANCE, chief_score, coverage, value
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
-_COLOURS = {
+COLOURS = {
     "ok": "green",
     "resolved": "green",
     "drifted": "yellow",
@@ -26,7 +26,7 @@ _COLOURS = {
 
 def commands() -> list[click.Command]:
     """The commands of this noun."""
-    return [status, alarms]
+    return [status]
 
 
 @click.command()
@@ -45,21 +45,6 @@ def status() -> None:
         console.print(_versions(rows))
     else:
         console.print("Send a first prediction to http://127.0.0.1:3000/predict")
-
-
-@click.command()
-def alarms() -> None:
-    """List every alarm, newest first."""
-    found = open_store().alarms()
-    if not found:
-        click.echo("No alarm was ever raised.")
-        return
-    console = Console()
-    for alarm in found:
-        span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
-        about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
-        console.print(plain(alarm.state, _COLOURS[alarm.state]), plain(about, "bold"))
-        console.print(plain(alarm.sentence), "")
 
 
 def open_store() -> Store:
@@ -106,7 +91,7 @@ def _cells(row: Row) -> list[Text | str]:
     return [
         name,
         words.period(row.latest.window),
-        plain(row.latest.verdict, _COLOURS.get(row.latest.verdict, "dim")),
+        plain(row.latest.verdict, COLOURS.get(row.latest.verdict, "dim")),
         Text(", ".join(firing + noted), style="bold red" if firing else "yellow"),
         words.percent(value(row.latest, "drifted_share")),
         f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else words.NOTHING,

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from monitoring.core.budget import part
 from monitoring.core.decision import judge, verdict
-from monitoring.core.results import Alarm, Result, Rule, Score
+from monitoring.core.results import Alarm, Result, Rule, Score, Step
 from monitoring.core.retrain import RULES, request, wanted, webhook_id
 from monitoring.core.sequential import weigh
+from monitoring.core.silencing import silenced
 from monitoring.scoring.jobs import ScoreReply
 from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
@@ -69,8 +70,18 @@ class Conclusion:
         )
         fired = [alarm for rule in pending.judge if (alarm := self._apply(watching, rule, result))]
         asking = wanted(fired, open_before)
-        if asking is not None:
+        if asking is not None and not self._is_silenced(asking):
             self._ask(watching, asking, result, pending)
+
+    def _is_silenced(self, alarm: Alarm) -> bool:
+        """Whether nothing is to be asked for; the alarm then says who silenced it, and why."""
+        now = self._clock()
+        silence = silenced(alarm, self._journal.silences(), now)
+        if silence is None:
+            return False
+        step = Step(now, "silenced", silence.actor, silence.reason)
+        self._journal.save_alarm(replace(alarm, steps=[*alarm.steps, step]))
+        return True
 
     def _apply(self, watching: Watching, rule: Rule, result: Result) -> Alarm | None:
         """Judge one rule; the alarm if it fires now."""

@@ -76,6 +76,9 @@ class FalseAlarms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows: Annotated[int, Meta(ge=1)] = 100
 
 
+AlarmRule = Literal["drift", "performance", "estimate", "concept", "parity"]
+
+
 class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a result becomes an alarm."""
 
@@ -88,6 +91,8 @@ class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consecutive: Annotated[int, Meta(ge=1)] = (
         2  # windows in a row before an alarm fires, and before it resolves
     )
+    cool_down: Annotated[int, Meta(ge=0)] = 0  # seconds that a rule is quiet after it resolved
+    critical: tuple[AlarmRule, ...] = ("performance", "concept", "parity")  # the others warn
 
 
 class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,8 @@
 A rule is broken or kept by each window in turn; a window with too few rows, or without the score
 that the rule is about, is not enough data and says nothing either way.
 An alarm fires once the rule was broken in `consecutive` windows in a row and resolves once it was
-kept in as many. Its id is derived from its cause, so the same cause never raises two.
+kept in as many. Its id is derived from its cause, so the same cause never raises two. A rule that
+resolved is quiet for the time of its cool-down.
 """
 
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from monitoring.core.results import (
 from registry.manifest import AlarmPolicy
 
 _DRIFT = ("drifted_share", STRONGEST, JOINT)  # each alone is enough
+SECOND = 1_000_000  # microseconds
 _ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to judge performance
 
 
@@ -43,6 +45,7 @@ class Streak(msgspec.Struct, frozen=True):
     first: Window | None = None  # of the broken ones
     open_alarm: str = ""  # id of the alarm that is not resolved
     evidence: dict[str, list[float]] = {}  # of lasting gaps, see sequential.py
+    quiet_until: int = 0  # event time: an alarm that resolved cools down
 
 
 def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
@@ -120,7 +123,7 @@ def judge(
             return streak, None
     if breached(rule, result):
         return _broken(streak, alarm, rule, result, policy)
-    return _kept(streak, alarm, policy)
+    return _kept(streak, alarm, result, policy)
 
 
 def worst(result: Result) -> list[Score]:
@@ -146,8 +149,10 @@ def _broken(
 ) -> tuple[Streak, Alarm | None]:
     first = streak.first or result.window
     broken = streak.broken + 1
-    if alarm is None and broken < policy.consecutive:
-        return Streak(broken, 0, first), None
+    after = msgspec.structs.replace(streak, broken=broken, kept=0, first=first)
+    cools = result.window.start < streak.quiet_until
+    if alarm is None and (broken < policy.consecutive or cools):
+        return after, None
     fired = Alarm(
         alarm_id=alarm.alarm_id if alarm else _alarm_id(result, rule, first),
         model=result.model,
@@ -158,17 +163,23 @@ def _broken(
         latest=result.window,
         sentence=_sentence(rule, result, first),
         columns=[score.column for score in moved(result)[:3]],
+        severity="critical" if rule in policy.critical else "warning",
+        steps=alarm.steps if alarm else [],
     )
-    return Streak(broken, 0, first, fired.alarm_id), fired
+    return msgspec.structs.replace(after, open_alarm=fired.alarm_id), fired
 
 
-def _kept(streak: Streak, alarm: Alarm | None, policy: AlarmPolicy) -> tuple[Streak, Alarm | None]:
+def _kept(
+    streak: Streak, alarm: Alarm | None, result: Result, policy: AlarmPolicy
+) -> tuple[Streak, Alarm | None]:
     kept = streak.kept + 1
     if alarm is None:
-        return Streak(0, kept), None
+        return msgspec.structs.replace(streak, broken=0, kept=kept, first=None), None
     if kept < policy.consecutive:
-        return Streak(0, kept, streak.first, alarm.alarm_id), None
-    return Streak(0, kept), msgspec.structs.replace(alarm, state="resolved")
+        return msgspec.structs.replace(streak, broken=0, kept=kept), None
+    quiet_until = result.window.end + policy.cool_down * SECOND
+    resolved = msgspec.structs.replace(alarm, state="resolved")
+    return Streak(kept=kept, quiet_until=quiet_until), resolved
 
 
 def _alarm_id(result: Result, rule: Rule, first: Window) -> str:

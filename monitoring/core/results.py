@@ -16,6 +16,8 @@ PERFORMANCE = frozenset(  # figures of answers beside the truth
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}
     | {"mae", "rmse", "mape", "r2", "bias"}
 )
+Severity = Literal["warning", "critical"]
+
 ESTIMATED = "estimated_"  # before the name of a figure that was estimated without labels
 GAP = "estimation_gap"  # how much worse the truth is than the estimate for the same rows
 ERROR_GAP = "error_gap"  # the same of plain errors
@@ -86,6 +88,28 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     report: str = ""  # file name of Evidently's HTML below the reports folder, empty: none
 
 
+class Step(msgspec.Struct, frozen=True):
+    """What a person did about an alarm."""
+
+    at: int
+    deed: Literal["acknowledged", "resolved", "silenced"]
+    actor: str
+    reason: str = ""
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
+    """Alarms that match fire and are seen, and ask for nothing; empty fields match all."""
+
+    silence_id: str
+    model: str = ""
+    version: str = ""
+    rule: Rule | Literal[""] = ""
+    until: int
+    created: int
+    actor: str
+    reason: str
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """A judgement over consecutive results; `alarm_id` is derived from its cause."""
 
@@ -98,6 +122,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     latest: Window  # the last window seen while it was open
     sentence: str  # what changed, by how much, against what, since when
     columns: list[str] = []  # the three that moved most, worst first
+    severity: Severity = "warning"
+    steps: list[Step] = []  # in order
 
 
 class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from eventlog.log import Position
 from monitoring.core.decision import Streak
-from monitoring.core.results import Alarm, Result, Rule, SourceLedger, Window
+from monitoring.core.results import Alarm, Result, Rule, Silence, SourceLedger, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state.database import (
     Database,
@@ -189,6 +189,11 @@ class Journal:
             alarm.alarm_id,
             encode(alarm),
         )
+
+    def silences(self) -> list[Silence]:
+        """Every silence, also those that are over."""
+        found = self.database.all("SELECT body FROM silences ORDER BY silence_id")
+        return [as_struct(body, Silence) for (body,) in found]
 
     def add_delivery(self, webhook_id: str, body: bytes, created: int) -> None:
         """Put a webhook into the outbox; one that is there already stays as it is."""

@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS streaks (  -- core.decision.Streak
     model TEXT, version TEXT, rule TEXT, body BLOB, PRIMARY KEY (model, version, rule)
 );
 CREATE TABLE IF NOT EXISTS alarms (alarm_id TEXT PRIMARY KEY, number INTEGER, body BLOB);
+CREATE TABLE IF NOT EXISTS silences (silence_id TEXT PRIMARY KEY, body BLOB);  -- core.results.Silence
 CREATE TABLE IF NOT EXISTS outbox (
     webhook_id TEXT PRIMARY KEY, body BLOB, created INTEGER, attempts INTEGER, next_attempt INTEGER,
     state TEXT, last_error TEXT

@@ -5,11 +5,21 @@ The page, the metrics and the commands open a Store each; the consumer writes th
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from monitoring.core.results import Alarm, DeadLetter, Delivery, Result, SourceLedger, Window
+from monitoring.core.decision import Streak
+from monitoring.core.results import (
+    Alarm,
+    DeadLetter,
+    Delivery,
+    Result,
+    Silence,
+    SourceLedger,
+    Step,
+    Window,
+)
 from monitoring.core.windows import Watch, WindowState, counts
 from monitoring.state import rows
 from monitoring.state.database import (
@@ -75,16 +85,57 @@ class Store:
         found = self._all("SELECT body FROM alarms ORDER BY number DESC")
         return [as_struct(body, Alarm) for (body,) in found]
 
-    def acknowledge(self, alarm_id: str) -> bool:
+    def acknowledge(self, alarm_id: str, step: Step) -> bool:
         """Note that a person has seen the alarm; False where there is no firing one of this id."""
         with self._one_at_a_time, self._database.transaction():
-            found = self._database.one("SELECT body FROM alarms WHERE alarm_id = ?", alarm_id)
-            if found is None or (alarm := as_struct(found[0], Alarm)).state != "firing":
+            return self._take(alarm_id, step, {"firing"}) is not None
+
+    def resolve(self, alarm_id: str, step: Step) -> bool:
+        """End an alarm by hand; its rule begins anew. False where no open one has this id."""
+        with self._one_at_a_time, self._database.transaction():
+            alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
+            if alarm is None:
                 return False
-            seen = msgspec.structs.replace(alarm, state="acknowledged")
-            body = rows.encode(seen)
-            self._database.do("UPDATE alarms SET body = ? WHERE alarm_id = ?", body, alarm_id)
+            body = rows.encode(Streak())
+            self._database.do(
+                "UPDATE streaks SET body = ? WHERE model = ? AND version = ? AND rule = ?",
+                body, alarm.model, alarm.version, alarm.rule,
+            )  # fmt: skip
         return True
+
+    def silences(self) -> list[Silence]:
+        """Every silence, also those that are over."""
+        found = self._all("SELECT body FROM silences ORDER BY silence_id")
+        return [as_struct(body, Silence) for (body,) in found]
+
+    def silence(self, silence: Silence) -> None:
+        """Keep a silence."""
+        with self._one_at_a_time, self._database.transaction():
+            self._database.do(
+                "INSERT INTO silences VALUES (?, ?)", silence.silence_id, rows.encode(silence)
+            )
+
+    def unsilence(self, silence_id: str, now: int) -> bool:
+        """End a silence now; False where none of this id holds."""
+        with self._one_at_a_time, self._database.transaction():
+            found = self._database.one("SELECT body FROM silences WHERE silence_id = ?", silence_id)
+            if found is None or (held := as_struct(found[0], Silence)).until <= now:
+                return False
+            body = rows.encode(msgspec.structs.replace(held, until=now))
+            self._database.do("UPDATE silences SET body = ? WHERE silence_id = ?", body, silence_id)
+        return True
+
+    def _take(self, alarm_id: str, step: Step, states: set[str]) -> Alarm | None:
+        """Keep a person's step about an alarm in one of these states; part of a transaction."""
+        found = self._database.one("SELECT body FROM alarms WHERE alarm_id = ?", alarm_id)
+        if found is None or (alarm := as_struct(found[0], Alarm)).state not in states:
+            return None
+        state: Literal["acknowledged", "resolved"]
+        state = "resolved" if step.deed == "resolved" else "acknowledged"
+        after = msgspec.structs.replace(alarm, state=state, steps=[*alarm.steps, step])
+        body = rows.encode(after)
+        self._database.do("UPDATE alarms SET body = ? WHERE alarm_id = ?", body, alarm_id)
+        return after
 
     def ledger(self) -> list[SourceLedger]:
         """What was seen of each source of the log."""

@@ -1,7 +1,8 @@
 """The JSON API: what the page shows, for programs."""
 
 import io
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from monitoring.core.results import Delivery, Result
+from monitoring.core.results import Delivery, Result, Step
 from monitoring.web.findings import Findings
 from monitoring.web.guard import same_origin
 from monitoring.web.links import model_path
@@ -34,6 +35,7 @@ def routes() -> list[Route]:
         Route(f"{version}/windows/{{start:int}}/rows.parquet", rows),
         Route("/api/alarms", alarms),
         Route("/api/alarms/{alarm_id}/acknowledge", acknowledge, methods=["POST"]),
+        Route("/api/alarms/{alarm_id}/resolve", resolve, methods=["POST"]),
         Route("/api/ledger", sources),
         Route("/api/deliveries", deliveries),
     ]
@@ -114,17 +116,29 @@ async def alarms(request: Request) -> Response:
 
 async def acknowledge(request: Request) -> Response:
     """Take note of a firing alarm; a browser is sent back to the model's page."""
+    return _step(request, "acknowledged")
+
+
+async def resolve(request: Request) -> Response:
+    """End an open alarm by hand; a browser is sent back to the model's page."""
+    return _step(request, "resolved")
+
+
+def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Response:
     if not same_origin(request):
         raise HTTPException(403, "asked for from another site; expected this page")
     alarm_id = request.path_params["alarm_id"]
-    found = findings_of(request).acknowledge(alarm_id)
-    if not found:
-        raise HTTPException(404, "no firing alarm has this id")
+    step = Step(time.time_ns() // 1_000, deed, getattr(request.state, "actor", ""))
+    findings = findings_of(request)
+    take = findings.acknowledge if deed == "acknowledged" else findings.resolve
+    if not take(alarm_id, step):
+        wanted = "firing" if deed == "acknowledged" else "open"
+        raise HTTPException(404, f"no {wanted} alarm has this id")
     if "text/html" not in request.headers.get("accept", ""):
-        return json_response({"acknowledged": alarm_id})
+        return json_response({deed: alarm_id})
     paths = (
         model_path(alarm.model, alarm.version)
-        for alarm in findings_of(request).alarms()
+        for alarm in findings.alarms()
         if alarm.alarm_id == alarm_id
     )
     return RedirectResponse(next(paths, "/"), status_code=303)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from monitoring.core.results import Alarm, Delivery, Result, SourceLedger, Window
+from monitoring.core.results import Alarm, Delivery, Result, SourceLedger, Step, Window
 from registry.manifest import Version
 
 if TYPE_CHECKING:
@@ -45,8 +45,12 @@ class Findings(Protocol):
         """The sampled rows of a window with their labels."""
         ...
 
-    def acknowledge(self, alarm_id: str) -> bool:
+    def acknowledge(self, alarm_id: str, step: Step) -> bool:
         """Take note of an alarm; False where no such alarm is firing."""
+        ...
+
+    def resolve(self, alarm_id: str, step: Step) -> bool:
+        """End an alarm by hand; False where no such alarm is open."""
         ...
 
     def deliveries(self) -> list[Delivery]:

@@ -32,7 +32,9 @@ class Gate:
         """Let one request on, or refuse it."""
         if scope["type"] == "http" and scope["path"] != OPEN:
             try:
-                self._authorizer.admit(_asked(scope), _bearer(Headers(scope=scope)))
+                given = _bearer(Headers(scope=scope))
+                self._authorizer.admit(_asked(scope), given)
+                scope.setdefault("state", {})["actor"] = self._authorizer.name_of(given) or ""
             except AccessError as error:
                 await _refusal(error)(scope, receive, send)
                 return

@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from monitoring.core.results import Silence, Step
 from monitoring.state.database import Database, Where
 from monitoring.state.store import Store
 from registry.errors import UnknownModel
@@ -239,3 +241,33 @@ def test_a_version_that_was_deleted_does_not_stop_the_monitor(where: Where, log:
     assert store.totals()["monitored_events"] == 15
     assert store.totals()["dead_letters"] == 2
     assert store.totals()["waiting_scores"] == 0
+
+
+def test_a_silenced_alarm_is_recorded_and_asks_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    store = Store(path)
+    silence = Silence(
+        silence_id="s", model="tiny", until=1 << 60, created=0, actor="ann", reason="a sale"
+    )
+    store.silence(silence)
+    Monitor(path, eight_hours().records).drain()
+    (alarm,) = store.alarms()
+    assert [(step.deed, step.actor, step.reason) for step in alarm.steps] == [
+        ("silenced", "ann", "a sale")
+    ]
+    assert store.deliveries() == []
+
+
+def test_what_a_person_resolved_fires_again_only_as_another_alarm(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    records = eight_hours().records
+    Monitor(path, records[: len(records) * 11 // 16]).drain()
+    store = Store(path)
+    (alarm,) = store.alarms()
+    assert store.resolve(alarm.alarm_id, Step(1, "resolved", "ann", "known"))
+    Monitor(path, records).drain()
+    newest, resolved = store.alarms()
+    assert resolved.state == "resolved"
+    assert newest.alarm_id != resolved.alarm_id
+    assert newest.since > resolved.latest
+    assert len(store.deliveries()) == 2

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from eventlog.log import Position
 from monitoring.core.decision import Streak, can_judge_performance, judge, verdict, worst
-from monitoring.core.results import Alarm, Result, Rule, Score, Window
+from monitoring.core.results import Alarm, Result, Rule, Score, Silence, Window
 from monitoring.core.retrain import request, wanted, webhook_id
+from monitoring.core.silencing import silenced
 from monitoring.web.links import rows_path
 from registry.manifest import AlarmPolicy
 
@@ -30,12 +31,14 @@ def _result(day: int, *, drifted: bool = False, auc: float = 0.8, **changes: Any
     return Result(model="tiny", version="1", window=window, **told)
 
 
-def _judge_all(rule: Rule, results: list[Result]) -> list[tuple[Streak, Alarm | None]]:
+def _judge_all(
+    rule: Rule, results: list[Result], policy: AlarmPolicy = POLICY
+) -> list[tuple[Streak, Alarm | None]]:
     """Judge one after the other; the open alarm is the last one told."""
     streak, known = Streak(), dict[str, Alarm]()
     steps: list[tuple[Streak, Alarm | None]] = []
     for result in results:
-        streak, alarm = judge(streak, known.get(streak.open_alarm), rule, result, POLICY)
+        streak, alarm = judge(streak, known.get(streak.open_alarm), rule, result, policy)
         if alarm is not None:
             known[alarm.alarm_id] = alarm
         steps.append((streak, alarm))
@@ -60,6 +63,52 @@ def test_one_kept_window_between_does_not_close_an_alarm() -> None:
         for _, alarm in _judge_all("drift", [_result(n, drifted=d) for n, d in enumerate(days)])
     ]
     assert states == [None, "firing", None, "firing", None, "resolved"]
+
+
+def test_a_rule_that_resolved_is_quiet_for_its_cool_down() -> None:
+    policy = replace(POLICY, consecutive=1, cool_down=3 * 86_400)
+    days = [True, False, True, True, True, True, False, True]
+    steps = _judge_all("drift", [_result(n, drifted=bad) for n, bad in enumerate(days)], policy)
+    states = [alarm.state if alarm else None for _, alarm in steps]
+    # Resolved with day 1, quiet until the end of day 4; what goes on then fires at once.
+    assert states == ["firing", "resolved", None, None, None, "firing", "resolved", None]
+    fired = steps[5][1]
+    assert fired is not None
+    assert fired.since == _result(2).window
+
+
+def test_how_severe_an_alarm_is_follows_from_its_rule() -> None:
+    bad = [_result(n, drifted=True, auc=0.5) for n in range(2)]
+    policy = replace(POLICY, critical=("drift",))
+    severities = {}
+    for rule in ("drift", "performance"):
+        for name, chosen in (("default", POLICY), ("own", policy)):
+            alarm = _judge_all(rule, bad, chosen)[-1][1]
+            assert alarm is not None
+            severities[rule, name] = alarm.severity
+    assert severities == {
+        ("drift", "default"): "warning",
+        ("drift", "own"): "critical",
+        ("performance", "default"): "critical",
+        ("performance", "own"): "warning",
+    }
+
+
+def test_a_silence_holds_what_it_names_until_it_ends() -> None:
+    alarm = _judge_all("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1][1]
+    assert alarm is not None
+
+    def holds(now: int = 5, **names: str) -> bool:
+        silence = Silence(
+            silence_id="s", until=10, created=0, actor="me", reason="known",
+            **names,  # type: ignore[arg-type]
+        )  # fmt: skip
+        return silenced(alarm, [silence], now) is not None
+
+    assert holds()
+    assert holds(model="tiny", version="1", rule="drift")
+    assert not holds(now=10)
+    assert not any((holds(model="other"), holds(version="2"), holds(rule="performance")))
 
 
 def test_a_window_with_too_few_rows_says_nothing_either_way() -> None:

@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from monitoring.core.results import Alarm, Result, Window
+from monitoring.core.decision import Streak
+from monitoring.core.results import Alarm, Result, Silence, Step, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.errors import DatabaseUnavailable
 from monitoring.state.database import Database, Where
@@ -180,18 +181,33 @@ def test_alarms_are_shown_newest_first_and_keep_their_place_when_they_change(
     ]
 
 
-def test_only_a_firing_alarm_can_be_acknowledged(journal: Journal, store: Store) -> None:
+def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
+    journal: Journal, store: Store
+) -> None:
     with journal.database.transaction():
         journal.save_alarm(_alarm("a"))
         journal.save_alarm(_alarm("b", "resolved"))
-    assert store.acknowledge("a")
-    assert not store.acknowledge("a")
-    assert not store.acknowledge("b")
-    assert not store.acknowledge("nobody")
-    assert {alarm.alarm_id: alarm.state for alarm in store.alarms()} == {
-        "a": "acknowledged",
-        "b": "resolved",
-    }
+        journal.save_streak(KEY, "drift", Streak(broken=3, open_alarm="a"))
+    seen = Step(1, "acknowledged", "ann", "looking")
+    ended = Step(2, "resolved", "bob", "a known sale")
+    assert store.acknowledge("a", seen)
+    assert not any(store.acknowledge(name, seen) for name in ("a", "b", "nobody"))
+    assert store.resolve("a", ended)
+    assert not any(store.resolve(name, ended) for name in ("a", "b", "nobody"))
+    alarms = {alarm.alarm_id: alarm for alarm in store.alarms()}
+    assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [seen, ended])
+    assert alarms["b"].steps == []
+    assert journal.streak(KEY, "drift") == Streak()
+
+
+def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:
+    silence = Silence(silence_id="s", until=100, created=1, actor="ann", reason="a sale")
+    store.silence(silence)
+    assert store.silences() == journal.silences() == [silence]
+    assert store.unsilence("s", now=50)
+    assert not store.unsilence("s", now=50)
+    assert not store.unsilence("nobody", now=50)
+    assert [one.until for one in store.silences()] == [50]
 
 
 def test_a_webhook_is_put_into_the_outbox_once(journal: Journal, store: Store) -> None:

@@ -18,6 +18,7 @@ from monitoring.core.results import (
     RetrainRequest,
     Score,
     SourceLedger,
+    Step,
     Window,
 )
 from monitoring.core.windows import Watch, WindowState
@@ -74,10 +75,19 @@ class FakeStore:
     def rows(self, _model: str, _version: str, _window: Window) -> pd.DataFrame:
         return self.frame
 
-    def acknowledge(self, alarm_id: str) -> bool:
+    def acknowledge(self, alarm_id: str, step: Step) -> bool:
+        return self._take(alarm_id, step, {"firing"})
+
+    def resolve(self, alarm_id: str, step: Step) -> bool:
+        return self._take(alarm_id, step, {"firing", "acknowledged"})
+
+    def _take(self, alarm_id: str, step: Step, states: set[str]) -> bool:
         for place, alarm in enumerate(self.all_alarms):
-            if alarm.alarm_id == alarm_id and alarm.state == "firing":
-                self.all_alarms[place] = msgspec.structs.replace(alarm, state="acknowledged")
+            if alarm.alarm_id == alarm_id and alarm.state in states:
+                steps = [*alarm.steps, step]
+                self.all_alarms[place] = msgspec.structs.replace(
+                    alarm, state=step.deed, steps=steps
+                )
                 return True
         return False
 

@@ -9,12 +9,13 @@ import pytest
 from click.testing import CliRunner, Result
 from standardwebhooks.webhooks import Webhook
 
-from driftline.status import commands
+from driftline import alarms, status
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from monitoring.core.results import Alarm, Window
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
+from monitoring.state.store import Store
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
@@ -25,7 +26,8 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> Result:
-    command = {one.name: one for one in commands()}[arguments[0]]
+    known = [*status.commands(), *alarms.commands()]
+    command = {one.name: one for one in known}[arguments[0]]
     return CliRunner().invoke(command, arguments[1:])
 
 
@@ -54,6 +56,30 @@ def test_alarms_lists_every_alarm_with_its_sentence() -> None:
     assert said.count("firing") == 2
     assert "resolved" in said
     assert "24 Jun 2013" in said
+
+
+def test_a_person_acknowledges_resolves_and_silences(home: Path) -> None:
+    firing = next(a for a in Store(home / "monitor.db").alarms() if a.state == "firing").alarm_id
+    assert run("alarms", "acknowledge", firing).output == f"acknowledged {firing}\n"
+    refused = run("alarms", "acknowledge", firing)
+    assert isinstance(refused.exception, SettingError)
+    assert "is firing" in str(refused.exception)
+    said = run("alarms", "resolve", firing, "--reason", "a known sale").output
+    assert said == f"resolved {firing}\n"
+    listed = run("alarms", "list").output
+    assert "acknowledged by" in listed
+    assert "a known sale" in listed
+    assert run("alarms", "silences").output == "Nothing is silenced.\n"
+    said = run(
+        "alarms", "silence", "--model", "flights", "--for", "2d", "--reason", "a sale"
+    ).output
+    assert "every rule of flights until" in said
+    name = said.split(":")[0]
+    assert "a sale" in run("alarms", "silences").output
+    assert run("alarms", "unsilence", name).output == f"ended {name}\n"
+    assert run("alarms", "silences").output == "Nothing is silenced.\n"
+    wrong = run("alarms", "silence", "--for", "soon", "--reason", "x").exception
+    assert "30m, 8h, 3d, 2w" in str(wrong)
 
 
 def test_words_of_others_cannot_steer_the_terminal(home: Path) -> None:

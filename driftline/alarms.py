@@ -1,0 +1,145 @@
+"""`driftline alarms`: what was raised, and what a person does about it."""
+
+import getpass
+import re
+import secrets
+import time
+from typing import get_args
+
+import click
+from rich.console import Console
+
+from driftline.status import COLOURS, open_store, plain
+from eventlog.errors import SettingError
+from monitoring.core.results import Rule, Silence, Step
+from monitoring.web import words
+
+_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_MOST = 366 * 86_400  # seconds of a silence
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [alarms]
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def alarms(context: click.Context) -> None:
+    """List every alarm, newest first; or acknowledge, resolve and silence them."""
+    if context.invoked_subcommand is None:
+        context.invoke(listing)
+
+
+@alarms.command("list")
+def listing() -> None:
+    """List every alarm, newest first."""
+    found = open_store().alarms()
+    if not found:
+        click.echo("No alarm was ever raised.")
+        return
+    console = Console()
+    for alarm in found:
+        span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
+        about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
+        state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
+        console.print(state, plain(about, "bold"), plain(alarm.alarm_id, "dim"))
+        console.print(plain(alarm.sentence))
+        for step in alarm.steps:
+            console.print(plain(f"  {told(step)}", "dim"))
+
+
+@alarms.command()
+@click.argument("alarm_id")
+@click.option("--reason", default="", help="For whoever reads it later.")
+def acknowledge(alarm_id: str, reason: str) -> None:
+    """Say that you have seen an alarm that is firing."""
+    step = Step(_now(), "acknowledged", _actor(), reason)
+    if not open_store().acknowledge(alarm_id, step):
+        raise _Unknown(f"no alarm {alarm_id} is firing; see driftline alarms")
+    click.echo(f"acknowledged {alarm_id}")
+
+
+@alarms.command()
+@click.argument("alarm_id")
+@click.option("--reason", required=True, help="For whoever reads it later.")
+def resolve(alarm_id: str, reason: str) -> None:
+    """End an alarm by hand; where its cause goes on, another will fire."""
+    if not open_store().resolve(alarm_id, Step(_now(), "resolved", _actor(), reason)):
+        raise _Unknown(f"no alarm {alarm_id} is open; see driftline alarms")
+    click.echo(f"resolved {alarm_id}")
+
+
+@alarms.command()
+@click.option("--model", default="", help="Of this model alone.")
+@click.option("--version", default="", help="Of this version alone.")
+@click.option("--rule", default="", type=click.Choice(["", *get_args(Rule)]), help="Of this rule.")
+@click.option("--for", "length", required=True, help="How long: 30m, 8h, 3d, 2w.")
+@click.option("--reason", required=True, help="For whoever reads it later.")
+def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> None:
+    """Let alarms fire without asking for anything; they are recorded and shown as ever."""
+    now = _now()
+    held = Silence(
+        silence_id=f"si_{secrets.token_hex(6)}",
+        model=model,
+        version=version,
+        rule=rule,
+        until=now + _seconds(length) * 1_000_000,
+        created=now,
+        actor=_actor(),
+        reason=reason,
+    )
+    open_store().silence(held)
+    click.echo(f"{held.silence_id}: {_scope(held)} until {words.moment(held.until)}")
+
+
+@alarms.command()
+def silences() -> None:
+    """List the silences that hold."""
+    now = _now()
+    holding = [one for one in open_store().silences() if one.until > now]
+    for one in holding:
+        until = words.moment(one.until)
+        click.echo(f"{one.silence_id}: {_scope(one)} until {until}, {one.actor}: {one.reason}")
+    if not holding:
+        click.echo("Nothing is silenced.")
+
+
+@alarms.command()
+@click.argument("silence_id")
+def unsilence(silence_id: str) -> None:
+    """End a silence now."""
+    if not open_store().unsilence(silence_id, _now()):
+        raise _Unknown(f"no silence {silence_id} holds; see driftline alarms silences")
+    click.echo(f"ended {silence_id}")
+
+
+def told(step: Step) -> str:
+    """A step as a person reads it."""
+    reason = f": {step.reason}" if step.reason else ""
+    return f"{step.deed} by {step.actor or 'somebody'}, {words.moment(step.at)}{reason}"
+
+
+def _scope(silence: Silence) -> str:
+    parts = [silence.rule or "every rule", "of", silence.model or "every model"]
+    return " ".join([*parts, *(["version", silence.version] if silence.version else [])])
+
+
+def _seconds(length: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", length)
+    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < seconds <= _MOST:
+        raise SettingError(f"--for {length!r}: expected a number and a unit as in 30m, 8h, 3d, 2w")
+    return seconds
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
+def _actor() -> str:
+    return getpass.getuser()
+
+
+class _Unknown(SettingError):
+    """Nothing has the id that was given."""
