@@ -12,6 +12,7 @@ from eventlog.errors import DriftlineError
 COMMANDS = {
     "up": "driftline.up",
     "register": "driftline.models",
+    "provision": "driftline.provision",
     "models": "driftline.models",
     "promote": "driftline.models",
     "unload": "driftline.models",

@@ -1,0 +1,85 @@
+"""`driftline provision`: models that a volume or an image brings, into the registry."""
+
+import getpass
+from pathlib import Path
+
+import click
+import yaml
+
+from eventlog.settings import Home
+from registry.errors import InvalidManifest
+from registry.manifest import Version
+from registry.store import Registry
+
+_FILES = ("model.onnx", "manifest.yaml", "reference.parquet")
+_ALIASES = "aliases.yaml"
+
+
+def commands() -> list[click.Command]:
+    """The commands of this noun."""
+    return [provision]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--name", default="", help="The model, where the folder holds one version's files.")
+def provision(folder: Path, name: str) -> None:
+    """Register what a folder holds, and let aliases name it; doing so again changes nothing.
+
+    FOLDER/MODEL/VERSION/ holds model.onnx, manifest.yaml and reference.parquet; versions are taken
+    in the order of their names, 2 before 10, and become 1, 2, ... FOLDER/MODEL/aliases.yaml says
+    which folder each alias names; without it the last one is the champion. With --name, FOLDER
+    itself is a version.
+    """
+    registry = Registry(Home.from_environment())
+    if name:
+        _promote(registry, name, {"champion": _register(registry, name, folder).number})
+        return
+    found = [one for one in sorted(folder.iterdir()) if one.is_dir() and _versions(one)]
+    if not found:
+        raise InvalidManifest(f"{folder} holds no MODEL/VERSION/ with {', '.join(_FILES)}")
+    for model in found:
+        numbers = {
+            one.name: _register(registry, model.name, one).number for one in _versions(model)
+        }
+        _promote(registry, model.name, _aliases(model, numbers))
+
+
+def _versions(model: Path) -> list[Path]:
+    folders = [one for one in model.iterdir() if (one / _FILES[0]).is_file()]
+    return sorted(folders, key=lambda one: (len(one.name), one.name))
+
+
+def _register(registry: Registry, model: str, folder: Path) -> Version:
+    onnx, manifest, reference = (folder / name for name in _FILES)
+    missing = [one.name for one in (onnx, manifest, reference) if not one.is_file()]
+    if missing:
+        raise InvalidManifest(f"{folder}: missing {', '.join(missing)}")
+    version = registry.register(
+        onnx, model=model, manifest=manifest, reference=reference, actor=getpass.getuser()
+    )
+    click.echo(f"{model} version {version.number}, sha256 {version.digest}")
+    return version
+
+
+def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
+    """Alias to version number."""
+    path = model / _ALIASES
+    if not path.is_file():
+        return {"champion": list(numbers.values())[-1]}
+    stated = yaml.safe_load(path.read_bytes())
+    if not isinstance(stated, dict):
+        raise InvalidManifest(f"{path}: expected alias: folder, as in champion: 2")
+    named = {str(alias): str(folder) for alias, folder in stated.items()}
+    if unknown := sorted(set(named.values()) - set(numbers)):
+        known = ", ".join(numbers)
+        raise InvalidManifest(f"{path}: no folder {', '.join(unknown)}; expected one of {known}")
+    return {alias: numbers[folder] for alias, folder in named.items()}
+
+
+def _promote(registry: Registry, model: str, aliases: dict[str, str]) -> None:
+    known = registry.aliases(model)
+    for alias, number in aliases.items():
+        if known.get(alias) != number:
+            registry.promote(model, number, alias=alias, actor=getpass.getuser())
+            click.echo(f"{model} {alias} is version {number}")
