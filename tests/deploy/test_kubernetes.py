@@ -1,4 +1,4 @@
-"""The Kubernetes manifests: valid, agreeing with themselves and the code, and what they run runs."""
+"""The Kubernetes manifests: valid, in agreement with the code, and what they run runs."""
 
 import re
 import shutil
