@@ -67,7 +67,7 @@ def retry(webhook_id: str) -> None:
 
 @click.group()
 def deadletters() -> None:
-    """Look at records of the log that could not be taken in."""
+    """Look at records of the log that could not be taken in, and try them again."""
 
 
 @deadletters.command("list")
@@ -83,3 +83,20 @@ def list_letters(limit: int) -> None:
         begins = letter.body[:60].decode(errors="replace")
         table.add_row(str(letter.number), letter.origin, plain(letter.reason), plain(begins))
     Console().print(table)
+
+
+@deadletters.command("retry")
+@click.argument("numbers", type=int, nargs=-1, required=True)
+def retry_letters(numbers: tuple[int, ...]) -> None:
+    """Take in records again, for instance once their model is registered.
+
+    The running monitor does it; what still cannot be taken in is a dead letter again.
+    """
+    store = open_store()
+    for number in numbers:
+        if not store.retry(number):
+            raise click.ClickException(
+                f"no dead letter {number} that holds a record; `driftline deadletters list` shows "
+                "which there are"
+            )
+        click.echo(f"{number} is tried again by the running monitor")

@@ -80,8 +80,9 @@ class Consumer:
                 self._taken()
             self._drained = drained
             self._submit_scheduled()
+        again = drained and self._take_again()
         concluded = self._conclude()
-        return bool(records) or concluded
+        return bool(records) or concluded or again
 
     def close_all(self) -> None:
         """Close every open window now: no event is expected any more."""
@@ -121,6 +122,20 @@ class Consumer:
             self._settling.settle(self._reader.patience)
             for watching in self._memory.everything():
                 self._closing.look(watching, drained=True)
+
+    def _take_again(self) -> bool:
+        """Take in the dead letters that a person wants tried again."""
+        if not self._journal.wants_retries():
+            return False
+        with self._journal.database.transaction():
+            for letter in self._journal.retries():
+                watching = self._intake.again(letter)
+                if watching is not None:
+                    self._closing.look(watching, drained=True)
+            self._memory.save()
+            self._taken()
+        self._submit_scheduled()
+        return True
 
     def _submit_scheduled(self) -> None:
         scheduled, self._closing.scheduled = self._closing.scheduled, []

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from eventlog import wire
 from eventlog.answers import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
@@ -11,7 +12,7 @@ from eventlog.log import Gap, Loss, Record
 from monitoring.core.buckets import count
 from monitoring.core.joining import join
 from monitoring.core.ledger import enter
-from monitoring.core.results import SourceLedger
+from monitoring.core.results import DeadLetter, SourceLedger
 from monitoring.core.sampling import row_hash
 from monitoring.core.windows import SECOND, WindowState, advance, window_of
 from monitoring.sharing.entries import PreparedRecord
@@ -64,6 +65,21 @@ class Intake:
             self._set_aside(record, str(event))
             return None
         self._memory.monitored[record.source, min(event.received, _LATEST) // MINUTE] += 1
+        if isinstance(event, FeedbackEvent):
+            return self._label(event, record)
+        return self._prediction(event, record)
+
+    def again(self, letter: DeadLetter) -> Watching | None:
+        """Take in what was set aside, as if it came now; it was counted when it came first."""
+        origin, epoch, sequence = letter.origin.rsplit(":", 2)
+        place = (origin, int(epoch), int(sequence))
+        try:
+            event = wire.decode(letter.body)
+        except UnreadableEvent as error:
+            self._set_aside(Record(*place, error, letter.body), str(error))
+            return None
+        record = Record(*place, event, letter.body)
+        self._journal.predictions.bring([event])
         if isinstance(event, FeedbackEvent):
             return self._label(event, record)
         return self._prediction(event, record)

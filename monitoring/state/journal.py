@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from eventlog.log import Position
 from monitoring.core.decision import Streak
-from monitoring.core.results import Alarm, Result, Rule, Silence, SourceLedger, Window
+from monitoring.core.results import Alarm, DeadLetter, Result, Rule, Silence, SourceLedger, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state.database import (
     Database,
+    as_bytes,
     as_int,
     as_struct,
 )
@@ -120,6 +121,23 @@ class Journal:
             reason,
             body,
         )
+
+    def wants_retries(self) -> bool:
+        """Whether somebody wants dead letters taken in again."""
+        return self.database.one("SELECT number FROM retries LIMIT 1") is not None
+
+    def retries(self) -> list[DeadLetter]:
+        """The dead letters that somebody wants taken in again; they are no longer dead."""
+        found = self.database.all(
+            "SELECT number, origin, reason, body FROM dead_letters "
+            "WHERE number IN (SELECT number FROM retries) ORDER BY number"
+        )
+        self.database.do("DELETE FROM dead_letters WHERE number IN (SELECT number FROM retries)")
+        self.database.do("DELETE FROM retries")
+        return [
+            DeadLetter(as_int(number), str(origin), str(reason), as_bytes(body))
+            for number, origin, reason, body in found
+        ]
 
     # Scoring and decisions
 

@@ -55,3 +55,4 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE TABLE IF NOT EXISTS dead_letters (
     number INTEGER PRIMARY KEY, origin TEXT, reason TEXT, body BLOB
 );
+CREATE TABLE IF NOT EXISTS retries (number INTEGER PRIMARY KEY);  -- dead letters to take in again

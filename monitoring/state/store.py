@@ -235,6 +235,15 @@ class Store:
             for number, origin, reason, body in found
         ]
 
+    def retry(self, number: int) -> bool:
+        """Have the monitor take in a dead letter again; False where there is none to take in."""
+        with self._one_at_a_time, self._database.transaction():
+            found = self._database.one("SELECT body FROM dead_letters WHERE number = ?", number)
+            if found is None or not as_bytes(found[0]):
+                return False
+            self._database.do("INSERT INTO retries VALUES (?) ON CONFLICT DO NOTHING", number)
+        return True
+
     def close(self) -> None:
         """Close the file."""
         self._database.close()

@@ -64,7 +64,7 @@ def _hex(number: int, digits: int) -> bytes:
 
 
 def test_one_trace_leads_from_the_client_to_the_window(
-    service: Service, received: tuple[str, Received]
+    service: Service, received: tuple[str, Received], free_port: Callable[[], int]
 ) -> None:
     _, spans = received
     with (
@@ -104,7 +104,7 @@ def test_one_trace_leads_from_the_client_to_the_window(
     assert (sent.trace_id, sent.parent_span_id) == (infer.trace_id, infer.span_id)
 
     environment = service.environment | {"DRIFTLINE_MONITOR_SOURCE": "kafka"}
-    page = str(service.port + 1)  # nobody asks it
+    page = str(free_port())  # nobody asks it
     watch = [*run, "monitor", "--port", page, "--until-idle", "--close"]
     subprocess.run(watch, env=environment, check=True, timeout=120, capture_output=True)
     ((process, window),) = spans.named("score window")

@@ -5,14 +5,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from eventlog import wire
+from eventlog.events import PredictionEvent
 from monitoring.core.results import Silence, Step
 from monitoring.state.database import Database, Where
 from monitoring.state.store import Store
 from registry.errors import UnknownModel
 from registry.manifest import Version
-from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, eight_hours, everything
+from tests.monitoring.log_in_memory import (
+    HOUR,
+    T0,
+    VERSION,
+    Log,
+    Monitor,
+    eight_hours,
+    everything,
+)
 
 
 @pytest.fixture
@@ -271,3 +282,40 @@ def test_what_a_person_resolved_fires_again_only_as_another_alarm(tmp_path: Path
     assert newest.alarm_id != resolved.alarm_id
     assert newest.since > resolved.latest
     assert len(store.deliveries()) == 2
+
+
+def test_a_dead_letter_is_taken_in_once_what_it_lacked_is_there(tmp_path: Path) -> None:
+    path, log = tmp_path / "monitor.db", Log()
+    for n, model in enumerate(("late", "nobody", "tiny")):
+        log.predict(T0 + n, f"p{n}", model=model)
+    log.damage()
+    records = [
+        msgspec.structs.replace(record, value=wire.encode(record.event))
+        if isinstance(record.event, PredictionEvent)
+        else record
+        for record in log.records
+    ]
+    known = {"tiny"}
+
+    def find(model: str, number: str) -> Version:
+        if model not in known:
+            raise UnknownModel(model)
+        return msgspec.structs.replace(VERSION, model=model)
+
+    Monitor(path, records, find=find).drain()
+    store = Store(path)
+    letters = {letter.reason: letter.number for letter in store.dead_letters(9)}
+    assert len(letters) == 3
+    assert not store.retry(99)
+    for number in letters.values():
+        assert store.retry(number)
+        assert store.retry(number)  # to ask twice is to ask once
+    known.add("late")
+    for _ in range(2):
+        Monitor(path, records, find=find).drain()
+        assert [live.rows for live in store.live("late", "1")] == [1]
+        reasons = {letter.reason for letter in store.dead_letters(9)}
+        assert len(reasons) == 2
+        assert any("nobody" in reason for reason in reasons)
+    ledger = store.ledger()
+    assert [(one.events, one.missing) for one in ledger] == [(4, 0)]

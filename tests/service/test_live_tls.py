@@ -27,7 +27,7 @@ _ASKED = 12
 class Secured(Service):
     """A service that shows a certificate and asks for one, and for keys."""
 
-    def __init__(self, root: Any, free_port: Callable[[], int]) -> None:
+    def __init__(self, root: Any, free_port: Callable[[], int], **settings: str) -> None:
         self.files = Certificates(root / "certificates")
         self.admin_port = free_port()
         certificate, key = self.files.server
@@ -40,6 +40,7 @@ class Secured(Service):
             tls_certificate=certificate,
             tls_key=key,
             tls_client_ca=str(self.files.authority),
+            **settings,
         )
         self.url = f"https://127.0.0.1:{self.port}"
         self.http = self.connect(self.port)
@@ -62,14 +63,16 @@ class Secured(Service):
         return texts[0]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["native", "aio"])
 def secured(
-    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    free_port: Callable[[], int],
 ) -> Iterator[Secured]:
     root = tmp_path_factory.mktemp("secured")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Secured(root, free_port)
+        service = Secured(root, free_port, grpc=request.param)
         service.register()
         service.registry.promote("tiny", "1")
         service.key = service.add_key("predict", "operate")
