@@ -18,6 +18,8 @@ from monitoring.state.rows import PendingScore
 from monitoring.tracing import WindowTraces
 from monitoring.watching import Memory
 
+STEPS = 10  # between two looks for dead letters that are to be tried again
+
 
 class Scorer(Protocol):
     """Scores windows beside the loop; replies come in the order of the jobs."""
@@ -80,9 +82,8 @@ class Consumer:
                 self._taken()
             self._drained = drained
             self._submit_scheduled()
-        again = drained and self._take_again()
         concluded = self._conclude()
-        return bool(records) or concluded or again
+        return bool(records) or concluded
 
     def close_all(self) -> None:
         """Close every open window now: no event is expected any more."""
@@ -107,8 +108,25 @@ class Consumer:
 
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
         """Step until `wait(seconds)` says that it is time to stop."""
+        steps = 0
         while not wait(0 if self.step(limit) else idle_pause):
-            pass
+            steps += 1
+            if steps % STEPS == 0:  # people can wait; a quiet step asks the database for nothing
+                self.take_again()
+
+    def take_again(self) -> bool:
+        """Take in the dead letters that a person wants tried again; whether there were any."""
+        if not self._journal.wants_retries():
+            return False
+        with self._journal.database.transaction():
+            for letter in self._journal.retries():
+                watching = self._intake.again(letter)
+                if watching is not None:
+                    self._closing.look(watching, drained=True)
+            self._memory.save()
+            self._taken()
+        self._submit_scheduled()
+        return True
 
     def _take(self, records: Sequence[Record], *, drained: bool) -> None:
         self._journal.predictions.bring(record.event for record in records)
@@ -122,20 +140,6 @@ class Consumer:
             self._settling.settle(self._reader.patience)
             for watching in self._memory.everything():
                 self._closing.look(watching, drained=True)
-
-    def _take_again(self) -> bool:
-        """Take in the dead letters that a person wants tried again."""
-        if not self._journal.wants_retries():
-            return False
-        with self._journal.database.transaction():
-            for letter in self._journal.retries():
-                watching = self._intake.again(letter)
-                if watching is not None:
-                    self._closing.look(watching, drained=True)
-            self._memory.save()
-            self._taken()
-        self._submit_scheduled()
-        return True
 
     def _submit_scheduled(self) -> None:
         scheduled, self._closing.scheduled = self._closing.scheduled, []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from monitoring.consumer import Consumer
+from monitoring.consumer import STEPS, Consumer
 from monitoring.sharing.handing import Handing, PartReader
 from monitoring.state.database import Database
 
@@ -41,8 +41,11 @@ class Member:
 
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
         """Step until `wait(seconds)` says that it is time to stop."""
+        steps = 0
         while not wait(0 if self.step(limit) else idle_pause):
-            pass
+            steps += 1
+            if self._consumer is not None and steps % STEPS == 0:
+                self._consumer.take_again()
 
     def close_all(self) -> None:
         """Close every open window now; only where this one leads."""
