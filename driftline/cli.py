@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from eventlog.errors import DriftlineError
+from eventlog.errors import DriftlineError, SettingError
 
 # Command -> the module whose `commands()` provides it; loaded only when asked for, because the
 # service and the monitor bring heavy libraries that `driftline models` has no use for.
@@ -46,8 +46,26 @@ class LazyGroup(click.Group):
         """The named command, or None."""
         if cmd_name not in COMMANDS:
             return None
-        provided: list[click.Command] = importlib.import_module(COMMANDS[cmd_name]).commands()
+        try:
+            provided: list[click.Command] = importlib.import_module(COMMANDS[cmd_name]).commands()
+        except ModuleNotFoundError as error:
+            return _absent(cmd_name, error.name or "")
         return next(command for command in provided if command.name == cmd_name)
+
+
+def _absent(command: str, package: str) -> click.Command:
+    """A command that this installation lacks the packages for: each image brings what it runs."""
+    words = f"Not in this installation: it has no {package}."
+
+    def refuse() -> None:
+        raise SettingError(f"{command} cannot run here: the package {package} is not installed")
+
+    options = {
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+    }
+    return click.Command(command, callback=refuse, help=words, context_settings=options)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,5 +1,6 @@
 """What the service says about itself and its models, whichever transport asks."""
 
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 
 import msgspec
@@ -8,7 +9,10 @@ from registry.manifest import TensorSpec
 from service.models import Models
 
 NAME = "driftline"
-VERSION = installed("driftline")
+try:
+    VERSION = installed("driftline")
+except PackageNotFoundError:  # in a bento, whose own tag says which it is
+    VERSION = "unpackaged"
 PLATFORM = "onnxruntime_onnx"
 
 

@@ -20,7 +20,7 @@ PREFIX = "DRIFTLINE_LOGGING_"
 NAMES = ("trace_id", "span_id", "prediction_id", "model", "version")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _THEIRS = ("bentoml", "uvicorn", "uvicorn.error", "circus")
-_CHATTY = ("kafka", "httpx", "httpcore", "asyncio")  # below warnings
+_CHATTY = ("kafka", "httpx", "httpcore", "asyncio", "uvicorn.access")  # below warnings
 
 
 class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):

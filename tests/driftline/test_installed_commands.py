@@ -1,0 +1,29 @@
+"""The command in an image that lacks the packages of other images."""
+
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from driftline.cli import COMMANDS, driftline
+from eventlog.errors import SettingError
+
+
+@pytest.fixture(autouse=True)
+def _without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("driftline.status",):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "rich.table", None)  # as if it were not installed
+
+
+def test_help_lists_every_command_and_says_which_are_absent() -> None:
+    said = CliRunner().invoke(driftline, ["--help"], catch_exceptions=False).output
+    for command in COMMANDS:
+        assert f"\n  {command} " in said
+    assert "Not in this installation" in said
+
+
+def test_an_absent_command_says_what_is_missing_whatever_it_is_given() -> None:
+    with pytest.raises(SettingError, match=r"status cannot run here: the package rich\.table"):
+        CliRunner().invoke(driftline, ["status", "--any", "thing"], catch_exceptions=False)
+    assert CliRunner().invoke(driftline, ["probe", "--help"]).exit_code == 0
