@@ -18,6 +18,8 @@ key prometheus read > "$made"/prometheus-key
 key operator operate > "$made"/operator-key
 key application predict > "$made"/application-key
 od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$made"/grafana-password
+# What the monitor signs webhooks with, and the receiver verifies them by.
+printf 'DRIFTLINE_MONITOR_WEBHOOK_SECRETS=whsec_%s\n' "$(head -c 32 /dev/urandom | base64)" > "$made"/webhook.env
 # Prometheus shows its key to whom it scrapes.
 sed 's|^    static_configs:|    authorization: {credentials_file: /run/secrets/prometheus-key}\n&|' \
     prometheus/prometheus.yml > "$made"/prometheus.yml
@@ -25,4 +27,4 @@ sed 's|^    static_configs:|    authorization: {credentials_file: /run/secrets/p
 chmod 0644 "$made/keys.json" "$made/prometheus-key" "$made/prometheus.yml" "$made/grafana-password"
 chmod 0755 "$made"
 mv "$made" secrets
-echo "Wrote deploy/secrets: keys for applications, operators and Prometheus, and Grafana's password (user admin)."
+echo "Wrote deploy/secrets: keys for applications, operators and Prometheus, what signs webhooks, and Grafana's password (user admin)."

@@ -8,6 +8,7 @@ request in a file. Run it by itself with
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,13 +20,19 @@ LARGEST_BODY = 1 << 20
 
 
 class Retrainer(ThreadingHTTPServer):
-    """Listens on loopback; `received` gets each verified request that was not seen before."""
+    """`received` gets each verified request that was not seen before."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, secret: str, received: Callable[[dict[str, Any]], None]) -> None:
-        """Listen on 127.0.0.1:`port`; `secret` is the one the monitor signs with."""
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(
+        self,
+        port: int,
+        secret: str,
+        received: Callable[[dict[str, Any]], None],
+        host: str = "127.0.0.1",
+    ) -> None:
+        """`secret` is the one the monitor signs with."""
+        super().__init__((host, port), _Handler)
         self._webhook = Webhook(secret)
         self._received = received
         self._seen: set[str] = set()
@@ -80,10 +87,14 @@ def describe(request: dict[str, Any]) -> str:
 def main() -> None:
     """Receive until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Receive and show retraining requests.")
-    parser.add_argument("--secret", required=True, help="whsec_... as given to the monitor")
+    known = os.environ.get("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", "").split(",")[0]
+    parser.add_argument("--secret", default=known, help="whsec_... as given to the monitor")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3200)
     parser.add_argument("--keep", type=Path, help="append each request to this file")
     options = parser.parse_args()
+    if not options.secret:
+        parser.error("--secret: expected the whsec_... that the monitor signs with")
 
     def received(request: dict[str, Any]) -> None:
         print(describe(request), flush=True)
@@ -91,7 +102,7 @@ def main() -> None:
             with options.keep.open("a") as file:
                 file.write(json.dumps(request) + "\n")
 
-    Retrainer(options.port, options.secret, received).serve_forever()
+    Retrainer(options.port, options.secret, received, options.host).serve_forever()
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
+from standardwebhooks.webhooks import Webhook
 
 from monitoring.settings import MonitorSettings
 from service.settings import Settings
@@ -58,6 +61,9 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
     assert made["prometheus-key"].startswith("dl_")
     assert len(made["grafana-password"]) == 48
+    name, secret = made["webhook.env"].strip().split("=", 1)
+    assert name in {f"DRIFTLINE_MONITOR_{one.upper()}" for one in MonitorSettings.__struct_fields__}
+    assert Webhook(secret).sign("id", datetime.now(UTC), "body")
     jobs = yaml.safe_load(made["prometheus.yml"])["scrape_configs"]
     key = {"credentials_file": "/run/secrets/prometheus-key"}
     assert [job["authorization"] for job in jobs] == [key] * 3
@@ -80,3 +86,16 @@ def test_kafka_keeps_its_data_on_its_volume() -> None:
     kafka = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["kafka"]
     (mount,) = kafka["volumes"]
     assert kafka["environment"]["KAFKA_LOG_DIRS"] == mount.split(":")[1]
+
+
+def test_the_monitor_asks_the_example_receiver_and_reads_kafka() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    monitor, receiver = services["monitor"], services["receiver"]
+    url = urlsplit(monitor["environment"]["DRIFTLINE_MONITOR_WEBHOOK_URL"])
+    assert str(url.port) == receiver["command"][receiver["command"].index("--port") + 1]
+    allowed = monitor["environment"]["DRIFTLINE_MONITOR_WEBHOOK_ALLOWED_HOSTS"].split(",")
+    assert url.hostname in services
+    assert url.hostname in allowed
+    assert monitor["env_file"] == receiver["env_file"]
+    assert monitor["environment"]["DRIFTLINE_MONITOR_SOURCE"] == "kafka"
+    assert "ports" not in receiver
