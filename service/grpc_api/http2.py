@@ -15,7 +15,7 @@ import zttp
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from service.access.door import Door
-from service.errors import InvalidRequest, LimitExceeded, Overloaded
+from service.errors import Expired, InvalidRequest, LimitExceeded, Overloaded
 from service.grpc_api import wire
 from service.grpc_api.calls import Method, Streaming, Told, Unary, as_told
 from service.grpc_api.limits import LONGEST_METADATA
@@ -196,7 +196,7 @@ class Call:
 
     __slots__ = (
         "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
-        "_method", "_room", "_stream", "_streaming", "authorization", "leave", "number",
+        "_method", "_room", "_stream", "_streaming", "_timer", "authorization", "leave", "number",
         "traceparent",
     )  # fmt: skip
 
@@ -216,6 +216,7 @@ class Call:
         self._messages: Messages | None = None
         self._head_sent = self._ended = False
         self._room: asyncio.Event | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, event: zttp.Request) -> None:
         """Read the head, and find the method."""
@@ -240,6 +241,8 @@ class Call:
             self._streaming = _Streamed(self, self._connection)
             task = asyncio.create_task(self._stream_replies(self._method, self._streaming))
             self.leave = task.cancel  # type: ignore[assignment]  # its answer is of no interest
+            if (left := self.seconds_left()) is not None:
+                self._timer = asyncio.get_running_loop().call_later(max(left, 0), self._expire)
         if event.end_stream:
             self.end()
 
@@ -282,7 +285,7 @@ class Call:
         self._ended = True
         if self.leave is not None:
             self.leave()
-        self._connection.ended(self)
+        self._over()
 
     def room(self) -> None:
         """The caller reads on."""
@@ -398,6 +401,15 @@ class Call:
             self._stream.end_message(trailers)
         else:
             self._stream.send_response(200, [*wire.HEAD, *trailers], end_stream=True)
+        self._over()
+
+    def _expire(self) -> None:
+        """A stream's deadline passed; a single message's is the pipeline's to heed."""
+        self._turn_away(Expired("the deadline passed while the stream was open"))
+
+    def _over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._connection.ended(self)
 
 

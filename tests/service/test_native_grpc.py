@@ -192,6 +192,13 @@ def test_what_is_wrong_is_said_and_the_connection_goes_on(
     assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
 
 
+def test_a_stream_ends_with_its_deadline_though_its_client_does_not_end_it(at: str) -> None:
+    client = Raw(at)
+    told = client.ask(_prefixed(b""), path=b"/grpc.health.v1.Health/Watch", grpc_timeout="200m")
+    assert told[b"grpc-status"] == b"4"
+    assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
+
+
 def test_what_is_no_grpc_is_refused_as_http(at: str) -> None:
     client = Raw(at)
     assert client.ask(b"{}", content_type="application/json")[b":status"] == b"415"
