@@ -1,16 +1,15 @@
 """Closes windows when their time has come and decides what is to be scored."""
 
 from monitoring.core.decision import can_judge_performance
+from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill
 from monitoring.core.joining import revise
 from monitoring.core.results import Result, Rule, Window
-from monitoring.core.windows import SECOND, WindowState, counts, due, watermark
+from monitoring.core.windows import WindowState, counts, watermark
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.state import rows
 from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
 from monitoring.watching import Memory, Watching
-
-_END_OF_TIME = 1 << 62
 
 
 class Closing:
@@ -31,19 +30,40 @@ class Closing:
     def close_all(self) -> None:
         """Close every window, as if time had moved on for ever; labels stay welcome."""
         for watching in self._memory.everything():
-            self._close_until(watching, _END_OF_TIME)
+            self._close_until(watching, END_OF_TIME)
+            if (filling := watching.filling()) is not None:
+                self._close(watching, watching.state(filling.window))
 
     def _close_until(self, watching: Watching, mark: int) -> None:
-        policy = watching.policy.window
-        for window in due(
-            watching.open_windows(), watching.watch, mark, policy.length, policy.grace
+        done = mark - watching.policy.window.grace * SECOND
+        if done < watching.due:
+            return
+        for step in watching.grid.due(
+            watching.filling(), watching.panes(), watching.watch.closed_until, done
         ):
-            state = watching.close(window)
-            if state.rows:
-                self._schedule(watching, state, drift=True)
+            if isinstance(step, Close):
+                state = watching.state(step.window)
+                state.end = step.window.end
+                self._close(watching, state)
             else:
-                state.revision += 1
-                self._journal.add_result(counts(*watching.key, state, sampled=0))
+                self._fill(watching, step)
+        watching.due = watching.next_end()
+
+    def _fill(self, watching: Watching, step: Fill) -> None:
+        state = watching.state(step.window)
+        state.pane = False
+        if step.pane.start != step.window.start:
+            self._memory.absorb(watching, state, step.pane)
+        watching.watch.closed_until = step.pane.end
+
+    def _close(self, watching: Watching, state: WindowState) -> None:
+        watching.watch.closed_until = state.end
+        watching.close(state)
+        if state.rows:
+            self._schedule(watching, state, drift=True)
+        else:
+            state.revision += 1
+            self._journal.add_result(counts(*watching.key, state, sampled=0))
 
     def _revise(self, watching: Watching, mark: int) -> None:
         for start in sorted(watching.relabelled):

@@ -10,11 +10,12 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Loss, Record
 from monitoring.core.buckets import count
+from monitoring.core.grid import SECOND
 from monitoring.core.joining import join
 from monitoring.core.ledger import enter
 from monitoring.core.results import DeadLetter, SourceLedger
 from monitoring.core.sampling import row_hash
-from monitoring.core.windows import SECOND, WindowState, advance, window_of
+from monitoring.core.windows import WindowState, advance
 from monitoring.sharing.entries import PreparedRecord
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -119,14 +120,14 @@ class Intake:
     def _place(
         self, watching: Watching, event: PredictionEvent, answered: Sequence[Values]
     ) -> None:
-        """Count the event in its window and keep its rows, or count it as late."""
-        window = window_of(event.time, watching.policy.window.length)
+        """Count the event in its pane and keep its rows, or count it as late."""
+        pane = watching.grid.pane(event.time)
         state = None
-        if window.end <= watching.watch.closed_until:
+        if pane.end <= watching.watch.closed_until:
             self._memory.totals["late_events"] += 1
             self._memory.totals["late_rows"] += event.rows
         else:
-            state = watching.state(window)
+            state = watching.state(pane)
             state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
             if event.outcome == "ok":
                 count(state.latency, event.total_us)
@@ -186,7 +187,7 @@ class Intake:
         except RegistryError as error:
             self._set_aside(record, str(error))
             return None
-        state = None if known.start is None else watching.windows.get(known.start)
+        state = None if known.start is None else watching.holding(known.start)
         if state is None or state.expired:
             self._memory.totals["late_labels"] += 1
             return None

@@ -1,10 +1,12 @@
 """The model versions under watch, as the consumer holds them between transactions."""
 
 import logging
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, deque
 from collections.abc import Callable
 
 from eventlog.log import Position
+from monitoring.core.grid import END_OF_TIME, Part, grid
 from monitoring.core.results import SourceLedger, Window
 from monitoring.core.sampling import Sample
 from monitoring.core.windows import Watch, WindowState
@@ -27,14 +29,18 @@ class Watching:
         self.version = version
         self.layout = rows.Layout(version.manifest)
         self.watch = watch
+        self.grid = grid(self.policy.window)
+        self.due = 0  # no pane or window ends before this event time
         self.windows = windows
-        in_order = [windows[start] for start in sorted(windows)]
+        self.starts = sorted(windows)
+        in_order = [windows[start] for start in self.starts]
         self.open = {state.start: state for state in in_order if not state.closed}
         self.awaiting = deque(state for state in in_order if state.closed)  # labels, oldest first
         self.samples: dict[int, Sample] = {}
         # closed windows whose labels changed since last looked at
         self.relabelled: set[int] = set()
         self.touched: set[int] = set()  # windows to save at the end of the step
+        self.absorbed: set[int] = set()  # panes to forget then
 
     @property
     def key(self) -> Key:
@@ -46,27 +52,57 @@ class Watching:
         """How this version is watched."""
         return self.version.manifest.monitoring
 
-    def open_windows(self) -> list[Window]:
-        """Windows that are not closed."""
-        return [state.window for state in self.open.values()]
+    def panes(self) -> list[Part]:
+        """Those with events that no window has taken in yet, in order."""
+        done = self.watch.closed_until
+        panes = sorted(start for start in self.open if start >= done)
+        return [Part(self.open[start].window, self.open[start].rows) for start in panes]
+
+    def filling(self) -> Part | None:
+        """The window that has taken in panes and awaits more."""
+        done = self.watch.closed_until
+        state = next((state for state in self.open.values() if state.start < done), None)
+        return None if state is None else Part(state.window, state.rows)
+
+    def next_end(self) -> int:
+        """When the next pane or window ends."""
+        filling = self.filling()
+        ends = [END_OF_TIME if filling is None else self.grid.latest_end(filling.window.start)]
+        return min(ends + [pane.window.end for pane in self.panes()])
+
+    def holding(self, start: int) -> WindowState | None:
+        """The window that keeps the rows of the pane that begins here, if it may still change."""
+        state = self.windows.get(start)
+        if state is None and (before := bisect_right(self.starts, start)):
+            state = self.windows[self.starts[before - 1]]
+        return state if state is not None and start < state.end else None
 
     def state(self, window: Window) -> WindowState:
-        """The counts of a window, begun if there are none; saved at the end of the step."""
+        """The counts of a window or pane, begun if there are none; saved at the end of the step."""
         self.touched.add(window.start)
         state = self.windows.get(window.start)
         if state is None:
-            state = self.windows[window.start] = WindowState(window.start, window.end)
-            self.open[window.start] = state
+            state = WindowState(window.start, window.end, pane=self.grid.rows is not None)
+            self.windows[window.start] = self.open[window.start] = state
+            insort(self.starts, window.start)
+            self.due = min(self.due, window.end)
             self.samples[window.start] = Sample(self.policy.window.max_rows)
         return state
 
-    def close(self, window: Window) -> WindowState:
+    def close(self, state: WindowState) -> None:
         """Close a window, which from now on only awaits labels; windows close in order."""
-        state = self.state(window)
+        self.touched.add(state.start)
+        state.pane = False
         state.closed = True
-        self.awaiting.append(self.open.pop(window.start))
-        self.samples.pop(window.start, None)
-        return state
+        self.awaiting.append(self.open.pop(state.start))
+        self.samples.pop(state.start, None)
+
+    def forget(self, start: int) -> WindowState:
+        """Know nothing any more of a window that cannot change, or of a pane that was taken in."""
+        self.starts.pop(bisect_left(self.starts, start))
+        self.open.pop(start, None)
+        self.samples.pop(start, None)
+        return self.windows.pop(start)
 
 
 class Memory:
@@ -120,6 +156,17 @@ class Memory:
             watching.samples[window.start] = sample
         return sample
 
+    def absorb(self, watching: Watching, filling: WindowState, pane: Window) -> None:
+        """Have the window that is filling take in the pane that comes next, rows and counts."""
+        kept = self.sample(watching, filling.window)
+        largest = kept.merge(self.sample(watching, pane))
+        filling.absorb(watching.forget(pane.start))
+        watching.touched.discard(pane.start)
+        watching.absorbed.add(pane.start)
+        watching.touched.add(filling.start)
+        if largest is not None:
+            self._journal.predictions.evict_above(watching.key, filling.window, largest)
+
     def save(self) -> None:
         """Write what changed; part of the step's transaction."""
         self._journal.save_progress(self.positions, self.ledgers.values())
@@ -142,12 +189,15 @@ class Memory:
         self._journal.save_watches(changed)
 
     def _save_windows(self) -> None:
-        changed = []
+        changed, absorbed = [], []
         for watching in self._watching.values():
             for start in sorted(watching.touched):
                 state = watching.windows[start]
                 changed.append((watching.key, state))
                 if state.expired:
-                    del watching.windows[start]
+                    watching.forget(start)
             watching.touched.clear()
+            absorbed += [(*watching.key, start) for start in sorted(watching.absorbed)]
+            watching.absorbed.clear()
+        self._journal.forget_windows(absorbed)
         self._journal.save_windows(changed)

@@ -54,9 +54,12 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Event-time windows; durations in seconds."""
+    """Event-time windows by time, by rows, or by whichever comes first; durations in seconds."""
 
-    length: Annotated[int, Meta(ge=1)] = 86_400
+    # A window ends at a multiple of it since the Unix epoch; null: by its rows alone.
+    length: Annotated[int, Meta(ge=1)] | None = 86_400
+    rows: Annotated[int, Meta(ge=1)] | None = None  # a window that holds as many ends
+    step: Annotated[int, Meta(ge=1)] = 60  # windows that end by rows do so at a multiple of it
     grace: Annotated[int, Meta(ge=0)] = (
         3_600  # how late an event may come before its window is closed without it
     )
@@ -64,6 +67,16 @@ class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label_wait: Annotated[int, Meta(ge=0)] = 2_592_000
     # Rows kept per window: those with the smallest hash(event id, row).
     max_rows: Annotated[int, Meta(ge=1)] = 10_000
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, which msgspec makes its own, for windows that would never end well."""
+        if self.length is None and self.rows is None:
+            raise ValueError("a window needs an end: state length, rows or both")
+        if self.length is not None and self.rows is not None and self.length % self.step:
+            raise ValueError(
+                f"length is {self.length}; expected a multiple of step, {self.step}, because "
+                "windows that end by rows do so at multiples of it"
+            )
 
 
 class FalseAlarms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,9 @@ the order. A quantile read from them is off by a sixteenth at most. Durations ar
 
 from collections.abc import Mapping, MutableMapping
 from math import ceil
+from typing import TypeVar
 
+_Key = TypeVar("_Key")
 Counts = Mapping[int, int]  # by bucket
 
 _FINE = 3  # bits: eight buckets to a doubling
@@ -18,6 +20,12 @@ def count(counts: MutableMapping[int, int], duration: int) -> None:
     """Count one duration; a negative one, of clocks that disagree, counts as none."""
     number = bucket(duration)
     counts[number] = counts.get(number, 0) + 1
+
+
+def add(counts: MutableMapping[_Key, int], more: Mapping[_Key, int]) -> None:
+    """Add counts to others, by bucket or by whatever they are told apart."""
+    for key, number in more.items():
+        counts[key] = counts.get(key, 0) + number
 
 
 def bucket(duration: int) -> int:

@@ -16,8 +16,14 @@ _STEPS = 80  # halvings: to the last digit of a float
 
 
 def false_alarms(monitoring: Monitoring) -> float:
-    """How many false alarms are allowed per window, over all rules; 0.01 is one in 100."""
+    """How many false alarms are allowed per window, over all rules; 0.01 is one in 100.
+
+    Windows that end by their rows may be many in a day: how many, nobody knows beforehand, so that
+    only what is allowed per window holds for them.
+    """
     allowed = monitoring.alarms.false_alarms
+    if monitoring.window.rows is not None or monitoring.window.length is None:
+        return 1 / allowed.windows
     return min(monitoring.window.length / (allowed.days * _DAY), 1 / allowed.windows)
 
 
@@ -49,6 +55,8 @@ def wording(monitoring: Monitoring) -> str:
     allowed = monitoring.alarms.false_alarms
     days = f"{allowed.days:g} day{'s' * (allowed.days != 1)}"
     windows = f"{allowed.windows:,} window{'s' * (allowed.windows != 1)}"
+    if monitoring.window.rows is not None:
+        return f"at most one false alarm in {windows}, all rules together"
     return f"at most one false alarm in {days} and in {windows}, all rules together"
 
 

@@ -5,6 +5,7 @@ the duplicates or the number of consumers, every row with the same chance, and a
 window is small.
 """
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from heapq import heappush, heappushpop
 
@@ -29,6 +30,10 @@ class Sample:
         """Rows kept."""
         return len(self._largest_first)
 
+    def __iter__(self) -> Iterator[int]:
+        """The hashes, in no order."""
+        return (-number for number in self._largest_first)
+
     def offer(self, number: int) -> tuple[bool, int | None]:
         """Whether the row with this hash is kept, and the hash of the row it pushed out."""
         if len(self._largest_first) < self._size:
@@ -36,3 +41,10 @@ class Sample:
             return True, None
         pushed_out = -heappushpop(self._largest_first, -number)
         return (False, None) if pushed_out == number else (True, pushed_out)
+
+    def merge(self, other: "Sample") -> int | None:
+        """Keep the smallest of both; where any was left out, the largest hash that is kept."""
+        all_kept = len(self) + len(other) <= self._size
+        for number in other:
+            self.offer(number)
+        return None if all_kept else -self._largest_first[0]

@@ -1,19 +1,21 @@
-"""Everything that decides which window an event belongs to and when a window closes lives here.
+"""Everything that decides how far event time has come, and what a window counts, lives here.
 
-Windows tumble: window n of length L is `[n L, (n + 1) L)` in event time since the Unix epoch. A
-source's newest event time says how far it has come; the watermark is the least of them, so that
-reading one source ahead of another makes nobody late. A window closes once the watermark has passed
-its end by the grace. What comes for a closed window is late: counted, and kept apart.
+A source's newest event time says how far it has come; the watermark is the least of them, so that
+reading one source ahead of another makes nobody late. A pane (grid.py) is done once the watermark
+has passed its end by the grace; then the window that is filling takes it in. What comes for a pane
+that is done is late: counted, and kept apart.
 """
+
+from collections.abc import Iterable
 
 import msgspec
 
+from monitoring.core.buckets import add
+from monitoring.core.grid import SECOND
 from monitoring.core.health import health
 from monitoring.core.results import Result, Window
 
-SECOND = 1_000_000  # microseconds
 IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
-LONGEST_GAP = 100  # windows without any event that are still shown one by one
 
 
 class Progress(msgspec.Struct):
@@ -24,7 +26,7 @@ class Progress(msgspec.Struct):
 
 
 class WindowState(msgspec.Struct):
-    """The exact counts of one window, open or closed; its rows lie in the store."""
+    """The exact counts of one window or pane, open or closed; its rows lie in the store."""
 
     start: int
     end: int
@@ -34,6 +36,7 @@ class WindowState(msgspec.Struct):
     conflicting: int = 0
     latency: dict[int, int] = {}  # answered requests, by bucket (buckets.py)
     label_delay: dict[int, int] = {}  # labelled rows: from the prediction to its truth, by bucket
+    pane: bool = False  # a part that no window has taken in yet
     closed: bool = False
     expired: bool = False  # labels no longer revise it
     scored_labels: int = 0  # labelled rows when it was last scored
@@ -44,6 +47,16 @@ class WindowState(msgspec.Struct):
     def window(self) -> Window:
         """Its place in event time."""
         return Window(self.start, self.end)
+
+    def absorb(self, pane: "WindowState") -> None:
+        """Take in the counts of the pane that comes next."""
+        self.end = pane.end
+        self.rows += pane.rows
+        self.labelled += pane.labelled
+        self.conflicting += pane.conflicting
+        add(self.events, pane.events)
+        add(self.latency, pane.latency)
+        add(self.label_delay, pane.label_delay)
 
     def in_order(self) -> "WindowState":
         """The same counts, whatever was counted first: equal ones are equal to the byte."""
@@ -62,14 +75,7 @@ class Watch(msgspec.Struct):
     version: str
     progress: dict[str, Progress] = {}  # by source
     columns: list[str] = []  # names of a stored row's values
-    closed_until: int = 0  # every window that ends here or earlier is closed
-
-
-def window_of(time: int, length: int) -> Window:
-    """The window of `length` seconds that holds the event time."""
-    size = length * SECOND
-    start = time // size * size
-    return Window(start, start + size)
+    closed_until: int = 0  # every pane that ends here or earlier is done
 
 
 def advance(watch: Watch, source: str, time: int, received: int) -> None:
@@ -98,23 +104,15 @@ def watermark(watch: Watch, *, drained: bool) -> int:
     )
 
 
-def due(
-    open_windows: list[Window], watch: Watch, mark: int, length: int, grace: int
-) -> list[Window]:
-    """The windows to close at this watermark, in order, with the empty ones between them.
-
-    `length` and `grace` in seconds. Advances `closed_until`.
-    """
-    ended = mark - grace * SECOND
-    ready = sorted(window for window in open_windows if window.end <= ended)
-    if not ready:
-        return []
-    closing: list[Window] = []
-    for window in ready:
-        closing.extend(_between(watch.closed_until, window, length * SECOND))
-        closing.append(window)
-        watch.closed_until = window.end
-    return closing
+def together(states: Iterable[WindowState]) -> list[WindowState]:
+    """Open windows, oldest first, as a person sees them: panes are part of the one that fills."""
+    seen: list[WindowState] = []
+    for state in states:
+        if state.pane and seen:
+            seen[-1].absorb(state)
+        else:
+            seen.append(state)
+    return seen
 
 
 def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Result:
@@ -135,10 +133,3 @@ def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Res
         verdict="not enough data",
         scores=health(state.events, state.latency, state.label_delay),
     )
-
-
-def _between(closed_until: int, window: Window, size: int) -> list[Window]:
-    missing = (window.start - closed_until) // size
-    if closed_until == 0 or missing > LONGEST_GAP:
-        return []
-    return [Window(start, start + size) for start in range(closed_until, window.start, size)]

@@ -99,6 +99,12 @@ class Journal:
             [(*key, state.start, encode(state.in_order())) for key, state in states],
         )
 
+    def forget_windows(self, places: Sequence[tuple[str, str, int]]) -> None:
+        """Drop the counts of what another window has taken in, by model, version and start."""
+        self.database.many(
+            "DELETE FROM windows WHERE model = ? AND version = ? AND start = ?", places
+        )
+
     def save_window(self, key: Key, state: WindowState) -> None:
         """Keep a window's counts."""
         self.save_windows([(key, state)])

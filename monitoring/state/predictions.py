@@ -58,6 +58,15 @@ class Predictions:
         else:
             self._evicted.append((*key, start, number))
 
+    def evict_above(self, key: Key, window: Window, largest: int) -> None:
+        """Drop the values of a window's rows whose hash is larger; their labels may still come."""
+        self.flush()
+        self._database.do(
+            "UPDATE predictions SET body = NULL WHERE model = ? AND version = ? "
+            "AND start >= ? AND start < ? AND hash > ? AND body IS NOT NULL",
+            *key, window.start, window.end, largest,
+        )  # fmt: skip
+
     def find(self, prediction_id: str, row: int) -> Known | None:
         """The row that a label speaks of."""
         self._search({prediction_id})
@@ -103,9 +112,10 @@ class Predictions:
         self.flush()
         found = self._database.all(
             "SELECT hash FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL",
+            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL",
             *key,
             window.start,
+            window.end,
         )
         return [as_int(number) for (number,) in found]
 
@@ -114,9 +124,11 @@ class Predictions:
         self.flush()
         found = self._database.all(
             "SELECT body, label, time, prediction_id, row FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL ORDER BY hash",
+            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
+            "ORDER BY hash",
             *key,
             window.start,
+            window.end,
         )
         return [
             Sampled(
@@ -132,9 +144,10 @@ class Predictions:
         self.forget()
         self._database.do(
             "DELETE FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NULL",
+            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NULL",
             *key,
             window.start,
+            window.end,
         )
 
     def flush(self) -> None:

@@ -20,7 +20,7 @@ from monitoring.core.results import (
     Step,
     Window,
 )
-from monitoring.core.windows import Watch, WindowState, counts
+from monitoring.core.windows import Watch, WindowState, counts, together
 from monitoring.state import rows
 from monitoring.state.database import (
     Database,
@@ -78,7 +78,8 @@ class Store:
             version,
         )
         states = [as_struct(body, WindowState) for (body,) in found]
-        return [counts(model, version, state, sampled=0) for state in states if not state.closed]
+        filling = together([state for state in states if not state.closed])
+        return [counts(model, version, state, sampled=0) for state in filling]
 
     def alarms(self) -> list[Alarm]:
         """Every alarm, newest first."""
@@ -167,10 +168,12 @@ class Store:
 
         found = self._all(
             "SELECT body, label FROM predictions "
-            "WHERE model = ? AND version = ? AND start = ? AND body IS NOT NULL ORDER BY hash",
+            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
+            "ORDER BY hash",
             model,
             version,
             window.start,
+            window.end,
         )
         (watch,) = self._all(
             "SELECT body FROM watches WHERE model = ? AND version = ?", model, version

@@ -1,40 +1,10 @@
-"""Where windows, gaps, the watermark, samples and the ledger have their edges."""
+"""Where the watermark, samples and the ledger have their edges."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.results import Window
 from monitoring.core.sampling import LARGEST, Sample, row_hash
-from monitoring.core.windows import IDLE, LONGEST_GAP, SECOND, Watch, advance, due, watermark
-
-HOUR = 3600
-SIZE = HOUR * SECOND
-
-
-def _hour(number: int) -> Window:
-    return Window(number * SIZE, (number + 1) * SIZE)
-
-
-@pytest.mark.parametrize(("gap", "shown"), [(0, 0), (1, 1), (LONGEST_GAP, LONGEST_GAP)])
-def test_the_empty_windows_of_a_gap_are_shown(gap: int, shown: int) -> None:
-    first, last = _hour(10), _hour(11 + gap)
-    closing = due([first, last], Watch("tiny", "1"), last.end, HOUR, 0)
-    assert closing == [_hour(10 + n) for n in range(shown + 2)]
-
-
-def test_a_longer_gap_is_passed_over_and_what_follows_it_closes_all_the_same() -> None:
-    watch = Watch("tiny", "1")
-    first, last = _hour(10), _hour(12 + LONGEST_GAP)
-    assert due([first, last], watch, last.end, HOUR, 0) == [first, last]
-    assert watch.closed_until == last.end
-
-
-def test_a_window_closes_at_the_very_end_of_its_grace_and_not_a_microsecond_earlier() -> None:
-    watch = Watch("tiny", "1")
-    over = _hour(1).end + 60 * SECOND
-    assert due([_hour(1)], watch, over - 1, HOUR, 60) == []
-    assert due([_hour(1)], watch, over, HOUR, 60) == [_hour(1)]
+from monitoring.core.windows import IDLE, Watch, advance, watermark
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))

@@ -3,36 +3,24 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.core.grid import SECOND
 from monitoring.core.joining import join, revise
-from monitoring.core.results import Window
 from monitoring.core.sampling import Sample, row_hash
 from monitoring.core.windows import (
     IDLE,
-    LONGEST_GAP,
-    SECOND,
     Watch,
     WindowState,
     advance,
     counts,
-    due,
+    together,
     watermark,
-    window_of,
 )
 
-HOUR = 3600
 times = st.integers(0, 2**52)
 
 
 def _watch() -> Watch:
     return Watch("tiny", "1")
-
-
-@given(times, st.integers(1, 10**7))
-def test_a_time_lies_in_its_window_and_windows_tile(time: int, length: int) -> None:
-    window = window_of(time, length)
-    assert window.start <= time < window.end
-    assert window.end - window.start == length * SECOND
-    assert window_of(window.end, length).start == window.end
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(times, min_size=1), min_size=1))
@@ -54,37 +42,6 @@ def test_a_silent_source_holds_nobody_up_once_everything_is_read() -> None:
     advance(watch, "lively", 500 * SECOND, IDLE + 1)
     assert watermark(watch, drained=False) == 10 * SECOND
     assert watermark(watch, drained=True) == 500 * SECOND
-
-
-def test_nothing_is_due_before_the_first_event() -> None:
-    assert watermark(_watch(), drained=True) == 0
-    assert due([], _watch(), 0, HOUR, 0) == []
-
-
-@given(st.sets(st.integers(1, 60), min_size=1), st.integers(0, 7200))
-def test_each_window_closes_once_in_order_with_the_empty_ones_between(
-    hours: set[int], grace: int
-) -> None:
-    watch = _watch()
-    size = HOUR * SECOND
-    remaining = [Window(hour * size, (hour + 1) * size) for hour in hours]
-    closed: list[Window] = []
-    for mark in range(0, 70 * size, size // 2):
-        closing = due(remaining, watch, mark, HOUR, grace)
-        assert all(window.end <= mark - grace * SECOND for window in closing)
-        remaining = [window for window in remaining if window not in closing]
-        closed += closing
-    assert remaining == []
-    first, last = min(hours), max(hours)
-    assert [window.start // size for window in closed] == list(range(first, last + 1))
-
-
-def test_a_leap_through_years_is_not_told_window_by_window() -> None:
-    watch = _watch()
-    size = HOUR * SECOND
-    near, far = Window(0, size), Window(10_000 * size, 10_001 * size)
-    assert len(due([near, far], watch, far.end, HOUR, 0)) == 2
-    assert LONGEST_GAP < 10_000
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.booleans())
@@ -132,3 +89,24 @@ def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end
     assert revise(100, 100, 95, expired=False)
     assert revise(100, 21, 20, expired=True)
     assert not revise(100, 20, 20, expired=True)
+
+
+@given(st.lists(st.integers(0, 500), unique=True), st.integers(0, 9), st.integers(1, 20))
+def test_merged_samples_are_the_sample_of_it_all(numbers: list[int], at: int, size: int) -> None:
+    first, second, whole = Sample(size), Sample(size), Sample(size)
+    for place, number in enumerate(numbers):
+        (first if place % 10 < at else second).offer(number)
+        whole.offer(number)
+    too_many = len(first) + len(second) > size
+    largest = first.merge(second)
+    assert sorted(first) == sorted(whole) == sorted(numbers)[:size]
+    assert largest == (max(first) if too_many else None)
+
+
+def test_open_panes_are_shown_as_part_of_the_window_that_fills() -> None:
+    filling = WindowState(0, 60, rows=3, events={"ok": 3})
+    panes = [WindowState(60, 120, rows=2, events={"ok": 2, "failed": 1}, pane=True)]
+    (seen,) = together([filling, *panes])
+    assert (seen.start, seen.end, seen.rows, seen.events) == (0, 120, 5, {"ok": 5, "failed": 1})
+    apart = [WindowState(0, 60, rows=3), WindowState(60, 120, rows=2)]
+    assert together(apart) == apart, "windows by time alone stay as they are"

@@ -1,0 +1,122 @@
+"""Everything that decides where windows begin and end lives here.
+
+Windows tile event time. One ends where `length` ends, at a multiple of it since the Unix epoch; or,
+where `rows` is stated, as soon as it holds so many; or at whichever comes first. So that the rows
+of a window do not depend on the order in which they came, it ends with a pane, at a multiple of
+`step`, and a pane is done once the watermark has passed its end by the grace. Without `rows` a pane
+is as long as a window.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from monitoring.core.results import Window
+from registry.manifest import WindowPolicy
+
+SECOND = 1_000_000  # microseconds
+END_OF_TIME = 1 << 62
+LONGEST_GAP = 100  # windows without any event that are still shown one by one
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A pane that no window has taken in yet, or the window that is filling, and its rows."""
+
+    window: Window
+    rows: int
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """The pane that comes next goes into this window, which ends with it so far."""
+
+    pane: Window
+    window: Window
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The window takes in nothing more; one that nothing went into is empty."""
+
+    window: Window
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """Where windows may begin and end; all in microseconds."""
+
+    length: int | None  # None: windows end by their rows alone
+    step: int
+    rows: int | None  # None: windows end by their length alone
+
+    def pane(self, time: int) -> Window:
+        """The pane that holds the event time."""
+        return _multiple(time, self.step)
+
+    def latest_end(self, start: int) -> int:
+        """When a window that begins here ends, however few rows it has."""
+        return END_OF_TIME if self.length is None else _multiple(start, self.length).end
+
+    def due(
+        self, filling: Part | None, panes: Iterable[Part], closed_until: int, done: int
+    ) -> list[Fill | Close]:
+        """What to do now that panes that end by `done` are done, in order; `panes` are in order.
+
+        `closed_until` is where the pane ends that was taken in last; 0: none was.
+        """
+        steps: list[Fill | Close] = []
+        for pane in panes:
+            if pane.window.end > done:
+                break
+            if (
+                filling is not None
+                and (end := self.latest_end(filling.window.start)) < pane.window.end
+            ):
+                steps.append(Close(Window(filling.window.start, end)))
+                filling, closed_until = None, end
+            if filling is None:
+                begin = self._begin(pane.window, closed_until)
+                steps += [Close(window) for window in self._empty(closed_until, begin)]
+                filling = Part(Window(begin, begin), 0)
+            window, closed_until = Window(filling.window.start, pane.window.end), pane.window.end
+            filling = Part(window, filling.rows + pane.rows)
+            steps.append(Fill(pane.window, window))
+            if self._is_full(filling):
+                steps.append(Close(window))
+                filling = None
+        if filling is not None and (end := self.latest_end(filling.window.start)) <= done:
+            steps.append(Close(Window(filling.window.start, end)))
+        return steps
+
+    def _begin(self, pane: Window, closed_until: int) -> int:
+        """Where the window begins whose first pane with events is this."""
+        if self.length is None:
+            return closed_until or pane.start
+        return max(_multiple(pane.start, self.length).start, closed_until)
+
+    def _is_full(self, filling: Part) -> bool:
+        enough = self.rows is not None and filling.rows >= self.rows
+        return enough or filling.window.end >= self.latest_end(filling.window.start)
+
+    def _empty(self, closed_until: int, begin: int) -> list[Window]:
+        """The windows without any event before the one that begins here; none if they are many."""
+        if self.length is None or closed_until == 0:
+            return []
+        if (begin - closed_until) // self.length > LONGEST_GAP:
+            return []
+        missing: list[Window] = []
+        while closed_until < begin:
+            missing.append(Window(closed_until, self.latest_end(closed_until)))
+            closed_until = missing[-1].end
+        return missing
+
+
+def grid(policy: WindowPolicy) -> Grid:
+    """The grid that a policy states."""
+    length = None if policy.length is None else policy.length * SECOND
+    if policy.rows is not None:
+        return Grid(length, policy.step * SECOND, policy.rows)
+    assert length is not None  # the policy sees to it
+    return Grid(length, length, None)
+
+
+def _multiple(time: int, size: int) -> Window:
+    start = time // size * size
+    return Window(start, start + size)

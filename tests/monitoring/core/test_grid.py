@@ -1,0 +1,148 @@
+"""Where windows begin and end: by time, by rows, or by whichever comes first."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.core.grid import (
+    END_OF_TIME,
+    LONGEST_GAP,
+    SECOND,
+    Close,
+    Fill,
+    Grid,
+    Part,
+    grid,
+)
+from monitoring.core.results import Window
+from registry.manifest import WindowPolicy
+
+HOUR = 3600 * SECOND
+HOURLY = Grid(HOUR, HOUR, None)
+MINUTE = 60 * SECOND
+grids = st.builds(
+    lambda hours, minutes, rows: Grid(hours and hours * HOUR, minutes * MINUTE, rows),
+    st.sampled_from([None, 1, 3]),
+    st.sampled_from([1, 5, 20]),
+    st.integers(1, 40),
+)
+moments = st.integers(1, 12 * HOUR)
+
+
+def _watch(grid: Grid, times: Iterable[int], marks: Iterable[int]) -> list[tuple[Window, int]]:
+    """The windows that close, with their rows, when looked at whenever the time is one of marks."""
+    open_panes: dict[Window, int] = {}
+    filling, closed_until = None, 0
+    closed: list[tuple[Window, int]] = []
+    for time in times:
+        pane = grid.pane(time)
+        open_panes[pane] = open_panes.get(pane, 0) + 1
+    for mark in sorted(marks):
+        parts = [Part(pane, open_panes[pane]) for pane in sorted(open_panes)]
+        for step in grid.due(filling, parts, closed_until, mark):
+            if isinstance(step, Fill):
+                before = 0 if filling is None else filling.rows
+                filling = Part(step.window, before + open_panes.pop(step.pane))
+            else:
+                closed.append((step.window, 0 if filling is None else filling.rows))
+                filling = None
+            closed_until = step.window.end
+    assert filling is None or grid.length is None
+    assert not open_panes
+    return closed
+
+
+@given(grids, st.lists(moments, min_size=1, max_size=200), st.sets(moments, max_size=20))
+def test_windows_are_the_same_however_often_one_looks(
+    grid: Grid, times: list[int], marks: set[int]
+) -> None:
+    assert _watch(grid, times, {*marks, END_OF_TIME}) == _watch(grid, times, [END_OF_TIME])
+
+
+@given(grids, st.lists(moments, min_size=1, max_size=200))
+def test_windows_tile_and_end_by_their_rows_or_by_their_length(
+    grid: Grid, times: list[int]
+) -> None:
+    closed = _watch(grid, times, [END_OF_TIME])
+    for (window, rows), (following, _) in pairwise([*closed, (Window(END_OF_TIME, 0), 0)]):
+        assert following.start in {window.end, END_OF_TIME}, "they tile"
+        assert window.start < window.end <= grid.latest_end(window.start), "none is too long"
+        last = [time for time in times if window.end - grid.step <= time < window.end]
+        assert grid.rows is not None
+        assert rows - len(last) < grid.rows, "none goes on after it has enough"
+        assert rows >= grid.rows or window.end == grid.latest_end(window.start)
+    inside = sum(rows for _, rows in closed)
+    assert inside == len(times) if grid.length else inside <= len(times)
+
+
+@given(st.sets(st.integers(1, 60), min_size=1))
+def test_windows_by_time_close_in_order_with_the_empty_ones_between(hours: set[int]) -> None:
+    closed = _watch(HOURLY, [hour * HOUR + 1 for hour in hours], range(0, 70 * HOUR, HOUR // 2))
+    assert [window.start // HOUR for window, _ in closed] == list(range(min(hours), max(hours) + 1))
+    assert all(window.end - window.start == HOUR for window, _ in closed)
+    assert [rows for _, rows in closed] == [
+        int(window.start // HOUR in hours) for window, _ in closed
+    ]
+
+
+@given(st.integers(0, 2**52), st.integers(1, 10**7))
+def test_a_time_lies_in_its_pane_and_panes_tile(time: int, length: int) -> None:
+    hourly = grid(WindowPolicy(length=length))
+    pane = hourly.pane(time)
+    assert pane.start <= time < pane.end == hourly.latest_end(time)
+    assert pane.end - pane.start == length * SECOND
+    assert hourly.pane(pane.end).start == pane.end
+
+
+def test_a_window_by_rows_begins_where_the_last_ended_and_by_time_at_the_latest() -> None:
+    both = Grid(HOUR, MINUTE, 2)
+    times = [10 * HOUR + 1, 10 * HOUR + 2, 10 * HOUR + 30 * MINUTE, 12 * HOUR + MINUTE]
+    assert _watch(both, times, [13 * HOUR]) == [
+        (Window(10 * HOUR, 10 * HOUR + MINUTE), 2),
+        (Window(10 * HOUR + MINUTE, 11 * HOUR), 1),
+        (Window(11 * HOUR, 12 * HOUR), 0),
+        (Window(12 * HOUR, 13 * HOUR), 1),
+    ]
+
+
+def test_by_rows_alone_silence_belongs_to_the_window_that_it_is_in() -> None:
+    alone = Grid(None, MINUTE, 2)
+    times = [MINUTE + 1, 100 * HOUR, 100 * HOUR + 1]
+    assert _watch(alone, times, [END_OF_TIME]) == [
+        (Window(MINUTE, 100 * HOUR + MINUTE), 3),
+    ]
+
+
+@pytest.mark.parametrize(("gap", "shown"), [(0, 0), (1, 1), (LONGEST_GAP, LONGEST_GAP)])
+def test_the_empty_windows_of_a_gap_are_shown(gap: int, shown: int) -> None:
+    closed = _watch(HOURLY, [10 * HOUR, (11 + gap) * HOUR], [(12 + gap) * HOUR])
+    assert [window.start // HOUR for window, _ in closed] == [10 + n for n in range(shown + 2)]
+
+
+def test_a_longer_gap_is_passed_over_and_what_follows_it_closes_all_the_same() -> None:
+    closed = _watch(HOURLY, [10 * HOUR, (12 + LONGEST_GAP) * HOUR], [END_OF_TIME])
+    assert [window.start // HOUR for window, _ in closed] == [10, 12 + LONGEST_GAP]
+
+
+def test_a_pane_is_done_at_its_very_end_and_not_a_microsecond_earlier() -> None:
+    pane = Part(Window(HOUR, 2 * HOUR), 1)
+    assert HOURLY.due(None, [pane], 0, 2 * HOUR - 1) == []
+    fill, close = HOURLY.due(None, [pane], 0, 2 * HOUR)
+    assert (fill, close) == (Fill(pane.window, pane.window), Close(pane.window))
+
+
+@pytest.mark.parametrize(
+    ("stated", "wrong"),
+    [
+        ({"length": None}, "state length, rows or both"),
+        ({"length": 3600, "rows": 10, "step": 7}, "expected a multiple of step, 7"),
+        ({"rows": 0}, ">= 1"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(stated: dict[str, int | None], wrong: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=wrong):
+        msgspec.convert(stated, WindowPolicy)

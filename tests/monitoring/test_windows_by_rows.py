@@ -1,0 +1,164 @@
+"""Windows that end once they hold enough rows, through the real consumer and database."""
+
+import random
+from itertools import chain, pairwise, zip_longest
+
+import pytest
+from msgspec.structs import replace
+
+from eventlog.events import FeedbackEvent
+from eventlog.log import Record
+from monitoring.core.results import Result
+from monitoring.core.sampling import row_hash
+from monitoring.state.database import Database, Where
+from monitoring.state.store import Store
+from registry.manifest import Version, WindowPolicy
+from tests.monitoring.log_in_memory import (
+    HOUR,
+    T0,
+    VERSION,
+    Dying,
+    Log,
+    Monitor,
+    eight_hours,
+    everything,
+)
+
+STEP = 300
+POLICY = WindowPolicy(length=None, rows=30, step=STEP, grace=1200, label_wait=3 * 3600, max_rows=20)
+DAILY = replace(POLICY, length=7200)
+
+
+def _find(policy: WindowPolicy) -> Version:
+    watched = replace(VERSION.manifest.monitoring, window=policy)
+    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
+
+
+def _watch(where: Where, records: list[Record], policy: WindowPolicy, limit: int = 1000) -> Store:
+    Monitor(where, records, find=lambda *_: _find(policy)).drain(limit)
+    return Store(where)
+
+
+def _results(store: Store) -> list[Result]:
+    return store.results("tiny", "1")
+
+
+def test_a_window_ends_with_the_pane_in_which_it_has_enough(where: Where) -> None:
+    store = _watch(where, eight_hours().records, POLICY)
+    results = _results(store)
+    assert len(results) > 8
+    for before, after in pairwise(results):
+        assert before.window.end == after.window.start
+        assert 30 <= before.rows < 30 + 20, "five minutes hold fewer than twenty"
+        assert before.window.end % (STEP * 1_000_000) == 0
+    (filling,) = store.live("tiny", "1")
+    assert filling.window.start == results[-1].window.end
+    assert sum(result.rows for result in results) + filling.rows == 400
+
+
+def test_by_both_a_window_ends_at_whichever_comes_first(where: Where) -> None:
+    log = Log()
+    for n in range(40):
+        log.predict(T0 + n, f"a{n}")
+    log.predict(T0 + HOUR, "few")
+    log.predict(T0 + 5 * HOUR, "much later")
+    log.predict(T0 + 7 * HOUR, "closes it")
+    results = _results(_watch(where, log.records, DAILY))
+    assert [result.rows for result in results] == [40, 1, 0, 1]
+    first, second, empty, _ = (result.window for result in results)
+    assert (first.end - first.start, second.end) == (STEP * 1_000_000, first.start + 2 * HOUR)
+    assert (empty.start, empty.end) == (second.end, second.end + 2 * HOUR)
+
+
+def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(where: Where) -> None:
+    records = eight_hours().records
+    store = _watch(where, records, POLICY)
+    window = _results(store)[2].window
+    hashes = sorted(
+        row_hash(record.event.event_id, 0)
+        for record in records
+        if not isinstance(record.event, FeedbackEvent)
+        and window.start <= record.event.time < window.end  # type: ignore[union-attr]
+    )
+    database = Database(where)
+    kept = database.all(
+        "SELECT hash FROM predictions WHERE start >= ? AND start < ? AND body IS NOT NULL",
+        window.start,
+        window.end,
+    )
+    database.close()
+    assert sorted(number for (number,) in kept) == hashes[:20]  # type: ignore[type-var]
+    assert len(store.rows("tiny", "1", window)) == 20
+
+
+@pytest.mark.parametrize("policy", [POLICY, DAILY])
+def test_labels_find_the_rows_of_every_pane(where: Where, policy: WindowPolicy) -> None:
+    log = Log()
+    for n in range(60):
+        log.predict(T0 + n * 60_000_000, f"p{n}")
+    log.predict(T0 + 2 * HOUR, "closes what is before it")
+    log.predict(T0 + 2 * HOUR, "so does this")
+    for n in range(60):
+        log.tell(f"p{n}", 1)
+    results = _results(_watch(where, log.records, policy))
+    assert [result.labelled for result in results] == [result.rows for result in results]
+    assert results[0].rows == 30
+
+
+@pytest.mark.parametrize("policy", [POLICY, DAILY])
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_results_do_not_depend_on_polls_or_duplicates(
+    where: Where, limit: int, policy: WindowPolicy, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = eight_hours().records
+    calm = tmp_path_factory.mktemp("calm") / "calm.db"
+    _watch(calm, records, policy)
+    chance = random.Random(limit)
+    Monitor(where, records, chance, find=lambda *_: _find(policy)).drain(limit)
+    assert everything(where) == everything(calm)
+
+
+def _three_sources() -> list[list[Record]]:
+    logs = [Log(f"s-{n}") for n in range(3)]
+    chance = random.Random(2)
+    for log in logs:
+        log.predict(T0, f"{log.source} is there")
+    for n in range(400):
+        logs[chance.randrange(3)].predict(
+            T0 + n * HOUR // 50 + chance.randrange(HOUR // 10), f"{n}"
+        )
+    return [log.records for log in logs]
+
+
+@pytest.mark.parametrize("policy", [POLICY, DAILY])
+def test_results_do_not_depend_on_how_sources_come_together(
+    where: Where, tmp_path_factory: pytest.TempPathFactory, policy: WindowPolicy
+) -> None:
+    sources = _three_sources()
+    in_turn = [record for records in zip_longest(*sources) for record in records if record]
+    one_by_one = [*(records[0] for records in sources), *chain(*(r[1:] for r in sources))]
+    calm = tmp_path_factory.mktemp("calm") / "calm.db"
+    expected = _results(_watch(calm, in_turn, policy))
+    assert len(expected) > 8
+    assert _results(_watch(where, one_by_one, policy)) == expected
+
+
+def test_a_monitor_that_dies_anywhere_finds_the_same(
+    where: Where, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = eight_hours().records
+    calm = tmp_path_factory.mktemp("calm") / "calm.db"
+    _watch(calm, records, POLICY)
+    chance, deaths = random.Random(8), 0
+    for _ in range(20):
+        monitor = Monitor(where, records, find=lambda *_: _find(POLICY))
+        living = monitor.database._driver
+        monitor.database._driver = Dying(living, chance.randrange(1, 300))
+        try:
+            monitor.drain(chance.choice([2, 15, 60]))
+        except SystemExit:
+            deaths += 1
+        living.close()
+    assert deaths > 6
+    _watch(where, records, POLICY)
+    assert everything(where) == everything(calm)
