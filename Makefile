@@ -50,7 +50,7 @@ check: $(VENV)/.dev ## ruff, mypy and import-linter
 	$(BIN)/lint-imports --no-cache
 
 chaos: $(VENV)/.dev ## the faults at their full length, with figures (about twenty minutes)
-	DRIFTLINE_CHAOS=long $(BIN)/python -m pytest tests/integration/chaos tests/monitoring/test_killed_at_random.py -s
+	DRIFTLINE_CHAOS=long $(BIN)/python -m pytest tests/integration/chaos tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .

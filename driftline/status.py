@@ -35,7 +35,7 @@ def status() -> None:
     store = open_store()
     rows = overview_rows(store, None)
     book = ledger(store.ledger())
-    said = headline(rows, book, store.deliveries())
+    said = headline(rows, book, store.deliveries(), store.disabled())
     console = Console()
     console.print(plain(said.text, _TONES[said.tone]))
     console.print(_ledger_line(book))

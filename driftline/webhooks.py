@@ -13,6 +13,7 @@ from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 from monitoring.settings import MonitorSettings
 from monitoring.web import words
+from monitoring.web.overview import stopped
 from monitoring.webhooks.body import trial
 from monitoring.webhooks.sender import Receiver
 
@@ -45,6 +46,8 @@ def test() -> None:
 @webhooks.command("list")
 def list_webhooks() -> None:
     """List every webhook, newest first: whether it was received, and what went wrong."""
+    for stop in open_store().disabled():
+        click.echo(plain(stopped(stop)).plain)
     table = table_of("Webhook", "Created", "State", "Attempts", "Last error")
     for one in open_store().deliveries():
         created = words.moment(one.created)
@@ -63,6 +66,16 @@ def retry(webhook_id: str) -> None:
             f"no dead webhook {webhook_id!r}; `driftline webhooks list` shows which there are"
         )
     click.echo(f"{webhook_id} is due again; a running monitor sends it")
+
+
+@webhooks.command()
+def enable() -> None:
+    """Send again to a receiver that answered 410; what waited for it is sent at once."""
+    before = open_store().enable()
+    if not before:
+        raise click.ClickException("no receiver is disabled")
+    for one in before:
+        click.echo(f"{plain(one.host).plain} is sent to again by the running monitor")
 
 
 @click.group()

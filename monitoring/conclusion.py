@@ -15,7 +15,7 @@ from monitoring.state.journal import Journal
 from monitoring.state.rows import PendingScore
 from monitoring.watching import Memory, Watching
 from monitoring.web.links import rows_path
-from monitoring.webhooks.body import envelope
+from monitoring.webhooks.body import envelope, read_retrain_request
 from registry.errors import RegistryError
 
 
@@ -104,6 +104,10 @@ class Conclusion:
             rows_url=self._page + rows_path(*watching.key, result.window.start),
         )
         name, now = webhook_id(alarm), self._clock()
+        for older, said in self._journal.undelivered().items():
+            before = read_retrain_request(said)
+            if before is not None and (before.model, before.version) == watching.key:
+                self._journal.supersede(older)
         self._journal.add_delivery(name, envelope(name, now, body), now)
 
 

@@ -29,9 +29,9 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     idle_pause: float = 0.2  # seconds between looks at a quiet log
     webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox
     # What the receiver understands; the others are adapters for the systems of these names.
-    webhook_format: Literal["cloudevents", "github", "airflow", "alertmanager", "slack"] = (
-        "cloudevents"
-    )
+    webhook_format: Literal[
+        "cloudevents", "github", "airflow", "airflow3", "alertmanager", "slack"
+    ] = "cloudevents"
     webhook_token: str = ""  # shown to the receiver as Authorization: Bearer
     webhook_secrets: str = ""  # whsec_..., comma separated: the first is new, the others rotate out
     webhook_allowed_hosts: str = ""  # exempt from https and the address check, comma separated

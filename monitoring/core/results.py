@@ -150,8 +150,17 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     attempts: int = 0
     next_attempt: int = 0
-    state: Literal["pending", "delivered", "dead"] = "pending"
+    state: Literal["pending", "delivered", "dead", "superseded"] = "pending"
     last_error: str = ""
+
+
+class Disabled(msgspec.Struct, frozen=True, kw_only=True):
+    """A receiver that wants no more webhooks, until a person says otherwise."""
+
+    receiver: str  # names its address without telling it, which may hold a secret
+    host: str
+    since: int
+    reason: str
 
 
 class Hole(msgspec.Struct, frozen=True, array_like=True):

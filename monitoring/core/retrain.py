@@ -1,7 +1,8 @@
 """Everything that decides whether and how retraining is asked for lives here.
 
 An alarm that fires asks once, and while any alarm of a model version is open no second request for
-it goes out. A fault of serving is no reason to train: such alarms neither ask nor hold others up.
+it goes out; a request that nobody received yet gives way to a later one of the same version. A
+fault of serving is no reason to train: such alarms neither ask nor hold others up.
 """
 
 from collections.abc import Mapping, Sequence

@@ -227,3 +227,15 @@ class Journal:
             body,
             created,
         )
+
+    def undelivered(self) -> dict[str, bytes]:
+        """The webhooks that nobody has received yet and that are still to be sent."""
+        found = self.database.all("SELECT webhook_id, body FROM outbox WHERE state = 'pending'")
+        return {str(webhook_id): as_bytes(body) for webhook_id, body in found}
+
+    def supersede(self, webhook_id: str) -> None:
+        """Send a webhook no more: another says what is to be said."""
+        self.database.do(
+            "UPDATE outbox SET state = 'superseded' WHERE webhook_id = ? AND state = 'pending'",
+            webhook_id,
+        )

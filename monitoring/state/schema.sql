@@ -52,6 +52,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     webhook_id TEXT PRIMARY KEY, body BLOB, created INTEGER, attempts INTEGER, next_attempt INTEGER,
     state TEXT, last_error TEXT
 );
+CREATE TABLE IF NOT EXISTS disabled_receivers (receiver TEXT PRIMARY KEY, body BLOB);  -- Disabled
 CREATE TABLE IF NOT EXISTS dead_letters (
     number INTEGER PRIMARY KEY, origin TEXT, reason TEXT, body BLOB
 );

@@ -14,6 +14,7 @@ from monitoring.core.results import (
     Alarm,
     DeadLetter,
     Delivery,
+    Disabled,
     Result,
     Silence,
     SourceLedger,
@@ -206,7 +207,7 @@ class Store:
         state = "dead" if next_attempt is None else "pending"
         self._do(
             "UPDATE outbox SET state = ?, attempts = attempts + 1, last_error = ?, "
-            "next_attempt = ? WHERE webhook_id = ?",
+            "next_attempt = ? WHERE webhook_id = ? AND state = 'pending'",
             state,
             error,
             next_attempt or 0,
@@ -226,6 +227,26 @@ class Store:
                 webhook_id,
             )
         return bool(dead[0])
+
+    def disable(self, disabled: Disabled) -> None:
+        """Send nothing more to a receiver, for as long as nobody enables it."""
+        self._do(
+            "INSERT INTO disabled_receivers VALUES (?, ?) ON CONFLICT DO NOTHING",
+            disabled.receiver,
+            rows.encode(disabled),
+        )
+
+    def disabled(self) -> list[Disabled]:
+        """The receivers that nothing is sent to."""
+        found = self._all("SELECT body FROM disabled_receivers ORDER BY receiver")
+        return [as_struct(body, Disabled) for (body,) in found]
+
+    def enable(self) -> list[Disabled]:
+        """Send to every receiver again; those that were disabled."""
+        before = self.disabled()
+        for one in before:
+            self._do("DELETE FROM disabled_receivers WHERE receiver = ?", one.receiver)
+        return before
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         """What could not be taken in, the newest first."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from monitoring.core.results import Alarm, Delivery, Result, SourceLedger, Step, Window
+from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger, Step, Window
 from registry.manifest import Version
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Findings(Protocol):
 
     def deliveries(self) -> list[Delivery]:
         """Newest first."""
+        ...
+
+    def disabled(self) -> list[Disabled]:
+        """The receivers that nothing is sent to."""
         ...
 
 

@@ -304,6 +304,6 @@ def _alarms(findings: Findings) -> Iterator[Metric]:
 def _webhooks(findings: Findings) -> Iterator[Metric]:
     webhooks = GaugeMetricFamily("driftline_webhooks", "Webhooks by state.", labels=["state"])
     states = [delivery.state for delivery in findings.deliveries()]
-    for state in ("pending", "delivered", "dead"):
+    for state in ("pending", "delivered", "dead", "superseded"):
         webhooks.add_metric([state], states.count(state))
     yield webhooks

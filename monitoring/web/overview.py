@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from monitoring.core.results import Alarm, Delivery, Result, SourceLedger
+from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger
 from monitoring.web.findings import Catalogue, Findings
 from monitoring.web.reading import find, sentence, value
-from monitoring.web.words import period
+from monitoring.web.words import moment, period
 
 HISTORY = 30  # windows behind a sparkline
 
@@ -124,7 +124,12 @@ def ledger(sources: Sequence[SourceLedger]) -> Ledger:
     )
 
 
-def headline(rows: Sequence[Row], book: Ledger, deliveries: Sequence[Delivery]) -> Headline:
+def headline(
+    rows: Sequence[Row],
+    book: Ledger,
+    deliveries: Sequence[Delivery],
+    disabled: Sequence[Disabled] = (),
+) -> Headline:
     """The one sentence at the top: the worst thing that is true."""
     firing = [a for row in rows for a in row.alarms if a.state == "firing"]
     if firing:
@@ -132,6 +137,8 @@ def headline(rows: Sequence[Row], book: Ledger, deliveries: Sequence[Delivery]) 
         return Headline("alarm", about(firing[0]) + more)
     if book.lost:
         return Headline("alarm", f"{_events(book.lost)} answered but never reached the log.")
+    if disabled:
+        return Headline("warning", stopped(disabled[0]))
     dead = sum(delivery.state == "dead" for delivery in deliveries)
     if dead:
         what = "retraining webhook was" if dead == 1 else "retraining webhooks were"
@@ -151,6 +158,14 @@ def about(alarm: Alarm) -> str:
     """An alarm's sentence with the name of what it is about."""
     name = f"{alarm.model} version {alarm.version}"
     return alarm.sentence if alarm.sentence.startswith(name) else f"{name}: {alarm.sentence}"
+
+
+def stopped(disabled: Disabled) -> str:
+    """Why nothing is sent to a receiver, and what brings it back."""
+    return (
+        f"No webhook is sent to {disabled.host} since {moment(disabled.since)} "
+        f"({disabled.reason}); driftline webhooks enable sends again."
+    )
 
 
 def _calm(rows: Sequence[Row]) -> Headline:

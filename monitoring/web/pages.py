@@ -19,7 +19,7 @@ from monitoring.web.bars import bars
 from monitoring.web.distributions import Distribution, distributions
 from monitoring.web.findings import Findings
 from monitoring.web.mix import Mix, mixes
-from monitoring.web.overview import Row, about, headline, ledger, overview_rows
+from monitoring.web.overview import Row, about, headline, ledger, overview_rows, stopped
 from monitoring.web.parts import GAPS, segmented
 from monitoring.webhooks.body import read_retrain_request
 
@@ -42,12 +42,12 @@ async def overview(request: Request) -> Response:
     findings = findings_of(request)
     rows = overview_rows(findings, request.app.state.catalogue)
     sources = findings.ledger()
-    sent = findings.deliveries()
+    sent, stops = findings.deliveries(), findings.disabled()
     wanted = request.query_params.get("q", "").strip()
     return page(
         request,
         "overview.html",
-        headline=headline(rows, ledger(sources), sent),
+        headline=headline(rows, ledger(sources), sent, stops),
         rows=[row for row in rows if wanted.lower() in f"{row.model} {row.version}".lower()],
         any_rows=bool(rows),
         alarms=[alarm for row in rows for alarm in row.alarms],
@@ -56,6 +56,7 @@ async def overview(request: Request) -> Response:
         sources=sources,
         totals=sorted(findings.totals().items()),
         deliveries=[_told(one) for one in sent[:LATEST_DELIVERIES]],
+        stopped=[stopped(one) for one in stops],
     )
 
 

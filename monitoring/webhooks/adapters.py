@@ -50,9 +50,14 @@ def _github(envelope: Envelope, request: RetrainRequest | None) -> Any:
     }
 
 
-def _airflow(envelope: Envelope, _: RetrainRequest | None) -> Any:
+def _airflow(envelope: Envelope, _: RetrainRequest | None) -> dict[str, Any]:
     """For POST /api/v1/dags/{dag}/dagRuns; its run id makes a repetition a conflict."""
     return {"dag_run_id": envelope.id, "conf": {"webhook_id": envelope.id, "data": envelope.data}}
+
+
+def _airflow3(envelope: Envelope, request: RetrainRequest | None) -> Any:
+    """For POST /api/v2/dags/{dag}/dagRuns, which wants to hear that there is no logical date."""
+    return _airflow(envelope, request) | {"logical_date": None}
 
 
 def _alertmanager(envelope: Envelope, request: RetrainRequest | None) -> Any:
@@ -90,6 +95,7 @@ ADAPTERS = {
     "cloudevents": Adapter(_as_it_is, "application/cloudevents+json"),
     "github": Adapter(_github, accept="application/vnd.github+json"),
     "airflow": Adapter(_airflow, known=frozenset({409})),
+    "airflow3": Adapter(_airflow3, known=frozenset({409})),
     "alertmanager": Adapter(_alertmanager),
     "slack": Adapter(_slack),
 }

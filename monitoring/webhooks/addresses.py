@@ -8,6 +8,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 _PUBLIC_IPV6 = IPv6Network("2000::/3")
 
+_ISATAP = 0xFDFFFFFF  # of the upper half of an interface's id, which may say "universal" or not
+
 _REFUSED: dict[str, tuple[str, ...]] = {
     "loopback": ("127.0.0.0/8", "::1/128"),
     "unspecified": ("0.0.0.0/8", "::/128"),
@@ -22,6 +24,7 @@ _REFUSED: dict[str, tuple[str, ...]] = {
     "link-local": ("169.254.0.0/16", "fe80::/10"),  # cloud metadata: 169.254.169.254
     "cloud metadata": ("168.63.129.16/32",),  # Azure's, a public address by its number
     "multicast": ("224.0.0.0/4", "ff00::/8"),
+    "tunnel": ("192.52.193.0/24", "2001:3::/32"),  # multicast through relays
     "IPv4 inside IPv6": (
         "::ffff:0:0/96",  # mapped
         "::ffff:0:0:0/96",  # translated
@@ -60,4 +63,6 @@ def why_refused(address: str) -> str:
             return reason
     if parsed.version == 6 and parsed not in _PUBLIC_IPV6:
         return "reserved"
+    if parsed.version == 6 and int(parsed) >> 32 & _ISATAP == 0x5EFE:
+        return "IPv4 inside IPv6"
     return ""

@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Protocol
 
-from monitoring.core.results import Delivery
+import httpx
+
+from monitoring.core.results import Delivery, Disabled
 from monitoring.errors import DeliveryFailed
 from monitoring.settings import MonitorSettings, listed
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
@@ -39,6 +42,14 @@ class Outbox(Protocol):
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
         """Note a failed attempt and when to try again; None: never."""
+        ...
+
+    def disable(self, disabled: Disabled) -> None:
+        """Send nothing more to a receiver, for as long as nobody enables it."""
+        ...
+
+    def disabled(self) -> list[Disabled]:
+        """The receivers that nothing is sent to."""
         ...
 
 
@@ -78,6 +89,7 @@ class Receiver:
     ) -> None:
         """`token` is shown as a bearer's; without a signer nothing is signed."""
         self.url = url
+        self.name = sha256(url.encode()).hexdigest()[:16]
         self._signer = signer
         self._egress = egress
         self._adapter = adapter
@@ -124,8 +136,10 @@ class Sender:
             await asyncio.sleep(idle)
 
     async def send_due(self) -> None:
-        """Try every delivery that is due once."""
+        """Try every delivery that is due once, unless the receiver has said to stop."""
         for delivery in self._outbox.due(self._clock()):
+            if any(one.receiver == self._receiver.name for one in self._outbox.disabled()):
+                return
             await self._send(delivery)
 
     async def _send(self, delivery: Delivery) -> None:
@@ -137,9 +151,19 @@ class Sender:
         if self._receiver.received(answer):
             self._outbox.delivered(delivery.webhook_id)
         elif answer.status == 410:
-            self._outbox.failed(delivery.webhook_id, "410: the receiver wants no more", None)
+            self._stop(delivery)
         else:
             self._retry(delivery, _explain(answer.status, answer.text), answer.retry_after)
+
+    def _stop(self, delivery: Delivery) -> None:
+        """The receiver is gone: everything waits for a person, this delivery as well."""
+        now, reason = self._clock(), "410: the receiver wants no more"
+        host = httpx.URL(self._receiver.url).host
+        self._outbox.disable(
+            Disabled(receiver=self._receiver.name, host=host, since=now, reason=reason)
+        )
+        self._outbox.failed(delivery.webhook_id, reason, now)
+        log.warning("%s; nothing is sent to %s until it is enabled", reason, host)
 
     def _retry(self, delivery: Delivery, error: str, retry_after: str | None) -> None:
         now = self._clock()

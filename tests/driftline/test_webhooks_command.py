@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.cli import driftline
+from monitoring.core.results import Disabled
 from monitoring.state.store import Store
 
 
@@ -31,6 +32,19 @@ def test_a_webhook_that_was_given_up_is_sent_again_by_hand(store: Store) -> None
     again = CliRunner().invoke(driftline, ["webhooks", "retry", "rr_1"])
     assert again.exit_code == 1
     assert "no dead webhook 'rr_1'" in again.output
+
+
+def test_a_receiver_that_wants_no_more_is_sent_to_again_by_a_person(store: Store) -> None:
+    store.disable(Disabled(receiver="x", host="train.example", since=0, reason="410: no more"))
+    listed = CliRunner().invoke(driftline, ["webhooks", "list"]).output
+    assert "No webhook is sent to train.example since 1 Jan 1970" in listed
+    status = " ".join(CliRunner().invoke(driftline, ["status"]).output.split())
+    assert "No webhook is sent to train.example" in status
+    said = CliRunner().invoke(driftline, ["webhooks", "enable"])
+    assert said.output == "train.example is sent to again by the running monitor\n"
+    assert store.disabled() == []
+    again = CliRunner().invoke(driftline, ["webhooks", "enable"])
+    assert (again.exit_code, "no receiver is disabled" in again.output) == (1, True)
 
 
 def test_dead_letters_say_where_they_came_from_and_why(store: Store) -> None:

@@ -173,6 +173,33 @@ def test_an_alarm_asks_once_and_another_alarm_while_it_is_open_does_not(path: Wh
     assert b'"rows_url":"http://page/api/models/tiny/versions/1/windows/' in delivery.body
 
 
+def test_a_request_that_nobody_received_gives_way_to_a_later_one_of_its_version(
+    path: Where,
+) -> None:
+    monitor = Monitor(path, _drifting(range(16)).records)
+    judge = monitor.scorer.submit
+    monitor.scorer.submit = lambda job: judge(  # type: ignore[method-assign]
+        replace(job, window=_three_or_nothing(job.window))
+    )
+    monitor.drain()
+    alarms = Store(path).alarms()
+    assert [alarm.state for alarm in alarms] == ["firing", "resolved"]
+    later, earlier = sorted(Store(path).deliveries(), key=lambda one: one.state)
+    assert (later.state, earlier.state) == ("pending", "superseded")
+    assert alarms[0].alarm_id.encode() in later.body
+    Store(path).failed(earlier.webhook_id, "its attempt was under way", 1)
+    assert [one.webhook_id for one in Store(path).due(10**18)] == [later.webhook_id]
+    Store(path).delivered(earlier.webhook_id)  # or it was received after all
+    assert {one.state for one in Store(path).deliveries()} == {"pending", "delivered"}
+
+
+def _three_or_nothing(window: Window) -> Window:
+    """Drift in hours 3 to 5 and from the ninth on, for a scorer that goes by the hour."""
+    hour = (window.start - T0) // HOUR
+    told = 3 if 3 <= hour < 6 or hour >= 9 else 0
+    return Window(T0 + told * HOUR, T0 + (told + 1) * HOUR)
+
+
 def _break_performance(scorer: FakeScorer) -> None:
     judge = scorer.replies
 

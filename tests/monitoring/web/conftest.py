@@ -14,6 +14,7 @@ from eventlog.log import Position
 from monitoring.core.results import (
     Alarm,
     Delivery,
+    Disabled,
     Result,
     RetrainRequest,
     Score,
@@ -48,6 +49,7 @@ class FakeStore:
     sources: list[SourceLedger] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     outbox: list[Delivery] = field(default_factory=list)
+    stops: list[Disabled] = field(default_factory=list)
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def watched(self) -> list[tuple[str, str]]:
@@ -93,6 +95,9 @@ class FakeStore:
 
     def deliveries(self) -> list[Delivery]:
         return self.outbox
+
+    def disabled(self) -> list[Disabled]:
+        return self.stops
 
 
 def week(index: int) -> Window:

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from monitoring.core.results import Result, Score, Window
+from monitoring.core.results import Disabled, Result, Score, Window
 from monitoring.errors import PageUnavailable
 from monitoring.web.app import app
 from monitoring.web.server import serving
@@ -33,6 +33,15 @@ def test_the_overview_says_what_is_going_on_and_lists_the_worst_first(client: ht
     order = [text.index(f"{name}\n") for name in ("flights", "fraud", "newcomer", "churn")]
     assert order == sorted(order)
     assert "first window filling: 17 rows" in text
+
+
+def test_the_overview_says_that_a_receiver_wants_no_more(client: httpx.Client, store: Any) -> None:
+    store.all_alarms.clear()
+    stop = Disabled(receiver="x", host="train.example", since=first_window(store), reason="410")
+    store.stops.append(stop)
+    text = text_of(client.get("/"))
+    said = "No webhook is sent to train.example since 7 Jan 2013, 00:00 UTC (410); "
+    assert text.count(said) == 2  # at the top, and beside the webhooks that wait
 
 
 def test_the_search_works_without_scripts(client: httpx.Client) -> None:

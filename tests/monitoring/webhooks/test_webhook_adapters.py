@@ -59,6 +59,14 @@ async def test_airflow_runs_one_dag_run_however_often_it_is_told(letterbox: Any)
     assert said["conf"]["data"]["model"] == "flights"
 
 
+async def test_airflow_of_the_third_generation_hears_that_there_is_no_logical_date(
+    letterbox: Any,
+) -> None:
+    _, said = await _posted(letterbox, webhook_format="airflow3")
+    assert said["logical_date"] is None
+    assert said["dag_run_id"] == "rr_1"
+
+
 async def test_alertmanager_gets_an_alert_with_labels_to_route_by(letterbox: Any) -> None:
     _, (alert,) = await _posted(letterbox, webhook_format="alertmanager")
     assert alert["labels"]["model"] == "flights"

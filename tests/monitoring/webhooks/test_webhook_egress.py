@@ -1,3 +1,4 @@
+import asyncio
 import datetime as dt
 import ssl
 import threading
@@ -113,6 +114,63 @@ async def test_a_receiver_that_never_answers_is_left(letterbox: Any) -> None:
     letterbox.hang = threading.Event()
     with pytest.raises(DeliveryFailed, match=r"within 0\.2 s"):
         await Egress(["127.0.0.1"], seconds=0.2).post(letterbox.url, {}, b"{}")
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
+async def test_a_receiver_that_answers_byte_by_byte_is_left(said: bytes) -> None:
+    """No single wait is long: in headers that never end, and in a body that never does."""
+    dripped = 0
+
+    async def drip(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal dripped
+        writer.write(said)
+        while not writer.is_closing():
+            writer.write(b"x")
+            dripped += 1
+            await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DeliveryFailed, match=r"within 0\.4 s"):
+            await Egress(["127.0.0.1"], seconds=0.4).post(f"http://127.0.0.1:{port}/", {}, b"{}")
+        server.close()
+    assert dripped > 3
+
+
+async def test_a_resolver_that_never_answers_is_left() -> None:
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        await asyncio.sleep(60)
+        return []
+
+    with pytest.raises(DeliveryFailed, match=r"within 0\.2 s"):
+        await Egress(resolve=resolve, seconds=0.2).post("https://receiver.example/", {}, b"{}")
+
+
+async def test_a_name_that_changes_its_mind_is_asked_once(letterbox: Any) -> None:
+    """The first answer is checked and connected to; the second would lead inside."""
+    answers = [["127.0.0.1"], ["10.0.0.5"]]
+
+    async def resolve(_host: str, _port: int) -> Sequence[str]:
+        return answers.pop(0)
+
+    guard = Egress(["receiver.example"], resolve=resolve)
+    await guard.post(f"http://receiver.example:{port_of(letterbox.url)}/hook", {}, b"{}")
+    assert answers == [["10.0.0.5"]]
+    assert len(letterbox.received) == 1
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "127.0.0.1", "10.0.0.5", "169.254.169.254", "100.64.0.1", "168.63.129.16", "::1", "fe80::1",
+        "fd00:ec2::254", "::ffff:10.0.0.5", "2002:a00:5::1", "2001:0:1::1", "64:ff9b::a00:5",
+        "2606:4700::5efe:10.0.0.5",
+    ],
+)  # fmt: skip
+async def test_a_name_that_leads_inside_is_refused_before_anything_is_sent(inside: str) -> None:
+    guard = Egress(resolve=resolving_to(inside))
+    with pytest.raises(DeliveryFailed, match="leads to"):
+        await guard.post("https://receiver.example/hook", {}, b"{}")
 
 
 async def test_proxies_of_the_environment_are_not_used(

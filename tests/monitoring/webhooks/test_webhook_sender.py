@@ -1,15 +1,20 @@
 import base64
 import time
+from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from monitoring.core.results import Delivery
+from monitoring.core.results import Delivery, Disabled
+from monitoring.state.database import Database
+from monitoring.state.journal import Journal
+from monitoring.state.store import Store
 from monitoring.webhooks.body import trial
 from monitoring.webhooks.egress import Egress
-from monitoring.webhooks.schedule import MAX_ATTEMPTS, SECOND
+from monitoring.webhooks.schedule import LONGEST_RETRY_AFTER, MAX_ATTEMPTS, SECOND
 from monitoring.webhooks.sender import Receiver, Sender, sending, wall_clock
 from monitoring.webhooks.signing import Signer
 
@@ -21,6 +26,7 @@ class FakeOutbox:
 
     def __init__(self, *deliveries: Delivery) -> None:
         self.deliveries = {delivery.webhook_id: delivery for delivery in deliveries}
+        self.stops: list[Disabled] = []
 
     def due(self, now: int) -> list[Delivery]:
         return [
@@ -40,6 +46,12 @@ class FakeOutbox:
             next_attempt=next_attempt or 0,
             state="pending" if next_attempt else "dead",
         )
+
+    def disable(self, disabled: Disabled) -> None:
+        self.stops.append(disabled)
+
+    def disabled(self) -> list[Disabled]:
+        return self.stops
 
     def _change(self, webhook_id: str, **changes: Any) -> None:
         self.deliveries[webhook_id] = msgspec.structs.replace(
@@ -63,7 +75,7 @@ def receiver(url: str) -> Receiver:
     return Receiver(url, Signer([SECRET]), Egress(["127.0.0.1"], seconds=2))
 
 
-def sender(outbox: FakeOutbox, url: str, clock: Clock) -> Sender:
+def sender(outbox: FakeOutbox | Store, url: str, clock: Clock) -> Sender:
     return Sender(outbox, receiver(url), clock=clock, jitter=lambda: 0.0)
 
 
@@ -105,20 +117,77 @@ async def test_a_receiver_may_ask_for_more_time(letterbox: Any) -> None:
     assert outbox.deliveries["msg-1"].next_attempt == clock.now + 600 * SECOND
 
 
-async def test_gone_ends_a_delivery_at_once(letterbox: Any) -> None:
-    outbox = FakeOutbox(delivery())
-    letterbox.status = 410
-    await sender(outbox, letterbox.url, Clock()).send_due()
-    assert outbox.deliveries["msg-1"].state == "dead"
-
-
-async def test_a_delivery_nobody_takes_is_dead_in_the_end() -> None:
+async def test_a_receiver_may_name_the_moment_as_a_date(letterbox: Any) -> None:
     outbox, clock = FakeOutbox(delivery()), Clock()
-    courier = sender(outbox, "http://receiver.example/refused", clock)
+    wanted = clock.now // SECOND + 3_600
+    letterbox.status, letterbox.headers = 503, {"retry-after": formatdate(wanted, usegmt=True)}
+    await sender(outbox, letterbox.url, clock).send_due()
+    assert outbox.deliveries["msg-1"].next_attempt == wanted * SECOND
+
+
+async def test_a_receiver_cannot_put_off_for_more_than_a_day(letterbox: Any) -> None:
+    outbox, clock = FakeOutbox(delivery()), Clock()
+    letterbox.status, letterbox.headers = 503, {"retry-after": "99999999"}
+    await sender(outbox, letterbox.url, clock).send_due()
+    assert outbox.deliveries["msg-1"].next_attempt == clock.now + LONGEST_RETRY_AFTER
+
+
+async def test_a_receiver_that_is_gone_gets_nothing_more_whoever_starts_anew(
+    letterbox: Any, tmp_path: Path
+) -> None:
+    _written(tmp_path, "a", "b")
+    letterbox.status = 410
+    for _ in range(2):
+        await sender(Store(tmp_path / "monitor.db"), letterbox.url, Clock()).send_due()
+    assert [headers["webhook-id"] for headers, _ in letterbox.received] == ["a"]
+    store = Store(tmp_path / "monitor.db")
+    (stopped,) = store.disabled()
+    assert (stopped.host, stopped.reason) == ("127.0.0.1", "410: the receiver wants no more")
+    assert "/hook" not in repr(stopped)  # an address may hold a secret
+    assert {one.state for one in store.deliveries()} == {"pending"}
+
+
+async def test_a_person_lets_a_receiver_have_what_waited_for_it(
+    letterbox: Any, tmp_path: Path
+) -> None:
+    store, clock = _written(tmp_path, "a", "b"), Clock()
+    letterbox.status = 410
+    await sender(store, letterbox.url, clock).send_due()
+    letterbox.status = 204
+    store.enable()
+    await sender(store, letterbox.url, clock).send_due()
+    assert {one.state for one in store.deliveries()} == {"delivered"}
+
+
+async def test_another_address_is_another_receiver(letterbox: Any, tmp_path: Path) -> None:
+    store, clock = _written(tmp_path, "a", "b"), Clock()
+    letterbox.status = 410
+    await sender(store, letterbox.url, clock).send_due()
+    letterbox.status = 204
+    await sender(store, f"{letterbox.url}/moved", clock).send_due()
+    assert {one.state for one in store.deliveries()} == {"delivered"}
+    assert len(store.disabled()) == 1
+
+
+def _written(folder: Path, *names: str) -> Store:
+    """A monitor's own database with webhooks to send."""
+    database = Database(folder / "monitor.db")
+    with database.transaction():
+        for place, name in enumerate(names):
+            Journal(database).add_delivery(name, trial(name, 0), place)
+    database.close()
+    return Store(folder / "monitor.db")
+
+
+async def test_a_delivery_nobody_takes_is_tried_for_more_than_a_day_and_then_dead() -> None:
+    outbox, clock = FakeOutbox(delivery()), Clock()
+    courier, begin, last = sender(outbox, "http://receiver.example/refused", clock), clock.now, 0
     for _ in range(MAX_ATTEMPTS):
+        assert outbox.deliveries["msg-1"].state == "pending"
         await courier.send_due()
-        clock.now = outbox.deliveries["msg-1"].next_attempt
+        last, clock.now = clock.now, outbox.deliveries["msg-1"].next_attempt
     assert outbox.deliveries["msg-1"].state == "dead"
+    assert last - begin > 24 * 3_600 * SECOND
     assert "begins with http://" in outbox.deliveries["msg-1"].last_error
 
 

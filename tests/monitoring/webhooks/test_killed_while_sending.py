@@ -1,0 +1,119 @@
+"""`kill -9` around the moment at which a webhook is sent: a repetition, and one effect.
+
+Twelve times, fifty with DRIFTLINE_CHAOS=long.
+"""
+
+import base64
+import http.server
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+from standardwebhooks.webhooks import Webhook
+
+from monitoring.state.store import Store
+from tests.monitoring.webhooks.asking_for_many import watch
+
+KILLS = 50 if os.environ.get("DRIFTLINE_CHAOS") == "long" else 12
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+
+
+class Training:
+    """A receiver that keeps ids, and acts once on each; its sender may not outlive a call."""
+
+    def __init__(self) -> None:
+        self.chance = random.Random(7)
+        self.sender = 0  # its process
+        self.kills = 0
+        self.bodies: dict[str, set[bytes]] = defaultdict(set)
+        self.calls: Counter[str] = Counter()
+        self.effects: Counter[str] = Counter()  # by alarm
+
+    def take(self, headers: dict[str, str], body: bytes) -> None:
+        """Verify, and act on what was not heard of before."""
+        Webhook(SECRET).verify(body, headers)
+        name = headers["webhook-id"]
+        self.bodies[name].add(body)
+        self.calls[name] += 1
+        if self.calls[name] == 1:
+            self.effects[msgspec.json.decode(body)["data"]["alarm_id"]] += 1
+
+    def kill(self) -> None:
+        """End the sender where it stands."""
+        with suppress(ProcessLookupError):
+            os.kill(self.sender, signal.SIGKILL)
+
+
+@contextmanager
+def _listening(training: Training) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            moment = training.chance.random() if training.kills < KILLS else 1
+            if moment < 0.1:  # before anything has happened
+                training.kill()
+                return
+            training.take({n.lower(): v for n, v in self.headers.items()}, body)
+            if moment < 0.4:  # acted on, and never answered
+                training.kill()
+                return
+            self.send_response(204)
+            self.end_headers()
+            if moment < 0.9:  # answered; noted by the sender, or not yet
+                time.sleep(training.chance.random() * 0.003)  # to end anywhere
+                training.kill()
+
+        def log_message(self, *_arguments: object) -> None:
+            pass
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except OSError:
+                assert training.kills  # the dead hang up
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_sender_that_is_killed_again_and_again_has_every_effect_once(tmp_path: Path) -> None:
+    forkserver = multiprocessing.get_context("forkserver")
+    forkserver.set_forkserver_preload(["tests.monitoring.webhooks.asking_for_many"])
+    where, training = tmp_path / "monitor.db", Training()
+    with _listening(training) as url:
+        while True:
+            process = forkserver.Process(
+                target=watch, args=(where, url, SECRET, KILLS + 10), daemon=True
+            )
+            process.start()
+            assert process.pid
+            training.sender = process.pid
+            process.join(timeout=60)
+            if process.exitcode == 0:
+                break
+            assert process.exitcode == -signal.SIGKILL
+            training.kills += 1
+    store = Store(where)
+    alarms = {alarm.alarm_id for alarm in store.alarms()}
+    assert training.kills == KILLS
+    assert len(alarms) == KILLS + 10
+    assert training.effects == dict.fromkeys(alarms, 1)
+    assert {one.webhook_id for one in store.deliveries()} == set(training.calls)
+    assert {one.state for one in store.deliveries()} == {"delivered"}
+    assert max(training.calls.values()) > 1  # what was lost on the way came again
+    assert all(len(said) == 1 for said in training.bodies.values())  # and said the same
