@@ -1,10 +1,12 @@
 """Closes windows when their time has come and decides what is to be scored."""
 
+from typing import Any
+
 from monitoring.core.decision import can_judge_performance
 from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill
 from monitoring.core.joining import revise
 from monitoring.core.results import Result, Rule, Window
-from monitoring.core.windows import WindowState, counts, watermark
+from monitoring.core.windows import WindowState, counts, trail, watermark
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -61,6 +63,7 @@ class Closing:
         watching.close(state)
         if state.rows:
             self._schedule(watching, state, drift=True)
+            self._trail(watching, state)
         else:
             state.revision += 1
             self._journal.add_result(counts(*watching.key, state, sampled=0))
@@ -98,6 +101,7 @@ class Closing:
             columns=rows.by_column(
                 watching.watch.columns, [row.body for row in kept], [row.label for row in kept]
             ),
+            reference=self._trailing(watching, state.window) if drift else {},
             order=sorted(range(len(kept)), key=lambda at: kept[at].place),
             drift=drift,
             report=_report_name(watching, state.window) if drift else "",
@@ -112,6 +116,20 @@ class Closing:
         )
         self._journal.add_job(pending)
         self.scheduled.append(pending)
+
+    def _trailing(self, watching: Watching, window: Window) -> dict[str, list[Any]]:
+        """The rows that the window's drift is measured against; none: the registered reference."""
+        trailing, recent = watching.policy.trailing, watching.watch.recent
+        if trailing is None or len(recent) < trailing.windows:
+            return {}
+        before = Window(recent[-trailing.windows], window.start)
+        bodies = self._journal.predictions.smallest(watching.key, before, trailing.rows)
+        return rows.by_column(watching.watch.columns, bodies, [])
+
+    def _trail(self, watching: Watching, state: WindowState) -> None:
+        trailing = watching.policy.trailing
+        if trailing is not None and state.rows >= watching.policy.alarms.min_rows:
+            trail(watching.watch, state.start, trailing.windows)
 
 
 def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:

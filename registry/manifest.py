@@ -124,6 +124,13 @@ class RerunPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     differing: Annotated[float, Meta(ge=0, le=1)] = 0.01  # share of answers that may differ
 
 
+class Trailing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The windows before, as what a window's drift is measured against."""
+
+    windows: Annotated[int, Meta(ge=1, le=1_000)]  # so many closed ones with `min_rows` or more
+    rows: Annotated[int, Meta(ge=100, le=100_000)] = 5_000  # of theirs, by smallest hash
+
+
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a version is watched."""
 
@@ -131,6 +138,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alarms: AlarmPolicy = AlarmPolicy()
     drift_methods: dict[str, str] = {}  # feature -> Evidently method, instead of the default
     drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
+    trailing: Trailing | None = None  # instead of the registered reference, for drift
     rerun: RerunPolicy = RerunPolicy()
     segments: Annotated[list[str | Segment], Meta(max_length=10)] = []  # a name stands for its all
 

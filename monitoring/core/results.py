@@ -30,6 +30,7 @@ SHIFT = "effect_shift"  # by how much it moves their mean
 STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
 JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
 MOVED = "joint_change"  # the part of a column in it
+REFERENCE_ROWS = "reference_rows"  # that drift was measured against, where that is not fixed
 BUDGET = "false_alarms"  # that are allowed per window, all rules together
 
 

@@ -75,6 +75,7 @@ class Watch(msgspec.Struct):
     version: str
     progress: dict[str, Progress] = {}  # by source
     columns: list[str] = []  # names of a stored row's values
+    recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
     closed_until: int = 0  # every pane that ends here or earlier is done
 
 
@@ -102,6 +103,11 @@ def watermark(watch: Watch, *, drained: bool) -> int:
         for progress in watch.progress.values()
         if not (drained and progress.received < latest - IDLE)
     )
+
+
+def trail(watch: Watch, start: int, most: int) -> None:
+    """Have a closed window's rows be part of the trailing reference of the `most` that follow."""
+    watch.recent = [*watch.recent, start][-most:]
 
 
 def together(states: Iterable[WindowState]) -> list[WindowState]:

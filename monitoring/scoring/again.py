@@ -25,6 +25,7 @@ from monitoring.scoring.values import Array, Values
 from registry.manifest import Feature
 
 _MOST = 30  # columns that are swapped
+_Drifted = tuple[Feature, "pd.Series[Any]"]  # and its values in the reference
 
 
 class Again:
@@ -38,15 +39,20 @@ class Again:
         self._regression = baseline.manifest.task == "regression"
         self._features = {feature.name: feature for feature in baseline.features}
 
-    def score(self, window: pd.DataFrame, drifted: Sequence[str]) -> list[Score]:
+    def score(
+        self, window: pd.DataFrame, drifted: Sequence[str], against: Baseline | None = None
+    ) -> list[Score]:
         """Parity, and the effect of each drifted column and of all of them together.
 
-        `drifted` are names of columns; what is no feature is left out.
+        `drifted` are names of columns; what is no feature is left out. They are put back to what
+        they are like in `against`, which is the registered reference unless stated.
         """
-        chosen = [self._features[name] for name in drifted if name in self._features][:_MOST]
+        expected = (against or self._baseline).frame
+        features = [self._features[name] for name in drifted if name in self._features][:_MOST]
+        chosen = [(feature, expected[feature.name]) for feature in features]
         return attempt(PARITY, lambda: self._score(window, chosen))
 
-    def _score(self, window: pd.DataFrame, chosen: Sequence[Feature]) -> Iterator[Score]:
+    def _score(self, window: pd.DataFrame, chosen: Sequence[_Drifted]) -> Iterator[Score]:
         if reason := self._rerun.reason:
             names = [PARITY, *([EFFECT] if chosen else [])]
             yield from (Score(name=name, value=None, note=reason) for name in names)
@@ -64,9 +70,9 @@ class Again:
         yield self._parity(sample[fits], answered, sound, unfit=int((~fits).sum()))
         columns = _chosen(columns, sound)
         swapped: dict[str, Sequence[Any] | Array] = {}
-        for feature in chosen:
-            part = partial(self._of_column, feature, columns, answered, swapped)
-            yield from attempt(EFFECT, part, column=feature.name)
+        for drifted in chosen:
+            part = partial(self._of_column, drifted, columns, answered, swapped)
+            yield from attempt(EFFECT, part, column=drifted[0].name)
         if swapped:
             yield from attempt(EFFECT, partial(self._effect, columns, answered, swapped))
 
@@ -108,21 +114,15 @@ class Again:
 
     def _of_column(
         self,
-        feature: Feature,
+        drifted: _Drifted,
         columns: Columns,
         answered: Answered,
         swapped: dict[str, Sequence[Any] | Array],
     ) -> list[Score]:
-        put = self._put_back(feature, columns[feature.name])
+        feature, expected = drifted
+        put = _put_back(feature, columns[feature.name], expected)
         swapped[feature.name] = put
         return self._effect(columns, answered, {feature.name: put}, feature.name)
-
-    def _put_back(self, feature: Feature, given: Sequence[Any] | Array) -> Sequence[Any] | Array:
-        expected, nullable = self._baseline.frame[feature.name], feature.nullable
-        if feature.kind == "categorical":
-            return swap_categories(list(given), expected, nullable=nullable)
-        numbers = np.asarray(given, dtype=float)
-        return swap_numbers(numbers, Values(feature, expected).codes, nullable=nullable)
 
     def _effect(
         self,
@@ -160,6 +160,15 @@ class Again:
         """Of the reference's predictions: what a number's change is measured in."""
         told = self._baseline.frame["prediction"].to_numpy(dtype=float)
         return float(np.std(told)) or 1.0
+
+
+def _put_back(
+    feature: Feature, given: Sequence[Any] | Array, expected: "pd.Series[Any]"
+) -> Sequence[Any] | Array:
+    if feature.kind == "categorical":
+        return swap_categories(list(given), expected, nullable=feature.nullable)
+    numbers = np.asarray(given, dtype=float)
+    return swap_numbers(numbers, Values(feature, expected).codes, nullable=feature.nullable)
 
 
 def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:

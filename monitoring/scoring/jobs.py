@@ -17,6 +17,9 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     # Sampled rows by column: every feature, "prediction", "probability_<class>", "label" (None
     # where not known). A missing number is None.
     columns: dict[str, list[Any]]
+    # Rows of windows before to measure drift against, in the order of event time, by column;
+    # empty: the registered reference is.
+    reference: dict[str, list[Any]] = {}
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none

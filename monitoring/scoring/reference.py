@@ -52,13 +52,13 @@ class Column:
 
 
 class Baseline:
-    """The frozen reference of one version, and what can be known before any window comes."""
+    """The reference of one version, and what can be known before any window comes."""
 
-    def __init__(self, version: Version) -> None:
-        """Load the reference of `version`."""
+    def __init__(self, version: Version, rows: pd.DataFrame | None = None) -> None:
+        """`rows` are in the place of the registered reference of `version`."""
         self.version = version
         self.manifest: Manifest = version.manifest
-        self.frame: pd.DataFrame = load_reference(version)
+        self.frame: pd.DataFrame = load_reference(version) if rows is None else rows
 
     @property
     def features(self) -> list[Feature]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from monitoring.core.results import Score
+from monitoring.core.results import REFERENCE_ROWS, Score
 from monitoring.policies import Catalogue
 from monitoring.scoring.again import Again
 from monitoring.scoring.drift import score_drift
@@ -16,7 +16,7 @@ from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.segments import Segments
 from monitoring.scoring.thresholds import Thresholds
-from registry.manifest import Version
+from registry.manifest import Trailing, Version
 
 
 class Scoring:
@@ -51,11 +51,15 @@ class Scoring:
     def _of_inputs(self, known: "_Known", job: ScoreJob, window: pd.DataFrame) -> list[Score]:
         """What labels have no bearing on."""
         html = self._reports / job.report if job.report else None
-        scores = attempt(
-            "drifted_share", lambda: score_drift(known.baseline, known.thresholds, window, html)
-        )
+        against, thresholds = known.baseline, known.thresholds
+        if job.reference:
+            against = Baseline(against.version, frame(job.reference))
+            thresholds = Thresholds(against)
+        scores = attempt("drifted_share", lambda: score_drift(against, thresholds, window, html))
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
-        scores += known.again.score(window, drifted)
+        scores += known.again.score(window, drifted, against)
+        if trailing := against.manifest.monitoring.trailing:
+            scores.append(_measured_against(trailing, against, trails=bool(job.reference)))
         return scores + score_quality(known.baseline, window, job.order)
 
     def _version(self, model: str, number: str) -> "_Known":
@@ -74,6 +78,13 @@ class _Known:
         self.performance = Performance(self.baseline)
         self.segments = Segments(self.baseline, self.performance)
         self.again = Again(self.baseline)
+
+
+def _measured_against(trailing: Trailing, against: Baseline, *, trails: bool) -> Score:
+    note = f"of the {trailing.windows} windows before"
+    if not trails:
+        note = f"of the registered reference: fewer than {trailing.windows} windows came before"
+    return Score(name=REFERENCE_ROWS, value=float(len(against.frame)), note=note)
 
 
 def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:

@@ -139,6 +139,17 @@ class Predictions:
             for body, label, time, prediction_id, row in found
         ]
 
+    def smallest(self, key: Key, window: Window, limit: int) -> list[bytes]:
+        """The values of at most `limit` sampled rows, by smallest hash, in the order of time."""
+        self.flush()
+        found = self._database.all(
+            "SELECT body FROM (SELECT body, time, prediction_id, row FROM predictions "
+            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
+            "ORDER BY hash LIMIT ?) AS kept ORDER BY time, prediction_id, row",
+            *key, window.start, window.end, limit,
+        )  # fmt: skip
+        return [as_bytes(body) for (body,) in found]
+
     def forget_unsampled(self, key: Key, window: Window) -> None:
         """Let go of an expired window's rows outside the sample: they only waited for labels."""
         self.forget()

@@ -1,0 +1,120 @@
+"""Which windows' rows a trailing reference is drawn from, through the real consumer."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from eventlog.events import Tensor
+from eventlog.log import Record
+from monitoring.core.results import Score
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.state.database import Database, Where
+from monitoring.state.store import Store
+from registry.manifest import Trailing, Version
+from tests.monitoring.log_in_memory import (
+    HOUR,
+    T0,
+    VERSION,
+    Dying,
+    FakeScorer,
+    Log,
+    Monitor,
+    everything,
+)
+
+
+class _Telling(FakeScorer):
+    """Says what a window was measured against, so that it is part of the results."""
+
+    def submit(self, job: ScoreJob) -> None:
+        super().submit(job)
+        values = job.reference.get("x", [])
+        told = Score(name="against", value=float(len(values)), note=repr(values))
+        reply = self._replies.pop()
+        self._replies.append(ScoreReply(key=reply.key, scores=[*reply.scores, told]))
+
+
+def _version(windows: int, rows: int = 100) -> Version:
+    trailing = Trailing(windows=windows, rows=rows)
+    watched = replace(VERSION.manifest.monitoring, trailing=trailing)
+    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
+
+
+def _log(hours: Sequence[int]) -> list[Record]:
+    """So many rows in each hour; each holds its hour and its place in it."""
+    log = Log()
+    for hour, rows in enumerate(hours):
+        for n in range(rows):
+            inputs = {"x": Tensor("FP32", [1, 1], [hour + n / 1000])}
+            log.predict(T0 + hour * HOUR + n, f"{hour}-{n}", inputs=inputs)
+    log.predict(T0 + len(hours) * HOUR + HOUR // 2, "closes the last")
+    return log.records
+
+
+def _hours(job: ScoreJob) -> set[int]:
+    return {int(value) for value in job.reference.get("x", [])}
+
+
+def test_drift_is_measured_against_the_windows_before_once_there_are_enough(where: Where) -> None:
+    scorer = _Telling()
+    monitor = Monitor(
+        where, _log([20, 20, 3, 0, 20, 20]), scorer=scorer, find=lambda *_: _version(2)
+    )
+    monitor.drain()
+    found = {(job.window.start - T0) // HOUR: _hours(job) for job in scorer.jobs if job.drift}
+    assert found[0] == found[1] == set()
+    assert found[2] == {0, 1}
+    assert found[4] == {0, 1, 2}, "too few rows for a window of their own, and still rows"
+    assert found[5] == {1, 2, 4}
+    last = next(job for job in reversed(scorer.jobs) if job.reference)
+    assert last.reference["x"] == sorted(last.reference["x"]), "in the order of event time"
+    assert set(last.reference["label"]) == set(), "labels are no part of it"
+
+
+def test_no_more_rows_than_stated_those_with_the_smallest_hashes(where: Where) -> None:
+    scorer = _Telling()
+    records = _log([40, 40, 40, 40, 20])
+    Monitor(where, records, scorer=scorer, find=lambda *_: _version(4)).drain()
+    (last,) = [job for job in scorer.jobs if job.reference]
+    assert len(last.reference["x"]) == 100
+    assert _hours(last) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_whatever_happens_to_the_monitor(
+    where: Where, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = _log([30, 25, 12, 30, 0, 41, 20])
+    calm = tmp_path_factory.mktemp("calm") / "calm.db"
+    Monitor(calm, records, scorer=_Telling(), find=lambda *_: _version(3)).drain()
+    results = Store(calm).results("tiny", "1")
+    assert any(score.name == "against" and score.value for score in results[-1].scores)
+    chance, deaths = random.Random(seed), 0
+    for _ in range(10):
+        monitor = Monitor(where, records, chance, _Telling(), lambda *_: _version(3))
+        living = monitor.database._driver
+        monitor.database._driver = Dying(living, chance.randrange(1, 90))
+        try:
+            monitor.drain(chance.choice([2, 15, 60]))
+        except SystemExit:
+            deaths += 1
+        living.close()
+    assert deaths > 2
+    Monitor(where, records, chance, _Telling(), lambda *_: _version(3)).drain()
+    assert everything(where) == everything(calm)
+
+
+def test_a_database_of_an_earlier_release_is_taken_up(where: Where) -> None:
+    """Its watches know no trailing windows."""
+    records = _log([20, 20, 20])
+    Monitor(where, records[:30]).drain()
+    database = Database(where)
+    (body,) = database.all("SELECT body FROM watches")
+    assert b"recent" in body[0]  # type: ignore[operator]
+    with database.transaction():
+        database.do("UPDATE watches SET body = ?", body[0].replace(b'"recent":[],', b""))  # type: ignore[attr-defined]
+    database.close()
+    Monitor(where, records, find=lambda *_: _version(1)).drain()
+    assert [result.rows for result in Store(where).results("tiny", "1")] == [20, 20, 20]
