@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +32,7 @@ from monitoring.consumer import Consumer
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.state.database import Database, Where
 from monitoring.state.journal import Journal
-from monitoring.watching import Memory
+from monitoring.watching import FindVersion, Memory
 from registry.manifest import (
     Feature,
     Manifest,
@@ -160,8 +162,14 @@ class Cost(msgspec.Struct, frozen=True):
 
 def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
     """Take in a log to its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        _reference(Path(folder))
+        return _take_in(database, follow, partial(_version, window, folder))
+
+
+def _take_in(database: Where, follow: Follow, find: FindVersion) -> Cost:
     journal = Journal(Database(database))
-    memory = Memory(journal, partial(_version, window))
+    memory = Memory(journal, find)
     reader = follow(memory.positions)
     conclusion = Conclusion(journal, memory, page="", clock=lambda: 0)
     consumer = Consumer(journal, memory, reader, _AtOnce(), conclusion)
@@ -181,11 +189,18 @@ def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
     return Cost(int(str(found[0])), seconds, after - before, longest)
 
 
-def _version(window: WindowPolicy, model: str, number: str) -> Version:
+def _version(window: WindowPolicy, folder: str, model: str, number: str) -> Version:
     manifest = replace(MANIFEST, monitoring=Monitoring(window=window))
     return Version(
-        model=model, number=number, digest="d" * 64, created=0, manifest=manifest, path=""
+        model=model, number=number, digest="d" * 64, created=0, manifest=manifest, path=folder
     )
+
+
+def _reference(folder: Path) -> None:
+    """What all models have: some rows of the log lie outside of its ranges."""
+    values = np.random.default_rng(2).normal(size=(2_000, FEATURES)).astype(np.float32)
+    names = [feature.name for feature in MANIFEST.features]
+    pq.write_table(pa.table(dict(zip(names, values.T, strict=True))), folder / "reference.parquet")
 
 
 def watch(home: Path, predictions: int = 60_000) -> Table:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from monitoring.core.decision import can_judge_performance
 from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill
 from monitoring.core.joining import revise
@@ -103,6 +105,7 @@ class Closing:
             ),
             reference=self._trailing(watching, state.window) if drift else {},
             order=sorted(range(len(kept)), key=lambda at: kept[at].place),
+            inputs=replace(state.inputs) if drift and _beyond(state, len(kept)) else None,
             drift=drift,
             report=_report_name(watching, state.window) if drift else "",
         )
@@ -130,6 +133,11 @@ class Closing:
         trailing = watching.policy.trailing
         if trailing is not None and state.rows >= watching.policy.alarms.min_rows:
             trail(watching.watch, state.start, trailing.windows)
+
+
+def _beyond(state: WindowState, sampled: int) -> bool:
+    """Whether the window has more rows than are kept of it, all of them counted."""
+    return state.counted and state.rows > sampled
 
 
 def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:

@@ -19,13 +19,11 @@ from monitoring.core.windows import WindowState, advance
 from monitoring.sharing.entries import PreparedRecord
 from monitoring.state import rows
 from monitoring.state.journal import Journal
-from monitoring.state.rows import Early, StoredRow
+from monitoring.state.rows import Answer, Early, StoredRow
 from monitoring.watching import Memory, Watching
 from registry.errors import RegistryError
 
 _logger = logging.getLogger(__name__)
-
-Values = Sequence[Any] | None  # bytes: encoded before
 
 LOSSES: dict[Loss, str] = {
     "overrun": "records were deleted before they were read",
@@ -118,7 +116,7 @@ class Intake:
         return watching
 
     def _place(
-        self, watching: Watching, event: PredictionEvent, answered: Sequence[Values]
+        self, watching: Watching, event: PredictionEvent, answered: Sequence[Answer | None]
     ) -> None:
         """Count the event in its pane and keep its rows, or count it as late."""
         pane = watching.grid.pane(event.time)
@@ -132,15 +130,15 @@ class Intake:
             if event.outcome == "ok":
                 count(state.latency, event.total_us)
         early = self._journal.predictions.take_early(event.prediction_id) if answered else {}
-        for row, values in enumerate(answered):
-            self._row(watching, state, (event, row), values, early.get(row))
+        for row, answer in enumerate(answered):
+            self._row(watching, state, (event, row), answer, early.get(row))
 
     def _row(
         self,
         watching: Watching,
         state: WindowState | None,
         place: tuple[PredictionEvent, int],
-        values: Values,
+        answer: Answer | None,
         early: Early | None,
     ) -> None:
         """Keep one answered row so that its label finds it; its values only if it is sampled."""
@@ -152,8 +150,11 @@ class Intake:
             if early is not None:
                 _labelled(state, event.time, early.time)
             start = state.start
-            if values is not None:
-                body = self._sample(watching, state, number, values)
+            if answer is None:
+                state.inputs.withheld += 1
+            else:
+                _count(watching, state, answer)
+                body = self._sample(watching, state, number, answer.values)
         label = None if early is None else early.label
         stored = StoredRow(
             event.prediction_id, row, *watching.key, start, number, body, label, event.time
@@ -161,7 +162,7 @@ class Intake:
         self._journal.predictions.add_row(stored)
 
     def _sample(
-        self, watching: Watching, state: WindowState, number: int, values: Sequence[Any]
+        self, watching: Watching, state: WindowState, number: int, values: Sequence[Any] | bytes
     ) -> bytes | None:
         kept, pushed_out = self._memory.sample(watching, state.window).offer(number)
         if pushed_out is not None:
@@ -221,12 +222,21 @@ def _labelled(state: WindowState, predicted: int | None, known: int | None) -> N
         count(state.label_delay, known - predicted)
 
 
-def _answered(watching: Watching, event: PredictionEvent, record: Record) -> Sequence[Values]:
-    """The values of every answered row; None where the payload was not kept."""
+def _count(watching: Watching, state: WindowState, answer: Answer) -> None:
+    if not isinstance(answer.values, bytes):
+        watching.counting.add(state, answer.values)
+    elif answer.odd is not None:
+        watching.counting.add_known(state, answer.odd)
+
+
+def _answered(
+    watching: Watching, event: PredictionEvent, record: Record
+) -> Sequence[Answer | None]:
+    """Every answered row; None where the payload was not kept."""
     if event.outcome != "ok":
         return []
     if event.payload != "kept":
         return [None] * event.rows
     if isinstance(record, PreparedRecord):
-        return record.bodies
-    return list(watching.layout.rows(event))
+        return record.answers
+    return [Answer(values) for values in watching.layout.rows(event)]

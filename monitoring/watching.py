@@ -10,6 +10,7 @@ from monitoring.core.grid import END_OF_TIME, Part, grid
 from monitoring.core.results import SourceLedger, Window
 from monitoring.core.sampling import Sample
 from monitoring.core.windows import Watch, WindowState
+from monitoring.counting import Counting
 from monitoring.state import rows
 from monitoring.state.journal import Journal
 from monitoring.state.predictions import Key
@@ -28,6 +29,7 @@ class Watching:
         """`windows` by start: those that may still change."""
         self.version = version
         self.layout = rows.Layout(version.manifest)
+        self.counting = Counting(version)
         self.watch = watch
         self.grid = grid(self.policy.window)
         self.due = 0  # no pane or window ends before this event time
@@ -92,6 +94,7 @@ class Watching:
     def close(self, state: WindowState) -> None:
         """Close a window, which from now on only awaits labels; windows close in order."""
         self.touched.add(state.start)
+        self.counting.settle()
         state.pane = False
         state.closed = True
         self.awaiting.append(self.open.pop(state.start))
@@ -99,6 +102,7 @@ class Watching:
 
     def forget(self, start: int) -> WindowState:
         """Know nothing any more of a window that cannot change, or of a pane that was taken in."""
+        self.counting.settle()
         self.starts.pop(bisect_left(self.starts, start))
         self.open.pop(start, None)
         self.samples.pop(start, None)
@@ -191,6 +195,7 @@ class Memory:
     def _save_windows(self) -> None:
         changed, absorbed = [], []
         for watching in self._watching.values():
+            watching.counting.settle()
             for start in sorted(watching.touched):
                 state = watching.windows[start]
                 changed.append((watching.key, state))

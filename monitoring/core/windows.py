@@ -14,6 +14,7 @@ from monitoring.core.buckets import add
 from monitoring.core.grid import SECOND
 from monitoring.core.health import health
 from monitoring.core.results import Result, Window
+from monitoring.core.tally import InputTally
 
 IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
 
@@ -36,6 +37,7 @@ class WindowState(msgspec.Struct):
     conflicting: int = 0
     latency: dict[int, int] = {}  # answered requests, by bucket (buckets.py)
     label_delay: dict[int, int] = {}  # labelled rows: from the prediction to its truth, by bucket
+    inputs: InputTally = msgspec.field(default_factory=InputTally)
     pane: bool = False  # a part that no window has taken in yet
     closed: bool = False
     expired: bool = False  # labels no longer revise it
@@ -57,6 +59,12 @@ class WindowState(msgspec.Struct):
         add(self.events, pane.events)
         add(self.latency, pane.latency)
         add(self.label_delay, pane.label_delay)
+        self.inputs.merge(pane.inputs)
+
+    @property
+    def counted(self) -> bool:
+        """Whether every row's values were looked at; not where an earlier release began it."""
+        return self.inputs.rows + self.inputs.withheld == self.rows
 
     def in_order(self) -> "WindowState":
         """The same counts, whatever was counted first: equal ones are equal to the byte."""

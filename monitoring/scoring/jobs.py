@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from monitoring.core.results import Score, Window
+from monitoring.core.tally import InputTally
 
 
 class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,7 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     # empty: the registered reference is.
     reference: dict[str, list[Any]] = {}
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
+    inputs: InputTally | None = None  # of all rows, where these are not all
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
+import msgspec
 import pandas as pd
 
 from monitoring.core.results import Score
+from monitoring.core.tally import InputTally
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.sameness import distinct_values, duplicate_share, longest_run
@@ -20,18 +21,39 @@ _NONE_EXPECTED = "all values are missing in the reference"
 Measure = Callable[[Values, Values], Score]
 
 
+class Count(msgspec.Struct, frozen=True):
+    """How many rows lack a feature's value, and how many have one that the reference does not."""
+
+    rows: int
+    missing: int
+    known: int
+    outside: int
+
+
+Counted = Callable[[Count, Values], Score]  # and the reference's values
+
+
 def score_quality(
-    baseline: Baseline, frame: pd.DataFrame, order: Sequence[int] = ()
+    baseline: Baseline,
+    frame: pd.DataFrame,
+    order: Sequence[int] = (),
+    inputs: InputTally | None = None,
 ) -> list[Score]:
     """Of every feature what is missing, out of range or unseen, of another type, or stuck; and
     the share of rows that are there twice.
 
-    `order` are the numbers of the rows in the order of event time; empty: as they are.
+    `order` are the numbers of the rows in the order of event time; empty: as they are. `inputs`
+    counts what can be counted in all rows of the window; without it these are all.
     """
     window = window_table(baseline, frame, order)
+    of_all = None if inputs is None else partial(_of_tally, inputs, baseline)
+    counts = of_all or partial(_of_rows, window, baseline)
     scores: list[Score] = []
     for feature in window.features:
-        for name, measure in (_MEASURES | _BY_KIND[feature.kind]).items():
+        for name, counted in (_COUNTED | _COUNTED_BY_KIND[feature.kind]).items():
+            part = partial(_of_counts, counted, feature, counts, baseline)
+            scores += attempt(name, part, column=feature.name)
+        for name, measure in _MEASURES.items():
             part = partial(_measured, measure, feature, window, baseline)
             scores += attempt(name, part, column=feature.name)
         part = partial(_run, feature, window, baseline)
@@ -39,6 +61,23 @@ def score_quality(
     return scores + attempt(
         "duplicate_share", lambda: [duplicate_share(window, reference_table(baseline))]
     )
+
+
+def _of_counts(
+    counted: Counted, feature: Feature, counts: Callable[[Feature], Count], baseline: Baseline
+) -> list[Score]:
+    return [counted(counts(feature), reference_table(baseline)[feature])]
+
+
+def _of_rows(window: Table, baseline: Baseline, feature: Feature) -> Count:
+    values, expected = window[feature], reference_table(baseline)[feature]
+    return Count(len(values), values.missing, len(values.known), values.outside(expected))
+
+
+def _of_tally(inputs: InputTally, baseline: Baseline, feature: Feature) -> Count:
+    place = baseline.features.index(feature)
+    missing = inputs.missing[place]
+    return Count(inputs.rows, missing, inputs.rows - missing, inputs.outside[place])
 
 
 def _measured(measure: Measure, feature: Feature, window: Table, baseline: Baseline) -> list[Score]:
@@ -50,28 +89,28 @@ def _run(feature: Feature, window: Table, baseline: Baseline) -> list[Score]:
     return [longest_run(window[feature], window.order, expected[feature], expected.order)]
 
 
-def _missing(values: Values, expected: Values) -> Score:
-    return _share("missing_share", values, values.missing, expected.missing)
+def _missing(count: Count, expected: Values) -> Score:
+    share, own = (
+        missing / rows if rows else 0.0
+        for missing, rows in ((count.missing, count.rows), (expected.missing, len(expected)))
+    )
+    return _share("missing_share", expected.feature, share, own)
 
 
-def _out_of_range(values: Values, expected: Values) -> Score:
+def _out_of_range(count: Count, expected: Values) -> Score:
     """Infinities are."""
-    name, column = "out_of_range_share", values.feature.name
-    if not len(values.known):
+    name, column = "out_of_range_share", expected.feature.name
+    if not count.known:
         return Score(name=name, column=column, value=None, note=_NONE)
     if not len(expected.known):
         return Score(name=name, column=column, value=None, note=_NONE_EXPECTED)
-    low, high = expected.bounds
-    share = float(np.mean((values.known < low) | (values.known > high)))
-    return Score(name=name, column=column, value=share)
+    return Score(name=name, column=column, value=count.outside / count.known)
 
 
-def _unseen(values: Values, expected: Values) -> Score:
-    if not len(values.known):
-        return Score(name="unseen_share", column=values.feature.name, value=None, note=_NONE)
-    seen = expected.categories
-    share = sum(part for name, part in values.categories.items() if name not in seen)
-    return _share("unseen_share", values, share, 0.0)
+def _unseen(count: Count, expected: Values) -> Score:
+    if not count.known:
+        return Score(name="unseen_share", column=expected.feature.name, value=None, note=_NONE)
+    return _share("unseen_share", expected.feature, count.outside / count.known, 0.0)
 
 
 def _of_another_type(values: Values, expected: Values) -> Score:
@@ -82,14 +121,14 @@ def _of_another_type(values: Values, expected: Values) -> Score:
         return Score(name=name, column=values.feature.name, value=None, note=note)
     other = {kind: share for kind, share in values.kinds.items() if kind not in usual}
     note = f"{next(iter(other))} where the reference has {next(iter(usual))}" if other else ""
-    return _share(name, values, sum(other.values()), 0.0, note)
+    return _share(name, values.feature, sum(other.values()), 0.0, note)
 
 
-def _share(name: str, values: Values, share: float, own: float, note: str = "") -> Score:
+def _share(name: str, feature: Feature, share: float, own: float, note: str = "") -> Score:
     limit, share = own + _TOLERATED, float(f"{share:.9g}")
     return Score(
         name=name,
-        column=values.feature.name,
+        column=feature.name,
         value=share,
         threshold=round(limit, 6),
         breached=share > limit,
@@ -97,12 +136,12 @@ def _share(name: str, values: Values, share: float, own: float, note: str = "") 
     )
 
 
-_MEASURES: dict[str, Measure] = {
-    "missing_share": _missing,
-    "type_change_share": _of_another_type,
-    "distinct_values": distinct_values,
-}
-_BY_KIND: dict[Kind, dict[str, Measure]] = {
+_COUNTED: dict[str, Counted] = {"missing_share": _missing}
+_COUNTED_BY_KIND: dict[Kind, dict[str, Counted]] = {
     "numeric": {"out_of_range_share": _out_of_range},
     "categorical": {"unseen_share": _unseen},
+}
+_MEASURES: dict[str, Measure] = {
+    "type_change_share": _of_another_type,
+    "distinct_values": distinct_values,
 }

@@ -7,19 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from monitoring.core.domain import category
 from registry.manifest import Feature, Kind, Manifest, Version
 from registry.reference import load_reference
 
 SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
-
-
-def category(value: object) -> str:
-    """A category as text: 1, 1.0, "1" and True, as they come from different hands, are one."""
-    if isinstance(value, bool | np.bool_):
-        return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
 
 
 def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from monitoring.scoring.reference import Baseline, category
+from monitoring.core.domain import category
+from monitoring.scoring.reference import Baseline
 from monitoring.scoring.values import Array
 from registry.errors import InvalidFeatures, InvalidModel
 from registry.features import to_tensors

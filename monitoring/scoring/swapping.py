@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.reference import category
+from monitoring.core.domain import category
 from monitoring.scoring.values import Array
 
 _SEED = 20130101

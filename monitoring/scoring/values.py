@@ -52,9 +52,20 @@ class Values:
         return (float(finite.min()), float(finite.max())) if len(finite) else (-np.inf, np.inf)
 
     @cached_property
-    def missing(self) -> float:
-        """Share of rows without a value."""
-        return float(self._values.isna().mean()) if len(self) else 0.0
+    def missing(self) -> int:
+        """Rows without a value."""
+        return int(self._values.isna().sum())
+
+    def outside(self, expected: "Values") -> int:
+        """How many of the known values are beyond the range, or of none of the categories, of
+        the expected ones.
+        """
+        if self.feature.kind == "numeric":
+            low, high = expected.bounds
+            return int(((self.known < low) | (self.known > high)).sum())
+        known = self.known.astype(int)
+        strange = np.array([str(name) not in expected.categories for name in self._names], bool)
+        return int(strange[known].sum())
 
     @cached_property
     def categories(self) -> dict[str, float]:

@@ -60,7 +60,7 @@ class Scoring:
         scores += known.again.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:
             scores.append(_measured_against(trailing, against, trails=bool(job.reference)))
-        return scores + score_quality(known.baseline, window, job.order)
+        return scores + score_quality(known.baseline, window, job.order, job.inputs)
 
     def _version(self, model: str, number: str) -> "_Known":
         known = self._known.get((model, number))

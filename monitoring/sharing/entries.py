@@ -4,7 +4,10 @@ What costs most of an event is done before: it is decoded, its values are laid o
 they will be kept. What does not fit travels as it came, so that it is set aside as anywhere else.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -13,9 +16,13 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
+from monitoring.counting import Counting
 from monitoring.state import rows
 from registry.errors import RegistryError
 from registry.manifest import Version
+
+Key = tuple[str, str]  # model, version
+Rows = Sequence[Sequence[Any]]
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -28,6 +35,7 @@ class Entry(msgspec.Struct, array_like=True):
     value: bytes  # the event, without its values where they are in `bodies`
     unreadable: str | None = None  # the reason
     bodies: list[bytes] | None = None  # of every answered row
+    odd: list[bytes] | None = None  # about each of their values (`Counting.oddities`)
 
 
 class Chunk(msgspec.Struct, array_like=True):
@@ -42,47 +50,75 @@ class Chunk(msgspec.Struct, array_like=True):
 class PreparedRecord(Record, frozen=True):
     """A prediction whose values were laid out and encoded before."""
 
-    bodies: Sequence[bytes] = ()
+    answers: Sequence[rows.Answer] = ()
 
 
 class Preparing:
-    """Lays out the values of events by their manifests."""
+    """Lays out the values of events by their manifests, and looks at them."""
 
     def __init__(self, find_version: Callable[[str, str], Version]) -> None:
         """`find_version` raises RegistryError for what is not registered."""
         self._find_version = find_version
-        self._layouts: dict[tuple[str, str], rows.Layout] = {}
+        self._known: dict[Key, _Known] = {}
 
-    def entry(self, record: Record) -> Entry:
-        """The record as it travels."""
-        bodies, value, event = None, record.value, record.event
-        if isinstance(event, PredictionEvent) and (bodies := self._bodies(event)) is not None:
-            value = wire.encode(replace(event, inputs={}, outputs={}))
-        return Entry(
-            record.source,
-            record.epoch,
-            record.sequence,
-            record.after.sequence,
-            value,
-            str(event) if isinstance(event, UnreadableEvent) else None,
-            bodies,
-        )
+    def entries(self, records: Sequence[Record]) -> list[Entry]:
+        """The records as they travel."""
+        entries: list[Entry] = []
+        answered: defaultdict[Key, list[tuple[Entry, Rows]]] = defaultdict(list)
+        for record in records:
+            entry, event = _entry(record), record.event
+            entries.append(entry)
+            if isinstance(event, PredictionEvent) and (laid := self._lay_out(event, entry)):
+                answered[event.model, event.version].append((entry, laid))
+        for key, parts in answered.items():
+            self._look_at(key, parts)
+        return entries
 
-    def _bodies(self, event: PredictionEvent) -> list[bytes] | None:
-        """The values of every answered row; None where there are none, or they do not fit."""
+    def _lay_out(self, event: PredictionEvent, entry: Entry) -> Rows:
+        """The values of every answered row; empty where there are none, or they do not fit."""
         if event.outcome != "ok" or event.payload != "kept" or not event.version:
-            return None
+            return []
         try:
-            return [rows.encode(row) for row in self._layout(event).rows(event)]
+            laid = self._of((event.model, event.version)).layout.rows(event)
+            entry.bodies = [rows.encode(row) for row in laid]
         except (RegistryError, KeyError, ValueError, TypeError):
-            return None
+            return []
+        entry.value = wire.encode(replace(event, inputs={}, outputs={}))
+        return laid
 
-    def _layout(self, event: PredictionEvent) -> rows.Layout:
-        key = event.model, event.version
-        layout = self._layouts.get(key)
-        if layout is None:
-            layout = self._layouts[key] = rows.Layout(self._find_version(*key).manifest)
-        return layout
+    def _look_at(self, key: Key, parts: Sequence[tuple[Entry, Rows]]) -> None:
+        """Say what is odd about the rows of these entries, all of one version, at once."""
+        odd = self._of(key).counting.oddities([row for _, laid in parts for row in laid])
+        if odd is not None:
+            each = iter(odd)
+            for entry, laid in parts:
+                entry.odd = list(islice(each, len(laid)))
+
+    def _of(self, key: Key) -> "_Known":
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known(self._find_version(*key))
+        return known
+
+
+class _Known:
+    """What preparing needs of one version."""
+
+    def __init__(self, version: Version) -> None:
+        self.layout = rows.Layout(version.manifest)
+        self.counting = Counting(version)
+
+
+def _entry(record: Record) -> Entry:
+    event = record.event
+    return Entry(
+        record.source,
+        record.epoch,
+        record.sequence,
+        record.after.sequence,
+        record.value,
+        str(event) if isinstance(event, UnreadableEvent) else None,
+    )
 
 
 def record(chunk: Chunk, entry: Entry) -> Record:
@@ -94,4 +130,6 @@ def record(chunk: Chunk, entry: Entry) -> Record:
     beyond = Position(chunk.life, entry.beyond)
     if entry.bodies is None:
         return Record(*told, entry.value, chunk.stream, beyond)
-    return PreparedRecord(*told, entry.value, chunk.stream, beyond, entry.bodies)
+    odd: Sequence[bytes | None] = entry.odd or [None] * len(entry.bodies)
+    answers = [rows.Answer(body, one) for body, one in zip(entry.bodies, odd, strict=True)]
+    return PreparedRecord(*told, entry.value, chunk.stream, beyond, answers)

@@ -108,7 +108,7 @@ class Handing:
         for record in records:
             parts[record.stream, record.after.epoch].append(record)
         for (stream, life), part in parts.items():
-            chunks.append(Chunk(stream, life, [self._preparing.entry(one) for one in part]))
+            chunks.append(Chunk(stream, life, self._preparing.entries(part)))
             self.positions[stream] = part[-1].after
         reached = {stream: self.positions.get(stream) for stream in self._claimed}
         self._handed.hand_over(chunks, reached, ended)

@@ -75,6 +75,13 @@ def columns(manifest: Manifest) -> list[str]:
     return [*features, "prediction", *(f"probability_{name}" for name in classes)]
 
 
+class Answer(msgspec.Struct, gc=False):
+    """One answered row whose payload was kept."""
+
+    values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
+    odd: bytes | None = None  # of encoded values, what is odd about each (`Counting.oddities`)
+
+
 class Layout:
     """Where the values of a row lie in the events of one version."""
 

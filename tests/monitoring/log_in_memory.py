@@ -2,9 +2,13 @@
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
@@ -44,8 +48,12 @@ MANIFEST = Manifest(
         alarms=AlarmPolicy(min_rows=10, drifted_share=0.5, consecutive=2, min_score=0.6),
     ),
 )
+_FOLDER = TemporaryDirectory()
+pq.write_table(
+    pa.table({"x": [0.0, None, 40.0], "y": [0, 0, 1]}), Path(_FOLDER.name) / "reference.parquet"
+)
 VERSION = Version(
-    model="tiny", number="1", digest="d" * 64, created=0, manifest=MANIFEST, path="nowhere"
+    model="tiny", number="1", digest="d" * 64, created=0, manifest=MANIFEST, path=_FOLDER.name
 )
 
 
@@ -215,12 +223,17 @@ class Dying:
 
 
 def eight_hours() -> Log:
-    """Eight hours: drift from the third on, labels after an hour, some twice, some never."""
-    log, chance = Log(), random.Random(5)
+    """Eight hours: drift from the third on, labels after an hour, some twice, some never.
+
+    Some values are missing, some lie outside of the reference's range.
+    """
+    log, chance, values = Log(), random.Random(5), random.Random(6)
     waiting: list[tuple[int, str]] = []
     for n in range(400):
         time = T0 + n * HOUR // 50
-        log.predict(time + chance.randrange(-HOUR // 10, HOUR // 10), f"p{n}")
+        time_of_event = time + chance.randrange(-HOUR // 10, HOUR // 10)
+        x = Tensor("FP32", [1, 1], [values.choice([0.5, 0.5, None, -1.0, "Infinity"])])
+        log.predict(time_of_event, f"p{n}", inputs={"x": x})
         waiting.append((time + HOUR, f"p{n}"))
         while waiting and waiting[0][0] <= time:
             _, name = waiting.pop(0)

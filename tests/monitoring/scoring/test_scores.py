@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 from sklearn.metrics import roc_auc_score
 
+from monitoring.core.domain import category
 from monitoring.core.results import Score
 from monitoring.scoring.drift import score_drift
 from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
-from monitoring.scoring.reference import Baseline, category
+from monitoring.scoring.reference import Baseline
 from monitoring.scoring.resampling import size_class
 from monitoring.scoring.statistics import jensenshannon, wasserstein
 from monitoring.scoring.thresholds import Thresholds

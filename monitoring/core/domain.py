@@ -1,0 +1,106 @@
+"""Everything that decides which values a reference does not know lives here.
+
+Many rows are looked at together, in columns, because looking at each value by itself would cost
+more than all else that is done with a row.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Range = tuple[float, float]  # the least and the greatest finite number
+Known = Range | frozenset[str] | None  # of a feature: numbers, categories, or not to be looked at
+
+MISSING, OUTSIDE = 1, 2  # what can be odd about a value; 0 is nothing
+_REMEMBERED = 10_000  # categories of a feature
+
+
+def category(value: object) -> str:
+    """A category as text: 1, 1.0, "1" and True, as they come from different hands, are one."""
+    if isinstance(value, bool | np.bool_):
+        return str(int(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+class Domain:
+    """What the reference of a version has of each feature."""
+
+    def __init__(self, known: Sequence[Known]) -> None:
+        """In the order of the manifest's features, which is that of a row's values."""
+        self.width = len(known)
+        ranges = [(n, one) for n, one in enumerate(known) if isinstance(one, tuple)]
+        self._numbers = [place for place, _ in ranges]
+        self._low, self._high = (
+            np.array([one for _, one in ranges]).reshape(-1, 2, 1).swapaxes(0, 1)
+        )
+        self._categories = [
+            (n, _Categories(one)) for n, one in enumerate(known) if isinstance(one, frozenset)
+        ]
+
+    def odd(self, rows: Sequence[Sequence[Any]]) -> Array:
+        """What is odd about each value, uint8 [rows, features]; rows may be longer."""
+        found = np.zeros((self.width, len(rows)), np.uint8)
+        if rows:
+            columns = list(zip(*rows, strict=True))
+            if self._numbers:
+                found[self._numbers] = self._of_numbers([columns[n] for n in self._numbers])
+            for place, categories in self._categories:
+                found[place] = categories.odd(columns[place])
+        return found.T
+
+    def _of_numbers(self, columns: list[tuple[Any, ...]]) -> Array:
+        try:
+            numbers = np.array(columns, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            numbers = np.array([[_number(value) for value in column] for column in columns])
+        outside = (numbers < self._low) | (numbers > self._high)
+        return np.where(np.isnan(numbers), MISSING, outside * np.uint8(OUTSIDE))
+
+
+class _Categories:
+    """The categories of one feature, and what was found out about others."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self._remembered: dict[Any, int] = {}
+
+    def odd(self, column: Sequence[Any]) -> list[int]:
+        try:
+            found = list(map(self._remembered.get, column))
+        except TypeError:  # lists and the like have no hash
+            return [self._look(value) for value in column]
+        if None not in found:
+            return found  # type: ignore[return-value] # none is None
+        if len(self._remembered) > _REMEMBERED:
+            self._remembered.clear()
+        self._remembered.update((value, self._look(value)) for value in set(column))
+        return [self._remembered[value] for value in column]
+
+    def _look(self, value: Any) -> int:
+        if value is None:
+            return MISSING
+        return 0 if category(value) in self._known else OUTSIDE
+
+
+def bounds(numbers: Iterable[Array]) -> Range:
+    """The range of the finite ones among float64 arrays; of none at all, everything."""
+    low, high = np.inf, -np.inf
+    for part in numbers:
+        finite = part[np.isfinite(part)]
+        if len(finite):
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return (low, high) if low <= high else (-np.inf, np.inf)
+
+
+def _number(value: Any) -> float:
+    """What no float can hold lies outside of every range."""
+    try:
+        return np.nan if value is None else float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
+    except (TypeError, ValueError):
+        return np.inf

@@ -1,0 +1,52 @@
+"""What is counted of all rows says of few what is computed from their values."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.core.results import Score
+from monitoring.core.tally import InputTally
+from monitoring.domains import read_domain
+from monitoring.scoring.quality import score_quality
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.window import frame
+
+PRICES = st.none() | st.floats(-6, 6) | st.integers(-3, 3) | st.just(float("inf"))
+COLOURS = st.sampled_from([None, "red", "blue", "green", 1, "1"])
+COUNTED = {"missing_share", "out_of_range_share", "unseen_share"}
+
+
+def _counted(scores: list[Score]) -> list[Score]:
+    return [score for score in scores if score.name in COUNTED]
+
+
+@given(st.lists(st.tuples(PRICES, COLOURS), min_size=1, max_size=60))
+def test_shares_from_counts_are_those_from_the_rows(
+    baseline: Baseline, rows: list[tuple[Any, Any]]
+) -> None:
+    prices, colours = (list(column) for column in zip(*rows, strict=True))
+    inputs = InputTally()
+    inputs.add(read_domain(baseline.version).odd(rows))
+    window = frame({"price": prices, "colour": colours})
+    from_rows = _counted(score_quality(baseline, window))
+    assert _counted(score_quality(baseline, window, inputs=inputs)) == from_rows
+    assert {score.name for score in from_rows} == COUNTED
+
+
+def test_shares_are_of_all_rows_where_these_are_a_sample(
+    baseline: Baseline, window: Callable[..., pd.DataFrame]
+) -> None:
+    inputs = InputTally(rows=50_000, withheld=7, missing=[5_000, 1], outside=[9, 49_999])
+    scores = {
+        (score.name, score.column): score.value
+        for score in _counted(score_quality(baseline, window(), inputs=inputs))
+    }
+    assert scores == {
+        ("missing_share", "price"): 0.1,
+        ("out_of_range_share", "price"): 9 / 45_000,
+        ("missing_share", "colour"): 2e-05,
+        ("unseen_share", "colour"): 1.0,
+    }

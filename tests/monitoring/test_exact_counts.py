@@ -1,0 +1,213 @@
+"""A window larger than its sample is counted exactly, row by row, by a real consumer."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from eventlog.events import PredictionEvent, Tensor
+from eventlog.settings import Home
+from monitoring.core.results import Result, Score
+from monitoring.core.windows import WindowState
+from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.window import Scoring
+from monitoring.state.database import Database, Where, as_struct
+from monitoring.state.store import Store
+from registry.manifest import Version, WindowPolicy
+from registry.store import Registry
+from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor, eight_hours
+from tests.tiny_model import register_tiny
+
+EVENTS, ROWS = 200, 250  # 50,000 rows
+PREDICTION = {
+    "label": "label",
+    "probabilities": "probabilities",
+    "classes": [0, 1],
+    "positive": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Version]:
+    """A registered model whose windows keep a thousand rows."""
+    folder = tmp_path_factory.mktemp("exact")
+    window = {"length": 3600, "grace": 0, "label_wait": 3600, "max_rows": 1000}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DRIFTLINE_HOME", str(folder / "home"))
+        patch.setenv("BENTOML_HOME", str(folder / "bentoml"))
+        yield register_tiny(
+            Registry(Home(folder / "home")),
+            folder / "files",
+            rows=1500,
+            prediction=PREDICTION,
+            monitoring={"window": window},
+        )
+
+
+class RealScorer(FakeScorer):
+    """Scores as the scoring process does, in this one."""
+
+    def __init__(self, version: Version, reports: Path) -> None:
+        super().__init__()
+        self._scoring = Scoring(_One(version), reports)
+
+    def submit(self, job: ScoreJob) -> None:
+        self.jobs.append(job)
+        self._replies.append(self._scoring.score(replace(job, report="")))
+
+
+class _One:
+    def __init__(self, version: Version) -> None:
+        self._version = version
+
+    def version(self, model: str, number: str) -> Version:
+        return self._version
+
+
+def _batches(chance: np.random.Generator) -> Iterator[tuple[list[Any], list[Any]]]:
+    """Prices and colours; a tenth of the prices is missing, a colour of 500 is new."""
+    for _ in range(EVENTS):
+        prices = [None if one < 0.1 else float(one) for one in chance.random(ROWS)]
+        colours = ["mauve" if one < 0.002 else "red" for one in chance.random(ROWS)]
+        yield prices, colours
+
+
+def _predict(log: Log, n: int, prices: list[Any], colours: list[Any], told: list[int]) -> None:
+    rows = len(prices)
+    log.predict(
+        T0 + n,
+        f"p{n}",
+        rows=rows,
+        inputs={
+            "price": Tensor("FP32", [rows, 1], prices),
+            "colour": Tensor("BYTES", [rows, 1], colours),
+        },
+        outputs={
+            "label": Tensor("INT64", [rows], told),
+            "probabilities": Tensor("FP32", [rows, 2], [0.5, 0.5] * rows),
+        },
+    )
+
+
+def _score(result: Result, name: str, column: str = "") -> Score:
+    (score,) = (s for s in result.scores if (s.name, s.column, s.segment) == (name, column, ""))
+    return score
+
+
+def test_shares_of_a_window_of_fifty_thousand_rows_are_exact(
+    version: Version, tmp_path: Path
+) -> None:
+    log, batches = Log(), list(_batches(np.random.default_rng(3)))
+    for n, (prices, colours) in enumerate(batches):
+        _predict(log, n, prices, colours, [1] * ROWS)
+    log.predict(T0 + 2 * HOUR, "later", outcome="invalid", rows=0, inputs={}, outputs={})
+    scorer = RealScorer(version, tmp_path)
+    where = tmp_path / "monitor.db"
+    Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain()
+    (result,) = Store(where).results("tiny", "1")
+    assert (result.rows, result.sampled) == (EVENTS * ROWS, 1000)
+    missing = sum(prices.count(None) for prices, _ in batches)
+    unseen = sum(colours.count("mauve") for _, colours in batches)
+    assert _score(result, "missing_share", "price").value == missing / 50_000
+    assert _score(result, "unseen_share", "colour").value == unseen / 50_000
+    assert _score(result, "missing_share", "colour").value == 0
+
+
+@pytest.fixture
+def window_of(where: Where) -> Callable[[Log], WindowState]:
+    """The one window of a log that was taken in."""
+
+    def run(log: Log) -> WindowState:
+        Monitor(where, log.records).drain()
+        ((body,),) = Database(where).all("SELECT body FROM windows")
+        return as_struct(body, WindowState)
+
+    return run
+
+
+def _x(*values: Any) -> dict[str, Any]:
+    return {"rows": len(values), "inputs": {"x": Tensor("FP32", [len(values), 1], list(values))}}
+
+
+def _answer(rows: int) -> dict[str, Any]:
+    return {
+        "outputs": {
+            "label": Tensor("INT64", [rows], [1] * rows),
+            "probabilities": Tensor("FP32", [rows, 2], [0.25, 0.75] * rows),
+        }
+    }
+
+
+def test_a_row_is_counted_once_and_one_without_payload_as_such(
+    window_of: Callable[[Log], WindowState],
+) -> None:
+    log = Log()
+    log.predict(T0, "a", **_x(1.0, None, 41.0), **_answer(3))
+    log.predict(T0, "b", **_x("Infinity"), **_answer(1))
+    log.records += log.records[:2]
+    log.predict(T0, "c", rows=2, payload="dropped", inputs={}, outputs={})
+    log.predict(T0, "d", outcome="failed", **_x(None), outputs={})
+    state = window_of(log)
+    assert (state.rows, state.counted) == (6, True)
+    inputs = state.inputs
+    assert (inputs.rows, inputs.withheld, inputs.missing, inputs.outside) == (4, 2, [1], [2])
+
+
+def test_more_rows_than_wait_at_once_are_counted(
+    window_of: Callable[[Log], WindowState],
+) -> None:
+    log = Log()
+    for n in range(3):
+        log.predict(T0 + n, f"p{n}", **_x(*[0.5, None] * 1500), **_answer(3000))
+    assert window_of(log).inputs.missing == [4500]
+
+
+def test_panes_add_up_to_the_windows_that_take_them_in(where: Where) -> None:
+    policy = WindowPolicy(length=None, rows=30, step=300, grace=1200, max_rows=20)
+    watched = replace(VERSION.manifest.monitoring, window=policy)
+    version = replace(VERSION, manifest=replace(VERSION.manifest, monitoring=watched))
+    records = eight_hours().records
+    Monitor(where, records, find=lambda *_: version).drain(50)
+    found = Database(where).all("SELECT body FROM windows")
+    states = [as_struct(body, WindowState) for (body,) in found]
+    assert all(state.counted for state in states)
+    events = [one.event for one in records if isinstance(one.event, PredictionEvent)]
+    values = [event.inputs["x"].data[0] for event in events]
+    assert sum(sum(state.inputs.missing) for state in states) == values.count(None)
+    outside = values.count(-1.0) + values.count("Infinity")
+    assert sum(sum(state.inputs.outside) for state in states) == outside
+
+
+def test_without_a_reference_to_read_the_window_knows_that_it_was_not_counted(
+    tmp_path: Path,
+) -> None:
+    log = Log()
+    for n in range(60):
+        log.predict(T0 + n, f"p{n}")
+    log.predict(T0 + 2 * HOUR, "closes the first hour")
+    nowhere = replace(VERSION, path=str(tmp_path / "nowhere"))
+    scorer = FakeScorer()
+    Monitor(tmp_path / "monitor.db", log.records, scorer=scorer, find=lambda *_: nowhere).drain()
+    assert [job.inputs for job in scorer.jobs] == [None]
+    assert len(scorer.jobs[0].columns["x"]) == 40
+
+
+def test_a_window_that_an_earlier_release_began_is_not_counted() -> None:
+    begun = msgspec.json.decode(b'{"start": 0, "end": 1, "rows": 5}', type=WindowState)
+    assert not begun.counted
+    assert WindowState(0, 1).counted
+
+
+def test_only_a_window_larger_than_its_sample_is_scored_from_counts(tmp_path: Path) -> None:
+    log, scorer = Log(), FakeScorer()
+    for n in range(41):
+        log.predict(T0 + n, f"a{n}")
+    for n in range(40):
+        log.predict(T0 + HOUR + n, f"b{n}")
+    log.predict(T0 + 3 * HOUR, "closes both")
+    Monitor(tmp_path / "monitor.db", log.records, scorer=scorer).drain()
+    assert [job.inputs is not None for job in scorer.jobs] == [True, False]
