@@ -41,7 +41,7 @@ def main(page: Path) -> None:
     """Write the page."""
     own = _service()
     triton = [one for one in own if one[0].startswith("nv_")]
-    forwarder = ForwarderMetrics(Progress(time.time)).registry
+    forwarder = ForwarderMetrics(Progress(time.time), lambda: 0).registry
     findings: Any = _NothingFound()
     sections = {
         "Service: `/metrics` of `driftline serve`": [one for one in own if one not in triton],

@@ -3,10 +3,12 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import click
 from prometheus_client import start_http_server
 
+from eventlog.backlog import Backlog
 from eventlog.errors import NotAcknowledged
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics, ForwarderSettings
@@ -17,6 +19,8 @@ from eventlog.settings import Home, from_environment
 from eventlog.tracing import ForwardTraces
 from telemetry import logs
 from telemetry.tracing import Tracing
+
+_LAST_MOMENT = 3  # seconds
 
 
 def commands() -> list[click.Command]:
@@ -34,11 +38,11 @@ def forward() -> None:
     home = Home.from_environment()
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
     cursors, sink = Cursors(home.cursors), KafkaSink(settings)
     progress = Progress(time.time)
-    counted = CountedSink(sink, _metrics(progress))
+    backlog = Backlog(home.log)
+    counted = CountedSink(sink, _metrics(progress, lambda: backlog.count(dict(cursors.positions))))
+    _stop_by_signal(stopping, lambda: counted.sending)
     tracing = Tracing.configured("forwarder")
     forwarder = Forwarder(
         lambda at: WatchedReader(SegmentReader(home.log, at), progress),
@@ -55,10 +59,29 @@ def forward() -> None:
         tracing.close()
 
 
-def _metrics(progress: Progress) -> ForwarderMetrics:
+def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> None:
+    """Stop when told to: a batch on its way has a moment, a Kafka that does not answer no more.
+
+    What was not acknowledged then is sent again by the next life.
+    """
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        signal.alarm(_LAST_MOMENT)
+
+    def give_up(*_: object) -> None:
+        if sending():
+            raise NotAcknowledged("told to stop while Kafka did not answer")
+
+    signal.signal(signal.SIGALRM, give_up)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _metrics(progress: Progress, unacknowledged: Callable[[], int]) -> ForwarderMetrics:
     """The forwarder's metrics, shown where the environment says."""
     settings = from_environment(ForwarderSettings, "DRIFTLINE_FORWARDER_")
-    metrics = ForwarderMetrics(progress)
+    metrics = ForwarderMetrics(progress, unacknowledged)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
     return metrics

@@ -1,6 +1,6 @@
 """Every metric of the forwarder, declared in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -21,8 +21,8 @@ class ForwarderSettings(msgspec.Struct, frozen=True):
 class ForwarderMetrics:
     """What one forwarder counts."""
 
-    def __init__(self, progress: Progress) -> None:
-        """`progress` is noted by the forwarder's reader."""
+    def __init__(self, progress: Progress, unacknowledged: Callable[[], int]) -> None:
+        """`progress` is noted by the forwarder's reader; `unacknowledged` counts records."""
         self.registry = CollectorRegistry()
         lag = Gauge(
             "driftline_forwarder_lag_seconds",
@@ -36,6 +36,17 @@ class ForwarderMetrics:
             registry=self.registry,
         )
         polled.set_function(lambda: progress.polled)
+        backlog = Gauge(
+            "driftline_forwarder_backlog_records",
+            "Records of the local log that Kafka has not acknowledged.",
+            registry=self.registry,
+        )
+        backlog.set_function(unacknowledged)
+        self.in_flight = Gauge(
+            "driftline_forwarder_in_flight_records",
+            "Records that were given to Kafka's client and are not acknowledged yet.",
+            registry=self.registry,
+        )
         self.acknowledged = Counter(
             "driftline_forwarder_acknowledged_records_total",
             "Records that Kafka acknowledged.",
@@ -59,14 +70,20 @@ class CountedSink:
     def __init__(self, sink: Sink, metrics: ForwarderMetrics) -> None:
         self._sink = sink
         self._metrics = metrics
+        self.sending = False
 
     def send(self, batch: Sequence[Message]) -> None:
         """As the sink does."""
+        self.sending = True
+        self._metrics.in_flight.set(len(batch))
         try:
             self._sink.send(batch)
         except NotAcknowledged:
             self._metrics.errors.inc()
             raise
+        finally:
+            self.sending = False
+            self._metrics.in_flight.set(0)
         self._metrics.acknowledged.inc(len(batch))
         self._metrics.last.set_to_current_time()
 

@@ -43,6 +43,13 @@ class Damage(msgspec.Struct, frozen=True):
     end: int
 
 
+class Span(msgspec.Struct, frozen=True):
+    """What a frame takes up: bytes, and sequences up to but without `following`."""
+
+    length: int
+    following: int
+
+
 def encode(values: Sequence[bytes], *, epoch: int, base: int, milliseconds: int) -> bytes:
     """One frame of the values, numbered from `base`, stamped with one wall-clock time."""
     records = [
@@ -74,6 +81,19 @@ def _varint(number: int) -> bytes:
         rest >>= 7
     encoded.append(rest)
     return bytes(encoded)
+
+
+def span(head: bytes) -> Span | None:
+    """What the first HEADER bytes of a frame say of it; None where they are none, or not whole.
+
+    Nothing is verified: the CRC needs the whole frame.
+    """
+    if len(head) < HEADER or head[_BEFORE_BODY : _BEFORE_BODY + 5] != _LEADER_EPOCH_AND_MAGIC:
+        return None
+    length = _BEFORE_BODY + _length(head, 0)
+    base = int.from_bytes(head[:_BEFORE_LENGTH], "big")
+    count = int.from_bytes(head[HEADER - 4 : HEADER], "big")
+    return Span(length, base + count) if length >= HEADER else None
 
 
 def split(data: bytes, *, final: bool) -> Iterator[Frame | Damage]:

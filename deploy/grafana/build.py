@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from parts import CHOSEN, annotation, board, buckets, grid, number, series, variable
+from parts import CHOSEN, annotation, banded, board, buckets, grid, number, series, variable
 
 FOLDER = Path(__file__).parent / "dashboards"
 SERVED = [
@@ -18,6 +18,7 @@ SERVED = [
 WATCHED = [
     variable("model", "label_values(driftline_window_rows, model)"),
     variable("version", 'label_values(driftline_window_rows{model=~"$model"}, version)'),
+    variable("segment", f"label_values(driftline_window_segment{{{CHOSEN}}}, segment)"),
 ]
 WHO = "{{model}} {{version}}"
 
@@ -174,17 +175,15 @@ def monitoring() -> Any:
             ),
         ],
         "Performance": [
-            series(
+            banded(
                 "Realised",
                 "Of the latest window with labels, and its 95 % band.",
-                "short",
                 (latest("driftline_window_score", realised), named),
                 (latest("driftline_window_score_bound", realised), "{{bound}} " + named),
             ),
-            series(
+            banded(
                 "Estimated",
                 "Before labels come, and its 95 % band.",
-                "short",
                 (latest("driftline_window_score", estimated), named),
                 (latest("driftline_window_score_bound", estimated), "{{bound}} " + named),
             ),
@@ -205,6 +204,23 @@ def monitoring() -> Any:
                 "Of all closed windows.",
                 "short",
                 (f"sum by (state) ({latest('driftline_row_labels')})", "{{state}}"),
+            ),
+        ],
+        "Segments": [
+            series(
+                "Groups",
+                "Volume, drift and performance of the rows of each chosen group.",
+                "short",
+                (
+                    latest("driftline_window_segment", ', segment=~"$segment"'),
+                    "{{segment}} {{score}} " + WHO,
+                ),
+            ),
+            series(
+                "Gaps between groups",
+                "The highest rate of a column's groups less the lowest.",
+                "short",
+                (latest("driftline_window_gap"), "{{column}} {{score}} " + WHO),
             ),
         ],
         "Service, as the log tells it": [
@@ -301,6 +317,14 @@ def event_log() -> Any:
             ),
         ],
         "Forwarder": [
+            series(
+                "Backlog",
+                "Records that Kafka has not acknowledged, and those of them that are on their way.",
+                "short",
+                ("driftline_forwarder_backlog_records", "waiting {{instance}}"),
+                ("driftline_forwarder_in_flight_records", "on their way {{instance}}"),
+                width=24,
+            ),
             series(
                 "Batches that Kafka did not acknowledge",
                 "Each is sent again.",

@@ -21,6 +21,14 @@ def series(title: str, meaning: str, unit: str, *queries: Query, width: int = 12
     return _placed(panel.min(0).fill_opacity(8), width, queries)
 
 
+def banded(title: str, meaning: str, figures: Query, bounds: Query, *, width: int = 12) -> Any:
+    """Lines over time, and thin broken ones for the bounds that they are known within."""
+    thin = {"lineStyle": {"fill": "dash", "dash": [4, 6]}, "lineWidth": 1, "fillOpacity": 0}
+    looks = [model.DynamicConfigValue(f"custom.{name}", value) for name, value in thin.items()]
+    panel = timeseries.Panel().title(title).description(meaning).unit("short").fill_opacity(8)
+    return _placed(panel.override_by_query("B", looks), width, (figures, bounds))
+
+
 def number(  # noqa: PLR0913  # what a panel says, in its order
     title: str, meaning: str, unit: str, query: str, *, bad: float | None = None, width: int = 6
 ) -> Any:

@@ -21,11 +21,13 @@ from tests.service.conftest import Service
 DASHBOARDS = sorted((PROMETHEUS.parent / "grafana" / "dashboards").glob("*.json"))
 START = 1_700_000_000_000_000  # event time of the first window
 MINUTE = 60_000_000
+COLOURS = ["green", "red", "blue"]  # the first one is unseen in the reference
 ROWS = 120
 # Short windows, one of which is enough for an alarm.
 WATCHED = {
     "window": {"length": 60, "grace": 0, "label_wait": 60},
     "alarms": {"min_rows": 50, "consecutive": 1, "min_score": 0.99},
+    "segments": ["colour"],
 }
 FIRING = 'ALERTS{alertname="DriftlineModelAlarm", alertstate="firing", rule="drift"}'
 _SELECTOR = re.compile(r"\b((?:driftline[\w:]*|up)(?:\{[^}]*\})?)")
@@ -89,7 +91,7 @@ class Stack:
         """One prediction of shifted inputs, and its label, often a wrong one."""
         call = {
             "model": "tiny",
-            "rows": [{"price": 5.0 + row % 7, "colour": "green"}],
+            "rows": [{"price": 5.0 + row % 7, "colour": COLOURS[row % len(COLOURS)]}],
             "event_time": START + minute * MINUTE + row,
         }
         reply = self.service.http.post("/predict", json=call)
@@ -200,7 +202,8 @@ def _of_board(board: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _filled_in(query: str) -> str:
     """As Grafana asks it, with everything chosen."""
-    for name, value in (("$__rate_interval", "1m"), ("$model", ".*"), ("$version", ".*")):
-        query = query.replace(name, value)
+    for name in ("$model", "$version", "$segment"):
+        query = query.replace(name, ".*")
+    query = query.replace("$__rate_interval", "1m")
     assert "$" not in query
     return query

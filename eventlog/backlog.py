@@ -1,0 +1,77 @@
+"""How many records of the local log lie beyond the positions of one who reads it.
+
+Counted by their numbers, which have no gaps within an epoch: only the heads of frames that are new
+in the last segment are read, so that asking is cheap however much lies there.
+"""
+
+import os
+from pathlib import Path
+
+from eventlog import frames
+from eventlog.layout import Segment, ends, segments
+from eventlog.log import Position, Positions
+
+
+class Backlog:
+    """One reader's; remembers how far it has looked, so that nothing is looked at twice."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` holds a folder for each source; it need not be there yet."""
+        self._folder = folder
+        self._tails: dict[str, _Tail] = {}
+
+    def count(self, positions: Positions) -> int:
+        """Records that are not read by one who stands at `positions`, damaged ones included."""
+        if not self._folder.is_dir():
+            return 0
+        return sum(
+            self._of_source(folder, positions.get(folder.name, Position(0, 0)))
+            for folder in self._folder.iterdir()
+            if folder.is_dir()
+        )
+
+    def _of_source(self, folder: Path, at: Position) -> int:
+        present = segments(folder)
+        if not present:
+            return 0
+        first: dict[int, int] = {}
+        for segment in present:
+            first.setdefault(segment.epoch, segment.base)
+        last = ends(folder) | {present[-1].epoch: self._end(present[-1])}
+        return sum(
+            max(0, last.get(epoch, base) - (max(base, at.sequence) if epoch == at.epoch else base))
+            for epoch, base in first.items()
+            if epoch >= at.epoch
+        )
+
+    def _end(self, segment: Segment) -> int:
+        """The number that the next record of a source's last segment will bear."""
+        tail = self._tails.get(segment.path.parent.name)
+        if tail is None or tail.segment != segment:
+            tail = self._tails[segment.path.parent.name] = _Tail(segment)
+        return tail.look()
+
+
+class _Tail:
+    """Where the intact frames of a segment end, as far as it was looked."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self._offset = 0
+        self._following = segment.base
+
+    def look(self) -> int:
+        try:
+            file = os.open(self.segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # deleted meanwhile, because everybody has read it
+            return self._following
+        try:
+            size = os.fstat(file).st_size
+            while span := frames.span(os.pread(file, frames.HEADER, self._offset)):
+                if self._offset + span.length > size:
+                    break
+                self._offset += span.length
+                self._following = span.following
+        finally:
+            os.close(file)
+        return self._following
