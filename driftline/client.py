@@ -16,7 +16,8 @@ service's own sentence.
 import os
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -124,6 +125,34 @@ def _traced() -> dict[str, str]:
     return carrier
 
 
+@contextmanager
+def _span(tracer: Any, name: str, model: str = "") -> Iterator[Callable[[str, str], None]]:
+    """A span of the caller's tracer around a call, which is told version and prediction id.
+
+    It says names and ids only: what an error quotes may be a payload.
+    """
+    if tracer is None:
+        yield lambda _version, _prediction_id: None
+        return
+    from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 - theirs who gave a tracer
+
+    quiet = {"record_exception": False, "set_status_on_exception": False}
+    with tracer.start_as_current_span(name, kind=SpanKind.CLIENT, **quiet) as span:
+
+        def told(version: str, prediction_id: str) -> None:
+            span.set_attribute("driftline.version", version)
+            span.set_attribute("driftline.prediction.id", prediction_id)
+
+        if model:
+            span.set_attribute("driftline.model", model)
+        try:
+            yield told
+        except Exception as error:
+            span.set_attribute("error.type", str(getattr(error, "status", type(error).__name__)))
+            span.set_status(StatusCode.ERROR)
+            raise
+
+
 def _verify(verify: Verify) -> bool | ssl.SSLContext:
     return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
 
@@ -138,12 +167,15 @@ class Client:
         *,
         api_key: str | None = None,
         verify: Verify = True,
+        tracer: Any = None,
     ) -> None:
         """`timeout` in seconds, for each call; the key is DRIFTLINE_API_KEY's by default.
 
         `verify` is the file of the authority that signed the service's certificate, or an SSL
-        context, with which a certificate of one's own can be shown.
+        context, with which a certificate of one's own can be shown. With a tracer of OpenTelemetry
+        each call is a span of its own; without one, the trace that the caller is in travels along.
         """
+        self._tracer = tracer
         self._http = httpx.Client(
             base_url=url, timeout=timeout, headers=_headers(api_key), verify=_verify(verify)
         )
@@ -158,9 +190,11 @@ class Client:
     ) -> Prediction:
         """Ask for every row; `version` is a number or an alias, the champion by default."""
         content = _question(model, rows, version, event_time)
-        return msgspec.json.decode(
-            _read(self._http.post("/predict", content=content, headers=_traced())), type=Prediction
-        )
+        with _span(self._tracer, "predict", model) as told:
+            reply = self._http.post("/predict", content=content, headers=_traced())
+            answer = msgspec.json.decode(_read(reply), type=Prediction)
+            told(answer.version, answer.prediction_id)
+        return answer
 
     def feedback(
         self,
@@ -170,7 +204,9 @@ class Client:
         event_time: str | int | None = None,
     ) -> None:
         """Tell the truth: one label for a one-row prediction, else one per row."""
-        _read(self._http.post("/v1/feedback", content=_truth(prediction, labels, event_time)))
+        content = _truth(prediction, labels, event_time)
+        with _span(self._tracer, "feedback"):
+            _read(self._http.post("/v1/feedback", content=content, headers=_traced()))
 
     def close(self) -> None:
         """Close the connection."""
@@ -200,8 +236,10 @@ class AsyncClient:
         *,
         api_key: str | None = None,
         verify: Verify = True,
+        tracer: Any = None,
     ) -> None:
         """See Client."""
+        self._tracer = tracer
         self._http = httpx.AsyncClient(
             base_url=url, timeout=timeout, headers=_headers(api_key), verify=_verify(verify)
         )
@@ -216,10 +254,11 @@ class AsyncClient:
     ) -> Prediction:
         """See Client.predict."""
         content = _question(model, rows, version, event_time)
-        return msgspec.json.decode(
-            _read(await self._http.post("/predict", content=content, headers=_traced())),
-            type=Prediction,
-        )
+        with _span(self._tracer, "predict", model) as told:
+            reply = await self._http.post("/predict", content=content, headers=_traced())
+            answer = msgspec.json.decode(_read(reply), type=Prediction)
+            told(answer.version, answer.prediction_id)
+        return answer
 
     async def feedback(
         self,
@@ -230,7 +269,8 @@ class AsyncClient:
     ) -> None:
         """See Client.feedback."""
         content = _truth(prediction, labels, event_time)
-        _read(await self._http.post("/v1/feedback", content=content))
+        with _span(self._tracer, "feedback"):
+            _read(await self._http.post("/v1/feedback", content=content, headers=_traced()))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,5 +1,6 @@
 """One trace from the client's own span through service, log and Kafka to the scored window."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode, Tracer
 
-from driftline.client import Client, ClientError
+from driftline.client import AsyncClient, Client, ClientError
 from eventlog.events import PredictionEvent
 from eventlog.kafka import KafkaSettings
 from tests.service.conftest import Service
@@ -63,16 +67,31 @@ def _hex(number: int, digits: int) -> bytes:
     return bytes.fromhex(f"{number:0{digits}x}")
 
 
+def _shop() -> tuple[Tracer, InMemorySpanExporter]:
+    """The tracer of an application that calls, and where its spans end up."""
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider.get_tracer("shop"), exporter
+
+
 def test_one_trace_leads_from_the_client_to_the_window(
     service: Service, received: tuple[str, Received], free_port: Callable[[], int]
 ) -> None:
     _, spans = received
+    tracer, asked = _shop()
     with (
-        TracerProvider().get_tracer("shop").start_as_current_span("order") as order,
-        Client(service.url) as client,
+        tracer.start_as_current_span("order") as order,
+        Client(service.url, tracer=tracer) as client,
     ):
-        client.predict("tiny", [ROW], event_time=START)
-    about = order.get_span_context()
+        answer = client.predict("tiny", [ROW], event_time=START)
+    (call,) = asked.get_finished_spans()[:-1]
+    assert call.parent == order.get_span_context()
+    assert call.attributes == {
+        "driftline.model": "tiny",
+        "driftline.version": "1",
+        "driftline.prediction.id": answer.prediction_id,
+    }
+    about = call.get_span_context()
     _until(lambda: spans.named("infer"))
     infer = spans.one("infer")
     assert infer.trace_id == _hex(about.trace_id, 32)
@@ -123,8 +142,13 @@ def test_what_is_refused_is_a_failed_span_and_what_nobody_records_is_none(
     )
     assert reply.status_code == 400
     assert reply.headers["traceparent"] == unrecorded
-    with Client(service.url) as client, pytest.raises(ClientError):
+    tracer, asked = _shop()
+    with Client(service.url, tracer=tracer) as client, pytest.raises(ClientError):
         client.predict("tiny", [{"price": "no number"}])
+    (call,) = asked.get_finished_spans()
+    assert call.status.status_code is StatusCode.ERROR
+    assert call.attributes == {"driftline.model": "tiny", "error.type": "400"}
+    assert call.events == ()
     _until(lambda: spans.named("infer"))
     span = spans.one("infer")
     told = {one.key: one.value.string_value for one in span.attributes}
@@ -133,3 +157,17 @@ def test_what_is_refused_is_a_failed_span_and_what_nobody_records_is_none(
     lines = service.said().splitlines()
     assert lines
     assert {"time", "level", "message"} <= set.intersection(*(set(json.loads(x)) for x in lines))
+
+
+async def test_calls_at_once_are_spans_beside_each_other(service: Service) -> None:
+    tracer, asked = _shop()
+    with tracer.start_as_current_span("order") as order:
+        async with AsyncClient(service.url, tracer=tracer) as client:
+            answers = await asyncio.gather(*(client.predict("tiny", [ROW]) for _ in range(3)))
+            await client.feedback(answers[0], 1)
+    *calls, last, _ = asked.get_finished_spans()
+    assert {call.name for call in calls} == {"predict"}
+    assert last.name == "feedback"
+    assert [call.parent for call in (*calls, last)] == [order.get_span_context()] * 4
+    told = {call.attributes["driftline.prediction.id"] for call in calls}
+    assert told == {answer.prediction_id for answer in answers}
