@@ -9,7 +9,7 @@ export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench accuracy compare overload many load docs lock proto clean help
+.PHONY: run up test check chaos format bench accuracy compare overload many load docs pytorch lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -79,6 +79,12 @@ compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitSe
 docs: $(VENV)/.dev ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+TORCH := $(DRIFTLINE_HOME)/pytorch
+pytorch: $(VENV)/.dev ## convert and register a PyTorch model as docs/how-to/other-libraries.md says (brings five gigabytes)
+	$(PYTHON) -m venv $(TORCH)
+	VIRTUAL_ENV=$(TORCH) $(UV) pip install --quiet --require-hashes -r requirements/pytorch.lock
+	DRIFTLINE_PYTORCH=$(TORCH)/bin/python $(BIN)/python -m pytest tests/docs/test_converters.py
+
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 PEERS := loadtests/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
@@ -86,6 +92,8 @@ lock: $(UV) ## renew the pinned versions and hashes
 	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
+	printf 'xgboost-cpu\nlightgbm\nonnxmltools\n' | $(LOCK) --no-deps - -o requirements/converters.lock
+	printf 'torch\nonnx\nonnxscript\nnumpy\n' | $(LOCK) - -o requirements/pytorch.lock
 	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock
 	$(LOCK) pyproject.toml --extra monitoring -c requirements/dev.lock -o requirements/monitoring.lock
 	printf 'bentoml>=1.4.39,<1.5\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/bentoml.lock
