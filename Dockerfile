@@ -23,6 +23,7 @@ RUN python -m venv --without-pip /opt/driftline \
     && python -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --require-hashes -r requirements/bootstrap.lock
 ENV VIRTUAL_ENV=/opt/driftline UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+COPY deploy/slim.py /opt/slim.py
 
 # Installed, not copied: the service says which version of itself it is.
 FROM build AS wheel
@@ -40,13 +41,15 @@ RUN /opt/uv/bin/hatchling build -t wheel -d /wheel
 
 FROM build AS build-service
 COPY requirements/service.lock requirements/
-RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/service.lock
+RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/service.lock \
+    && python /opt/slim.py /opt/driftline
 COPY --from=wheel /wheel /wheel
 RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl
 
 FROM build AS build-monitor
 COPY requirements/monitoring.lock requirements/
-RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/monitoring.lock
+RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/monitoring.lock \
+    && python /opt/slim.py /opt/driftline
 COPY --from=wheel /wheel /wheel
 RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl
 
@@ -76,7 +79,7 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \
 ENTRYPOINT ["python", "-m", "driftline"]
 CMD ["monitor", "--host", "0.0.0.0"]
 
-# The forwarder needs nothing that the service has not.
+# The forwarder needs nothing that the service has not, and shares its layers where it runs beside it.
 FROM service AS forwarder
 LABEL org.opencontainers.image.title="Driftline forwarder" \
       org.opencontainers.image.description="Brings the event log to Kafka"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.kafka_libraries import fetched
 from tests.postgres_server import PostgresServer, running
 
 # A shared machine may stand still for a second; no test is about speed.
@@ -31,6 +32,12 @@ def postgres(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
     """A PostgreSQL server that tests share; each takes a schema of its own."""
     with running(free_port()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_libraries() -> Path:
+    """The jars of Apache Kafka."""
+    return fetched()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

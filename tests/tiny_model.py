@@ -80,14 +80,19 @@ def reference(rows: int = 300) -> pd.DataFrame:
     return pd.DataFrame({"price": price, "colour": colour, "bought": bought, "note": "not used"})
 
 
-def register_tiny(
-    registry: Registry, folder: Path, model: str = "tiny", *, rows: int = 300, **changes: Any
-) -> Version:
-    """Register the classifier from files below `folder`; `changes` replace manifest fields."""
+def write_tiny(folder: Path, *, rows: int = 300, **changes: Any) -> None:
+    """Write the three files that a version is registered from."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(tiny_classifier().SerializeToString())
     (folder / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | changes))
     reference(rows).to_parquet(folder / "reference.parquet", index=False)
+
+
+def register_tiny(
+    registry: Registry, folder: Path, model: str = "tiny", *, rows: int = 300, **changes: Any
+) -> Version:
+    """Register the classifier from files below `folder`; `changes` replace manifest fields."""
+    write_tiny(folder, rows=rows, **changes)
     return registry.register(
         folder / "model.onnx",
         model=model,

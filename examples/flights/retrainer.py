@@ -9,6 +9,8 @@ request in a file. Run it by itself with
 import argparse
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -85,7 +87,7 @@ def describe(request: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Receive until Ctrl-C."""
+    """Receive until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(description="Receive and show retraining requests.")
     known = os.environ.get("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", "").split(",")[0]
     parser.add_argument("--secret", default=known, help="whsec_... as given to the monitor")
@@ -102,7 +104,10 @@ def main() -> None:
             with options.keep.open("a") as file:
                 file.write(json.dumps(request) + "\n")
 
-    Retrainer(options.port, options.secret, received, options.host).serve_forever()
+    retrainer = Retrainer(options.port, options.secret, received, options.host)
+    # Said, because the first process of a container ignores SIGTERM otherwise.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    retrainer.serve_forever()
 
 
 if __name__ == "__main__":

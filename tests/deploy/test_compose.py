@@ -1,10 +1,9 @@
 """The Compose file and its secrets: valid, closed, and naming only what there is."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import yaml
 from standardwebhooks.webhooks import Webhook
 
+from eventlog.kafka import KafkaSettings
 from monitoring.settings import MonitorSettings
 from service.settings import Settings
 
@@ -27,7 +27,8 @@ def test_compose_is_valid_and_names_only_what_there_is() -> None:
     targets = set(re.findall(r" AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     known = {f"DRIFTLINE_SERVICE_{name.upper()}" for name in Settings.__struct_fields__}
     known |= {f"DRIFTLINE_MONITOR_{name.upper()}" for name in MonitorSettings.__struct_fields__}
-    known |= {"DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS", "DRIFTLINE_KEYS_FILE"}
+    known |= {f"DRIFTLINE_KAFKA_{name.upper()}" for name in KafkaSettings.__struct_fields__}
+    known |= {"DRIFTLINE_KEYS_FILE"}
     known |= {f"DRIFTLINE_FORWARDER_METRICS_{name}" for name in ("HOST", "PORT")}
     for name, service in services.items():
         assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
@@ -42,25 +43,13 @@ def test_compose_is_valid_and_names_only_what_there_is() -> None:
             assert not source.startswith("./") or made or (DEPLOY / source).exists()
 
 
-def test_secrets_are_made_once(tmp_path: Path) -> None:
-    shutil.copy(DEPLOY / "init.sh", tmp_path)
-    shutil.copytree(DEPLOY / "prometheus", tmp_path / "prometheus")
-    driftline = tmp_path / "driftline"
-    driftline.write_text(f'#!/bin/sh\nexec {sys.executable} -m driftline "$@"\n')
-    driftline.chmod(0o755)
-    environment = {**os.environ, "DRIFTLINE": str(driftline), "DRIFTLINE_HOME": str(tmp_path)}
-
-    def init() -> str:
-        done = subprocess.run(
-            ["sh", str(tmp_path / "init.sh")], env=environment, capture_output=True, text=True,
-            check=True,
-        )  # fmt: skip
-        return done.stdout
-
-    assert "Wrote deploy/secrets" in init()
+def test_secrets_are_made_once(tmp_path: Path, initialised: Callable[[], str]) -> None:
+    assert "Wrote deploy/secrets" in initialised()
     made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
     assert made["prometheus-key"].startswith("dl_")
-    assert len(made["grafana-password"]) == 48
+    passwords = [made[name] for name in ("grafana-password", "kafka-forwarder", "kafka-monitor")]
+    assert [len(one) for one in passwords] == [48, 48, 48]
+    assert len(set(passwords)) == 3
     name, secret = made["webhook.env"].strip().split("=", 1)
     assert name in {f"DRIFTLINE_MONITOR_{one.upper()}" for one in MonitorSettings.__struct_fields__}
     assert Webhook(secret).sign("id", datetime.now(UTC), "body")
@@ -68,7 +57,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     key = {"credentials_file": "/run/secrets/prometheus-key"}
     assert [job["authorization"] for job in jobs] == [key] * 3
     assert made["prometheus-key"].strip() not in made["keys.json"]
-    assert "nothing was changed" in init()
+    assert "nothing was changed" in initialised()
     assert made == {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
 
 
@@ -99,3 +88,18 @@ def test_the_monitor_asks_the_example_receiver_and_reads_kafka() -> None:
     assert monitor["env_file"] == receiver["env_file"]
     assert monitor["environment"]["DRIFTLINE_MONITOR_SOURCE"] == "kafka"
     assert "ports" not in receiver
+
+
+def test_nobody_reaches_kafka_without_a_password_of_his_own() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    kafka = services["kafka"]["environment"]
+    outside = [one for one in kafka["KAFKA_LISTENERS"].split(",") if "//127.0.0.1" not in one]
+    protocols = dict(
+        one.split(":") for one in kafka["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+    )
+    assert [protocols[one.split(":")[0]] for one in outside] == ["SASL_PLAINTEXT"]
+    for name in ("forwarder", "monitor"):
+        given = services[name]["environment"]
+        assert given["DRIFTLINE_KAFKA_SASL_USERNAME"] == name
+        assert given["DRIFTLINE_KAFKA_SASL_PASSWORD_FILE"] == f"/run/secrets/kafka-{name}"
+        assert f"kafka-{name}" in services[name]["secrets"]

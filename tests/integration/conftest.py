@@ -1,6 +1,5 @@
-"""A real Apache Kafka broker for the tests: fetched once, started, killed and frozen at will."""
+"""A real Apache Kafka broker for the tests: started, killed and frozen at will."""
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -15,9 +14,6 @@ import pytest
 
 from eventlog.kafka import KafkaSettings, create_topics
 
-POM = Path(__file__).parent / "kafka" / "pom.xml"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "driftline"
-FETCH = "dependency:copy-dependencies"
 HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1")
 CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 
@@ -120,23 +116,6 @@ class Broker:
             else:
                 return
         raise TimeoutError("the broker did not open its port within 60 s")
-
-
-@pytest.fixture(scope="session")
-def kafka_libraries() -> Path:
-    """The broker's jars, fetched by Maven once per pinned POM into the user's cache."""
-    for tool in ("java", "mvn"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"REAL KAFKA NOT TESTED: no {tool} on this machine")
-    folder = CACHE / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}"
-    if not folder.exists():
-        fresh = folder.with_suffix(f".{os.getpid()}")
-        subprocess.run(
-            ["mvn", "-q", "-B", "-f", str(POM), FETCH, f"-DoutputDirectory={fresh}"],
-            check=True,
-        )
-        fresh.rename(folder)
-    return folder
 
 
 @pytest.fixture
