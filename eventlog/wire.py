@@ -23,9 +23,12 @@ def decode(data: bytes | memoryview) -> Event:
     Raises UnreadableEvent saying which field is wrong, or that the schema version is unknown.
     """
     try:
-        return _decoder.decode(data)
+        event = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableEvent(f"not an event of a known schema version: {error}") from None
+    if "\0" in event.prediction_id or "\0" in event.source:
+        raise UnreadableEvent("its source or its prediction id holds a character that no name has")
+    return event
 
 
 def key(event: Event) -> bytes:

@@ -12,6 +12,7 @@ from eventlog.log import Gap, Loss, Record
 from monitoring.core.buckets import count
 from monitoring.core.grid import SECOND
 from monitoring.core.joining import join
+from monitoring.core.labels import unfit
 from monitoring.core.ledger import enter
 from monitoring.core.results import DeadLetter, SourceLedger
 from monitoring.core.sampling import row_hash
@@ -19,7 +20,7 @@ from monitoring.core.windows import WindowState, advance
 from monitoring.sharing.entries import PreparedRecord
 from monitoring.state import rows
 from monitoring.state.journal import Journal
-from monitoring.state.rows import Answer, Early, StoredRow
+from monitoring.state.rows import Answer, Early, Known, StoredRow
 from monitoring.watching import Memory, Watching
 from registry.errors import RegistryError
 
@@ -34,6 +35,7 @@ _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a w
 _LATEST = 253_402_300_799 * SECOND  # the end of the year 9999
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
 _LAST_ROW = 2**31 - 1
+_MOST_ROWS = 1_000_000  # of one event
 
 
 class Intake:
@@ -63,7 +65,7 @@ class Intake:
         if isinstance(event, UnreadableEvent):
             self._set_aside(record, str(event))
             return None
-        self._memory.monitored[record.source, min(event.received, _LATEST) // MINUTE] += 1
+        self._memory.monitored[record.source, _within(event.received) // MINUTE] += 1
         if isinstance(event, FeedbackEvent):
             return self._label(event, record)
         return self._prediction(event, record)
@@ -99,12 +101,12 @@ class Intake:
         if not event.version:  # refused before a version was found: nobody's window
             self._memory.totals["unresolved_events"] += 1
             return None
-        if not 0 <= event.time <= min(event.received + _FUTURE, _LATEST):
-            self._set_aside(record, f"its event time {event.time} {_EXPECTED}")
+        if reason := _impossible(event):
+            self._set_aside(record, reason)
             return None
         try:
             watching = self._memory.watching(event.model, event.version)
-            answered = _answered(watching, event, record)
+            answered = self._answered(watching, event, record)
         except RegistryError as error:
             self._set_aside(record, str(error))
             return None
@@ -123,15 +125,19 @@ class Intake:
         state = None
         if pane.end <= watching.watch.closed_until:
             self._memory.totals["late_events"] += 1
-            self._memory.totals["late_rows"] += event.rows
+            self._memory.totals["late_rows"] += len(answered)
         else:
             state = watching.state(pane)
             state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
             if event.outcome == "ok":
-                count(state.latency, event.total_us)
+                count(state.latency, _within(event.total_us))
         early = self._journal.predictions.take_early(event.prediction_id) if answered else {}
         for row, answer in enumerate(answered):
-            self._row(watching, state, (event, row), answer, early.get(row))
+            told = early.get(row)
+            if told is not None and unfit(rows.decode(told.label), watching.classes):
+                self._memory.totals["unfit_labels"] += 1
+                told = None
+            self._row(watching, state, (event, row), answer, told)
 
     def _row(
         self,
@@ -188,6 +194,14 @@ class Intake:
         except RegistryError as error:
             self._set_aside(record, str(error))
             return None
+        if reason := unfit(event.label, watching.classes):
+            self._memory.totals["unfit_labels"] += 1
+            self._set_aside(record, reason)
+            return None
+        return self._join(watching, known, event)
+
+    def _join(self, watching: Watching, known: Known, event: FeedbackEvent) -> Watching | None:
+        """Join a label that can be true; the model version, if a closed window changed."""
         state = None if known.start is None else watching.holding(known.start)
         if state is None or state.expired:
             self._memory.totals["late_labels"] += 1
@@ -204,6 +218,21 @@ class Intake:
             return None
         watching.relabelled.add(state.start)
         return watching
+
+    def _answered(
+        self, watching: Watching, event: PredictionEvent, record: Record
+    ) -> Sequence[Answer | None]:
+        """Every answered row; None where the payload was not kept."""
+        if event.outcome != "ok":
+            return []
+        if event.payload != "kept":
+            return [None] * event.rows
+        if isinstance(record, PreparedRecord):
+            return record.answers
+        answered = [Answer(values) for values in watching.layout.rows(event)]
+        if watching.layout.has_more(event):
+            self._memory.totals["unexpected_inputs"] += 1
+        return answered
 
     def _set_aside(self, record: Record, reason: str) -> None:
         origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
@@ -229,14 +258,12 @@ def _count(watching: Watching, state: WindowState, answer: Answer) -> None:
         watching.counting.add_known(state, answer.odd)
 
 
-def _answered(
-    watching: Watching, event: PredictionEvent, record: Record
-) -> Sequence[Answer | None]:
-    """Every answered row; None where the payload was not kept."""
-    if event.outcome != "ok":
-        return []
-    if event.payload != "kept":
-        return [None] * event.rows
-    if isinstance(record, PreparedRecord):
-        return record.answers
-    return [Answer(values) for values in watching.layout.rows(event)]
+def _impossible(event: PredictionEvent) -> str:
+    """Which of its numbers no request can have had; empty where there is none."""
+    if not 0 <= event.received <= _LATEST:
+        return f"its reception {event.received} lies before 1970 or after 9999"
+    if not 0 <= event.time <= min(event.received + _FUTURE, _LATEST):
+        return f"its event time {event.time} {_EXPECTED}"
+    if not 0 <= event.rows <= _MOST_ROWS:
+        return f"its {event.rows} rows are not between 0 and {_MOST_ROWS}"
+    return ""

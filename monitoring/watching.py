@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from eventlog.log import Position
+from monitoring.core.domain import category
 from monitoring.core.grid import END_OF_TIME, Part, grid
 from monitoring.core.results import SourceLedger, Window
 from monitoring.core.sampling import Sample
@@ -30,6 +31,9 @@ class Watching:
         self.version = version
         self.layout = rows.Layout(version.manifest)
         self.counting = Counting(version)
+        stated = version.manifest.prediction.classes
+        classification = version.manifest.task == "classification"
+        self.classes = frozenset(map(category, stated)) if classification else None
         self.watch = watch
         self.grid = grid(self.policy.window)
         self.due = 0  # no pane or window ends before this event time

@@ -194,17 +194,21 @@ def _read(feature: Feature, columns: int, inputs: Mapping[str, Tensor]) -> list[
 def _numeric(feature: Feature, value: Any) -> Any:
     if value is None:
         return float("nan")
-    if not isinstance(value, str):
+    if isinstance(value, int | float):
         return value
-    if value not in _INFINITIES:
-        raise InvalidFeatures(f"feature {feature.name!r}: expected a number, got {value!r}")
+    if not isinstance(value, str) or value not in _INFINITIES:
+        raise InvalidFeatures(f"feature {feature.name!r}: expected a number, got {value!r:.80}")
     return _INFINITIES[value]
 
 
 def category(feature: Feature, value: Any) -> Any:
     """A category as columns hold it: None where it is missing."""
+    if type(value) is str and value:  # most are
+        return value
     if _missing(value) or (value == "" and feature.nullable):
         return None
+    if isinstance(value, list | dict):
+        raise InvalidFeatures(f"feature {feature.name!r}: expected a category, got {value!r:.80}")
     if isinstance(value, float) and value.is_integer():
         return int(value)  # a category code in a tensor of floats is still a code
     return value

@@ -79,7 +79,10 @@ class Preparing:
         if event.outcome != "ok" or event.payload != "kept" or not event.version:
             return []
         try:
-            laid = self._of((event.model, event.version)).layout.rows(event)
+            layout = self._of((event.model, event.version)).layout
+            laid = layout.rows(event)
+            if layout.has_more(event):
+                return []  # travels as it came, so that it is counted as anywhere else
             entry.bodies = [rows.encode(row) for row in laid]
         except (RegistryError, KeyError, ValueError, TypeError):
             return []

@@ -124,7 +124,7 @@ class Journal:
             "INSERT INTO dead_letters "
             "SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM dead_letters",
             origin,
-            reason,
+            reason.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # PostgreSQL's texts hold none
             body,
         )
 

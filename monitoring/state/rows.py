@@ -16,6 +16,8 @@ from registry.payload import keeping
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
+_NUMBERS = frozenset({int, float, bool, type(None)})
+_LABELS = frozenset({int, float, bool, str})
 _ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
 
 
@@ -92,6 +94,7 @@ class Layout:
         self._plain = not manifest.payload.fields  # every feature is in the log as it came
         self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
         self._slices = list(_slices(manifest.features))
+        self._told = _NUMBERS if manifest.task == "regression" else _LABELS
         self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
 
@@ -105,6 +108,10 @@ class Layout:
             return [row]
         return list(_values(self._manifest, event))
 
+    def has_more(self, event: PredictionEvent) -> bool:
+        """Whether an event that fits carries inputs besides those that the version takes."""
+        return len(event.inputs) > len(self._widths)
+
     def _only_row(self, event: PredictionEvent) -> list[Any] | None:
         """The row of an event as most are; None for one that wants a closer look."""
         inputs = event.inputs
@@ -115,7 +122,7 @@ class Layout:
         row: list[Any] = []
         for name, begin, end in self._slices:
             row += inputs[name].data[begin:end]
-        if str in {type(row[place]) for place in self._numbers}:
+        if not {type(row[place]) for place in self._numbers} <= _NUMBERS:
             return None
         for place, feature in self._categories:
             row[place] = category(feature, row[place])
@@ -124,12 +131,14 @@ class Layout:
     def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
         prediction = self._manifest.prediction
         label = event.outputs[prediction.label].data
-        if len(label) != 1:
+        if len(label) != 1 or type(label[0]) not in self._told:
             return None
         row += label
         if prediction.probabilities:
             probabilities = event.outputs[prediction.probabilities].data
             if len(probabilities) != len(prediction.classes):
+                return None
+            if not {type(one) for one in probabilities} <= _NUMBERS:
                 return None
             row += probabilities
         return row
@@ -154,12 +163,26 @@ def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]
     known = to_columns(keeping(manifest), event.inputs)
     features = [_spelled(known.get(f.name)) or [None] * event.rows for f in manifest.features]
     labels = event.outputs[manifest.prediction.label].values()
+    if len(labels) != event.rows:
+        raise ValueError(f"expected {event.rows} answers, got {len(labels)}")
+    _check(labels, manifest.prediction.label, numbers=manifest.task == "regression")
     probabilities: Sequence[Sequence[Any]] = []
     if manifest.prediction.probabilities:
         flat = event.outputs[manifest.prediction.probabilities].values()
+        _check(flat, manifest.prediction.probabilities, numbers=True)
         width = len(manifest.prediction.classes)
         probabilities = [flat[place::width] for place in range(width)]
     return list(zip(*features, labels, *probabilities, strict=True))
+
+
+def _check(values: Sequence[Any], output: str, *, numbers: bool) -> None:
+    """Raise ValueError where an answer is nothing that a model can have answered."""
+    fitting = _NUMBERS if numbers else _NUMBERS | _LABELS
+    for value in values:
+        is_word = isinstance(value, str) and value in INFINITIES
+        if type(value) not in fitting and not is_word:
+            expected = "a number" if numbers else "a class"
+            raise ValueError(f"output {output!r}: expected {expected}, got {value!r:.80}")
 
 
 def _spelled(column: list[Any] | None) -> list[Any] | None:
