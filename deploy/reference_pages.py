@@ -14,8 +14,9 @@ from driftline.cli import driftline
 from eventlog.forwarder_metrics import ForwarderSettings
 from eventlog.kafka import KafkaSettings
 from eventlog.settings import LOG_PREFIX, LogSettings
+from monitoring.core.retention import Retention
+from monitoring.settings import KEEP_PREFIX, MonitorSettings
 from monitoring.settings import PREFIX as MONITOR_PREFIX
-from monitoring.settings import MonitorSettings
 from service.settings import PREFIX as SERVICE_PREFIX
 from service.settings import Settings
 from telemetry.logs import PREFIX as LOGGING_PREFIX
@@ -28,6 +29,7 @@ GROUPS: list[tuple[str, str, type[msgspec.Struct]]] = [
     ("Kafka", "DRIFTLINE_KAFKA_", KafkaSettings),
     ("The forwarder: `driftline forward`", "DRIFTLINE_FORWARDER_", ForwarderSettings),
     ("The monitor: `driftline monitor`", MONITOR_PREFIX, MonitorSettings),
+    ("What the monitor keeps", KEEP_PREFIX, Retention),
     ("Log lines of every process", LOGGING_PREFIX, LoggingSettings),
 ]
 SETTINGS = """# Settings

@@ -51,13 +51,13 @@ def _books(home: Home) -> list[Book]:
     """What is furthest down the road is read first, so that nothing seems to be missing."""
     books = {path.name: Book(path.name) for path in _sources(home)}
     seen: dict[str, Position] = {}
-    where = database(home)
+    where, since = database(home), 0
     if exists(where):
         store = Store(where)
         for entry in store.ledger():
             book = books.setdefault(entry.source, Book(entry.source))
             seen[entry.source], book.missing = entry.top, entry.missing
-        monitored = store.monitored()
+        monitored, since = store.monitored(), store.monitored_since()
         store.close()
         for book in books.values():
             book.monitored = monitored.get(book.source, Counter())
@@ -66,6 +66,9 @@ def _books(home: Home) -> list[Book]:
         books[path.name].answered = answered(path) or None
         books[path.name].forwarded = None if cursors is None else Counter()
     _read_segments(home, books, cursors or {}, seen)
+    for book in books.values():
+        if any(minute < since for minute in book.logged):
+            book.begins = max(book.begins, since)
     return [books[source] for source in sorted(books)]
 
 

@@ -27,7 +27,7 @@ from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.process import ScoringProcess, scoring_command
-from monitoring.settings import PREFIX, MonitorSettings, database, listed
+from monitoring.settings import PREFIX, MonitorSettings, database, listed, retention
 from monitoring.sharing.entries import Preparing
 from monitoring.sharing.handed import Handed
 from monitoring.sharing.handing import Handing
@@ -194,7 +194,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
 ) -> Consumer:
     """Take in, decide, and ask for retraining, which one monitor alone does at a time."""
     journal = Journal(store)
-    memory = Memory(journal, Registry(home).version)
+    memory = Memory(journal, Registry(home).version, retention())
     reader, taken = reader_for(memory)
     reader = WatchedReader(reader, progress)
     parts.callback(reader.close)

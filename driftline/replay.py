@@ -18,7 +18,7 @@ from eventlog.settings import Home
 from monitoring.core.results import Alarm, Result
 from monitoring.policies import Overriding, read_policy
 from monitoring.scoring.process import ScoringProcess, scoring_command
-from monitoring.settings import database
+from monitoring.settings import database, retention
 from monitoring.state.database import exists
 from monitoring.state.store import Store
 from monitoring.trial import Between, watch_again
@@ -102,7 +102,7 @@ def _watch(
     scorer = ScoringProcess(scoring_command(into / "reports", policy))
     try:
         catalogue = registry if monitoring is None else Overriding(registry, monitoring)
-        watch_again(fresh, reader, catalogue, scorer, stop)
+        watch_again(fresh, reader, catalogue, scorer, stop, retention=retention())
     finally:
         scorer.close()
         reader.close()

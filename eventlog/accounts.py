@@ -28,7 +28,7 @@ class Book(msgspec.Struct):
     due: Minutes = msgspec.field(default_factory=Counter)  # logged below the monitor's place
     monitored: Minutes | None = None
     missing: int = 0  # by the monitor, not given up
-    begins: int = 0  # the first minute of which the segments hold everything
+    begins: int = 0  # the first minute of which segments and monitor hold everything
 
 
 class Account(msgspec.Struct, frozen=True):

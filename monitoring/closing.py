@@ -9,6 +9,7 @@ from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill
 from monitoring.core.joining import revise
 from monitoring.core.results import Result, Rule, Window
 from monitoring.core.windows import WindowState, counts, trail, watermark
+from monitoring.keeping import Keeping
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -19,10 +20,11 @@ from monitoring.watching import Memory, Watching
 class Closing:
     """Part of the consumer's step; `scheduled` gathers what the step decided to have scored."""
 
-    def __init__(self, journal: Journal, memory: Memory) -> None:
+    def __init__(self, journal: Journal, memory: Memory, keeping: Keeping) -> None:
         """Work on `memory`, keep decisions in `journal`."""
         self._journal = journal
         self._memory = memory
+        self._keeping = keeping
         self.scheduled: list[PendingScore] = []
 
     def look(self, watching: Watching, *, drained: bool) -> None:
@@ -78,7 +80,9 @@ class Closing:
         watching.relabelled.clear()
         wait = watching.policy.window.label_wait * SECOND
         while watching.awaiting and watching.awaiting[0].end + wait <= mark:
-            self._expire(watching, watching.awaiting.popleft())
+            state = watching.awaiting.popleft()
+            self._expire(watching, state)
+            self._keeping.expired(watching, state.end, mark)
 
     def _expire(self, watching: Watching, state: WindowState) -> None:
         """No label is awaited any more."""
@@ -87,7 +91,6 @@ class Closing:
         fresh = revise(state.rows, state.labelled, state.scored_labels, expired=True)
         if fresh or state.labelled < state.rows:
             self._schedule(watching, state, drift=False)
-        self._journal.predictions.forget_unsampled(watching.key, state.window)
 
     def _schedule(self, watching: Watching, state: WindowState, *, drift: bool) -> None:
         """Have the window scored as it is at this moment of the log."""

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from monitoring.core.budget import part
 from monitoring.core.decision import judge, verdict
 from monitoring.core.results import Alarm, Result, Rule, Score, Step
+from monitoring.core.retention import DAY
 from monitoring.core.retrain import RULES, request, wanted, webhook_id
 from monitoring.core.sequential import weigh
 from monitoring.core.silencing import silenced
@@ -39,8 +40,20 @@ class Conclusion:
         except RegistryError:
             return  # deleted meanwhile: there is no policy to judge it by
         result = self._result(watching, pending, reply)
-        self._journal.add_result(result)
+        self._keep(watching, pending, result)
         self._judge(watching, pending, result)
+
+    def _keep(self, watching: Watching, pending: PendingScore, result: Result) -> None:
+        """Keep the result, and let go of those that have been kept for long enough.
+
+        This goes by the order of scorings, which does not depend on how long they take.
+        """
+        self._journal.add_result(result)
+        if not result.pending:
+            self._journal.let_revisions_go(result)
+        if pending.job.drift:
+            days = self._memory.retention.results_days
+            self._journal.let_results_go(watching.key, result.window.start - int(days * DAY))
 
     def _result(self, watching: Watching, pending: PendingScore, reply: ScoreReply) -> Result:
         scores, report = [*pending.result.scores, *reply.scores], reply.report
@@ -109,6 +122,7 @@ class Conclusion:
             if before is not None and (before.model, before.version) == watching.key:
                 self._journal.supersede(older)
         self._journal.add_delivery(name, envelope(name, now, body), now)
+        self._journal.let_deliveries_go(now - int(self._memory.retention.webhooks_days * DAY))
 
 
 def _revised(before: list[Score], scores: list[Score]) -> list[Score]:

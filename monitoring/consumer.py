@@ -11,6 +11,7 @@ from eventlog.log import Positions, Reader, Record
 from monitoring.closing import Closing
 from monitoring.conclusion import Conclusion
 from monitoring.intake import Intake
+from monitoring.keeping import Keeping
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.settling import Settling
 from monitoring.state.journal import Journal
@@ -60,8 +61,9 @@ class Consumer:
         self._reader = reader
         self._scorer = scorer
         self._conclusion = conclusion
-        self._intake = Intake(journal, memory)
-        self._closing = Closing(journal, memory)
+        self._keeping = Keeping(journal, memory)
+        self._intake = Intake(journal, memory, self._keeping)
+        self._closing = Closing(journal, memory, self._keeping)
         self._settling = Settling(memory)
         self._pending: dict[str, PendingScore] = {}
         self._drained = False  # whether the windows have been looked at since the log was drained
@@ -73,17 +75,19 @@ class Consumer:
         gaps = self._reader.gaps()
         drained = self._reader.drained
         overdue = drained and self._settling.due(self._reader.patience)
-        if records or gaps or overdue or drained != self._drained:
+        behind = self._keeping.behind
+        if records or gaps or overdue or behind or drained != self._drained:
             with self._journal.database.transaction():
                 for gap in gaps:
                     self._intake.pass_over(gap)
                 self._take(records, drained=drained)
+                self._keeping.tidy(records)
                 self._memory.save()
                 self._taken()
             self._drained = drained
             self._submit_scheduled()
         concluded = self._conclude()
-        return bool(records) or concluded
+        return bool(records) or concluded or behind
 
     def close_all(self) -> None:
         """Close every open window now: no event is expected any more."""

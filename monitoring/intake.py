@@ -17,6 +17,7 @@ from monitoring.core.ledger import enter
 from monitoring.core.results import DeadLetter, SourceLedger
 from monitoring.core.sampling import row_hash
 from monitoring.core.windows import WindowState, advance
+from monitoring.keeping import Keeping
 from monitoring.sharing.entries import PreparedRecord
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -41,10 +42,11 @@ _MOST_ROWS = 1_000_000  # of one event
 class Intake:
     """Part of the consumer's step; everything it does is in that step's transaction."""
 
-    def __init__(self, journal: Journal, memory: Memory) -> None:
+    def __init__(self, journal: Journal, memory: Memory, keeping: Keeping) -> None:
         """Work on `memory`, keep rows in `journal`."""
         self._journal = journal
         self._memory = memory
+        self._keeping = keeping
 
     def take(self, record: Record) -> Watching | None:
         """Take in one record; the model version that may now have a window to close or revise."""
@@ -65,7 +67,9 @@ class Intake:
         if isinstance(event, UnreadableEvent):
             self._set_aside(record, str(event))
             return None
-        self._memory.monitored[record.source, _within(event.received) // MINUTE] += 1
+        received = _within(event.received)
+        self._keeping.received(received)
+        self._memory.monitored[record.source, received // MINUTE] += 1
         if isinstance(event, FeedbackEvent):
             return self._label(event, record)
         return self._prediction(event, record)
@@ -95,6 +99,7 @@ class Intake:
         self._memory.totals[f"gap_{gap.reason}"] += 1
         self._memory.totals["passed_over"] += gap.records
         self._journal.dead_letter(gap.stream, said, b"")
+        self._keeping.set_aside()
 
     def _prediction(self, event: PredictionEvent, record: Record) -> Watching | None:
         self._memory.totals[f"predictions_{event.outcome}"] += 1
@@ -126,6 +131,8 @@ class Intake:
         if pane.end <= watching.watch.closed_until:
             self._memory.totals["late_events"] += 1
             self._memory.totals["late_rows"] += len(answered)
+            if pane.start < watching.watch.rows_until:
+                return  # other rows of its time are forgotten as well
         else:
             state = watching.state(pane)
             state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
@@ -149,13 +156,14 @@ class Intake:
     ) -> None:
         """Keep one answered row so that its label finds it; its values only if it is sampled."""
         event, row = place
-        number = row_hash(event.event_id, row)
-        body, start = None, None
-        if state is not None:
+        number, body = None, None
+        if state is None:
+            start = watching.grid.pane(event.time).start
+        else:
+            start, number = state.start, row_hash(event.event_id, row)
             state.rows += 1
             if early is not None:
                 _labelled(state, event.time, early.time)
-            start = state.start
             if answer is None:
                 state.inputs.withheld += 1
             else:
@@ -184,10 +192,8 @@ class Intake:
             return None
         self._memory.totals["labels"] += 1
         known = self._journal.predictions.find(event.prediction_id, event.row)
-        if known is None:
-            waits = (event.prediction_id, event.row, event.label, _within(event.time))
-            if not self._journal.predictions.keep_early(*waits):
-                self._memory.totals["duplicate_labels"] += 1
+        if known is None or known.start < self._memory.rows_until(known.model, known.version):
+            self._wait(event)  # also where a sample still has the row: others of its time are gone
             return None
         try:
             watching = self._memory.watching(known.model, known.version)
@@ -202,7 +208,7 @@ class Intake:
 
     def _join(self, watching: Watching, known: Known, event: FeedbackEvent) -> Watching | None:
         """Join a label that can be true; the model version, if a closed window changed."""
-        state = None if known.start is None else watching.holding(known.start)
+        state = None if known.late else watching.holding(known.start)
         if state is None or state.expired:
             self._memory.totals["late_labels"] += 1
             return None
@@ -234,9 +240,17 @@ class Intake:
             self._memory.totals["unexpected_inputs"] += 1
         return answered
 
+    def _wait(self, event: FeedbackEvent) -> None:
+        """Let a label wait for its prediction."""
+        received = _within(event.received)
+        early = Early(rows.encode(event.label), _within(event.time), received)
+        if not self._journal.predictions.keep_early(event.prediction_id, event.row, early):
+            self._memory.totals["duplicate_labels"] += 1
+
     def _set_aside(self, record: Record, reason: str) -> None:
         origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
         self._journal.dead_letter(origin, reason, record.value)
+        self._keeping.set_aside()
 
 
 def _within(time: int) -> int:

@@ -5,9 +5,11 @@ from typing import Literal
 import msgspec
 
 from eventlog.settings import Home, from_environment
+from monitoring.core.retention import Retention
 from monitoring.state.database import Where
 
 PREFIX = "DRIFTLINE_MONITOR_"
+KEEP_PREFIX = f"{PREFIX}KEEP_"
 
 
 class MonitorSettings(msgspec.Struct, frozen=True):
@@ -46,6 +48,11 @@ class MonitorSettings(msgspec.Struct, frozen=True):
 def database(home: Home) -> Where:
     """Where the monitor's database is."""
     return from_environment(MonitorSettings, PREFIX).database or home.monitor
+
+
+def retention() -> Retention:
+    """What the monitor keeps, and for how long: DRIFTLINE_MONITOR_KEEP_*."""
+    return from_environment(Retention, KEEP_PREFIX)
 
 
 def listed(value: str) -> list[str]:

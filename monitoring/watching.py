@@ -9,6 +9,7 @@ from eventlog.log import Position
 from monitoring.core.domain import category
 from monitoring.core.grid import END_OF_TIME, Part, grid
 from monitoring.core.results import SourceLedger, Window
+from monitoring.core.retention import Retention
 from monitoring.core.sampling import Sample
 from monitoring.core.windows import Watch, WindowState
 from monitoring.counting import Counting
@@ -116,8 +117,11 @@ class Watching:
 class Memory:
     """Everything the consumer knows, loaded once and saved with every step."""
 
-    def __init__(self, journal: Journal, find_version: FindVersion) -> None:
+    def __init__(
+        self, journal: Journal, find_version: FindVersion, retention: Retention | None = None
+    ) -> None:
         """Take up where the journal stands."""
+        self.retention = retention or Retention()
         self._journal = journal
         self._find_version = find_version
         self._watching: dict[Key, Watching] = {}
@@ -143,6 +147,11 @@ class Memory:
             watch = Watch(model, number, columns=rows.columns(version.manifest))
             known = self._watching[model, number] = Watching(version, watch, {})
         return known
+
+    def rows_until(self, model: str, number: str) -> int:
+        """Rows of this version whose window begins before it are forgotten."""
+        known = self._watching.get((model, number))
+        return 0 if known is None else known.watch.rows_until
 
     def everything(self) -> list[Watching]:
         """Every version under watch."""
@@ -197,16 +206,17 @@ class Memory:
         self._journal.save_watches(changed)
 
     def _save_windows(self) -> None:
-        changed, absorbed = [], []
+        changed, gone = [], []
         for watching in self._watching.values():
             watching.counting.settle()
             for start in sorted(watching.touched):
-                state = watching.windows[start]
-                changed.append((watching.key, state))
-                if state.expired:
+                if watching.windows[start].expired:
+                    gone.append((*watching.key, start))
                     watching.forget(start)
+                else:
+                    changed.append((watching.key, watching.windows[start]))
             watching.touched.clear()
-            absorbed += [(*watching.key, start) for start in sorted(watching.absorbed)]
+            gone += [(*watching.key, start) for start in sorted(watching.absorbed)]
             watching.absorbed.clear()
-        self._journal.forget_windows(absorbed)
+        self._journal.forget_windows(gone)
         self._journal.save_windows(changed)

@@ -85,6 +85,8 @@ class Watch(msgspec.Struct):
     columns: list[str] = []  # names of a stored row's values
     recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
     closed_until: int = 0  # every pane that ends here or earlier is done
+    rows_until: int = 0  # rows whose pane begins before it are forgotten
+    samples_until: int = 0  # and those in samples
 
 
 def advance(watch: Watch, source: str, time: int, received: int) -> None:

@@ -9,7 +9,9 @@ from eventlog.settings import Home
 from monitoring.policies import Catalogue, Overriding, read_policy
 from monitoring.scoring.framing import read, write
 from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.old_reports import OldReports
 from monitoring.scoring.window import Scoring
+from monitoring.settings import retention
 from registry.store import Registry
 
 
@@ -24,8 +26,10 @@ def main() -> None:
     if policy:
         catalogue = Overriding(catalogue, read_policy(policy[0]))
     scoring = Scoring(catalogue, reports)
+    old = OldReports(reports, retention().reports_days)
     while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
         write(replies, scoring.score(job))
+        old.delete_now_and_then()
 
 
 if __name__ == "__main__":

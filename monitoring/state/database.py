@@ -20,7 +20,13 @@ _SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
 _STATEMENTS = [one for one in re.sub(r"--.*", "", _SCHEMA).split(";") if one.strip()]
 _TABLES = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA))
 _TOGETHER = 500  # names in one question
-_ADDED = {("predictions", "time"), ("early_labels", "time")}  # columns that came later: integers
+# Columns that came later: integers.
+_ADDED = {("predictions", "time"), ("early_labels", "time"), ("early_labels", "received")}
+_SUPERSEDED = [  # what an earlier release made or kept otherwise
+    "DROP INDEX IF EXISTS predictions_by_window",
+    "DELETE FROM predictions WHERE start IS NULL",
+    "UPDATE early_labels SET received = coalesce(time, 0) WHERE received IS NULL",
+]
 
 
 class Driver(Protocol):
@@ -94,10 +100,16 @@ class Database:
 
     def _create(self) -> None:
         """Make what is missing, in a database that an earlier release made as well."""
-        for statement in _STATEMENTS:
+        tables = [one for one in _STATEMENTS if "CREATE TABLE" in one]
+        for statement in tables:
             self._driver.define(statement)
         for table, column in sorted(_ADDED - self._driver.columns()):
             self._driver.define(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
+        for statement in _STATEMENTS:
+            if statement not in tables:
+                self._driver.define(statement)
+        for statement in _SUPERSEDED:
+            self.do(statement)
 
     @contextmanager
     def transaction(self, *, alone: bool = True) -> Iterator[None]:

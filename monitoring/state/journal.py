@@ -100,7 +100,7 @@ class Journal:
         )
 
     def forget_windows(self, places: Sequence[tuple[str, str, int]]) -> None:
-        """Drop the counts of what another window has taken in, by model, version and start."""
+        """Drop the counts of windows that cannot change any more, by model, version and start."""
         self.database.many(
             "DELETE FROM windows WHERE model = ? AND version = ? AND start = ?", places
         )
@@ -126,6 +126,30 @@ class Journal:
             origin,
             reason.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # PostgreSQL's texts hold none
             body,
+        )
+
+    def let_dead_letters_go(self, keep: int) -> int:
+        """Keep that many, the newest; how many went."""
+        return self.database.do(
+            "DELETE FROM dead_letters WHERE number <= (SELECT max(number) FROM dead_letters) - ?",
+            keep,
+        )
+
+    def let_minutes_go(self, sources: Iterable[str], until: int) -> None:
+        """Forget how many events came in minutes before this one."""
+        self.save_horizon("minutes", until)
+        self.database.many(
+            "DELETE FROM monitored WHERE source = ? AND minute < ?",
+            [(source, until) for source in sources],
+        )
+
+    def save_horizon(self, name: str, until: int) -> None:
+        """What the log received before is let go."""
+        self.database.do(
+            "INSERT INTO horizons VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET until = excluded.until",
+            name,
+            until,
         )
 
     def wants_retries(self) -> bool:
@@ -171,6 +195,22 @@ class Journal:
             result.window.start,
             result.revision,
             encode(result),
+        )
+
+    def let_revisions_go(self, result: Result) -> None:
+        """Keep of a window's results the one that is its last."""
+        self.database.do(
+            "DELETE FROM results WHERE model = ? AND version = ? AND start = ? AND revision < ?",
+            result.model,
+            result.version,
+            result.window.start,
+            result.revision,
+        )
+
+    def let_results_go(self, key: Key, until: int) -> int:
+        """Delete the results of windows that begin before; how many there were."""
+        return self.database.do(
+            "DELETE FROM results WHERE model = ? AND version = ? AND start < ?", *key, until
         )
 
     def latest(self, key: Key, window: Window) -> Result | None:
@@ -238,4 +278,10 @@ class Journal:
         self.database.do(
             "UPDATE outbox SET state = 'superseded' WHERE webhook_id = ? AND state = 'pending'",
             webhook_id,
+        )
+
+    def let_deliveries_go(self, until: int) -> int:
+        """Delete webhooks asked for before that nobody is to get any more; how many there were."""
+        return self.database.do(
+            "DELETE FROM outbox WHERE state <> 'pending' AND created < ?", until
         )

@@ -18,6 +18,12 @@ from monitoring.state.rows import Early, Known, Sampled, StoredRow, decode, enco
 Key = tuple[str, str]  # model, version
 _Place = tuple[str, int]  # prediction id, row
 
+_SWEEP = """DELETE FROM predictions WHERE (prediction_id, row) IN (
+    SELECT prediction_id, row FROM predictions
+    WHERE model = ? AND version = ? AND start < ? AND body {} LIMIT ?)"""
+_SWEEP_EARLY = """DELETE FROM early_labels WHERE (prediction_id, row) IN (
+    SELECT prediction_id, row FROM early_labels WHERE received < ? LIMIT ?)"""
+
 
 class Predictions:
     """Not for use outside a transaction, and good for one: `forget` everything at its end."""
@@ -33,6 +39,9 @@ class Predictions:
         self._searched: set[str] = set()  # ids of which the database has no rows but the known
         self._early: dict[str, dict[int, Early]] = {}  # labels that wait, of the ids looked up
         self._regrouped: set[str] = set()  # those of them that are to be written
+        found = database.one("SELECT until FROM horizons WHERE name = 'early_labels'")
+        # Labels that were received before it wait no more.
+        self.early_until = 0 if found is None else as_int(found[0])
 
     def bring(self, events: Iterable[Event | UnreadableEvent]) -> None:
         """Read what these events bear on."""
@@ -47,7 +56,7 @@ class Predictions:
     def add_row(self, row: StoredRow) -> None:
         """Keep a row; the first of its place holds."""
         self._added.setdefault((row.prediction_id, row.row), row)
-        if row.body is not None:
+        if row.body is not None and row.number is not None:
             self._sampled[row.number] = row
 
     def evict(self, key: Key, start: int, number: int) -> None:
@@ -74,7 +83,8 @@ class Predictions:
         known = self._known.get(place)
         if known is None and (added := self._added.get(place)) is not None:
             label = None if added.label is None else decode(added.label)
-            known = Known(added.model, added.version, added.start, label, added.time)
+            late = added.number is None
+            known = Known(added.model, added.version, added.start, late, label, added.time)
         return known
 
     def label(self, prediction_id: str, row: int, label: Label) -> None:
@@ -88,13 +98,13 @@ class Predictions:
         elif (added := self._added.get(place)) is not None:
             added.label = told
 
-    def keep_early(self, prediction_id: str, row: int, label: Label, time: int) -> bool:
+    def keep_early(self, prediction_id: str, row: int, early: Early) -> bool:
         """Let a label wait for its prediction; False where one waits already, which then holds."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
-        if row in waiting:
+        if row in waiting and waiting[row].received >= self.early_until:
             return False
-        waiting[row] = Early(encode(label), time)
+        waiting[row] = early
         self._regrouped.add(prediction_id)
         return True
 
@@ -105,7 +115,17 @@ class Predictions:
         if waiting:
             self._early[prediction_id] = {}
             self._regrouped.add(prediction_id)
-        return waiting
+        return {row: one for row, one in waiting.items() if one.received >= self.early_until}
+
+    def let_early_go(self, until: int) -> int:
+        """Have no label wait any more that was received before; how many no longer do."""
+        self.flush()
+        before, self.early_until = self.early_until, until
+        found = self._database.one(
+            "SELECT count(*) FROM early_labels WHERE received >= ? AND received < ?", before, until
+        )
+        assert found is not None
+        return as_int(found[0])
 
     def sampled(self, key: Key, window: Window) -> list[int]:
         """The hashes of the rows that a window keeps."""
@@ -150,16 +170,17 @@ class Predictions:
         )  # fmt: skip
         return [as_bytes(body) for (body,) in found]
 
-    def forget_unsampled(self, key: Key, window: Window) -> None:
-        """Let go of an expired window's rows outside the sample: they only waited for labels."""
-        self.forget()
-        self._database.do(
-            "DELETE FROM predictions "
-            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NULL",
-            *key,
-            window.start,
-            window.end,
-        )
+    def sweep_early(self, limit: int) -> int:
+        """Delete labels that wait no more, at most `limit`; how many there were."""
+        return self._database.do(_SWEEP_EARLY, self.early_until, limit)
+
+    def sweep_rows(self, key: Key, until: int, limit: int) -> int:
+        """Delete rows outside the samples whose windows begin before; how many there were."""
+        return self._database.do(_SWEEP.format("IS NULL"), *key, until, limit)
+
+    def sweep_samples(self, key: Key, until: int, limit: int) -> int:
+        """Delete the samples of windows that begin before; how many rows there were."""
+        return self._database.do(_SWEEP.format("IS NOT NULL"), *key, until, limit)
 
     def flush(self) -> None:
         """Bring into the database what is not there yet."""
@@ -201,11 +222,13 @@ class Predictions:
             "DELETE FROM early_labels WHERE prediction_id = ?", [(name,) for name in names]
         )
         self._database.many(
-            "INSERT INTO early_labels VALUES (?, ?, ?, ?)",
+            "INSERT INTO early_labels (prediction_id, row, label, time, received) "
+            "VALUES (?, ?, ?, ?, ?)",
             [
-                (name, row, early.label, early.time)
+                (name, row, early.label, early.time, early.received)
                 for name in names
                 for row, early in self._early[name].items()
+                if early.received >= self.early_until
             ],
         )
         self._regrouped.clear()
@@ -216,15 +239,16 @@ class Predictions:
         if not missing:
             return
         found = self._database.among(
-            "SELECT prediction_id, row, model, version, start, label, time FROM predictions "
-            "WHERE prediction_id IN (...)",
+            "SELECT prediction_id, row, model, version, start, hash, label, time "
+            "FROM predictions WHERE prediction_id IN (...)",
             missing,
         )
-        for prediction_id, row, model, version, start, label, time in found:
+        for prediction_id, row, model, version, start, number, label, time in found:
             self._known[str(prediction_id), as_int(row)] = Known(
                 str(model),
                 str(version),
-                as_int_or_none(start),
+                as_int(start),
+                number is None,
                 None if label is None else decode(as_bytes(label)),
                 as_int_or_none(time),
             )
@@ -239,9 +263,10 @@ class Predictions:
         if self._database.one("SELECT 1 FROM early_labels LIMIT 1") is None:
             return
         found = self._database.among(
-            "SELECT prediction_id, row, label, time FROM early_labels WHERE prediction_id IN (...)",
+            "SELECT prediction_id, row, label, time, received FROM early_labels "
+            "WHERE prediction_id IN (...)",
             missing,
         )
-        for prediction_id, row, label, time in found:
-            waiting = Early(as_bytes(label), as_int_or_none(time))
+        for prediction_id, row, label, time, received in found:
+            waiting = Early(as_bytes(label), as_int_or_none(time), as_int(received))
             self._early[str(prediction_id)][as_int(row)] = waiting

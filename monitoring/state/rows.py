@@ -38,8 +38,8 @@ class StoredRow(msgspec.Struct):
     row: int
     model: str
     version: str
-    start: int | None  # of its window; None: it came late and is in no window
-    number: int  # its hash
+    start: int  # of the pane that its event time lies in
+    number: int | None  # its hash; None: it came late and no window holds it
     body: bytes | None  # its values, if the window's sample keeps them
     label: bytes | None
     time: int | None  # event time
@@ -50,7 +50,8 @@ class Known(msgspec.Struct):
 
     model: str
     version: str
-    start: int | None  # None: it came late and is in no window
+    start: int  # of the pane that its event time lies in
+    late: bool  # whether it came late, so that no window holds it
     label: Label | None
     time: int | None  # event time of the prediction, where it was kept
 
@@ -68,6 +69,7 @@ class Early(msgspec.Struct, frozen=True):
 
     label: bytes
     time: int | None  # when the truth became known, where it was kept
+    received: int  # when the log received it
 
 
 def columns(manifest: Manifest) -> list[str]:

@@ -22,21 +22,26 @@ CREATE TABLE IF NOT EXISTS windows (  -- core.windows.WindowState
     model TEXT, version TEXT, start INTEGER, body BLOB, PRIMARY KEY (model, version, start)
 );
 
--- Every answered row, so that its label finds it. `start` is null for late rows, `body` (the
--- values in the order of rows.columns) is null for rows outside the window's sample. `time` is the
--- event's own, null where it was not kept yet.
+-- Every answered row, so that its label finds it. `hash` is null for rows that came late, which no
+-- window holds; `body` (the values in the order of rows.columns) is null for rows outside the
+-- window's sample. `time` is the event's own, null where it was not kept yet.
 CREATE TABLE IF NOT EXISTS predictions (
     prediction_id TEXT, row INTEGER, model TEXT, version TEXT, start INTEGER, hash INTEGER,
     body BLOB, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;
 -- Rows come in about the order of their ids, so that this one grows at its end. By their hashes they
 -- come in no order: that one holds the samples alone.
-CREATE INDEX IF NOT EXISTS predictions_by_window ON predictions (model, version, start);
+CREATE INDEX IF NOT EXISTS predictions_unsampled ON predictions (model, version, start)
+    WHERE body IS NULL;
 CREATE INDEX IF NOT EXISTS predictions_sampled ON predictions (model, version, start, hash)
     WHERE body IS NOT NULL;
 CREATE TABLE IF NOT EXISTS early_labels (  -- whose prediction has not come (yet)
-    prediction_id TEXT, row INTEGER, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
+    prediction_id TEXT, row INTEGER, label BLOB, time INTEGER, received INTEGER,
+    PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS early_labels_received ON early_labels (received);
+-- What the log received before is let go: "early_labels" (microseconds), "minutes" (minutes).
+CREATE TABLE IF NOT EXISTS horizons (name TEXT PRIMARY KEY, until INTEGER);
 
 CREATE TABLE IF NOT EXISTS jobs (number INTEGER PRIMARY KEY, body BLOB);  -- rows.PendingScore
 CREATE TABLE IF NOT EXISTS results (  -- core.results.Result

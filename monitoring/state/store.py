@@ -151,10 +151,18 @@ class Store:
             counts.setdefault(str(source), Counter())[as_int(minute)] = as_int(events)
         return counts
 
+    def monitored_since(self) -> int:
+        """The first minute of which `monitored` still has the counts."""
+        found = self._all("SELECT until FROM horizons WHERE name = 'minutes'")
+        return as_int(found[0][0]) if found else 0
+
     def totals(self) -> dict[str, int]:
         """Named counters over everything monitored."""
         found = self._all("SELECT name, value FROM totals")
-        (unknown,) = self._all("SELECT count(*) FROM early_labels")
+        (unknown,) = self._all(
+            "SELECT count(*) FROM early_labels WHERE received >= "
+            "coalesce((SELECT until FROM horizons WHERE name = 'early_labels'), 0)"
+        )
         (letters,) = self._all("SELECT count(*) FROM dead_letters")
         (scorings,) = self._all("SELECT count(*) FROM jobs")
         return {str(name): as_int(value) for name, value in found} | {
@@ -164,9 +172,16 @@ class Store:
         }
 
     def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
-        """The window's sampled rows: features, prediction, probabilities and label (or None)."""
+        """The window's sampled rows: features, prediction, probabilities and label (or None).
+
+        Empty where retention has let go of them.
+        """
         import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
 
+        (told,) = self._all(
+            "SELECT body FROM watches WHERE model = ? AND version = ?", model, version
+        )
+        watch = as_struct(told[0], Watch)
         found = self._all(
             "SELECT body, label FROM predictions "
             "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
@@ -176,12 +191,11 @@ class Store:
             window.start,
             window.end,
         )
-        (watch,) = self._all(
-            "SELECT body FROM watches WHERE model = ? AND version = ?", model, version
-        )
+        if window.start < watch.samples_until:
+            found = []  # deleted, or about to be
         bodies = [as_bytes(body) for body, _ in found]
         labels = [as_bytes_or_none(label) for _, label in found]
-        table = rows.by_column(as_struct(watch[0], Watch).columns, bodies, labels)
+        table = rows.by_column(watch.columns, bodies, labels)
         return pd.DataFrame({name: rows.numbers_again(column) for name, column in table.items()})
 
     def due(self, now: int) -> list[Delivery]:

@@ -120,7 +120,7 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
 def _counted(totals: dict[str, int]) -> Iterator[Metric]:
     counted = CounterMetricFamily(
         "driftline_counted",
-        "What the monitor counted by name: late_rows, unknown_labels, duplicate_labels, ...",
+        "What the monitor counted by name: late_rows, unknown_labels, expired_early_labels, ...",
         labels=["what"],
     )
     for what, count in sorted(totals.items()):

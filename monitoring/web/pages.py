@@ -21,6 +21,7 @@ from monitoring.web.findings import Findings
 from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import Row, about, headline, ledger, overview_rows, stopped
 from monitoring.web.parts import GAPS, segmented
+from monitoring.web.reports import locate
 from monitoring.webhooks.body import read_retrain_request
 
 ON_ONE_PAGE = 60  # windows
@@ -128,7 +129,9 @@ async def problem(request: Request, error: Exception) -> Response:
 
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     """Render a template; 304 where the browser shows exactly this already."""
-    html = _TEMPLATES.get_template(template).render(context | {"status": status}).encode()
+    reports: Path = request.app.state.reports
+    told = {"status": status, "has_report": lambda name: name and locate(reports, name) is not None}
+    html = _TEMPLATES.get_template(template).render(context | told).encode()
     tag = f'"{hashlib.sha256(html).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"etag": tag})

@@ -16,6 +16,7 @@ from eventlog.log import Gap, Position, Positions, Reader, Record
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.core.results import Score
+from monitoring.core.retention import Retention
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.state.database import Database, Driver, Where
 from monitoring.state.journal import Journal
@@ -35,6 +36,7 @@ from registry.manifest import (
 
 HOUR = 3_600_000_000  # microseconds; windows are hours
 T0 = 1_372_636_800_000_000
+RECEIVED = T0 + 10_000 * HOUR
 
 MANIFEST = Manifest(
     task="classification",
@@ -74,7 +76,7 @@ class Log:
         values = [0.5 + n for n in range(rows)]
         told: dict[str, Any] = {
             "time": time,
-            "received": T0 + 10_000 * HOUR,
+            "received": RECEIVED,
             "prediction_id": name,
             "model": "tiny",
             "version": "1",
@@ -89,9 +91,9 @@ class Log:
         }
         self._append(PredictionEvent(**self._stamp(), **(told | changes)))
 
-    def tell(self, name: str, label: Label, row: int = 0) -> None:
+    def tell(self, name: str, label: Label, row: int = 0, received: int = RECEIVED) -> None:
         stamp = self._stamp()
-        told = {"time": T0, "received": T0, "prediction_id": name, "label": label, "row": row}
+        told = {"time": T0, "received": received, "prediction_id": name, "label": label, "row": row}
         self._append(FeedbackEvent(**stamp, **told))
 
     def damage(self) -> None:
@@ -189,10 +191,11 @@ class Monitor:
         scorer: FakeScorer | None = None,
         find: FindVersion | None = None,
         follow: Callable[[Positions], Reader] | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self.database = Database(where)
         journal = Journal(self.database)
-        memory = Memory(journal, find or _find)
+        memory = Memory(journal, find or _find, retention)
         reader: Reader = FakeReader(records, memory.positions, chance or random.Random(0))
         if follow is not None:
             reader = follow(memory.positions)

@@ -136,7 +136,7 @@ def _home_like(environment: Mapping[str, str], folder: Path) -> Path:
 
 def _ends(process: subprocess.Popen[bytes]) -> None:
     try:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=400) == 0
     finally:
         _kill(process)
 
@@ -168,7 +168,7 @@ def _killed_at(environment: Mapping[str, str], home: Path, events: int, results:
 
 
 def _await(process: subprocess.Popen[bytes], where: Where, events: int, results: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while (now := _progress(where))[0] < events or now[1] < results:
         assert process.poll() is None, "the monitor ended before it could be disturbed"
         assert time.monotonic() < deadline

@@ -126,7 +126,8 @@ def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
         assert journal.predictions.find("p2", 0) is not None
         journal.predictions.label("p2", 0, 1)
         journal.predictions.label("p3", 0, "yes")
-        journal.predictions.forget_unsampled(KEY, WINDOW)
+        journal.predictions.forget()
+        assert journal.predictions.sweep_rows(KEY, WINDOW.end, limit=9) == 1
         assert journal.predictions.find("p2", 0) is None
     frame = store.rows(*KEY, WINDOW)
     assert frame["x"].tolist() == [1, 1]
@@ -145,16 +146,35 @@ def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
 
 def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
-        assert journal.predictions.keep_early("p", 0, 1, 5)
-        assert not journal.predictions.keep_early("p", 0, 0, 6)
-        assert journal.predictions.keep_early("p", 1, "b", 7)
+        first, second, other = Early(b"1", 5, 5), Early(b"0", 6, 6), Early(b'"b"', 7, 7)
+        assert journal.predictions.keep_early("p", 0, first)
+        assert not journal.predictions.keep_early("p", 0, second)
+        assert journal.predictions.keep_early("p", 1, other)
         journal.predictions.forget()
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
-        assert journal.predictions.take_early("p") == {0: Early(b"1", 5), 1: Early(b'"b"', 7)}
+        assert journal.predictions.take_early("p") == {0: first, 1: other}
         assert journal.predictions.take_early("p") == {}
         journal.predictions.forget()
     assert store.totals()["unknown_labels"] == 0
+
+
+def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for received in (1, 2, 3):
+            journal.predictions.keep_early(f"p{received}", 0, Early(b"1", 5, received))
+        assert journal.predictions.let_early_go(3) == 2
+        assert journal.predictions.take_early("p1") == {}
+        assert journal.predictions.keep_early("p2", 0, Early(b"0", 6, 4))
+        journal.predictions.forget()
+    assert store.totals()["unknown_labels"] == 2
+    with journal.database.transaction():
+        assert journal.predictions.sweep_early(9) == 0, (
+            "what came anew has taken the old one's place"
+        )
+        assert journal.predictions.take_early("p2") == {0: Early(b"0", 6, 4)}
 
 
 def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: Store) -> None:
@@ -255,6 +275,9 @@ def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where
     with old.transaction():
         old.do("ALTER TABLE predictions DROP COLUMN time")
         old.do("ALTER TABLE early_labels DROP COLUMN time")
+        old.do("DROP INDEX early_labels_received")
+        old.do("ALTER TABLE early_labels DROP COLUMN received")
+        old.do("INSERT INTO predictions VALUES ('late', 0, 'm', '1', NULL, 2, NULL, NULL)")
         old.do("INSERT INTO predictions VALUES ('p', 0, 'm', '1', 0, 1, ?, NULL)", b"[1]")
         old.do("INSERT INTO early_labels VALUES ('q', 0, ?)", b"1")
     old.close()
@@ -262,8 +285,9 @@ def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where
     known = journal.predictions.find("p", 0)
     assert known is not None
     assert known.time is None
+    assert journal.predictions.find("late", 0) is None, "nobody knows when to let go of it"
     with journal.database.transaction():
-        assert journal.predictions.take_early("q") == {0: Early(b"1", None)}
+        assert journal.predictions.take_early("q") == {0: Early(b"1", None, 0)}
         journal.predictions.add_row(_row(3))
         journal.predictions.flush()
     journal.database.close()

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from monitoring.core.results import Window
 from monitoring.state.database import Database
 from monitoring.state.predictions import Predictions
-from monitoring.state.rows import StoredRow, encode
+from monitoring.state.rows import Early, StoredRow, encode
 
 KEY = ("tiny", "1")
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -64,7 +64,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         for one in self._both():
             known = one.find(name, row)
             if known is None:
-                told.append([one.keep_early(name, row, label, 7)])
+                told.append([one.keep_early(name, row, Early(encode(label), 7, self.number))])
             else:
                 told.append([known.start, known.label, known.time])
                 one.label(name, row, label)
@@ -79,11 +79,23 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self._same([one.rows(KEY, WINDOWS[start]) for one in self._both()])
         self._same([sorted(one.sampled(KEY, WINDOWS[start])) for one in self._both()])
 
-    @rule(start=STARTS)
-    def a_window_expires(self, start: int) -> None:
+    @rule(start=STARTS, sampled=st.booleans())
+    def rows_of_a_window_and_those_before_it_go(self, start: int, *, sampled: bool) -> None:
+        told = []
         for one in self._both():
-            one.forget_unsampled(KEY, WINDOWS[start])
-        self._same([0, 0])
+            one.forget()
+            sweep = one.sweep_samples if sampled else one.sweep_rows
+            told.append(sweep(KEY, WINDOWS[start].end, 1_000))
+        self._same(told)
+
+    @rule(back=st.integers(0, 9))
+    def labels_have_waited_for_long_enough(self, back: int) -> None:
+        told = []
+        for one in self._both():
+            gone = one.let_early_go(max(one.early_until, self.number - back))
+            assert one.sweep_early(1_000) >= 0
+            told.append(gone)
+        self._same(told)
 
     @rule()
     def a_step_ends(self) -> None:

@@ -19,9 +19,9 @@ from monitoring.web.server import serving
 
 
 @pytest.fixture
-def real(home: Path) -> Any:
+def real(home: Path, reports: Path) -> Any:
     with (
-        serving(app(lambda: Store(home / "monitor.db"), home), "127.0.0.1", 0) as address,
+        serving(app(lambda: Store(home / "monitor.db"), reports), "127.0.0.1", 0) as address,
         httpx.Client(base_url=address, trust_env=False) as opened,
     ):
         yield opened

@@ -1,0 +1,270 @@
+"""What the monitor lets go of, when, and that this bounds its database and changes no result."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from monitoring.core.retention import DAY, Retention, advance, hour
+from monitoring.core.windows import Watch
+from monitoring.scoring.old_reports import OldReports
+from monitoring.state.database import Database, Where
+from monitoring.state.store import Store
+from registry.manifest import Version
+from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Dying, Log, Monitor, everything
+
+EIGHTH = 1 / 8  # of a day: three hours, as long as a window of the story awaits labels
+BRIEF = Retention(
+    late_days=EIGHTH,
+    samples_days=2 * EIGHTH,
+    results_days=8 * EIGHTH,
+    early_labels_days=EIGHTH,
+    minutes_days=EIGHTH,
+    dead_letters=7,
+)
+A_ROW = 20  # per window, of which five are sampled
+
+
+def _find(model: str, number: str) -> Version:
+    monitoring = VERSION.manifest.monitoring
+    policy = replace(monitoring, window=replace(monitoring.window, max_rows=5))
+    return replace(VERSION, manifest=replace(VERSION.manifest, monitoring=policy))
+
+
+def _hours(count: int) -> Log:
+    """Every hour: twenty rows, most of them labelled an hour later, and what finds no place."""
+    log = Log()
+    for n in range(count * A_ROW):
+        at = T0 + n * HOUR // A_ROW
+        log.predict(at, f"p{n}", received=at)
+        if n % 5 and n > A_ROW:
+            log.tell(f"p{n - A_ROW}", n % 2, received=at)
+        if n % 7 == 0:
+            log.tell(f"nobody{n}", 1, received=at)
+            log.predict(at, f"strange{n}", version="", outcome="invalid", received=at)
+            log.damage()
+        if n % 10 == 0:
+            log.predict(max(T0, at - 4 * HOUR), f"late{n}", received=at)
+    return log
+
+
+def _watch(where: Where, log: Log, limit: int = 50, **how: Any) -> Monitor:
+    monitor = Monitor(where, log.records, find=_find, retention=BRIEF, **how)
+    monitor.drain(limit)
+    return monitor
+
+
+def _sizes(where: Where) -> dict[str, int]:
+    database = Database(where)
+    names = ["predictions", "early_labels", "windows", "results", "monitored", "dead_letters"]
+    found = {name: database.one(f"SELECT count(*) FROM {name}") for name in [*names, "jobs"]}
+    database.close()
+    return {name: int(str(count[0])) for name, count in found.items() if count}
+
+
+def test_the_database_is_bounded_however_many_windows_come(where: Where) -> None:
+    _watch(where, _hours(40)).database.close()
+    after_forty = _sizes(where)
+    _watch(where, _hours(120)).database.close()
+    after_all = _sizes(where)
+    for name, rows in after_all.items():
+        assert rows <= after_forty[name] * 1.1, name
+    # Of the rows those of the windows that await labels, or whose labels are still late, and the
+    # samples of three hours more; nothing is let go before its time.
+    assert 7 * A_ROW <= after_all["predictions"] <= 11 * A_ROW + 4 * 5
+    totals = Store(where).totals()
+    assert totals["rows_let_go"] > 100 * 15
+    assert totals["sampled_rows_let_go"] > 100 * 5
+    assert totals["expired_early_labels"] > 300
+    assert totals["dead_letters"] == 7
+    assert totals["dead_letters_let_go"] > 300
+
+
+def test_the_file_grows_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    sizes = []
+    for hours in (60, 180):
+        _watch(path, _hours(hours)).database.close()
+        sizes.append(path.stat().st_size)
+    assert sizes[1] <= sizes[0] * 1.1
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+def test_what_is_let_go_does_not_depend_on_poll_sizes_or_crashes(
+    where: Where, tmp_path: Path, limit: int
+) -> None:
+    calm = _found_after(tmp_path / "calm.db", limit=50)
+    chance, deaths = random.Random(limit), 0
+    for _ in range(5):
+        monitor = Monitor(where, _hours(30).records, chance, find=_find, retention=BRIEF)
+        living = monitor.database._driver
+        monitor.database._driver = Dying(living, chance.randrange(1, 900))
+        try:
+            monitor.drain(limit)
+        except SystemExit:
+            deaths += 1
+        living.close()
+    assert deaths > 1
+    assert _found_after(where, limit) == calm
+
+
+def _found_after(where: Where, limit: int) -> dict[str, list[tuple[object, ...]]]:
+    _watch(where, _hours(30), limit).database.close()
+    found, database = everything(where), Database(where)
+    for table in ("predictions", "early_labels", "monitored"):
+        found[table] = sorted(database.all(f"SELECT * FROM {table}"), key=repr)
+    database.close()
+    return found
+
+
+def _rows_of_one_hour() -> Log:
+    log = Log()
+    for n in range(A_ROW):
+        log.predict(T0 + n, f"p{n}", received=T0)
+    return log
+
+
+def _move_on(log: Log, hours: int) -> None:
+    """Event time and the log's go on; each hour one row, so that windows close and expire."""
+    for n in range(1, hours + 1):
+        log.predict(T0 + n * HOUR, f"later{n}", received=T0 + n * HOUR)
+
+
+def _tell_all(log: Log, hours: int) -> None:
+    for n in range(A_ROW):
+        log.tell(f"p{n}", 1, received=T0 + hours * HOUR)
+
+
+def test_a_label_for_an_expired_window_is_late_whether_its_row_was_sampled_or_not(
+    where: Where,
+) -> None:
+    log = _rows_of_one_hour()
+    _move_on(log, 6)
+    _tell_all(log, 6)
+    _watch(where, log)
+    totals = Store(where).totals()
+    assert (totals["late_labels"], totals["unknown_labels"]) == (A_ROW, 0)
+
+
+def test_a_label_for_a_forgotten_row_is_unknown_whether_its_row_was_sampled_or_not(
+    where: Where,
+) -> None:
+    log = _rows_of_one_hour()
+    _move_on(log, 8)
+    _tell_all(log, 8)
+    _watch(where, log)
+    store = Store(where)
+    totals = store.totals()
+    assert (totals.get("late_labels", 0), totals["unknown_labels"]) == (0, A_ROW)
+    assert len(store.rows("tiny", "1", store.results("tiny", "1")[0].window)) == 5
+
+
+def test_a_row_that_comes_for_a_forgotten_time_is_counted_and_forgotten_as_well(
+    where: Where,
+) -> None:
+    log = _rows_of_one_hour()
+    _move_on(log, 8)
+    log.predict(T0, "from long ago", received=T0 + 8 * HOUR)
+    log.predict(T0 + 5 * HOUR, "late", received=T0 + 8 * HOUR)
+    for name in ("from long ago", "late"):
+        log.tell(name, 1, received=T0 + 8 * HOUR)
+    _watch(where, log)
+    totals = Store(where).totals()
+    assert (totals["late_rows"], totals["late_labels"], totals["unknown_labels"]) == (2, 1, 1)
+
+
+def test_the_sample_of_a_window_goes_later_than_its_rows(where: Where) -> None:
+    log = _rows_of_one_hour()
+    _move_on(log, 12)
+    monitor = _watch(where, log)
+    store = Store(where)
+    assert store.rows("tiny", "1", store.results("tiny", "1")[0].window).empty
+    left = monitor.database.all("SELECT prediction_id FROM predictions WHERE start = ?", T0)
+    assert left == []
+
+
+def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(where: Where) -> None:
+    log = Log()
+    for name in ("soon", "after all"):
+        log.tell(name, 1, received=T0)
+    log.predict(T0, "soon", received=T0 + 3 * HOUR)
+    log.predict(T0, "after all", received=T0 + 4 * HOUR)
+    _watch(where, log)
+    store = Store(where)
+    assert [live.labelled for live in store.live("tiny", "1")] == [1]
+    totals = store.totals()
+    assert (totals["unknown_labels"], totals["expired_early_labels"]) == (0, 1)
+
+
+def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: Where) -> None:
+    log = _rows_of_one_hour()
+    log.predict(T0 + 2 * HOUR, "closes", received=T0 + 2 * HOUR)
+    _tell_all(log, 2)
+    monitor = _watch(where, log)
+    found = monitor.database.all("SELECT revision FROM results WHERE start = ?", T0)
+    result = Store(where).result("tiny", "1", T0)
+    assert result is not None
+    assert (result.revision, result.labelled) == (5, A_ROW), "revised with every fifth"
+    assert found == [(5,)]
+
+
+def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(where: Where) -> None:
+    monitor = _watch(where, _rows_of_one_hour())
+    journal = monitor.consumer._journal
+    with monitor.database.transaction():
+        for name, created in [("sent", 1), ("pending", 2), ("sent lately", 3)]:
+            journal.add_delivery(name, b"{}", created)
+    store = Store(where)
+    for name in ("sent", "sent lately"):
+        store.delivered(name)
+    with monitor.database.transaction():
+        assert journal.let_deliveries_go(3) == 1
+    assert {one.webhook_id for one in store.deliveries()} == {"pending", "sent lately"}
+
+
+def test_reports_go_by_their_age_and_are_looked_through_once_an_hour(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    old = OldReports(tmp_path, days=1, clock=lambda: now[0])
+    for name, age in [("old.html", 90_000), ("fresh.html", 80_000), ("other.txt", 90_000)]:
+        (tmp_path / name).write_text("")
+        os.utime(tmp_path / name, (now[0] - age, now[0] - age))
+    old.delete_now_and_then()
+    assert {path.name for path in tmp_path.iterdir()} == {"fresh.html", "other.txt"}
+    now[0] += 3_599
+    os.utime(tmp_path / "fresh.html", (0, 0))
+    old.delete_now_and_then()
+    assert (tmp_path / "fresh.html").exists()
+    now[0] += 1
+    old.delete_now_and_then()
+    assert not (tmp_path / "fresh.html").exists()
+
+
+times = st.integers(0, 10**16)
+days = st.floats(0, 1_000)
+
+
+@given(st.lists(st.tuples(times, times), min_size=1), days, days)
+def test_horizons_only_move_on_and_never_beyond_what_has_expired(
+    told: list[tuple[int, int]], late: float, samples: float
+) -> None:
+    watch, kept = Watch("tiny", "1"), Retention(late_days=late, samples_days=samples)
+    watch.recent = sorted(expired for expired, _ in told)
+    furthest = 0
+    for expired, ended in told:
+        before = watch.rows_until, watch.samples_until
+        advance(watch, kept, expired, ended)
+        furthest = max(furthest, expired)
+        assert before <= (watch.rows_until, watch.samples_until)
+        assert watch.samples_until <= watch.rows_until <= furthest
+        assert all(start >= watch.samples_until for start in watch.recent)
+
+
+@given(times, st.floats(0, 100))
+def test_what_came_within_so_many_days_is_kept_and_little_more(received: int, kept: float) -> None:
+    until = hour(received, kept)
+    assert until <= received - int(kept * DAY) < until + HOUR
