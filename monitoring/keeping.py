@@ -16,7 +16,8 @@ from monitoring.state.journal import Journal
 from monitoring.state.predictions import Key
 from monitoring.watching import Memory, Watching
 
-_PIECE = 4_000  # rows deleted in one step, and twice as many as it brought
+_PIECE = 4_000  # rows deleted in one step, and twice as many as it brought,
+_LARGEST = 1_000_000  # up to so many: an event may say what it wants
 
 
 class Keeping:
@@ -62,7 +63,7 @@ class Keeping:
 
     def tidy(self, records: Iterable[Record]) -> None:
         """Delete a piece of what was let go, larger than what these records bring."""
-        left = _PIECE + 2 * sum(_rows(record) for record in records)
+        left = _PIECE + 2 * min(sum(_rows(record) for record in records), _LARGEST)
         for watching in list(self._untidy.values()):
             left -= self._rows(watching, left)
             if left <= 0:
