@@ -4,6 +4,7 @@ import click
 
 from loadtests.accuracy.changes import planted
 from loadtests.accuracy.measuring import Calm, Setting, Trial, with_drift, without_drift
+from monitoring.core.results import Rule
 
 CALM = [
     *(
@@ -23,15 +24,25 @@ CALM = [
 ]
 
 
+LIMITED = [
+    Setting(source, 5, rows, 0.0, labels=True, limited=True)
+    for rows in (200, 1_000)
+    for source in ("fresh", "reference")
+]
+_RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
+
+
 @click.command(help=__doc__)
 @click.option("--seed", default=20260101, show_default=True)
-@click.option("--only", type=click.Choice(["calm", "planted"]), help="One half of it.")
+@click.option("--only", type=click.Choice(["calm", "limited", "planted"]), help="One part of it.")
 @click.option("--streams", default=8, show_default=True, help="With each planted change.")
 def main(seed: int, streams: int, only: str | None) -> None:
     """Measure, and say each row as it is known."""
-    if only != "planted":
+    if only in {None, "calm"}:
         _without_drift(seed)
-    if only != "calm":
+    if only in {None, "limited"}:
+        _limited(seed)
+    if only in {None, "planted"}:
         _with_drift(seed, streams)
 
 
@@ -43,6 +54,19 @@ def _without_drift(seed: int) -> None:
     click.echo(f"|{' --- |' * 12}")
     for setting in CALM:
         click.echo(_calm(setting, without_drift(setting, seed)))
+
+
+def _limited(seed: int) -> None:
+    click.echo(f"\n| stream | rows | windows | {' | '.join(_RULES)} | band of each | all (band) |")
+    click.echo(f"|{' --- |' * (5 + len(_RULES))}")
+    for setting in LIMITED:
+        calm = without_drift(setting, seed)
+        found = " | ".join(str(calm.by_rule[rule]) for rule in _RULES)
+        click.echo(
+            f"| {setting.source} | {setting.rows:,} | {calm.windows:,} | {found} "
+            f"| {calm.rule_budget[0]}–{calm.rule_budget[1]} "
+            f"| {_within(calm.alarms, calm.budget)} |"
+        )
 
 
 def _with_drift(seed: int, streams: int) -> None:
@@ -68,13 +92,17 @@ def _calm(setting: Setting, calm: Calm) -> str:
             for share in (calm.evidently_columns, calm.evidently_some, calm.evidently)
         )
     )
-    every = f"{calm.alarms} ({calm.budget[0]}–{calm.budget[1]})" if setting.labels else "–"
+    every = _within(calm.alarms, calm.budget) if setting.labels else "–"
     return (
         f"| {setting.source} | {calm.reference:,} | {setting.columns} | {setting.rows:,} "
         f"| {setting.floor:g} | {calm.windows:,} "
-        f"| {calm.of_drift} ({calm.drift_budget[0]}–{calm.drift_budget[1]}) "
+        f"| {_within(calm.by_rule['drift'], calm.rule_budget)} "
         f"| {every} | {calm.columns:.2%} | {' | '.join(beside)} |"
     )
+
+
+def _within(alarms: int, band: tuple[int, int]) -> str:
+    return f"{alarms} ({band[0]}–{band[1]})"
 
 
 def _number(value: float) -> str:

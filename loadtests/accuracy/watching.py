@@ -12,7 +12,7 @@ import pandas as pd
 
 from monitoring.core.budget import part, rules
 from monitoring.core.decision import Streak, judge
-from monitoring.core.results import Alarm, Result, Rule, Score, Window
+from monitoring.core.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
 from monitoring.core.sequential import weigh
 from monitoring.scoring.cleaning import clean
 from monitoring.scoring.drift import score_drift
@@ -51,21 +51,20 @@ class Watch:
         self._baseline = baseline
         self._thresholds = Thresholds(baseline)
         self._performance = Performance(baseline) if labels else None
-        self._judged: list[Rule] = rules(baseline.manifest) if labels else ["drift"]
+        self.judged: list[Rule] = rules(baseline.manifest) if labels else ["drift"]
         self._policy = baseline.manifest.monitoring.alarms
 
     def follow(self, windows: Iterable[pd.DataFrame], *, evidently: bool = False) -> Iterator[Seen]:
         """From a calm beginning through these windows; `evidently`: beside its defaults."""
-        streaks: dict[Rule, Streak] = {rule: Streak() for rule in self._judged}
+        streaks: dict[Rule, Streak] = {rule: Streak() for rule in self.judged}
         known: dict[str, Alarm] = {}
         for number, window in enumerate(windows):
             result = self._result(number, window, streaks)
             fired: list[Rule] = []
-            for rule in self._judged:
+            for rule in self.judged:
                 before = streaks[rule]
-                after, alarm = judge(
-                    before, known.get(before.open_alarm), rule, result, self._policy
-                )
+                seen = _without_truth(result) if rule == "estimate" else result
+                after, alarm = judge(before, known.get(before.open_alarm), rule, seen, self._policy)
                 if alarm is not None:
                     known[alarm.alarm_id] = alarm
                 if after.open_alarm and not before.open_alarm:
@@ -103,6 +102,12 @@ class Watch:
             if window is None
             else sum(evidently_drifted(self._baseline, self._thresholds, window, drift).values()),
         )
+
+
+def _without_truth(result: Result) -> Result:
+    """As the window closed: the estimate is judged then, before labels come."""
+    estimated = [score for score in result.scores if score.name not in PERFORMANCE]
+    return msgspec.structs.replace(result, scores=estimated)
 
 
 def evidently_drifted(

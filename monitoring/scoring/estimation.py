@@ -11,7 +11,7 @@ inputs; then estimate and truth part, which is what the gap is for.
 
 from collections.abc import Mapping
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,11 @@ from monitoring.scoring.resampling import DRAWS, Resampling, size_class
 _DRAWS = 50  # windows
 _MOST = 2_000  # rows of a drawn window; larger ones are told from it by the root of their size
 _SEED = 20130101
+
+
+# Of the estimate less the truth of the same window; of the truth, and of the estimate, less what it
+# is in the whole reference.
+Spread = Literal["error", "truth", "estimate"]
 
 
 class Estimator:
@@ -64,13 +69,10 @@ class Estimator:
             np.concatenate([chances[name] for name in names]),
         )
 
-    def spread(self, name: str, rows: int, *, estimated: bool = True) -> float | None:
-        """The root mean square of estimate less truth, for windows of so many rows.
-
-        Not `estimated`: of the truth in such a window less that in the whole reference.
-        """
+    def spread(self, name: str, rows: int, of: Spread = "error") -> float | None:
+        """How far a figure lies off by chance, as root mean square, in windows of so many rows."""
         drawn = size_class(min(rows, _MOST))
-        measured = self._spreads(drawn)[0 if estimated else 1].get(name)
+        measured = self._spreads(drawn)[of].get(name)
         return None if measured is None else measured * (drawn / rows) ** 0.5
 
     def _chances(self, scores: Mapping[int, Array]) -> dict[int, Array]:
@@ -131,21 +133,22 @@ class Estimator:
                 columns.append(codes.to_numpy(dtype=float))
         return np.column_stack(columns)
 
-    def _measure(self, rows: int) -> tuple[dict[str, float], dict[str, float]]:
-        """The spreads of windows drawn from the reference, estimated and not."""
+    def _measure(self, rows: int) -> dict[Spread, dict[str, float]]:
+        """The spreads of windows drawn from the reference."""
         frame, known = self._baseline.frame, self._reference
         truth = regression if self._baseline.manifest.task == "regression" else classification
         whole = truth(known.only(np.arange(len(frame))))
         resampling = Resampling(len(frame), rows)
-        gaps: dict[str, list[float]] = {}
-        apart: dict[str, list[float]] = {}
+        expected = self.figures(frame) if self.possible else {}
+        found: dict[Spread, dict[str, list[float]]] = {"error": {}, "truth": {}, "estimate": {}}
         for draw in range(0, DRAWS, DRAWS // _DRAWS):
             drawn, _ = resampling.rows(draw)
             real = truth(known.only(drawn))
             told = self.figures(frame.iloc[drawn]) if self.possible else {}
-            _less(gaps, told, real)
-            _less(apart, real, whole)
-        return _spread(gaps), _spread(apart)
+            _less(found["error"], told, real)
+            _less(found["truth"], real, whole)
+            _less(found["estimate"], told, expected)
+        return {of: _spread(each) for of, each in found.items()}
 
 
 def _less(found: dict[str, list[float]], figures: Figures, others: Figures) -> None:

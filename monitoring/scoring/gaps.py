@@ -14,7 +14,7 @@ import pandas as pd
 from monitoring.core.results import ERROR_GAP, GAP, Score
 from monitoring.core.sequential import FAR, WIDTH
 from monitoring.scoring.answers import answers_of
-from monitoring.scoring.estimation import Estimator
+from monitoring.scoring.estimation import Estimator, Spread
 from monitoring.scoring.figures import ERRORS, Answers, Figures
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.resampling import SMALLEST
@@ -53,8 +53,9 @@ class Gaps:
     def _gap(self, gap: str, name: str, real: Figures, told: Figures, rows: int) -> Score | None:
         estimated = told.get(name) is not None
         found, expected = real.get(name), told.get(name) if estimated else self._of_reference(name)
-        usual = self._estimator.spread(name, rows, estimated=estimated)
-        own = self._estimator.spread(name, len(self._baseline.frame), estimated=estimated)
+        of: Spread = "error" if estimated else "truth"
+        usual = self._estimator.spread(name, rows, of)
+        own = self._estimator.spread(name, len(self._baseline.frame), of)
         if found is None or expected is None or usual is None or own is None:
             return None
         worse = found - expected if name in ERRORS else expected - found

@@ -1,6 +1,7 @@
 """Performance of a window's rows: realised where the label is known, estimated everywhere."""
 
 from collections.abc import Callable
+from functools import cached_property
 from statistics import NormalDist
 
 import pandas as pd
@@ -8,7 +9,7 @@ import pandas as pd
 from monitoring.core.budget import level
 from monitoring.core.results import ESTIMATED, GAP, Score
 from monitoring.scoring.answers import answers_of
-from monitoring.scoring.estimation import Estimator
+from monitoring.scoring.estimation import Estimator, Spread
 from monitoring.scoring.figures import (
     ERRORS,
     Answers,
@@ -95,7 +96,8 @@ class Performance:
         rows: int,
     ) -> Score:
         figure = name.removeprefix(ESTIMATED)
-        limit = self._allowed(rows) if figure == self.chief else None
+        of: Spread = "truth" if figure == name else "estimate"
+        limit = self._allowed(rows, of) if figure == self.chief else None
         breached = False
         if limit is not None and value is not None:
             breached = value > limit if figure in ERRORS else value < limit
@@ -112,12 +114,12 @@ class Performance:
             note="not defined for these labels" if value is None else note,
         )
 
-    def _allowed(self, rows: int) -> float | None:
+    def _allowed(self, rows: int, of: Spread) -> float | None:
         """The policy's limit; wider where windows as good as the reference would break it by chance
         more often than the budget of false alarms allows.
         """
-        expected = self._of_reference().get(self.chief)
-        usual = self.estimator.spread(self.chief, rows, estimated=False)
+        known = self._of_reference() if of == "truth" else self._estimated_of_reference
+        expected, usual = known.get(self.chief), self.estimator.spread(self.chief, rows, of)
         if self._limit is None or expected is None or usual is None:
             return self._limit
         # The reference is a sample too.
@@ -125,6 +127,10 @@ class Performance:
         if self.chief in ERRORS:
             return max(self._limit, float(f"{expected + self._beyond * error:.6g}"))
         return min(self._limit, float(f"{expected - self._beyond * error:.6g}"))
+
+    @cached_property
+    def _estimated_of_reference(self) -> Figures:
+        return self.estimator.figures(self._baseline.frame)
 
     def _of_reference(self) -> Figures:
         if self._expected is None:

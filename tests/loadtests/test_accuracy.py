@@ -75,9 +75,9 @@ def test_false_alarms_lie_within_the_band_of_their_budget() -> None:
         "fresh", 5, 256, 0.0, labels=True, references=6, windows=60, one_in=8, reference_rows=3_000
     )
     calm = without_drift(setting, seed=20260101)
-    low, high = calm.drift_budget
+    low, high = calm.rule_budget
     assert low > 10, "the band must be able to fail on either side"
-    assert low <= calm.of_drift <= high
+    assert low <= calm.by_rule["drift"] <= high
     assert calm.alarms <= calm.budget[1]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import replace
 
 from monitoring.core.results import Score
 from monitoring.scoring.figures import Answers, classification, intervals
@@ -69,6 +70,31 @@ def test_a_change_of_the_inputs_is_seen_before_any_label(
     assert estimated.low - 0.01 < real["roc_auc"].value < estimated.high + 0.01
     assert not real["estimation_gap"].breached
     assert estimated.breached == (difficulty == 4.0)
+
+
+def test_the_limit_of_an_estimate_allows_for_estimates_and_that_of_the_truth_for_labels(
+    classifier: Performance,
+) -> None:
+    """Labels differ by chance where the inputs, and with them the estimate, hardly do."""
+    limited = classifier.estimator
+    for rows in (300, 1_000):
+        assert limited.spread("roc_auc", rows, "estimate") < limited.spread(
+            "roc_auc", rows, "truth"
+        )
+    scores = _by_name(_unreachable(classifier).score(_loans(300).astype(object)))
+    estimated, real = scores["estimated_roc_auc"].threshold, scores["roc_auc"].threshold
+    assert real is not None
+    assert estimated is not None
+    assert real + 0.01 < estimated < 0.9
+
+
+def _unreachable(classifier: Performance) -> Performance:
+    """By a limit that nothing reaches: what is left is what chance is allowed."""
+    version = classifier._baseline.version
+    policy = Monitoring(alarms=AlarmPolicy(min_score=1.0))
+    return Performance(
+        Baseline(replace(version, manifest=replace(version.manifest, monitoring=policy)))
+    )
 
 
 def test_a_world_that_answers_differently_opens_the_gap(classifier: Performance) -> None:
