@@ -17,6 +17,7 @@ COMMANDS = {
     "promote": "driftline.models",
     "unload": "driftline.models",
     "limits": "driftline.limits",
+    "policy": "driftline.policy",
     "serve": "driftline.serve",
     "monitor": "driftline.monitor",
     "status": "driftline.status",

@@ -16,13 +16,14 @@ from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.core.results import Alarm, Result
-from monitoring.policies import Overriding, read_policy
+from monitoring.policies import Overriding
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import database, retention
 from monitoring.state.database import exists
 from monitoring.state.store import Store
 from monitoring.trial import Between, watch_again
 from monitoring.web import words
+from registry.manifest_file import read_policy
 from registry.store import Registry
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])

@@ -1,9 +1,9 @@
 """Which version an alias names, and how it came to: an append-only history in SQLite.
 
-Every registration, every move of an alias, every load and unload and every change of limits is one
-row; its row number is the registry's revision. The latest move of an alias is where it points, the
-latest load or unload of a version or of its whole model is what holds for it, and changes of limits
-add up.
+Every registration, every move of an alias, every load and unload and every change of limits or of
+a monitoring policy is one row; its row number is the registry's revision. The latest move of an
+alias is where it points, the latest load or unload of a version or of its whole model is what holds
+for it, and changes of limits and policies add up.
 """
 
 import sqlite3
@@ -20,6 +20,7 @@ _REGISTERED = ""
 _LOADED = "+"  # a row without a number speaks of every version of the model, future ones too
 _UNLOADED = "-"
 LIMITED = "="
+POLICY = "~"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS moves (
@@ -41,7 +42,8 @@ CREATE TRIGGER IF NOT EXISTS moves_are_final BEFORE UPDATE ON moves
 
 class Move(msgspec.Struct, frozen=True):
     """One change of the registry: an alias moved, or by the alias of the row a version was
-    registered (empty), loaded ("+"), unloaded ("-") or given other limits ("=").
+    registered (empty), loaded ("+"), unloaded ("-"), given other limits ("=") or another policy of
+    monitoring ("~").
     """
 
     revision: int
@@ -50,7 +52,11 @@ class Move(msgspec.Struct, frozen=True):
     number: str
     moved: int  # microseconds since the epoch
     actor: str
-    detail: str = ""  # the changed limits, as JSON
+    detail: str = ""  # the changed limits, or the changed policy, as JSON
+
+    def tells_registered(self, number: str) -> bool:
+        """Whether with this row the version of that number was registered."""
+        return self.alias == _REGISTERED and self.number == number
 
     def limits(self) -> LimitChange:
         """What a row of LIMITED changes."""
@@ -132,6 +138,13 @@ class Aliases:
         detail = msgspec.json.encode(change).decode()
         return self._append(model, LIMITED, number, moved, actor, detail=detail)
 
+    def change_policy(self, model: str, number: str, detail: str, *, moved: int, actor: str) -> int:
+        """Record another policy for the version, or with "" for every version, future ones too.
+
+        What `detail` says, and what changes come to, is for `policies.py` to know.
+        """
+        return self._append(model, POLICY, number, moved, actor, detail=detail)
+
     def registered(self, model: str, number: str, *, moved: int, actor: str) -> None:
         """Record that a version was registered, once."""
         if number not in self.numbers(model):
@@ -193,8 +206,8 @@ def _aliases(connection: sqlite3.Connection, model: str) -> dict[str, str]:
     """As of the latest move of each."""
     rows = connection.execute(
         "SELECT alias, number, max(revision) FROM moves "
-        "WHERE model = ? AND alias NOT IN (?, ?, ?, ?) GROUP BY alias ORDER BY alias",
-        (model, _REGISTERED, _LOADED, _UNLOADED, LIMITED),
+        "WHERE model = ? AND alias NOT IN (?, ?, ?, ?, ?) GROUP BY alias ORDER BY alias",
+        (model, _REGISTERED, _LOADED, _UNLOADED, LIMITED, POLICY),
     )
     return {alias: number for alias, number, _ in rows}
 

@@ -8,6 +8,7 @@ RegistryError
 ├── InvalidManifest     a manifest that cannot be read or does not agree with the file
 ├── InvalidReference    reference data that does not fit the model
 ├── InvalidLimits       limits that a version cannot have
+├── InvalidPolicy       a monitoring policy that a version cannot be watched by
 └── InvalidFeatures     values that do not fit the features or the tensors that carry them
 """
 
@@ -44,6 +45,10 @@ class InvalidReference(RegistryError):
 
 class InvalidLimits(RegistryError):
     """Limits that a version cannot have."""
+
+
+class InvalidPolicy(RegistryError):
+    """A monitoring policy that a version cannot be watched by."""
 
 
 class InvalidFeatures(RegistryError):

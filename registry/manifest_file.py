@@ -1,12 +1,13 @@
-"""The user's YAML manifest -> a Manifest, with errors that name the line or the field."""
+"""The user's YAML -> a Manifest or a policy, with errors that name the line or the field."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
 
-from registry.errors import InvalidManifest
-from registry.manifest import Manifest
+from registry.errors import InvalidManifest, InvalidPolicy, RegistryError
+from registry.manifest import Manifest, Monitoring
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -16,15 +17,41 @@ def read_manifest(path: Path) -> Manifest:
     that are unknown, missing or of the wrong type.
     """
     try:
-        content = yaml.safe_load(path.read_bytes())
-        return msgspec.convert(content, Manifest)
-    except OSError as error:
-        raise InvalidManifest(f"manifest {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidManifest(f"manifest {path.name} is not YAML: {_one_line(error)}") from None
+        return msgspec.convert(_read(path, f"manifest {path.name}", InvalidManifest), Manifest)
     except msgspec.ValidationError as error:
         raise InvalidManifest(f"manifest {path.name}: {error}") from None
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def read_stated(path: Path) -> dict[str, Any]:
+    """The fields that a policy states: a manifest's `monitoring`, or a file of just that.
+
+    Raises InvalidPolicy for a file that cannot be read, and YAML that does not parse or states
+    nothing.
+    """
+    content = _read(path, f"policy {path.name}", InvalidPolicy)
+    stated = content.get("monitoring", content) if isinstance(content, dict) else content
+    if not isinstance(stated, dict) or not stated:
+        raise InvalidPolicy(
+            f"policy {path.name}: expected fields of a manifest's `monitoring` section"
+        )
+    return stated
+
+
+def read_policy(path: Path) -> Monitoring:
+    """A policy as a file states it, and where it says nothing as it is by default.
+
+    Raises InvalidPolicy saying what is wrong with it.
+    """
+    try:
+        return msgspec.convert(read_stated(path), Monitoring)
+    except msgspec.ValidationError as error:
+        raise InvalidPolicy(f"policy {path.name}: {error}") from None
+
+
+def _read(path: Path, what: str, kind: type[RegistryError]) -> Any:
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise kind(f"{what.split(maxsplit=1)[0]} {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise kind(f"{what} is not YAML: {' '.join(str(error).split())}") from None

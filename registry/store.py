@@ -38,6 +38,14 @@ from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
 from registry.manifest_file import read_manifest
 from registry.onnx_file import check_providers, load
+from registry.policies import (
+    Held,
+    PolicyChange,
+    check_change,
+    encode,
+    policies_of,
+    require_inherited,
+)
 from registry.reference import answer_reference, parse_reference
 from registry.signature import read_signature
 from registry.validation import complete
@@ -91,7 +99,10 @@ class Registry:
         }
         digest = _digest(onnx_bytes, msgspec.json.encode(completed), reference_bytes)
         with self._locked():
-            version = self._identical(model, digest) or self._add(model, digest, files)
+            version = self._identical(model, digest)
+            if version is None:
+                require_inherited(model, completed, self.history(model))
+                version = self._add(model, digest, files)
             self._aliases.registered(model, version.number, moved=version.created, actor=actor)
         return version
 
@@ -165,13 +176,35 @@ class Registry:
                 limited(version.manifest, sum_up([held, change]))
         return self._aliases.limit(model, number, change, moved=self._now(), actor=actor)
 
+    def policies(self, version: Version) -> list[Held]:
+        """Every policy that a version is or was watched by, and who made it so; oldest first."""
+        return policies_of(version, self._aliases.history(version.model))
+
+    def change_policy(
+        self, model: str, number: str, change: PolicyChange, *, actor: str = ""
+    ) -> int:
+        """Have a version, or with "" every version of a model, watched by another policy.
+
+        Returns the revision; raises UnknownModel, UnknownVersion, or InvalidPolicy where a version
+        cannot be watched by it.
+        """
+        self._require(model, number)
+        detail = encode(change)
+        with self._locked():
+            for version in self.versions(model):
+                if number in {"", version.number}:
+                    check_change(version, self.policies(version)[-1].policy, change)
+            return self._aliases.change_policy(
+                model, number, detail, moved=self._now(), actor=actor
+            )
+
     def state(self, model: str) -> ModelState:
         """Everything that the registry says of a model now; raises UnknownModel."""
         versions = self.versions(model)
         return ModelState(versions, self._aliases.standing(model, [v.number for v in versions]))
 
     def history(self, model: str) -> list[Move]:
-        """Every registration, move of an alias, load, unload and change of limits, oldest first."""
+        """Every registration, move of an alias, load, unload and other change, oldest first."""
         return self._aliases.history(model)
 
     def revision(self) -> int:

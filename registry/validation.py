@@ -12,9 +12,18 @@ import msgspec
 from eventlog.events import Label
 from registry.errors import InvalidManifest
 from registry.features import width
-from registry.manifest import Feature, Manifest, Prediction, Segment, Signature, TensorSpec
+from registry.manifest import Feature, Kind, Manifest, Prediction, Segment, Signature, TensorSpec
 from registry.payload import check_payload
 from registry.signature import fixed_rows, require_agreement, with_widths
+
+_EITHER = frozenset({"hellinger", "jensenshannon", "kl_div", "psi"})
+# Evidently's methods by the kind of column that they take.
+DRIFT_METHODS: dict[Kind, frozenset[str]] = {
+    "numeric": _EITHER
+    | {"anderson", "cramer_von_mises", "ed", "empirical_mmd", "es", "ks", "mannw", "t_test"}
+    | {"wasserstein"},
+    "categorical": _EITHER | {"TVD", "chisquare", "fisher_exact", "g_test", "z"},
+}
 
 
 def complete(manifest: Manifest, found: Signature) -> Manifest:
@@ -30,26 +39,38 @@ def complete(manifest: Manifest, found: Signature) -> Manifest:
             "held_out is false: expected a reference that the model was not trained on, because "
             "its own training rows make every estimate of performance start too high"
         )
-    _check_drift_settings(manifest)
-    check_segments(manifest)
     check_payload(manifest.payload, _complete_features(manifest, found), found, manifest.prediction)
-    prediction = _complete_prediction(manifest, found)
-    _check_score(manifest, prediction)
-    return msgspec.structs.replace(
+    completed = msgspec.structs.replace(
         manifest,
         signature=found,
         features=_complete_features(manifest, found),
-        prediction=prediction,
+        prediction=_complete_prediction(manifest, found),
         max_batch_size=fixed_rows(found) or manifest.max_batch_size,
     )
+    check_monitoring(completed)
+    return completed
+
+
+def check_monitoring(manifest: Manifest) -> None:
+    """Raise InvalidManifest for a policy of monitoring that speaks of what the model has not."""
+    _check_drift_settings(manifest)
+    check_segments(manifest)
+    _check_score(manifest, manifest.prediction)
 
 
 def _check_drift_settings(manifest: Manifest) -> None:
-    names = {feature.name for feature in manifest.features} | {"prediction"}
+    answer: Kind = "categorical" if manifest.task == "classification" else "numeric"
+    kinds = {feature.name: feature.kind for feature in manifest.features} | {"prediction": answer}
     for field in ("drift_methods", "drift_thresholds"):
-        unknown = set(getattr(manifest.monitoring, field)) - names
+        unknown = set(getattr(manifest.monitoring, field)) - set(kinds)
         if unknown:
             raise InvalidManifest(f"monitoring.{field} names no feature: {_listed(unknown)}")
+    for name, method in manifest.monitoring.drift_methods.items():
+        if method not in DRIFT_METHODS[kinds[name]]:
+            raise InvalidManifest(
+                f"monitoring.drift_methods: {name!r} is {kinds[name]} and {method!r} no method for "
+                f"such; expected one of {_listed(DRIFT_METHODS[kinds[name]])}"
+            )
 
 
 def check_segments(manifest: Manifest) -> None:

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 from eventlog.settings import Home
-from monitoring.policies import Catalogue, Overriding, read_policy
+from monitoring.policies import Catalogue, Overriding
 from monitoring.scoring.framing import read, write
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.old_reports import OldReports
 from monitoring.scoring.window import Scoring
 from monitoring.settings import retention
+from registry.manifest_file import read_policy
 from registry.store import Registry
 
 

@@ -1,0 +1,107 @@
+"""`driftline policy`: how a version is watched, changed without registering it anew."""
+
+import getpass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from driftline.status import plain, table_of
+from eventlog.settings import Home
+from registry.manifest import Version
+from registry.manifest_file import read_stated
+from registry.policies import Held, PolicyChange, differences, digest, flat, origins
+from registry.store import Registry
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def commands() -> list[click.Command]:
+    """The commands of this file."""
+    return [policy]
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version", default="")
+@click.option("--file", type=_FILE, help="YAML: the fields of `monitoring` that shall change.")
+@click.option("--reset", is_flag=True, help="Take all changes back.")
+@click.option("--why", default="", help="The reason, which is kept with the change.")
+def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str) -> None:
+    """Show how MODEL, or one VERSION by number or alias, is watched, or change that.
+
+    Without VERSION a change holds for every version, future ones too. Only the fields that the file
+    states change; null takes one back to its default. Windows that begin a minute after the change
+    or later are watched by it.
+    """
+    registry = Registry(Home.from_environment())
+    number = registry.aliases(model).get(version, version)
+    if file is None and not reset:
+        _show(registry, model, number)
+        return
+    if file is not None and reset:
+        raise click.UsageError("--reset takes all changes back; expected no --file beside it")
+    if not why.strip():
+        raise click.UsageError("expected --why: the reason is kept with the change")
+    change = PolicyChange(None if file is None else read_stated(file), why.strip())
+    before = {v.number: registry.policies(v)[-1] for v in _versions(registry, model, number)}
+    revision = registry.change_policy(model, number, change, actor=getpass.getuser())
+    what = f"{model} version {number}" if number else f"every version of {model}"
+    click.echo(f"{what} is watched by another policy (registry revision {revision})")
+    for one in _versions(registry, model, number):
+        if one.number in before:
+            after = registry.policies(one)[-1]
+            click.echo(f"version {one.number}: {_changes(before[one.number], after)}")
+
+
+def _versions(registry: Registry, model: str, number: str) -> Sequence[Version]:
+    return [registry.version(model, number)] if number else registry.versions(model)
+
+
+def _show(registry: Registry, model: str, number: str) -> None:
+    console = Console()
+    for version in _versions(registry, model, number):
+        held = registry.policies(version)
+        title = f"{model} version {version.number} is watched by policy {digest(held[-1].policy)}"
+        console.print(plain(title, "bold"))
+        console.print(_fields(held))
+        for before, after in pairwise(held):
+            console.print(plain(_told(before, after)))
+
+
+def _fields(held: Sequence[Held]) -> Table:
+    """Every field of the last policy, and which change made it so."""
+    table, sources = table_of("field", "value", "from"), origins(held)
+    for field, value in flat(held[-1].policy).items():
+        table.add_row(field, plain(_spelled(value)), _source(sources[field]))
+    return table
+
+
+def _spelled(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _source(held: Held) -> str:
+    return "manifest" if held.move is None else f"revision {held.move.revision}"
+
+
+def _told(before: Held, after: Held) -> str:
+    move = after.move
+    assert move is not None
+    at = datetime.fromtimestamp(move.moved / 1e6, UTC)
+    return (
+        f"revision {move.revision}, {at:%Y-%m-%d %H:%M:%S} UTC, {move.actor or 'somebody'}, "
+        f"version {move.number or '(all)'}: {_changes(before, after)}; because: {after.change.why}"
+    )
+
+
+def _changes(before: Held, after: Held) -> str:
+    changes = differences(before.policy, after.policy)
+    parts = [f"{name} {_spelled(old)} -> {_spelled(new)}" for name, (old, new) in changes.items()]
+    said = ", ".join(parts) or "nothing is different"
+    return f"the manifest's policy again ({said})" if after.change.stated is None else said

@@ -1,0 +1,157 @@
+"""Monitoring policies of a registered version that are changed without registering it anew.
+
+Everything that decides what a change comes to, and which parts of a policy it answers for, lives
+here; from when on it holds is said in monitoring/core/eras.py. The version stays what it is:
+changes stand beside it in the registry's history, each with who, when and why.
+
+A change states some fields, the others stay as they were: a JSON merge patch (RFC 7386), in which
+null takes a field back to its default.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from registry.aliases import POLICY, Move
+from registry.errors import InvalidManifest, InvalidPolicy
+from registry.manifest import Manifest, Monitoring, Version
+from registry.validation import check_monitoring
+
+_DIGITS = 12  # of a digest: enough to tell policies apart, short enough to read
+
+
+class PolicyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Some fields of a policy, or the manifest's whole policy again, and why."""
+
+    stated: dict[str, Any] | None = None  # None: what the manifest says
+    why: str = ""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A policy and the change that made it so."""
+
+    policy: Monitoring
+    at: int  # microseconds since the epoch; 0: from the beginning
+    move: Move | None = None  # None: it stands in the manifest
+    change: PolicyChange = PolicyChange()
+
+
+def policies_of(version: Version, moves: Sequence[Move]) -> list[Held]:
+    """Every policy of a version, oldest first, by the history of its model.
+
+    It begins with what held for its model when it was registered.
+    """
+    registered = next((m.revision for m in moves if m.tells_registered(version.number)), 0)
+    held = [Held(version.manifest.monitoring, 0)]
+    for move in moves:
+        if move.alias == POLICY and move.number in {"", version.number}:
+            change = decode(move.detail)
+            policy = changed(version.manifest, held[-1].policy, change)
+            at = 0 if move.revision < registered else move.moved
+            held.append(Held(policy, at, move, change))
+    return held
+
+
+def changed(manifest: Manifest, policy: Monitoring, change: PolicyChange) -> Monitoring:
+    """The policy after a change; raises InvalidPolicy for fields that there are not."""
+    if change.stated is None:
+        return manifest.monitoring
+    try:
+        return msgspec.convert(_merged(msgspec.to_builtins(policy), change.stated), Monitoring)
+    except msgspec.ValidationError as error:
+        raise InvalidPolicy(str(error)) from None
+
+
+def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> None:
+    """Raise InvalidPolicy where a version that is watched by this policy cannot change so."""
+    after = changed(version.manifest, policy, change)
+    if after.window.length != policy.window.length:
+        raise InvalidPolicy("window.length cannot be changed; expected a new version for that")
+    try:
+        check_monitoring(replace(version.manifest, monitoring=after))
+    except InvalidManifest as error:
+        raise InvalidPolicy(f"{version.model} version {version.number}: {error}") from None
+
+
+def require_inherited(model: str, manifest: Manifest, moves: Iterable[Move]) -> None:
+    """Raise InvalidPolicy where what holds for every version of a model cannot for one to come."""
+    policy = manifest.monitoring
+    for move in moves:
+        if move.alias == POLICY and not move.number:
+            policy = changed(manifest, policy, decode(move.detail))
+    try:
+        check_monitoring(replace(manifest, monitoring=policy))
+    except InvalidManifest as error:
+        raise InvalidPolicy(
+            f"the policy of every version of {model} does not fit this one: {error}; "
+            f"driftline policy {model} --reset takes it back"
+        ) from None
+
+
+def encode(change: PolicyChange) -> str:
+    """As a move keeps it; raises InvalidPolicy for what JSON cannot hold."""
+    kept = msgspec.json.encode(change)
+    if msgspec.json.decode(kept, type=PolicyChange) != change:
+        raise InvalidPolicy("expected finite numbers, words, lists and fields named by words")
+    return kept.decode()
+
+
+def decode(detail: str) -> PolicyChange:
+    """A change as a move keeps it."""
+    return msgspec.json.decode(detail, type=PolicyChange)
+
+
+def flat(policy: Monitoring) -> dict[str, Any]:
+    """Every field by its path: {"alarms.min_rows": 500, ...}."""
+    return dict(_leaves("", msgspec.to_builtins(policy)))
+
+
+def digest(policy: Monitoring) -> str:
+    """Tells policies apart: 12 hexadecimal digits over every field that is not as by default."""
+    usual = flat(Monitoring())
+    stated = {name: value for name, value in flat(policy).items() if usual.get(name, ()) != value}
+    return sha256(msgspec.json.encode(stated, order="sorted")).hexdigest()[:_DIGITS]
+
+
+def origins(held: Sequence[Held]) -> dict[str, Held]:
+    """Which of them gave every field of the last policy its value."""
+    found: dict[str, Held] = {}
+    before: dict[str, Any] = {}
+    for one in held:
+        now = flat(one.policy)
+        source = held[0] if one.change.stated is None else one
+        kept = (
+            {} if source is held[0] else {n: found[n] for n in now if before.get(n, ()) == now[n]}
+        )
+        found, before = {name: kept.get(name, source) for name in now}, now
+    return found
+
+
+def differences(before: Monitoring, after: Monitoring) -> dict[str, tuple[Any, Any]]:
+    """What one policy has and what the other, by field, where they differ; None: it has none."""
+    old, new = flat(before), flat(after)
+    names = sorted({*old, *new})
+    return {n: (old.get(n), new.get(n)) for n in names if old.get(n, ()) != new.get(n, ())}
+
+
+def _merged(before: Any, stated: Any) -> Any:
+    if not isinstance(stated, Mapping):
+        return stated
+    merged = dict(before) if isinstance(before, Mapping) else {}
+    for name, value in stated.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), value)
+    return merged
+
+
+def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{path}.{name}" if path else name, inner)
+    elif not isinstance(value, Mapping):
+        yield path, value

@@ -1,0 +1,202 @@
+"""Monitoring policies that are changed beside a version, and what they come to."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.settings import Home
+from registry.aliases import POLICY, Move
+from registry.errors import InvalidPolicy, UnknownModel, UnknownVersion
+from registry.manifest import Manifest, Monitoring, Version
+from registry.manifest_file import read_policy, read_stated
+from registry.policies import (
+    Held,
+    PolicyChange,
+    changed,
+    differences,
+    digest,
+    encode,
+    flat,
+    origins,
+    policies_of,
+)
+from registry.store import Registry
+from tests.tiny_model import MANIFEST, register_tiny
+
+numbers = st.integers(1, 5)
+stated = st.none() | st.fixed_dictionaries(
+    {},
+    optional={
+        "alarms": st.fixed_dictionaries(
+            {},
+            optional={
+                "min_rows": numbers | st.none(),
+                "false_alarms": st.fixed_dictionaries({}, optional={"windows": numbers}),
+            },
+        ),
+        "window": st.fixed_dictionaries({}, optional={"grace": numbers}),
+        "drift_methods": st.dictionaries(
+            st.sampled_from(["price", "colour"]), st.sampled_from(["psi", "kl_div"]) | st.none()
+        ),
+    },
+)
+
+
+def version(**monitoring: Any) -> Version:
+    manifest = msgspec.convert(MANIFEST | {"monitoring": monitoring}, Manifest)
+    return Version(model="tiny", number="1", digest="", created=0, manifest=manifest, path="")
+
+
+def moves(changes: list[PolicyChange]) -> list[Move]:
+    """One a second, all of version 1."""
+    return [
+        Move(n, "tiny", POLICY, "1", n * 1_000_000, "ada", encode(change))
+        for n, change in enumerate(changes, start=1)
+    ]
+
+
+@given(st.lists(stated, max_size=6))
+def test_a_field_holds_what_was_stated_of_it_last_since_all_was_taken_back(
+    stated: list[dict[str, Any] | None],
+) -> None:
+    subject = version(alarms={"min_rows": 9})
+    rows = 9
+    for fields in stated:
+        if fields is None:
+            rows = 9
+        elif "min_rows" in fields.get("alarms", {}):
+            rows = fields["alarms"]["min_rows"] or Monitoring().alarms.min_rows
+    last = policies_of(subject, moves([PolicyChange(fields) for fields in stated]))[-1]
+    assert last.policy.alarms.min_rows == rows
+
+
+@given(st.lists(stated, max_size=6))
+def test_every_field_is_traced_to_the_change_that_gave_it_its_value(
+    stated: list[dict[str, Any] | None],
+) -> None:
+    held = policies_of(version(), moves([PolicyChange(fields) for fields in stated]))
+    found = origins(held)
+    assert set(found) == set(flat(held[-1].policy))
+    for field, source in found.items():
+        since = held.index(source)
+        assert flat(source.policy)[field] == flat(held[-1].policy)[field]
+        if since:  # it was another value before, or not there
+            assert flat(held[since - 1].policy).get(field, ()) != flat(source.policy)[field]
+
+
+def test_a_field_that_goes_back_to_the_manifest_is_the_manifests_again() -> None:
+    changes = [PolicyChange({"alarms": {"min_rows": 7}}), PolicyChange(None)]
+    held = policies_of(version(), moves(changes))
+    assert origins(held[:2])["alarms.min_rows"].move == held[1].move
+    assert origins(held)["alarms.min_rows"].move is None
+
+
+def test_policies_are_told_apart_by_what_differs_from_the_defaults() -> None:
+    usual = Monitoring()
+    other = changed(version().manifest, usual, PolicyChange({"alarms": {"min_rows": 7}}))
+    assert digest(usual) == "44136fa355b3"  # of {}: a field that a later release adds changes none
+    assert digest(other) != digest(usual)
+    assert differences(usual, other) == {"alarms.min_rows": (500, 7)}
+
+
+def test_a_version_begins_with_what_held_for_its_model() -> None:
+    before = Move(
+        1, "tiny", POLICY, "", 5, "ada", encode(PolicyChange({"alarms": {"min_rows": 7}}))
+    )
+    registered = Move(2, "tiny", "", "1", 6, "")
+    after = Move(3, "tiny", POLICY, "", 7, "ada", encode(PolicyChange({"rerun": {"rows": 0}})))
+    held = policies_of(version(), [before, registered, after])
+    assert [one.at for one in held] == [0, 0, 7]
+    assert [one.policy.alarms.min_rows for one in held] == [500, 7, 7]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Holds `tiny`, version 1; its clock stands at 3 s."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    registry = Registry(Home(tmp_path / "home"), lambda: 3_000_000_000)
+    register_tiny(registry, tmp_path / "files", monitoring={"alarms": {"min_rows": 50}})
+    return registry
+
+
+def _held(registry: Registry, number: str = "1") -> Held:
+    return registry.policies(registry.version("tiny", number))[-1]
+
+
+def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
+    registry: Registry, tmp_path: Path
+) -> None:
+    before = registry.version("tiny", "1")
+    registry.change_policy("tiny", "", PolicyChange({"rerun": {"rows": 0}}, "slow"), actor="ada")
+    change = PolicyChange({"alarms": {"min_rows": 7}}, "quiet nights")
+    revision = registry.change_policy("tiny", "1", change, actor="bob")
+    held = _held(registry)
+    assert held.move is not None
+    assert (held.move.revision, held.move.actor, held.at) == (revision, "bob", 3_000_000)
+    assert held.change.why == "quiet nights"
+    assert (held.policy.alarms.min_rows, held.policy.rerun.rows) == (7, 0)
+    assert registry.version("tiny", "1") == before
+    register_tiny(registry, tmp_path / "files", description="a later one")
+    assert (_held(registry, "2").policy.rerun.rows, _held(registry, "2").at) == (0, 0)
+    assert registry.aliases("tiny") == {}
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"alarms": {"min_rows": 0}}, r">= 1 - at `\$.alarms.min_rows`"),
+        ({"alarm": {}}, "unknown field `alarm`"),
+        ({"alarms": 3}, r"Expected `object`, got `int` - at `\$.alarms`"),
+        ({"alarms": {"score": "mae"}}, "tiny version 1: monitoring.alarms.score is 'mae'"),
+        ({"drift_thresholds": {"cost": 1}}, "names no feature: 'cost'"),
+        ({"drift_methods": {"price": "chisquare"}}, "'price' is numeric and 'chisquare' no method"),
+        ({"drift_methods": {"prediction": "ks"}}, "'prediction' is categorical"),
+        ({"segments": ["cost"]}, "'cost' is no feature"),
+        ({"alarms": {"smallest_drift": float("inf")}}, "expected finite numbers"),
+        ({"window": {"length": 5}}, "window.length cannot be changed"),
+    ],
+)
+def test_policies_that_cannot_be_are_refused_and_nothing_is_recorded(
+    registry: Registry, stated: dict[str, Any], message: str
+) -> None:
+    before = registry.revision()
+    with pytest.raises(InvalidPolicy, match=message):
+        registry.change_policy("tiny", "", PolicyChange(stated))
+    with pytest.raises(UnknownVersion):
+        registry.change_policy("tiny", "9", PolicyChange(None))
+    with pytest.raises(UnknownModel):
+        registry.change_policy("none", "", PolicyChange(None))
+    assert registry.revision() == before
+
+
+def test_a_version_that_the_policy_of_its_model_does_not_fit_is_refused(
+    registry: Registry, tmp_path: Path
+) -> None:
+    limit = {"alarms": {"score": "roc_auc", "min_score": 0.6}}
+    registry.change_policy("tiny", "", PolicyChange(limit))
+    with pytest.raises(InvalidPolicy, match=r"not computed.*driftline policy tiny --reset"):
+        register_tiny(registry, tmp_path / "files", prediction={"label": "label"})
+    assert len(registry.versions("tiny")) == 1
+
+
+def test_a_file_states_some_fields_alone_or_as_part_of_a_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("monitoring: {alarms: {min_rows: 7}}")
+    assert read_stated(path) == {"alarms": {"min_rows": 7}}
+    assert read_policy(path).alarms.min_rows == 7
+    path.write_text("alarms: {min_rows: 7}")
+    assert read_stated(path) == {"alarms": {"min_rows": 7}}
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "7", "monitoring: {}", "a: [", "\xff"])
+def test_a_file_that_states_nothing_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InvalidPolicy, match=r"policy policy\.yaml"):
+        read_stated(path)
+    with pytest.raises(InvalidPolicy, match="No such file"):
+        read_stated(tmp_path / "none.yaml")
