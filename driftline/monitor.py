@@ -26,6 +26,7 @@ from monitoring.announcing import Announcing
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
+from monitoring.policies import Following
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import PREFIX, MonitorSettings, database, listed, retention
 from monitoring.sharing.entries import Preparing
@@ -194,7 +195,9 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
 ) -> Consumer:
     """Take in, decide, and ask for retraining, which one monitor alone does at a time."""
     journal = Journal(store)
-    memory = Memory(journal, Registry(home).version, retention())
+    registry = Registry(home)
+    following = Following(registry)
+    memory = Memory(journal, registry.version, following.timeline, retention())
     reader, taken = reader_for(memory)
     reader = WatchedReader(reader, progress)
     parts.callback(reader.close)
@@ -210,7 +213,14 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     if tracing is not None:
         parts.callback(tracing.close)
     return Consumer(
-        journal, memory, reader, scorer, conclusion, traces=WindowTraces(tracing), taken=taken
+        journal,
+        memory,
+        reader,
+        scorer,
+        conclusion,
+        traces=WindowTraces(tracing),
+        taken=taken,
+        changed=following.changed,
     )
 
 

@@ -36,8 +36,7 @@ def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str
     """Show how MODEL, or one VERSION by number or alias, is watched, or change that.
 
     Without VERSION a change holds for every version, future ones too. Only the fields that the file
-    states change; null takes one back to its default. Windows that begin a minute after the change
-    or later are watched by it.
+    states change. Windows that begin a minute after the change or later are watched by it.
     """
     registry = Registry(Home.from_environment())
     number = registry.aliases(model).get(version, version)

@@ -16,12 +16,15 @@ from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.core.results import Alarm, Result
-from monitoring.policies import Overriding
+from monitoring.policies import Following, Overriding
 from monitoring.scoring.process import ScoringProcess, scoring_command
-from monitoring.settings import database, retention
-from monitoring.state.database import exists
+from monitoring.settings import database as recorded_database
+from monitoring.settings import retention
+from monitoring.state.database import Database, exists
+from monitoring.state.journal import Journal
 from monitoring.state.store import Store
 from monitoring.trial import Between, watch_again
+from monitoring.watching import Memory
 from monitoring.web import words
 from registry.manifest_file import read_policy
 from registry.store import Registry
@@ -83,7 +86,7 @@ def backtest(policy: Path, begin: datetime | None, end: datetime | None) -> None
 
 
 def _recorded(home: Home) -> Store | None:
-    where = database(home)
+    where = recorded_database(home)
     return Store(where) if exists(where) else None
 
 
@@ -98,15 +101,18 @@ def _watch(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     registry = Registry(home)
-    monitoring = None if policy is None else read_policy(policy)
+    timeline = (Following(registry) if policy is None else Overriding(read_policy(policy))).timeline
     reader = Between(SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, 1 << 62))
-    scorer = ScoringProcess(scoring_command(into / "reports", policy))
+    scorer = ScoringProcess(scoring_command(into / "reports"))
+    database = Database(fresh)
     try:
-        catalogue = registry if monitoring is None else Overriding(registry, monitoring)
-        watch_again(fresh, reader, catalogue, scorer, stop, retention=retention())
+        journal = Journal(database)
+        memory = Memory(journal, registry.version, timeline, retention())
+        watch_again(reader, journal, memory, scorer, stop)
     finally:
         scorer.close()
         reader.close()
+        database.close()
     if stop.is_set():
         shutil.rmtree(into, ignore_errors=True)
         raise click.Abort
@@ -117,17 +123,20 @@ def _differences(recorded: Store, again: Store) -> list[str]:
     """What two databases say differently about the windows that both have closed."""
     found: list[str] = []
     for pair in again.watched():
-        known = {result.window: _bare(result) for result in recorded.results(*pair)}
+        known = {result.window: result for result in recorded.results(*pair)}
         for result in again.results(*pair):
             before = known.get(result.window)
-            if before is not None and before != _bare(result):
+            if before is not None and not _same(before, result):
                 found.append(f"{pair[0]} version {pair[1]}, {words.period(result.window)}")
     return found
 
 
-def _bare(result: Result) -> Result:
-    """What a result says, whenever its labels came."""
-    return msgspec.structs.replace(result, revision=0, report="")
+def _same(recorded: Result, again: Result) -> bool:
+    """Whether two results say the same, whenever their labels came."""
+    told = msgspec.structs.replace(again, revision=recorded.revision, report=recorded.report)
+    if not recorded.policy:  # of a release that did not keep it
+        told = msgspec.structs.replace(told, policy="")
+    return told == recorded
 
 
 def _compare(recorded: Store | None, again: Store) -> None:

@@ -17,6 +17,7 @@ from rich.table import Table
 from eventlog.settings import Home
 from monitoring.core.results import Window
 from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.recent import Recent
 from monitoring.scoring.window import Scoring
 from registry.onnx_file import load
 from registry.reference import answer_reference
@@ -45,7 +46,7 @@ def main() -> None:
         os.environ["BENTOML_HOME"] = str(home / "bentoml")
         registry = Registry(Home(home))
         version = _register(registry, home)
-        scoring = Scoring(registry, home / "reports")
+        scoring = Scoring(Recent(registry), home / "reports")
         rows = _window(version)
         table = Table(title=f"{ROWS:,} rows of {NUMBERS + WORDS} features, {SHIFTED} moved")
         for name in ("what", "CPU s", "wall s", "scores"):

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from monitoring.core.decision import can_judge_performance
-from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill
+from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill, due
 from monitoring.core.joining import revise
 from monitoring.core.results import Result, Rule, Window
 from monitoring.core.windows import WindowState, counts, trail, watermark
@@ -36,17 +36,17 @@ class Closing:
     def close_all(self) -> None:
         """Close every window, as if time had moved on for ever; labels stay welcome."""
         for watching in self._memory.everything():
-            self._close_until(watching, END_OF_TIME)
+            self._close_until(watching, END_OF_TIME - 1)
             if (filling := watching.filling()) is not None:
                 self._close(watching, watching.state(filling.window))
 
     def _close_until(self, watching: Watching, mark: int) -> None:
-        done = mark - watching.policy.window.grace * SECOND
+        closed_until = watching.watch.closed_until
+        done = watching.timeline.done(mark, closed_until)
         if done < watching.due:
             return
-        for step in watching.grid.due(
-            watching.filling(), watching.panes(), watching.watch.closed_until, done
-        ):
+        filling, panes = watching.filling(), watching.panes()
+        for step in due(watching.timeline.grid, filling, panes, closed_until, done):
             if isinstance(step, Close):
                 state = watching.state(step.window)
                 state.end = step.window.end
@@ -70,7 +70,7 @@ class Closing:
             self._trail(watching, state)
         else:
             state.revision += 1
-            self._journal.add_result(counts(*watching.key, state, sampled=0))
+            self._journal.add_result(_counts(watching, state, sampled=0))
 
     def _revise(self, watching: Watching, mark: int) -> None:
         for start in sorted(watching.relabelled):
@@ -78,9 +78,7 @@ class Closing:
             if revise(state.rows, state.labelled, state.scored_labels, expired=False):
                 self._schedule(watching, state, drift=False)
         watching.relabelled.clear()
-        wait = watching.policy.window.label_wait * SECOND
-        while watching.awaiting and watching.awaiting[0].end + wait <= mark:
-            state = watching.awaiting.popleft()
+        for state in watching.expiring(mark):
             self._expire(watching, state)
             self._keeping.expired(watching, state.end, mark)
 
@@ -110,9 +108,10 @@ class Closing:
             order=sorted(range(len(kept)), key=lambda at: kept[at].place),
             inputs=replace(state.inputs) if drift and _beyond(state, len(kept)) else None,
             drift=drift,
+            policy=watching.era(state.start).policy,
             report=_report_name(watching, state.window) if drift else "",
         )
-        result = counts(*watching.key, state, sampled=len(kept))
+        result = _counts(watching, state, sampled=len(kept))
         pending = PendingScore(
             self._journal.next_job(),
             job,
@@ -125,7 +124,7 @@ class Closing:
 
     def _trailing(self, watching: Watching, window: Window) -> dict[str, list[Any]]:
         """The rows that the window's drift is measured against; none: the registered reference."""
-        trailing, recent = watching.policy.trailing, watching.watch.recent
+        trailing, recent = watching.era(window.start).policy.trailing, watching.watch.recent
         if trailing is None or len(recent) < trailing.windows:
             return {}
         before = Window(recent[-trailing.windows], window.start)
@@ -133,9 +132,16 @@ class Closing:
         return rows.by_column(watching.watch.columns, bodies, [])
 
     def _trail(self, watching: Watching, state: WindowState) -> None:
-        trailing = watching.policy.trailing
-        if trailing is not None and state.rows >= watching.policy.alarms.min_rows:
-            trail(watching.watch, state.start, trailing.windows)
+        policy = watching.era(state.start).policy
+        if policy.trailing is None:
+            watching.watch.recent = []  # where a later policy wants it, it begins anew
+        elif state.rows >= policy.alarms.min_rows:
+            trail(watching.watch, state.start, policy.trailing.windows)
+
+
+def _counts(watching: Watching, state: WindowState, *, sampled: int) -> Result:
+    found = counts(*watching.key, state, sampled=sampled)
+    return replace(found, policy=watching.era(state.start).digest)
 
 
 def _beyond(state: WindowState, sampled: int) -> bool:
@@ -151,7 +157,7 @@ def _rules(watching: Watching, state: WindowState, result: Result, *, drift: boo
     scoring takes.
     """
     rules: list[Rule] = ["drift", "estimate", "parity"] if drift else []
-    if not state.judged and can_judge_performance(result, watching.policy.alarms):
+    if not state.judged and can_judge_performance(result, watching.era(state.start).policy.alarms):
         state.judged = True
         rules += ["performance", "concept"]
     return rules

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from monitoring.core.budget import part
 from monitoring.core.decision import judge, verdict
-from monitoring.core.results import Alarm, Result, Rule, Score, Step
+from monitoring.core.results import Alarm, Result, Rule, Score, Step, Window
 from monitoring.core.retention import DAY
 from monitoring.core.retrain import RULES, request, wanted, webhook_id
 from monitoring.core.sequential import weigh
@@ -65,14 +65,16 @@ class Conclusion:
             if before is not None:
                 scores, report = _revised(before.scores, scores), before.report
         if "concept" in pending.judge:
-            scores += self._weigh(watching, scores)
+            scores += self._weigh(watching, pending.job.window, scores)
         result = replace(pending.result, scores=scores, report=report)
-        return replace(result, verdict=verdict(result, watching.policy.alarms))
+        policy = watching.era(result.window.start).policy
+        return replace(result, verdict=verdict(result, policy.alarms))
 
-    def _weigh(self, watching: Watching, scores: list[Score]) -> list[Score]:
+    def _weigh(self, watching: Watching, window: Window, scores: list[Score]) -> list[Score]:
         """Add the window's gaps to the evidence of a lasting one."""
         streak = self._journal.streak(watching.key, "concept")
-        manifest = replace(watching.version.manifest, monitoring=watching.policy)
+        policy = watching.era(window.start).policy
+        manifest = replace(watching.version.manifest, monitoring=policy)
         evidence, told = weigh(scores, streak.evidence, part(manifest))
         self._journal.save_streak(watching.key, "concept", replace(streak, evidence=evidence))
         return told
@@ -100,7 +102,8 @@ class Conclusion:
         """Judge one rule; the alarm if it fires now."""
         streak = self._journal.streak(watching.key, rule)
         open_alarm = self._journal.alarm(streak.open_alarm) if streak.open_alarm else None
-        after, alarm = judge(streak, open_alarm, rule, result, watching.policy.alarms)
+        policy = watching.era(result.window.start).policy
+        after, alarm = judge(streak, open_alarm, rule, result, policy.alarms)
         if streak.open_alarm == after.open_alarm or after.open_alarm:
             after = replace(after, evidence=streak.evidence)  # a resolved alarm begins anew
         self._journal.save_streak(watching.key, rule, after)

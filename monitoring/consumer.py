@@ -4,7 +4,7 @@ A step is one transaction: what was read, what follows from it and how far the l
 stand and fall together, so a crash repeats a step and never half of one.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from eventlog.log import Positions, Reader, Record
@@ -52,9 +52,14 @@ class Consumer:
         *,
         traces: WindowTraces | None = None,
         taken: Callable[[], None] = lambda: None,
+        changed: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`reader` begins at the memory's positions; each step calls `taken` before it commits."""
+        """`reader` begins at the memory's positions; each step calls `taken` before it commits.
+
+        `changed` names the models that are watched otherwise than when it was called last.
+        """
         self._taken = taken
+        self._changed = changed
         self._traces = traces or WindowTraces(None)
         self._journal = journal
         self._memory = memory
@@ -73,6 +78,9 @@ class Consumer:
         """Take in at most `limit` records and conclude what is scored; whether anything moved."""
         records = self._reader.poll(limit)
         gaps = self._reader.gaps()
+        # After the look at the log: of whatever stands there, no later policy is known of than now.
+        if models := self._changed():
+            self._memory.follow(models)
         drained = self._reader.drained
         overdue = drained and self._settling.due(self._reader.patience)
         behind = self._keeping.behind

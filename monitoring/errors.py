@@ -2,7 +2,7 @@
 
 DriftlineError
 └── MonitoringError
-    ├── DatabaseUnavailable the monitor's database is lost, or cannot be reached
+    ├── DatabaseUnavailable the monitor's database, or the registry's, is lost or out of reach
     ├── DeliveryFailed      a webhook that could not be handed over
     └── PageUnavailable     the status page cannot be served
 """
@@ -15,9 +15,9 @@ class MonitoringError(DriftlineError):
 
 
 class DatabaseUnavailable(MonitoringError):
-    """The monitor's database cannot be used now; of a transaction under way nothing is kept,
+    """The monitor's database, or the registry's, cannot be used now.
 
-    unless it was lost in the very moment of its commit.
+    Of a transaction under way nothing is kept, unless it was lost in the very moment of its commit.
     """
 
 

@@ -126,7 +126,7 @@ class Intake:
         self, watching: Watching, event: PredictionEvent, answered: Sequence[Answer | None]
     ) -> None:
         """Count the event in its pane and keep its rows, or count it as late."""
-        pane = watching.grid.pane(event.time)
+        pane = watching.pane(event.time)
         state = None
         if pane.end <= watching.watch.closed_until:
             self._memory.totals["late_events"] += 1
@@ -158,7 +158,7 @@ class Intake:
         event, row = place
         number, body = None, None
         if state is None:
-            start = watching.grid.pane(event.time).start
+            start = watching.pane(event.time).start
         else:
             start, number = state.start, row_hash(event.event_id, row)
             state.rows += 1

@@ -11,7 +11,6 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Record
 from monitoring.core import retention
-from monitoring.core.grid import SECOND
 from monitoring.state.journal import Journal
 from monitoring.state.predictions import Key
 from monitoring.watching import Memory, Watching
@@ -38,9 +37,14 @@ class Keeping:
         return self._early or bool(self._untidy)
 
     def expired(self, watching: Watching, until: int, mark: int) -> None:
-        """Every window of a version that ends by `until` awaits no labels, at this watermark."""
-        ended = mark - watching.policy.window.label_wait * SECOND
-        retention.advance(watching.watch, self._kept, until, ended)
+        """A window of a version that ends at `until` awaits no labels any more, at this watermark.
+
+        One before it may still: after a change of policy not all wait for the same time.
+        """
+        wait = watching.timeline.longest_wait(watching.watch.rows_until, until)
+        retention.advance(
+            watching.watch, self._kept, min(until, watching.awaited_from()), mark - wait
+        )
         self._untidy[watching.key] = watching
 
     def received(self, received: int) -> None:

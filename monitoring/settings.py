@@ -29,6 +29,8 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     patience: float = 30.0  # seconds until a number that was passed over in Kafka counts as lost
     poll_records: int = 2_000  # taken in per transaction
     idle_pause: float = 0.2  # seconds between looks at a quiet log
+    # Values of references, rows times columns, that scoring keeps at hand; a million take 80 MB.
+    reference_values: int = 5_000_000
     webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox
     # What the receiver understands; the others are adapters for the systems of these names.
     webhook_format: Literal[

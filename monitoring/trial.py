@@ -7,15 +7,11 @@ another one finds what it would have found.
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Reader, Record
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer, Scorer
-from monitoring.core.retention import Retention
-from monitoring.policies import Catalogue
-from monitoring.state.database import Database
 from monitoring.state.journal import Journal
 from monitoring.watching import Memory
 
@@ -62,21 +58,14 @@ class Between:
         return not isinstance(event, PredictionEvent) or self._begin <= event.time < self._end
 
 
-def watch_again(  # noqa: PLR0913 - what a consumer is made of
-    database: Path,
-    reader: Reader,
-    catalogue: Catalogue,
-    scorer: Scorer,
-    stop: threading.Event,
-    *,
-    retention: Retention,
+def watch_again(
+    reader: Reader, journal: Journal, memory: Memory, scorer: Scorer, stop: threading.Event
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
-    Nobody is told: retraining requests stay in the outbox of the new database.
+    `journal` and `memory` are of a new database. Nobody is told: retraining requests stay in its
+    outbox.
     """
-    journal = Journal(Database(database))
-    memory = Memory(journal, catalogue.version, retention)
     conclusion = Conclusion(journal, memory, page="", clock=lambda: time.time_ns() // 1_000)
     consumer = Consumer(journal, memory, reader, scorer, conclusion)
     closed = False
@@ -90,4 +79,3 @@ def watch_again(  # noqa: PLR0913 - what a consumer is made of
             closed = True
         else:
             break
-    journal.database.close()

@@ -2,12 +2,14 @@
 
 import logging
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from heapq import heapify, heappop, heappush
 
 from eventlog.log import Position
 from monitoring.core.domain import category
-from monitoring.core.grid import END_OF_TIME, Part, grid
+from monitoring.core.eras import Era, Timeline, as_registered
+from monitoring.core.grid import END_OF_TIME, SECOND, Part
 from monitoring.core.results import SourceLedger, Window
 from monitoring.core.retention import Retention
 from monitoring.core.sampling import Sample
@@ -17,7 +19,7 @@ from monitoring.state import rows
 from monitoring.state.journal import Journal
 from monitoring.state.predictions import Key
 from registry.errors import RegistryError
-from registry.manifest import Monitoring, Version
+from registry.manifest import Version
 
 _logger = logging.getLogger(__name__)
 
@@ -27,22 +29,26 @@ FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryE
 class Watching:
     """One model version: its counts here, its rows in the journal."""
 
-    def __init__(self, version: Version, watch: Watch, windows: dict[int, WindowState]) -> None:
+    def __init__(
+        self, version: Version, timeline: Timeline, watch: Watch, windows: dict[int, WindowState]
+    ) -> None:
         """`windows` by start: those that may still change."""
         self.version = version
+        self.timeline = timeline
         self.layout = rows.Layout(version.manifest)
         self.counting = Counting(version)
         stated = version.manifest.prediction.classes
         classification = version.manifest.task == "classification"
         self.classes = frozenset(map(category, stated)) if classification else None
         self.watch = watch
-        self.grid = grid(self.policy.window)
         self.due = 0  # no pane or window ends before this event time
         self.windows = windows
         self.starts = sorted(windows)
         in_order = [windows[start] for start in self.starts]
         self.open = {state.start: state for state in in_order if not state.closed}
-        self.awaiting = deque(state for state in in_order if state.closed)  # labels, oldest first
+        # Closed windows that await labels, by start and until when.
+        self._awaiting = [self._until(state) for state in in_order if state.closed]
+        heapify(self._awaiting)
         self.samples: dict[int, Sample] = {}
         # closed windows whose labels changed since last looked at
         self.relabelled: set[int] = set()
@@ -54,10 +60,13 @@ class Watching:
         """Model and version number."""
         return self.version.model, self.version.number
 
-    @property
-    def policy(self) -> Monitoring:
-        """How this version is watched."""
-        return self.version.manifest.monitoring
+    def era(self, time: int) -> Era:
+        """How this version is watched at an event time; all of a window by that of its start."""
+        return self.timeline.at(time)
+
+    def pane(self, time: int) -> Window:
+        """The pane that holds the event time."""
+        return self.timeline.grid(time).pane(time)
 
     def panes(self) -> list[Part]:
         """Those with events that no window has taken in yet, in order."""
@@ -74,8 +83,10 @@ class Watching:
     def next_end(self) -> int:
         """When the next pane or window ends."""
         filling = self.filling()
-        ends = [END_OF_TIME if filling is None else self.grid.latest_end(filling.window.start)]
-        return min(ends + [pane.window.end for pane in self.panes()])
+        ends = [pane.window.end for pane in self.panes()]
+        if filling is not None:
+            ends.append(self.timeline.grid(filling.window.start).latest_end(filling.window.start))
+        return min(ends, default=END_OF_TIME)
 
     def holding(self, start: int) -> WindowState | None:
         """The window that keeps the rows of the pane that begins here, if it may still change."""
@@ -89,11 +100,12 @@ class Watching:
         self.touched.add(window.start)
         state = self.windows.get(window.start)
         if state is None:
-            state = WindowState(window.start, window.end, pane=self.grid.rows is not None)
+            by_rows = self.era(window.start).grid.rows is not None
+            state = WindowState(window.start, window.end, pane=by_rows)
             self.windows[window.start] = self.open[window.start] = state
             insort(self.starts, window.start)
             self.due = min(self.due, window.end)
-            self.samples[window.start] = Sample(self.policy.window.max_rows)
+            self.samples[window.start] = self.sample(window)
         return state
 
     def close(self, state: WindowState) -> None:
@@ -102,7 +114,8 @@ class Watching:
         self.counting.settle()
         state.pane = False
         state.closed = True
-        self.awaiting.append(self.open.pop(state.start))
+        self.open.pop(state.start)
+        heappush(self._awaiting, self._until(state))
         self.samples.pop(state.start, None)
 
     def forget(self, start: int) -> WindowState:
@@ -113,17 +126,40 @@ class Watching:
         self.samples.pop(start, None)
         return self.windows.pop(start)
 
+    def expiring(self, mark: int) -> Iterator[WindowState]:
+        """The closed windows whose labels nobody awaits any more at this watermark."""
+        while self._awaiting and self._awaiting[0][0] <= mark:
+            yield self.windows[heappop(self._awaiting)[1]]
+
+    def awaited_from(self) -> int:
+        """No window before this event time awaits labels, or more events."""
+        waiting = (start for start in self.starts if not self.windows[start].expired)
+        return next(waiting, END_OF_TIME)
+
+    def sample(self, window: Window) -> Sample:
+        """An empty one of as many rows as the window may keep."""
+        return Sample(self.era(window.start).policy.window.max_rows)
+
+    def _until(self, state: WindowState) -> tuple[int, int]:
+        wait = self.era(state.start).policy.window.label_wait
+        return state.end + wait * SECOND, state.start
+
 
 class Memory:
     """Everything the consumer knows, loaded once and saved with every step."""
 
     def __init__(
-        self, journal: Journal, find_version: FindVersion, retention: Retention | None = None
+        self,
+        journal: Journal,
+        find_version: FindVersion,
+        timeline: Callable[[Version], Timeline] = as_registered,
+        retention: Retention | None = None,
     ) -> None:
-        """Take up where the journal stands."""
+        """Take up where the journal stands; `timeline` says how versions are watched."""
         self.retention = retention or Retention()
         self._journal = journal
         self._find_version = find_version
+        self._timeline = timeline
         self._watching: dict[Key, Watching] = {}
         self._watches: dict[Key, bytes] = {}  # as they were saved last
         self.positions: dict[str, Position] = journal.positions()
@@ -133,11 +169,12 @@ class Memory:
         for key, watch in journal.watches().items():
             try:
                 version = find_version(*key)
+                eras = timeline(version)
             except RegistryError as error:
                 # What it left stays in the database; others must be watched all the same.
                 _logger.warning("not watched any more: %s", error)
                 continue
-            self._watching[key] = Watching(version, watch, journal.windows(key))
+            self._watching[key] = Watching(version, eras, watch, journal.windows(key))
 
     def watching(self, model: str, number: str) -> Watching:
         """The version under watch, from now on if it was not; raises RegistryError."""
@@ -145,8 +182,22 @@ class Memory:
         if known is None:
             version = self._find_version(model, number)
             watch = Watch(model, number, columns=rows.columns(version.manifest))
-            known = self._watching[model, number] = Watching(version, watch, {})
+            known = Watching(version, self._timeline(version), watch, {})
+            self._watching[model, number] = known
         return known
+
+    def follow(self, models: Collection[str]) -> None:
+        """Look again at how the versions of these models are watched."""
+        for (model, number), watching in self._watching.items():
+            if model in models:
+                watching.timeline = self._timeline(watching.version)
+                watching.due = 0
+                _logger.info(
+                    "%s version %s is watched by policy %s now or soon",
+                    model,
+                    number,
+                    watching.timeline.eras[-1].digest,
+                )
 
     def rows_until(self, model: str, number: str) -> int:
         """Rows of this version whose window begins before it are forgotten."""
@@ -167,7 +218,7 @@ class Memory:
         """The rows that a window keeps."""
         sample = watching.samples.get(window.start)
         if sample is None:
-            sample = Sample(watching.policy.window.max_rows)
+            sample = watching.sample(window)
             for number in self._journal.predictions.sampled(watching.key, window):
                 sample.offer(number)
             watching.samples[window.start] = sample

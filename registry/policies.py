@@ -4,8 +4,8 @@ Everything that decides what a change comes to, and which parts of a policy it a
 here; from when on it holds is said in monitoring/core/eras.py. The version stays what it is:
 changes stand beside it in the registry's history, each with who, when and why.
 
-A change states some fields, the others stay as they were: a JSON merge patch (RFC 7386), in which
-null takes a field back to its default.
+A change states some fields, the others stay as they were. Null is a value of its field like any
+other; of one feature's method or threshold it takes away what was stated before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,8 @@ def changed(manifest: Manifest, policy: Monitoring, change: PolicyChange) -> Mon
     if change.stated is None:
         return manifest.monitoring
     try:
-        return msgspec.convert(_merged(msgspec.to_builtins(policy), change.stated), Monitoring)
+        merged = _merged(msgspec.to_builtins(policy), change.stated)
+        return msgspec.convert(merged | _features(merged), Monitoring)
     except msgspec.ValidationError as error:
         raise InvalidPolicy(str(error)) from None
 
@@ -68,8 +69,6 @@ def changed(manifest: Manifest, policy: Monitoring, change: PolicyChange) -> Mon
 def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> None:
     """Raise InvalidPolicy where a version that is watched by this policy cannot change so."""
     after = changed(version.manifest, policy, change)
-    if after.window.length != policy.window.length:
-        raise InvalidPolicy("window.length cannot be changed; expected a new version for that")
     try:
         check_monitoring(replace(version.manifest, monitoring=after))
     except InvalidManifest as error:
@@ -137,16 +136,22 @@ def differences(before: Monitoring, after: Monitoring) -> dict[str, tuple[Any, A
     return {n: (old.get(n), new.get(n)) for n in names if old.get(n, ()) != new.get(n, ())}
 
 
-def _merged(before: Any, stated: Any) -> Any:
-    if not isinstance(stated, Mapping):
-        return stated
+def _merged(before: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(before) if isinstance(before, Mapping) else {}
     for name, value in stated.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merged(merged.get(name), value)
+        inner = isinstance(value, Mapping)
+        merged[name] = _merged(merged.get(name), value) if inner else value
     return merged
+
+
+def _features(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what is stated by feature, what is not null."""
+    stated = {name: merged[name] for name in ("drift_methods", "drift_thresholds")}
+    return {
+        name: {feature: told for feature, told in by.items() if told is not None}
+        for name, by in stated.items()
+        if isinstance(by, Mapping)
+    }
 
 
 def _leaves(path: str, value: Any) -> Iterable[tuple[str, Any]]:

@@ -165,6 +165,7 @@ def _broken(
         columns=[score.column for score in moved(result)[:3]],
         severity="critical" if rule in policy.critical else "warning",
         steps=alarm.steps if alarm else [],
+        policy=result.policy,
     )
     return msgspec.structs.replace(after, open_alarm=fired.alarm_id), fired
 
@@ -178,7 +179,7 @@ def _kept(
     if kept < policy.consecutive:
         return msgspec.structs.replace(streak, broken=0, kept=kept), None
     quiet_until = result.window.end + policy.cool_down * SECOND
-    resolved = msgspec.structs.replace(alarm, state="resolved")
+    resolved = msgspec.structs.replace(alarm, state="resolved", policy=result.policy)
     return Streak(kept=kept, quiet_until=quiet_until), resolved
 
 

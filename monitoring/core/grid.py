@@ -4,10 +4,10 @@ Windows tile event time. One ends where `length` ends, at a multiple of it since
 where `rows` is stated, as soon as it holds so many; or at whichever comes first. So that the rows
 of a window do not depend on the order in which they came, it ends with a pane, at a multiple of
 `step`, and a pane is done once the watermark has passed its end by the grace. Without `rows` a pane
-is as long as a window.
+is as long as a window. A grid holds for a time (eras.py), and no window crosses its borders.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -45,76 +45,84 @@ class Grid(msgspec.Struct, frozen=True):
     length: int | None  # None: windows end by their rows alone
     step: int
     rows: int | None  # None: windows end by their length alone
+    start: int = 0  # no window begins before
+    end: int = END_OF_TIME  # nor ends later
 
     def pane(self, time: int) -> Window:
         """The pane that holds the event time."""
-        return _multiple(time, self.step)
+        pane = _multiple(time, self.step)
+        return Window(max(pane.start, self.start), min(pane.end, self.end))
 
     def latest_end(self, start: int) -> int:
         """When a window that begins here ends, however few rows it has."""
-        return END_OF_TIME if self.length is None else _multiple(start, self.length).end
+        return self.end if self.length is None else min(_multiple(start, self.length).end, self.end)
 
-    def due(
-        self, filling: Part | None, panes: Iterable[Part], closed_until: int, done: int
-    ) -> list[Fill | Close]:
-        """What to do now that panes that end by `done` are done, in order; `panes` are in order.
-
-        `closed_until` is where the pane ends that was taken in last; 0: none was.
-        """
-        steps: list[Fill | Close] = []
-        for pane in panes:
-            if pane.window.end > done:
-                break
-            if (
-                filling is not None
-                and (end := self.latest_end(filling.window.start)) < pane.window.end
-            ):
-                steps.append(Close(Window(filling.window.start, end)))
-                filling, closed_until = None, end
-            if filling is None:
-                begin = self._begin(pane.window, closed_until)
-                steps += [Close(window) for window in self._empty(closed_until, begin)]
-                filling = Part(Window(begin, begin), 0)
-            window, closed_until = Window(filling.window.start, pane.window.end), pane.window.end
-            filling = Part(window, filling.rows + pane.rows)
-            steps.append(Fill(pane.window, window))
-            if self._is_full(filling):
-                steps.append(Close(window))
-                filling = None
-        if filling is not None and (end := self.latest_end(filling.window.start)) <= done:
-            steps.append(Close(Window(filling.window.start, end)))
-        return steps
-
-    def _begin(self, pane: Window, closed_until: int) -> int:
-        """Where the window begins whose first pane with events is this."""
+    def begin(self, pane: Window, closed_until: int) -> int:
+        """Where the window begins whose first pane with events is this; 0: none was before."""
         if self.length is None:
-            return closed_until or pane.start
-        return max(_multiple(pane.start, self.length).start, closed_until)
+            return max(closed_until, self.start) or pane.start
+        return max(_multiple(pane.start, self.length).start, closed_until, self.start)
 
-    def _is_full(self, filling: Part) -> bool:
+    def is_full(self, filling: Part) -> bool:
+        """Whether the window takes in no further pane."""
         enough = self.rows is not None and filling.rows >= self.rows
         return enough or filling.window.end >= self.latest_end(filling.window.start)
 
-    def _empty(self, closed_until: int, begin: int) -> list[Window]:
-        """The windows without any event before the one that begins here; none if they are many."""
-        if self.length is None or closed_until == 0:
-            return []
-        if (begin - closed_until) // self.length > LONGEST_GAP:
-            return []
-        missing: list[Window] = []
-        while closed_until < begin:
-            missing.append(Window(closed_until, self.latest_end(closed_until)))
-            closed_until = missing[-1].end
-        return missing
+
+GridAt = Callable[[int], Grid]  # the one that holds at an event time
 
 
-def grid(policy: WindowPolicy) -> Grid:
-    """The grid that a policy states."""
+def due(
+    at: GridAt, filling: Part | None, panes: Iterable[Part], closed_until: int, done: int
+) -> list[Fill | Close]:
+    """What to do now that panes that end by `done` are done, in order; `panes` are in order.
+
+    `closed_until` is where the pane ends that was taken in last; 0: none was.
+    """
+    steps: list[Fill | Close] = []
+    for pane in panes:
+        if pane.window.end > done:
+            break
+        if filling is not None and (end := _latest_end(at, filling)) < pane.window.end:
+            steps.append(Close(Window(filling.window.start, end)))
+            filling, closed_until = None, end
+        if filling is None:
+            begin = at(pane.window.start).begin(pane.window, closed_until)
+            steps += [Close(window) for window in _empty(at, closed_until, begin)]
+            filling = Part(Window(begin, begin), 0)
+        window, closed_until = Window(filling.window.start, pane.window.end), pane.window.end
+        filling = Part(window, filling.rows + pane.rows)
+        steps.append(Fill(pane.window, window))
+        if at(window.start).is_full(filling):
+            steps.append(Close(window))
+            filling = None
+    if filling is not None and (end := _latest_end(at, filling)) <= done:
+        steps.append(Close(Window(filling.window.start, end)))
+    return steps
+
+
+def _latest_end(at: GridAt, filling: Part) -> int:
+    return at(filling.window.start).latest_end(filling.window.start)
+
+
+def _empty(at: GridAt, closed_until: int, begin: int) -> list[Window]:
+    """The windows without any event before the one that begins here; none if they are many."""
+    missing: list[Window] = []
+    while 0 < closed_until < begin and len(missing) <= LONGEST_GAP:
+        window = Window(closed_until, at(closed_until).latest_end(closed_until))
+        if at(closed_until).length is not None:  # windows that end by rows alone are never empty
+            missing.append(window)
+        closed_until = window.end
+    return missing if len(missing) <= LONGEST_GAP else []
+
+
+def grid(policy: WindowPolicy, start: int = 0, end: int = END_OF_TIME) -> Grid:
+    """The grid that a policy states, from one event time to another."""
     length = None if policy.length is None else policy.length * SECOND
     if policy.rows is not None:
-        return Grid(length, policy.step * SECOND, policy.rows)
+        return Grid(length, policy.step * SECOND, policy.rows, start, end)
     assert length is not None  # the policy sees to it
-    return Grid(length, length, None)
+    return Grid(length, length, None, start, end)
 
 
 def _multiple(time: int, size: int) -> Window:

@@ -87,6 +87,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict = "ok"
     scores: list[Score] = []
     report: str = ""  # file name of Evidently's HTML below the reports folder, empty: none
+    policy: str = ""  # digest of the policy that it was watched by; empty: of an earlier release
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -125,6 +126,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[str] = []  # the three that moved most, worst first
     severity: Severity = "warning"
     steps: list[Step] = []  # in order
+    policy: str = ""  # digest of the one by which `latest` broke the rule, or kept it
 
 
 class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,14 +5,13 @@ import signal
 import sys
 from pathlib import Path
 
-from eventlog.settings import Home
-from monitoring.policies import Catalogue, Overriding
+from eventlog.settings import Home, from_environment
 from monitoring.scoring.framing import read, write
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.old_reports import OldReports
+from monitoring.scoring.recent import Recent
 from monitoring.scoring.window import Scoring
-from monitoring.settings import retention
-from registry.manifest_file import read_policy
+from monitoring.settings import PREFIX, MonitorSettings, retention
 from registry.store import Registry
 
 
@@ -22,11 +21,10 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
-    reports, *policy = map(Path, sys.argv[1:])
-    catalogue: Catalogue = Registry(Home.from_environment())
-    if policy:
-        catalogue = Overriding(catalogue, read_policy(policy[0]))
-    scoring = Scoring(catalogue, reports)
+    room = from_environment(MonitorSettings, PREFIX).reference_values
+    recent = Recent(Registry(Home.from_environment()), room)
+    reports = Path(sys.argv[1])
+    scoring = Scoring(recent, reports)
     old = OldReports(reports, retention().reports_days)
     while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
         write(replies, scoring.score(job))

@@ -19,13 +19,9 @@ from monitoring.scoring.jobs import ScoreJob, ScoreReply
 _TRIES = 2
 
 
-def scoring_command(reports: Path, policy: Path | None = None) -> list[str]:
-    """What runs the scoring process; Evidently's reports go below `reports`.
-
-    `policy` is a file that takes the place of every manifest's own.
-    """
-    stated = [] if policy is None else [str(policy)]
-    return [sys.executable, "-m", "monitoring.scoring", str(reports), *stated]
+def scoring_command(reports: Path) -> list[str]:
+    """What runs the scoring process; Evidently's reports go below `reports`."""
+    return [sys.executable, "-m", "monitoring.scoring", str(reports)]
 
 
 class ScoringProcess:

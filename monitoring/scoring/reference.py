@@ -1,14 +1,16 @@
 """A version's baseline: its reference data as the scores need it, loaded once."""
 
 import math
-from functools import cache, cached_property
+from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 
 from monitoring.core.domain import category
-from registry.manifest import Feature, Kind, Manifest, Version
+from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
 from registry.reference import load_reference
 
 SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
@@ -51,6 +53,7 @@ class Baseline:
         self.version = version
         self.manifest: Manifest = version.manifest
         self.frame: pd.DataFrame = load_reference(version) if rows is None else rows
+        self._categories: dict[str, dict[str, int]] = {}  # by feature
 
     @property
     def features(self) -> list[Feature]:
@@ -96,8 +99,16 @@ class Baseline:
             return None
         return self.classes[category(prediction.positive)]
 
-    @cache  # noqa: B019 - baselines live as long as the process
     def categories(self, feature: str) -> dict[str, int]:
         """Every category of a feature in the reference, numbered."""
-        known = sorted(set(self.frame[feature].dropna().map(category)))
-        return {name: index for index, name in enumerate(known)}
+        if feature not in self._categories:
+            known = sorted(set(self.frame[feature].dropna().map(category)))
+            self._categories[feature] = {name: index for index, name in enumerate(known)}
+        return self._categories[feature]
+
+    def under(self, policy: Monitoring) -> "Baseline":
+        """The same reference for windows that are watched by another policy."""
+        other = copy(self)
+        other.manifest = replace(self.manifest, monitoring=policy)
+        other.version = replace(self.version, manifest=other.manifest)
+        return other

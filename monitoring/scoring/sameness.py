@@ -5,12 +5,12 @@ in a row are all that value with the chance p^n; what would be seen once in a mi
 chance any more. Missing values are left out: their share is a figure of its own.
 """
 
-from functools import cache
 from math import log
 
 import numpy as np
 
 from monitoring.core.results import Score
+from monitoring.scoring.remembering import remembered
 from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.values import Array, Table, Values
 
@@ -107,7 +107,7 @@ def _mix(numbers: Array) -> Array:
     return mixed
 
 
-@cache
+@remembered
 def _usual(expected: Table, rows: int) -> tuple[float, float]:
     """The share among as many rows of the reference, and from where on it is too much."""
     chance, known = np.random.default_rng(_SEED), fingerprints(expected)
@@ -120,7 +120,7 @@ def _repeated(known: Array) -> float:
     return float(f"{1 - len(np.unique(known)) / len(known):.9g}")
 
 
-@cache
+@remembered
 def _variety(expected: Values) -> tuple[int, float]:
     """How many different values the reference has, and the share of the commonest."""
     if not len(expected.known):

@@ -1,7 +1,7 @@
 """One feature's values as numbers that stand for them, for whatever asks which are the same."""
 
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 
 from eventlog.events import INFINITIES
 from monitoring.scoring.reference import Baseline, categories
+from monitoring.scoring.remembering import remembered
 from registry.manifest import Feature
 from registry.payload import keeping
 
@@ -125,7 +126,7 @@ def window_table(baseline: Baseline, window: pd.DataFrame, order: Sequence[int] 
     return Table(keeping(baseline.manifest).features, window, order)
 
 
-@cache
+@remembered
 def reference_table(baseline: Baseline) -> Table:
     """The reference's features, in the order in which it was registered."""
     return Table(keeping(baseline.manifest).features, baseline.frame)

@@ -6,27 +6,23 @@ from typing import Any
 import pandas as pd
 
 from monitoring.core.results import REFERENCE_ROWS, Score
-from monitoring.policies import Catalogue
-from monitoring.scoring.again import Again
 from monitoring.scoring.drift import score_drift
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
+from monitoring.scoring.recent import Parts, Recent
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.segments import Segments
 from monitoring.scoring.thresholds import Thresholds
-from registry.manifest import Trailing, Version
+from registry.manifest import Trailing
 
 
 class Scoring:
-    """Keeps the baselines of the versions it has seen."""
+    """Scores one window after the other, each by the policy that its job states."""
 
-    def __init__(self, catalogue: Catalogue, reports: Path) -> None:
+    def __init__(self, recent: Recent, reports: Path) -> None:
         """Reports go below the folder `reports`."""
-        self._catalogue = catalogue
+        self._recent = recent
         self._reports = reports
-        self._known: dict[tuple[str, str], _Known] = {}
 
     def score(self, job: ScoreJob) -> ScoreReply:
         """All scores of one window; what went wrong as a whole is said in the reply."""
@@ -42,42 +38,25 @@ class Scoring:
         return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
 
     def _score(self, job: ScoreJob) -> list[Score]:
-        known = self._version(job.model, job.version)
+        parts = self._recent.parts(job.model, job.version, job.policy)
         window = frame(job.columns)
-        scores = self._of_inputs(known, job, window) if job.drift else []
-        scores += known.performance.score(window)
-        return scores + known.segments.score(window, drift=job.drift)
+        scores = self._of_inputs(parts, job, window) if job.drift else []
+        scores += parts.performance.score(window)
+        return scores + parts.segments.score(window, drift=job.drift)
 
-    def _of_inputs(self, known: "_Known", job: ScoreJob, window: pd.DataFrame) -> list[Score]:
+    def _of_inputs(self, parts: Parts, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
         """What labels have no bearing on."""
         html = self._reports / job.report if job.report else None
-        against, thresholds = known.baseline, known.thresholds
+        against, thresholds = parts.baseline, parts.thresholds
         if job.reference:
             against = Baseline(against.version, frame(job.reference))
             thresholds = Thresholds(against)
         scores = attempt("drifted_share", lambda: score_drift(against, thresholds, window, html))
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
-        scores += known.again.score(window, drifted, against)
+        scores += parts.again.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:
             scores.append(_measured_against(trailing, against, trails=bool(job.reference)))
-        return scores + score_quality(known.baseline, window, job.order, job.inputs)
-
-    def _version(self, model: str, number: str) -> "_Known":
-        known = self._known.get((model, number))
-        if known is None:
-            known = self._known[model, number] = _Known(self._catalogue.version(model, number))
-        return known
-
-
-class _Known:
-    """What the parts keep of one version."""
-
-    def __init__(self, version: Version) -> None:
-        self.baseline = Baseline(version)
-        self.thresholds = Thresholds(self.baseline)
-        self.performance = Performance(self.baseline)
-        self.segments = Segments(self.baseline, self.performance)
-        self.again = Again(self.baseline)
+        return scores + score_quality(parts.baseline, window, job.order, job.inputs)
 
 
 def _measured_against(trailing: Trailing, against: Baseline, *, trails: bool) -> Score:

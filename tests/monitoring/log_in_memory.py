@@ -17,6 +17,7 @@ from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.core.results import Score
 from monitoring.core.retention import Retention
+from monitoring.policies import Following
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.state.database import Database, Driver, Where
 from monitoring.state.journal import Journal
@@ -33,6 +34,7 @@ from registry.manifest import (
     Version,
     WindowPolicy,
 )
+from registry.policies import Held
 
 HOUR = 3_600_000_000  # microseconds; windows are hours
 T0 = 1_372_636_800_000_000
@@ -151,6 +153,26 @@ class FakeReader:
         pass
 
 
+class History:
+    """The policies of every version, all the same, as the registry would tell them."""
+
+    def __init__(self) -> None:
+        self.changes: list[Held] = []
+
+    def change(self, at: int, policy: Monitoring) -> None:
+        """At a time of the registry's clock."""
+        self.changes.append(Held(policy, at))
+
+    def policies(self, version: Version) -> list[Held]:
+        return [Held(version.manifest.monitoring, 0), *self.changes]
+
+    def revision(self) -> int:
+        return len(self.changes)
+
+    def changed(self, since: int) -> set[str]:
+        return {"tiny"} if self.revision() > since else set()
+
+
 class FakeScorer:
     """Scores at once, as a pure function of the job: drift where hours are late in the day."""
 
@@ -191,17 +213,21 @@ class Monitor:
         scorer: FakeScorer | None = None,
         find: FindVersion | None = None,
         follow: Callable[[Positions], Reader] | None = None,
+        policies: Following | None = None,
         retention: Retention | None = None,
     ) -> None:
         self.database = Database(where)
         journal = Journal(self.database)
-        memory = Memory(journal, find or _find, retention)
+        policies = policies or Following(History())
+        memory = Memory(journal, find or _find, policies.timeline, retention)
         reader: Reader = FakeReader(records, memory.positions, chance or random.Random(0))
         if follow is not None:
             reader = follow(memory.positions)
         self.scorer = scorer or FakeScorer()
         conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
-        self.consumer = Consumer(journal, memory, reader, self.scorer, conclusion)
+        self.consumer = Consumer(
+            journal, memory, reader, self.scorer, conclusion, changed=policies.changed
+        )
 
     def drain(self, limit: int = 1000) -> None:
         while self.consumer.step(limit) or self.consumer.scoring or not self.consumer.drained:

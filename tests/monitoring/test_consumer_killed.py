@@ -18,6 +18,7 @@ from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
 from monitoring.state.database import Database, Where, exists
 from monitoring.state.store import Store
+from registry.policies import PolicyChange
 from registry.store import Registry
 from tests.postgres_server import PostgresServer
 from tests.tiny_model import register_tiny
@@ -34,6 +35,8 @@ MONITORING: dict[str, Any] = {
     "window": {"length": 3600, "grace": 600, "label_wait": 3 * 3600, "max_rows": 80},
     "alarms": {"min_rows": 50, "drifted_share": 0.5, "consecutive": 2, "min_score": 0.6},
 }
+# From the fourth hour on.
+CHANGE: dict[str, Any] = {"window": {"max_rows": 90}, "alarms": {"min_rows": 40}}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             prediction=PREDICTION,
             monitoring=MONITORING,
         )
+        midway = Registry(home, lambda: (T0 + 5 * HOUR // 2) * 1_000)
+        midway.change_policy("tiny", "1", PolicyChange(CHANGE, "fewer rows are enough"))
         _write(home.log)
         yield {**os.environ, **stores}
 
@@ -215,6 +220,11 @@ def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
     _ends(undisturbed)
     expected = _found(home / "monitor.db")
     assert len(expected["results"]) > 6
+    watched = Store(home / "monitor.db").results("tiny", "1")
+    assert [result.sampled for result in watched] == [80, 80, 80, 90, 90]
+    first, last = watched[0].policy, watched[-1].policy
+    assert [result.policy for result in watched] == [first] * 3 + [last] * 2
+    assert first != last
     rules = {alarm.rule for alarm in Store(home / "monitor.db").alarms()}
     assert rules == {"drift", "performance", "concept"}
     assert len(expected["outbox"]) == 1

@@ -14,6 +14,7 @@ from eventlog.settings import Home
 from monitoring.core.results import Result, Score
 from monitoring.core.windows import WindowState
 from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.recent import Recent
 from monitoring.scoring.window import Scoring
 from monitoring.state.database import Database, Where, as_struct
 from monitoring.state.store import Store
@@ -53,7 +54,7 @@ class RealScorer(FakeScorer):
 
     def __init__(self, version: Version, reports: Path) -> None:
         super().__init__()
-        self._scoring = Scoring(_One(version), reports)
+        self._scoring = Scoring(Recent(_One(version)), reports)
 
     def submit(self, job: ScoreJob) -> None:
         self.jobs.append(job)

@@ -34,7 +34,7 @@ stated = st.none() | st.fixed_dictionaries(
         "alarms": st.fixed_dictionaries(
             {},
             optional={
-                "min_rows": numbers | st.none(),
+                "min_rows": numbers,
                 "false_alarms": st.fixed_dictionaries({}, optional={"windows": numbers}),
             },
         ),
@@ -69,7 +69,7 @@ def test_a_field_holds_what_was_stated_of_it_last_since_all_was_taken_back(
         if fields is None:
             rows = 9
         elif "min_rows" in fields.get("alarms", {}):
-            rows = fields["alarms"]["min_rows"] or Monitoring().alarms.min_rows
+            rows = fields["alarms"]["min_rows"]
     last = policies_of(subject, moves([PolicyChange(fields) for fields in stated]))[-1]
     assert last.policy.alarms.min_rows == rows
 
@@ -93,6 +93,14 @@ def test_a_field_that_goes_back_to_the_manifest_is_the_manifests_again() -> None
     held = policies_of(version(), moves(changes))
     assert origins(held[:2])["alarms.min_rows"].move == held[1].move
     assert origins(held)["alarms.min_rows"].move is None
+
+
+def test_null_is_a_value_and_takes_a_features_own_method_away() -> None:
+    subject = version(drift_methods={"price": "psi", "colour": "psi"})
+    stated = {"drift_methods": {"price": None}, "window": {"length": None, "rows": 5}}
+    after = changed(subject.manifest, subject.manifest.monitoring, PolicyChange(stated))
+    assert after.drift_methods == {"colour": "psi"}
+    assert (after.window.length, after.window.rows) == (None, 5)
 
 
 def test_policies_are_told_apart_by_what_differs_from_the_defaults() -> None:
@@ -157,7 +165,8 @@ def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
         ({"drift_methods": {"prediction": "ks"}}, "'prediction' is categorical"),
         ({"segments": ["cost"]}, "'cost' is no feature"),
         ({"alarms": {"smallest_drift": float("inf")}}, "expected finite numbers"),
-        ({"window": {"length": 5}}, "window.length cannot be changed"),
+        ({"window": {"length": None}}, "state length, rows or both"),
+        ({"alarms": {"min_rows": None}}, "Expected `int`, got `null`"),
     ],
 )
 def test_policies_that_cannot_be_are_refused_and_nothing_is_recorded(

@@ -16,10 +16,12 @@ from monitoring.core.grid import (
     Fill,
     Grid,
     Part,
+    due,
     grid,
 )
 from monitoring.core.results import Window
 from registry.manifest import WindowPolicy
+from tests.monitoring.core.closing_windows import watch
 
 HOUR = 3600 * SECOND
 HOURLY = Grid(HOUR, HOUR, None)
@@ -35,24 +37,9 @@ moments = st.integers(1, 12 * HOUR)
 
 def _watch(grid: Grid, times: Iterable[int], marks: Iterable[int]) -> list[tuple[Window, int]]:
     """The windows that close, with their rows, when looked at whenever the time is one of marks."""
-    open_panes: dict[Window, int] = {}
-    filling, closed_until = None, 0
-    closed: list[tuple[Window, int]] = []
-    for time in times:
-        pane = grid.pane(time)
-        open_panes[pane] = open_panes.get(pane, 0) + 1
-    for mark in sorted(marks):
-        parts = [Part(pane, open_panes[pane]) for pane in sorted(open_panes)]
-        for step in grid.due(filling, parts, closed_until, mark):
-            if isinstance(step, Fill):
-                before = 0 if filling is None else filling.rows
-                filling = Part(step.window, before + open_panes.pop(step.pane))
-            else:
-                closed.append((step.window, 0 if filling is None else filling.rows))
-                filling = None
-            closed_until = step.window.end
+    closed, filling, left = watch(lambda _: grid, times, marks)
     assert filling is None or grid.length is None
-    assert not open_panes
+    assert not left
     return closed
 
 
@@ -130,8 +117,8 @@ def test_a_longer_gap_is_passed_over_and_what_follows_it_closes_all_the_same() -
 
 def test_a_pane_is_done_at_its_very_end_and_not_a_microsecond_earlier() -> None:
     pane = Part(Window(HOUR, 2 * HOUR), 1)
-    assert HOURLY.due(None, [pane], 0, 2 * HOUR - 1) == []
-    fill, close = HOURLY.due(None, [pane], 0, 2 * HOUR)
+    assert due(lambda _: HOURLY, None, [pane], 0, 2 * HOUR - 1) == []
+    fill, close = due(lambda _: HOURLY, None, [pane], 0, 2 * HOUR)
     assert (fill, close) == (Fill(pane.window, pane.window), Close(pane.window))
 
 

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from evidently.legacy.calculations.stattests import registry as evidently_methods
+from evidently.legacy.core import ColumnType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -19,6 +21,8 @@ from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.statistics import jensenshannon, wasserstein
 from monitoring.scoring.thresholds import Thresholds
+from registry.manifest import Kind
+from registry.validation import DRIFT_METHODS
 
 Draw = Callable[..., pd.DataFrame]
 
@@ -256,3 +260,10 @@ def test_thresholds_are_the_same_in_every_process(baseline: Baseline) -> None:
     for column in baseline.columns:
         for rows in (40, 100, 5000):
             assert once.threshold(column, rows) == again.threshold(column, rows)
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_register_knows_evidentlys_methods_by_the_kind_of_column_that_they_take(kind: Kind) -> None:
+    wanted = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical}[kind]
+    known = {name for name, by in evidently_methods._registered_stat_tests.items() if wanted in by}
+    assert known == DRIFT_METHODS[kind]

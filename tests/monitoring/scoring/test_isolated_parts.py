@@ -16,6 +16,7 @@ from monitoring.scoring.isolation import attempt
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.performance import Performance
 from monitoring.scoring.quality import score_quality
+from monitoring.scoring.recent import Recent
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.thresholds import Thresholds
 from monitoring.scoring.window import Scoring
@@ -51,7 +52,7 @@ class Catalogue:
 
 @pytest.fixture
 def scoring(baseline: Baseline, tmp_path: Path) -> Scoring:
-    return Scoring(Catalogue(baseline.version), tmp_path)
+    return Scoring(Recent(Catalogue(baseline.version)), tmp_path)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
 ) -> None:
     blocked = tmp_path / "reports"
     blocked.write_text("no folder")
-    broken = Scoring(Catalogue(baseline.version), blocked)
+    broken = Scoring(Recent(Catalogue(baseline.version)), blocked)
     reply = broken.score(job(window()))
     assert not reply.error
     names = {score.name for score in reply.scores if score.value is not None}

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from monitoring.core.results import Score, Window
 from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.recent import Recent
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.window import Scoring
 from registry.manifest import Trailing, Version
@@ -30,7 +31,7 @@ def scoring(baseline: Baseline, tmp_path_factory: pytest.TempPathFactory) -> Sco
     manifest = baseline.manifest
     watched = replace(manifest.monitoring, trailing=Trailing(windows=3))
     version = replace(baseline.version, manifest=replace(manifest, monitoring=watched))
-    return Scoring(_Catalogue(version), tmp_path_factory.mktemp("reports"))
+    return Scoring(Recent(_Catalogue(version)), tmp_path_factory.mktemp("reports"))
 
 
 def _dearer(rows: pd.DataFrame, by: float) -> pd.DataFrame:

@@ -1,0 +1,34 @@
+"""Windows that close as time goes on, by the pure core alone."""
+
+from collections.abc import Iterable
+
+from monitoring.core.grid import Fill, GridAt, Part, due
+from monitoring.core.results import Window
+
+Closed = list[tuple[Window, int]]
+
+
+def watch(
+    at: GridAt, times: Iterable[int], marks: Iterable[int]
+) -> tuple[Closed, Part | None, dict[Window, int]]:
+    """Windows that close, with their rows, when looked at whenever panes to one of marks are done.
+
+    Also what is filling then, and the panes that are not done.
+    """
+    panes: dict[Window, int] = {}
+    filling, closed_until = None, 0
+    closed: Closed = []
+    for time in times:
+        pane = at(time).pane(time)
+        panes[pane] = panes.get(pane, 0) + 1
+    for mark in sorted(marks):
+        parts = [Part(pane, panes[pane]) for pane in sorted(panes)]
+        for step in due(at, filling, parts, closed_until, mark):
+            if isinstance(step, Fill):
+                before = 0 if filling is None else filling.rows
+                filling = Part(step.window, before + panes.pop(step.pane))
+            else:
+                closed.append((step.window, 0 if filling is None else filling.rows))
+                filling = None
+            closed_until = step.window.end
+    return closed, filling, panes

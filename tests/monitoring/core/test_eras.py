@@ -1,0 +1,169 @@
+"""Which policy a window is watched by: a function of event time, whenever a change is heard of."""
+
+from itertools import pairwise
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.core.eras import MARGIN, Timeline, timeline
+from monitoring.core.grid import END_OF_TIME, LONGEST_GAP, SECOND
+from monitoring.core.results import Window
+from registry.manifest import AlarmPolicy, Monitoring, WindowPolicy
+from registry.policies import Held, digest
+from tests.monitoring.core.closing_windows import watch
+
+LENGTH = 600
+SPAN = 20 * LENGTH * SECOND
+
+
+def policy(min_rows: int, grace: int = 0, **window: int | None) -> Monitoring:
+    stated: dict[str, int | None] = {"length": LENGTH, "grace": grace} | window
+    return Monitoring(
+        window=msgspec.convert(stated, WindowPolicy), alarms=AlarmPolicy(min_rows=min_rows)
+    )
+
+
+def histories(policies: st.SearchStrategy[Monitoring]) -> st.SearchStrategy[list[Held]]:
+    """What followed on the first policy, in order."""
+    changes = st.lists(st.builds(Held, policies, st.integers(1, SPAN)), max_size=6)
+    return changes.map(lambda found: sorted(found, key=lambda held: held.at))
+
+
+FIRST = Held(policy(1), 0)
+moments = st.integers(MARGIN, SPAN)
+rows, graces = st.integers(1, 9), st.integers(0, 3 * LENGTH)
+changes = histories(st.builds(policy, rows, graces))  # windows stay as long as they are
+by_time = st.builds(
+    lambda n, grace, length: policy(n, grace, length=length),
+    rows,
+    graces,
+    st.sampled_from([60, 240, 600, 3600]),
+)
+by_rows = st.builds(
+    lambda n, length, step, rows: policy(n, length=length, step=step, rows=rows),
+    rows,
+    st.sampled_from([None, 600, 3600]),
+    st.sampled_from([60, 300]),
+    st.integers(1, 20),
+)
+reshapings = histories(by_time | by_rows)
+
+
+def newest(history: list[Held], start: int) -> Monitoring:
+    """What holds for a window, said without eras."""
+    return [held for held in history if not held.at or held.at + MARGIN <= start][-1].policy
+
+
+@given(changes, moments)
+def test_a_window_is_watched_by_the_last_policy_of_a_minute_before_it(
+    later: list[Held], time: int
+) -> None:
+    eras = timeline([FIRST, *later])
+    window = eras.grid(time).pane(time)
+    expected = newest([FIRST, *later], window.start)
+    assert eras.at(window.start).policy == expected
+    assert eras.at(time).policy == expected  # and with it whatever lies in the window
+    assert eras.at(window.start).digest == digest(expected)
+
+
+@given(changes, moments)
+def test_who_hears_of_changes_late_has_decided_nothing_otherwise(
+    later: list[Held], now: int
+) -> None:
+    heard = timeline([FIRST, *(held for held in later if held.at <= now)])
+    known = timeline([FIRST, *later])
+    for start in range(0, now + MARGIN, LENGTH * SECOND):
+        assert heard.at(start).policy == known.at(start).policy
+
+
+@given(changes)
+def test_eras_begin_with_windows_one_after_the_other_and_each_with_another_policy(
+    later: list[Held],
+) -> None:
+    eras = timeline([FIRST, *later]).eras
+    starts = [era.start for era in eras]
+    assert starts == sorted(set(starts))
+    assert starts[0] == 0
+    assert all(start % (LENGTH * SECOND) == 0 for start in starts)
+    assert all(a.policy != b.policy for a, b in pairwise(eras))
+
+
+def closable(eras: Timeline, mark: int, end: int) -> bool:
+    """Whether all windows up to one may close, said window by window."""
+    ends = range(LENGTH * SECOND, end + 1, LENGTH * SECOND)
+    return all(e + eras.at(e - 1).policy.window.grace * SECOND <= mark for e in ends)
+
+
+@given(changes, moments, st.integers(0, 20))
+def test_windows_close_in_order_each_with_the_grace_of_its_own_era(
+    later: list[Held], mark: int, closed: int
+) -> None:
+    eras = timeline([FIRST, *later])
+    since = closed * LENGTH * SECOND
+    if not closable(eras, mark, since):
+        since = 0
+    done = eras.done(mark, since)
+    for end in range(LENGTH * SECOND, mark + 2 * LENGTH * SECOND, LENGTH * SECOND):
+        assert (end <= done) == closable(eras, mark, end)
+
+
+@given(reshapings, st.lists(moments, min_size=1, max_size=100), st.sets(moments, max_size=9))
+def test_windows_of_every_kind_tile_and_none_lies_in_two_eras(
+    later: list[Held], times: list[int], marks: set[int]
+) -> None:
+    eras = timeline([FIRST, *later])
+    closed, filling, panes = watch(eras.grid, times, [*marks, END_OF_TIME])
+    assert (closed, filling, panes) == watch(eras.grid, times, [END_OF_TIME])
+    assert not panes
+    inside = sum(rows for _, rows in closed) + (filling.rows if filling else 0)
+    assert inside == len(times)
+    for (window, rows), (following, _) in pairwise([*closed, (Window(END_OF_TIME, 0), 0)]):
+        era = eras.at(window.start)
+        assert eras.at(window.end - 1) is era, "no window lies in two eras"
+        assert following.start in {window.end, END_OF_TIME} or _nothing(eras, window, following)
+        assert rows == sum(window.start <= time < window.end for time in times)
+
+
+def _nothing(eras: Timeline, window: Window, following: Window) -> bool:
+    """Whether a gap may be: where windows end by rows, or where empty ones are too many to show."""
+    between = range(window.end, following.start, 60 * SECOND)
+    lengths = {eras.grid(time).length for time in between}
+    return None in lengths or following.start - window.end > LONGEST_GAP * 60 * SECOND
+
+
+@given(reshapings, moments)
+def test_who_hears_late_of_other_windows_has_begun_none_of_them(
+    later: list[Held], now: int
+) -> None:
+    heard = timeline([FIRST, *(held for held in later if held.at <= now)])
+    known = timeline([FIRST, *later])
+    for time in range(0, now + MARGIN, 60 * SECOND):
+        assert heard.grid(time).pane(time) == known.grid(time).pane(time)
+
+
+def test_a_window_that_is_filling_ends_where_another_policy_begins() -> None:
+    by_rows = Held(policy(1, length=None, rows=100, step=60), 0)
+    later = Held(policy(1), 1234 * SECOND)
+    eras = timeline([by_rows, later])
+    assert eras.eras[1].start == 1320 * SECOND  # the minute after the margin is over
+    closed, _, _ = watch(eras.grid, [0, 1300 * SECOND, 1400 * SECOND], [END_OF_TIME - 1])
+    assert closed == [
+        (Window(0, 1320 * SECOND), 2),
+        (Window(1320 * SECOND, 1800 * SECOND), 1),  # cut short: from here on every ten minutes
+    ]
+
+
+def test_a_change_that_is_taken_back_at_once_begins_no_era() -> None:
+    changed = Held(policy(2), 3 * MARGIN)
+    back = msgspec.structs.replace(FIRST, at=4 * MARGIN)
+    assert len(timeline([FIRST, changed]).eras) == 2
+    assert len(timeline([FIRST, changed, back]).eras) == 1
+
+
+def test_what_held_before_a_version_was_registered_holds_from_its_beginning() -> None:
+    eras = timeline([FIRST, Held(policy(2), 0), Held(policy(3), 5)]).eras
+    assert [(era.start, era.policy.alarms.min_rows) for era in eras] == [
+        (0, 2),
+        (LENGTH * SECOND, 3),
+    ]

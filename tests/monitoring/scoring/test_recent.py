@@ -1,0 +1,86 @@
+"""What the scoring process keeps of versions and policies, and that it lets go of the rest."""
+
+import gc
+from collections.abc import Callable
+from weakref import ref
+
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+
+from monitoring.scoring.quality import score_quality
+from monitoring.scoring.recent import Recent
+from monitoring.scoring.reference import Baseline
+from registry.manifest import AlarmPolicy, Monitoring, Version
+
+STRICT = Monitoring(alarms=AlarmPolicy(smallest_drift=0.05))
+LENIENT = Monitoring(alarms=AlarmPolicy(smallest_drift=0.5))
+
+
+class Versions:
+    """Every version is that of the baseline; counts how often a reference is read."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        self._version = baseline.version
+        self.loaded: list[str] = []
+
+    def version(self, model: str, number: str) -> Version:
+        return replace(self._version, model=model, number=number)
+
+    def load(self, version: Version) -> Baseline:
+        self.loaded.append(version.number)
+        return Baseline(version)
+
+
+@pytest.fixture
+def versions(baseline: Baseline) -> Versions:
+    return Versions(baseline)
+
+
+@pytest.fixture
+def recent(baseline: Baseline, versions: Versions) -> Recent:
+    """Has room for two."""
+    return Recent(versions, 2 * baseline.frame.size, versions.load)
+
+
+def test_a_version_is_kept_for_each_policy_and_its_reference_read_once(
+    recent: Recent, versions: Versions
+) -> None:
+    strict = recent.parts("tiny", "1", STRICT)
+    lenient = recent.parts("tiny", "1", LENIENT)
+    assert recent.parts("tiny", "1", STRICT) is strict
+    assert recent.parts("tiny", "1", LENIENT) is lenient
+    assert lenient.baseline.frame is strict.baseline.frame
+    assert versions.loaded == ["1"]
+    floors = [parts.baseline.manifest.monitoring.alarms for parts in (strict, lenient)]
+    assert floors == [STRICT.alarms, LENIENT.alarms]
+    assert strict.baseline.version.manifest == strict.baseline.manifest
+
+
+def test_what_was_not_used_for_longest_goes_first(recent: Recent, versions: Versions) -> None:
+    first = recent.parts("tiny", "1", None)
+    recent.parts("tiny", "2", None)
+    assert recent.parts("tiny", "1", None) is first
+    recent.parts("tiny", "3", None)
+    assert recent.parts("tiny", "1", None) is first
+    recent.parts("tiny", "2", None)
+    assert versions.loaded == ["1", "2", "3", "2"]
+
+
+def test_what_was_used_last_stays_however_large_it_is(versions: Versions) -> None:
+    recent = Recent(versions, 1, versions.load)
+    assert recent.parts("tiny", "1", None) is recent.parts("tiny", "1", None)
+
+
+def test_what_is_let_go_of_is_gone(recent: Recent, window: Callable[[], pd.DataFrame]) -> None:
+    """Though everything that can be remembered of it was asked for."""
+    parts = recent.parts("tiny", "1", STRICT)
+    score_quality(parts.baseline, window())
+    parts.performance.score(window())
+    parts.thresholds.of(100)
+    gone = ref(parts.baseline)
+    del parts
+    for number in "234":
+        recent.parts("tiny", number, STRICT)
+    gc.collect()
+    assert gone() is None

@@ -1,0 +1,202 @@
+"""A policy that changes while a monitor is at work: when it holds, and what carries on."""
+
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from eventlog.log import Positions, Reader
+from monitoring.errors import DatabaseUnavailable
+from monitoring.policies import Following, Overriding
+from monitoring.state.database import Where
+from monitoring.state.store import Store
+from registry.manifest import Monitoring
+from registry.policies import digest
+from tests.monitoring.log_in_memory import (
+    HOUR,
+    MANIFEST,
+    T0,
+    VERSION,
+    Dying,
+    FakeReader,
+    History,
+    Log,
+    Monitor,
+    eight_hours,
+    everything,
+)
+
+USUAL = MANIFEST.monitoring
+
+
+def like(policy: Monitoring = USUAL, **fields: dict[str, Any]) -> Monitoring:
+    """The policy with fields of its parts replaced."""
+    parts = {name: replace(getattr(policy, name), **told) for name, told in fields.items()}
+    return replace(policy, **parts)
+
+
+def hours(where: Where) -> list[str]:
+    """The policies by which the windows were watched, oldest window first."""
+    return [result.policy for result in Store(where).results("tiny", "1")]
+
+
+def ticking(history: History) -> Following:
+    """Looks at every step."""
+    seconds = iter(range(1 << 40))
+    return Following(history, lambda: next(seconds))
+
+
+# What changes while the eight hours are read, by the hour in which it does.
+STORY = [
+    (1.5, like(window={"max_rows": 7}, alarms={"consecutive": 1})),
+    (3.2, like(window={"grace": 1800, "label_wait": 1800}, alarms={"consecutive": 3})),
+    (5.9, like(window={"rows": 25, "step": 300}, alarms={"min_rows": 20, "drifted_share": 0.1})),
+]
+
+
+def story() -> History:
+    history = History()
+    for hour, policy in STORY:
+        history.change(T0 + int(hour * HOUR), policy)
+    return history
+
+
+class Live:
+    """Reads the log as it grew, and has each change made when its time has come."""
+
+    def __init__(self, reader: Reader, history: History) -> None:
+        self._reader = reader
+        self._history = history
+        self.patience = reader.patience
+        self.drained = False
+
+    def poll(self, limit: int) -> Any:
+        records = self._reader.poll(limit)
+        self.drained = self._reader.drained
+        for hour, policy in STORY[len(self._history.changes) :]:
+            made = T0 + int(hour * HOUR)
+            if any(getattr(record.event, "time", 0) > made + HOUR // 9 for record in records):
+                self._history.change(made, policy)
+        return records
+
+    def gaps(self) -> Any:
+        return self._reader.gaps()
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
+    """What is found where every change is known from the beginning, and nothing goes wrong."""
+    path = tmp_path_factory.mktemp("known") / "monitor.db"
+    Monitor(path, eight_hours().records, policies=ticking(story())).drain()
+    return everything(path)
+
+
+def test_each_window_is_watched_by_the_policy_of_its_time(where: Where) -> None:
+    Monitor(where, eight_hours().records, policies=ticking(story())).drain()
+    first, second, third, _ = [digest(policy) for policy in [USUAL, *(p for _, p in STORY)]]
+    assert hours(where)[1:7] == [first, first, second, second, third, third]
+    results = {r.window.start: r for r in Store(where).results("tiny", "1")}
+    assert [results[T0 + hour * HOUR].sampled for hour in (1, 2, 3, 4)] == [40, 7, 7, 40]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_finds(
+    seed: int, where: Where, known: dict[str, list[tuple[object, ...]]]
+) -> None:
+    chance, history = random.Random(seed), History()
+    records = eight_hours().records
+
+    def follow(positions: Positions) -> Reader:
+        return Live(FakeReader(records, positions, chance), history)
+
+    monitor = Monitor(where, records, follow=follow, policies=ticking(history))
+    while monitor.consumer.step(chance.randrange(1, 40)) or not monitor.consumer.drained:
+        pass
+    assert len(history.changes) == len(STORY)
+    assert everything(where) == known
+
+
+def test_a_monitor_that_is_killed_around_changes_finds_the_same(
+    where: Where, known: dict[str, list[tuple[object, ...]]]
+) -> None:
+    chance, history = random.Random(11), History()
+    records = eight_hours().records
+
+    def follow(positions: Positions) -> Reader:
+        return Live(FakeReader(records, positions, chance), history)
+
+    for _ in range(8):
+        monitor = Monitor(where, records, follow=follow, policies=ticking(history))
+        living = monitor.database._driver
+        monitor.database._driver = Dying(living, chance.randrange(40, 160))
+        with pytest.raises(SystemExit):
+            monitor.drain(limit=20)
+        living.close()
+    assert len(history.changes) > 1
+    Monitor(where, records, follow=follow, policies=ticking(history)).drain()
+    assert everything(where) == known
+
+
+def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: Where) -> None:
+    """The third hour drifts under the first policy, the fourth fires under the second."""
+    history = History()
+    history.change(T0 + 3 * HOUR + 1, like(alarms={"consecutive": 2, "critical": ("drift",)}))
+    log = Log()
+    for n in range(8 * 20):
+        log.predict(T0 + n * HOUR // 20, f"p{n}")
+    Monitor(where, log.records, policies=ticking(history)).drain()
+    (alarm,) = [alarm for alarm in Store(where).alarms() if alarm.rule == "drift"]
+    assert alarm.since.start == T0 + 3 * HOUR
+    assert alarm.severity == "critical"
+    assert alarm.policy == digest(history.changes[0].policy)
+
+
+def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
+    history = History()
+    log = Log()
+    log.predict(T0, "before")
+    monitor = Monitor(tmp_path / "monitor.db", log.records, policies=ticking(history))
+    monitor.drain()
+    other = like(alarms={"min_rows": 1})
+    history.change(T0 + 1, other)
+    monitor.drain()
+    for hour in (1, 3):
+        log.predict(T0 + hour * HOUR, f"hour {hour}")
+    monitor.drain()
+    assert hours(tmp_path / "monitor.db")[1] == digest(other)
+
+
+def test_the_registry_is_looked_at_once_a_second() -> None:
+    history, now = History(), [0.0]
+    following = Following(history, lambda: now[0])
+    history.change(5, USUAL)
+    now[0] = 0.9
+    assert following.changed() == set()
+    now[0] = 1.0
+    assert following.changed() == {"tiny"}
+    now[0] = 2.0
+    assert following.changed() == set()
+
+
+def test_nothing_is_decided_while_the_registry_cannot_be_read() -> None:
+    class Lost(History):
+        def changed(self, since: int) -> set[str]:
+            raise sqlite3.OperationalError("disk I/O error")
+
+    history = Lost()
+    following = ticking(history)
+    history.change(5, USUAL)
+    with pytest.raises(DatabaseUnavailable, match="registry cannot be read: disk I/O error"):
+        following.changed()
+
+
+def test_a_policy_on_trial_takes_the_place_of_all_that_held() -> None:
+    other = like(alarms={"consecutive": 99})
+    (era,) = Overriding(other).timeline(VERSION).eras
+    assert (era.start, era.policy) == (0, other)
