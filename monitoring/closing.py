@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from monitoring.core.decision import can_judge_performance
 from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill, due
 from monitoring.core.joining import revise
-from monitoring.core.results import Result, Rule, Window
+from monitoring.core.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, Window
 from monitoring.core.windows import WindowState, counts, trail, watermark
 from monitoring.keeping import Keeping
 from monitoring.scoring.jobs import ScoreJob
@@ -150,16 +150,22 @@ def _beyond(state: WindowState, sampled: int) -> bool:
 
 
 def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:
-    """Drift, the estimate and parity are judged when the window closes, the truth once it is known
-    enough.
+    """What needs no labels is judged when the window closes, the truth once it is known enough.
 
     This is decided here and not when the scores come, because it must not depend on how long
     scoring takes.
     """
+    alarms = watching.era(state.start).policy.alarms
     rules: list[Rule] = ["drift", "estimate", "parity"] if drift else []
-    if not state.judged and can_judge_performance(result, watching.era(state.start).policy.alarms):
+    if drift and alarms.max_gap.selection_rate is not None:
+        rules.append(SELECTION_GAP)
+    if not state.judged and can_judge_performance(result, alarms):
         state.judged = True
         rules += ["performance", "concept"]
+        if alarms.min_segment_score is not None:
+            rules.append("segment")
+        if alarms.max_gap.true_positive_rate is not None:
+            rules.append(TRUE_POSITIVE_GAP)
     return rules
 
 

@@ -89,7 +89,23 @@ class FalseAlarms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows: Annotated[int, Meta(ge=1)] = 100
 
 
-AlarmRule = Literal["drift", "performance", "estimate", "concept", "parity"]
+class MaxGap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the rates of two groups of a segment may lie apart; no alarm where it is left out."""
+
+    selection_rate: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    true_positive_rate: Annotated[float, Meta(ge=0, lt=1)] | None = None
+
+
+AlarmRule = Literal[
+    "drift",
+    "performance",
+    "estimate",
+    "concept",
+    "parity",
+    "segment",
+    "selection_rate_gap",
+    "true_positive_rate_gap",
+]
 
 
 class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +117,8 @@ class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     smallest_drift: Annotated[float, Meta(ge=0)] = 0.1  # smaller distances do not matter
     min_score: float | None = None  # of `score`; below it performance raises an alarm
     score: str = ""  # roc_auc by default for classification, mae for regression
+    min_segment_score: float | None = None  # of `score`, in every group of every segment
+    max_gap: MaxGap = MaxGap()  # between the groups of a segment
     consecutive: Annotated[int, Meta(ge=1)] = (
         2  # windows in a row before an alarm fires, and before it resolves
     )

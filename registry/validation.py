@@ -12,7 +12,16 @@ import msgspec
 from eventlog.events import Label
 from registry.errors import InvalidManifest
 from registry.features import width
-from registry.manifest import Feature, Kind, Manifest, Prediction, Segment, Signature, TensorSpec
+from registry.manifest import (
+    Feature,
+    Kind,
+    Manifest,
+    MaxGap,
+    Prediction,
+    Segment,
+    Signature,
+    TensorSpec,
+)
 from registry.payload import check_payload
 from registry.signature import fixed_rows, require_agreement, with_widths
 
@@ -56,6 +65,7 @@ def check_monitoring(manifest: Manifest) -> None:
     _check_drift_settings(manifest)
     check_segments(manifest)
     _check_score(manifest, manifest.prediction)
+    _check_groups(manifest, manifest.prediction)
 
 
 def _check_drift_settings(manifest: Manifest) -> None:
@@ -96,7 +106,7 @@ def check_segments(manifest: Manifest) -> None:
 def _check_score(manifest: Manifest, prediction: Prediction) -> None:
     """A limit on a score that is never computed would be an alarm that never fires."""
     policy = manifest.monitoring.alarms
-    if policy.min_score is None and not policy.score:
+    if policy.min_score is None and policy.min_segment_score is None and not policy.score:
         return
     known = computed_scores(manifest, prediction)
     score = policy.score or ("roc_auc" if manifest.task == "classification" else "mae")
@@ -104,6 +114,23 @@ def _check_score(manifest: Manifest, prediction: Prediction) -> None:
         raise InvalidManifest(
             f"monitoring.alarms.score is {score!r}{'' if policy.score else ' by default'}, which "
             f"is not computed for this model; expected one of {_listed(known)}"
+        )
+
+
+def _check_groups(manifest: Manifest, prediction: Prediction) -> None:
+    """A limit on groups that there are not would be an alarm that never fires."""
+    policy, segments = manifest.monitoring.alarms, manifest.monitoring.segments
+    gap = policy.max_gap != MaxGap()
+    if (gap or policy.min_segment_score is not None) and not segments:
+        field = "max_gap" if gap else "min_segment_score"
+        raise InvalidManifest(
+            f"monitoring.alarms.{field} is about groups; expected monitoring.segments to name the "
+            "columns by whose values there are groups"
+        )
+    if gap and (prediction.positive is None or len(prediction.classes) > 2):
+        raise InvalidManifest(
+            "monitoring.alarms.max_gap is about the positive answer; expected a classification of "
+            "two classes with prediction.positive"
         )
 
 

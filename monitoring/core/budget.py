@@ -8,7 +8,7 @@ in a row may be broken by chance far more often than it may raise an alarm.
 
 import math
 
-from monitoring.core.results import Rule
+from monitoring.core.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Rule
 from registry.manifest import Manifest, Monitoring
 
 _DAY = 86_400
@@ -30,12 +30,16 @@ def false_alarms(monitoring: Monitoring) -> float:
 def rules(manifest: Manifest) -> list[Rule]:
     """The rules that chance can break on this model; answers that differ are no chance."""
     estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
-    limited = manifest.monitoring.alarms.min_score is not None
+    alarms = manifest.monitoring.alarms
+    limited = alarms.min_score is not None
     possible: list[tuple[Rule, bool]] = [
         ("drift", True),
         ("performance", limited),
         ("estimate", limited and estimated),
         ("concept", True),
+        ("segment", alarms.min_segment_score is not None),
+        (SELECTION_GAP, alarms.max_gap.selection_rate is not None),
+        (TRUE_POSITIVE_GAP, alarms.max_gap.true_positive_rate is not None),
     ]
     return [rule for rule, can_fire in possible if can_fire]
 

@@ -9,6 +9,7 @@ resolved is quiet for the time of its cool-down.
 
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import get_args
 
 import msgspec
 
@@ -22,7 +23,9 @@ from monitoring.core.results import (
     MOVED,
     PARITY,
     PERFORMANCE,
+    SELECTION_GAP,
     STRONGEST,
+    TRUE_POSITIVE_GAP,
     Alarm,
     Result,
     Rule,
@@ -32,7 +35,18 @@ from monitoring.core.results import (
 )
 from registry.manifest import AlarmPolicy
 
-_DRIFT = ("drifted_share", STRONGEST, JOINT)  # each alone is enough
+_OF_WHOLE: dict[str, Rule] = {  # which rule a figure is judged by
+    **dict.fromkeys(("drifted_share", STRONGEST, JOINT), "drift"),  # each alone is enough
+    **dict.fromkeys((GAP, ERROR_GAP, EVIDENCE), "concept"),
+    **dict.fromkeys(PERFORMANCE, "performance"),
+    **dict.fromkeys((ESTIMATED + name for name in PERFORMANCE), "estimate"),
+    PARITY: "parity",
+}
+_OF_GROUPS: dict[str, Rule] = {
+    **dict.fromkeys(PERFORMANCE, "segment"),
+    SELECTION_GAP: SELECTION_GAP,
+    TRUE_POSITIVE_GAP: TRUE_POSITIVE_GAP,
+}
 SECOND = 1_000_000  # microseconds
 _ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to judge performance
 
@@ -52,8 +66,7 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
     """One window's verdict by itself, before hysteresis."""
     if result.rows < policy.min_rows:
         return "not enough data"
-    rules: tuple[Rule, ...] = ("performance", "concept", "estimate", "parity")
-    if any(breached(rule, result) for rule in rules):
+    if any(breached(rule, result) for rule in get_args(Rule) if rule != "drift"):
         return "degraded"
     if breached("drift", result):
         return "drifted"
@@ -61,36 +74,44 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
 
 
 def breached(rule: Rule, result: Result) -> Score | None:
-    """The score of the whole that broke this rule; an estimate says nothing beside the truth."""
-    broken = [score for score in result.scores if score.of_whole and score.breached]
-    for score in broken:
-        if _rule_of(score) == rule and not (rule == "estimate" and _is_known(score, result)):
-            return score
-    return None
+    """The score that broke this rule; an estimate says nothing beside the truth.
+
+    Of several groups, or pairs of them, the one furthest beyond its limit.
+    """
+    broken = [
+        score
+        for score in result.scores
+        if score.breached
+        and _rule_of(score) == rule
+        and not (rule == "estimate" and _is_known(score, result))
+    ]
+    if rule in _OF_GROUPS.values():
+        broken.sort(key=lambda score: (-_beyond(score), score.segment))
+    return broken[0] if broken else None
 
 
 def _judged(score: Score) -> bool:
-    """Whether it is a score of the whole that could have broken a rule."""
+    """Whether it could have broken a rule."""
     has_limit = score.value is not None and score.threshold is not None
-    return score.of_whole and has_limit and _rule_of(score) is not None
+    return has_limit and _rule_of(score) is not None
 
 
 def _told(rule: Rule, result: Result) -> bool:
     """Whether anything was found that this rule can be judged by."""
-    return any(s.of_whole and s.value is not None and _rule_of(s) == rule for s in result.scores)
+    return any(score.value is not None and _rule_of(score) == rule for score in result.scores)
 
 
 def _rule_of(score: Score) -> Rule | None:
-    """The rule that a score of the whole is judged by; None: it is there to be read."""
-    if score.name in _DRIFT:
-        return "drift"
-    if score.name in (GAP, ERROR_GAP, EVIDENCE):
-        return "concept"
-    if score.name == PARITY:
-        return "parity"
-    if score.name.removeprefix(ESTIMATED) not in PERFORMANCE:
-        return None
-    return "estimate" if score.name.startswith(ESTIMATED) else "performance"
+    """The rule that a score is judged by; None: it is there to be read."""
+    if score.of_whole:
+        return _OF_WHOLE.get(score.name)
+    of_group = score.segment and not score.column and score.threshold is not None
+    return _OF_GROUPS.get(score.name) if of_group else None
+
+
+def _beyond(score: Score) -> float:
+    """How far a figure lies from its limit."""
+    return abs((score.value or 0.0) - (score.threshold or 0.0))
 
 
 def _is_known(estimate: Score, result: Result) -> bool:
@@ -227,9 +248,17 @@ def _score_sentence(rule: Rule, result: Result) -> str:
             f"same inputs ({score.note}), where at most {threshold:.1%} may differ: serving is at "
             "fault, not the data"
         )
+    if rule in {SELECTION_GAP, TRUE_POSITIVE_GAP}:
+        rate = "selection rate" if rule == SELECTION_GAP else "true-positive rate"
+        return (
+            f"the {rate} lies {score.value:.3f} apart between groups of {score.segment} "
+            f"({score.note}), where at most {threshold:.3f} is allowed"
+        )
     limit = "at least" if score.value < threshold else "at most"
     wanted = f"where {limit} {threshold:.3f} is wanted"
     against = f" ({score.note})" if score.note else ""
+    if rule == "segment":
+        return f"{score.name} was {score.value:.3f} for {score.segment} {wanted}{against}"
     if rule == "estimate":
         name = score.name.removeprefix(ESTIMATED)
         told = f"{name} is estimated at {score.value:.3f}"

@@ -10,7 +10,16 @@ import msgspec
 from eventlog.log import Position
 
 Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
-Rule = Literal["drift", "performance", "estimate", "concept", "parity"]
+Rule = Literal[
+    "drift",
+    "performance",
+    "estimate",
+    "concept",
+    "parity",
+    "segment",
+    "selection_rate_gap",
+    "true_positive_rate_gap",
+]
 
 PERFORMANCE = frozenset(  # figures of answers beside the truth
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}
@@ -26,6 +35,9 @@ EVIDENCE = "gap_evidence"  # of lasting gaps, weighed over windows
 PARITY = "parity"  # share of logged answers that the registered version does not give again
 EFFECT = "effect"  # what the drift of a column (of all) does to the answers
 SHIFT = "effect_shift"  # by how much it moves their mean
+
+SELECTION_GAP: Rule = "selection_rate_gap"  # between groups; names of rules as well
+TRUE_POSITIVE_GAP: Rule = "true_positive_rate_gap"
 
 STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
 JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed

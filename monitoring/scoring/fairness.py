@@ -7,16 +7,23 @@ the reference. Groups of several values ("(other)") and of none ("(missing)") ar
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from monitoring.core.results import Score
+from monitoring.core.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Score
 from monitoring.scoring.figures import Answers, Array
 from monitoring.scoring.proportions import Proportion, difference
 from monitoring.scoring.resampling import SMALLEST
 
-SELECTION, TRUE_POSITIVES = "selection_rate_gap", "true_positive_rate_gap"
+
+class Allowed(msgspec.Struct, frozen=True):
+    """From where on a gap breaks its rule."""
+
+    gap: float | None = None  # None: whatever it is
+    errors: float = 0.0  # standard errors that it must lie beyond, all pairs of groups together
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -46,14 +53,35 @@ def rates(
     return Rates(selected, found, possible=True)
 
 
-def gaps(column: str, told: Rates, usual: Rates) -> list[Score]:
+def gaps(
+    column: str, told: Rates, usual: Rates, selection: Allowed, true_positives: Allowed
+) -> list[Score]:
     """Both gaps of a column; none where the model has no positive answer."""
     if not told.possible:
         return []
-    return [
-        _gap(SELECTION, column, told.selected, usual.selected, "rows"),
-        _gap(TRUE_POSITIVES, column, told.found, usual.found, "labelled positive rows"),
+    found = [
+        _gap(SELECTION_GAP, column, told.selected, usual.selected, "rows"),
+        _gap(TRUE_POSITIVE_GAP, column, told.found, usual.found, "labelled positive rows"),
     ]
+    return [
+        _judged(found[0], told.selected, selection),
+        _judged(found[1], told.found, true_positives),
+    ]
+
+
+def _judged(score: Score, groups: Mapping[str, Proportion], allowed: Allowed) -> Score:
+    """Whether two groups surely lie further apart than is allowed, which few rows never show."""
+    if allowed.gap is None:
+        return score
+    if score.value is None:
+        return replace(score, threshold=allowed.gap)
+    surest, high, low = max(
+        (difference(groups[one], groups[other], allowed.errors)[0], one, other)
+        for one, other in permutations(sorted(groups), 2)
+    )
+    breached = surest > allowed.gap
+    more = f"; surely at least {surest:.3f} between {high} and {low}" if breached else ""
+    return replace(score, threshold=allowed.gap, breached=breached, note=score.note + more)
 
 
 def _by_group(

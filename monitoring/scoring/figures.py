@@ -21,7 +21,7 @@ ERRORS = frozenset(  # the smaller the better
 _OF_LABELS = frozenset({"accuracy", "precision", "recall", "f1"})
 _BINS = 10
 _GROUPS = 20
-_WIDTH = 1.96  # standard errors: 95 %
+WIDTH = 1.96  # standard errors: 95 %
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ def intervals(
         if value is None or len(known) < parts:
             continue
         error = float(np.sqrt((parts - 1) * np.var(known)))
-        found[name] = (_round(value - _WIDTH * error), _round(value + _WIDTH * error))
+        found[name] = (_round(value - WIDTH * error), _round(value + WIDTH * error))
     return found
 
 

@@ -4,7 +4,7 @@ Evidently's own grouping is not used: for several metrics it gives every group t
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from monitoring.scoring.fairness import Rates, gaps, rates
 from monitoring.scoring.figures import Array, intervals, only
 from monitoring.scoring.groups import Grouping, grouping
 from monitoring.scoring.isolation import attempt
+from monitoring.scoring.limits import Limits
 from monitoring.scoring.moved import moved_features
 from monitoring.scoring.performance import BAND, Performance
 from monitoring.scoring.proportions import Proportion
@@ -37,6 +38,13 @@ class Segments:
         self._segments = [Segment(one) if isinstance(one, str) else one for one in stated]
         self._grouping = cache(self._group)
 
+    @cached_property
+    def _limits(self) -> Limits:
+        """Of all segments together: many groups are many chances to look bad."""
+        groups = (self._grouping(place)[0] for place in range(len(self._segments)))
+        known = [one for one in groups if not isinstance(one, str)]
+        return Limits.of(self._baseline.manifest, [len(one.named) for one in known])
+
     def score(self, window: pd.DataFrame, *, drift: bool) -> list[Score]:
         """Of every segment's groups their figures, and the gaps between them.
 
@@ -53,7 +61,7 @@ class Segments:
         if isinstance(groups, str):
             name = self._segments[place].column
             return [Score(name="segments", segment=name, value=None, note=groups)]
-        cut = _Cut(self._baseline, self._performance, groups, window)
+        cut = _Cut(self._baseline, self._performance, groups, window, self._limits)
         scores: list[Score] = []
         for number, name in enumerate(groups.names):
             rows, known = cut.places == number, expected == number
@@ -69,7 +77,7 @@ class Segments:
                 moved = partial(_drift, segment, self._baseline, cut.table, rows, known)
                 scores += attempt("drifted_share", moved, segment=segment)
         told = rates(cut.told, cut.real, cut.places, cut.labelled, groups.named)
-        return scores + gaps(groups.column, told, usual)
+        return scores + gaps(groups.column, told, usual, *self._limits.gaps)
 
     def _group(self, place: int) -> tuple[Grouping | str, Array, Rates]:
         """A segment's groups, and where the reference's rows belong and how they fare."""
@@ -87,8 +95,14 @@ class _Cut:
     """One window as the parts of one segment need it."""
 
     def __init__(
-        self, baseline: Baseline, performance: Performance, groups: Grouping, window: pd.DataFrame
+        self,
+        baseline: Baseline,
+        performance: Performance,
+        groups: Grouping,
+        window: pd.DataFrame,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._performance = performance
         self._window = window
         self._regression = baseline.manifest.task == "regression"
@@ -132,9 +146,10 @@ class _Cut:
         whole = figure(known)
         low, high = intervals(known, figure, whole, _INTERVAL_GROUPS).get(chief, (None, None))
         note = f"on {len(known.told):,} labels" if whole[chief] is not None else "not defined"
-        scores = [
-            Score(name=chief, value=whole[chief], low=low, high=high, segment=segment, note=note)
-        ]
+        score = Score(
+            name=chief, value=whole[chief], low=low, high=high, segment=segment, note=note
+        )
+        scores = [self._limits.judged(score, _INTERVAL_GROUPS)]
         if known.positive is not None and (actual := known.actual == known.positive).any():
             hits = int((known.told[actual] == known.positive).sum())
             found = Proportion(hits, int(actual.sum()))

@@ -13,8 +13,11 @@ from monitoring.core.results import (
     EVIDENCE,
     JOINT,
     PARITY,
+    SELECTION_GAP,
     STRONGEST,
+    TRUE_POSITIVE_GAP,
     Result,
+    Rule,
     Score,
 )
 from monitoring.web.words import figure, percent, several
@@ -48,6 +51,11 @@ WHOLE = {
     STRONGEST: "Strongest column",
     JOINT: "Columns together",
     EVIDENCE: "Lasting gap",
+}
+GROUPS: dict[Rule, str] = {
+    "segment": "beyond the limit for",
+    SELECTION_GAP: "unlike selection rates by",
+    TRUE_POSITIVE_GAP: "unlike true-positive rates by",
 }
 MOST_SEVERE = 99.0
 
@@ -148,12 +156,19 @@ def sentence(result: Result) -> str:
         parts.append(f"{PERFORMANCE[score.name]} {figure(score.value)}{alarm}")
     if fault := breached("parity", result):
         parts.append(f"{percent(fault.value)} of answers are not the registered model's")
+    parts += _of_groups(result)
     if breached("concept", result):
         parts.append("more errors than the inputs explain")
     if estimate := breached("estimate", result):
         name = PERFORMANCE[estimate.name.removeprefix(ESTIMATED)]
         parts.append(f"{name} estimated at {figure(estimate.value)} until labels come")
     return f"{'; '.join(parts) or 'Nothing was scored'}."
+
+
+def _of_groups(result: Result) -> list[str]:
+    """What broke the rules about groups."""
+    broken = ((told, breached(rule, result)) for rule, told in GROUPS.items())
+    return [f"{told} {score.segment} ({figure(score.value)})" for told, score in broken if score]
 
 
 def coverage(result: Result) -> float | None:

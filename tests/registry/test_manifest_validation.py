@@ -130,6 +130,29 @@ def prediction(**changes: Any) -> dict[str, Any]:
             | {"prediction": {"label": "label", "classes": [0, 1]}},
             "score is 'roc_auc' by default, which is not computed .* 'accuracy'",
         ),
+        (
+            {"monitoring": {"alarms": {"max_gap": {"selection_rate": 0.2}}}},
+            "max_gap is about groups; expected monitoring.segments",
+        ),
+        (
+            {"monitoring": {"alarms": {"min_segment_score": 0.6}}},
+            "min_segment_score is about groups; expected monitoring.segments",
+        ),
+        (
+            {"monitoring": {"segments": ["colour"], "alarms": {"min_segment_score": 0.6}}}
+            | {"prediction": {"label": "label", "classes": [0, 1]}},
+            "score is 'roc_auc' by default, which is not computed",
+        ),
+        (
+            {"task": "regression", "prediction": {"label": "label"}}
+            | {
+                "monitoring": {
+                    "segments": ["colour"],
+                    "alarms": {"max_gap": {"true_positive_rate": 0.2}},
+                }
+            },
+            "max_gap is about the positive answer; expected a classification of two classes",
+        ),
         (prediction(label="answer"), "no output 'answer'; .* 'label', 'names', 'prob"),
         (prediction(probabilities="scores"), "no output 'scores'; expected one of 'label', 'na"),
         (prediction(label="probabilities"), r"shape \[-1, 2\]; expected \[N\] or \[N, 1\]"),

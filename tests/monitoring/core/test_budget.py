@@ -13,6 +13,7 @@ from registry.manifest import (
     FalseAlarms,
     Feature,
     Manifest,
+    MaxGap,
     Monitoring,
     Prediction,
     WindowPolicy,
@@ -44,6 +45,12 @@ def test_every_rule_that_can_fire_has_an_equal_part() -> None:
     limited = _manifest(min_score=0.7)
     assert rules(limited) == ["drift", "performance", "estimate", "concept"]
     assert part(limited) * 4 == pytest.approx(false_alarms(limited.monitoring))
+
+
+def test_rules_about_groups_have_a_part_where_they_are_asked_for() -> None:
+    asked = _manifest(max_gap=MaxGap(selection_rate=0.2), min_segment_score=0.6)
+    assert rules(asked) == ["drift", "concept", "segment", "selection_rate_gap"]
+    assert level(asked) < level(_manifest())
 
 
 def test_the_budget_is_said_in_words() -> None:

@@ -211,7 +211,7 @@ def test_a_request_says_what_a_training_job_needs() -> None:
 
 def test_a_figure_that_is_there_to_be_read_breaks_no_rule() -> None:
     twice = Score(name="duplicate_share", value=0.9, threshold=0.1, breached=True)
-    part = Score(name="roc_auc", value=0.1, threshold=0.7, breached=True, segment="carrier=UA")
+    part = Score(name="roc_auc", value=0.1, breached=True, segment="carrier=UA")
     calm = _result(0)
     odd = replace(calm, scores=[*calm.scores, twice, part])
     assert verdict(odd, POLICY) == "ok"

@@ -8,6 +8,7 @@ import msgspec
 
 from monitoring.core.results import Result, Score
 from monitoring.web.parts import segmented
+from monitoring.web.reading import sentence
 from tests.monitoring.web.test_web_api import samples
 from tests.monitoring.web.test_web_pages import HOSTILE, text_of
 
@@ -47,6 +48,17 @@ def test_a_window_shows_its_segments(client: httpx.Client, store: Any) -> None:
     assert "ROC AUC: 3 labels are known" in text
     assert "Gap in selection rate: 0.190 (0.100 to 0.300); UA" in text
     assert "&#39;size&#39; is no feature" in text
+
+
+def test_a_gap_beyond_its_limit_is_said_with_the_limit(client: httpx.Client, store: Any) -> None:
+    gap = Score(
+        name="selection_rate_gap", value=0.4, threshold=0.2, breached=True, segment="origin",
+        note="JFK 0.5, LGA 0.1",
+    )  # fmt: skip
+    result = _with_segments(store, gap)
+    assert "unlike selection rates by origin (0.400)" in sentence(result)
+    text = text_of(client.get(f"/models/flights/1/windows/{result.window.start}"))
+    assert "JFK 0.5, LGA 0.1; alarm from 0.200" in text
 
 
 def test_the_metrics_of_segments_are_of_the_groups_that_the_latest_has(

@@ -1,0 +1,160 @@
+"""When a group breaks its rule: by chance as rarely as the budget says, and surely if it should."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+
+from monitoring.core.budget import level
+from monitoring.core.results import Score
+from monitoring.scoring.fairness import Rates, gaps
+from monitoring.scoring.figures import Answers, classification, intervals, only
+from monitoring.scoring.limits import Limits
+from monitoring.scoring.performance import Performance
+from monitoring.scoring.proportions import Proportion
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.segments import Segments
+from registry.manifest import MaxGap, Segment
+
+Draw = Callable[..., pd.DataFrame]
+SIZES = (400, 300, 60, 35)
+
+
+def _limits(baseline: Baseline, groups: Sequence[int], **alarms: object) -> Limits:
+    return Limits.of(_asking(baseline, **alarms).manifest, groups)
+
+
+def _asking(baseline: Baseline, **alarms: object) -> Baseline:
+    monitoring = baseline.manifest.monitoring
+    alarms = {"max_gap": MaxGap(0.2, 0.2), "min_score": None, **alarms}
+    monitoring = replace(
+        monitoring, segments=["colour"], alarms=replace(monitoring.alarms, **alarms)
+    )
+    manifest = replace(baseline.manifest, monitoring=monitoring)
+    return Baseline(replace(baseline.version, manifest=manifest))
+
+
+def _breaches(limits: Limits, rates: Sequence[float], draws: int) -> float:
+    """How often groups of these true rates break the limit of the gap."""
+    chance, broken = np.random.default_rng(3), 0
+    for _ in range(draws):
+        told = {
+            f"g{n}": Proportion(int(chance.binomial(size, rate)), size)
+            for n, (size, rate) in enumerate(zip(SIZES, rates, strict=True))
+        }
+        (gap, _) = gaps("c", Rates(told, {}, possible=True), Rates({}, {}), *limits.gaps)
+        broken += gap.breached
+    return broken / draws
+
+
+def test_a_gap_that_is_just_allowed_breaks_its_rule_as_rarely_as_the_budget_says(
+    baseline: Baseline,
+) -> None:
+    limits = _limits(baseline, [4])
+    allowed = level(_asking(baseline).manifest)
+    assert _breaches(limits, (0.5, 0.3, 0.4, 0.4), 2_000) <= allowed
+    assert _breaches(limits, (0.4, 0.4, 0.3, 0.5), 2_000) <= allowed
+
+
+def test_small_groups_that_lie_apart_by_chance_break_nothing(baseline: Baseline) -> None:
+    limits, chance = _limits(baseline, [4]), np.random.default_rng(3)
+    apart = [
+        np.ptp([chance.binomial(size, 0.4) / size for size in SIZES]) > 0.2 for _ in range(500)
+    ]
+    assert np.mean(apart) > 0.05  # the plain gap would cry wolf
+    assert _breaches(limits, (0.4, 0.4, 0.4, 0.4), 500) == 0
+
+
+def test_a_gap_that_is_far_too_wide_is_found(baseline: Baseline) -> None:
+    assert _breaches(_limits(baseline, [4]), (0.65, 0.3, 0.4, 0.4), 200) > 0.9
+
+
+def test_more_groups_must_lie_further_apart(baseline: Baseline) -> None:
+    few, many = _limits(baseline, [3]), _limits(baseline, [3, 50])
+    assert few.gaps[0].errors < many.gaps[0].errors
+    assert many.chance < few.chance
+
+
+@pytest.mark.parametrize(("truth", "most"), [(0.7, 0.05), (0.85, 0.005)])
+def test_a_group_that_is_good_enough_breaks_its_limit_as_rarely_as_the_budget_says(
+    baseline: Baseline, truth: float, most: float
+) -> None:
+    limits = replace(_limits(baseline, [], min_segment_score=0.7), chance=0.05)
+    assert _poor(limits, truth) <= most + 0.02
+    assert _poor(limits, 0.4) > 0.9
+
+
+def _poor(limits: Limits, truth: float) -> float:
+    chance, figure, broken = np.random.default_rng(5), only("accuracy", classification), 0
+    for _ in range(300):
+        actual = chance.integers(0, 2, 80)
+        told = np.where(chance.random(80) < truth, actual, 1 - actual)
+        rows = Answers(actual, told, {}, 1)
+        whole = figure(rows)
+        low, high = intervals(rows, figure, whole, 10)["accuracy"]
+        score = Score(
+            name="accuracy", value=whole["accuracy"], low=low, high=high, segment="colour=red"
+        )
+        broken += limits.judged(score, 10).breached
+    return broken / 300
+
+
+def test_an_error_must_not_be_above_its_limit(baseline: Baseline) -> None:
+    limits = _limits(baseline, [2], min_segment_score=1.0)
+    error = Score(name="mae", value=2.0, low=1.9, high=2.1, segment="colour=red")
+    assert limits.judged(error, 10).breached
+    assert not limits.judged(replace(error, value=0.5, low=0.4, high=0.6), 10).breached
+    unsure = limits.judged(replace(error, low=0.1, high=3.9), 10)
+    assert (unsure.breached, unsure.threshold) == (False, 1.0)
+
+
+def _scored(baseline: Baseline, frame: pd.DataFrame) -> dict[tuple[str, str], Score]:
+    scores = Segments(baseline, Performance(baseline)).score(frame, drift=False)
+    return {(score.segment, score.name): score for score in scores}
+
+
+def test_the_groups_of_a_window_are_judged_where_the_policy_asks_for_it(
+    baseline: Baseline, window: Draw
+) -> None:
+    frame = window()
+    swapped = frame["prediction"].where(frame["colour"] != "blue", 0)
+    asking = _asking(baseline, min_segment_score=0.5)
+    found = _scored(asking, frame.assign(prediction=swapped))
+    gap = found["colour", "selection_rate_gap"]
+    assert (gap.threshold, gap.breached) == (0.2, True)
+    assert "; surely at least 0." in gap.note
+    assert gap.note.endswith(" between red and blue")
+    assert found["colour", "true_positive_rate_gap"].breached
+    assert found["colour=red", "roc_auc"].threshold == 0.5
+    assert not found["colour=red", "roc_auc"].breached
+    upside_down = frame.assign(label=1 - frame["label"].astype(int))
+    assert _scored(asking, upside_down)["colour=red", "roc_auc"].breached
+
+
+def test_groups_without_enough_rows_are_said_to_be_beside_the_limit(
+    baseline: Baseline, window: Draw
+) -> None:
+    few = window(colour=["red"] * 1_000)
+    gap = _scored(_asking(baseline), few)["colour", "selection_rate_gap"]
+    assert (gap.value, gap.threshold, gap.breached) == (None, 0.2, False)
+    assert gap.note == "fewer than two groups have 30 rows"
+
+
+def test_nothing_is_judged_where_nobody_asks(baseline: Baseline, window: Draw) -> None:
+    calm = _asking(baseline, max_gap=MaxGap())
+    for score in _scored(calm, window()).values():
+        assert score.threshold is None
+        assert not score.breached
+
+
+def test_the_groups_of_every_segment_count(baseline: Baseline) -> None:
+    monitoring = replace(
+        _asking(baseline).manifest.monitoring,
+        segments=["colour", Segment("price", edges=[0.0, 1.0])],
+    )
+    manifest = replace(baseline.manifest, monitoring=monitoring)
+    watched = Baseline(replace(baseline.version, manifest=manifest))
+    segments = Segments(watched, Performance(watched))
+    assert segments._limits == Limits.of(manifest, [2, 3])

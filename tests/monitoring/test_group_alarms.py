@@ -1,0 +1,75 @@
+"""From a policy that speaks of groups to an alarm: the selection rate at the end of a window, what
+needs labels once they are known.
+"""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from monitoring.core.results import Score
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.state.database import Database
+from monitoring.state.store import Store
+from registry.manifest import AlarmPolicy, MaxGap, Version
+from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor
+
+
+class Unfair(FakeScorer):
+    """Finds groups apart in every window, and no drift."""
+
+    def submit(self, job: ScoreJob) -> None:
+        self.jobs.append(job)
+        names = ("selection_rate_gap", "true_positive_rate_gap")
+        told = [
+            Score(name=name, value=0.4, threshold=0.2, breached=True, segment="x", note="a, b")
+            for name in names
+        ]
+        told.append(
+            Score(name="roc_auc", value=0.4, threshold=0.5, breached=True, segment="x=from 1")
+        )
+        self._replies.append(ScoreReply(key=job.key, scores=told))
+
+
+def _watched(where: Path, alarms: AlarmPolicy, *, labels: bool) -> Store:
+    log = Log()
+    for hour in range(4):
+        for n in range(12):
+            log.predict(T0 + hour * HOUR + n, f"p{hour}-{n}")
+            if labels:
+                log.tell(f"p{hour}-{n}", 1)
+    monitoring = replace(VERSION.manifest.monitoring, alarms=alarms)
+    manifest = replace(VERSION.manifest, monitoring=monitoring)
+
+    def find(_model: str, _number: str) -> Version:
+        return replace(VERSION, manifest=manifest)
+
+    Monitor(where, log.records, scorer=Unfair(), find=find).drain()
+    return Store(where)
+
+
+ASKED = AlarmPolicy(min_rows=10, max_gap=MaxGap(0.2, 0.2), min_segment_score=0.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rules"),
+    [
+        (False, {"selection_rate_gap"}),
+        (True, {"selection_rate_gap", "true_positive_rate_gap", "segment"}),
+    ],
+)
+def test_what_needs_labels_is_judged_once_they_are_known(
+    tmp_path: Path, labels: bool, rules: set[str]
+) -> None:
+    store = _watched(tmp_path / "monitor.db", ASKED, labels=labels)
+    assert {alarm.rule for alarm in store.alarms()} == rules
+    asked = [delivery.body for delivery in store.deliveries()]
+    assert len(asked) == labels  # a poor group asks for retraining, a gap does not
+    assert all(b'"segment":"x=from 1"' in body for body in asked)
+
+
+def test_who_does_not_ask_hears_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    store = _watched(tmp_path / "monitor.db", AlarmPolicy(min_rows=10), labels=True)
+    assert store.alarms() == []
+    kept = Database(tmp_path / "monitor.db").all("SELECT DISTINCT rule FROM streaks ORDER BY 1")
+    assert [rule for (rule,) in kept] == ["concept", "drift", "estimate", "parity", "performance"]
