@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventlog.log import Position
+from monitoring.core.closed import add
 from monitoring.core.decision import Streak
 from monitoring.core.results import Alarm, DeadLetter, Result, Rule, Silence, SourceLedger, Window
 from monitoring.core.windows import Watch, WindowState
@@ -13,6 +14,7 @@ from monitoring.state.database import (
     as_struct,
 )
 from monitoring.state.predictions import Key, Predictions
+from monitoring.state.results import closed
 from monitoring.state.rows import PendingScore, encode
 
 
@@ -187,11 +189,18 @@ class Journal:
 
     def add_result(self, result: Result) -> None:
         """Keep one revision of a window's result."""
+        key = result.model, result.version
+        summed = add(closed(self.database, key), result, self.latest(key, result.window))
+        self.database.do(
+            "INSERT INTO closed VALUES (?, ?, ?) "
+            "ON CONFLICT (model, version) DO UPDATE SET body = excluded.body",
+            *key,
+            encode(summed),
+        )
         self.database.do(
             "INSERT INTO results VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (model, version, start, revision) DO UPDATE SET body = excluded.body",
-            result.model,
-            result.version,
+            *key,
             result.window.start,
             result.revision,
             encode(result),

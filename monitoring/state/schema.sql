@@ -48,6 +48,9 @@ CREATE TABLE IF NOT EXISTS results (  -- core.results.Result
     model TEXT, version TEXT, start INTEGER, revision INTEGER, body BLOB,
     PRIMARY KEY (model, version, start, revision)
 );
+CREATE TABLE IF NOT EXISTS closed (  -- core.closed.Closed
+    model TEXT, version TEXT, body BLOB, PRIMARY KEY (model, version)
+);
 CREATE TABLE IF NOT EXISTS streaks (  -- core.decision.Streak
     model TEXT, version TEXT, rule TEXT, body BLOB, PRIMARY KEY (model, version, rule)
 );

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from monitoring.core.closed import Closed
 from monitoring.core.decision import Streak
+from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import (
     Alarm,
     DeadLetter,
@@ -22,6 +24,7 @@ from monitoring.core.results import (
     Window,
 )
 from monitoring.core.windows import Watch, WindowState, counts, together
+from monitoring.state import results as kept
 from monitoring.state import rows
 from monitoring.state.database import (
     Database,
@@ -29,6 +32,7 @@ from monitoring.state.database import (
     as_bytes,
     as_bytes_or_none,
     as_int,
+    as_int_or_none,
     as_struct,
 )
 
@@ -49,16 +53,38 @@ class Store:
         found = self._all("SELECT model, version FROM watches ORDER BY model, version")
         return [(str(model), str(version)) for model, version in found]
 
-    def results(self, model: str, version: str) -> list[Result]:
-        """The newest revision of every window, oldest window first."""
-        found = self._all(
-            "SELECT body FROM results AS newest WHERE model = ? AND version = ? AND revision = "
-            "(SELECT max(revision) FROM results WHERE model = newest.model "
-            "AND version = newest.version AND start = newest.start) ORDER BY start",
-            model,
-            version,
-        )
-        return [as_struct(body, Result) for (body,) in found]
+    def results(
+        self, model: str, version: str, *, last: int = kept.ALL, before: int = END_OF_TIME
+    ) -> list[Result]:
+        """The newest revision of the `last` windows that begin before a time, oldest first."""
+        with self._one_at_a_time:
+            return kept.newest(self._database, (model, version), last, before)
+
+    def recent(self, model: str, version: str, last: int) -> list[Result]:
+        """The last closed windows, after older ones where something is known of none later."""
+        results = self.results(model, version, last=last)
+        first = results[0].window.start if results else 0
+        older = sorted({s for s in self.closed(model, version).newest.values() if s < first})
+        known = (self.result(model, version, start) for start in older)
+        return [result for result in known if result is not None] + results
+
+    def closed(self, model: str, version: str) -> Closed:
+        """All closed windows of a version added up."""
+        with self._one_at_a_time:
+            return kept.closed(self._database, (model, version))
+
+    def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
+        """Where the closed windows before and after the one that begins here begin."""
+        key = model, version
+        ((before,),) = self._all(
+            "SELECT max(start) FROM results WHERE model = ? AND version = ? AND start < ?",
+            *key, start,
+        )  # fmt: skip
+        ((after,),) = self._all(
+            "SELECT min(start) FROM results WHERE model = ? AND version = ? AND start > ?",
+            *key, start,
+        )  # fmt: skip
+        return as_int_or_none(before), as_int_or_none(after)
 
     def result(self, model: str, version: str, start: int) -> Result | None:
         """The newest revision of one window's result."""

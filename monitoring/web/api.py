@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import Delivery, Result, Step
 from monitoring.web.findings import Findings
 from monitoring.web.guard import same_origin
@@ -20,6 +21,7 @@ from monitoring.web.overview import ledger, overview_rows
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST = 10_000  # results in one answer
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -87,10 +89,28 @@ async def models(request: Request) -> Response:
 
 
 async def results(request: Request) -> Response:
-    """Every closed window, oldest first."""
+    """The `last` closed windows that begin before the time `before`, oldest first."""
+    last, before = whole_number(request, "last"), whole_number(request, "before")
+    if last is not None and last < 0:
+        raise HTTPException(400, f"last is {last}; expected how many windows to give")
     return json_response(
-        findings_of(request).results(request.path_params["model"], request.path_params["version"])
+        findings_of(request).results(
+            request.path_params["model"],
+            request.path_params["version"],
+            last=MOST if last is None else min(last, MOST),
+            before=END_OF_TIME if before is None else before,
+        )
     )
+
+
+def whole_number(request: Request, name: str) -> int | None:
+    """A number in the address; None where none is stated. Raises HTTPException for what is none."""
+    stated = request.query_params.get(name, "")
+    if not stated:
+        return None
+    if not stated.lstrip("-").isdecimal() or abs(int(stated)) > END_OF_TIME:
+        raise HTTPException(400, f"{name} is {stated[:40]!r}; expected a whole number")
+    return int(stated)
 
 
 async def window(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from monitoring.core.closed import Closed
 from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger, Step, Window
 from registry.manifest import Version
 
@@ -17,8 +18,26 @@ class Findings(Protocol):
         """Every (model, version) ever seen."""
         ...
 
-    def results(self, model: str, version: str) -> list[Result]:
-        """The latest revision of each closed window, oldest first."""
+    def results(
+        self, model: str, version: str, *, last: int = ..., before: int = ...
+    ) -> list[Result]:
+        """The latest revision of the `last` closed windows that begin before a time, oldest first;
+        of all without these.
+        """
+        ...
+
+    def recent(self, model: str, version: str, last: int) -> list[Result]:
+        """The last closed windows, oldest first, after older ones where something is known of none
+        later: performance, labels, segments.
+        """
+        ...
+
+    def closed(self, model: str, version: str) -> Closed:
+        """All closed windows added up."""
+        ...
+
+    def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
+        """Where the closed windows before and after the one that begins here begin."""
         ...
 
     def result(self, model: str, version: str, start: int) -> Result | None:

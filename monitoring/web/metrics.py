@@ -3,8 +3,7 @@
 Values are read from the store at scrape time.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from eventlog.progress import Progress
+from monitoring.core.closed import Closed
 from monitoring.core.results import (
     ESTIMATED,
     JOINT,
@@ -27,6 +27,7 @@ from monitoring.web.effect_metrics import effect_metrics
 from monitoring.web.findings import Findings
 from monitoring.web.health_metrics import health_metrics
 from monitoring.web.mix import mixes
+from monitoring.web.overview import HISTORY
 from monitoring.web.reading import PERFORMANCE, QUALITY, columns, coverage
 from monitoring.web.segment_metrics import segment_metrics
 
@@ -47,9 +48,11 @@ class StoreCollector(Collector):
         yield from _sources(self._findings.ledger())
         yield from _counted(self._findings.totals())
         pairs = self._findings.watched()
-        results = [results for pair in pairs if (results := self._findings.results(*pair))]
-        yield from _rows(results)
-        yield from _verdicts(results)
+        known = (self._findings.recent(*pair, last=HISTORY) for pair in pairs)
+        results = [windows for windows in known if windows]
+        closed = {pair: self._findings.closed(*pair) for pair in pairs}
+        yield from _rows(closed)
+        yield from _verdicts(results, closed)
         yield from _latest([windows[-1] for windows in results])
         yield from _whole([windows[-1] for windows in results])
         yield from _columns([windows[-1] for windows in results])
@@ -128,22 +131,24 @@ def _counted(totals: dict[str, int]) -> Iterator[Metric]:
     yield counted
 
 
-def _rows(results: Iterable[list[Result]]) -> Iterator[Metric]:
+def _rows(closed: Mapping[tuple[str, str], Closed]) -> Iterator[Metric]:
     rows = GaugeMetricFamily("driftline_rows", "Rows answered in closed windows.", labels=VERSION)
     labels = GaugeMetricFamily(
         "driftline_row_labels",
         "Rows of closed windows by the state of their label; conflicting labels apart.",
         labels=[*VERSION, "state"],
     )
-    for windows in results:
-        about = [windows[0].model, windows[0].version]
-        rows.add_metric(about, sum(window.rows for window in windows))
-        for state in ("labelled", "pending", "expired", "conflicting"):
-            labels.add_metric([*about, state], sum(getattr(w, state) for w in windows))
+    for about, known in closed.items():
+        if known.windows:
+            rows.add_metric(about, known.rows)
+            for state in ("labelled", "pending", "expired", "conflicting"):
+                labels.add_metric([*about, state], getattr(known, state))
     yield from (rows, labels)
 
 
-def _verdicts(results: Iterable[list[Result]]) -> Iterator[Metric]:
+def _verdicts(
+    results: Iterable[list[Result]], closed: Mapping[tuple[str, str], Closed]
+) -> Iterator[Metric]:
     latest = GaugeMetricFamily(
         "driftline_window_verdict",
         "1 for the verdict on the latest window, 0 for the others.",
@@ -152,12 +157,11 @@ def _verdicts(results: Iterable[list[Result]]) -> Iterator[Metric]:
     windows = GaugeMetricFamily(
         "driftline_windows", "Closed windows by verdict.", labels=[*VERSION, "verdict"]
     )
-    for closed in results:
-        told = Counter(result.verdict for result in closed)
+    for known in results:
+        key = known[-1].model, known[-1].version
         for verdict in get_args(Verdict):
-            about = [closed[0].model, closed[0].version, verdict]
-            latest.add_metric(about, float(closed[-1].verdict == verdict))
-            windows.add_metric(about, told[verdict])
+            latest.add_metric([*key, verdict], float(known[-1].verdict == verdict))
+            windows.add_metric([*key, verdict], closed[key].windows.get(verdict, 0))
     yield from (latest, windows)
 
 

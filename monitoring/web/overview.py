@@ -1,12 +1,13 @@
 """Everything that decides what the overview says lives here: rows, order, the sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger
 from monitoring.web.findings import Catalogue, Findings
-from monitoring.web.reading import find, sentence, value
+from monitoring.web.reading import coverage, find, sentence, value
 from monitoring.web.words import moment, period
 
 HISTORY = 30  # windows behind a sparkline
@@ -36,12 +37,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     aliases: list[str]
     latest: Result | None  # the last closed window
     filling: Result | None  # the last open one
-    history: list[Result]  # the last closed windows, oldest first
+    history: list[Result]  # the last closed windows, oldest first, see Findings.recent
     alarms: list[Alarm]  # firing and acknowledged
 
     def series(self, name: str) -> list[float | None]:
         """A score of the whole over the last windows."""
-        return [value(result, name) for result in self.history]
+        return [value(result, name) for result in self.history[-HISTORY:]]
 
     def newest(self, name: str) -> Result | None:
         """The last window where a score is known: labels come after the window they belong to."""
@@ -71,6 +72,29 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         return self.rank, -(share or 0.0), self.model, self.version
 
 
+# What the overview can be sorted by besides: names as they stand in its address.
+SORTS: dict[str, Callable[[Row], Any]] = {
+    "model": lambda row: (row.model, row.version),
+    "window": lambda row: row.latest and row.latest.window.end,
+    "drift": lambda row: row.latest and value(row.latest, "drifted_share"),
+    "rows": lambda row: row.latest and row.latest.rows,
+    "labelled": lambda row: row.latest and coverage(row.latest),
+}
+
+
+def sorted_by(rows: Sequence[Row], name: str) -> list[Row]:
+    """By one of SORTS, the other way round with a `-` before; those without it last.
+
+    Another name leaves them as they are, worst first.
+    """
+    by = SORTS.get(name.removeprefix("-"))
+    if by is None:
+        return list(rows)
+    known = [row for row in rows if by(row) is not None]
+    unknown = [row for row in rows if by(row) is None]
+    return sorted(known, key=by, reverse=name.startswith("-")) + unknown
+
+
 class Headline(msgspec.Struct, frozen=True):
     """What is going on, in one sentence, and how it is coloured."""
 
@@ -83,16 +107,23 @@ def overview_rows(findings: Findings, catalogue: Catalogue | None) -> list[Row]:
     aliases = _aliases(catalogue)
     pairs = {*findings.watched(), *_registered(catalogue)}
     alarms = [alarm for alarm in findings.alarms() if alarm.state != "resolved"]
-    rows = [
-        row(findings, pair, aliases.get(pair, []), [a for a in alarms if _about(a) == pair])
-        for pair in pairs
-    ]
+    about: dict[tuple[str, str], list[Alarm]] = {}
+    for alarm in alarms:
+        about.setdefault((alarm.model, alarm.version), []).append(alarm)
+    rows = [_row(findings, pair, aliases.get(pair, []), about.get(pair, [])) for pair in pairs]
     return sorted(rows, key=lambda row: row.order)
 
 
-def row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: list[Alarm]) -> Row:
-    """One model version as the overview shows it."""
-    results = findings.results(*pair)
+def row_of(findings: Findings, catalogue: Catalogue | None, pair: tuple[str, str]) -> Row | None:
+    """One model version; None where it was never seen and is not registered."""
+    if pair not in findings.watched() and pair not in _registered(catalogue):
+        return None
+    alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
+    return _row(findings, pair, _aliases(catalogue).get(pair, []), alarms)
+
+
+def _row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: list[Alarm]) -> Row:
+    results = findings.recent(*pair, last=HISTORY)
     open_windows = findings.live(*pair)
     return Row(
         model=pair[0],
@@ -100,7 +131,7 @@ def row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: l
         aliases=aliases,
         latest=results[-1] if results else None,
         filling=open_windows[-1] if open_windows else None,
-        history=results[-HISTORY:],
+        history=results,
         alarms=alarms,
     )
 

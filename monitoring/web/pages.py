@@ -11,15 +11,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import Delivery, Result
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import glyphs, links, pictures, reading, words
-from monitoring.web.api import findings_of, json_response, result_of
+from monitoring.web.api import findings_of, json_response, result_of, whole_number
 from monitoring.web.bars import bars
 from monitoring.web.distributions import Distribution, distributions
 from monitoring.web.findings import Findings
 from monitoring.web.mix import Mix, mixes
-from monitoring.web.overview import Row, about, headline, ledger, overview_rows, stopped
+from monitoring.web.overview import (
+    Row,
+    about,
+    headline,
+    ledger,
+    overview_rows,
+    row_of,
+    sorted_by,
+    stopped,
+)
 from monitoring.web.parts import GAPS, segmented
 from monitoring.web.reports import locate
 from monitoring.webhooks.body import read_retrain_request
@@ -45,11 +55,14 @@ async def overview(request: Request) -> Response:
     sources = findings.ledger()
     sent, stops = findings.deliveries(), findings.disabled()
     wanted = request.query_params.get("q", "").strip()
+    order = request.query_params.get("sort", "")
+    shown = [row for row in rows if wanted.lower() in f"{row.model} {row.version}".lower()]
     return page(
         request,
         "overview.html",
         headline=headline(rows, ledger(sources), sent, stops),
-        rows=[row for row in rows if wanted.lower() in f"{row.model} {row.version}".lower()],
+        rows=sorted_by(shown, order),
+        order=order,
         any_rows=bool(rows),
         alarms=[alarm for row in rows for alarm in row.alarms],
         wanted=wanted,
@@ -65,11 +78,11 @@ async def model(request: Request) -> Response:
     """One model version over time."""
     findings = findings_of(request)
     row = _row_of(request)
-    results = findings.results(row.model, row.version)
-    until = request.query_params.get("until", "")
-    if until.lstrip("-").isdecimal():
-        results = [result for result in results if result.window.start < int(until)]
-    shown = results[-ON_ONE_PAGE:]
+    until = whole_number(request, "until")
+    shown = findings.results(
+        row.model, row.version, last=ON_ONE_PAGE, before=END_OF_TIME if until is None else until
+    )
+    first = shown[0].window.start if shown else 0
     alarms = [a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)]
     alarms.sort(key=lambda alarm: alarm.state == "resolved")
     line = pictures.timeline(shown, alarms)
@@ -88,8 +101,8 @@ async def model(request: Request) -> Response:
         performance=pictures.performance(line),
         volume=pictures.volume(line),
         windows=list(reversed(shown)),
-        earlier=shown[0].window.start if len(results) > len(shown) else None,
-        later=bool(until),
+        earlier=first if findings.neighbours(row.model, row.version, first)[0] else None,
+        later=until is not None,
         alarms=alarms,
         deliveries=deliveries,
     )
@@ -99,8 +112,7 @@ async def window(request: Request) -> Response:
     """One window in detail."""
     result = result_of(request)
     findings = findings_of(request)
-    starts = [r.window.start for r in findings.results(result.model, result.version)]
-    place = starts.index(result.window.start)
+    before, after = findings.neighbours(result.model, result.version, result.window.start)
     columns = reading.columns(result)
     return page(
         request,
@@ -110,8 +122,8 @@ async def window(request: Request) -> Response:
         distributions=_distributions(request, result, [column.name for column in columns]),
         segments=segmented(result),
         versions=_mix(findings, result),
-        before=starts[place - 1] if place else None,
-        after=starts[place + 1] if place + 1 < len(starts) else None,
+        before=before,
+        after=after,
     )
 
 
@@ -140,10 +152,10 @@ def page(request: Request, template: str, status: int = 200, **context: Any) -> 
 
 def _row_of(request: Request) -> Row:
     pair = (request.path_params["model"], request.path_params["version"])
-    for row in overview_rows(findings_of(request), request.app.state.catalogue):
-        if (row.model, row.version) == pair:
-            return row
-    raise HTTPException(404, f"no version {pair[1]} of a model named {pair[0]} was ever seen")
+    row = row_of(findings_of(request), request.app.state.catalogue, pair)
+    if row is None:
+        raise HTTPException(404, f"no version {pair[1]} of a model named {pair[0]} was ever seen")
+    return row
 
 
 def _distributions(request: Request, result: Result, order: Sequence[str]) -> list[Distribution]:

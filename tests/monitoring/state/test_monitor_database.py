@@ -5,10 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 from monitoring.core.decision import Streak
-from monitoring.core.results import Alarm, Result, Silence, Step, Window
+from monitoring.core.results import Alarm, Result, Score, Silence, Step, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.errors import DatabaseUnavailable
 from monitoring.state.database import Database, Where
@@ -109,6 +110,65 @@ def test_the_newest_revision_is_shown_and_the_older_ones_are_kept(
     assert (result.revision, result.rows) == (2, 2)
     assert store.result(*KEY, 99) is None
     assert journal.database.all("SELECT count(*) FROM results") == [(4,)]
+
+
+def test_results_are_read_in_pieces_and_know_their_neighbours(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for start in (0, 10, 30, 40):
+            journal.add_result(_result(start, 0))
+        journal.add_result(_result(10, 1))
+    told = store.results("tiny", "1", last=2, before=40)
+    assert [(result.window.start, result.revision) for result in told] == [(10, 1), (30, 0)]
+    assert [result.window.start for result in store.results("tiny", "1", last=1)] == [40]
+    assert store.results("tiny", "2") == []
+    assert store.neighbours("tiny", "1", 10) == (0, 30)
+    assert store.neighbours("tiny", "1", 0) == (None, 10)
+    assert store.neighbours("tiny", "1", 40) == (30, None)
+    assert store.neighbours("tiny", "2", 10) == (None, None)
+
+
+def test_closed_windows_are_added_up_each_by_its_newest_revision(
+    journal: Journal, store: Store
+) -> None:
+    assert store.closed("tiny", "1").rows == 0
+    with journal.database.transaction():
+        for start, revision in ((0, 1), (10, 4), (10, 7), (0, 1)):
+            journal.add_result(_result(start, revision))
+    assert (store.closed("tiny", "1").rows, store.closed("tiny", "1").windows) == (8, {"ok": 2})
+
+
+def test_what_is_known_of_no_later_window_is_read_with_the_last_ones(
+    journal: Journal, store: Store
+) -> None:
+    """Labels may come weeks after an hourly window."""
+    known = [Score(name="roc_auc", value=0.7)]
+    with journal.database.transaction():
+        for start in range(0, 100, 10):
+            journal.add_result(_result(start, 0))
+        for start in (20, 10):
+            told = msgspec.structs.replace(_result(start, 1), labelled=1, scores=known, pending=1)
+            journal.add_result(told)
+    recent = store.recent("tiny", "1", last=3)
+    assert [result.window.start for result in recent] == [20, 70, 80, 90]
+    assert [result.window.start for result in store.recent("tiny", "1", last=9)] == [
+        *range(10, 100, 10)
+    ]
+    assert store.recent("tiny", "2", last=3) == []
+
+
+def test_what_an_earlier_release_did_not_add_up_is_added_up_from_its_results(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for start in (0, 10, 20):
+            journal.add_result(_result(start, 2))
+        journal.database.do("DELETE FROM closed")
+    assert store.closed("tiny", "1").rows == 6
+    with journal.database.transaction():
+        journal.add_result(_result(20, 5))
+    assert store.closed("tiny", "1").rows == 9
 
 
 def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from eventlog.log import Position
+from monitoring.core.closed import Closed, add_up
 from monitoring.core.results import (
     Alarm,
     Delivery,
@@ -55,8 +56,26 @@ class FakeStore:
     def watched(self) -> list[tuple[str, str]]:
         return sorted({(r.model, r.version) for r in [*self.all_results, *self.open_windows]})
 
-    def results(self, model: str, version: str) -> list[Result]:
-        return [r for r in self.all_results if (r.model, r.version) == (model, version)]
+    def results(
+        self, model: str, version: str, *, last: int = 1 << 62, before: int = 1 << 62
+    ) -> list[Result]:
+        found = [r for r in self.all_results if (r.model, r.version) == (model, version)]
+        return [r for r in found if r.window.start < before][-last:] if last else []
+
+    def recent(self, model: str, version: str, last: int) -> list[Result]:
+        results = self.results(model, version)
+        known = set(self.closed(model, version).newest.values())
+        return [result for result in results[:-last] if result.window.start in known] + results[
+            -last:
+        ]
+
+    def closed(self, model: str, version: str) -> Closed:
+        return add_up(self.results(model, version))
+
+    def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
+        starts = [result.window.start for result in self.results(model, version)]
+        before = max((one for one in starts if one < start), default=None)
+        return before, min((one for one in starts if one > start), default=None)
 
     def result(self, model: str, version: str, start: int) -> Result | None:
         found = (r for r in self.results(model, version) if r.window.start == start)

@@ -44,6 +44,30 @@ def test_results_come_oldest_first(client: httpx.Client) -> None:
     assert starts == sorted(starts)
 
 
+def test_results_are_given_in_pieces_to_who_asks_for_so_many(client: httpx.Client) -> None:
+    address = "/api/models/flights/versions/1/results"
+    everything = client.get(address).json()
+    last = client.get(address, params={"last": 3}).json()
+    assert last == everything[-3:]
+    start = last[0]["window"]["start"]
+    assert client.get(address, params={"last": 2, "before": start}).json() == everything[-5:-3]
+    assert client.get(address, params={"last": 0}).json() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ({"last": "all"}, "last is 'all'; expected a whole number"),
+        ({"last": "-1"}, "last is -1; expected how many windows to give"),
+        ({"before": "9" * 40}, "expected a whole number"),
+    ],
+)
+def test_an_unclear_piece_is_a_400(client: httpx.Client, query: dict[str, str], wrong: str) -> None:
+    reply = client.get("/api/models/flights/versions/1/results", params=query)
+    assert reply.status_code == 400
+    assert wrong in reply.json()["error"]
+
+
 def test_one_window_and_its_rows_can_be_fetched(client: httpx.Client, store: Any) -> None:
     window = f"{VERSION}/windows/{store.all_results[3].window.start}"
     assert client.get(window).json()["window"]["start"] == store.all_results[3].window.start

@@ -120,7 +120,38 @@ def test_older_windows_are_one_click_away(client: httpx.Client, store: Any) -> N
     older = client.get(f"/models/flights/1{earlier}").text
     assert f"/windows/{89 * week}" in older
     assert f"/windows/{90 * week}" not in older
-    assert client.get("/models/flights/1?until=soon").status_code == 200
+    unclear = client.get("/models/flights/1?until=soon")
+    assert unclear.status_code == 400
+    assert "until is &#39;soon&#39;; expected a whole number" in unclear.text
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("model", ["churn", "flights", "fraud", "newcomer"]),
+        ("-model", ["newcomer", "fraud", "flights", "churn"]),
+        ("-rows", ["flights", "fraud", "churn", "newcomer"]),
+        ("window", ["fraud", "flights", "churn", "newcomer"]),
+        ("", ["flights", "fraud", "newcomer", "churn"]),
+        ("nonsense", ["flights", "fraud", "newcomer", "churn"]),
+    ],
+)
+def test_the_overview_is_sorted_by_what_is_asked_for_and_who_has_none_comes_last(
+    client: httpx.Client, sort: str, expected: list[str]
+) -> None:
+    page = client.get("/", params={"sort": sort}).text
+    rows = page.split('id="version-rows"')[1].split("</table>")[0]
+    assert re.findall(r'<a href="/models/([a-z]+)/\d+">', rows) == expected
+
+
+def test_a_heading_sorts_and_sorts_the_other_way_round_and_keeps_the_search(
+    client: httpx.Client,
+) -> None:
+    first = client.get("/?q=fl").text
+    assert 'href="/?sort=-rows&amp;q=fl"' in first.replace("&q", "&amp;q")
+    sorted_page = client.get("/?q=fl&sort=-rows").text
+    assert 'aria-sort="descending"><a href="/?sort=rows' in sorted_page
+    assert '<input type="hidden" name="sort" value="-rows">' in sorted_page
 
 
 def test_the_window_page_lists_columns_worst_first(client: httpx.Client, store: Any) -> None:

@@ -1,0 +1,49 @@
+"""Sums over closed windows: each counts once, by its newest result."""
+
+from typing import get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from monitoring.core.closed import Closed, add, add_up
+from monitoring.core.results import Result, Verdict, Window
+
+results = st.builds(
+    lambda start, labelled, waiting, verdict: Result(
+        model="m",
+        version="1",
+        window=Window(start, start + 1),
+        rows=labelled + waiting,
+        labelled=labelled,
+        pending=waiting,
+        verdict=verdict,
+    ),
+    st.integers(0, 5),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.sampled_from(get_args(Verdict)),
+)
+
+
+@given(st.lists(results, max_size=30))
+def test_added_one_by_one_with_revisions_they_come_to_what_the_newest_come_to(
+    told: list[Result],
+) -> None:
+    closed = Closed()
+    newest: dict[int, Result] = {}
+    for result in told:
+        closed = add(closed, result, newest.get(result.window.start))
+        newest[result.window.start] = result
+    assert replace(closed, newest={}) == replace(add_up(newest.values()), newest={})
+    assert sum(closed.windows.values()) == len(newest)
+    assert closed.rows == closed.labelled + closed.pending + closed.expired
+
+
+@given(st.lists(results, max_size=30))
+def test_it_is_kept_where_labels_were_known_last(told: list[Result]) -> None:
+    newest = add_up(told).newest
+    labelled = [result.window.start for result in told if result.labelled]
+    settled = [result.window.start for result in told if result.rows and not result.pending]
+    assert newest.get("labels") == max(labelled, default=None)
+    assert newest.get("all labels") == max(settled, default=None)
