@@ -126,7 +126,7 @@ class Journal:
             "INSERT INTO dead_letters "
             "SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM dead_letters",
             origin,
-            reason.replace("\0", "\N{REPLACEMENT CHARACTER}"),  # PostgreSQL's texts hold none
+            reason.replace("\0", "\N{SYMBOL FOR NULL}"),  # PostgreSQL's texts hold none
             body,
         )
 
