@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 INSTALL := VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes
 export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
-export BENTOML_HOME ?= $(DRIFTLINE_HOME)/bentoml
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
@@ -31,7 +30,7 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	@touch $@
 
 run: $(VENV)/.run ## the whole loop on real flights: serve, replay, drift, alarm, webhook
-	$(BIN)/python examples/flights/run.py
+	DRIFTLINE_HOME=$(CURDIR)/.driftline $(BIN)/python examples/flights/run.py # in flights/ below it
 
 up: $(VENV)/.run ## service and monitor together, with what is registered
 	$(BIN)/driftline up
@@ -59,6 +58,7 @@ format: $(VENV)/.dev ## put the code into its one format
 bench: $(VENV)/.dev ## what a request costs beside a bare handler, what an event and what scoring a window
 	$(BIN)/python -m loadtests.compare --subject small --part servers --no-peers --rounds 3
 	$(BIN)/python -m loadtests.bench
+	$(BIN)/python -m loadtests.counting
 	$(BIN)/python -m loadtests.scoring
 
 load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)

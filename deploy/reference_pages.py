@@ -37,8 +37,8 @@ SETTINGS = """# Settings
 Generated from the code by `python deploy/reference_pages.py`. Every setting is an environment
 variable; a value that does not fit is refused at the start, by name. Besides these there are
 `DRIFTLINE_HOME`, the folder that holds everything (`~/.driftline`), `BENTOML_HOME`, where BentoML
-keeps registered models, `DRIFTLINE_API_KEY`, the key that our client and commands show, and
-OpenTelemetry's own ones ([traces](../operations.md#traces-and-log-lines)).
+keeps registered models (`bentoml` below the former), `DRIFTLINE_API_KEY`, the key that our client
+and commands show, and OpenTelemetry's own ones ([traces](../operations.md#traces-and-log-lines)).
 """
 COMMANDS = """# Commands
 

@@ -6,16 +6,12 @@ costs while they are loaded, and whether predicting stays at its price.
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import httpx
 import msgspec
 import psutil
 import uvloop
@@ -28,6 +24,7 @@ from loadtests.compare.generator import Tally
 from loadtests.compare.http_connection import HttpConnection
 from loadtests.compare.models import Subject, small
 from loadtests.compare.questions import Question, open_inference_json
+from loadtests.serving import serving
 from registry.limits import LimitChange
 from registry.store import Registry
 
@@ -83,8 +80,7 @@ def _name(number: int) -> str:
 
 def _measure(home: Home, subject: Subject, count: int) -> Figures:
     started = time.perf_counter()
-    with _serving() as service:
-        _await_ready()
+    with serving(PORT, GRPC_PORT) as service:
         ready = time.perf_counter() - started
         worker = max(service.children(recursive=True), key=lambda one: one.memory_info().rss)
         memory = worker.memory_info().rss / 2**20
@@ -102,30 +98,6 @@ def _measure(home: Home, subject: Subject, count: int) -> Figures:
             one_us=_ask(worker, [asked[0]] * CONNECTIONS),
             spread_us=_ask(worker, asked),
         )
-
-
-@contextmanager
-def _serving() -> Iterator[psutil.Process]:
-    ports = ["--port", str(PORT), "--grpc-port", str(GRPC_PORT)]
-    command = [sys.executable, "-m", "driftline", "serve", *ports]
-    service = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603
-    try:
-        yield psutil.Process(service.pid)
-    finally:
-        service.terminate()
-        service.wait()
-
-
-def _await_ready() -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{PORT}/v2/health/ready", trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.02)
-    raise TimeoutError("the service did not become ready within 120 s")
 
 
 def _idle(worker: psutil.Process) -> float:

@@ -6,15 +6,12 @@ and ten times of what the service manages, each on a connection that is free.
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import uvloop
 import yaml
@@ -23,6 +20,7 @@ from rich.table import Table
 
 from eventlog.settings import Home
 from loadtests.compare.models import subjects
+from loadtests.serving import serving
 from registry.store import Registry
 
 PORT, GRPC_PORT = 3880, 3881
@@ -83,14 +81,8 @@ def main() -> None:
         os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
         os.environ["DRIFTLINE_SERVICE_MAX_QUEUE_WAIT_MS"] = str(WAIT_MS)
         request = _register(Path(folder))
-        ports = ["--port", str(PORT), "--grpc-port", str(GRPC_PORT)]
-        service = subprocess.Popen([sys.executable, "-m", "driftline", "serve", *ports])  # noqa: S603
-        try:
-            _await_ready()
+        with serving(PORT, GRPC_PORT):
             uvloop.run(_measure(request))
-        finally:
-            service.terminate()
-            service.wait()
 
 
 def _register(folder: Path) -> bytes:
@@ -186,18 +178,6 @@ def _itself(asker: Asker) -> Asker:
 def _quantile(latencies: list[float], share: float) -> float:
     ordered = sorted(latencies) or [float("nan")]
     return 1_000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)]
-
-
-def _await_ready() -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{PORT}/v2/health/ready", trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise TimeoutError("the service did not become ready within 60 s")
 
 
 if __name__ == "__main__":

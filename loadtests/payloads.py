@@ -62,9 +62,13 @@ def choose_version(registry: Registry, model: str, asked: str) -> Version:
     Raises SettingError where none or several could be meant, and the registry's own errors.
     """
     names = registry.models()
+    if not names:
+        raise SettingError(
+            "DRIFTLINE_HOME: no model is registered there; expected the home of the service"
+        )
     if not model and len(names) != 1:
         raise SettingError(
-            f"--model: expected the name of a registered model, one of: {', '.join(names) or '-'}"
+            f"--model: expected the name of a registered model, one of: {', '.join(names)}"
         )
     name = model or names[0]
     versions = registry.versions(name)

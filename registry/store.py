@@ -55,9 +55,10 @@ _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
 _NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
 
 
-def store_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of BentoML's model store: below BENTOML_HOME, default ~/bentoml."""
-    return Path(environ.get("BENTOML_HOME", "~/bentoml")).expanduser().absolute() / "models"
+def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of BentoML's model store: below BENTOML_HOME, by default in our own home."""
+    stated = environ.get("BENTOML_HOME") or home.root / "bentoml"
+    return Path(stated).expanduser().absolute() / "models"
 
 
 class ModelState(msgspec.Struct, frozen=True):
@@ -71,7 +72,7 @@ class Registry:
     """Models, their versions and aliases; safe across threads and processes."""
 
     def __init__(self, home: Home, clock: Callable[[], int] = time.time_ns) -> None:
-        self._folder = store_folder()
+        self._folder = store_folder(home)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = ModelStore(self._folder)
         self._aliases = Aliases(home.registry)

@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
 
     # Workers stand in the folder that holds the packages: relative paths would mean others there.
     os.environ["DRIFTLINE_HOME"] = str(Home.from_environment().root)
-    os.environ["BENTOML_HOME"] = str(store_folder().parent)
+    os.environ["BENTOML_HOME"] = str(store_folder(Home.from_environment()).parent)
     tls = tls_of(settings)
     if tls is not None:
         os.environ |= {f"{PREFIX}TLS_{name}": path for name, path in tls.variables().items()}

@@ -41,7 +41,7 @@ _GAUGE_S = 1.0  # between two looks at what is measured rather than counted
 # How long the event loop may go on when a thread has run a batch and wants to come back with it;
 # Python's 5 ms cost a model of 2 ms a sixth of its answers while a flood was being refused.
 _SWITCH_S = 0.0005
-_FLUSH_S = 0.25  # how late another worker's /metrics may show what this one counted
+_FLUSH_S = 0.25  # how late another worker's /metrics shows what this one counted, with few models
 
 
 class Serving:

@@ -117,6 +117,10 @@ async def _loop(home: Home, manifest: Manifest, traffic: list[Flight], *, stay: 
             story.result()
             if stay:
                 console.print(f"Ctrl-C ends it; until then the page stays up: [bold]{PAGE}[/bold]")
+                console.print("Go on in another terminal, in this folder:")
+                console.print(
+                    f"  . .venv/bin/activate && export DRIFTLINE_HOME={home.root}", soft_wrap=True
+                )
             else:
                 supervisor.stop()
     else:

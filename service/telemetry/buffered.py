@@ -20,6 +20,7 @@ class BufferedCounter:
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._counts: Counts[Labels] = Counts()
+        self._children: dict[Labels, Counter] = {}
 
     def inc(self, labels: Labels, number: int = 1) -> None:
         """Count so many more under these label values."""
@@ -29,7 +30,10 @@ class BufferedCounter:
         """Make what was counted visible."""
         counts, self._counts = self._counts, Counts()
         for labels, number in counts.items():
-            self._counter.labels(*labels).inc(number)
+            child = self._children.get(labels)
+            if child is None:
+                child = self._children[labels] = self._counter.labels(*labels)
+            child.inc(number)
 
 
 class _Series(msgspec.Struct):
@@ -45,6 +49,7 @@ class BufferedHistogram:
         self._histogram = histogram
         self._bounds = bounds
         self._series: dict[Labels, _Series] = {}
+        self._children: dict[Labels, Histogram] = {}
 
     def observe(self, labels: Labels, value: float) -> None:
         """Count a value under these label values."""
@@ -58,7 +63,9 @@ class BufferedHistogram:
         """Make what was observed visible."""
         gathered, self._series = self._series, {}
         for labels, series in gathered.items():
-            child = self._histogram.labels(*labels)
+            child = self._children.get(labels)
+            if child is None:
+                child = self._children[labels] = self._histogram.labels(*labels)
             # The library can only observe one value at a time.
             child._sum.inc(series.total)  # noqa: SLF001
             for index, number in enumerate(series.buckets):

@@ -6,6 +6,7 @@ for every request or batch becomes visible by `flush`.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -19,6 +20,8 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PARTS = (0.0001, 0.00025, *_SECONDS)  # of a request's time
+_FLUSHING = 0.002  # of a core, unless values would be shown later than
+_LATEST = 5.0  # seconds
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _REQUESTS = BufferedCounter(
@@ -201,8 +204,16 @@ def flush() -> None:
         _QUEUE.labels(*names).set(waiting)
 
 
-async def keep_flushing(interval: float) -> None:
-    """Flush for ever, every `interval` seconds."""
+def pause_after(flush_s: float, shortest: float) -> float:
+    """Seconds until the next flush: what hundreds of models need shall not be needed often."""
+    return min(max(shortest, flush_s / _FLUSHING), _LATEST)
+
+
+async def keep_flushing(shortest: float) -> None:
+    """Flush for ever, every `shortest` seconds where that is cheap."""
+    pause = shortest
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(pause)
+        began = time.thread_time()
         flush()
+        pause = pause_after(time.thread_time() - began, shortest)

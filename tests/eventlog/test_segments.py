@@ -13,32 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlog.errors import LogUnavailable, UnreadableEvent
-from eventlog.events import Event, FeedbackEvent
+from eventlog.events import Event
 from eventlog.layout import segments
 from eventlog.log import Position, Record
 from eventlog.segments import SegmentReader, SegmentWriter
 from eventlog.settings import LogSettings
-
-
-def _labels(writer: SegmentWriter, count: int) -> list[Event]:
-    return [
-        FeedbackEvent(
-            source=writer.source,
-            epoch=writer.epoch,
-            sequence=writer.next_sequence + n,
-            time=1_000_000 + n,
-            received=2_000_000,
-            prediction_id=f"p{writer.next_sequence + n}",
-            label=1,
-        )
-        for n in range(count)
-    ]
-
-
-def _append(writer: SegmentWriter, count: int) -> list[Event]:
-    events = _labels(writer, count)
-    writer.append(events)
-    return events
+from tests.eventlog.event_makers import append, labels
 
 
 def _drain(reader: SegmentReader, limit: int = 100) -> list[Record]:
@@ -59,10 +39,10 @@ def _read(folder: Path, positions: dict[str, Position] | None = None) -> list[Re
 def test_a_reader_follows_while_the_log_is_written(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     reader = SegmentReader(tmp_path, {})
-    first = _append(writer, 3)
+    first = append(writer, 3)
     assert [record.event for record in _drain(reader)] == first
     assert reader.poll(10) == []
-    second = _append(writer, 2)
+    second = append(writer, 2)
     assert [record.event for record in _drain(reader)] == second
     assert [record.sequence for record in _read(tmp_path)] == [0, 1, 2, 3, 4]
 
@@ -70,7 +50,7 @@ def test_a_reader_follows_while_the_log_is_written(tmp_path: Path) -> None:
 def test_a_reader_started_before_the_first_writer_sees_everything(tmp_path: Path) -> None:
     reader = SegmentReader(tmp_path / "log", {})
     assert reader.poll(10) == []
-    events = _append(SegmentWriter.claim(tmp_path / "log", "host"), 2)
+    events = append(SegmentWriter.claim(tmp_path / "log", "host"), 2)
     assert [record.event for record in _drain(reader)] == events
 
 
@@ -81,7 +61,7 @@ def test_every_record_comes_once_across_segments_and_restarts_of_the_reader(
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
     writer = SegmentWriter.claim(folder, "host", LogSettings(segment_bytes=400))
-    written = [event for count in batches for event in _append(writer, count)]
+    written = [event for count in batches for event in append(writer, count)]
     read: list[Event | UnreadableEvent] = []
     positions: dict[str, Position] = {}
     while len(read) < len(written):
@@ -98,12 +78,12 @@ def test_every_record_comes_once_across_segments_and_restarts_of_the_reader(
 def test_each_writer_has_a_source_of_its_own_and_a_restart_is_a_new_epoch(tmp_path: Path) -> None:
     first, second = SegmentWriter.claim(tmp_path, "a_b"), SegmentWriter.claim(tmp_path, "a_b")
     assert (first.source, second.source) == ("a-b-0", "a-b-1")
-    _append(first, 2)
+    append(first, 2)
     first.close()
     again = SegmentWriter.claim(tmp_path, "a_b")
     assert (again.source, again.epoch, again.next_sequence) == ("a-b-0", 2, 0)
-    _append(again, 1)
-    _append(second, 1)
+    append(again, 1)
+    append(second, 1)
     assert {(r.source, r.epoch, r.sequence) for r in _read(tmp_path)} == {
         ("a-b-0", 1, 0),
         ("a-b-0", 1, 1),
@@ -114,7 +94,7 @@ def test_each_writer_has_a_source_of_its_own_and_a_restart_is_a_new_epoch(tmp_pa
 
 def test_sources_share_a_poll_fairly(tmp_path: Path) -> None:
     for writer in (SegmentWriter.claim(tmp_path, "x"), SegmentWriter.claim(tmp_path, "x")):
-        _append(writer, 50)
+        append(writer, 50)
     sources = [record.source for record in SegmentReader(tmp_path, {}).poll(20)]
     assert sources.count("x-0") == sources.count("x-1") == 10
 
@@ -124,7 +104,7 @@ def test_no_source_runs_ahead_of_another_in_time(tmp_path: Path) -> None:
     for writer, seconds in ((often, range(100)), (seldom, range(0, 100, 10))):
         stamped = [
             msgspec.structs.replace(event, received=second * 1_000_000)
-            for second, event in zip(seconds, _labels(writer, len(seconds)), strict=True)
+            for second, event in zip(seconds, labels(writer, len(seconds)), strict=True)
         ]
         writer.append(stamped)
     reader = SegmentReader(tmp_path, {})
@@ -136,13 +116,13 @@ def test_no_source_runs_ahead_of_another_in_time(tmp_path: Path) -> None:
 def test_events_out_of_sequence_are_refused_and_nothing_is_kept(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     with pytest.raises(ValueError, match="host-0:1:1 appended where host-0:1:0 was expected"):
-        writer.append(_labels(writer, 2)[1:])
+        writer.append(labels(writer, 2)[1:])
     assert _read(tmp_path) == []
 
 
 def test_a_torn_tail_is_cut_off_when_the_source_is_taken_over(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
-    events = _append(writer, 2)
+    events = append(writer, 2)
     writer.close()
     path = segments(tmp_path / "host-0")[-1].path
     intact = path.stat().st_size
@@ -157,7 +137,7 @@ def test_a_torn_tail_is_cut_off_when_the_source_is_taken_over(tmp_path: Path) ->
 def test_damage_is_reported_for_every_sequence_it_took(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     for count in (2, 3, 1):
-        _append(writer, count)
+        append(writer, count)
     path = segments(tmp_path / "host-0")[-1].path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -170,7 +150,7 @@ def test_damage_is_reported_for_every_sequence_it_took(tmp_path: Path) -> None:
 
 def test_random_bit_flips_never_stop_the_reader_nor_invent_an_event(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
-    written = [event for _ in range(60) for event in _append(writer, 2)]
+    written = [event for _ in range(60) for event in append(writer, 2)]
     path = segments(tmp_path / "host-0")[-1].path
     original = path.read_bytes()
     chance = random.Random(7)
@@ -187,13 +167,13 @@ def test_a_full_disk_refuses_the_append_and_keeps_the_log_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
-    events = _append(writer, 1)
+    events = append(writer, 1)
     real_write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: real_write(file, data[:10]))
     with pytest.raises(LogUnavailable, match="No space left"):
-        _append(writer, 1)
+        append(writer, 1)
     monkeypatch.undo()
-    events += _append(writer, 1)
+    events += append(writer, 1)
     assert [record.event for record in _read(tmp_path)] == events
 
 

@@ -101,7 +101,7 @@ def test_drift_comes_in_levels_and_blank_values_stay_valid(version: Version) -> 
 
 
 def test_the_only_model_needs_no_name_and_an_alias_leads_to_its_version(
-    version: Version, tmp_path: Path
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(Home(tmp_path / "home"))
     assert choose_version(registry, "", "").number == "1"
@@ -115,3 +115,6 @@ def test_the_only_model_needs_no_name_and_an_alias_leads_to_its_version(
     register_tiny(registry, tmp_path / "files", model="other")
     with pytest.raises(SettingError, match="one of: other, tiny"):
         choose_version(registry, "", "")
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "empty"))
+    with pytest.raises(SettingError, match="DRIFTLINE_HOME: no model is registered there"):
+        choose_version(Registry(Home(tmp_path / "elsewhere")), "", "")

@@ -87,6 +87,13 @@ def test_bentoml_lists_what_is_registered(registry: Registry, write: Write) -> N
     assert f"shop:1-{version.digest[:12]}" in listed
 
 
+def test_models_lie_in_the_home_unless_bentoml_has_one_of_its_own(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert store_folder(home, {}) == tmp_path / "home" / "bentoml" / "models"
+    elsewhere = {"BENTOML_HOME": str(tmp_path / "elsewhere")}
+    assert store_folder(home, elsewhere) == tmp_path / "elsewhere" / "models"
+
+
 def test_bentomls_latest_is_the_newest(
     registry: Registry, write: Write, manifest: dict[str, Any]
 ) -> None:
@@ -99,7 +106,7 @@ def test_bentomls_latest_is_the_newest(
 def test_other_models_in_bentomls_store_are_left_alone(registry: Registry, write: Write) -> None:
     with bentoml.models.create("foreign", _model_store=registry._store):
         pass
-    (store_folder() / "half-written" / "1").mkdir(parents=True)
+    (registry._folder / "half-written" / "1").mkdir(parents=True)
     registry.register(model="shop", **write())
     assert registry.models() == ["shop"]
 
@@ -203,10 +210,10 @@ def test_what_does_not_fit_leaves_nothing_behind(
     registry: Registry, write: Write, spoilt: dict[str, Any], error: type[RegistryError]
 ) -> None:
     registry.register(model="shop", **write())
-    before = _tree(store_folder().parent), registry.revision(), registry.history("shop")
+    before = _tree(registry._folder.parent), registry.revision(), registry.history("shop")
     with pytest.raises(error):
         registry.register(model="shop", **write(**spoilt))
-    assert (_tree(store_folder().parent), registry.revision(), registry.history("shop")) == before
+    assert (_tree(registry._folder.parent), registry.revision(), registry.history("shop")) == before
 
 
 def test_a_full_disk_while_storing_leaves_nothing_behind(
@@ -221,11 +228,11 @@ def test_a_full_disk_while_storing_leaves_nothing_behind(
         registry.register(model="shop", **files)
     assert registry.models() == []
     assert registry.revision() == 0
-    assert not list(store_folder().rglob("*.onnx"))
+    assert not list(registry._folder.rglob("*.onnx"))
 
 
 def test_what_a_killed_registration_left_is_swept(registry: Registry, write: Write) -> None:
-    left = store_folder().parent / ".driftline-staging" / "shop" / "1-abc"
+    left = registry._folder.parent / ".driftline-staging" / "shop" / "1-abc"
     left.mkdir(parents=True)
     version = registry.register(model="shop", **write())
     assert version.number == "1"
