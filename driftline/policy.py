@@ -13,6 +13,7 @@ from rich.table import Table
 
 from driftline.status import plain, table_of
 from eventlog.settings import Home
+from monitoring.core.eras import timeline
 from registry.manifest import Version
 from registry.manifest_file import read_stated
 from registry.policies import Held, PolicyChange, differences, digest, flat, origins
@@ -54,8 +55,9 @@ def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str
     click.echo(f"{what} is watched by another policy (registry revision {revision})")
     for one in _versions(registry, model, number):
         if one.number in before:
-            after = registry.policies(one)[-1]
-            click.echo(f"version {one.number}: {_changes(before[one.number], after)}")
+            held = registry.policies(one)
+            changes = _changes(before[one.number], held[-1])
+            click.echo(f"version {one.number}: {changes}; {_holds(held)}")
 
 
 def _versions(registry: Registry, model: str, number: str) -> Sequence[Version]:
@@ -66,11 +68,20 @@ def _show(registry: Registry, model: str, number: str) -> None:
     console = Console()
     for version in _versions(registry, model, number):
         held = registry.policies(version)
-        title = f"{model} version {version.number} is watched by policy {digest(held[-1].policy)}"
-        console.print(plain(title, "bold"))
+        named = f"{model} version {version.number}, policy {digest(held[-1].policy)}"
+        console.print(plain(f"{named}: {_holds(held)}", "bold"))
         console.print(_fields(held))
         for before, after in pairwise(held):
             console.print(plain(_told(before, after)))
+
+
+def _holds(held: Sequence[Held]) -> str:
+    """Which windows are watched by the last policy."""
+    start = timeline(held).eras[-1].start
+    if not start:
+        return "it holds from the beginning"
+    at = datetime.fromtimestamp(start / 1e6, UTC)
+    return f"it holds for windows from {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _fields(held: Sequence[Held]) -> Table:

@@ -12,6 +12,8 @@ from starlette.routing import Route
 
 from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import Delivery, Result, Step
+from monitoring.web import eras
+from monitoring.web.eras import Watched
 from monitoring.web.findings import Findings
 from monitoring.web.guard import same_origin
 from monitoring.web.links import model_path
@@ -33,6 +35,7 @@ def routes() -> list[Route]:
         Route("/metrics", metrics),
         Route("/api/models", models),
         Route(f"{version}/results", results),
+        Route(f"{version}/policies", policies),
         Route(f"{version}/windows/{{start:int}}", window),
         Route(f"{version}/windows/{{start:int}}/rows.parquet", rows),
         Route("/api/alarms", alarms),
@@ -56,6 +59,13 @@ def result_of(request: Request) -> Result:
     if found is None:
         raise HTTPException(404, f"{model} version {version} has no closed window that begins then")
     return found
+
+
+def watched_of(request: Request) -> list[Watched]:
+    """The eras of the version that the address names; none where it is not registered here."""
+    model, version = request.path_params["model"], request.path_params["version"]
+    held = eras.policies(request.app.state.catalogue, model, version)
+    return eras.watched(held) if held else []
 
 
 async def health(_request: Request) -> Response:
@@ -111,6 +121,11 @@ def whole_number(request: Request, name: str) -> int | None:
     if not stated.lstrip("-").isdecimal() or abs(int(stated)) > END_OF_TIME:
         raise HTTPException(400, f"{name} is {stated[:40]!r}; expected a whole number")
     return int(stated)
+
+
+async def policies(request: Request) -> Response:
+    """How the version is and was watched, the newest first."""
+    return json_response(watched_of(request))
 
 
 async def window(request: Request) -> Response:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from monitoring.core.closed import Closed
 from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger, Step, Window
 from registry.manifest import Version
+from registry.policies import Held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +91,10 @@ class Catalogue(Protocol):
 
     def versions(self, model: str) -> Sequence[Version]:
         """Oldest first."""
+        ...
+
+    def policies(self, version: Version) -> list[Held]:
+        """Every policy that a version is or was watched by, oldest first."""
         ...
 
     def aliases(self, model: str) -> dict[str, str]:

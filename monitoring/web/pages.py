@@ -15,9 +15,16 @@ from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import Delivery, Result
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import glyphs, links, pictures, reading, words
-from monitoring.web.api import findings_of, json_response, result_of, whole_number
+from monitoring.web.api import (
+    findings_of,
+    json_response,
+    result_of,
+    watched_of,
+    whole_number,
+)
 from monitoring.web.bars import bars
 from monitoring.web.distributions import Distribution, distributions
+from monitoring.web.eras import era_of
 from monitoring.web.findings import Findings
 from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import (
@@ -105,6 +112,7 @@ async def model(request: Request) -> Response:
         later=until is not None,
         alarms=alarms,
         deliveries=deliveries,
+        eras=watched_of(request),
     )
 
 
@@ -121,6 +129,7 @@ async def window(request: Request) -> Response:
         columns=columns,
         distributions=_distributions(request, result, [column.name for column in columns]),
         segments=segmented(result),
+        era=era_of(watched_of(request), result.window.start) if result.policy else None,
         versions=_mix(findings, result),
         before=before,
         after=after,

@@ -38,6 +38,7 @@ def test_a_change_is_shown_with_who_made_it_when_and_why(registry: Registry, fil
     said = run("tiny", "champion", "--file", file, "--why", "nights are quiet").output
     assert "tiny version 1 is watched by another policy (registry revision 3)" in said
     assert "version 1: alarms.min_rows 50 -> 7, drift_methods.price none -> psi" in said
+    assert "; it holds for windows from 20" in said
     lines = [line.split() for line in run("tiny").output.splitlines()]
     assert ["alarms.min_rows", "7", "revision", "3"] in lines
     assert ["alarms.consecutive", "2", "manifest"] in lines

@@ -274,6 +274,9 @@ class Registered:
     def versions(self, _model: str) -> list[Any]:
         return [SimpleNamespace(number="1"), SimpleNamespace(number="2")]
 
+    def policies(self, _version: Any) -> list[Any]:
+        return []
+
     def aliases(self, _model: str) -> dict[str, str]:
         return {"champion": "1"}
 

@@ -1,0 +1,157 @@
+"""`driftline monitor` as a real process that has nothing to do, while its policy is changed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventlog.events import PredictionEvent, Tensor
+from eventlog.segments import SegmentWriter
+from eventlog.settings import Home, LogSettings
+from monitoring.core.results import Result
+from monitoring.state.store import Store
+from registry.policies import PolicyChange, digest
+from registry.store import Registry
+from tests.tiny_model import register_tiny
+
+HOUR = 3_600_000_000
+NOW = time.time_ns() // 1_000
+HERE = NOW // HOUR * HOUR  # the hour that has begun
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    monkeypatch.setenv("DO_NOT_TRACK", "1")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def registry(home: Home, tmp_path: Path) -> Registry:
+    registry = Registry(home)
+    watched = {"window": {"length": 3600, "grace": 0}, "alarms": {"min_rows": 50}}
+    register_tiny(registry, tmp_path / "files", monitoring=watched)
+    return registry
+
+
+@pytest.fixture
+def writer(home: Home) -> Iterator[SegmentWriter]:
+    writer = SegmentWriter.claim(home.log, "serving", LogSettings())
+    yield writer
+    writer.close()
+
+
+class Running:
+    """The monitor; killed at the end of the test."""
+
+    def __init__(self, said: Path) -> None:
+        self._said = said
+        with said.open("w") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "driftline", "monitor", "--port", "0"],
+                stderr=file,
+                start_new_session=True,  # so that its scoring process can be killed with it
+            )
+
+    def until(self, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not done():
+            assert self._process.poll() is None, self._said.read_text()
+            assert time.monotonic() < deadline, self._said.read_text()
+            time.sleep(0.02)
+
+    def says(self, words: str) -> None:
+        self.until(lambda: words in self._said.read_text())
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Running]]:
+    running: list[Running] = []
+
+    def start() -> Running:
+        running.append(Running(tmp_path / f"said-{len(running)}"))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.kill()
+
+
+def ask(writer: SegmentWriter, hour: float) -> None:
+    """One request so many hours after the one that has begun."""
+    place: dict[str, Any] = {"source": writer.source, "epoch": writer.epoch}
+    told: dict[str, Any] = {
+        "sequence": writer.next_sequence,
+        "time": HERE + int(hour * HOUR),
+        "received": NOW,
+        "prediction_id": f"p{writer.next_sequence}",
+        "model": "tiny",
+        "version": "1",
+        "protocol": "rest",
+        "outcome": "ok",
+        "rows": 1,
+        "inputs": {
+            "price": Tensor("FP32", [1, 1], [0.5]),
+            "colour": Tensor("BYTES", [1, 1], ["red"]),
+        },
+        "outputs": {
+            "label": Tensor("INT64", [1], [1]),
+            "probabilities": Tensor("FP32", [1, 2], [0.2, 0.8]),
+        },
+    }
+    writer.append([PredictionEvent(**place, **told)])
+
+
+def found(home: Home) -> list[Result]:
+    store = Store(home.monitor)
+    try:
+        return store.results("tiny", "1")
+    finally:
+        store.close()
+
+
+def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
+    home: Home,
+    registry: Registry,
+    writer: SegmentWriter,
+    start: Callable[[], Running],
+    tmp_path: Path,
+) -> None:
+    ask(writer, -2)
+    ask(writer, 0)
+    monitor = start()
+    monitor.until(lambda: home.monitor.exists() and len(found(home)) == 1)
+    change = PolicyChange({"window": {"length": 1800}, "alarms": {"min_rows": 1}}, "a trial")
+    registry.change_policy("tiny", "1", change, actor="ada")
+    first, last = (digest(held.policy) for held in registry.policies(registry.version("tiny", "1")))
+    monitor.says(f"tiny version 1 is watched by policy {last}")
+    monitor.kill()
+    monitor = start()
+    for hour in (3, 3.6, 5):
+        ask(writer, hour)
+    monitor.until(lambda: sum(result.rows for result in found(home)) == 4)
+    results = [result for result in found(home) if result.rows]
+    assert [result.policy for result in results] == [first, first, last, last]
+    lengths = [result.window.end - result.window.start for result in results]
+    assert lengths == [HOUR, HOUR, HOUR // 2, HOUR // 2]
+    monitor.kill()
+    replay = subprocess.run(
+        [sys.executable, "-m", "driftline", "replay", "--into", str(tmp_path / "again")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "computed again, 0 differ" in replay.stdout, replay.stdout + replay.stderr

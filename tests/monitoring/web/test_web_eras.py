@@ -1,0 +1,88 @@
+"""What page and API say of the policies that a version is and was watched by."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from eventlog.settings import Home
+from monitoring.core.results import Result, Window
+from monitoring.web.app import app
+from monitoring.web.eras import era_of, watched
+from monitoring.web.server import serving
+from registry.policies import PolicyChange
+from registry.store import Registry
+from tests.tiny_model import register_tiny
+
+DAY = 86_400_000_000
+MADE = 15_000 * DAY + 7  # 26 January 2011
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Had its policy changed once."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    registry = Registry(Home(tmp_path / "home"), lambda: MADE * 1_000)
+    register_tiny(registry, tmp_path / "files")
+    change = PolicyChange({"alarms": {"min_rows": 7}}, "nights are <quiet>")
+    registry.change_policy("tiny", "1", change, actor="ada")
+    return registry
+
+
+@pytest.fixture
+def client(registry: Registry, store: Any, reports: Path) -> Iterator[httpx.Client]:
+    """Asks a page that knows one window before the change and one after it."""
+    digests = [era.policy for era in watched(registry.policies(registry.version("tiny", "1")))]
+    store.all_results = [
+        Result(model="tiny", version="1", window=Window(n * DAY, (n + 1) * DAY), policy=policy)
+        for n, policy in [(14_999, digests[1]), (15_001, digests[0])]
+    ]
+    with (
+        serving(app(lambda: store, reports, catalogue=registry), "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        yield client
+
+
+def test_the_newest_policy_comes_first_with_who_when_and_why(registry: Registry) -> None:
+    now, before = watched(registry.policies(registry.version("tiny", "1")))
+    assert (now.start, now.end, now.actor, now.made) == (15_001 * DAY, None, "ada", MADE)
+    assert (now.why, now.revision) == ("nights are <quiet>", 2)
+    assert [(c.field, c.before, c.after) for c in now.changes] == [("alarms.min_rows", 500, 7)]
+    assert (before.start, before.end, before.revision) == (0, 15_001 * DAY, 0)
+    assert era_of([now, before], 15_001 * DAY) == now
+    assert era_of([now, before], 15_001 * DAY - 1) == before
+
+
+def test_the_page_of_a_version_says_how_it_is_watched_since_when_by_whom_and_why(
+    client: httpx.Client,
+) -> None:
+    page = client.get("/models/tiny/1").text
+    shown = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "How it is watched" in shown
+    assert "27 Jan 2011, 00:00 UTC" in shown
+    assert "alarms.min_rows 500 → 7" in shown
+    assert "(registry revision 2): nights are &lt;quiet&gt;" in shown
+    assert "ada, 26 Jan 2011, 00:00 UTC" in shown
+    assert "the beginning" in shown
+
+
+def test_the_page_of_a_window_says_by_which_policy_it_was_judged(client: httpx.Client) -> None:
+    before = client.get(f"/models/tiny/1/windows/{14_999 * DAY}").text
+    after = client.get(f"/models/tiny/1/windows/{15_001 * DAY}").text
+    named = re.compile(r"Watched by policy</dt><dd><code>(\w{12})<")
+    assert len({*named.findall(before), *named.findall(after)}) == 2
+    assert "nights are &lt;quiet&gt; (ada" in after
+    assert "nights are" not in before
+
+
+def test_the_api_tells_every_era_with_its_whole_policy(client: httpx.Client) -> None:
+    now, before = client.get("/api/models/tiny/versions/1/policies").json()
+    assert now["changes"] == [{"field": "alarms.min_rows", "before": 500, "after": 7}]
+    assert (now["monitoring"]["alarms"]["min_rows"], now["actor"]) == (7, "ada")
+    results = client.get("/api/models/tiny/versions/1/results").json()
+    assert [result["policy"] for result in results] == [before["policy"], now["policy"]]
+    assert client.get("/api/models/none/versions/1/policies").json() == []
