@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench accuracy compare overload many load docs pytorch lock proto clean help
+.PHONY: run up test check chaos format bench accuracy compare replay overload many load docs pytorch lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -72,6 +72,9 @@ overload: $(VENV)/.dev ## ask for more than can be answered, and see what happen
 
 many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--models 300")
 	$(BIN)/python -m loadtests.many_models $(ARGS)
+
+replay: $(VENV)/.dev ## a day of ten million predictions replayed in full (ARGS="--predictions 100000"; 10 GB of disk)
+	$(BIN)/python -m loadtests.replay $(ARGS)
 
 compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
 	$(BIN)/python -m loadtests.compare $(ARGS)

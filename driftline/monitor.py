@@ -1,6 +1,5 @@
 """`driftline monitor`: follow the log, keep watch, serve the page, send the webhooks."""
 
-import gc
 import logging
 import signal
 import threading
@@ -23,6 +22,7 @@ from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.announcing import Announcing
+from monitoring.collecting import expect_rows
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
@@ -76,9 +76,7 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     settings = msgspec.structs.replace(settings, **given)
     home = Home.from_environment()
     tls = _check(home, settings)
-    # Rows by the ten thousand make the collector look through them again and again for cycles
-    # that they never form.
-    gc.set_threshold(100_000, 50, 100)
+    expect_rows()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

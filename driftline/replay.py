@@ -15,6 +15,7 @@ from rich.console import Console
 from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
+from monitoring.collecting import expect_rows
 from monitoring.core.results import Alarm, Result
 from monitoring.policies import Following, Overriding
 from monitoring.scoring.process import ScoringProcess, scoring_command
@@ -98,6 +99,7 @@ def _watch(
     if fresh.exists():
         raise click.ClickException(f"{fresh} exists; expected a folder without one")
     into.mkdir(parents=True, exist_ok=True)
+    expect_rows()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     registry = Registry(home)

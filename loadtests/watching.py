@@ -4,7 +4,6 @@ Decode, ledger, window, join, sample and commit, as `driftline monitor` does it;
 process of its own, is answered at once here.
 """
 
-import gc
 import resource
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Positions, Reader
 from eventlog.segments import SegmentReader, SegmentWriter
 from loadtests.forwarding import broker_is_named, forwarded
+from monitoring.collecting import expect_rows
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
@@ -245,8 +245,7 @@ def _add(table: Table, name: str, cost: Cost) -> None:
 
 def main() -> None:
     """Watch a day of as many predictions as the first argument says, with their labels."""
-    # As the monitor has it, whose rows never form cycles.
-    gc.set_threshold(100_000, 50, 100)
+    expect_rows()
     predictions = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
