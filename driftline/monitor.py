@@ -219,6 +219,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         traces=WindowTraces(tracing),
         taken=taken,
         changed=following.changed,
+        most_waiting=settings.waiting_bytes,
     )
 
 

@@ -13,7 +13,7 @@ from monitoring.keeping import Keeping
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.state import rows
 from monitoring.state.journal import Journal
-from monitoring.state.rows import PendingScore
+from monitoring.state.rows import PendingScore, Waiting
 from monitoring.watching import Memory, Watching
 
 
@@ -25,7 +25,7 @@ class Closing:
         self._journal = journal
         self._memory = memory
         self._keeping = keeping
-        self.scheduled: list[PendingScore] = []
+        self.scheduled: list[Waiting] = []
 
     def look(self, watching: Watching, *, drained: bool) -> None:
         """Close, revise and expire what the watermark asks for."""
@@ -119,8 +119,7 @@ class Closing:
             dict(self._memory.positions),
             _rules(watching, state, result, drift=drift),
         )
-        self._journal.add_job(pending)
-        self.scheduled.append(pending)
+        self.scheduled.append(self._journal.add_job(pending))
 
     def _trailing(self, watching: Watching, window: Window) -> dict[str, list[Any]]:
         """The rows that the window's drift is measured against; none: the registered reference."""

@@ -4,39 +4,21 @@ A step is one transaction: what was read, what follows from it and how far the l
 stand and fall together, so a crash repeats a step and never half of one.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
 
 from eventlog.log import Positions, Reader, Record
 from monitoring.closing import Closing
 from monitoring.conclusion import Conclusion
 from monitoring.intake import Intake
 from monitoring.keeping import Keeping
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.queueing import Scorer, ScoringQueue
 from monitoring.settling import Settling
 from monitoring.state.journal import Journal
-from monitoring.state.rows import PendingScore
 from monitoring.tracing import WindowTraces
 from monitoring.watching import Memory
 
+MOST_WAITING = 4 << 30  # bytes
 STEPS = 10  # between two looks for dead letters that are to be tried again
-
-
-class Scorer(Protocol):
-    """Scores windows beside the loop; replies come in the order of the jobs."""
-
-    def submit(self, job: ScoreJob) -> None:
-        """Queue a job; never blocks."""
-        ...
-
-    def replies(self) -> list[ScoreReply]:
-        """What is finished; never blocks."""
-        ...
-
-    @property
-    def waiting(self) -> int:
-        """Jobs whose reply was not handed out yet."""
-        ...
 
 
 class Consumer:
@@ -53,30 +35,32 @@ class Consumer:
         traces: WindowTraces | None = None,
         taken: Callable[[], None] = lambda: None,
         changed: Callable[[], Collection[str]] = tuple,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         """`reader` begins at the memory's positions; each step calls `taken` before it commits.
 
-        `changed` names the models that are watched otherwise than when it was called last.
+        `changed` names the models that are watched otherwise than when it was called last. While
+        scorings of more than `most_waiting` bytes wait, hardly anything is taken in.
         """
+        self._most_waiting = most_waiting
         self._taken = taken
         self._changed = changed
         self._traces = traces or WindowTraces(None)
         self._journal = journal
         self._memory = memory
         self._reader = reader
-        self._scorer = scorer
+        self._queue = ScoringQueue(journal, scorer)
         self._conclusion = conclusion
         self._keeping = Keeping(journal, memory)
         self._intake = Intake(journal, memory, self._keeping)
         self._closing = Closing(journal, memory, self._keeping)
         self._settling = Settling(memory)
-        self._pending: dict[str, PendingScore] = {}
         self._drained = False  # whether the windows have been looked at since the log was drained
-        self._submit(journal.jobs())
 
     def step(self, limit: int) -> bool:
         """Take in at most `limit` records and conclude what is scored; whether anything moved."""
-        records = self._reader.poll(limit)
+        crowded = self._queue.size > self._most_waiting
+        records = self._reader.poll(1 if crowded else limit)
         gaps = self._reader.gaps()
         # After the look at the log: of whatever stands there, no later policy is known of than now.
         if models := self._changed():
@@ -93,16 +77,16 @@ class Consumer:
                 self._memory.save()
                 self._taken()
             self._drained = drained
-            self._submit_scheduled()
+            self._submit()
         concluded = self._conclude()
-        return bool(records) or concluded or behind
+        return (bool(records) and not crowded) or concluded or behind
 
     def close_all(self) -> None:
         """Close every open window now: no event is expected any more."""
         with self._journal.database.transaction():
             self._closing.close_all()
             self._memory.save()
-        self._submit_scheduled()
+        self._submit()
 
     def positions(self) -> Positions:
         """How far the log is taken in, as committed with the last step."""
@@ -116,7 +100,7 @@ class Consumer:
     @property
     def scoring(self) -> bool:
         """Whether a window is still being scored."""
-        return bool(self._pending)
+        return bool(self._queue)
 
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
         """Step until `wait(seconds)` says that it is time to stop."""
@@ -137,7 +121,7 @@ class Consumer:
                     self._closing.look(watching, drained=True)
             self._memory.save()
             self._taken()
-        self._submit_scheduled()
+        self._submit()
         return True
 
     def _take(self, records: Sequence[Record], *, drained: bool) -> None:
@@ -153,23 +137,21 @@ class Consumer:
             for watching in self._memory.everything():
                 self._closing.look(watching, drained=True)
 
-    def _submit_scheduled(self) -> None:
-        scheduled, self._closing.scheduled = self._closing.scheduled, []
-        self._submit(scheduled)
+    def _submit(self) -> None:
+        decided, self._closing.scheduled = self._closing.scheduled, []
+        self._queue.add(decided)
+        self._feed()
 
-    def _submit(self, scorings: Iterable[PendingScore]) -> None:
-        for pending in scorings:
-            self._pending[pending.job.key] = pending
-            job = pending.job
+    def _feed(self) -> None:
+        for job in self._queue.feed():
             self._traces.scheduled(job.key, job.model, job.version, job.window)
-            self._scorer.submit(pending.job)
 
     def _conclude(self) -> bool:
         """All that is scored by now, in one transaction: of a thousand models much is at once."""
-        replies = self._scorer.replies()
-        if not replies:
+        self._feed()
+        concluded = self._queue.replies()
+        if not concluded:
             return False
-        concluded = [(self._pending.pop(reply.key), reply) for reply in replies]
         with self._journal.database.transaction():
             for pending, reply in concluded:
                 self._conclusion.conclude(pending, reply)

@@ -31,6 +31,8 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     idle_pause: float = 0.2  # seconds between looks at a quiet log
     # Values of references, rows times columns, that scoring keeps at hand; a million take 80 MB.
     reference_values: int = 5_000_000
+    # Scorings that wait, in the database; beyond them the log is hardly read on.
+    waiting_bytes: int = 4 << 30
     webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox
     # What the receiver understands; the others are adapters for the systems of these names.
     webhook_format: Literal[

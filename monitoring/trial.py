@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Reader, Record
 from monitoring.conclusion import Conclusion
-from monitoring.consumer import Consumer, Scorer
+from monitoring.consumer import Consumer
+from monitoring.queueing import Scorer
 from monitoring.state.journal import Journal
 from monitoring.watching import Memory
 

@@ -25,7 +25,7 @@ def scoring_command(reports: Path) -> list[str]:
 
 
 class ScoringProcess:
-    """Scores windows beside the loop; see `monitoring.consumer.Scorer`."""
+    """Scores windows beside the loop; see `monitoring.queueing.Scorer`."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """`command` runs the process (see `scoring_command`); it starts with the first job."""

@@ -15,7 +15,7 @@ from monitoring.state.database import (
 )
 from monitoring.state.predictions import Key, Predictions
 from monitoring.state.results import closed
-from monitoring.state.rows import PendingScore, encode
+from monitoring.state.rows import PendingScore, Waiting, encode
 
 
 class Journal:
@@ -50,10 +50,10 @@ class Journal:
         states = [as_struct(body, WindowState) for (body,) in found]
         return {state.start: state for state in states if not state.expired}
 
-    def jobs(self) -> list[PendingScore]:
+    def waiting(self) -> list[Waiting]:
         """Scorings that were decided on and not concluded, oldest first."""
-        found = self.database.all("SELECT body FROM jobs ORDER BY number")
-        return [as_struct(body, PendingScore) for (body,) in found]
+        found = self.database.all("SELECT number, length(body) FROM jobs ORDER BY number")
+        return [Waiting(as_int(number), as_int(size)) for number, size in found]
 
     # Progress
 
@@ -179,9 +179,17 @@ class Journal:
         assert found is not None
         return as_int(found[0])
 
-    def add_job(self, pending: PendingScore) -> None:
+    def add_job(self, pending: PendingScore) -> Waiting:
         """Decide on a scoring."""
-        self.database.do("INSERT INTO jobs VALUES (?, ?)", pending.number, encode(pending))
+        body = encode(pending)
+        self.database.do("INSERT INTO jobs VALUES (?, ?)", pending.number, body)
+        return Waiting(pending.number, len(body))
+
+    def job(self, number: int) -> PendingScore:
+        """A scoring that was decided on."""
+        found = self.database.one("SELECT body FROM jobs WHERE number = ?", number)
+        assert found is not None
+        return as_struct(found[0], PendingScore)
 
     def drop_job(self, number: int) -> None:
         """A scoring is concluded."""

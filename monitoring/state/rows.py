@@ -31,6 +31,13 @@ class PendingScore(msgspec.Struct, frozen=True):
     judge: list[Rule]  # whose turn it is with this scoring
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A scoring that was decided on; all of it lies in the database."""
+
+    number: int
+    size: int  # bytes that it has there
+
+
 class StoredRow(msgspec.Struct):
     """One answered row, so that its label finds it."""
 

@@ -14,7 +14,7 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
 from eventlog.log import Gap, Position, Positions, Reader, Record
 from monitoring.conclusion import Conclusion
-from monitoring.consumer import Consumer
+from monitoring.consumer import MOST_WAITING, Consumer
 from monitoring.core.results import Score
 from monitoring.core.retention import Retention
 from monitoring.policies import Following
@@ -215,6 +215,7 @@ class Monitor:
         follow: Callable[[Positions], Reader] | None = None,
         policies: Following | None = None,
         retention: Retention | None = None,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self.database = Database(where)
         journal = Journal(self.database)
@@ -226,7 +227,13 @@ class Monitor:
         self.scorer = scorer or FakeScorer()
         conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
         self.consumer = Consumer(
-            journal, memory, reader, self.scorer, conclusion, changed=policies.changed
+            journal,
+            memory,
+            reader,
+            self.scorer,
+            conclusion,
+            changed=policies.changed,
+            most_waiting=most_waiting,
         )
 
     def drain(self, limit: int = 1000) -> None:

@@ -1,0 +1,121 @@
+"""The log is taken in while windows are scored, and what waits for it does not fill the memory."""
+
+import threading
+from queue import SimpleQueue
+
+import pytest
+
+import monitoring.queueing
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.state.database import Database, Where
+from monitoring.state.store import Store
+from tests.monitoring.log_in_memory import (
+    FakeScorer,
+    Log,
+    Monitor,
+    eight_hours,
+    everything,
+)
+
+
+class Held(FakeScorer):
+    """Scores in a thread of its own, which waits before every window until the test lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.taken: list[ScoreJob] = []
+        self._given: SimpleQueue[ScoreJob] = SimpleQueue()
+        self._done: SimpleQueue[list[ScoreReply]] = SimpleQueue()
+        threading.Thread(target=self._score, daemon=True).start()
+
+    def submit(self, job: ScoreJob) -> None:
+        self.taken.append(job)
+        self._given.put(job)
+
+    def replies(self) -> list[ScoreReply]:
+        done: list[ScoreReply] = []
+        while not self._done.empty():
+            done += self._done.get()
+        return done
+
+    def _score(self) -> None:
+        while True:
+            job = self._given.get()
+            self.go.wait()
+            super().submit(job)
+            self._done.put(super().replies())
+
+
+@pytest.fixture
+def calm(where: Where) -> dict[str, list[tuple[object, ...]]]:
+    """What is found where scoring takes no time."""
+    other = where if isinstance(where, str) else where.with_name("calm.db")
+    Monitor(other, eight_hours().records).drain()
+    found = everything(other)
+    if other == where:
+        database = Database(where)
+        with database.transaction():
+            for (table,) in database.all(
+                "SELECT table_name FROM information_schema.tables "
+                "WHERE table_schema = current_schema()"
+            ):
+                database.do(f"DELETE FROM {table}")
+        database.close()
+    return found
+
+
+def _take_in(monitor: Monitor, log: Log) -> None:
+    """Step until the log is read to its end, whatever is still scored."""
+    while monitor.consumer.step(20) or not monitor.consumer.drained:
+        pass
+    assert monitor.consumer.positions()[log.source].sequence == len(log.records)
+
+
+def test_the_log_is_taken_in_to_its_end_while_the_first_window_is_scored(
+    where: Where, calm: dict[str, list[tuple[object, ...]]]
+) -> None:
+    log, scorer = eight_hours(), Held()
+    monitor = Monitor(where, log.records, scorer=scorer)
+    _take_in(monitor, log)
+    totals = Store(where).totals()
+    assert totals["monitored_events"] == len(log.records), "committed, and others see it"
+    assert totals["waiting_scores"] > 10
+    assert Store(where).results("tiny", "1") == []
+    scorer.go.set()
+    monitor.drain()
+    assert everything(where) == calm
+
+
+def test_only_a_few_of_the_windows_that_wait_are_in_memory(
+    where: Where, calm: dict[str, list[tuple[object, ...]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring.queueing, "IN_HAND", 1)
+    log, scorer = eight_hours(), Held()
+    monitor = Monitor(where, log.records, scorer=scorer)
+    _take_in(monitor, log)
+    assert len(scorer.taken) == 1
+    assert Store(where).totals()["waiting_scores"] > 10
+    held = [pending.job for pending, _ in monitor.consumer._queue._in_hand.values()]
+    assert [job.columns for job in held] == [{}], "the rows are the scorer's alone"
+    scorer.go.set()
+    monitor.drain()
+    assert everything(where) == calm
+
+
+def test_while_too_much_waits_the_log_is_hardly_read_and_in_the_end_nothing_is_missing(
+    where: Where, calm: dict[str, list[tuple[object, ...]]]
+) -> None:
+    log, scorer = eight_hours(), Held()
+    monitor = Monitor(where, log.records, scorer=scorer, most_waiting=1)
+    while monitor.consumer.step(20):
+        pass
+    before = Store(where).totals()
+    assert before["waiting_scores"] > 0
+    assert before["monitored_events"] < len(log.records) - 100
+    assert not monitor.consumer.step(20), "there is nothing to hurry for"
+    assert Store(where).totals()["monitored_events"] == before["monitored_events"] + 1
+    scorer.go.set()
+    monitor.drain()
+    assert everything(where) == calm
+    assert Store(where).totals()["waiting_scores"] == 0
