@@ -87,6 +87,25 @@ def answer_reference(
 
 def doubts(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
     """Sentences on what makes a stored reference look trained on, or of little use."""
+    return [*_doubts_of_methods(manifest, reference), *_doubts_of_answers(manifest, reference)]
+
+
+def _doubts_of_methods(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
+    """Of methods that look at less of a column than their name lets expect."""
+    counts = {
+        name: reference[name].nunique()
+        for name, method in manifest.monitoring.drift_methods.items()
+        if method == "z"
+    }
+    return [
+        f"drift_methods: z compares one value of {name!r} with all others, and the reference has "
+        f"{count}: drift among the others is not seen; chisquare looks at all"
+        for name, count in counts.items()
+        if count > 2
+    ]
+
+
+def _doubts_of_answers(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
     truth, answer = reference[manifest.target], reference["prediction"]
     if manifest.task == "regression":
         spread = float(((truth - truth.mean()) ** 2).sum())

@@ -29,9 +29,15 @@ _EITHER = frozenset({"hellinger", "jensenshannon", "kl_div", "psi"})
 # Evidently's methods by the kind of column that they take.
 DRIFT_METHODS: dict[Kind, frozenset[str]] = {
     "numeric": _EITHER
-    | {"anderson", "cramer_von_mises", "ed", "empirical_mmd", "es", "ks", "mannw", "t_test"}
-    | {"wasserstein"},
-    "categorical": _EITHER | {"TVD", "chisquare", "fisher_exact", "g_test", "z"},
+    | {"anderson", "cramer_von_mises", "ed", "es", "ks", "mannw", "t_test", "wasserstein"},
+    "categorical": _EITHER | {"TVD", "chisquare", "z"},
+}
+_AS_MANY = "it wants a window of exactly as many rows as the reference"
+UNFIT_METHODS = {  # that Evidently has too, and why they can never score a window
+    "fisher_exact": _AS_MANY,
+    "g_test": _AS_MANY,
+    "empirical_mmd": "it gives another value each time, and its time and memory grow as the square "
+    "of the rows",
 }
 
 
@@ -76,6 +82,11 @@ def _check_drift_settings(manifest: Manifest) -> None:
         if unknown:
             raise InvalidManifest(f"monitoring.{field} names no feature: {_listed(unknown)}")
     for name, method in manifest.monitoring.drift_methods.items():
+        if method in UNFIT_METHODS:
+            raise InvalidManifest(
+                f"monitoring.drift_methods: {name!r} cannot be scored by {method!r}: "
+                f"{UNFIT_METHODS[method]}; expected one of {_listed(DRIFT_METHODS[kinds[name]])}"
+            )
         if method not in DRIFT_METHODS[kinds[name]]:
             raise InvalidManifest(
                 f"monitoring.drift_methods: {name!r} is {kinds[name]} and {method!r} no method for "

@@ -22,12 +22,13 @@ from monitoring.scoring.resampling import DRAWS, SMALLEST, WINDOWS, Resampling
 from monitoring.scoring.statistics import Array
 from monitoring.scoring.tails import Tail
 from registry.payload import withheld
+from registry.validation import UNFIT_METHODS
 
 STRONG = 2.5  # times the practical floor: what one column has to move to raise an alarm by itself
 DEFAULTS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _SMALLEST_P = 1e-300
 _P_VALUE = 0.05  # as large as a p-value's threshold gets: Evidently's own default
-_SLOW = frozenset({"ed", "empirical_mmd", "anderson", "fisher_exact", "g_test"})
+_SLOW = frozenset({"ed", "anderson", *UNFIT_METHODS})
 _APART = 200  # draws where Evidently computes
 _ROWS = 50_000  # of the reference that are looked at
 _PIECES = 50  # of neighbouring rows, where it is larger

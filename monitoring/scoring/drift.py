@@ -18,6 +18,7 @@ from monitoring.scoring.resampling import SMALLEST
 from monitoring.scoring.thresholds import Thresholds
 from monitoring.scoring.whole import score_whole
 from registry.payload import withheld
+from registry.validation import UNFIT_METHODS
 
 
 def score_drift(
@@ -35,7 +36,8 @@ def score_drift(
     for column in baseline.columns:
         try:
             now, then = clean(window[column.stored], column), thresholds.expected(column)
-            reason = hidden.get(column.name) or unscorable(now, then)
+            method = thresholds.method(column)
+            reason = hidden.get(column.name) or UNFIT_METHODS.get(method) or unscorable(now, then)
             if not reason:
                 limits = thresholds.of_column(column, len(window), int(now.count()))
                 tests.append(_test(thresholds, column, limits.drifted))

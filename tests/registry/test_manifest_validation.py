@@ -122,6 +122,18 @@ def prediction(**changes: Any) -> dict[str, Any]:
             "drift_methods names no feature: 'cost'",
         ),
         (
+            {"monitoring": {"drift_methods": {"colour": "g_test"}}},
+            "'colour' cannot be scored by 'g_test': it wants a window of exactly as many rows",
+        ),
+        (
+            {"monitoring": {"drift_methods": {"colour": "fisher_exact"}}},
+            "cannot be scored by 'fisher_exact'.*expected one of 'TVD', 'chisquare'",
+        ),
+        (
+            {"monitoring": {"drift_methods": {"price": "empirical_mmd"}}},
+            "'price' cannot be scored by 'empirical_mmd': it gives another value each time",
+        ),
+        (
             {"monitoring": {"alarms": {"score": "roc-auc"}}},
             "score is 'roc-auc', which is not computed .* 'accuracy', .* 'roc_auc'",
         ),

@@ -9,7 +9,14 @@ import pytest
 from onnx import TensorProto, helper
 
 from registry.errors import InvalidModel, InvalidReference
-from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
+from registry.manifest import (
+    Feature,
+    Manifest,
+    Monitoring,
+    Prediction,
+    Signature,
+    TensorSpec,
+)
 from registry.onnx_file import load
 from registry.reference import answer_reference, doubts, parse_reference
 from registry.signature import read_signature
@@ -202,3 +209,13 @@ def test_implausibly_good_accuracy_and_fit_raise_doubt() -> None:
 def test_a_reference_of_one_class_raises_doubt() -> None:
     frame = pd.DataFrame({"bought": [0, 0], "prediction": [0, 1]})
     assert doubts(MANIFEST, frame) == ["the reference's target holds one class only: 0"]
+
+
+def test_a_method_that_looks_at_one_value_alone_is_doubted_where_there_are_more() -> None:
+    monitoring = Monitoring(drift_methods={"colour": "z", "price": "ks"})
+    manifest = msgspec.structs.replace(MANIFEST, monitoring=monitoring)
+    two = pd.DataFrame({"price": range(4), "colour": list("abab"), "bought": [0, 1, 0, 1]})
+    two = two.assign(prediction=[1, 0, 0, 1], probability_1=[0.5, 0.4, 0.6, 0.4])
+    assert doubts(manifest, two) == []
+    (doubt,) = doubts(manifest, two.assign(colour=list("abcd")))
+    assert "z compares one value of 'colour' with all others, and the reference has 4" in doubt

@@ -22,7 +22,7 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.statistics import jensenshannon, wasserstein
 from monitoring.scoring.thresholds import Thresholds
 from registry.manifest import Kind
-from registry.validation import DRIFT_METHODS
+from registry.validation import DRIFT_METHODS, UNFIT_METHODS
 
 Draw = Callable[..., pd.DataFrame]
 
@@ -266,4 +266,32 @@ def test_thresholds_are_the_same_in_every_process(baseline: Baseline) -> None:
 def test_register_knows_evidentlys_methods_by_the_kind_of_column_that_they_take(kind: Kind) -> None:
     wanted = {"numeric": ColumnType.Numerical, "categorical": ColumnType.Categorical}[kind]
     known = {name for name, by in evidently_methods._registered_stat_tests.items() if wanted in by}
-    assert known == DRIFT_METHODS[kind]
+    assert known - set(UNFIT_METHODS) == DRIFT_METHODS[kind]
+    assert not set(UNFIT_METHODS) & DRIFT_METHODS[kind]
+
+
+@pytest.mark.parametrize("method", sorted(set.union(*map(set, DRIFT_METHODS.values())) - {"TVD"}))
+def test_a_method_that_register_takes_scores_windows_of_any_size_the_same_each_time(
+    method: str,
+) -> None:
+    categorical = method not in DRIFT_METHODS["numeric"]
+    chance = np.random.default_rng(8)
+    sides = [
+        pd.Series(chance.choice(list("ab"), rows) if categorical else chance.normal(size=rows))
+        for rows in (900, 70)
+    ]
+    found = {
+        evidently_adapter.measure(method, *sides, categorical=categorical).value for _ in range(3)
+    }
+    assert len(found) == 1
+    assert all(np.isfinite(value) for value in found)
+
+
+@pytest.mark.parametrize("method", sorted(UNFIT_METHODS))
+def test_a_version_registered_with_a_method_that_cannot_score_says_why(
+    baseline: Baseline, window: Draw, method: str
+) -> None:
+    column = "price" if method == "empirical_mmd" else "colour"
+    found = _drift(_like(baseline, drift_methods={column: method}), window())
+    assert (found[column].value, found[column].note) == (None, UNFIT_METHODS[method])
+    assert all(score.value is not None for name, score in found.items() if name != column)
