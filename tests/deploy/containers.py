@@ -5,7 +5,9 @@ capability, its own process 1, and the network of those that it is started with.
 bound in from this machine: the system, Python, and the environment that its lock names.
 """
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -165,7 +167,7 @@ class Container:
 
     def stop(self) -> int:
         """Ask it to end, as an engine does; its status."""
-        subprocess.run(["kill", "-s", self.order.stop_signal, str(self._first)], check=True)
+        os.kill(self._first, signal.Signals[self.order.stop_signal])
         return self.wait()
 
     def wait(self) -> int:
@@ -178,7 +180,7 @@ class Container:
     def kill(self) -> None:
         """End it now."""
         if self._process.poll() is None:
-            subprocess.run(["kill", "-s", "KILL", str(self._first)], check=True)
+            os.kill(self._first, signal.SIGKILL)
             self._process.wait()
 
     @property

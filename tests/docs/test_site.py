@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from driftline import Client
 from loadtests.scaling import LOADS, Costs, plan, table
@@ -79,6 +81,27 @@ def test_the_way_to_serve_ones_own_model_can_be_walked(
             assert client.predict("tumours", rows).version == "1"
     finally:
         service.stop()
+
+
+def test_a_webhook_is_verified_as_its_page_says() -> None:
+    (code,) = _python(DOCS / "how-to" / "webhooks.md")
+    secret, body, now = (
+        "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        '{"id": "1"}',
+        datetime.now(UTC),
+    )
+    signature = Webhook(secret).sign("msg-1", now, body)
+    stamp = str(int(now.timestamp()))
+    headers = {
+        "webhook-id": "msg-1",
+        "webhook-timestamp": stamp,
+        "webhook-signature": signature,
+    }
+    names: dict[str, Any] = {"secret": secret, "body": body, "headers": headers}
+    exec(code, names)
+    assert names["request"] == {"id": "1"}
+    with pytest.raises(WebhookVerificationError):
+        exec(code, names | {"body": '{"id": "2"}'})
 
 
 def test_manifests_in_the_documents_are_yaml() -> None:

@@ -1,8 +1,16 @@
 """Fixtures of the examples' tests."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import data
+import pandas as pd
 import pytest
+import train
+
+from eventlog.settings import Home
+from registry.manifest import Version
+from registry.store import Registry
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
 
@@ -11,3 +19,32 @@ FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
 def folder() -> Path:
     """The folder of the flights example."""
     return FLIGHTS
+
+
+@pytest.fixture(scope="session")
+def flights() -> pd.DataFrame:
+    """Every departure."""
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what training writes."""
+    folder = tmp_path_factory.mktemp("flights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "BUILD", folder)
+        train.main()
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def version(build: Path, folder: Path) -> Iterator[Version]:
+    """The trained model, registered with the example's own manifest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(build / "bentoml"))
+        yield Registry(Home(build / "home")).register(
+            build / "model.onnx",
+            model="flights",
+            manifest=folder / "manifest.yaml",
+            reference=build / "reference.parquet",
+        )

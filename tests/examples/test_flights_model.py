@@ -1,8 +1,6 @@
 """The flights: read from the package, trained on, exported and registered."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import data
 import numpy as np
@@ -12,38 +10,8 @@ import pytest
 import train
 from sklearn.metrics import roc_auc_score
 
-from eventlog.settings import Home
 from registry.manifest import Version
 from registry.reference import doubts, load_reference
-from registry.store import Registry
-
-
-@pytest.fixture(scope="session")
-def flights() -> pd.DataFrame:
-    return data.load()
-
-
-@pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with what training writes."""
-    folder = tmp_path_factory.mktemp("flights")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "BUILD", folder)
-        train.main()
-        yield folder
-
-
-@pytest.fixture(scope="session")
-def version(build: Path, folder: Path) -> Iterator[Version]:
-    """The trained model, registered with the example's own manifest."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(build / "bentoml"))
-        yield Registry(Home(build / "home")).register(
-            build / "model.onnx",
-            model="flights",
-            manifest=folder / "manifest.yaml",
-            reference=build / "reference.parquet",
-        )
 
 
 def test_every_departure_of_the_year_is_there(flights: pd.DataFrame) -> None:
