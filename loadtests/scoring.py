@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pandas as pd
@@ -19,6 +20,7 @@ from monitoring.core.results import Window
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.recent import Recent
 from monitoring.scoring.window import Scoring
+from registry.manifest import Monitoring
 from registry.onnx_file import load
 from registry.reference import answer_reference
 from registry.store import Registry
@@ -28,11 +30,14 @@ NUMBERS, WORDS = 20, 10  # features
 SHIFTED = 6  # of the numeric ones
 CATEGORIES = [f"k{place}" for place in range(8)]
 SEGMENTS = ["c0", {"column": "n0", "edges": [-1.0, 0.0, 1.0]}]
+OTHER = msgspec.convert({"segments": SEGMENTS, "alarms": {"smallest_drift": 0.2}}, Monitoring)
 
 JOBS: dict[str, dict[str, Any]] = {
     "the first of its size, which calibrates": {},
     "with Evidently's report": {"report": "window.html"},
     "without": {},
+    "the first by another policy, which calibrates anew": {"policy": OTHER},
+    "the next by it": {"policy": OTHER},
     "a revision by late labels": {"drift": False},
 }
 

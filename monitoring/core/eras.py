@@ -43,10 +43,11 @@ class Timeline:
         """`eras` in order, the first from 0 on."""
         self.eras = tuple(eras)
         self._starts = [era.start for era in eras]
+        self._graces = [era.policy.window.grace * SECOND for era in eras]
 
     def at(self, time: int) -> Era:
         """The era that this event time lies in."""
-        return self.eras[max(bisect_right(self._starts, time) - 1, 0)]
+        return self.eras[self._place(time)]
 
     def grid(self, time: int) -> Grid:
         """Where windows of this event time begin and end."""
@@ -59,13 +60,14 @@ class Timeline:
 
     def done(self, mark: int, since: int) -> int:
         """Windows that end here or earlier may close at this watermark; those to `since` have."""
-        place = max(bisect_right(self._starts, since) - 1, 0)
-        for era, after in zip(self.eras[place:], self.eras[place + 1 :], strict=False):
-            reached = mark - era.policy.window.grace * SECOND
-            if reached < after.start:
-                return max(reached, era.start)
-        last = self.eras[-1]
-        return max(mark - last.policy.window.grace * SECOND, last.start)
+        for place in range(self._place(since), len(self.eras) - 1):
+            reached = mark - self._graces[place]
+            if reached < self._starts[place + 1]:
+                return max(reached, self._starts[place])
+        return max(mark - self._graces[-1], self._starts[-1])
+
+    def _place(self, time: int) -> int:
+        return max(bisect_right(self._starts, time) - 1, 0)
 
 
 def timeline(history: Iterable[Held]) -> Timeline:

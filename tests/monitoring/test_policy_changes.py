@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from eventlog.log import Positions, Reader
+from monitoring.core.retention import Retention
 from monitoring.errors import DatabaseUnavailable
 from monitoring.policies import Following, Overriding
 from monitoring.state.database import Where
 from monitoring.state.store import Store
-from registry.manifest import Monitoring
+from registry.manifest import Monitoring, Trailing
 from registry.policies import digest
 from tests.monitoring.log_in_memory import (
     HOUR,
@@ -22,6 +23,7 @@ from tests.monitoring.log_in_memory import (
     VERSION,
     Dying,
     FakeReader,
+    FakeScorer,
     History,
     Log,
     Monitor,
@@ -155,6 +157,38 @@ def test_windows_in_a_row_and_open_alarms_carry_on_across_a_change(where: Where)
     assert alarm.since.start == T0 + 3 * HOUR
     assert alarm.severity == "critical"
     assert alarm.policy == digest(history.changes[0].policy)
+
+
+def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(where: Where) -> None:
+    """Though later windows wait no longer, and nothing is kept that nobody waits for."""
+    history = History()
+    history.change(T0 + HOUR + 1, like(window={"label_wait": 0}))
+    log = Log()
+    for hour in range(5):
+        log.predict(T0 + hour * HOUR, f"hour {hour}")
+    log.tell("hour 1", 1)  # its window ended three hours ago, at most
+    log.tell("hour 2", 1)  # its window is nobody's any more
+    log.predict(T0 + 9 * HOUR, "later")
+    kept = Retention(late_days=0, samples_days=0)
+    Monitor(where, log.records, policies=ticking(history), retention=kept).drain()
+    found = {result.window.start: result for result in Store(where).results("tiny", "1")}
+    assert (found[T0 + HOUR].labelled, found[T0 + HOUR].expired) == (1, 0)
+    assert (found[T0 + 2 * HOUR].labelled, found[T0 + 2 * HOUR].expired) == (0, 1)
+
+
+def test_a_trailing_reference_that_a_policy_brings_back_begins_anew(where: Where) -> None:
+    trails = replace(USUAL, trailing=Trailing(windows=2, rows=100))
+    history, scorer = History(), FakeScorer()
+    history.change(T0 + 2 * HOUR + 1, USUAL)
+    history.change(T0 + 4 * HOUR + 1, trails)
+    log = Log()
+    for n in range(9 * 12):
+        log.predict(T0 + n * HOUR // 12, f"p{n}")
+    find = replace(VERSION, manifest=replace(MANIFEST, monitoring=trails))
+    policies = ticking(history)
+    Monitor(where, log.records, scorer=scorer, policies=policies, find=lambda *_: find).drain()
+    trailing = [bool(job.reference) for job in scorer.jobs if job.drift]
+    assert trailing[:8] == [False, False, True, False, False, False, False, True]
 
 
 def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
