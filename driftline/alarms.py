@@ -7,12 +7,14 @@ import time
 from typing import get_args
 
 import click
+import msgspec
 from rich.console import Console
 
-from driftline.status import COLOURS, open_store, plain
+from driftline.status import open_store, tell
 from eventlog.errors import SettingError
 from monitoring.core.results import Rule, Silence, Step
 from monitoring.web import words
+from monitoring.web.overview import worst_first
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MOST = 366 * 86_400  # seconds of a silence
@@ -26,27 +28,25 @@ def commands() -> list[click.Command]:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def alarms(context: click.Context) -> None:
-    """List every alarm, newest first; or acknowledge, resolve and silence them."""
+    """List every alarm, worst first; or acknowledge, resolve and silence them."""
     if context.invoked_subcommand is None:
         context.invoke(listing)
 
 
 @alarms.command("list")
-def listing() -> None:
-    """List every alarm, newest first."""
-    found = open_store().alarms()
+@click.option("--json", "as_json", is_flag=True, help="For programs: what /api/alarms answers.")
+def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click calls it by name
+    """List every alarm, worst first."""
+    found = worst_first(open_store().alarms())
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
     if not found:
         click.echo("No alarm was ever raised.")
         return
     console = Console()
     for alarm in found:
-        span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
-        about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
-        state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
-        console.print(state, plain(about, "bold"), plain(alarm.alarm_id, "dim"))
-        console.print(plain(alarm.sentence))
-        for step in alarm.steps:
-            console.print(plain(f"  {told(step)}", "dim"))
+        tell(console, alarm)
 
 
 @alarms.command()
@@ -112,12 +112,6 @@ def unsilence(silence_id: str) -> None:
     if not open_store().unsilence(silence_id, _now()):
         raise _Unknown(f"no silence {silence_id} holds; see driftline alarms silences")
     click.echo(f"ended {silence_id}")
-
-
-def told(step: Step) -> str:
-    """A step as a person reads it."""
-    reason = f": {step.reason}" if step.reason else ""
-    return f"{step.deed} by {step.actor or 'somebody'}, {words.moment(step.at)}{reason}"
 
 
 def _scope(silence: Silence) -> str:

@@ -1,16 +1,19 @@
 """`driftline status`: what the status page shows, in the terminal."""
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from eventlog.settings import Home
 from monitoring.core.health import LABEL_DELAY
+from monitoring.core.results import Alarm
 from monitoring.settings import database
 from monitoring.state.store import Store
 from monitoring.web import words
-from monitoring.web.overview import Ledger, Row, headline, ledger, overview_rows
+from monitoring.web.findings import Catalogue
+from monitoring.web.overview import Ledger, Row, badge, look, waiting
 from monitoring.web.reading import PERFORMANCE, chief_score, coverage, value
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
@@ -30,21 +33,49 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-def status() -> None:
-    """Say what is going on: every model version, worst first, and whether anything was lost."""
+@click.option("--json", "as_json", is_flag=True, help="For programs: what /api/overview answers.")
+def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
+    """Say what is going on, as the status page does: every model version and alarm, worst first."""
     store = open_store()
-    rows = overview_rows(store, None)
-    book = ledger(store.ledger())
-    said = headline(rows, book, store.deliveries(), store.disabled())
+    seen = look(store, _catalogue())
+    if as_json:
+        click.echo(msgspec.json.encode(seen.as_data()))
+        return
     console = Console()
-    console.print(plain(said.text, _TONES[said.tone]))
-    console.print(_ledger_line(book))
+    console.print(plain(seen.headline.text, _TONES[seen.headline.tone]))
+    console.print(_ledger_line(seen.ledger))
     if gaps := _gaps_line(store.totals()):
         console.print(gaps)
-    if rows:
-        console.print(_versions(rows))
+    if seen.rows:
+        console.print(_versions(seen.rows))
     else:
         console.print("Send a first prediction to http://127.0.0.1:3000/predict")
+    for alarm in seen.alarms:
+        tell(console, alarm)
+    for sentence in seen.stopped:
+        console.print(plain(sentence, "yellow"))
+
+
+def tell(console: Console, alarm: Alarm) -> None:
+    """An alarm as the page tells it."""
+    span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
+    about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
+    state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
+    console.print(state, plain(about, "bold"), plain(alarm.alarm_id, "dim"))
+    console.print(plain(alarm.sentence))
+    for step in alarm.steps:
+        reason = f": {step.reason}" if step.reason else ""
+        by = f"{step.deed} by {step.actor or 'somebody'}, {words.moment(step.at)}{reason}"
+        console.print(plain(f"  {by}", "dim"))
+
+
+def _catalogue() -> Catalogue | None:
+    """The registry; none in an image that carries the monitor alone."""
+    try:
+        from registry.store import Registry  # noqa: PLC0415 - BentoML, where it is installed
+    except ImportError:
+        return None
+    return Registry(Home.from_environment())
 
 
 def open_store() -> Store:
@@ -80,21 +111,22 @@ def _versions(rows: list[Row]) -> Table:
 
 def _cells(row: Row) -> list[Text | str]:
     name = plain(f"{row.model} {row.version}", "bold")
+    for alias in row.aliases:
+        name.append_text(plain(f" {alias}", "dim"))
     if row.latest is None:
-        filling = words.several(row.filling.rows, "row") if row.filling else "nothing yet"
-        return [name, f"filling: {filling}"]
+        return [name, waiting(row)]
     chief = chief_score(row.history)
     known = row.newest(chief) if chief else None
     delayed = row.newest(LABEL_DELAY[0])
-    firing = [alarm.rule for alarm in row.alarms if alarm.state == "firing"]
-    noted = [f"{alarm.rule} (noted)" for alarm in row.alarms if alarm.state != "firing"]
+    firing = any(alarm.state == "firing" for alarm in row.alarms)
+    badges = ", ".join(map(badge, row.alarms)) or "none"
     return [
         name,
         words.period(row.latest.window),
         plain(row.latest.verdict, COLOURS.get(row.latest.verdict, "dim")),
-        Text(", ".join(firing + noted), style="bold red" if firing else "yellow"),
+        Text(badges, style="bold red" if firing else "yellow" if row.alarms else "dim"),
         words.percent(value(row.latest, "drifted_share")),
-        f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else words.NOTHING,
+        f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else "no labels yet",
         words.number(row.latest.rows),
         words.percent(value(row.latest, "error_share")),
         words.percent(coverage(row.latest)),

@@ -18,7 +18,7 @@ from monitoring.web.findings import Findings
 from monitoring.web.guard import same_origin
 from monitoring.web.links import model_path
 from monitoring.web.metrics import exposition
-from monitoring.web.overview import ledger, overview_rows
+from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ def routes() -> list[Route]:
     return [
         Route("/health", health),
         Route("/metrics", metrics),
+        Route("/api/overview", overview),
         Route("/api/models", models),
         Route(f"{version}/results", results),
         Route(f"{version}/policies", policies),
@@ -84,18 +85,13 @@ async def metrics(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """Every model version with its latest window, worst first."""
     return json_response(
-        [
-            {
-                "model": row.model,
-                "version": row.version,
-                "aliases": row.aliases,
-                "latest": row.latest,
-                "filling": row.filling,
-                "alarms": row.alarms,
-            }
-            for row in overview_rows(findings_of(request), request.app.state.catalogue)
-        ]
+        [as_data(row) for row in overview_rows(findings_of(request), request.app.state.catalogue)]
     )
+
+
+async def overview(request: Request) -> Response:
+    """What the page says at a glance, and `driftline status`."""
+    return json_response(look(findings_of(request), request.app.state.catalogue).as_data())
 
 
 async def results(request: Request) -> Response:
@@ -145,8 +141,8 @@ async def rows(request: Request) -> Response:
 
 
 async def alarms(request: Request) -> Response:
-    """Every alarm, newest first."""
-    return json_response(findings_of(request).alarms())
+    """Every alarm, worst first."""
+    return json_response(worst_first(findings_of(request).alarms()))
 
 
 async def acknowledge(request: Request) -> Response:

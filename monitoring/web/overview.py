@@ -1,6 +1,6 @@
 """Everything that decides what the overview says lives here: rows, order, the sentence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -8,9 +8,10 @@ import msgspec
 from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger
 from monitoring.web.findings import Catalogue, Findings
 from monitoring.web.reading import coverage, find, sentence, value
-from monitoring.web.words import moment, period
+from monitoring.web.words import moment, period, several
 
 HISTORY = 30  # windows behind a sparkline
+_STATES = ("firing", "acknowledged", "resolved")
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -102,6 +103,68 @@ class Headline(msgspec.Struct, frozen=True):
     text: str
 
 
+class Overview(msgspec.Struct, frozen=True):
+    """What page, API and terminal say, in the same words and the same order."""
+
+    headline: Headline
+    ledger: Ledger
+    rows: list[Row]  # worst first
+    alarms: list[Alarm]  # open ones, worst first
+    stopped: list[str]  # why nothing is sent to a receiver
+
+    def as_data(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "headline": self.headline,
+            "ledger": self.ledger,
+            "models": [as_data(row) for row in self.rows],
+            "alarms": self.alarms,
+            "stopped": self.stopped,
+        }
+
+
+def look(findings: Findings, catalogue: Catalogue | None) -> Overview:
+    """Everything at a glance."""
+    rows, stops = overview_rows(findings, catalogue), findings.disabled()
+    book = ledger(findings.ledger())
+    return Overview(
+        headline(rows, book, findings.deliveries(), stops),
+        book,
+        rows,
+        worst_first([alarm for row in rows for alarm in row.alarms]),
+        [stopped(one) for one in stops],
+    )
+
+
+def as_data(row: Row) -> dict[str, Any]:
+    """One model version for programs, without its history."""
+    names = ("model", "version", "aliases", "latest", "filling", "alarms")
+    return {name: getattr(row, name) for name in names}
+
+
+def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """Firing, then acknowledged, then resolved; of each the critical first, then the newest."""
+
+    def order(alarm: Alarm) -> tuple[Any, ...]:
+        newest = (-alarm.latest.start, -alarm.since.start)
+        name = (alarm.model, alarm.version, alarm.rule)
+        return _STATES.index(alarm.state), alarm.severity != "critical", *newest, *name
+
+    return sorted(alarms, key=order)
+
+
+def badge(alarm: Alarm) -> str:
+    """An open alarm in a word or two."""
+    return alarm.rule if alarm.state == "firing" else f"{alarm.rule}, noted"
+
+
+def waiting(row: Row) -> str:
+    """What a version without a closed window waits for."""
+    if row.filling is None:
+        return "registered, no predictions yet"
+    return f"first window filling: {several(row.filling.rows, 'row')}, {period(row.filling.window)}"
+
+
 def overview_rows(findings: Findings, catalogue: Catalogue | None) -> list[Row]:
     """Every version that was seen or is registered, worst first."""
     aliases = _aliases(catalogue)
@@ -132,7 +195,7 @@ def _row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: 
         latest=results[-1] if results else None,
         filling=open_windows[-1] if open_windows else None,
         history=results,
-        alarms=alarms,
+        alarms=worst_first(alarms),
     )
 
 
@@ -162,7 +225,7 @@ def headline(
     disabled: Sequence[Disabled] = (),
 ) -> Headline:
     """The one sentence at the top: the worst thing that is true."""
-    firing = [a for row in rows for a in row.alarms if a.state == "firing"]
+    firing = worst_first(a for row in rows for a in row.alarms if a.state == "firing")
     if firing:
         more = f" And {_more(len(firing) - 1)} firing." if len(firing) > 1 else ""
         return Headline("alarm", about(firing[0]) + more)

@@ -30,12 +30,14 @@ from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import (
     Row,
     about,
+    badge,
     headline,
     ledger,
-    overview_rows,
+    look,
     row_of,
     sorted_by,
-    stopped,
+    waiting,
+    worst_first,
 )
 from monitoring.web.parts import GAPS, segmented
 from monitoring.web.reports import locate
@@ -58,26 +60,24 @@ def routes() -> list[Route]:
 async def overview(request: Request) -> Response:
     """Every model version, worst first."""
     findings = findings_of(request)
-    rows = overview_rows(findings, request.app.state.catalogue)
-    sources = findings.ledger()
-    sent, stops = findings.deliveries(), findings.disabled()
+    seen = look(findings, request.app.state.catalogue)
     wanted = request.query_params.get("q", "").strip()
     order = request.query_params.get("sort", "")
-    shown = [row for row in rows if wanted.lower() in f"{row.model} {row.version}".lower()]
+    shown = [row for row in seen.rows if wanted.lower() in f"{row.model} {row.version}".lower()]
     return page(
         request,
         "overview.html",
-        headline=headline(rows, ledger(sources), sent, stops),
+        headline=seen.headline,
         rows=sorted_by(shown, order),
         order=order,
-        any_rows=bool(rows),
-        alarms=[alarm for row in rows for alarm in row.alarms],
+        any_rows=bool(seen.rows),
+        alarms=seen.alarms,
         wanted=wanted,
-        ledger=ledger(sources),
-        sources=sources,
+        ledger=seen.ledger,
+        sources=findings.ledger(),
         totals=sorted(findings.totals().items()),
-        deliveries=[_told(one) for one in sent[:LATEST_DELIVERIES]],
-        stopped=[stopped(one) for one in stops],
+        deliveries=[_told(one) for one in findings.deliveries()[:LATEST_DELIVERIES]],
+        stopped=seen.stopped,
     )
 
 
@@ -90,8 +90,9 @@ async def model(request: Request) -> Response:
         row.model, row.version, last=ON_ONE_PAGE, before=END_OF_TIME if until is None else until
     )
     first = shown[0].window.start if shown else 0
-    alarms = [a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)]
-    alarms.sort(key=lambda alarm: alarm.state == "resolved")
+    alarms = worst_first(
+        a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)
+    )
     line = pictures.timeline(shown, alarms)
     deliveries = [
         told
@@ -217,6 +218,8 @@ def _templates() -> jinja2.Environment:
         "reading": reading,
         "glyphs": glyphs,
         "about": about,
+        "badge": badge,
+        "waiting": waiting,
         "bars": bars,
         "GAPS": GAPS,
     }

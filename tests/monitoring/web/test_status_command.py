@@ -1,10 +1,15 @@
 import base64
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
+from typing import Any
 
+import httpx
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from standardwebhooks.webhooks import Webhook
@@ -12,17 +17,26 @@ from standardwebhooks.webhooks import Webhook
 from driftline import alarms, status
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
-from monitoring.core.results import Alarm, Window
+from eventlog.settings import Home
+from monitoring.core.results import Alarm, Disabled, Step, Window
+from monitoring.core.results import Result as Outcome
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
 from monitoring.state.store import Store
+from monitoring.web import words
+from monitoring.web.app import app
+from monitoring.web.overview import badge
+from monitoring.web.reading import coverage, value
+from monitoring.web.server import serving
+from registry.store import Registry
+from tests.monitoring.web.test_web_pages import text_of
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
 @pytest.fixture(autouse=True)
 def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "250")
 
 
 def run(*arguments: str) -> Result:
@@ -39,6 +53,105 @@ def test_status_says_what_the_page_says() -> None:
     assert said.index("\nflights 1 ") < said.index("\nfraud 12 ") < said.index("\nchurn 1 ")
     assert "performance, drift" in said
     assert "filling: 17 rows" in said
+
+
+@pytest.fixture
+def page(home: Path) -> Iterator[httpx.Client]:
+    """The page on the same database and the same registry as the terminal's."""
+
+    def store() -> Store:
+        return Store(home / "monitor.db")
+
+    made = app(store, home / "reports", catalogue=Registry(Home(home)))
+    with (
+        serving(made, "127.0.0.1", 0) as address,
+        httpx.Client(base_url=address, trust_env=False) as client,
+    ):
+        yield client
+
+
+def test_terminal_page_and_api_say_the_same_in_the_same_order(
+    home: Path, page: httpx.Client
+) -> None:
+    store = Store(home / "monitor.db")
+    drift = next(one for one in store.alarms() if one.rule == "drift" and one.state == "firing")
+    store.acknowledge(drift.alarm_id, Step(0, "acknowledged", "ann", "a known sale"))
+    store.disable(Disabled(receiver="x", host="train.example", since=0, reason="410: no more"))
+    seen = page.get("/api/overview").json()
+    assert json.loads(run("status", "--json").output) == seen
+    assert [one["model"] for one in seen["models"]] == ["flights", "fraud", "newcomer", "churn"]
+    terminal, browser = _words(run("status").output), _words(text_of(page.get("/")))
+    for said in [
+        seen["headline"]["text"],
+        f"lost {seen['ledger']['lost']}",
+        *seen["stopped"],
+        *(alarm["sentence"] for alarm in seen["alarms"]),
+        *(alarm["state"] for alarm in seen["alarms"]),
+        "acknowledged by ann, 1 Jan 1970, 00:00 UTC: a known sale",
+    ]:
+        assert _words(said) in terminal
+        assert _words(said) in browser
+    rows = zip(_lines(run("status").output, seen), _parts(page.get("/").text, seen), strict=True)
+    for (line, part), row in zip(rows, seen["models"], strict=True):
+        for said in _of_row(row):
+            assert said in line
+            assert said in part
+    sentences = [_words(alarm["sentence"]) for alarm in seen["alarms"]]
+    assert len(sentences) == 2
+    assert terminal.rindex(sentences[0]) < terminal.rindex(sentences[1])
+    assert browser.rindex(sentences[0]) < browser.rindex(sentences[1])
+
+
+def test_the_terminals_alarms_are_those_of_the_api(home: Path, page: httpx.Client) -> None:
+    listed = page.get("/api/alarms").json()
+    assert json.loads(run("alarms", "list", "--json").output) == listed
+    assert [one["state"] for one in listed] == ["firing", "firing", "resolved"]
+    said = run("alarms").output
+    places = [said.index(one["alarm_id"]) for one in listed]
+    assert places == sorted(places)
+    assert all(_words(one["sentence"]) in _words(said) for one in listed)
+
+
+def _words(text: str) -> str:
+    return " ".join(unescape(text).split())
+
+
+def _of_row(row: dict[str, Any]) -> list[str]:
+    """What is said of one version."""
+    if row["latest"] is None:
+        return ["first window filling: 17 rows, 14–20 Oct 2013"]
+    latest = msgspec.convert(row["latest"], Outcome)
+    alarms = [badge(msgspec.convert(alarm, Alarm)) for alarm in row["alarms"]]
+    return [
+        words.period(latest.window),
+        latest.verdict,
+        words.percent(value(latest, "drifted_share")),
+        words.number(latest.rows),
+        words.percent(coverage(latest)),
+        *(alarms or ["none"]),
+    ]
+
+
+def _lines(output: str, seen: dict[str, Any]) -> list[str]:
+    """The terminal's line of each version, in the API's order."""
+    lines = output.splitlines()
+    found = [
+        next(
+            n for n, line in enumerate(lines) if line.startswith(f"{row['model']} {row['version']}")
+        )
+        for row in seen["models"]
+    ]
+    assert found == sorted(found)
+    return [lines[n] for n in found]
+
+
+def _parts(html: str, seen: dict[str, Any]) -> list[str]:
+    """The page's row of each version, in the API's order."""
+    rows = re.findall(r"<tr class=\"rank.*?</tr>", html, flags=re.DOTALL)
+    texts = [_words(re.sub(r"<[^>]*>", " ", row)) for row in rows]
+    for text, row in zip(texts, seen["models"], strict=True):
+        assert text.startswith(f"{row['model']} version {row['version']}")
+    return texts
 
 
 def test_an_empty_home_says_what_to_do_next(
