@@ -22,6 +22,7 @@ from monitoring.core.results import (
 )
 
 _NEVER = ("parity", SELECTION_GAP, TRUE_POSITIVE_GAP)
+_MOST = 100  # columns in a request: some receivers take 64 KB at most
 RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule not in _NEVER)
 
 
@@ -48,7 +49,7 @@ def request(
         alarm_id=alarm.alarm_id,
         rule=alarm.rule,
         reason=alarm.sentence,
-        columns=[whole, *broken] if whole else broken,
+        columns=([whole, *broken] if whole else broken)[:_MOST],
         window=result.window,
         positions=dict(positions),
         rows_url=rows_url,

@@ -11,6 +11,7 @@ from monitoring.core.results import Alarm, Result, Rule, Score, Silence, Window
 from monitoring.core.retrain import request, wanted, webhook_id
 from monitoring.core.silencing import silenced
 from monitoring.web.links import rows_path
+from monitoring.webhooks.body import envelope
 from registry.manifest import AlarmPolicy
 
 DAY = 86_400_000_000
@@ -358,3 +359,16 @@ def test_a_window_of_which_nothing_could_be_scored_is_not_enough_data() -> None:
     assert verdict(window, POLICY) == "not enough data"
     days = [_result(0, drifted=True), window, _result(2, drifted=True)]
     assert [bool(alarm) for _, alarm in _judge_all("drift", days)] == [False, False, True]
+
+
+def test_a_request_stays_small_however_many_columns_drifted() -> None:
+    many = [
+        Score(name="drift", column=f"c{n}", value=0.2 + n, threshold=0.1, breached=True)
+        for n in range(1_000)
+    ]
+    result = replace(_result(0), scores=many)
+    alarm = _judge_all("drift", [_result(day, drifted=True) for day in (0, 1)])[-1][1]
+    assert alarm is not None
+    told = request(alarm, result, digest="d" * 64, positions={}, rows_url="http://page")
+    assert [score.column for score in told.columns[:2]] == ["c999", "c998"]
+    assert len(envelope("rr", 0, told)) < 64_000

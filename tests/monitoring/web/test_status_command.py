@@ -264,3 +264,22 @@ def test_a_trial_without_an_address_says_which_setting_is_missing(
     failed = CliRunner().invoke(webhooks, ["test"])
     assert isinstance(failed.exception, SettingError)
     assert "DRIFTLINE_MONITOR_WEBHOOK_URL" in str(failed.exception)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"URL": "http://127.0.0.1:9/"}, "begins with http://; expected https://"),
+        ({"URL": "https://127.0.0.1:9/"}, r"leads to 127.0.0.1 \(loopback\)"),
+        ({"URL": "http://127.0.0.1:9/", "ALLOWED_HOSTS": "127.0.0.1"}, "ConnectError"),
+    ],
+)
+def test_a_trial_that_cannot_be_sent_says_why(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_MONITOR_WEBHOOK_SECRETS", SECRET)
+    for name, setting in settings.items():
+        monkeypatch.setenv(f"DRIFTLINE_MONITOR_WEBHOOK_{name}", setting)
+    failed = CliRunner().invoke(webhooks, ["test"])
+    assert failed.exit_code == 1
+    assert re.search(said, str(failed.exception))
