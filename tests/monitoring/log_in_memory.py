@@ -1,7 +1,7 @@
 """A consumer on a log in memory: the port's fakes, and a story to tell it."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -171,6 +171,47 @@ class History:
 
     def changed(self, since: int) -> set[str]:
         return {"tiny"} if self.revision() > since else set()
+
+
+def like(policy: Monitoring = MANIFEST.monitoring, **fields: dict[str, Any]) -> Monitoring:
+    """The policy with fields of its parts replaced."""
+    parts = {
+        name: msgspec.structs.replace(getattr(policy, name), **told)
+        for name, told in fields.items()
+    }
+    return msgspec.structs.replace(policy, **parts)
+
+
+def ticking(history: History) -> Following:
+    """Looks at every step."""
+    seconds = iter(range(1 << 40))
+    return Following(history, lambda: next(seconds))
+
+
+# What changes while the eight hours are read, by the hour in which it does.
+STORY = [
+    (1.5, like(window={"max_rows": 7}, alarms={"consecutive": 1})),
+    (3.2, like(window={"grace": 1800, "label_wait": 1800}, alarms={"consecutive": 3})),
+    (5.9, like(window={"rows": 25, "step": 300}, alarms={"min_rows": 20, "drifted_share": 0.1})),
+]
+
+
+class Story(History):
+    """The changes of STORY."""
+
+    def known(self) -> "Story":
+        """All of them are made."""
+        for hour, policy in STORY:
+            self.change(T0 + int(hour * HOUR), policy)
+        return self
+
+    def hear(self, records: Iterable[Record]) -> None:
+        """Make those whose time has come, by what was read of the log."""
+        newest = max((getattr(record.event, "time", 0) for record in records), default=0)
+        for hour, policy in STORY[len(self.changes) :]:
+            made = T0 + int(hour * HOUR)
+            if newest > made + HOUR // 9:
+                self.change(made, policy)
 
 
 class FakeScorer:

@@ -14,11 +14,12 @@ from monitoring.errors import DatabaseUnavailable
 from monitoring.policies import Following, Overriding
 from monitoring.state.database import Where
 from monitoring.state.store import Store
-from registry.manifest import Monitoring, Trailing
+from registry.manifest import Trailing
 from registry.policies import digest
 from tests.monitoring.log_in_memory import (
     HOUR,
     MANIFEST,
+    STORY,
     T0,
     VERSION,
     Dying,
@@ -27,17 +28,14 @@ from tests.monitoring.log_in_memory import (
     History,
     Log,
     Monitor,
+    Story,
     eight_hours,
     everything,
+    like,
+    ticking,
 )
 
 USUAL = MANIFEST.monitoring
-
-
-def like(policy: Monitoring = USUAL, **fields: dict[str, Any]) -> Monitoring:
-    """The policy with fields of its parts replaced."""
-    parts = {name: replace(getattr(policy, name), **told) for name, told in fields.items()}
-    return replace(policy, **parts)
 
 
 def hours(where: Where) -> list[str]:
@@ -45,43 +43,19 @@ def hours(where: Where) -> list[str]:
     return [result.policy for result in Store(where).results("tiny", "1")]
 
 
-def ticking(history: History) -> Following:
-    """Looks at every step."""
-    seconds = iter(range(1 << 40))
-    return Following(history, lambda: next(seconds))
-
-
-# What changes while the eight hours are read, by the hour in which it does.
-STORY = [
-    (1.5, like(window={"max_rows": 7}, alarms={"consecutive": 1})),
-    (3.2, like(window={"grace": 1800, "label_wait": 1800}, alarms={"consecutive": 3})),
-    (5.9, like(window={"rows": 25, "step": 300}, alarms={"min_rows": 20, "drifted_share": 0.1})),
-]
-
-
-def story() -> History:
-    history = History()
-    for hour, policy in STORY:
-        history.change(T0 + int(hour * HOUR), policy)
-    return history
-
-
 class Live:
     """Reads the log as it grew, and has each change made when its time has come."""
 
-    def __init__(self, reader: Reader, history: History) -> None:
+    def __init__(self, reader: Reader, story: Story) -> None:
         self._reader = reader
-        self._history = history
+        self._story = story
         self.patience = reader.patience
         self.drained = False
 
     def poll(self, limit: int) -> Any:
         records = self._reader.poll(limit)
         self.drained = self._reader.drained
-        for hour, policy in STORY[len(self._history.changes) :]:
-            made = T0 + int(hour * HOUR)
-            if any(getattr(record.event, "time", 0) > made + HOUR // 9 for record in records):
-                self._history.change(made, policy)
+        self._story.hear(records)
         return records
 
     def gaps(self) -> Any:
@@ -95,12 +69,12 @@ class Live:
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
     """What is found where every change is known from the beginning, and nothing goes wrong."""
     path = tmp_path_factory.mktemp("known") / "monitor.db"
-    Monitor(path, eight_hours().records, policies=ticking(story())).drain()
+    Monitor(path, eight_hours().records, policies=ticking(Story().known())).drain()
     return everything(path)
 
 
 def test_each_window_is_watched_by_the_policy_of_its_time(where: Where) -> None:
-    Monitor(where, eight_hours().records, policies=ticking(story())).drain()
+    Monitor(where, eight_hours().records, policies=ticking(Story().known())).drain()
     first, second, third, _ = [digest(policy) for policy in [USUAL, *(p for _, p in STORY)]]
     assert hours(where)[1:7] == [first, first, second, second, third, third]
     results = {r.window.start: r for r in Store(where).results("tiny", "1")}
@@ -111,7 +85,7 @@ def test_each_window_is_watched_by_the_policy_of_its_time(where: Where) -> None:
 def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_finds(
     seed: int, where: Where, known: dict[str, list[tuple[object, ...]]]
 ) -> None:
-    chance, history = random.Random(seed), History()
+    chance, history = random.Random(seed), Story()
     records = eight_hours().records
 
     def follow(positions: Positions) -> Reader:
@@ -127,7 +101,7 @@ def test_a_monitor_that_hears_of_changes_when_they_are_made_finds_what_a_replay_
 def test_a_monitor_that_is_killed_around_changes_finds_the_same(
     where: Where, known: dict[str, list[tuple[object, ...]]]
 ) -> None:
-    chance, history = random.Random(11), History()
+    chance, history = random.Random(11), Story()
     records = eight_hours().records
 
     def follow(positions: Positions) -> Reader:

@@ -25,14 +25,18 @@ from monitoring.state.journal import Journal
 from monitoring.watching import Memory
 from tests.monitoring.log_in_memory import (
     HOUR,
+    STORY,
     T0,
     Dying,
     FakeScorer,
+    History,
     Log,
     Monitor,
+    Story,
     _find,
     eight_hours,
     everything,
+    ticking,
 )
 from tests.postgres_server import PostgresServer
 
@@ -67,13 +71,18 @@ class Part:
     """The streams that a group gives to one reader; `given` is changed by the test."""
 
     def __init__(
-        self, log: dict[str, list[Record]], handing: Handing, chance: random.Random
+        self,
+        log: dict[str, list[Record]],
+        handing: Handing,
+        chance: random.Random,
+        story: Story | None,
     ) -> None:
         self.streams = set(log)
         self.given: set[str] = set()
         self._log = log
         self._handing = handing
         self._chance = chance
+        self._story = story
         self._next: dict[str, int] = {}
         self.told: list[Gap] = []
 
@@ -94,6 +103,8 @@ class Part:
             part = self._log[stream][at : at + self._chance.randrange(limit)]
             self._next[stream] += len(part)
             found += part
+        if self._story is not None:
+            self._story.hear(found)
         return found
 
     def gaps(self) -> list[Gap]:
@@ -104,20 +115,36 @@ class Part:
 class One:
     """One monitor of several."""
 
-    def __init__(self, where: str, log: dict[str, list[Record]], chance: random.Random) -> None:
+    def __init__(
+        self,
+        where: str,
+        log: dict[str, list[Record]],
+        chance: random.Random,
+        story: Story | None = None,
+    ) -> None:
+        """`story` is what becomes of the policy, by what any of them has read."""
         self.database = Database(where, reconnects=False)
         handed = Handed(self.database)
         self.polled: list[int] = []
         handing = Handing(handed, Preparing(_find), self._note, clock=iter(range(1 << 40)).__next__)
-        self.part = Part(log, handing, chance)
+        self.part = Part(log, handing, chance, story)
 
         def lead() -> Consumer:
             journal = Journal(self.database)
-            memory = Memory(journal, _find)
+            policies = ticking(story or History())
+            memory = Memory(journal, _find, policies.timeline)
             reader = HandedReader(handed, memory.positions, patience=0)
             conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
             scorer = FakeScorer()
-            return Consumer(journal, memory, reader, scorer, conclusion, taken=reader.commit)
+            return Consumer(
+                journal,
+                memory,
+                reader,
+                scorer,
+                conclusion,
+                taken=reader.commit,
+                changed=policies.changed,
+            )
 
         self.member = Member(self.database, handing, self.part, lead)
 
@@ -157,7 +184,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[obje
     path = tmp_path_factory.mktemp("alone") / "monitor.db"
     parts = _partitioned(_received(eight_hours().records)).values()
     records = sorted((record for part in parts for record in part), key=reception)
-    Monitor(path, records).drain()
+    Monitor(path, records, policies=ticking(Story().known())).drain()
     return everything(path)
 
 
@@ -167,7 +194,8 @@ def test_members_that_die_and_join_find_what_one_alone_finds(
 ) -> None:
     chance, where = random.Random(seed), postgres.schema()
     log = _partitioned(_received(eight_hours().records))
-    monitors = [One(where, log, chance) for _ in range(chance.randrange(1, 4))]
+    story = Story()  # the policy changes, too
+    monitors = [One(where, log, chance, story) for _ in range(chance.randrange(1, 4))]
     for _ in range(12):
         _assign(monitors)
         for _ in range(chance.randrange(1, 8)):
@@ -176,10 +204,11 @@ def test_members_that_die_and_join_find_what_one_alone_finds(
         if chance.random() < 0.6:
             monitors.pop(chance.randrange(len(monitors))).dies(after=chance.randrange(30))
         while len(monitors) < 1 or (len(monitors) < 3 and chance.random() < 0.5):
-            monitors.append(One(where, log, chance))
+            monitors.append(One(where, log, chance, story))
         chance.shuffle(monitors)
     _assign(monitors)
     _drain(monitors)
+    assert len(story.changes) == len(STORY)
     assert everything(where) == alone
     assert Database(where).all("SELECT * FROM handed") == []
 

@@ -73,9 +73,10 @@ def test_the_page_of_a_version_says_how_it_is_watched_since_when_by_whom_and_why
 def test_the_page_of_a_window_says_by_which_policy_it_was_judged(client: httpx.Client) -> None:
     before = client.get(f"/models/tiny/1/windows/{14_999 * DAY}").text
     after = client.get(f"/models/tiny/1/windows/{15_001 * DAY}").text
-    named = re.compile(r"Watched by policy</dt><dd><code>(\w{12})<")
+    named = re.compile(r"Watched by policy <code>(\w{12})<")
     assert len({*named.findall(before), *named.findall(after)}) == 2
-    assert "nights are &lt;quiet&gt; (ada" in after
+    assert "changed by ada, 26 Jan 2011, 00:00 UTC: nights are &lt;quiet&gt;" in after
+    assert "its manifest" in before
     assert "nights are" not in before
 
 
