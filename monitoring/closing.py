@@ -93,9 +93,11 @@ class Closing:
     def _schedule(self, watching: Watching, state: WindowState, *, drift: bool) -> None:
         """Have the window scored as it is at this moment of the log."""
         watching.touched.add(state.start)
+        watching.counting.settle()
         state.revision += 1
         state.scored_labels = state.labelled
         kept = self._journal.predictions.rows(watching.key, state.window)
+        beyond = state.counted and state.rows > len(kept)
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(watching.key)}@{state.start}",
             model=watching.version.model,
@@ -106,7 +108,8 @@ class Closing:
             ),
             reference=self._trailing(watching, state.window) if drift else {},
             order=sorted(range(len(kept)), key=lambda at: kept[at].place),
-            inputs=replace(state.inputs) if drift and _beyond(state, len(kept)) else None,
+            inputs=replace(state.inputs) if drift and beyond else None,
+            answers=state.answers.in_order() if beyond else None,
             drift=drift,
             policy=watching.era(state.start).policy,
             report=_report_name(watching, state.window) if drift else "",
@@ -141,11 +144,6 @@ class Closing:
 def _counts(watching: Watching, state: WindowState, *, sampled: int) -> Result:
     found = counts(*watching.key, state, sampled=sampled)
     return replace(found, policy=watching.era(state.start).digest)
-
-
-def _beyond(state: WindowState, sampled: int) -> bool:
-    """Whether the window has more rows than are kept of it, all of them counted."""
-    return state.counted and state.rows > sampled
 
 
 def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from monitoring.core.domain import Domain
+from monitoring.core.tally import Pair
 from monitoring.core.windows import WindowState
 from monitoring.domains import read_domain
 from registry.manifest import Version
@@ -22,6 +23,7 @@ class Counting:
     def __init__(self, version: Version) -> None:
         """Its reference says which values are odd."""
         self._version = version
+        self._regression = version.manifest.task == "regression"
         self._waiting: dict[int, _Rows] = {}  # by the start of their window
         self._rows = 0
 
@@ -35,6 +37,11 @@ class Counting:
         self._of(state).odd.append(odd)
         self._settle_many()
 
+    def compare(self, state: WindowState, truth: object, told: object) -> None:
+        """Count a row whose truth is known, once more."""
+        self._of(state).answers.append((truth, told))
+        self._settle_many()
+
     def oddities(self, rows: Sequence[Sequence[Any]]) -> list[bytes] | None:
         """What is odd about each value of the rows, a byte each, nothing where none is.
 
@@ -46,8 +53,9 @@ class Counting:
 
     def settle(self) -> None:
         """Bring everything that waits into the windows' counts."""
-        if self._domain is not None:
-            for rows in self._waiting.values():
+        for rows in self._waiting.values():
+            rows.compare(regression=self._regression)
+            if self._domain is not None:
                 rows.count(self._domain)
         self._waiting.clear()
         self._rows = 0
@@ -81,6 +89,11 @@ class _Rows:
         self._state = state
         self.values: list[Sequence[Any]] = []
         self.odd: list[bytes] = []
+        self.answers: list[Pair] = []
+
+    def compare(self, *, regression: bool) -> None:
+        tally = self._state.answers
+        (tally.errors if regression else tally.confusion).add(self.answers)
 
     def count(self, domain: Domain) -> None:
         if self.values:

@@ -7,7 +7,7 @@ from typing import Any
 from eventlog import wire
 from eventlog.answers import MINUTE
 from eventlog.errors import UnreadableEvent
-from eventlog.events import FeedbackEvent, PredictionEvent
+from eventlog.events import FeedbackEvent, Label, PredictionEvent
 from eventlog.log import Gap, Loss, Record
 from monitoring.core.buckets import count
 from monitoring.core.grid import SECOND
@@ -156,23 +156,23 @@ class Intake:
     ) -> None:
         """Keep one answered row so that its label finds it; its values only if it is sampled."""
         event, row = place
-        number, body = None, None
-        if state is None:
-            start = watching.pane(event.time).start
-        else:
-            start, number = state.start, row_hash(event.event_id, row)
+        start = watching.pane(event.time).start if state is None else state.start
+        stored = StoredRow(
+            event.prediction_id, row, *watching.key, start, None, None, None, event.time
+        )
+        if early is not None:
+            stored.label = early.label
+        if state is not None:
             state.rows += 1
-            if early is not None:
-                _labelled(state, event.time, early.time)
+            stored.number = number = row_hash(event.event_id, row)
             if answer is None:
                 state.inputs.withheld += 1
             else:
                 _count(watching, state, answer)
-                body = self._sample(watching, state, number, answer.values)
-        label = None if early is None else early.label
-        stored = StoredRow(
-            event.prediction_id, row, *watching.key, start, number, body, label, event.time
-        )
+                stored.told = answer.told
+                stored.body = self._sample(watching, state, number, answer.values)
+            if early is not None:
+                _joined(watching, state, stored, rows.decode(early.label), early.time)
         self._journal.predictions.add_row(stored)
 
     def _sample(
@@ -215,7 +215,7 @@ class Intake:
         fate = join(known.label, event.label)
         if fate == "joined":
             self._journal.predictions.label(event.prediction_id, event.row, event.label)
-            _labelled(state, known.time, _within(event.time))
+            _joined(watching, state, known, event.label, _within(event.time))
         else:
             self._memory.totals[f"{fate}_labels"] += 1
             state.conflicting += fate == "conflicting"
@@ -235,8 +235,9 @@ class Intake:
             return [None] * event.rows
         if isinstance(record, PreparedRecord):
             return record.answers
-        answered = [Answer(values) for values in watching.layout.rows(event)]
-        if watching.layout.has_more(event):
+        layout = watching.layout
+        answered = [Answer(values, layout.told(values)) for values in layout.rows(event)]
+        if layout.has_more(event):
             self._memory.totals["unexpected_inputs"] += 1
         return answered
 
@@ -258,11 +259,15 @@ def _within(time: int) -> int:
     return max(0, min(time, _LATEST))
 
 
-def _labelled(state: WindowState, predicted: int | None, known: int | None) -> None:
-    """Count a label and how long after its prediction the truth was known."""
+def _joined(
+    watching: Watching, state: WindowState, row: StoredRow | Known, label: Label, time: int | None
+) -> None:
+    """Count a label, how long after its prediction the truth was known, and how they compare."""
     state.labelled += 1
-    if predicted is not None and known is not None:
-        count(state.label_delay, known - predicted)
+    if row.time is not None and time is not None:
+        count(state.label_delay, time - row.time)
+    if row.told is not None:
+        watching.counting.compare(state, label, rows.decode(row.told))
 
 
 def _count(watching: Watching, state: WindowState, answer: Answer) -> None:

@@ -4,6 +4,7 @@ Many rows are looked at together, in columns, because looking at each value by i
 more than all else that is done with a row.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,6 +25,15 @@ def category(value: object) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
+
+
+def number(value: Any) -> float:
+    """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
+    try:
+        told = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return told if math.isfinite(told) else math.nan
 
 
 class Domain:

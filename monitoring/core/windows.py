@@ -14,7 +14,7 @@ from monitoring.core.buckets import add
 from monitoring.core.grid import SECOND
 from monitoring.core.health import health
 from monitoring.core.results import Result, Window
-from monitoring.core.tally import InputTally
+from monitoring.core.tally import AnswerTally, InputTally
 
 IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
 
@@ -38,6 +38,7 @@ class WindowState(msgspec.Struct):
     latency: dict[int, int] = {}  # answered requests, by bucket (buckets.py)
     label_delay: dict[int, int] = {}  # labelled rows: from the prediction to its truth, by bucket
     inputs: InputTally = msgspec.field(default_factory=InputTally)
+    answers: AnswerTally = msgspec.field(default_factory=AnswerTally)
     pane: bool = False  # a part that no window has taken in yet
     closed: bool = False
     expired: bool = False  # labels no longer revise it
@@ -60,6 +61,7 @@ class WindowState(msgspec.Struct):
         add(self.latency, pane.latency)
         add(self.label_delay, pane.label_delay)
         self.inputs.merge(pane.inputs)
+        self.answers.merge(pane.answers)
 
     @property
     def counted(self) -> bool:
@@ -73,6 +75,7 @@ class WindowState(msgspec.Struct):
             events=dict(sorted(self.events.items())),
             latency=dict(sorted(self.latency.items())),
             label_delay=dict(sorted(self.label_delay.items())),
+            answers=self.answers.in_order(),
         )
 
 

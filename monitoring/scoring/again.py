@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.core.domain import category
+from monitoring.core.domain import category, number
 from monitoring.core.results import EFFECT, PARITY, SHIFT, Score
 from monitoring.scoring.isolation import attempt
-from monitoring.scoring.reference import Baseline, number
+from monitoring.scoring.reference import Baseline
 from monitoring.scoring.rerun import Answered, Columns, Rerun
 from monitoring.scoring.swapping import swap_categories, swap_numbers
 from monitoring.scoring.values import Array, Values

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from monitoring.core.domain import number
 from monitoring.scoring.figures import Answers, Array
-from monitoring.scoring.reference import Baseline, categories, number
+from monitoring.scoring.reference import Baseline, categories
 
 
 def answers_of(baseline: Baseline, frame: pd.DataFrame, truth: str | None) -> Answers:

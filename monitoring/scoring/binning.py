@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.core.domain import category
-from monitoring.scoring.reference import Column, number
+from monitoring.core.domain import category, number
+from monitoring.scoring.reference import Column
 from monitoring.scoring.statistics import SMALLEST_SPREAD, Array
 
 _BINS = 40  # equally full, and as many equally wide

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.core.domain import category
-from monitoring.scoring.reference import Column, number
+from monitoring.core.domain import category, number
+from monitoring.scoring.reference import Column
 
 
 def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":

@@ -19,10 +19,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
-from monitoring.core.domain import category
+from monitoring.core.domain import category, number
 from monitoring.scoring.answers import answers_of
 from monitoring.scoring.figures import Answers, Array, Figures, classification, regression
-from monitoring.scoring.reference import Baseline, number
+from monitoring.scoring.reference import Baseline
 from monitoring.scoring.resampling import DRAWS, Resampling, size_class
 
 _DRAWS = 50  # windows

@@ -55,7 +55,7 @@ def regression(rows: Answers) -> Figures:
         "rmse": _defined(metrics.root_mean_squared_error, actual, told, sample_weight=weights),
         "mape": _mape(actual, told),
         "r2": _defined(metrics.r2_score, actual, told, sample_weight=weights),
-        "bias": _rounded(float(np.average(told - actual, weights=weights))),
+        "bias": rounded(float(np.average(told - actual, weights=weights))),
     }
 
 
@@ -66,7 +66,7 @@ def classification(rows: Answers) -> Figures:
     seen = np.flatnonzero(told + actual)
     classes = seen if rows.positive is None else np.array([rows.positive])
     figures: Figures = {
-        "accuracy": _rounded(float(hits.sum() / table.sum())),
+        "accuracy": rounded(float(hits.sum() / table.sum())),
         "precision": _share(hits[classes], told[classes]),
         "recall": _share(hits[classes], actual[classes]),
         "f1": _share(2 * hits[classes], told[classes] + actual[classes]),
@@ -84,7 +84,7 @@ def _table(rows: Answers) -> Array:
 def _share(parts: Array, wholes: Array) -> float | None:
     """The mean share over classes; a class that never occurs has a share of 0."""
     shares = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
-    return _rounded(float(np.mean(shares)))
+    return rounded(float(np.mean(shares)))
 
 
 def intervals(
@@ -122,7 +122,7 @@ def _of_scores(rows: Answers) -> Figures:
         "roc_auc": _roc_auc(rows),
         "log_loss": _log_loss(rows),
         "brier": _mean(
-            _rounded(float(np.average((score - is_it) ** 2, weights=rows.weights)))
+            rounded(float(np.average((score - is_it) ** 2, weights=rows.weights)))
             for is_it, score in sides
         ),
         "calibration_error": _mean(
@@ -155,7 +155,7 @@ def area(is_it: Array, score: Array, weights: Array | None = None) -> float | No
     starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)  # of equal scores
     inside, outside = np.add.reduceat(inside, starts), np.add.reduceat(outside, starts)
     below = np.cumsum(outside) - outside / 2  # of the other side; half of those that tie
-    return _rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))
+    return rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))
 
 
 def _log_loss(rows: Answers) -> float | None:
@@ -164,7 +164,7 @@ def _log_loss(rows: Answers) -> float | None:
     for name, score in rows.scores.items():
         given[rows.actual == name] = score[rows.actual == name]
     smallest = np.finfo(np.float64).eps
-    return _rounded(float(-np.average(np.log(np.maximum(given, smallest)), weights=rows.weights)))
+    return rounded(float(-np.average(np.log(np.maximum(given, smallest)), weights=rows.weights)))
 
 
 def _calibration_error(is_it: Array, score: Array, weights: Array | None) -> float | None:
@@ -173,7 +173,7 @@ def _calibration_error(is_it: Array, score: Array, weights: Array | None) -> flo
     edges = np.quantile(score, np.linspace(0, 1, _BINS + 1)[1:-1])
     group = np.searchsorted(edges, score, side="right")
     excess = np.bincount(group, weights * (score - is_it), minlength=_BINS)
-    return _rounded(float(np.abs(excess).sum() / weights.sum()))
+    return rounded(float(np.abs(excess).sum() / weights.sum()))
 
 
 def _mape(actual: Array, told: Array) -> float | None:
@@ -181,24 +181,25 @@ def _mape(actual: Array, told: Array) -> float | None:
     known = actual != 0
     if not known.any():
         return None
-    return _rounded(float(np.mean(np.abs(told[known] - actual[known]) / np.abs(actual[known]))))
+    return rounded(float(np.mean(np.abs(told[known] - actual[known]) / np.abs(actual[known]))))
 
 
 def _mean(values: Any) -> float | None:
     known: Sequence[float | None] = list(values)
     if not known or None in known:
         return None
-    return _rounded(float(np.mean([value for value in known if value is not None])))
+    return rounded(float(np.mean([value for value in known if value is not None])))
 
 
 def _defined(metric: Callable[..., float], actual: Array, told: Array, **how: Any) -> float | None:
     try:
-        return _rounded(float(metric(actual, told, **how)))
+        return rounded(float(metric(actual, told, **how)))
     except ValueError:
         return None
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """To nine digits; None where it is not finite."""
     return _round(value) if np.isfinite(value) else None
 
 

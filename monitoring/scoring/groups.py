@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.reference import Baseline, categories, number
+from monitoring.core.domain import number
+from monitoring.scoring.reference import Baseline, categories
 from registry.manifest import Feature, Segment
 from registry.payload import withheld
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from monitoring.core.results import Score, Window
-from monitoring.core.tally import InputTally
+from monitoring.core.tally import AnswerTally, InputTally
 from registry.manifest import Monitoring
 
 
@@ -24,6 +24,7 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     reference: dict[str, list[Any]] = {}
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
     inputs: InputTally | None = None  # of all rows, where these are not all
+    answers: AnswerTally | None = None  # the same
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from monitoring.core.domain import category
-from monitoring.scoring.reference import Column, number
+from monitoring.core.domain import category, number
+from monitoring.scoring.reference import Column
 from monitoring.scoring.resampling import WINDOWS, Resampling
 from monitoring.scoring.statistics import Array
 

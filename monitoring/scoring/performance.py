@@ -7,8 +7,11 @@ from statistics import NormalDist
 import pandas as pd
 
 from monitoring.core.budget import level
+from monitoring.core.domain import number
 from monitoring.core.results import ESTIMATED, GAP, Score
+from monitoring.core.tally import AnswerTally
 from monitoring.scoring.answers import answers_of
+from monitoring.scoring.counted import Realised, counted
 from monitoring.scoring.estimation import Estimator, Spread
 from monitoring.scoring.figures import (
     ERRORS,
@@ -20,7 +23,7 @@ from monitoring.scoring.figures import (
 )
 from monitoring.scoring.gaps import Gaps
 from monitoring.scoring.isolation import attempt
-from monitoring.scoring.reference import Baseline, number
+from monitoring.scoring.reference import Baseline
 from monitoring.scoring.resampling import SMALLEST
 
 BAND = 2.0  # times the usual error, around an estimate
@@ -44,13 +47,18 @@ class Performance:
         self._beyond = NormalDist().inv_cdf(1 - level(baseline.manifest))
         self._expected: Figures | None = None
 
-    def score(self, window: pd.DataFrame, *, bands: bool = True) -> list[Score]:
+    def score(
+        self, window: pd.DataFrame, *, bands: bool = True, answers: AnswerTally | None = None
+    ) -> list[Score]:
         """One score per figure, realised and estimated; the policy's own carries the threshold.
 
-        Without `bands`, which take most of the time, realised figures have no interval.
+        Without `bands`, which take most of the time, realised figures have no interval. `answers`
+        counts what can be counted in all rows of the window; without it these are all.
         """
         return [
-            *attempt(self.chief, lambda: self._realised(self.labelled(window), bands=bands)),
+            *attempt(
+                self.chief, lambda: self._realised(self.labelled(window), answers, bands=bands)
+            ),
             *attempt(ESTIMATED + self.chief, lambda: self._estimated(window)),
             *attempt(GAP, lambda: self._gaps.score(self.labelled(window))),
         ]
@@ -62,18 +70,31 @@ class Performance:
             labels = labels.map(number)
         return window.assign(label=labels)[labels.notna()]
 
-    def _realised(self, labelled: pd.DataFrame, *, bands: bool) -> list[Score]:
+    def _realised(
+        self, labelled: pd.DataFrame, answers: AnswerTally | None, *, bands: bool
+    ) -> list[Score]:
+        sample = self._of_rows(labelled, bands=bands)
+        found = [sample]
+        if answers is not None:
+            found.append(counted(self._baseline, answers, sample))
+        most, told = max(part.rows for part in found), dict[str, Score]()
+        for part in found:
+            of = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
+            for name, value in part.figures.items():
+                note = _beside(self._of_reference().get(name)) + of
+                told[name] = self._told(name, value, part.around.get(name), note, part.rows)
+        if self.chief not in told:
+            note = f"{sample.rows} labels are known, at least {SMALLEST} are needed"
+            told = {self.chief: Score(name=self.chief, value=None, note=note)} | told
+        return list(told.values())
+
+    def _of_rows(self, labelled: pd.DataFrame, *, bands: bool) -> Realised:
         if len(labelled) < SMALLEST:
-            note = f"{len(labelled)} labels are known, at least {SMALLEST} are needed"
-            return [Score(name=self.chief, value=None, note=note)]
+            return Realised(len(labelled))
         rows = answers_of(self._baseline, labelled, "label")
         figures = self.figures(rows)
         around = intervals(rows, self.figures, figures) if bands else {}
-        expected = self._of_reference()
-        return [
-            self._told(name, value, around.get(name), _beside(expected.get(name)), len(labelled))
-            for name, value in figures.items()
-        ]
+        return Realised(len(labelled), figures, around)
 
     def _estimated(self, window: pd.DataFrame) -> list[Score]:
         if not self.estimator.possible or len(window) < SMALLEST:

@@ -1,6 +1,5 @@
 """A version's baseline: its reference data as the scores need it, loaded once."""
 
-import math
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -24,15 +23,6 @@ def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
         return values.map(category, na_action="ignore")
     names = np.array([*map(category, different), None], dtype=object)  # the last is for none
     return pd.Series(names[codes], values.index, dtype=object)
-
-
-def number(value: Any) -> float:
-    """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
-    try:
-        told = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-    return told if math.isfinite(told) else math.nan
 
 
 class Column:

@@ -41,7 +41,7 @@ class Scoring:
         parts = self._recent.parts(job.model, job.version, job.policy)
         window = frame(job.columns)
         scores = self._of_inputs(parts, job, window) if job.drift else []
-        scores += parts.performance.score(window)
+        scores += parts.performance.score(window, answers=job.answers)
         return scores + parts.segments.score(window, drift=job.drift)
 
     def _of_inputs(self, parts: Parts, job: ScoreJob, window: pd.DataFrame) -> list[Score]:

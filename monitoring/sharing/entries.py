@@ -36,6 +36,7 @@ class Entry(msgspec.Struct, array_like=True):
     unreadable: str | None = None  # the reason
     bodies: list[bytes] | None = None  # of every answered row
     odd: list[bytes] | None = None  # about each of their values (`Counting.oddities`)
+    told: list[bytes] | None = None  # what was predicted in each
 
 
 class Chunk(msgspec.Struct, array_like=True):
@@ -84,6 +85,7 @@ class Preparing:
             if layout.has_more(event):
                 return []  # travels as it came, so that it is counted as anywhere else
             entry.bodies = [rows.encode(row) for row in laid]
+            entry.told = [layout.told(row) for row in laid]
         except (RegistryError, KeyError, ValueError, TypeError):
             return []
         entry.value = wire.encode(replace(event, inputs={}, outputs={}))
@@ -133,6 +135,7 @@ def record(chunk: Chunk, entry: Entry) -> Record:
     beyond = Position(chunk.life, entry.beyond)
     if entry.bodies is None:
         return Record(*told, entry.value, chunk.stream, beyond)
-    odd: Sequence[bytes | None] = entry.odd or [None] * len(entry.bodies)
-    answers = [rows.Answer(body, one) for body, one in zip(entry.bodies, odd, strict=True)]
+    nothing = [None] * len(entry.bodies)  # is said by who read it as an earlier release
+    parts = zip(entry.bodies, entry.told or nothing, entry.odd or nothing, strict=True)
+    answers = [rows.Answer(*one) for one in parts]
     return PreparedRecord(*told, entry.value, chunk.stream, beyond, answers)

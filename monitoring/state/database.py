@@ -20,8 +20,12 @@ _SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
 _STATEMENTS = [one for one in re.sub(r"--.*", "", _SCHEMA).split(";") if one.strip()]
 _TABLES = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA))
 _TOGETHER = 500  # names in one question
-# Columns that came later: integers.
-_ADDED = {("predictions", "time"), ("early_labels", "time"), ("early_labels", "received")}
+_ADDED = {  # columns that came later
+    ("predictions", "time"): "INTEGER",
+    ("predictions", "told"): "BLOB",
+    ("early_labels", "time"): "INTEGER",
+    ("early_labels", "received"): "INTEGER",
+}
 _SUPERSEDED = [  # what an earlier release made or kept otherwise
     "DROP INDEX IF EXISTS predictions_by_window",
     "DELETE FROM predictions WHERE start IS NULL",
@@ -96,15 +100,17 @@ class Database:
 
     def _complete(self) -> bool:
         there = self._driver.columns()
-        return there >= _ADDED and {table for table, _ in there} >= _TABLES
+        return there >= _ADDED.keys() and {table for table, _ in there} >= _TABLES
 
     def _create(self) -> None:
         """Make what is missing, in a database that an earlier release made as well."""
         tables = [one for one in _STATEMENTS if "CREATE TABLE" in one]
         for statement in tables:
             self._driver.define(statement)
-        for table, column in sorted(_ADDED - self._driver.columns()):
-            self._driver.define(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER")
+        there = self._driver.columns()
+        for (table, column), kind in _ADDED.items():
+            if (table, column) not in there:
+                self._driver.define(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         for statement in _STATEMENTS:
             if statement not in tables:
                 self._driver.define(statement)

@@ -83,8 +83,15 @@ class Predictions:
         known = self._known.get(place)
         if known is None and (added := self._added.get(place)) is not None:
             label = None if added.label is None else decode(added.label)
-            late = added.number is None
-            known = Known(added.model, added.version, added.start, late, label, added.time)
+            known = Known(
+                added.model,
+                added.version,
+                added.start,
+                added.number is None,
+                label,
+                added.time,
+                added.told,
+            )
         return known
 
     def label(self, prediction_id: str, row: int, label: Label) -> None:
@@ -209,7 +216,7 @@ class Predictions:
 
     def _add(self) -> None:
         self._database.many(
-            "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             [msgspec.structs.astuple(row) for row in self._added.values()],
         )
         self._searched.difference_update([prediction_id for prediction_id, _ in self._added])
@@ -239,11 +246,11 @@ class Predictions:
         if not missing:
             return
         found = self._database.among(
-            "SELECT prediction_id, row, model, version, start, hash, label, time "
+            "SELECT prediction_id, row, model, version, start, hash, label, time, told "
             "FROM predictions WHERE prediction_id IN (...)",
             missing,
         )
-        for prediction_id, row, model, version, start, number, label, time in found:
+        for prediction_id, row, model, version, start, number, label, time, told in found:
             self._known[str(prediction_id), as_int(row)] = Known(
                 str(model),
                 str(version),
@@ -251,6 +258,7 @@ class Predictions:
                 number is None,
                 None if label is None else decode(as_bytes(label)),
                 as_int_or_none(time),
+                as_bytes_or_none(told),
             )
         self._searched |= missing
 

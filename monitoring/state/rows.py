@@ -50,6 +50,7 @@ class StoredRow(msgspec.Struct):
     body: bytes | None  # its values, if the window's sample keeps them
     label: bytes | None
     time: int | None  # event time
+    told: bytes | None = None  # what was predicted; null where it was not kept, or is in no window
 
 
 class Known(msgspec.Struct):
@@ -61,6 +62,7 @@ class Known(msgspec.Struct):
     late: bool  # whether it came late, so that no window holds it
     label: Label | None
     time: int | None  # event time of the prediction, where it was kept
+    told: bytes | None = None  # what was predicted, where it was kept
 
 
 class Sampled(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ class Answer(msgspec.Struct, gc=False):
     """One answered row whose payload was kept."""
 
     values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
+    told: bytes | None  # what was predicted, encoded
     odd: bytes | None = None  # of encoded values, what is odd about each (`Counting.oddities`)
 
 
@@ -102,10 +105,15 @@ class Layout:
         self._manifest = manifest
         self._plain = not manifest.payload.fields  # every feature is in the log as it came
         self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
+        self._answer = len(manifest.features)
         self._slices = list(_slices(manifest.features))
         self._told = _NUMBERS if manifest.task == "regression" else _LABELS
         self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
+
+    def told(self, row: Sequence[Any]) -> bytes:
+        """What was predicted in a row's values, encoded."""
+        return encode(row[self._answer])
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
         """The values of every answered row, in the order of `columns`.

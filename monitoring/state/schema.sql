@@ -24,10 +24,11 @@ CREATE TABLE IF NOT EXISTS windows (  -- core.windows.WindowState
 
 -- Every answered row, so that its label finds it. `hash` is null for rows that came late, which no
 -- window holds; `body` (the values in the order of rows.columns) is null for rows outside the
--- window's sample. `time` is the event's own, null where it was not kept yet.
+-- window's sample. `time` is the event's own, null where it was not kept yet. `told` is what was
+-- predicted, as JSON, to be compared with the label.
 CREATE TABLE IF NOT EXISTS predictions (
     prediction_id TEXT, row INTEGER, model TEXT, version TEXT, start INTEGER, hash INTEGER,
-    body BLOB, label BLOB, time INTEGER, PRIMARY KEY (prediction_id, row)
+    body BLOB, label BLOB, time INTEGER, told BLOB, PRIMARY KEY (prediction_id, row)
 ) WITHOUT ROWID;
 -- Rows come in about the order of their ids, so that this one grows at its end. By their hashes they
 -- come in no order: that one holds the samples alone.

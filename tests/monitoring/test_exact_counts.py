@@ -1,6 +1,9 @@
 """A window larger than its sample is counted exactly, row by row, by a real consumer."""
 
+import math
+import random
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from monitoring.scoring.recent import Recent
 from monitoring.scoring.window import Scoring
 from monitoring.state.database import Database, Where, as_struct
 from monitoring.state.store import Store
-from registry.manifest import Version, WindowPolicy
+from registry.manifest import Prediction, Version, WindowPolicy
 from registry.store import Registry
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor, eight_hours
 from tests.tiny_model import register_tiny
@@ -165,6 +168,82 @@ def test_more_rows_than_wait_at_once_are_counted(
     for n in range(3):
         log.predict(T0 + n, f"p{n}", **_x(*[0.5, None] * 1500), **_answer(3000))
     assert window_of(log).inputs.missing == [4500]
+
+
+def test_accuracy_of_fifty_thousand_labels_is_exact_however_they_come(
+    version: Version, tmp_path: Path
+) -> None:
+    chance = np.random.default_rng(4)
+    log, labels = Log(), []
+    for n in range(EVENTS):
+        told, truth = chance.integers(0, 2, (2, ROWS)).tolist()
+        _predict(log, n, [0.5] * ROWS, ["red"] * ROWS, told)
+        labels += [(f"p{n}", row, one, told[row]) for row, one in enumerate(truth) if row % 4]
+    for at in chance.permutation(len(labels)):
+        name, row, truth, _ = labels[at]
+        log.tell(name, truth, row)
+        if at % 10 == 0:
+            log.tell(name, truth if at % 20 else 1 - truth, row)
+    log.predict(T0 + 2 * HOUR, "later", outcome="invalid", rows=0, inputs={}, outputs={})
+    where = tmp_path / "monitor.db"
+    scorer = RealScorer(version, tmp_path)
+    Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain(3000)
+    (result,) = Store(where).results("tiny", "1")
+    pairs = [(truth, told) for _, _, truth, told in labels]
+    hits = sum(truth == told for truth, told in pairs)
+    assert (result.labelled, result.sampled) == (len(pairs), 1000)
+    accuracy = _score(result, "accuracy")
+    assert accuracy.value == float(f"{hits / len(pairs):.9g}")
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    usual = 2 * 1.96 * 0.5 / len(pairs) ** 0.5
+    assert accuracy.high - accuracy.low == pytest.approx(usual, rel=0.5)
+    recall = pairs.count((1, 1)) / sum(truth for truth, _ in pairs)
+    assert _score(result, "recall").value == pytest.approx(recall, abs=1e-9)
+    assert f"of {len(pairs):,} labels" in _score(result, "roc_auc").note
+    assert "labels" not in accuracy.note
+
+
+def test_a_label_is_compared_once_whether_it_comes_early_or_late_or_its_row_was_pushed_out(
+    window_of: Callable[[Log], WindowState],
+) -> None:
+    log = Log()
+    log.tell("p0", 1)
+    log.tell("p0", 0)
+    for n in range(90):
+        log.predict(T0 + n, f"p{n}")
+        log.tell(f"p{n}", n % 2)
+        log.tell(f"p{n}", n % 3)
+    log.predict(T0 + 90, "dropped", payload="dropped", inputs={}, outputs={})
+    log.tell("dropped", 1)
+    state = window_of(log)
+    assert (state.rows, state.labelled) == (91, 91)
+    assert state.answers.confusion.cells == {"0": {"1": 44}, "1": {"1": 46}}
+    assert (state.answers.confusion.rows, state.answers.confusion.hits) == (90, 46)
+
+
+def test_errors_of_a_regression_are_summed_whatever_the_order(where: Where) -> None:
+    regression = replace(
+        VERSION.manifest, task="regression", prediction=Prediction("label"), target="y"
+    )
+    version = replace(VERSION, manifest=regression)
+    log = Log()
+    for n in range(60):
+        told = {"label": Tensor("FP64", [1], [n / 7])}
+        log.predict(T0 + n, f"p{n}", outputs=told)
+    names = [f"p{n}" for n in range(60)]
+    random.Random(2).shuffle(names)
+    for name in names:
+        log.tell(name, 0.1)
+    log.tell("p0", "cheap")
+    Monitor(where, log.records, find=lambda *_: version).drain(7)
+    ((body,),) = Database(where).all("SELECT body FROM windows")
+    errors = as_struct(body, WindowState).answers.errors
+    each = [n / 7 - 0.1 for n in range(60)]
+    assert (errors.rows, errors.undefined) == (60, 0)
+    assert errors.errors.mean(1) == math.fsum(each)
+    assert errors.absolute.mean(1) == math.fsum(map(abs, each))
+    assert errors.squares.mean(1) == float(sum(Fraction(one) ** 2 for one in each))
 
 
 def test_panes_add_up_to_the_windows_that_take_them_in(where: Where) -> None:

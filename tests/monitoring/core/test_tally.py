@@ -1,15 +1,19 @@
 """Counts of parts add up to those of the whole, however it is taken apart."""
 
 import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Any
 
+import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from monitoring.core.domain import MISSING, OUTSIDE, Domain, bounds
-from monitoring.core.tally import InputTally
+from monitoring.core.exact import Exact, whole
+from monitoring.core.tally import MOST_NAMES, AnswerTally, Confusion, Errors, InputTally
 
 DOMAIN = Domain([(-1.0, 1.0), frozenset({"red", "1"}), None])
 VALUES = st.tuples(
@@ -97,3 +101,100 @@ def test_counting_leaves_what_was_merged_as_it_was() -> None:
     before = replace(part)
     _merged([part, part])
     assert part == before
+
+
+LABELS = st.sampled_from(["yes", "no", 1, 1.0, True, "1", 0, None, "x" * 101])
+PAIRS = st.lists(st.tuples(LABELS, LABELS), max_size=20)
+NAMES = st.integers(0, 60)
+NUMBERS = st.floats(allow_nan=False) | st.integers() | st.sampled_from(["2.5", "Infinity", "cheap"])
+
+
+def _confusion(pairs: Iterable[tuple[Any, Any]]) -> Confusion:
+    found = Confusion()
+    found.add(pairs)
+    return found
+
+
+def _errors(pairs: Iterable[tuple[Any, Any]]) -> Errors:
+    found = Errors()
+    found.add(pairs)
+    return found
+
+
+def _add_up(parts: list[Any], count: Callable[[Iterable[Any]], Any], chance: Any) -> None:
+    """Parts, in any order and merged in any groups, are to the byte what all of it is."""
+    everything = [pair for part in parts for pair in part]
+    chance.shuffle(parts)
+    cut = chance.randrange(len(parts) + 1)
+    halves = count([]), count([])
+    for half, some in zip(halves, (parts[:cut], parts[cut:]), strict=True):
+        for part in some:
+            half.merge(count(part))
+    halves[0].merge(halves[1])
+    assert _bytes(halves[0]) == _bytes(count(everything))
+
+
+def _bytes(tally: Confusion | Errors) -> bytes:
+    both = AnswerTally()
+    both.merge(
+        AnswerTally(confusion=tally) if isinstance(tally, Confusion) else AnswerTally(errors=tally)
+    )
+    return msgspec.json.encode(both.in_order())
+
+
+@given(st.lists(PAIRS, max_size=5), st.randoms(use_true_random=False))
+def test_confusions_add_up_in_any_order(parts: list[Any], chance: Any) -> None:
+    _add_up(parts, _confusion, chance)
+
+
+@given(st.lists(st.lists(st.tuples(NAMES, NAMES), max_size=60), max_size=3), st.randoms())
+def test_confusions_of_too_many_names_do_as_well(parts: list[Any], chance: Any) -> None:
+    _add_up(parts, _confusion, chance)
+
+
+@given(st.lists(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=9), max_size=5), st.randoms())
+def test_errors_add_up_in_any_order(parts: list[Any], chance: Any) -> None:
+    _add_up(parts, _errors, chance)
+
+
+def test_names_are_told_apart_up_to_a_number_and_a_length() -> None:
+    enough = _confusion((n, n) for n in range(MOST_NAMES))
+    assert (len(enough.cells), enough.crowded) == (MOST_NAMES, False)
+    enough.add([(0, "one more")])
+    assert (enough.cells, enough.crowded, enough.rows, enough.hits) == ({}, True, 51, 50)
+    assert _confusion([("x" * 101, 1)]).crowded
+    assert not _confusion([("x" * 100, 1)]).crowded
+
+
+def test_what_is_counted_later_changes_nothing_in_a_tally_put_in_order() -> None:
+    tally = AnswerTally()
+    tally.confusion.add([(1, 0)])
+    tally.errors.add([(1, 0)])
+    before = tally.in_order()
+    said = msgspec.json.encode(before)
+    tally.confusion.add([(1, 0)])
+    tally.errors.add([(1, 0)])
+    assert msgspec.json.encode(before) == said
+
+
+def test_a_truth_that_is_no_number_says_nothing_and_an_error_that_is_none_is_undefined() -> None:
+    errors = _errors([("cheap", 1), (1, 2), (None, 1), (2, "Infinity"), (-1e308, 1e308), (3, "2")])
+    assert (errors.rows, errors.undefined) == (4, 2)
+    assert (errors.errors.mean(2), errors.absolute.mean(2), errors.squares.mean(2)) == (0, 1, 1)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_a_sum_of_floats_is_exact(values: list[float]) -> None:
+    integers, shift = whole(values)
+    assert [Fraction(one, 1 << shift) for one in integers] == values
+    total = sum((Exact.of(one, shift) for one in integers), Exact())
+    expected = sum(map(Fraction, values), Fraction(0))
+    assert Fraction(total.numerator, 1 << total.shift) == expected
+    assert msgspec.json.decode(msgspec.json.encode(total), type=Exact) == total
+    try:
+        mean = float(expected / len(values))
+    except OverflowError:
+        mean = math.copysign(math.inf, expected)
+    assert total.mean(len(values)) == mean
+    assert Exact.of(sum(integers), shift) == total
+    assert total + Exact.of(-integers[0], shift) + Exact.of(integers[0], shift) == total

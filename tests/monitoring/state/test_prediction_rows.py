@@ -49,7 +49,8 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         self.number += 1
         body = encode([self.number]) if kept else None
         for one in self._both():
-            one.add_row(StoredRow(name, row, *KEY, start, self.number, body, None, self.number))
+            place = name, row, *KEY, start, self.number
+            one.add_row(StoredRow(*place, body, None, self.number, encode(self.number)))
         self._same([0, 0])
 
     @rule(start=STARTS, back=st.integers(0, 5))
@@ -66,7 +67,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
             if known is None:
                 told.append([one.keep_early(name, row, Early(encode(label), 7, self.number))])
             else:
-                told.append([known.start, known.label, known.time])
+                told.append([known.start, known.label, known.time, known.told])
                 one.label(name, row, label)
         self._same(told)
 

@@ -1,0 +1,47 @@
+"""Sums of floats without rounding, so that they do not depend on the order of what is summed."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+def whole(values: Sequence[float]) -> tuple[list[int], int]:
+    """Finite floats as integers over one power of two: each is `integer / 2**shift`."""
+    ratios = [value.as_integer_ratio() for value in values]
+    shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
+    return [above << shift + 1 - below.bit_length() for above, below in ratios], shift
+
+
+class Exact(msgspec.Struct, frozen=True):
+    """The number `int(digits, 16) / 2**shift`, in its lowest terms: equal ones are equal as JSON,
+    which has no integers of any size.
+    """
+
+    digits: str = "0"
+    shift: int = 0
+
+    @classmethod
+    def of(cls, numerator: int, shift: int) -> "Exact":
+        """The number `numerator / 2**shift`."""
+        if not numerator:
+            return cls()
+        twos = min(shift, (numerator & -numerator).bit_length() - 1)  # that both have
+        return cls(f"{numerator >> twos:x}", shift - twos)
+
+    @property
+    def numerator(self) -> int:
+        """The number times `2**shift`."""
+        return int(self.digits, 16)
+
+    def __add__(self, other: "Exact") -> "Exact":
+        """The sum."""
+        shift = max(self.shift, other.shift)
+        total = (self.numerator << shift - self.shift) + (other.numerator << shift - other.shift)
+        return Exact.of(total, shift)
+
+    def mean(self, count: int) -> float:
+        """Of so many numbers that sum up to this, to the nearest float; infinite beyond them."""
+        try:
+            return self.numerator / (count << self.shift)
+        except OverflowError:
+            return float("-inf") if self.digits.startswith("-") else float("inf")

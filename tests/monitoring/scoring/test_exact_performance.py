@@ -1,0 +1,162 @@
+"""What is counted of all answers says of few what is computed from the rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from monitoring.core.results import Score
+from monitoring.core.tally import MOST_NAMES, AnswerTally
+from monitoring.scoring.performance import Performance
+from monitoring.scoring.reference import Baseline
+from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
+
+CLASSES = st.sampled_from([0, 1, 1.0, "2", "no class", 7])
+NUMBERS = st.floats(-1e6, 1e6) | st.integers(-9, 9) | st.sampled_from(["2.5", True])
+COUNTED = {"accuracy", "precision", "recall", "f1", "mae", "rmse", "bias"}
+
+
+def _tally(pairs: list[tuple[Any, Any]], part: str) -> AnswerTally:
+    tally = AnswerTally()
+    getattr(tally, part).add(pairs)
+    return tally
+
+
+def _frame(pairs: list[tuple[Any, Any]], **columns: Any) -> pd.DataFrame:
+    truth, told = (list(column) for column in zip(*pairs, strict=True))
+    return pd.DataFrame({"label": truth, "prediction": told, **columns}, dtype=object)
+
+
+def _realised(scores: list[Score]) -> dict[str, Score]:
+    return {score.name: score for score in scores if score.name in COUNTED}
+
+
+@pytest.fixture(scope="module", params=["two classes", "more"])
+def classifier(request: pytest.FixtureRequest, baseline: Baseline) -> Performance:
+    """Without probabilities; with a class of interest, and without one."""
+    changed = Baseline(baseline.version)
+    positive = 1 if request.param == "two classes" else None
+    changed.manifest = replace(
+        baseline.manifest,
+        prediction=Prediction("label", "", [0, 1], positive),
+        monitoring=Monitoring(alarms=AlarmPolicy(score="accuracy")),
+    )
+    return Performance(changed)
+
+
+@given(pairs=st.lists(st.tuples(CLASSES, CLASSES), min_size=30, max_size=60))
+def test_figures_of_classes_from_counts_are_those_from_the_rows(
+    classifier: Performance, pairs: list[tuple[Any, Any]]
+) -> None:
+    frame = _frame(pairs)
+    from_rows = _realised(classifier.score(frame))
+    assert set(from_rows) == {"accuracy", "precision", "recall", "f1"}
+    counted = classifier.score(frame, answers=_tally(pairs, "confusion"))
+    for name, score in _realised(counted).items():
+        assert (score.value, score.note) == (from_rows[name].value, from_rows[name].note)
+        assert score.low == pytest.approx(from_rows[name].low, abs=1e-8)
+        assert score.high == pytest.approx(from_rows[name].high, abs=1e-8)
+
+
+@pytest.fixture(scope="module")
+def prices(tmp_path_factory: pytest.TempPathFactory) -> Performance:
+    """A regression."""
+    folder: Path = tmp_path_factory.mktemp("prices")
+    truth = np.random.default_rng(3).normal(10, 2, 200)
+    stored = pd.DataFrame({"size": truth, "price": truth, "prediction": truth + 0.1})
+    stored.to_parquet(folder / "reference.parquet")
+    manifest = Manifest(
+        task="regression",
+        features=[Feature("size", "numeric", input="size")],
+        prediction=Prediction("price"),
+        target="price",
+        held_out=True,
+    )
+    told = {"model": "prices", "number": "1", "digest": "", "created": 0, "path": str(folder)}
+    return Performance(Baseline(Version(manifest=manifest, **told)))
+
+
+@given(pairs=st.lists(st.tuples(NUMBERS | st.just("cheap"), NUMBERS), min_size=60, max_size=70))
+def test_errors_from_sums_are_those_from_the_rows(
+    prices: Performance, pairs: list[tuple[Any, Any]]
+) -> None:
+    frame = _frame(pairs, size=1.0)
+    from_rows = _realised(prices.score(frame))
+    counted = _realised(prices.score(frame, answers=_tally(pairs, "errors")))
+    assert set(counted) == set(from_rows)
+    for name, score in counted.items():
+        assert score.value == pytest.approx(from_rows[name].value, rel=1e-8, abs=1e-8)
+
+
+def test_figures_are_of_all_rows_where_these_are_a_sample(
+    baseline: Baseline, window: Callable[..., pd.DataFrame]
+) -> None:
+    frame = window(400)
+    answers = _tally([(1, 1)] * 30_000 + [(0, 1)] * 10_000, "confusion")
+    performance = Performance(baseline)
+    sampled, counted = performance.score(frame), performance.score(frame, answers=answers)
+    before, after = ({score.name: score for score in scores} for scores in (sampled, counted))
+    assert [score.name for score in counted] == [score.name for score in sampled]
+    assert after["accuracy"].value == after["precision"].value == 0.75
+    assert after["recall"].value == 1.0
+    assert _width(after["accuracy"]) == pytest.approx(_width(before["accuracy"]) / 10)
+    assert after["roc_auc"].value == before["roc_auc"].value
+    assert after["roc_auc"].note.endswith("; of 400 of 40,000 labels")
+    assert "labels" not in after["accuracy"].note
+
+
+def _width(score: Score) -> float:
+    assert score.low is not None
+    assert score.high is not None
+    return score.high - score.low
+
+
+def test_the_limit_of_a_figure_of_all_rows_is_that_for_so_many(
+    baseline: Baseline, window: Callable[..., pd.DataFrame]
+) -> None:
+    near = Baseline(baseline.version)
+    policy = Monitoring(alarms=AlarmPolicy(score="accuracy", min_score=0.72))
+    near.manifest = replace(baseline.manifest, monitoring=policy)
+    performance, frame = Performance(near), window(60)
+    answers = _tally([(1, 1)] * 2_800 + [(0, 1)] * 1_200, "confusion")
+    (few,) = (s for s in performance.score(frame) if s.name == "accuracy")
+    (many,) = (s for s in performance.score(frame, answers=answers) if s.name == "accuracy")
+    assert few.threshold is not None
+    assert many.threshold is not None
+    assert few.threshold < many.threshold <= 0.72
+    assert many.breached
+
+
+def test_figures_are_told_where_the_sample_alone_has_too_few_labels(
+    baseline: Baseline, window: Callable[..., pd.DataFrame]
+) -> None:
+    frame = window()
+    few = frame.assign(label=frame["label"].where(frame.index < 9, None))
+    scores = Performance(baseline).score(few, answers=_tally([(1, 1), (1, 0)] * 20, "confusion"))
+    told = {score.name: score for score in scores}
+    assert (told["accuracy"].value, told["accuracy"].low) == (0.5, None)
+    assert "9 labels are known" in told["roc_auc"].note
+    nothing = Performance(baseline).score(few, answers=_tally([(1, 1)] * 29, "confusion"))
+    assert "accuracy" not in {score.name for score in nothing}
+
+
+def test_of_more_names_than_are_told_apart_accuracy_is_still_exact(
+    baseline: Baseline, window: Callable[..., pd.DataFrame]
+) -> None:
+    answers = _tally([(n, n) for n in range(MOST_NAMES + 1)] * 100, "confusion")
+    told = {score.name: score for score in Performance(baseline).score(window(), answers=answers)}
+    assert told["accuracy"].value == 1.0
+    assert told["precision"].note.endswith("; of 1,000 of 5,100 labels")
+
+
+def test_where_an_error_is_no_number_the_sums_say_nothing(prices: Performance) -> None:
+    pairs: list[tuple[Any, Any]] = [(1.0, 2.0)] * 40
+    answers = _tally([*pairs, *pairs, (1.0, "Infinity")], "errors")
+    scores = _realised(prices.score(_frame(pairs, size=1.0), answers=answers))
+    assert scores["mae"].note.endswith("; of 40 of 81 labels")
