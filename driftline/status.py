@@ -102,7 +102,7 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
 
 def _versions(rows: list[Row]) -> Table:
     table = table_of("Model", "Window", "Verdict", "Alarms")
-    for name in ("Drift", "Score", "Rows", "Errors", "Labels", "after"):
+    for name in ("Drift", "Score", "Rows", "Late", "Errors", "Labels", "after"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*_cells(row))
@@ -128,6 +128,7 @@ def _cells(row: Row) -> list[Text | str]:
         words.percent(value(row.latest, "drifted_share")),
         f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else "no labels yet",
         words.number(row.latest.rows),
+        words.number(row.late.rows) if row.late.rows else words.NOTHING,
         words.percent(value(row.latest, "error_share")),
         words.percent(coverage(row.latest)),
         words.duration(value(delayed, LABEL_DELAY[0]) if delayed else None),

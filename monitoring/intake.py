@@ -129,8 +129,7 @@ class Intake:
         pane = watching.pane(event.time)
         state = None
         if pane.end <= watching.watch.closed_until:
-            self._memory.totals["late_events"] += 1
-            self._memory.totals["late_rows"] += len(answered)
+            self._memory.late(watching, pane.start, len(answered))
             if pane.start < watching.watch.rows_until:
                 return  # other rows of its time are forgotten as well
         else:

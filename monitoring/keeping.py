@@ -15,8 +15,8 @@ from monitoring.state.journal import Journal
 from monitoring.state.predictions import Key
 from monitoring.watching import Memory, Watching
 
-_PIECE = 4_000  # rows deleted in one step, and twice as many as it brought,
-_LARGEST = 1_000_000  # up to so many: an event may say what it wants
+_PIECE = 4_000  # rows deleted in one step, and twice as many as it brought
+_MOST_ROWS = 1_000_000  # of one event, which may say what it wants
 
 
 class Keeping:
@@ -45,6 +45,8 @@ class Keeping:
         retention.advance(
             watching.watch, self._kept, min(until, watching.awaited_from()), mark - wait
         )
+        kept = int(self._kept.results_days * retention.DAY)  # as the results of their windows
+        self._journal.let_late_go(watching.key, until - kept)
         self._untidy[watching.key] = watching
 
     def received(self, received: int) -> None:
@@ -67,7 +69,7 @@ class Keeping:
 
     def tidy(self, records: Iterable[Record]) -> None:
         """Delete a piece of what was let go, larger than what these records bring."""
-        left = _PIECE + 2 * min(sum(_rows(record) for record in records), _LARGEST)
+        left = _PIECE + 2 * sum(_rows(record) for record in records)
         for watching in list(self._untidy.values()):
             left -= self._rows(watching, left)
             if left <= 0:
@@ -102,4 +104,4 @@ def _rows(record: Record) -> int:
     event = record.event
     if isinstance(event, UnreadableEvent):
         return 0
-    return event.rows if isinstance(event, PredictionEvent) else 1
+    return max(0, min(event.rows, _MOST_ROWS)) if isinstance(event, PredictionEvent) else 1

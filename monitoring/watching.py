@@ -10,7 +10,7 @@ from eventlog.log import Position
 from monitoring.core.domain import category
 from monitoring.core.eras import Era, Timeline, as_registered
 from monitoring.core.grid import END_OF_TIME, SECOND, Part
-from monitoring.core.results import SourceLedger, Window
+from monitoring.core.results import Late, SourceLedger, Window
 from monitoring.core.retention import Retention
 from monitoring.core.sampling import Sample
 from monitoring.core.windows import Watch, WindowState
@@ -166,6 +166,7 @@ class Memory:
         self.ledgers: dict[str, SourceLedger] = journal.ledgers()
         self.totals: Counter[str] = Counter()  # since the last save
         self.monitored: Counter[tuple[str, int]] = Counter()  # since then, by source and minute
+        self._late: dict[tuple[str, str, int], Late] = {}  # since then, by version and pane
         for key, watch in journal.watches().items():
             try:
                 version = find_version(*key)
@@ -208,6 +209,13 @@ class Memory:
         """Every version under watch."""
         return list(self._watching.values())
 
+    def late(self, watching: Watching, start: int, rows: int) -> None:
+        """Count an event that came too late for the pane that begins at `start`."""
+        self.totals["late_events"] += 1
+        self.totals["late_rows"] += rows
+        before = self._late.get((*watching.key, start), Late())
+        self._late[*watching.key, start] = Late(before.events + 1, before.rows + rows)
+
     def move(self, stream: str, after: Position) -> None:
         """Note how far a stream has been taken in; what comes again moves nothing back."""
         before = self.positions.get(stream)
@@ -245,6 +253,8 @@ class Memory:
         self.totals.clear()
         self._journal.count_monitored(self.monitored)
         self.monitored.clear()
+        self._journal.count_late(self._late)
+        self._late.clear()
 
     def _save_watches(self) -> None:
         """Those that changed: of a thousand models, most are quiet in any one step."""

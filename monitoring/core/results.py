@@ -102,6 +102,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""  # digest of the policy that it was watched by; empty: of an earlier release
 
 
+class Late(msgspec.Struct, frozen=True):
+    """What came too late for its window: counted here, and in no figure."""
+
+    events: int = 0
+    rows: int = 0  # answered ones
+
+
 class Step(msgspec.Struct, frozen=True):
     """What a person did about an alarm."""
 

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from eventlog.log import Position
 from monitoring.core.closed import add
 from monitoring.core.decision import Streak
-from monitoring.core.results import Alarm, DeadLetter, Result, Rule, Silence, SourceLedger, Window
+from monitoring.core.results import (
+    Alarm,
+    DeadLetter,
+    Late,
+    Result,
+    Rule,
+    Silence,
+    SourceLedger,
+    Window,
+)
 from monitoring.core.windows import Watch, WindowState
 from monitoring.state.database import (
     Database,
@@ -80,6 +89,28 @@ class Journal:
             "DO UPDATE SET events = monitored.events + excluded.events",
             [(source, minute, events) for (source, minute), events in counts.items()],
         )
+
+    def count_late(self, counts: Mapping[tuple[str, str, int], Late]) -> None:
+        """Add what came too late, by model, version and start of its pane."""
+        self.database.many(
+            "INSERT INTO late VALUES (?, ?, ?, ?, ?) ON CONFLICT (model, version, start) "
+            "DO UPDATE SET events = late.events + excluded.events, "
+            "rows = late.rows + excluded.rows",
+            [(*place, late.events, late.rows) for place, late in counts.items()],
+        )
+
+    def let_late_go(self, key: Key, until: int) -> None:
+        """Of what came too late for panes that begin before, keep only how much it was."""
+        old = "model = ? AND version = ? AND start >= 0 AND start < ?"
+        self.database.do(
+            "INSERT INTO late SELECT model, version, -1, sum(events), sum(rows) FROM late "  # noqa: S608 - ours
+            f"WHERE {old} GROUP BY model, version ON CONFLICT (model, version, start) "
+            "DO UPDATE SET events = late.events + excluded.events, "
+            "rows = late.rows + excluded.rows",
+            *key,
+            until,
+        )
+        self.database.do(f"DELETE FROM late WHERE {old}", *key, until)  # noqa: S608 - ours
 
     def save_watches(self, watches: Sequence[tuple[str, str, bytes]]) -> None:
         """Keep encoded watches, by model and version."""

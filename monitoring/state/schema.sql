@@ -36,6 +36,10 @@ CREATE INDEX IF NOT EXISTS predictions_unsampled ON predictions (model, version,
     WHERE body IS NULL;
 CREATE INDEX IF NOT EXISTS predictions_sampled ON predictions (model, version, start, hash)
     WHERE body IS NOT NULL;
+CREATE TABLE IF NOT EXISTS late (  -- by the pane that it came too late for; -1: long ago
+    model TEXT, version TEXT, start INTEGER, events INTEGER, rows INTEGER,
+    PRIMARY KEY (model, version, start)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS early_labels (  -- whose prediction has not come (yet)
     prediction_id TEXT, row INTEGER, label BLOB, time INTEGER, received INTEGER,
     PRIMARY KEY (prediction_id, row)

@@ -17,6 +17,7 @@ from monitoring.core.results import (
     DeadLetter,
     Delivery,
     Disabled,
+    Late,
     Result,
     Silence,
     SourceLedger,
@@ -107,6 +108,19 @@ class Store:
         states = [as_struct(body, WindowState) for (body,) in found]
         filling = together([state for state in states if not state.closed])
         return [counts(model, version, state, sampled=0) for state in filling]
+
+    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+        """What came too late for this window, or for any."""
+        begin, end = (-1, 1 << 62) if window is None else (window.start, window.end)
+        (told,) = self._all(
+            "SELECT CAST(sum(events) AS BIGINT), CAST(sum(rows) AS BIGINT) FROM late "
+            "WHERE model = ? AND version = ? AND start >= ? AND start < ?",
+            model,
+            version,
+            begin,
+            end,
+        )
+        return Late(as_int(told[0] or 0), as_int(told[1] or 0))
 
     def alarms(self) -> list[Alarm]:
         """Every alarm, newest first."""

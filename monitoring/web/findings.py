@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from monitoring.core.closed import Closed
-from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger, Step, Window
+from monitoring.core.results import (
+    Alarm,
+    Delivery,
+    Disabled,
+    Late,
+    Result,
+    SourceLedger,
+    Step,
+    Window,
+)
 from registry.manifest import Version
 from registry.policies import Held
 
@@ -51,6 +60,10 @@ class Findings(Protocol):
 
     def alarms(self) -> list[Alarm]:
         """Newest first."""
+        ...
+
+    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+        """What came too late for this window, or for any."""
         ...
 
     def ledger(self) -> list[SourceLedger]:

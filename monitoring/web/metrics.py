@@ -17,6 +17,7 @@ from monitoring.core.results import (
     ESTIMATED,
     JOINT,
     STRONGEST,
+    Late,
     Result,
     Rule,
     Score,
@@ -52,6 +53,7 @@ class StoreCollector(Collector):
         results = [windows for windows in known if windows]
         closed = {pair: self._findings.closed(*pair) for pair in pairs}
         yield from _rows(closed)
+        yield from _late({pair: self._findings.late(*pair) for pair in pairs})
         yield from _verdicts(results, closed)
         yield from _latest([windows[-1] for windows in results])
         yield from _whole([windows[-1] for windows in results])
@@ -144,6 +146,21 @@ def _rows(closed: Mapping[tuple[str, str], Closed]) -> Iterator[Metric]:
             for state in ("labelled", "pending", "expired", "conflicting"):
                 labels.add_metric([*about, state], getattr(known, state))
     yield from (rows, labels)
+
+
+def _late(late: dict[tuple[str, str], Late]) -> Iterator[Metric]:
+    events = CounterMetricFamily(
+        "driftline_late_events", "Events that came too late for their window.", labels=VERSION
+    )
+    rows = CounterMetricFamily(
+        "driftline_late_rows",
+        "Answered rows that came too late for their window, and are in no figure.",
+        labels=VERSION,
+    )
+    for pair, one in late.items():
+        events.add_metric(pair, one.events)
+        rows.add_metric(pair, one.rows)
+    yield from (events, rows)
 
 
 def _verdicts(

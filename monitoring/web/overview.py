@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.core.results import Alarm, Delivery, Disabled, Result, SourceLedger
+from monitoring.core.results import Alarm, Delivery, Disabled, Late, Result, SourceLedger
 from monitoring.web.findings import Catalogue, Findings
 from monitoring.web.reading import coverage, find, sentence, value
 from monitoring.web.words import moment, period, several
@@ -40,6 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     filling: Result | None  # the last open one
     history: list[Result]  # the last closed windows, oldest first, see Findings.recent
     alarms: list[Alarm]  # firing and acknowledged
+    late: Late = Late()  # what came too late for any window
 
     def series(self, name: str) -> list[float | None]:
         """A score of the whole over the last windows."""
@@ -196,6 +197,7 @@ def _row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: 
         filling=open_windows[-1] if open_windows else None,
         history=results,
         alarms=worst_first(alarms),
+        late=findings.late(*pair),
     )
 
 

@@ -132,6 +132,7 @@ async def window(request: Request) -> Response:
         segments=segmented(result),
         era=era_of(watched_of(request), result.window.start) if result.policy else None,
         versions=_mix(findings, result),
+        late=findings.late(result.model, result.version, result.window),
         before=before,
         after=after,
     )

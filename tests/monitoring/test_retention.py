@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from monitoring.core.results import Late
 from monitoring.core.retention import DAY, Retention, advance, hour
 from monitoring.core.windows import Watch
 from monitoring.scoring.old_reports import OldReports
 from monitoring.state.database import Database, Where
+from monitoring.state.journal import Journal
 from monitoring.state.store import Store
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Dying, Log, Monitor, everything
@@ -61,7 +63,8 @@ def _watch(where: Where, log: Log, limit: int = 50, **how: Any) -> Monitor:
 
 def _sizes(where: Where) -> dict[str, int]:
     database = Database(where)
-    names = ["predictions", "early_labels", "windows", "results", "monitored", "dead_letters"]
+    names = ["predictions", "early_labels", "late", "windows", "results", "monitored"]
+    names += ["dead_letters"]
     found = {name: database.one(f"SELECT count(*) FROM {name}") for name in [*names, "jobs"]}
     database.close()
     return {name: int(str(count[0])) for name, count in found.items() if count}
@@ -116,7 +119,7 @@ def test_what_is_let_go_does_not_depend_on_poll_sizes_or_crashes(
 def _found_after(where: Where, limit: int) -> dict[str, list[tuple[object, ...]]]:
     _watch(where, _hours(30), limit).database.close()
     found, database = everything(where), Database(where)
-    for table in ("predictions", "early_labels", "monitored"):
+    for table in ("predictions", "early_labels", "late", "monitored"):
         found[table] = sorted(database.all(f"SELECT * FROM {table}"), key=repr)
     database.close()
     return found
@@ -162,6 +165,29 @@ def test_a_label_for_a_forgotten_row_is_unknown_whether_its_row_was_sampled_or_n
     totals = store.totals()
     assert (totals.get("late_labels", 0), totals["unknown_labels"]) == (0, A_ROW)
     assert len(store.rows("tiny", "1", store.results("tiny", "1")[0].window)) == 5
+
+
+def test_what_came_too_late_is_counted_apart_by_version_and_window(where: Where) -> None:
+    log = _rows_of_one_hour()
+    _move_on(log, 6)
+    for n, rows in [(0, 3), (0, 1), (2, 5)]:
+        log.predict(T0 + n * HOUR + rows, f"late{n}-{rows}", rows=rows, received=T0 + 6 * HOUR)
+    log.predict(T0, "refused", outcome="invalid", rows=0, inputs={}, outputs={}, received=T0)
+    _watch(where, log)
+    store = Store(where)
+    windows = [result.window for result in store.results("tiny", "1")[:3]]
+    told = [store.late("tiny", "1", window) for window in windows]
+    assert told == [Late(events=3, rows=4), Late(), Late(events=1, rows=5)]
+    assert store.late("tiny", "1") == Late(events=4, rows=9)
+    assert store.late("tiny", "2") == Late()
+    journal = Journal(Database(where))
+    for _ in range(2):
+        with journal.database.transaction():
+            journal.let_late_go(("tiny", "1"), windows[1].start)
+        told = [store.late("tiny", "1", window) for window in windows]
+        assert told == [Late(), Late(), Late(events=1, rows=5)]
+        assert store.late("tiny", "1") == Late(events=4, rows=9), "the sum stays"
+    assert [result.rows for result in store.results("tiny", "1")[:3]] == [A_ROW, 1, 1]
 
 
 def test_a_row_that_comes_for_a_forgotten_time_is_counted_and_forgotten_as_well(

@@ -16,6 +16,7 @@ from monitoring.core.results import (
     Alarm,
     Delivery,
     Disabled,
+    Late,
     Result,
     RetrainRequest,
     Score,
@@ -47,6 +48,7 @@ class FakeStore:
     all_results: list[Result] = field(default_factory=list)
     open_windows: list[Result] = field(default_factory=list)
     all_alarms: list[Alarm] = field(default_factory=list)
+    too_late: dict[tuple[str, str], dict[int, Late]] = field(default_factory=dict)
     sources: list[SourceLedger] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     outbox: list[Delivery] = field(default_factory=list)
@@ -83,6 +85,11 @@ class FakeStore:
 
     def live(self, model: str, version: str) -> list[Result]:
         return [r for r in self.open_windows if (r.model, r.version) == (model, version)]
+
+    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+        panes = self.too_late.get((model, version), {})
+        found = [late for start, late in panes.items() if window is None or start == window.start]
+        return Late(sum(one.events for one in found), sum(one.rows for one in found))
 
     def alarms(self) -> list[Alarm]:
         return self.all_alarms

@@ -18,7 +18,7 @@ from driftline import alarms, status
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from monitoring.core.results import Alarm, Disabled, Step, Window
+from monitoring.core.results import Alarm, Disabled, Late, Step, Window
 from monitoring.core.results import Result as Outcome
 from monitoring.state.database import Database
 from monitoring.state.journal import Journal
@@ -43,6 +43,15 @@ def run(*arguments: str) -> Result:
     known = [*status.commands(), *alarms.commands()]
     command = {one.name: one for one in known}[arguments[0]]
     return CliRunner().invoke(command, arguments[1:])
+
+
+def test_status_says_how_many_rows_came_too_late(home: Path) -> None:
+    assert "1,234" not in run("status").output
+    database = Database(home / "monitor.db")
+    with database.transaction():
+        Journal(database).count_late({("flights", "1", 0): Late(events=2, rows=1_234)})
+    database.close()
+    assert "1,234" in run("status").output
 
 
 @pytest.mark.usefixtures("home")

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 
-from monitoring.core.results import Disabled, Result, Score, Window
+from monitoring.core.results import Disabled, Late, Result, Score, Window
 from monitoring.errors import PageUnavailable
 from monitoring.web.app import app
 from monitoring.web.server import serving
@@ -309,3 +309,17 @@ def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, st
     shown = text_of(client.get(f"/models/apart/{template.version}/windows/{template.window.start}"))
     assert re.search(rf"Columns together\s*3\.200\s*beyond its limit\s+{note}", shown)
     assert re.search(r"Lasting gap\s*0\.250\s*of its limit\s+accuracy 0\.800", shown)
+
+
+def test_a_window_says_what_came_too_late_for_it(client: httpx.Client, store: Any) -> None:
+    before, result = store.all_results[27:29]
+    store.too_late = {("flights", "1"): {result.window.start: Late(events=2, rows=1_234)}}
+    pages = [
+        text_of(client.get(f"/models/flights/1/windows/{one.window.start}"))
+        for one in (before, result)
+    ]
+    assert ["Came too late" in page for page in pages] == [False, True]
+    assert "1,234" in pages[1]
+    metrics = client.get("/metrics").text
+    assert 'driftline_late_rows_total{model="flights",version="1"} 1234.0' in metrics
+    assert 'driftline_late_events_total{model="churn",version="1"} 0.0' in metrics

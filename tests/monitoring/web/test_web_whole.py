@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from monitoring.core.closed import add_up
-from monitoring.core.results import Result, Score, Window
+from monitoring.core.results import Late, Result, Score, Window
 from monitoring.web import reading
 from monitoring.web.metrics import exposition
 
@@ -46,6 +46,7 @@ def test_too_little_data_is_a_state_that_prometheus_sees() -> None:
     findings: Any = SimpleNamespace(
         watched=lambda: [("m", "1")],
         live=lambda *_: [],
+        late=lambda *_: Late(),
         recent=lambda *_, **_last: windows,
         closed=lambda *_: add_up(windows),
         ledger=list,
