@@ -29,8 +29,10 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	$(INSTALL) -r requirements/dev.lock
 	@touch $@
 
+# The story's own home is flights/ below it, wherever a shell's DRIFTLINE_HOME leads.
+run: export DRIFTLINE_HOME = $(CURDIR)/.driftline
 run: $(VENV)/.run ## the whole loop on real flights: serve, replay, drift, alarm, webhook
-	DRIFTLINE_HOME=$(CURDIR)/.driftline $(BIN)/python examples/flights/run.py # in flights/ below it
+	$(BIN)/python examples/flights/run.py
 
 up: $(VENV)/.run ## service and monitor together, with what is registered
 	$(BIN)/driftline up

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 
 import click
@@ -23,7 +24,22 @@ def commands() -> list[click.Command]:
 @click.option("--grace", default=20.0, show_default=True, help="Seconds each part has to stop in.")
 def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
     """Run the service and the monitor until Ctrl-C."""
+    require_free(port, grpc_port, monitor_port)
     sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
+
+
+def require_free(*ports: int) -> None:
+    """Raise SettingError where somebody listens already: he would be taken for one of the parts."""
+    for port in ports:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise SettingError(
+                    f"port {port}: {error.strerror}; expected one that is free - does `make run` "
+                    "or another `driftline up` go on elsewhere?"
+                ) from None
 
 
 def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:

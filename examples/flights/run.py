@@ -27,7 +27,8 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from driftline.supervisor import Supervisor
-from driftline.up import children
+from driftline.up import children, require_free
+from eventlog.errors import SettingError
 from eventlog.settings import Home
 from monitoring.settings import database
 from monitoring.state.store import Store
@@ -49,6 +50,10 @@ def main() -> int:
     parser.add_argument("--exit", action="store_true", help="end after the replay")
     options = parser.parse_args()
 
+    try:  # before the home of who is there is emptied
+        require_free(REST_PORT, GRPC_PORT, MONITOR_PORT, RETRAINER_PORT)
+    except SettingError as error:
+        parser.error(str(error))
     home = _fresh_home()
     manifest = _register(home)
     traffic = flights(data.load(), manifest)
