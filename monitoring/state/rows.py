@@ -18,6 +18,7 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _LABELS = frozenset({int, float, bool, str})
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
 _ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
 
 
@@ -208,11 +209,23 @@ def _spelled(column: list[Any] | None) -> list[Any] | None:
 
 
 def numbers_again(column: list[Any]) -> list[Any]:
-    """A column of numbers with its infinities as such, for who does not write JSON."""
+    """A column of numbers with its infinities as such, for who does not write JSON.
+
+    Integers that 64 bits do not hold come as floats, or as infinities where none holds them.
+    """
+    if any(type(one) is int and not _SMALLEST <= one <= _LARGEST for one in column):
+        column = [_float(one) if type(one) is int else one for one in column]
     words = [one for one in column if isinstance(one, str)]
     if not words or not {*words} <= {*INFINITIES}:
         return column
     return [INFINITIES[one] if isinstance(one, str) else one for one in column]
+
+
+def _float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
 
 
 def by_column(

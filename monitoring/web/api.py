@@ -136,7 +136,7 @@ async def rows(request: Request) -> Response:
     if frame.empty and result.sampled:
         raise HTTPException(410, "the rows of this window were let go when its labels expired")
     buffer = io.BytesIO()
-    _with_typed_labels(frame).to_parquet(buffer, index=False)
+    _typed(frame).to_parquet(buffer, index=False)
     return Response(buffer.getvalue(), media_type=PARQUET)
 
 
@@ -192,10 +192,15 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
-def _with_typed_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Whole numbers stay whole where some labels are missing; labels of mixed types are text."""
-    labels = frame["label"].convert_dtypes()
-    return frame.assign(label=labels.astype("string") if labels.dtype == object else labels)
+def _typed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Every column of one type: whole labels stay whole where some are missing; where values of
+    several types came, they are text.
+    """
+    mixed = {name for name in frame.columns if name == "label" or frame[name].dtype == object}
+    typed = {name: frame[name].convert_dtypes() for name in mixed}
+    return frame.assign(
+        **{n: one.astype("string") if one.dtype == object else one for n, one in typed.items()}
+    )
 
 
 def _readable(delivery: Delivery) -> dict[str, Any]:

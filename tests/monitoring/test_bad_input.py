@@ -1,11 +1,15 @@
 """Whatever comes between good events is set aside or counted, and the good ones fare as ever."""
 
+import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +21,8 @@ from monitoring.core.results import DeadLetter
 from monitoring.sharing.entries import Chunk, Preparing, record
 from monitoring.state.database import Database, Where
 from monitoring.state.store import Store
+from monitoring.web.app import app
+from monitoring.web.server import serving
 from registry.errors import UnknownModel
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Monitor
@@ -276,6 +282,35 @@ def test_good_events_fare_as_if_it_had_never_come(
     assert sum(strange.values()) == sum(
         each * len(PLACES) for name, each in case.counted.items() if name.endswith("_labels")
     )
+
+
+def test_a_window_with_all_of_it_can_still_be_looked_at_and_exported(tmp_path: Path) -> None:
+    said = [one for case in CASES for one in [*case.first, case.said]]
+    named = [
+        one | {"prediction_id": f"p{n}"} if isinstance(one, dict) and "model" in one else one
+        for n, one in enumerate(said)
+    ]
+    named += [
+        a_prediction(f"q{n}", version=BAD, outputs=answers(label))
+        for n, label in enumerate([0, "x"])
+    ]
+    monitor = Monitor(
+        tmp_path / "monitor.db", [_record(one, n) for n, one in enumerate(named)], find=_find
+    )
+    monitor.drain()
+    monitor.consumer.close_all()
+    monitor.drain()
+    made = app(lambda: Store(tmp_path / "monitor.db"), tmp_path)
+    with serving(made, "127.0.0.1", 0) as address, httpx.Client(base_url=address) as client:
+        (result,) = client.get(f"/api/models/tiny/versions/{BAD}/results").json()
+        place = f"{BAD}/windows/{result['window']['start']}"
+        exported = client.get(f"/api/models/tiny/versions/{place}/rows.parquet").content
+        for page in ("/", f"/models/tiny/{BAD}", f"/models/tiny/{place}"):
+            assert client.get(page).status_code == 200
+    rows = pd.read_parquet(io.BytesIO(exported))
+    assert len(rows) == result["rows"]
+    assert {math.inf, -math.inf, float(2**63)} <= set(rows["x"])
+    assert {"0", "1", "x"} == set(rows["prediction"])
 
 
 def test_a_label_that_cannot_be_true_is_counted_where_it_came_before_its_prediction(

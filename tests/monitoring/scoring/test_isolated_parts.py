@@ -141,3 +141,17 @@ def test_whatever_one_column_holds_the_others_are_scored(
     assert unnamed == []
     other = "colour" if column == "price" else "price"
     assert by_name["missing_share", other, ""].value is not None
+
+
+def test_whatever_numbers_a_log_can_hold_leave_every_part_computed(
+    scoring: Scoring, window: Draw
+) -> None:
+    frame = window()
+    odd = [10**400, -(10**400), 2**63, "Infinity", "-Infinity", None]
+    frame["price"] = pd.Series([*odd, *frame["price"][len(odd) :]], dtype=object)
+    frame["prediction"] = ["a class that nobody knows", *frame["prediction"][1:]]
+    reply = scoring.score(job(frame))
+    assert reply.error == ""
+    assert [score for score in reply.scores if "could not be" in score.note] == []
+    (drift,) = [one for one in reply.scores if (one.name, one.column) == ("drift", "price")]
+    assert drift.value is not None

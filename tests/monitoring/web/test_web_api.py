@@ -223,3 +223,24 @@ def test_no_spelling_of_a_path_leads_outside(client: httpx.Client, path: str) ->
     reply = client.get(f"/reports/{path}")
     assert reply.status_code == 404
     assert "secret" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("came", "exported"),
+    [
+        ([1, "a", None], ["1", "a", None]),
+        ([True, 2, "x"], ["True", "2", "x"]),
+        ([0.5, 2**63, 1], [0.5, 2.0**63, 1.0]),
+        (["a", "b", None], ["a", "b", None]),
+        ([1, None, 3], [1, None, 3]),
+        ([{"a": 1}, [2], "x"], ["{'a': 1}", "[2]", "x"]),
+    ],
+)
+def test_rows_whose_values_are_of_several_types_can_be_exported(
+    client: httpx.Client, store: Any, came: list[Any], exported: list[Any]
+) -> None:
+    store.frame = pd.DataFrame({"x": came, "label": [None] * 3})
+    start = store.all_results[3].window.start
+    reply = client.get(f"{VERSION}/windows/{start}/rows.parquet")
+    found = pd.read_parquet(io.BytesIO(reply.content))["x"]
+    assert [None if pd.isna(one) else one for one in found] == exported
