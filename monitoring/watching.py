@@ -190,15 +190,14 @@ class Memory:
     def follow(self, models: Collection[str]) -> None:
         """Look again at how the versions of these models are watched."""
         for (model, number), watching in self._watching.items():
-            if model in models:
-                watching.timeline = self._timeline(watching.version)
-                watching.due = 0
-                _logger.info(
-                    "%s version %s is watched by policy %s now or soon",
-                    model,
-                    number,
-                    watching.timeline.eras[-1].digest,
-                )
+            eras = self._timeline(watching.version) if model in models else watching.timeline
+            if eras.eras != watching.timeline.eras:
+                watching.timeline, watching.due = eras, 0
+                digest, since = eras.eras[-1].digest, eras.eras[-1].start
+                _logger.info("%s version %s is watched by policy %s", model, number, digest)
+                if watching.starts and watching.starts[-1] >= since:
+                    # Events are stamped ahead of the registry's clock, or that is wrong.
+                    _logger.warning("windows had begun before it was known; a replay may differ")
 
     def rows_until(self, model: str, number: str) -> int:
         """Rows of this version whose window begins before it are forgotten."""

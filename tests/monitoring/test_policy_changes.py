@@ -165,6 +165,26 @@ def test_a_trailing_reference_that_a_policy_brings_back_begins_anew(where: Where
     assert trailing[:8] == [False, False, True, False, False, False, False, True]
 
 
+def test_events_stamped_ahead_of_a_change_are_told_of_and_counted_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    history, log = History(), Log()
+    for n in range(40):
+        log.predict(T0 + n * HOUR // 10, f"p{n}")
+    monitor = Monitor(tmp_path / "monitor.db", log.records, policies=ticking(history))
+    monitor.drain()
+    history.change(T0 + HOUR, like(window={"length": 1800}))  # though windows to 4 h have begun
+    for n in range(30, 80):
+        log.predict(T0 + n * HOUR // 10, f"q{n}")
+    monitor.drain()
+    monitor.consumer.close_all()
+    monitor.drain()
+    assert "windows had begun before it was known" in caplog.text
+    store = Store(tmp_path / "monitor.db")
+    rows = sum(result.rows for result in store.results("tiny", "1"))
+    assert rows + store.totals().get("late_rows", 0) == 90
+
+
 def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
     history = History()
     log = Log()
