@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from monitoring.core.decision import Streak
-from monitoring.core.results import Alarm, Result, Score, Silence, Step, Window
+from monitoring.core.results import Alarm, Disabled, Result, Score, Silence, Step, Window
 from monitoring.core.windows import Watch, WindowState
 from monitoring.errors import DatabaseUnavailable
 from monitoring.state.database import Database, Where
@@ -352,3 +352,29 @@ def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where
         journal.predictions.add_row(_row(3))
         journal.predictions.flush()
     journal.database.close()
+
+
+def test_a_disabled_receiver_stays_so_until_somebody_enables_it(where: Where, store: Store) -> None:
+    first = Disabled(receiver="x", host="train.example", since=5, reason="410")
+    store.disable(first)
+    store.disable(msgspec.structs.replace(first, since=9))  # what was said first holds
+    assert Store(where).disabled() == [first]
+    assert store.enable() == [first]
+    assert (store.enable(), Store(where).disabled()) == ([], [])
+
+
+def test_a_superseded_webhook_is_sent_no_more_and_one_that_was_received_stays_so(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for name in ("early", "late", "done"):
+            journal.add_delivery(name, name.encode(), 0)
+    store.delivered("done")
+    with journal.database.transaction():
+        assert journal.undelivered() == {"early": b"early", "late": b"late"}
+        journal.supersede("early")
+        journal.supersede("done")
+    store.failed("early", "its attempt was under way", 1)
+    states = {one.webhook_id: one.state for one in store.deliveries()}
+    assert states == {"early": "superseded", "late": "pending", "done": "delivered"}
+    assert [one.webhook_id for one in store.due(10)] == ["late"]
