@@ -118,7 +118,17 @@ def _watch(
     if stop.is_set():
         shutil.rmtree(into, ignore_errors=True)
         raise click.Abort
-    return Store(fresh)
+    again = Store(fresh)
+    _tell_what_was_left_out(again)
+    return again
+
+
+def _tell_what_was_left_out(again: Store) -> None:
+    """Nothing found may mean that nothing could be looked at: a version that is not registered."""
+    if count := again.totals()["dead_letters"]:
+        (last,) = again.dead_letters(1)
+        said = f"{words.several(count, 'record')} of the log could not be taken in, the last one"
+        click.echo(f"{said} because {last.reason}", err=True)
 
 
 def _differences(recorded: Store, again: Store) -> list[str]:

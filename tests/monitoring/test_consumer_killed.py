@@ -263,10 +263,10 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
     _ends(undisturbed)
     here = {**environment, "DRIFTLINE_HOME": str(home), "COLUMNS": "400"}
 
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(*arguments: str, **elsewhere: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "driftline", *arguments],
-            env=here,
+            env={**here, **elsewhere},
             capture_output=True,
             text=True,
             check=False,
@@ -289,6 +289,10 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
     # The evidence of lasting gaps counts no windows in a row.
     assert "1 alarm by this policy, 3 recorded" in tried.stdout, tried.stderr
     assert "asked for retraining 1 time, recorded 1" in tried.stdout
+    assert "could not be taken in" not in tried.stderr
+    strange = command("backtest", "--policy", str(lenient), BENTOML_HOME=str(tmp_path / "none"))
+    assert "0 alarms by this policy" in strange.stdout
+    assert "could not be taken in, the last one because no model 'tiny'" in strange.stderr
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("alarms: {min_rows: lots}")
     refused = command("backtest", "--policy", str(wrong))
