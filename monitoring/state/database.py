@@ -19,7 +19,6 @@ Where = Path | str  # a file, or postgresql://...
 _SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
 _STATEMENTS = [one for one in re.sub(r"--.*", "", _SCHEMA).split(";") if one.strip()]
 _TABLES = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA))
-_TOGETHER = 500  # names in one question
 _ADDED = {  # columns that came later
     ("predictions", "time"): "INTEGER",
     ("predictions", "told"): "BLOB",
@@ -65,8 +64,12 @@ class Driver(Protocol):
         """Run one statement; a cursor of Python's DB-API."""
         ...
 
+    def among(self, statement: str, names: Sequence[str]) -> list[tuple[object, ...]]:
+        """Every row of a query that asks with `IN (...)` for some of many names."""
+        ...
+
     def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement once per row."""
+        """Run a statement once per row; no two of them may touch the same."""
         ...
 
     def try_lock(self, name: str) -> bool:
@@ -138,13 +141,7 @@ class Database:
 
     def among(self, statement: str, names: Iterable[str]) -> list[tuple[object, ...]]:
         """Every row of a query that asks with `IN (...)` for some of many names."""
-        found, left = [], list(names)
-        query = statement.replace("(...)", f"({', '.join('?' * _TOGETHER)})")
-        for begin in range(0, len(left), _TOGETHER):
-            asked = left[begin : begin + _TOGETHER]
-            # Always as many, so that the statement is prepared once; one twice asks for nothing.
-            found += self.all(query, *asked, *asked[:1] * (_TOGETHER - len(asked)))
-        return found
+        return self._driver.among(statement, list(names))
 
     def one(self, statement: str, *values: object) -> tuple[object, ...] | None:
         """The first row of a query."""
@@ -157,7 +154,7 @@ class Database:
         return touched
 
     def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run a statement once per row of values."""
+        """Run a statement once per row of values; no two of them may touch the same."""
         if rows:
             self._driver.executemany(statement, rows)
 

@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import StrDumper
 
 from monitoring.errors import DatabaseUnavailable
+from monitoring.state.staging import Staged, stage
 
 Found = TypeVar("Found")
 Row = tuple[object, ...]
@@ -41,6 +42,7 @@ _DIALECT = [  # SQLite's words and ours, in the schema; texts compare by their b
 _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline ' || current_schema()))"
 
 
+_MANY = 50  # rows: fewer are sent one by one
 _LOCK = "hashtextextended(current_schema() || ' ' || ?, 0)"
 
 
@@ -88,6 +90,7 @@ class Postgres:
 
     def rollback(self) -> None:
         """Undo what the transaction did; a lost connection has done that already."""
+        self._statements.clear()  # the tables that it made for them are gone as well
         if not self._connection.closed:
             self._within(lambda connection: connection.execute("ROLLBACK"))
 
@@ -101,10 +104,38 @@ class Postgres:
         run = self._twice if idle else self._within
         return run(lambda connection: connection.execute(query, values))
 
+    def among(self, statement: str, names: Sequence[str]) -> list[Row]:
+        """Every row of a query that asks with `IN (...)` for some of many names."""
+        return self.execute(statement.replace("IN (...)", "= ANY(?)"), [names]).fetchall()
+
     def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement once per row, within a transaction."""
-        query = _translated(statement)
-        self._within(lambda connection: connection.cursor().executemany(query, rows))
+        """Run a statement once per row, within a transaction; no two may touch the same.
+
+        Many rows are copied beside the table first, which takes a tenth of sending them one by one.
+        """
+        together = list(rows)
+        staged = self._staged(statement) if len(together) >= _MANY else None
+        if staged is None:
+            query = _translated(statement)
+            self._within(lambda connection: connection.cursor().executemany(query, together))
+        else:
+            self._within(lambda connection: _copied(connection, staged, together))
+
+    def _staged(self, statement: str) -> Staged | None:
+        """How to run a statement for copied rows; None where it has a shape that is not known."""
+        if statement not in self._statements:
+            self._statements[statement] = staged = stage(statement, self._types)
+            if staged is not None:
+                self.execute(staged.table, ())
+        return self._statements[statement]
+
+    def _types(self, table: str) -> dict[str, str]:
+        found = self.execute(
+            "SELECT column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position",
+            (table,),
+        )
+        return {str(name): str(kind) for name, kind in found.fetchall()}
 
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until its end; False: another has it."""
@@ -125,6 +156,7 @@ class Postgres:
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"the database cannot be reached: {_said(error)}") from None
         connection.adapters.register_dumper(str, _Text)
+        self._statements: dict[str, Staged | None] = {}  # for which a table was made on it
         return connection
 
     def _twice(self, work: Callable[[psycopg.Connection[Row]], Found]) -> Found:
@@ -147,6 +179,17 @@ class Postgres:
             # Whatever it was, a transaction that met it is over: begin the next one afresh.
             self._connection.close()
             raise DatabaseUnavailable(f"the database was lost: {_said(error)}") from error
+
+
+def _copied(
+    connection: psycopg.Connection[Row], staged: Staged, rows: Sequence[Sequence[object]]
+) -> None:
+    cursor = connection.cursor()
+    with cursor.copy(staged.copy.encode()) as copy:
+        for row in rows:
+            copy.write_row(row)
+    cursor.execute(staged.statement.encode())
+    cursor.execute(staged.empty.encode())
 
 
 class _Text(StrDumper):

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+_TOGETHER = 500  # names in one question
 _CACHE = 32_768  # KiB of pages at most; labels of a day ask for rows all over the file
 _PATIENCE = 10.0  # seconds to wait for another connection's transaction
 
@@ -51,6 +52,16 @@ class Sqlite:
     def execute(self, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
         """Run one statement."""
         return self._connection.execute(statement, values)
+
+    def among(self, statement: str, names: Sequence[str]) -> list[tuple[object, ...]]:
+        """Every row of a query that asks with `IN (...)` for some of many names."""
+        found: list[tuple[object, ...]] = []
+        query = statement.replace("(...)", f"({', '.join('?' * _TOGETHER)})")
+        for begin in range(0, len(names), _TOGETHER):
+            asked = list(names[begin : begin + _TOGETHER])
+            # Always as many, so that the statement is prepared once; one twice asks for nothing.
+            found += self.execute(query, [*asked, *asked[:1] * (_TOGETHER - len(asked))])
+        return found
 
     def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Run a statement once per row."""
