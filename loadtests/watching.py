@@ -162,6 +162,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
     """Take in a log to its end."""
+    expect_rows()
     with tempfile.TemporaryDirectory() as folder:
         _reference(Path(folder))
         return _take_in(database, follow, partial(_version, window, folder))
@@ -245,7 +246,6 @@ def _add(table: Table, name: str, cost: Cost) -> None:
 
 def main() -> None:
     """Watch a day of as many predictions as the first argument says, with their labels."""
-    expect_rows()
     predictions = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

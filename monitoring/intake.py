@@ -255,7 +255,7 @@ class Intake:
 
 def _within(time: int) -> int:
     """A label's time, which nobody has checked, as one that there is."""
-    return max(0, min(time, _LATEST))
+    return time if 0 <= time <= _LATEST else 0 if time < 0 else _LATEST
 
 
 def _joined(

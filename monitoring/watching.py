@@ -66,7 +66,7 @@ class Watching:
 
     def pane(self, time: int) -> Window:
         """The pane that holds the event time."""
-        return self.timeline.grid(time).pane(time)
+        return self.timeline.pane(time)
 
     def panes(self) -> list[Part]:
         """Those with events that no window has taken in yet, in order."""

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from monitoring.core.grid import END_OF_TIME, SECOND, Grid, grid
+from monitoring.core.results import Window
 from registry.manifest import Monitoring, Version
 from registry.policies import Held, digest
 
@@ -44,6 +45,7 @@ class Timeline:
         self.eras = tuple(eras)
         self._starts = [era.start for era in eras]
         self._graces = [era.policy.window.grace * SECOND for era in eras]
+        self._pane = Window(0, 0)  # looked up last: the next event is likely to lie in it
 
     def at(self, time: int) -> Era:
         """The era that this event time lies in."""
@@ -53,6 +55,12 @@ class Timeline:
         """Where windows of this event time begin and end."""
         return self.at(time).grid
 
+    def pane(self, time: int) -> Window:
+        """The pane that holds the event time."""
+        if not self._pane.start <= time < self._pane.end:
+            self._pane = self.grid(time).pane(time)
+        return self._pane
+
     def longest_wait(self, since: int, until: int) -> int:
         """How long any window between two event times awaits labels; in microseconds."""
         eras = [era for era in self.eras if since < era.grid.end and era.start < until]
@@ -60,6 +68,8 @@ class Timeline:
 
     def done(self, mark: int, since: int) -> int:
         """Windows that end here or earlier may close at this watermark; those to `since` have."""
+        if len(self.eras) == 1:  # as of most versions, and this is asked for every event
+            return mark - self._graces[0]
         for place in range(self._place(since), len(self.eras) - 1):
             reached = mark - self._graces[place]
             if reached < self._starts[place + 1]:
