@@ -106,7 +106,7 @@ def _watch(
     timeline = (Following(registry) if policy is None else Overriding(read_policy(policy))).timeline
     reader = Between(SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, 1 << 62))
     scorer = ScoringProcess(scoring_command(into / "reports"))
-    database = Database(fresh)
+    database = Database(fresh, lasting=False)
     try:
         journal = Journal(database)
         memory = Memory(journal, registry.version, timeline, retention())

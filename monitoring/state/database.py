@@ -91,12 +91,13 @@ class Driver(Protocol):
 class Database:
     """One connection; usable from several threads one after the other."""
 
-    def __init__(self, where: Where, *, reconnects: bool = True) -> None:
+    def __init__(self, where: Where, *, reconnects: bool = True, lasting: bool = True) -> None:
         """Open, and create what is not there yet; raises DatabaseUnavailable.
 
-        Without `reconnects` a connection that is lost stays so, with the locks that it held.
+        Without `reconnects` a connection that is lost stays so, with the locks that it held. A file
+        that is not `lasting` is made anew, and not gone on with, after whatever ended its writer.
         """
-        self._driver = _driver(where, reconnects=reconnects)
+        self._driver = _driver(where, reconnects=reconnects, lasting=lasting)
         if not self._complete():
             with self.transaction():
                 self._create()
@@ -179,9 +180,9 @@ def exists(where: Where) -> bool:
     return not isinstance(where, Path) or where.exists()
 
 
-def _driver(where: Where, *, reconnects: bool) -> Driver:
+def _driver(where: Where, *, reconnects: bool, lasting: bool) -> Driver:
     if isinstance(where, Path):
-        return Sqlite(where)
+        return Sqlite(where, lasting=lasting)
     from monitoring.state.postgres import Postgres  # noqa: PLC0415 - its library, where it is used
 
     return Postgres(where, reconnects=reconnects)

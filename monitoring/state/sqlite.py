@@ -16,13 +16,20 @@ class Sqlite:
     before 3.51.3 can lose the latter's reset, and Python often carries an older one.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, empty if it is not there yet."""
+    def __init__(self, path: Path, *, lasting: bool = True) -> None:
+        """Open the file, empty if it is not there yet.
+
+        One that is not `lasting` is worth nothing if the machine or the process ends over it:
+        nothing waits for the disk.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(
             path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
         self._connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+        if not lasting:
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute("PRAGMA journal_mode = MEMORY")
 
     def columns(self) -> set[tuple[str, str]]:
         """What is there, by table and column."""
