@@ -210,6 +210,9 @@ def _mounts(order: Order, folder: Path, root: Path) -> list[str]:
     lines = [f"mount -t tmpfs -o mode=0755 none {root}", f"cp -a /etc {root}/etc"]
     lines += [f"cp {folder}/hosts {folder}/passwd {root}/etc"]
     lines += [f"ln -s {path.readlink()} {root}{path}" for path in system if path.is_symlink()]
+    # First, because what is bound may lie below: a checkout in /tmp.
+    for scratch in ("/dev/shm", *order.scratch):
+        lines += [f"mkdir -p {root}{scratch}", f"mount -t tmpfs -o mode=1777 none {root}{scratch}"]
     for bind in [*binds, *order.binds]:
         at = f"{root}{bind.target}"
         make = (
@@ -224,8 +227,6 @@ def _mounts(order: Order, folder: Path, root: Path) -> list[str]:
     for path in order.hidden:
         nothing = f"{root}/empty" if path.is_dir() else "/dev/null"
         lines.append(f"mount --bind {nothing} {root}{path}")
-    for scratch in ("/dev/shm", *order.scratch):
-        lines += [f"mkdir -p {root}{scratch}", f"mount -t tmpfs -o mode=1777 none {root}{scratch}"]
     lines += [f"mkdir -p {root}/proc", f"mount -t proc none {root}/proc"]
     return [*lines, f"mount -o remount,ro {root}"]
 
