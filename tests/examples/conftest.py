@@ -38,11 +38,11 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def version(build: Path, folder: Path) -> Iterator[Version]:
+def version(build: Path, folder: Path) -> Version:
     """The trained model, registered with the example's own manifest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(build / "bentoml"))
-        yield Registry(Home(build / "home")).register(
+        return Registry(Home(build / "home")).register(
             build / "model.onnx",
             model="flights",
             manifest=folder / "manifest.yaml",

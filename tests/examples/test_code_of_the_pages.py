@@ -18,8 +18,14 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
 
 
 @pytest.fixture
-def service(version: Version, build: Path, free_port: Callable[[], int]) -> Iterator[Service]:
+def service(
+    version: Version,
+    build: Path,
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Service]:
     """A service whose champion is the flights model."""
+    monkeypatch.setenv("BENTOML_HOME", str(build / "bentoml"))
     service = Service(build, free_port)
     service.registry.promote(version.model, version.number)
     service.start()

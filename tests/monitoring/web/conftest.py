@@ -305,6 +305,7 @@ def written_to(path: Path, fake: FakeStore) -> Path:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose monitor was busy, in a real database."""
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    monkeypatch.delenv("BENTOML_HOME", raising=False)
     written_to(tmp_path / "monitor.db", a_busy_store())
     return tmp_path
 

@@ -167,6 +167,7 @@ def test_an_empty_home_says_what_to_do_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    monkeypatch.delenv("BENTOML_HOME", raising=False)
     assert "No predictions yet." in run("status").output
     assert "http://127.0.0.1:3000/predict" in run("status").output
     assert run("alarms").output == "No alarm was ever raised.\n"
