@@ -16,6 +16,7 @@ from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.collecting import expect_rows
+from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import Alarm, Result
 from monitoring.policies import Following, Overriding
 from monitoring.scoring.process import ScoringProcess, scoring_command
@@ -104,7 +105,7 @@ def _watch(
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     registry = Registry(home)
     timeline = (Following(registry) if policy is None else Overriding(read_policy(policy))).timeline
-    reader = Between(SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, 1 << 62))
+    reader = Between(SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME))
     scorer = ScoringProcess(scoring_command(into / "reports"))
     database = Database(fresh, lasting=False)
     try:

@@ -27,16 +27,14 @@ from onnx import TensorProto, helper
 from rich.console import Console
 from rich.table import Table
 
-from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
-from eventlog.segments import SegmentWriter
 from eventlog.settings import Home
+from loadtests.worker import Worker
 from monitoring.state.store import Store
 from registry.store import Registry
 
 FEATURES = 30
 DAY = 86_400_000_000  # microseconds
 BEGIN = 1_372_636_800_000_000
-TOGETHER = 32  # events in one append
 DIFFERENT = 5_000  # rows that the events repeat
 WINDOW = {"length": 3_600, "grace": 600, "label_wait": 86_400}
 
@@ -144,71 +142,18 @@ def _model(weights: Any) -> onnx.ModelProto:
 
 def _write(folder: Path, asked: _Asked, predictions: int, labelled: float, workers: int) -> None:
     """The day: every prediction by the next worker, labels an hour later by whoever it is."""
-    writers = [SegmentWriter.claim(folder, "serving") for _ in range(workers)]
-    waiting: list[list[Event]] = [[] for _ in writers]
+    sources = [Worker(folder, "serving") for _ in range(workers)]
     later, chance = predictions // 24, np.random.default_rng(4)
     told = chance.random(predictions) < labelled
     truths = (chance.random(predictions) < 0.5).tolist()
     for n in range(predictions):
-        at, turn = BEGIN + n * DAY // predictions, n % workers
-        writer, events = writers[turn], waiting[turn]
-        events.append(_prediction(writer, len(events), n, at, asked))
+        at, source, place = BEGIN + n * DAY // predictions, sources[n % workers], n % DIFFERENT
+        chances = asked.probabilities[place]
+        source.predict(n, at, "day", asked.rows[place], int(chances[1] > chances[0]), chances)
         if n >= later and told[n - later]:
-            events.append(_label(writer, len(events), n - later, at, int(truths[n - later])))
-        if len(events) >= TOGETHER:
-            writer.append(events)
-            waiting[turn] = []
-    for writer, events in zip(writers, waiting, strict=True):
-        writer.append(events)
-        writer.close()
-
-
-def _prediction(
-    writer: SegmentWriter, ahead: int, n: int, at: int, asked: _Asked
-) -> PredictionEvent:
-    place = n % DIFFERENT
-    probabilities = asked.probabilities[place]
-    return PredictionEvent(
-        source=writer.source,
-        epoch=writer.epoch,
-        sequence=writer.next_sequence + ahead,
-        time=at,
-        received=at,
-        prediction_id=_name(n),
-        model="day",
-        version="1",
-        digest="d" * 64,
-        protocol="rest",
-        outcome="ok",
-        rows=1,
-        batch_id=f"11ff9d76658d-b{n // TOGETHER}",
-        batch_rows=TOGETHER,
-        queue_us=40,
-        run_us=310,
-        total_us=500,
-        inputs={"x": Tensor("FP32", [1, FEATURES], asked.rows[place])},
-        outputs={
-            "label": Tensor("INT64", [1], [int(probabilities[1] > probabilities[0])]),
-            "probabilities": Tensor("FP32", [1, 2], probabilities),
-        },
-    )
-
-
-def _label(writer: SegmentWriter, ahead: int, n: int, at: int, truth: int) -> FeedbackEvent:
-    return FeedbackEvent(
-        source=writer.source,
-        epoch=writer.epoch,
-        sequence=writer.next_sequence + ahead,
-        time=at,
-        received=at,
-        prediction_id=_name(n),
-        label=truth,
-    )
-
-
-def _name(n: int) -> str:
-    """As the service names them: a worker's prefix and a number."""
-    return f"11ff9d76658d-{n}"
+            source.tell(n - later, at, int(truths[n - later]))
+    for source in sources:
+        source.close()
 
 
 def _replay(into: Path) -> Taken:

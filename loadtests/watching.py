@@ -20,12 +20,12 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Positions, Reader
-from eventlog.segments import SegmentReader, SegmentWriter
+from eventlog.segments import SegmentReader
 from loadtests.forwarding import broker_is_named, forwarded
+from loadtests.worker import Worker
 from monitoring.collecting import expect_rows
 from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
@@ -87,68 +87,16 @@ class _AtOnce:
 
 def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> int:
     """A day of one-row events, with a label for each an hour later or without; how many."""
-    writer, chance = SegmentWriter.claim(folder, "bench"), np.random.default_rng(1)
+    worker, chance = Worker(folder, "bench"), np.random.default_rng(1)
     values = chance.normal(size=(1_000, FEATURES)).astype(np.float32).round(6)
     rows = [[float(f"{one:.7g}") for one in row] for row in values]
     apart, waiting = DAY // predictions, 3_600_000_000 * predictions // DAY
-    events: list[Event] = []
     for n in range(predictions):
         at = BEGIN + n * apart
-        events.append(_prediction(writer, len(events), n, at, rows[n % 1_000], n % models))
+        worker.predict(n, at, f"bench{n % models}", rows[n % 1_000], n % 2, [0.25, 0.75])
         if labels and n >= waiting:
-            events.append(_label(writer, len(events), n - waiting, at))
-        if len(events) >= 32:
-            writer.append(events)
-            events = []
-    writer.append(events)
-    writer.close()
-    return writer.next_sequence
-
-
-def _prediction(  # noqa: PLR0913, PLR0917 - one row of a story
-    writer: SegmentWriter, ahead: int, n: int, at: int, row: list[float], model: int
-) -> PredictionEvent:
-    return PredictionEvent(
-        source=writer.source,
-        epoch=writer.epoch,
-        sequence=writer.next_sequence + ahead,
-        time=at,
-        received=at,
-        prediction_id=_name(n),
-        model=f"bench{model}",
-        version="1",
-        digest="d" * 64,
-        protocol="rest",
-        outcome="ok",
-        rows=1,
-        batch_id=f"11ff9d76658d-b{n // 32}",
-        batch_rows=32,
-        queue_us=40,
-        run_us=310,
-        total_us=500,
-        inputs={"x": Tensor("FP32", [1, FEATURES], row)},
-        outputs={
-            "label": Tensor("INT64", [1], [n % 2]),
-            "probabilities": Tensor("FP32", [1, 2], [0.25, 0.75]),
-        },
-    )
-
-
-def _label(writer: SegmentWriter, ahead: int, n: int, at: int) -> FeedbackEvent:
-    return FeedbackEvent(
-        source=writer.source,
-        epoch=writer.epoch,
-        sequence=writer.next_sequence + ahead,
-        time=at,
-        received=at,
-        prediction_id=_name(n),
-        label=n % 2,
-    )
-
-
-def _name(n: int) -> str:
-    """As the service names them: a worker's prefix and a number."""
-    return f"11ff9d76658d-{n}"
+            worker.tell(n - waiting, at, (n - waiting) % 2)
+    return worker.close()
 
 
 class Cost(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from monitoring.core.ledger import enter
 from monitoring.core.results import DeadLetter, SourceLedger
 from monitoring.core.sampling import row_hash
 from monitoring.core.windows import WindowState, advance
-from monitoring.keeping import Keeping
+from monitoring.keeping import MOST_ROWS, Keeping
 from monitoring.sharing.entries import PreparedRecord
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -36,7 +36,6 @@ _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a w
 _LATEST = 253_402_300_799 * SECOND  # the end of the year 9999
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
 _LAST_ROW = 2**31 - 1
-_MOST_ROWS = 1_000_000  # of one event
 
 
 class Intake:
@@ -282,6 +281,6 @@ def _impossible(event: PredictionEvent) -> str:
         return f"its reception {event.received} lies before 1970 or after 9999"
     if not 0 <= event.time <= min(event.received + _FUTURE, _LATEST):
         return f"its event time {event.time} {_EXPECTED}"
-    if not 0 <= event.rows <= _MOST_ROWS:
-        return f"its {event.rows} rows are not between 0 and {_MOST_ROWS}"
+    if not 0 <= event.rows <= MOST_ROWS:
+        return f"its {event.rows} rows are not between 0 and {MOST_ROWS}"
     return ""

@@ -16,7 +16,7 @@ from monitoring.state.predictions import Key
 from monitoring.watching import Memory, Watching
 
 _PIECE = 4_000  # rows deleted in one step, and twice as many as it brought
-_MOST_ROWS = 1_000_000  # of one event, which may say what it wants
+MOST_ROWS = 1_000_000  # of one event, which may say what it wants
 
 
 class Keeping:
@@ -104,4 +104,4 @@ def _rows(record: Record) -> int:
     event = record.event
     if isinstance(event, UnreadableEvent):
         return 0
-    return max(0, min(event.rows, _MOST_ROWS)) if isinstance(event, PredictionEvent) else 1
+    return max(0, min(event.rows, MOST_ROWS)) if isinstance(event, PredictionEvent) else 1

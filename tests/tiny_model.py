@@ -22,6 +22,7 @@ MANIFEST: dict[str, Any] = {
     ],
     "prediction": {"label": "label", "probabilities": "probabilities", "classes": [0, 1]},
 }
+BINARY = {**MANIFEST["prediction"], "positive": 1}  # of which the score is looked at, too
 
 
 def tiny_classifier() -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from typing import get_args
 
 import msgspec
 
+from monitoring.core.grid import SECOND
 from monitoring.core.results import (
     EFFECT,
     ERROR_GAP,
@@ -47,7 +48,6 @@ _OF_GROUPS: dict[str, Rule] = {
     SELECTION_GAP: SELECTION_GAP,
     TRUE_POSITIVE_GAP: TRUE_POSITIVE_GAP,
 }
-SECOND = 1_000_000  # microseconds
 _ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to judge performance
 
 

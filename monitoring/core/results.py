@@ -8,18 +8,10 @@ from typing import Literal
 import msgspec
 
 from eventlog.log import Position
+from registry.manifest import AlarmRule
 
 Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
-Rule = Literal[
-    "drift",
-    "performance",
-    "estimate",
-    "concept",
-    "parity",
-    "segment",
-    "selection_rate_gap",
-    "true_positive_rate_gap",
-]
+Rule = AlarmRule
 
 PERFORMANCE = frozenset(  # figures of answers beside the truth
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}

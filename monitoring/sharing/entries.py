@@ -18,10 +18,10 @@ from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
 from monitoring.counting import Counting
 from monitoring.state import rows
+from monitoring.state.predictions import Key
 from registry.errors import RegistryError
 from registry.manifest import Version
 
-Key = tuple[str, str]  # model, version
 Rows = Sequence[Sequence[Any]]
 
 

@@ -4,6 +4,7 @@ from monitoring.core.closed import Closed, add_up
 from monitoring.core.grid import END_OF_TIME
 from monitoring.core.results import Result
 from monitoring.state.database import Database, as_struct
+from monitoring.state.predictions import Key
 
 ALL = 1 << 62  # windows
 _NEWEST = (
@@ -11,7 +12,6 @@ _NEWEST = (
     "AND revision = (SELECT max(revision) FROM results WHERE model = newest.model "
     "AND version = newest.version AND start = newest.start) ORDER BY start DESC LIMIT ?"
 )
-Key = tuple[str, str]  # model, version
 
 
 def newest(database: Database, key: Key, last: int, before: int) -> list[Result]:

@@ -111,7 +111,7 @@ class Store:
 
     def late(self, model: str, version: str, window: Window | None = None) -> Late:
         """What came too late for this window, or for any."""
-        begin, end = (-1, 1 << 62) if window is None else (window.start, window.end)
+        begin, end = (-1, END_OF_TIME) if window is None else (window.start, window.end)
         (told,) = self._all(
             "SELECT CAST(sum(events) AS BIGINT), CAST(sum(rows) AS BIGINT) FROM late "
             "WHERE model = ? AND version = ? AND start >= ? AND start < ?",

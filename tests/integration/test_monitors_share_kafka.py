@@ -23,7 +23,7 @@ from monitoring.state.database import Database, Where
 from monitoring.state.store import Store
 from registry.store import Registry
 from tests.postgres_server import PostgresServer
-from tests.tiny_model import register_tiny
+from tests.tiny_model import BINARY, register_tiny
 
 HOUR = 3_600_000_000
 T0 = 1_372_636_800_000_000
@@ -46,12 +46,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         Registry(Home(tmp_path / "home")),
         tmp_path / "files",
         rows=1500,
-        prediction={
-            "label": "label",
-            "probabilities": "probabilities",
-            "classes": [0, 1],
-            "positive": 1,
-        },
+        prediction=BINARY,
         monitoring={
             "window": {"length": 3600, "grace": 900, "label_wait": 3 * 3600, "max_rows": 120},
             "alarms": {"min_rows": 50, "drifted_share": 0.5, "consecutive": 2, "min_score": 0.6},

@@ -281,6 +281,20 @@ class Monitor:
         while self.consumer.step(limit) or self.consumer.scoring or not self.consumer.drained:
             pass
 
+    def dies(self, statements: int, limit: int) -> bool:
+        """Drain, until so many statements were run of the database at the most; whether that was
+        the end. There is no rollback, no commit and no close then.
+        """
+        living = self.database._driver
+        self.database._driver = Dying(living, statements)
+        try:
+            self.drain(limit)
+        except SystemExit:
+            return True
+        finally:
+            living.close()
+        return False
+
 
 class Dying:
     """A driver for which any statement may be the last: begin, read, write, many or commit."""

@@ -283,13 +283,7 @@ def test_results_do_not_depend_on_which_statement_was_the_last(
     deaths = 0
     for _ in range(12):
         monitor = Monitor(path, eight_hours().records, chance)
-        living = monitor.database._driver
-        monitor.database._driver = Dying(living, chance.randrange(1, 250))
-        try:
-            monitor.drain(limit=chance.choice([2, 15, 60]))
-        except SystemExit:
-            deaths += 1
-        living.close()
+        deaths += monitor.dies(chance.randrange(1, 250), chance.choice([2, 15, 60]))
     assert deaths > 6
     Monitor(path, eight_hours().records, chance).drain()
     assert everything(path) == undisturbed

@@ -21,16 +21,10 @@ from monitoring.state.store import Store
 from registry.policies import PolicyChange
 from registry.store import Registry
 from tests.postgres_server import PostgresServer
-from tests.tiny_model import register_tiny
+from tests.tiny_model import BINARY, register_tiny
 
 HOUR = 3_600_000_000
 T0 = 1_372_636_800_000_000
-PREDICTION = {
-    "label": "label",
-    "probabilities": "probabilities",
-    "classes": [0, 1],
-    "positive": 1,
-}
 MONITORING: dict[str, Any] = {
     "window": {"length": 3600, "grace": 600, "label_wait": 3 * 3600, "max_rows": 80},
     "alarms": {"min_rows": 50, "drifted_share": 0.5, "consecutive": 2, "min_score": 0.6},
@@ -56,7 +50,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             Registry(home),
             tmp_path / "files",
             rows=1500,
-            prediction=PREDICTION,
+            prediction=BINARY,
             monitoring=MONITORING,
         )
         midway = Registry(home, lambda: (T0 + 5 * HOUR // 2) * 1_000)

@@ -24,15 +24,9 @@ from monitoring.state.store import Store
 from registry.manifest import Prediction, Version, WindowPolicy
 from registry.store import Registry
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor, eight_hours
-from tests.tiny_model import register_tiny
+from tests.tiny_model import BINARY, register_tiny
 
 EVENTS, ROWS = 200, 250  # 50,000 rows
-PREDICTION = {
-    "label": "label",
-    "probabilities": "probabilities",
-    "classes": [0, 1],
-    "positive": 1,
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Version]:
             Registry(Home(folder / "home")),
             folder / "files",
             rows=1500,
-            prediction=PREDICTION,
+            prediction=BINARY,
             monitoring={"window": window},
         )
 

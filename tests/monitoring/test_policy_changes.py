@@ -22,7 +22,6 @@ from tests.monitoring.log_in_memory import (
     STORY,
     T0,
     VERSION,
-    Dying,
     FakeReader,
     FakeScorer,
     History,
@@ -109,11 +108,7 @@ def test_a_monitor_that_is_killed_around_changes_finds_the_same(
 
     for _ in range(8):
         monitor = Monitor(where, records, follow=follow, policies=ticking(history))
-        living = monitor.database._driver
-        monitor.database._driver = Dying(living, chance.randrange(40, 160))
-        with pytest.raises(SystemExit):
-            monitor.drain(limit=20)
-        living.close()
+        assert monitor.dies(chance.randrange(40, 160), 20)
     assert len(history.changes) > 1
     Monitor(where, records, follow=follow, policies=ticking(history)).drain()
     assert everything(where) == known

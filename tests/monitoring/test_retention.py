@@ -18,7 +18,7 @@ from monitoring.state.database import Database, Where
 from monitoring.state.journal import Journal
 from monitoring.state.store import Store
 from registry.manifest import Version
-from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Dying, Log, Monitor, everything
+from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 
 EIGHTH = 1 / 8  # of a day: three hours, as long as a window of the story awaits labels
 BRIEF = Retention(
@@ -105,13 +105,7 @@ def test_what_is_let_go_does_not_depend_on_poll_sizes_or_crashes(
     chance, deaths = random.Random(limit), 0
     for _ in range(5):
         monitor = Monitor(where, _hours(30).records, chance, find=_find, retention=BRIEF)
-        living = monitor.database._driver
-        monitor.database._driver = Dying(living, chance.randrange(1, 900))
-        try:
-            monitor.drain(limit)
-        except SystemExit:
-            deaths += 1
-        living.close()
+        deaths += monitor.dies(chance.randrange(1, 900), limit)
     assert deaths > 1
     assert _found_after(where, limit) == calm
 

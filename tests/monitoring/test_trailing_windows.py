@@ -17,7 +17,6 @@ from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
     VERSION,
-    Dying,
     FakeScorer,
     Log,
     Monitor,
@@ -94,13 +93,7 @@ def test_the_same_whatever_happens_to_the_monitor(
     chance, deaths = random.Random(seed), 0
     for _ in range(10):
         monitor = Monitor(where, records, chance, _Telling(), lambda *_: _version(3))
-        living = monitor.database._driver
-        monitor.database._driver = Dying(living, chance.randrange(1, 90))
-        try:
-            monitor.drain(chance.choice([2, 15, 60]))
-        except SystemExit:
-            deaths += 1
-        living.close()
+        deaths += monitor.dies(chance.randrange(1, 90), chance.choice([2, 15, 60]))
     assert deaths > 2
     Monitor(where, records, chance, _Telling(), lambda *_: _version(3)).drain()
     assert everything(where) == everything(calm)

@@ -17,7 +17,6 @@ from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
     VERSION,
-    Dying,
     Log,
     Monitor,
     eight_hours,
@@ -152,13 +151,7 @@ def test_a_monitor_that_dies_anywhere_finds_the_same(
     chance, deaths = random.Random(8), 0
     for _ in range(20):
         monitor = Monitor(where, records, find=lambda *_: _find(POLICY))
-        living = monitor.database._driver
-        monitor.database._driver = Dying(living, chance.randrange(1, 300))
-        try:
-            monitor.drain(chance.choice([2, 15, 60]))
-        except SystemExit:
-            deaths += 1
-        living.close()
+        deaths += monitor.dies(chance.randrange(1, 300), chance.choice([2, 15, 60]))
     assert deaths > 6
     _watch(where, records, POLICY)
     assert everything(where) == everything(calm)

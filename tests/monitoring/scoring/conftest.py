@@ -10,14 +10,7 @@ import pytest
 from eventlog.settings import Home
 from monitoring.scoring.reference import Baseline
 from registry.store import Registry
-from tests.tiny_model import register_tiny
-
-PREDICTION = {
-    "label": "label",
-    "probabilities": "probabilities",
-    "classes": [0, 1],
-    "positive": 1,
-}
+from tests.tiny_model import BINARY, register_tiny
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +30,7 @@ def baseline(root: Path) -> Baseline:
     segments = ["colour", {"column": "price", "edges": [0.0]}]
     watched = {"alarms": {"min_score": 0.7}, "segments": segments}
     version = register_tiny(
-        registry, root / "files", rows=3000, prediction=PREDICTION, monitoring=watched
+        registry, root / "files", rows=3000, prediction=BINARY, monitoring=watched
     )
     return Baseline(version)
 
