@@ -165,8 +165,7 @@ class KafkaReader:
         except LogTruncationError as error:
             for place, at in error.divergent_offsets.items():
                 if place in self._lives:
-                    first = at.offset if at else self._ends(place)[0]
-                    self._begin(place, first, "truncated")
+                    self._go_back(place, at.offset if at else None)
             return {}
         except KafkaError as error:
             self._say_once(error)
@@ -195,6 +194,13 @@ class KafkaReader:
         records = [_record(record, stream, life, self._settings) for record in found]
         self._merge.add(stream, records)
         self._next[place] = found[-1].offset + 1
+
+    def _go_back(self, place: TopicPartition, offset: int | None) -> None:
+        """Go on where the log parts from what was read; None: nobody knows where it does."""
+        try:
+            self._begin(place, self._ends(place)[0] if offset is None else offset, "truncated")
+        except KafkaError as error:  # the next poll finds the same
+            self._say_once(error)
 
     def _try_to_place(self, place: TopicPartition) -> None:
         try:

@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from eventlog.answers import MINUTE
 from monitoring.core.decision import can_judge_performance
 from monitoring.core.grid import END_OF_TIME, SECOND, Close, Fill, due
 from monitoring.core.joining import revise
@@ -25,11 +26,24 @@ class Closing:
         self._journal = journal
         self._memory = memory
         self._keeping = keeping
+        self._minute = memory.latest // MINUTE  # of reception, in which was looked around last
         self.scheduled: list[Waiting] = []
 
     def look(self, watching: Watching, *, drained: bool) -> None:
         """Close, revise and expire what the watermark asks for."""
-        mark = watermark(watching.watch, drained=drained)
+        self._look(watching, watermark(watching.watch, drained=drained))
+
+    def look_around(self) -> None:
+        """Do the same for versions that nobody asks any more, once a minute of the log."""
+        minute = self._memory.latest // MINUTE
+        if minute == self._minute:
+            return
+        self._minute = minute
+        for watching in self._memory.everything():
+            if watching.waits:
+                self._look(watching, self._memory.silence(watching))
+
+    def _look(self, watching: Watching, mark: int) -> None:
         self._close_until(watching, mark)
         self._revise(watching, mark)
 

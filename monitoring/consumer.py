@@ -132,6 +132,7 @@ class Consumer:
             if watching is not None:
                 # After every record, so that results do not depend on where a step ends.
                 self._closing.look(watching, drained=False)
+            self._closing.look_around()
         if drained:
             self._settling.settle(self._reader.patience)
             for watching in self._memory.everything():

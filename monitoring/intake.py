@@ -1,7 +1,8 @@
 """Takes in one record of the log after the other: counts it, keeps its rows, joins its labels."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventlog import wire
@@ -35,14 +36,22 @@ LOSSES: dict[Loss, str] = {
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
 _LATEST = 253_402_300_799 * SECOND  # the end of the year 9999
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
+_AHEAD = "lies more than a day ahead of the monitor's clock"
 _LAST_ROW = 2**31 - 1
 
 
 class Intake:
     """Part of the consumer's step; everything it does is in that step's transaction."""
 
-    def __init__(self, journal: Journal, memory: Memory, keeping: Keeping) -> None:
-        """Work on `memory`, keep rows in `journal`."""
+    def __init__(
+        self,
+        journal: Journal,
+        memory: Memory,
+        keeping: Keeping,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        """Work on `memory`, keep rows in `journal`; nothing is later than `clock` by a day."""
+        self._clock = clock
         self._journal = journal
         self._memory = memory
         self._keeping = keeping
@@ -57,7 +66,9 @@ class Intake:
         readable = not isinstance(event, UnreadableEvent)
         before = self._memory.ledgers.get(record.source)
         ledger = before or SourceLedger(source=record.source, epoch=0, next_sequence=0)
-        after, fresh = enter(ledger, record, readable=readable)
+        received = 0 if isinstance(event, UnreadableEvent) else _within(event.received)
+        ahead = received > self._clock() + _FUTURE
+        after, fresh = enter(ledger, record, readable=readable, heard=0 if ahead else received)
         self._memory.ledgers[record.source] = after
         self._memory.move(record.stream, record.after)
         if not fresh:
@@ -66,7 +77,10 @@ class Intake:
         if isinstance(event, UnreadableEvent):
             self._set_aside(record, str(event))
             return None
-        received = _within(event.received)
+        if ahead:  # a service's wrong clock must not let go of what others said
+            self._set_aside(record, f"its reception {event.received} {_AHEAD}")
+            return None
+        self._memory.latest = max(self._memory.latest, received)
         self._keeping.received(received)
         self._memory.monitored[record.source, received // MINUTE] += 1
         if isinstance(event, FeedbackEvent):

@@ -13,7 +13,7 @@ from monitoring.core.grid import END_OF_TIME, SECOND, Part
 from monitoring.core.results import Late, SourceLedger, Window
 from monitoring.core.retention import Retention
 from monitoring.core.sampling import Sample
-from monitoring.core.windows import Watch, WindowState
+from monitoring.core.windows import Watch, WindowState, silence
 from monitoring.counting import Counting
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -131,6 +131,11 @@ class Watching:
         while self._awaiting and self._awaiting[0][0] <= mark:
             yield self.windows[heappop(self._awaiting)[1]]
 
+    @property
+    def waits(self) -> bool:
+        """Whether time can do anything to its windows."""
+        return bool(self.open or self._awaiting)
+
     def awaited_from(self) -> int:
         """No window before this event time awaits labels, or more events."""
         waiting = (start for start in self.starts if not self.windows[start].expired)
@@ -164,6 +169,7 @@ class Memory:
         self._watches: dict[Key, bytes] = {}  # as they were saved last
         self.positions: dict[str, Position] = journal.positions()
         self.ledgers: dict[str, SourceLedger] = journal.ledgers()
+        self.latest = max((ledger.heard for ledger in self.ledgers.values()), default=0)
         self.totals: Counter[str] = Counter()  # since the last save
         self.monitored: Counter[tuple[str, int]] = Counter()  # since then, by source and minute
         self._late: dict[tuple[str, str, int], Late] = {}  # since then, by version and pane
@@ -207,6 +213,12 @@ class Memory:
     def everything(self) -> list[Watching]:
         """Every version under watch."""
         return list(self._watching.values())
+
+    def silence(self, watching: Watching) -> int:
+        """The watermark of a version of which nothing more is said."""
+        ledgers = {source: self.ledgers.get(source) for source in watching.watch.progress}
+        heard = {source: ledger.heard for source, ledger in ledgers.items() if ledger}
+        return silence(watching.watch, heard, self.latest)
 
     def late(self, watching: Watching, start: int, rows: int) -> None:
         """Count an event that came too late for the pane that begins at `start`."""

@@ -20,8 +20,10 @@ from monitoring.core.results import Hole, SourceLedger
 MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
 
 
-def enter(ledger: SourceLedger, record: Record, *, readable: bool) -> tuple[SourceLedger, bool]:
-    """The ledger after the record, and whether the record is new."""
+def enter(
+    ledger: SourceLedger, record: Record, *, readable: bool, heard: int = 0
+) -> tuple[SourceLedger, bool]:
+    """The ledger after the record, which was received at `heard`, and whether it is new."""
     place, top = Position(record.epoch, record.sequence), ledger.top
     if place < top:
         return _fill(ledger, place, readable=readable)
@@ -29,6 +31,7 @@ def enter(ledger: SourceLedger, record: Record, *, readable: bool) -> tuple[Sour
         ledger,
         epoch=record.epoch,
         next_sequence=record.sequence + 1,
+        heard=max(ledger.heard, heard),
         events=ledger.events + 1,
         unreadable=ledger.unreadable + (not readable),
     )

@@ -4,9 +4,13 @@ A source's newest event time says how far it has come; the watermark is the leas
 reading one source ahead of another makes nobody late. A pane (grid.py) is done once the watermark
 has passed its end by the grace; then the window that is filling takes it in. What comes for a pane
 that is done is late: counted, and kept apart.
+
+A version that nobody asks any more has no newest event. Its time goes on with what is heard of its
+sources about others: what they would have said of it came never later after its event time than
+`lag`. So its last windows close, and labels stop being awaited, though nothing follows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -17,6 +21,7 @@ from monitoring.core.results import Result, Window
 from monitoring.core.tally import AnswerTally, InputTally
 
 IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
+GONE = 3600 * SECOND  # one that is this far behind the others speaks of nothing any more
 
 
 class Progress(msgspec.Struct):
@@ -86,6 +91,7 @@ class Watch(msgspec.Struct):
     version: str
     progress: dict[str, Progress] = {}  # by source
     columns: list[str] = []  # names of a stored row's values
+    lag: int = 0  # the longest that an event in time was received after its event time
     recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
     closed_until: int = 0  # every pane that ends here or earlier is done
     rows_until: int = 0  # rows whose pane begins before it are forgotten
@@ -100,6 +106,8 @@ def advance(watch: Watch, source: str, time: int, received: int) -> None:
     else:
         progress.newest = max(progress.newest, time)
         progress.received = max(progress.received, received)
+    if time >= watch.closed_until:
+        watch.lag = max(watch.lag, received - time)
 
 
 def watermark(watch: Watch, *, drained: bool) -> int:
@@ -115,6 +123,20 @@ def watermark(watch: Watch, *, drained: bool) -> int:
         progress.newest
         for progress in watch.progress.values()
         if not (drained and progress.received < latest - IDLE)
+    )
+
+
+def silence(watch: Watch, heard: Mapping[str, int], latest: int) -> int:
+    """The watermark where nothing is said of the version any more; never less than `watermark`.
+
+    `heard` has the newest reception of each source, `latest` is the newest of all.
+    """
+    return min(
+        (
+            max(progress.newest, max(heard.get(source, 0), latest - GONE) - watch.lag - IDLE)
+            for source, progress in watch.progress.items()
+        ),
+        default=0,
     )
 
 

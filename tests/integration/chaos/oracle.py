@@ -3,16 +3,19 @@
 import asyncio
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from eventlog.kafka import KafkaSettings
 
 RATE = 600  # requests a second, all clients together
 CLIENTS = 12
+_T = TypeVar("_T")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -108,12 +111,13 @@ def read_topic(settings: KafkaSettings, wanted: Collection[str], patience: float
     consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
     try:
         topic = settings.predictions
-        places = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+        partitions = _asked(lambda: consumer.partitions_for_topic(topic), deadline)
+        places = [TopicPartition(topic, n) for n in partitions or ()]
         consumer.assign(places)
         consumer.seek_to_beginning()
-        ends = consumer.end_offsets(places)
+        ends = _asked(lambda: consumer.end_offsets(places), deadline)
         found, missing = Topic(), set(wanted)
-        while missing or any(consumer.position(place) < ends[place] for place in places):
+        while missing or _asked(lambda: _is_behind(consumer, ends), deadline):
             assert time.monotonic() < deadline, f"{len(missing)} answers are not in the topic"
             for batch in consumer.poll(500).values():
                 for record in batch:
@@ -125,3 +129,18 @@ def read_topic(settings: KafkaSettings, wanted: Collection[str], patience: float
         return found
     finally:
         consumer.close()
+
+
+def _asked(question: Callable[[], _T], deadline: float) -> _T:
+    """The answer of whichever broker lives: the client may ask one first that was killed."""
+    while True:
+        try:
+            return question()
+        except KafkaError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _is_behind(consumer: KafkaConsumer, ends: Mapping[TopicPartition, int]) -> bool:
+    return any(consumer.position(place) < end for place, end in ends.items())

@@ -12,6 +12,7 @@ from monitoring.core.windows import (
     WindowState,
     advance,
     counts,
+    silence,
     together,
     watermark,
 )
@@ -42,6 +43,22 @@ def test_a_silent_source_holds_nobody_up_once_everything_is_read() -> None:
     advance(watch, "lively", 500 * SECOND, IDLE + 1)
     assert watermark(watch, drained=False) == 10 * SECOND
     assert watermark(watch, drained=True) == 500 * SECOND
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.tuples(times, times), min_size=1),
+    st.dictionaries(st.sampled_from("abcd"), times),
+)
+def test_silence_never_moves_time_back_nor_beyond_what_was_heard(
+    told: dict[str, tuple[int, int]], heard: dict[str, int]
+) -> None:
+    watch = _watch()
+    for source, (moment, received) in told.items():
+        advance(watch, source, moment, received)
+        heard[source] = max(heard.get(source, 0), received)
+    latest = max(heard.values())
+    mark = watermark(watch, drained=False)
+    assert mark <= silence(watch, heard, latest) <= max(mark, latest - watch.lag - IDLE)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.booleans())
