@@ -5,10 +5,8 @@ request has several. Kept here first, they cost a tenth of that.
 """
 
 from bisect import bisect_left
-from collections import Counter as Counts
 from collections.abc import Sequence
 
-import msgspec
 from prometheus_client import Counter, Histogram
 
 Labels = tuple[str, ...]
@@ -19,26 +17,21 @@ class BufferedCounter:
 
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
-        self._counts: Counts[Labels] = Counts()
+        self._counts: dict[Labels, int] = {}
         self._children: dict[Labels, Counter] = {}
 
     def inc(self, labels: Labels, number: int = 1) -> None:
         """Count so many more under these label values."""
-        self._counts[labels] += number
+        self._counts[labels] = self._counts.get(labels, 0) + number
 
     def flush(self) -> None:
         """Make what was counted visible."""
-        counts, self._counts = self._counts, Counts()
+        counts, self._counts = self._counts, {}
         for labels, number in counts.items():
             child = self._children.get(labels)
             if child is None:
                 child = self._children[labels] = self._counter.labels(*labels)
             child.inc(number)
-
-
-class _Series(msgspec.Struct):
-    buckets: list[int]
-    total: float = 0.0
 
 
 class BufferedHistogram:
@@ -48,16 +41,17 @@ class BufferedHistogram:
         """`bounds` are the upper ends of the histogram's buckets, without infinity."""
         self._histogram = histogram
         self._bounds = bounds
-        self._series: dict[Labels, _Series] = {}
+        # How many values in each bucket, and behind them the sum of all.
+        self._series: dict[Labels, list[float]] = {}
         self._children: dict[Labels, Histogram] = {}
 
     def observe(self, labels: Labels, value: float) -> None:
         """Count a value under these label values."""
         series = self._series.get(labels)
         if series is None:
-            series = self._series[labels] = _Series([0] * (len(self._bounds) + 1))
-        series.buckets[bisect_left(self._bounds, value)] += 1
-        series.total += value
+            series = self._series[labels] = [0] * (len(self._bounds) + 2)
+        series[bisect_left(self._bounds, value)] += 1
+        series[-1] += value
 
     def flush(self) -> None:
         """Make what was observed visible."""
@@ -67,7 +61,7 @@ class BufferedHistogram:
             if child is None:
                 child = self._children[labels] = self._histogram.labels(*labels)
             # The library can only observe one value at a time.
-            child._sum.inc(series.total)  # noqa: SLF001
-            for index, number in enumerate(series.buckets):
+            child._sum.inc(series.pop())  # noqa: SLF001
+            for index, number in enumerate(series):
                 if number:
                     child._buckets[index].inc(number)  # noqa: SLF001

@@ -20,8 +20,8 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PARTS = (0.0001, 0.00025, *_SECONDS)  # of a request's time
-_FLUSHING = 0.002  # of a core, unless values would be shown later than
-_LATEST = 5.0  # seconds
+_FLUSHING = 0.0005  # of a core, unless values would be shown later than
+_LATEST = 10.0  # seconds: between two scrapes, which are 15 apart by default
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _REQUESTS = BufferedCounter(
