@@ -79,6 +79,11 @@ class Confusion(msgspec.Struct):
                 self._count(true, said, rows)
         self._bound()
 
+    @property
+    def names(self) -> set[str]:
+        """The classes that were true or told."""
+        return set(self.cells).union(*self.cells.values())
+
     def in_order(self) -> "Confusion":
         """The same, whatever was counted first."""
         cells = {true: dict(sorted(self.cells[true].items())) for true in sorted(self.cells)}
@@ -95,7 +100,7 @@ class Confusion(msgspec.Struct):
 
     def _bound(self) -> None:
         """Whether there are too many names does not depend on which of them came first."""
-        names = set(self.cells).union(*self.cells.values())
+        names = self.names
         if self.crowded or len(names) > MOST_NAMES or any(len(n) > _LONGEST_NAME for n in names):
             self.crowded, self.cells = True, {}
 

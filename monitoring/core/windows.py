@@ -21,6 +21,7 @@ from monitoring.core.results import Result, Window
 from monitoring.core.tally import AnswerTally, InputTally
 
 IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
+MOST_SHOWN = 20  # classes beside one another in a result
 GONE = 3600 * SECOND  # one that is this far behind the others speaks of nothing any more
 
 
@@ -159,6 +160,7 @@ def together(states: Iterable[WindowState]) -> list[WindowState]:
 def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Result:
     """A window's counts and what they say as a result; conservation holds in it."""
     waiting = state.rows - state.labelled
+    confusion = state.answers.confusion
     return Result(
         model=model,
         version=version,
@@ -171,6 +173,7 @@ def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Res
         pending=0 if state.expired else waiting,
         expired=waiting if state.expired else 0,
         conflicting=state.conflicting,
+        confusion=confusion.in_order().cells if len(confusion.names) <= MOST_SHOWN else {},
         verdict="not enough data",
         scores=health(state.events, state.latency, state.label_delay),
     )

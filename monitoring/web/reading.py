@@ -114,6 +114,33 @@ def performance(result: Result) -> list[Score]:
     return sorted(known, key=lambda score: (score.threshold is None, order.index(score.name)))
 
 
+class Told(msgspec.Struct, frozen=True):
+    """The rows of one class: how many were told to be of each."""
+
+    true: str
+    rows: int
+    cells: list[tuple[str, int]]  # in the order of all classes
+
+
+def confusion(result: Result) -> list[Told]:
+    """What was told beside what was true, the classes in their order; empty where none is known."""
+    true = result.confusion
+    names = sorted(set(true).union(*true.values()), key=_as_numbers)
+    return [
+        Told(name, sum(row.values()), [(told, row.get(told, 0)) for told in names])
+        for name in names
+        for row in (true.get(name, {}),)
+    ]
+
+
+def _as_numbers(name: str) -> tuple[float, str]:
+    """Numbers by their size, before words."""
+    try:
+        return float(name), name
+    except ValueError:
+        return math.inf, name
+
+
 def chief_score(results: Sequence[Result]) -> str:
     """The name of the performance score to show, by the newest window that has one."""
     return next(

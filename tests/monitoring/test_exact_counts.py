@@ -192,6 +192,8 @@ def test_accuracy_of_fifty_thousand_labels_is_exact_however_they_come(
     assert accuracy.high is not None
     usual = 2 * 1.96 * 0.5 / len(pairs) ** 0.5
     assert accuracy.high - accuracy.low == pytest.approx(usual, rel=0.5)
+    expected = {f"{t}": {f"{s}": pairs.count((t, s)) for s in (0, 1)} for t in (0, 1)}
+    assert result.confusion == expected
     recall = pairs.count((1, 1)) / sum(truth for truth, _ in pairs)
     assert _score(result, "recall").value == pytest.approx(recall, abs=1e-9)
     assert f"of {len(pairs):,} labels" in _score(result, "roc_auc").note

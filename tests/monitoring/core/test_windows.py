@@ -8,6 +8,7 @@ from monitoring.core.joining import join, revise
 from monitoring.core.sampling import Sample, row_hash
 from monitoring.core.windows import (
     IDLE,
+    MOST_SHOWN,
     Watch,
     WindowState,
     advance,
@@ -67,6 +68,14 @@ def test_rows_are_labelled_pending_or_expired(rows: int, labelled: int, expired:
     result = counts("tiny", "1", state, sampled=0)
     assert result.rows == result.labelled + result.pending + result.expired
     assert (result.expired if not expired else result.pending) == 0
+
+
+def test_a_result_shows_classes_beside_one_another_as_long_as_a_person_reads_them() -> None:
+    few, many = WindowState(0, 1), WindowState(0, 1)
+    few.answers.confusion.add([(1, 0), (0, 0), (1, 0)])
+    many.answers.confusion.add((n, 0) for n in range(MOST_SHOWN + 1))
+    assert counts("tiny", "1", few, sampled=0).confusion == {"0": {"0": 1}, "1": {"0": 2}}
+    assert counts("tiny", "1", many, sampled=0).confusion == {}
 
 
 @given(st.lists(st.integers(0, 200), unique=True), st.integers(1, 20), st.randoms())

@@ -35,6 +35,19 @@ def test_the_overview_says_what_is_going_on_and_lists_the_worst_first(client: ht
     assert "first window filling: 17 rows" in text
 
 
+def test_a_window_says_what_was_told_beside_what_was_true(client: httpx.Client, store: Any) -> None:
+    start = first_window(store)
+    path = f"/models/flights/1/windows/{start}"
+    assert "Told beside true" not in text_of(client.get(path))
+    cells = {"10": {"10": 300}, "9": {"10": 25, "9": 75}, "late": {HOSTILE: 1}}
+    store.all_results[0] = msgspec.structs.replace(store.all_results[0], confusion=cells)
+    shown = text_of(client.get(path)).split("Told beside true")[1]
+    order = [shown.index(f"told {name}") for name in ("9", "10", "late")]
+    assert order == sorted(order)
+    assert re.search(r"9\s*7575%\s*2525%\s*0", shown.replace("\n", ""))
+    assert "<script>alert" not in client.get(path).text
+
+
 def test_the_overview_says_that_a_receiver_wants_no_more(client: httpx.Client, store: Any) -> None:
     store.all_alarms.clear()
     stop = Disabled(receiver="x", host="train.example", since=first_window(store), reason="410")
