@@ -10,8 +10,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     BENTOML_HOME=/var/lib/driftline/bentoml \
     BENTOML_DO_NOT_TRACK=True \
     DO_NOT_TRACK=1
-# A fixed number, so that volumes keep their owner from one image to the next.
-RUN useradd --system --uid 10001 --home-dir /var/lib/driftline driftline \
+# Fixed numbers, so that volumes keep their owner and group from one image to the next.
+RUN groupadd --system --gid 10001 driftline \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/driftline driftline \
     && mkdir -p /var/lib/driftline \
     && chown driftline:driftline /var/lib/driftline
 WORKDIR /opt/driftline

@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench accuracy compare replay overload many load docs pytorch lock proto clean help
+.PHONY: run up test check chaos format bench accuracy compare replay overload many load docs images pytorch lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -83,6 +83,9 @@ compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitSe
 
 docs: $(VENV)/.dev ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+images: ## build the four images with docker, podman or buildah, whatever is here, and say their sizes (ARGS=--base-from-debian where no registry is)
+	$(PYTHON) deploy/build_images.py $(ARGS)
 
 TORCH := $(DRIFTLINE_HOME)/pytorch
 pytorch: $(VENV)/.dev ## convert and register a PyTorch model as docs/how-to/other-libraries.md says (brings five gigabytes)

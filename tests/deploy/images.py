@@ -35,13 +35,14 @@ def image(target: str) -> Image:
     """The image that `docker build --target` makes."""
     body = "\n".join(_stages(target))
     last = dict(re.findall(r"^([A-Z]+) (.*)$", body, re.MULTILINE))
-    added = re.search(r"useradd --system --uid (\d+) --home-dir (\S+) (\w+)", body)
+    added = re.search(r"useradd --system --uid (\d+) --gid (\d+) --home-dir (\S+) (\w+)", body)
     built = re.findall(r"^COPY --from=(build-\w+) /opt", body, re.MULTILINE)
     assert added
+    uid, gid, home, name = added.groups()
     return Image(
         user=int(last["USER"]),
-        account=f"{added[3]}:x:{added[1]}:{added[1]}::{added[2]}:/bin/sh",
-        home=added[2],
+        account=f"{name}:x:{uid}:{gid}::{home}:/bin/sh",
+        home=home,
         folder=last["WORKDIR"],
         environment=_environment(body),
         entrypoint=_words(last["ENTRYPOINT"]),

@@ -53,6 +53,7 @@ def test_an_image_is_given_its_lock(name: str, lock: str) -> None:
 def test_an_image_has_no_root_and_stops_by_sigterm(name: str) -> None:
     made = image(name)
     assert made.user > 0
+    assert made.account.split(":")[2:4] == [str(made.user)] * 2  # its group's number is fixed, too
     assert made.stop_signal == "SIGTERM"
     assert made.volumes == [made.home]
     assert made.entrypoint[0] == "python"  # no shell that would keep the signal
