@@ -40,7 +40,7 @@ class Closing:
             return
         self._minute = minute
         for watching in self._memory.everything():
-            if watching.waits:
+            if watching.wakes <= self._memory.latest:
                 self._look(watching, self._memory.silence(watching))
 
     def _look(self, watching: Watching, mark: int) -> None:

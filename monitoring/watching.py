@@ -13,7 +13,7 @@ from monitoring.core.grid import END_OF_TIME, SECOND, Part
 from monitoring.core.results import Late, SourceLedger, Window
 from monitoring.core.retention import Retention
 from monitoring.core.sampling import Sample
-from monitoring.core.windows import Watch, WindowState, silence
+from monitoring.core.windows import IDLE, Watch, WindowState, silence
 from monitoring.counting import Counting
 from monitoring.state import rows
 from monitoring.state.journal import Journal
@@ -132,9 +132,10 @@ class Watching:
             yield self.windows[heappop(self._awaiting)[1]]
 
     @property
-    def waits(self) -> bool:
-        """Whether time can do anything to its windows."""
-        return bool(self.open or self._awaiting)
+    def wakes(self) -> int:
+        """Before the log receives something at this time, silence ends no window of it."""
+        expires = self._awaiting[0][0] if self._awaiting else END_OF_TIME
+        return min(self.due, expires) + self.watch.lag + IDLE
 
     def awaited_from(self) -> int:
         """No window before this event time awaits labels, or more events."""
