@@ -102,6 +102,7 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
 
 def _versions(rows: list[Row]) -> Table:
     table = table_of("Model", "Window", "Verdict", "Alarms")
+    table.columns[2].min_width = len("degraded")  # a narrow terminal breaks other words first
     for name in ("Drift", "Score", "Rows", "Late", "Errors", "Labels", "after"):
         table.add_column(name, justify="right")
     for row in rows:

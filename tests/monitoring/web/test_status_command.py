@@ -64,6 +64,19 @@ def test_status_says_what_the_page_says() -> None:
     assert "filling: 17 rows" in said
 
 
+def test_no_verdict_is_broken_on_a_narrow_terminal(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latest = Store(home / "monitor.db").results("flights", "1")[-1]
+    worse = msgspec.structs.replace(latest, verdict="degraded", revision=latest.revision + 1)
+    database = Database(home / "monitor.db")
+    with database.transaction():
+        Journal(database).add_result(worse)
+    database.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert " degraded " in run("status").output.split("lost 0")[1].split("firing (")[0]
+
+
 @pytest.fixture
 def page(home: Path) -> Iterator[httpx.Client]:
     """The page on the same database and the same registry as the terminal's."""
