@@ -1,5 +1,6 @@
 """The BentoML service: `bentoml serve service.bento:Driftline`. Lifecycle and nothing else."""
 
+import sys
 from typing import Any
 
 import bentoml
@@ -9,6 +10,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 
 from eventlog.settings import Home, from_environment
 from service.access.ports import ports
+from service.access.start import check_encrypted
 from service.rest_api.asgi import App
 from service.rest_api.connection import Connection
 from service.rest_api.front import Front
@@ -40,6 +42,7 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
 
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
         """What a worker hands to its HTTP server, whose connections and log lines are ours."""
+        check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
         front = Front(super().to_asgi(is_main), _serving)

@@ -1,6 +1,6 @@
 """What the settings and the key file say about who may call, when the service starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from access.authorizer import Authorizer
 from access.errors import AccessError
@@ -29,6 +29,19 @@ def check_start(settings: Settings, home: Home) -> None:
 def tls_of(settings: Settings) -> Tls | None:
     """The certificates of the service's ports, None where they have none; raises SettingError."""
     return Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
+
+
+def check_encrypted(settings: Settings, arguments: Sequence[str]) -> None:
+    """Raise SettingError where a worker with these arguments would speak REST in plain text
+    although there are certificates: BentoML takes them from its own command line alone.
+    """
+    if tls_of(settings) is not None and not any(
+        argument.startswith("--ssl-certfile") for argument in arguments
+    ):
+        raise SettingError(
+            f"{PREFIX}TLS_CERTIFICATE is set, but BentoML was started without --ssl-certfile and "
+            "--ssl-keyfile and would answer REST in plain text: give both, or use driftline serve"
+        )
 
 
 def create_authorizer(

@@ -10,7 +10,7 @@ from access.keyfile import KeyFile
 from access.keys import make_key
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from service.access.start import check_start, create_authorizer
+from service.access.start import check_encrypted, check_start, create_authorizer
 from service.settings import Settings
 from tests.access.certificates import Certificates
 
@@ -99,3 +99,11 @@ def test_a_key_file_that_cannot_be_read_stops_the_start(home: Home) -> None:
         check(home)
     with pytest.raises(SettingError, match=r"keys\.json"):
         lets_in(home, None)
+
+
+def test_nobody_gets_plain_text_where_certificates_are_set(certified: dict[str, str]) -> None:
+    asked = ["worker", "--ssl-certfile", certified["tls_certificate"]]
+    check_encrypted(Settings(), ["worker"])
+    check_encrypted(Settings(**certified), asked)
+    with pytest.raises(SettingError, match="--ssl-certfile"):
+        check_encrypted(Settings(**certified), asked[:1])
