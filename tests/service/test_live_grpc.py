@@ -152,10 +152,10 @@ def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
             return codes
 
     codes = asyncio.run(crowd())
-    refused_of = codes.count("RESOURCE_EXHAUSTED")
-    assert refused_of >= 4  # more where calls of before are still being ended
-    assert codes.count("OK") == 12 - refused_of
-    assert refused_of < 12
+    assert 0 < codes.count("OK") <= 8  # fewer where calls of before are still being ended
+    assert "RESOURCE_EXHAUSTED" in codes
+    # grpc's client calls it an internal error where a message and the refusal cross on the way.
+    assert set(codes) <= {"OK", "RESOURCE_EXHAUSTED", "INTERNAL"}
 
 
 def test_a_deadline_that_passed_is_told_so(at: str) -> None:
