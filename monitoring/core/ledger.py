@@ -26,7 +26,7 @@ def enter(
     """The ledger after the record, which was received at `heard`, and whether it is new."""
     place, top = Position(record.epoch, record.sequence), ledger.top
     if place < top:
-        return _fill(ledger, place, readable=readable)
+        return _fill(ledger, place, readable=readable, heard=heard)
     after = replace(
         ledger,
         epoch=record.epoch,
@@ -45,7 +45,9 @@ def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
     return replace(ledger, lost=ledger.lost + overdue, holes=holes)
 
 
-def _fill(ledger: SourceLedger, place: Position, *, readable: bool) -> tuple[SourceLedger, bool]:
+def _fill(
+    ledger: SourceLedger, place: Position, *, readable: bool, heard: int
+) -> tuple[SourceLedger, bool]:
     at = bisect_right(ledger.holes, place, key=lambda hole: hole.start) - 1
     if at < 0 or place >= ledger.holes[at].end:
         return replace(ledger, duplicated=ledger.duplicated + 1), False
@@ -53,6 +55,7 @@ def _fill(ledger: SourceLedger, place: Position, *, readable: bool) -> tuple[Sou
     found = hole.lost and hole.size > 0
     after = replace(
         ledger,
+        heard=max(ledger.heard, heard),
         events=ledger.events + 1,
         unreadable=ledger.unreadable + (not readable),
         lost=ledger.lost - found,

@@ -127,3 +127,10 @@ def test_memory_is_bounded_and_what_it_forgets_is_lost() -> None:
     assert ledger.lost + ledger.missing == 999
     _, fresh = enter(ledger, _record(1, 1), readable=True)
     assert not fresh
+
+
+def test_what_was_heard_last_is_known_in_whichever_order_it_comes() -> None:
+    ledger = _empty()
+    for sequence, heard in [(0, 5), (3, 7), (1, 9), (1, 12), (4, 8)]:  # the 1 comes twice
+        ledger, _ = enter(ledger, _record(1, sequence), readable=True, heard=heard)
+    assert ledger.heard == 9
