@@ -127,7 +127,7 @@ class KafkaReader:
             if place in self._lives and place not in self._unplaced:
                 self._take_in(place, found)
         for place in sorted(self._unplaced & self._consumer.assignment()):
-            self._try_to_place(place)
+            self._try(self._place, place)
         ended = {_stream(place) for place in self._lives if self._at_end(place)}
         records = self._merge.take(limit, ended)
         placed = set(self._lives) == self._consumer.assignment() != set()
@@ -165,7 +165,7 @@ class KafkaReader:
         except LogTruncationError as error:
             for place, at in error.divergent_offsets.items():
                 if place in self._lives:
-                    self._go_back(place, at.offset if at else None)
+                    self._try(self._go_back, place, at.offset if at else None)
             return {}
         except KafkaError as error:
             self._say_once(error)
@@ -197,14 +197,12 @@ class KafkaReader:
 
     def _go_back(self, place: TopicPartition, offset: int | None) -> None:
         """Go on where the log parts from what was read; None: nobody knows where it does."""
-        try:
-            self._begin(place, self._ends(place)[0] if offset is None else offset, "truncated")
-        except KafkaError as error:  # the next poll finds the same
-            self._say_once(error)
+        self._begin(place, self._ends(place)[0] if offset is None else offset, "truncated")
 
-    def _try_to_place(self, place: TopicPartition) -> None:
+    def _try(self, work: Callable[..., None], *about: Any) -> None:
+        """Do what asks the broker; where it does not answer, the next poll finds the same to do."""
         try:
-            self._place(place)
+            work(*about)
         except KafkaError as error:
             self._say_once(error)
 

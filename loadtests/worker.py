@@ -1,6 +1,7 @@
 """A worker's side of the log without a service: what it would have appended, as fast as can be."""
 
 from pathlib import Path
+from typing import Any
 
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
@@ -22,12 +23,7 @@ class Worker:
         """A request of one row, answered at the time `at`."""
         self._append(
             PredictionEvent(
-                source=self._writer.source,
-                epoch=self._writer.epoch,
-                sequence=self._next,
-                time=at,
-                received=at,
-                prediction_id=_name(n),
+                **self._stamp(n, at),
                 model=model,
                 version="1",
                 digest="d" * 64,
@@ -49,17 +45,7 @@ class Worker:
 
     def tell(self, n: int, at: int, label: Label) -> None:
         """The truth about a prediction, known at the time `at`."""
-        self._append(
-            FeedbackEvent(
-                source=self._writer.source,
-                epoch=self._writer.epoch,
-                sequence=self._next,
-                time=at,
-                received=at,
-                prediction_id=_name(n),
-                label=label,
-            )
-        )
+        self._append(FeedbackEvent(**self._stamp(n, at), label=label))
 
     def close(self) -> int:
         """Append what is left; how many events there were."""
@@ -67,9 +53,17 @@ class Worker:
         self._writer.close()
         return self._writer.next_sequence
 
-    @property
-    def _next(self) -> int:
-        return self._writer.next_sequence + len(self._waiting)
+    def _stamp(self, n: int, at: int) -> dict[str, Any]:
+        """What every event says: its place in the log, when it was, and of which prediction."""
+        return {
+            "source": self._writer.source,
+            "epoch": self._writer.epoch,
+            "sequence": self._writer.next_sequence + len(self._waiting),
+            "time": at,
+            "received": at,
+            # As the service names them: a worker's prefix and a number.
+            "prediction_id": f"11ff9d76658d-{n}",
+        }
 
     def _append(self, event: Event) -> None:
         self._waiting.append(event)
@@ -79,8 +73,3 @@ class Worker:
     def _flush(self) -> None:
         self._writer.append(self._waiting)
         self._waiting = []
-
-
-def _name(n: int) -> str:
-    """As the service names them: a worker's prefix and a number."""
-    return f"11ff9d76658d-{n}"

@@ -21,8 +21,8 @@ from monitoring.core.results import Result, Window
 from monitoring.core.tally import AnswerTally, InputTally
 
 IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
-MOST_SHOWN = 20  # classes beside one another in a result
 GONE = 3600 * SECOND  # one that is this far behind the others speaks of nothing any more
+MOST_SHOWN = 20  # classes beside one another in a result
 
 
 class Progress(msgspec.Struct):

@@ -25,6 +25,9 @@ QUIET = [
     "--v=0",
 ]
 
+BEYOND = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+WIDTHS = (1280, 1000, 390)  # a desk, half of one, a phone
+
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
@@ -53,10 +56,6 @@ def test_a_page_is_drawn_without_a_complaint(
     complaints = [line for line in told.stderr.splitlines() if "CONSOLE" in line]
     assert complaints == []
     assert picture.stat().st_size > 20_000, "a page that is drawn is no blank sheet"
-
-
-BEYOND = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-WIDTHS = (1280, 1000, 390)  # a desk, half of one, a phone
 
 
 def test_no_page_is_wider_than_its_window(
