@@ -30,7 +30,7 @@ def commands() -> list[click.Command]:
 
 @click.command()
 def forward() -> None:
-    """Bring the local log to Kafka until SIGTERM (DRIFTLINE_KAFKA_* says where).
+    """Bring the local log to Kafka until SIGTERM (DRIFTLINE_KAFKA_* says where); one per home.
 
     With DRIFTLINE_FORWARDER_METRICS_PORT it shows its metrics there.
     """

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 
 import click
@@ -18,6 +18,7 @@ from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Reader
+from eventlog.process_lock import ProcessLock
 from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
@@ -28,7 +29,7 @@ from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
 from monitoring.policies import Following
 from monitoring.scoring.process import ScoringProcess, scoring_command
-from monitoring.settings import PREFIX, MonitorSettings, database, listed, retention
+from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
 from monitoring.sharing.entries import Preparing
 from monitoring.sharing.handed import Handed
 from monitoring.sharing.handing import Handing
@@ -69,7 +70,10 @@ def commands() -> list[click.Command]:
 @click.option("--until-idle", is_flag=True, help="End once the log is drained and scored.")
 @click.option("--close", is_flag=True, help="With --until-idle: close the open windows, too.")
 def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:  # noqa: FBT001  # click's
-    """Watch the event log until SIGTERM (DRIFTLINE_MONITOR_* configures)."""
+    """Monitor the event log until SIGTERM (DRIFTLINE_MONITOR_* configures).
+
+    A home has one monitor; on PostgreSQL several may share it.
+    """
     logs.configure("monitor", from_environment(logs.LoggingSettings, logs.PREFIX))
     settings = from_environment(MonitorSettings, PREFIX)
     given = {name: value for name, value in options.items() if value is not None}
@@ -77,6 +81,12 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     home = Home.from_environment()
     tls = _check(home, settings)
     expect_rows()
+    lock = lock_file(home)
+    with nullcontext() if lock is None else ProcessLock(lock, "monitor"):
+        _monitor(home, settings, tls, partial(_drain, close=close) if until_idle else _follow)
+
+
+def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -84,7 +94,6 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
         home.consumed.unlink(missing_ok=True)  # who reads topics keeps no segment from deletion
     with ExitStack() as parts:
         progress = _show(parts, home, settings, tls)
-        work = partial(_drain, close=close) if until_idle else _follow
         while not _watched(home, settings, progress, stopping, work):
             stopping.wait(_RECONNECT)
 

@@ -4,6 +4,7 @@ import os
 
 import click
 
+from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 
 
@@ -24,7 +25,7 @@ def commands() -> list[click.Command]:
     help="Listen where other machines can reach though no key was made.",
 )
 def serve(**options: str | int | bool | None) -> None:
-    """Serve the registered models over REST and gRPC until Ctrl-C.
+    """Serve the registered models over REST and gRPC until Ctrl-C; a home has one service.
 
     Every other setting is an environment variable DRIFTLINE_SERVICE_<NAME>; an option given here
     wins over its variable.
@@ -35,8 +36,9 @@ def serve(**options: str | int | bool | None) -> None:
     given = {name: str(value) for name, value in options.items() if value is not None}
     os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in given.items()})
     settings = read_settings()
-    check_start(settings, Home.from_environment())
+    home = Home.from_environment()
+    check_start(settings, home)
+    with ProcessLock(home.lock("service"), "service"):
+        from service.serve import run  # noqa: PLC0415  # takes seconds to import
 
-    from service.serve import run  # noqa: PLC0415  # takes seconds to import
-
-    run(settings)
+        run(settings)

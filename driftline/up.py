@@ -10,6 +10,9 @@ import click
 
 from driftline.supervisor import Child, Supervisor
 from eventlog.errors import SettingError
+from eventlog.process_lock import ProcessLock, require_unlocked
+from eventlog.settings import Home
+from monitoring.settings import lock_file
 
 
 def commands() -> list[click.Command]:
@@ -23,9 +26,14 @@ def commands() -> list[click.Command]:
 @click.option("--monitor-port", default=3100, show_default=True, help="Port of the status page.")
 @click.option("--grace", default=20.0, show_default=True, help="Seconds each part has to stop in.")
 def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
-    """Run the service and the monitor until Ctrl-C."""
-    require_free(port, grpc_port, monitor_port)
-    sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
+    """Run the service and the monitor until Ctrl-C; a home has one of each."""
+    home = Home.from_environment()
+    with ProcessLock(home.lock("up"), "driftline up"):
+        require_unlocked(home.lock("service"), "service")
+        if lock := lock_file(home):
+            require_unlocked(lock, "monitor")
+        require_free(port, grpc_port, monitor_port)
+        sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
 
 
 def require_free(*ports: int) -> None:

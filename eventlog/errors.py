@@ -2,6 +2,7 @@
 
     DriftlineError
     ├── SettingError            a setting that cannot be used
+    ├── AlreadyRunning          another process of this role holds the home
     ├── EventLogError
     │   ├── LogUnavailable      the log cannot take events now
     │   ├── UnreadableEvent     bytes that are no event of a known schema version
@@ -21,6 +22,10 @@ class DriftlineError(Exception):
 
 class SettingError(DriftlineError):
     """A setting that cannot be used."""
+
+
+class AlreadyRunning(DriftlineError):
+    """Another process of this role is at work on the same home."""
 
 
 class EventLogError(DriftlineError):

@@ -6,17 +6,16 @@ was acknowledged before, so then everything that the segments still hold is sent
 that is absent, slow, frozen or wiped therefore costs delay, never data.
 """
 
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from eventlog.errors import EventLogError, NotAcknowledged
+from eventlog.errors import NotAcknowledged
 from eventlog.kafka import KafkaSettings, Message, message
 from eventlog.log import Position, Positions, Reader
+from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions
 from eventlog.topic_lives import TopicLives
 from eventlog.tracing import ForwardTraces
@@ -46,16 +45,10 @@ class Cursors:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file, or begin at the oldest records; raise EventLogError if it is in use."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Read the file, or begin at the oldest records; raise AlreadyRunning if it is in use."""
+        self._lock = ProcessLock(path.with_suffix(".lock"), "forwarder")
         self._path = path
         self.lives = TopicLives(path.with_suffix(".topics"))
-        self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise EventLogError(f"another forwarder is at work on {path.parent}") from None
         self.positions: dict[str, Position] = read_positions(path) if path.exists() else {}
 
     def advance(self, positions: Positions) -> None:
@@ -70,7 +63,7 @@ class Cursors:
 
     def close(self) -> None:
         """Let another forwarder in."""
-        os.close(self._lock)
+        self._lock.close()
 
 
 class Forwarder:

@@ -12,7 +12,6 @@ where the predecessor's epoch ended, so that damage to its last frames is counte
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import time
@@ -30,6 +29,7 @@ from eventlog.follower import Follower
 from eventlog.group_commit import GroupCommit, Told
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Gap, Position, Positions, Record
+from eventlog.process_lock import try_lock
 from eventlog.reserve import Reserve
 from eventlog.settings import LogSettings
 
@@ -80,13 +80,9 @@ class SegmentWriter:
         for slot in count():
             source = folder / f"{host}-{slot}"
             source.mkdir(parents=True, exist_ok=True)
-            lock = os.open(source / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(lock)
-                continue
-            return cls(source, lock, settings, dropped)
+            lock = try_lock(source / "lock")
+            if lock is not None:
+                return cls(source, lock, settings, dropped)
         raise AssertionError("count() never ends")
 
     @property

@@ -73,6 +73,10 @@ class Home(msgspec.Struct, frozen=True):
         """How far the monitor has taken in each source."""
         return self.root / "consumed.json"
 
+    def lock(self, role: str) -> Path:
+        """The file that the one process of a role holds locked while it runs."""
+        return self.root / f"{role}.lock"
+
     @property
     def registry(self) -> Path:
         """The registry's database of aliases and moves (models lie in BentoML's store)."""

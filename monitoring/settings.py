@@ -1,5 +1,6 @@
 """The monitor's settings, from DRIFTLINE_MONITOR_*."""
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -52,6 +53,11 @@ class MonitorSettings(msgspec.Struct, frozen=True):
 def database(home: Home) -> Where:
     """Where the monitor's database is."""
     return from_environment(MonitorSettings, PREFIX).database or home.monitor
+
+
+def lock_file(home: Home) -> Path | None:
+    """The file that the one monitor of a home locks; None with PostgreSQL, which several share."""
+    return home.lock("monitor") if isinstance(database(home), Path) else None
 
 
 def retention() -> Retention:

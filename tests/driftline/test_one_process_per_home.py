@@ -1,0 +1,73 @@
+"""A second service, monitor, forwarder or `driftline up` on one home is refused."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eventlog.process_lock import ProcessLock
+from eventlog.settings import Home
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def run(home: Home, tmp_path: Path) -> Run:
+    """`driftline` on the home, with further variables of its environment."""
+
+    def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        stores = {"DRIFTLINE_HOME": str(home.root), "BENTOML_HOME": str(tmp_path / "bentoml")}
+        return subprocess.run(
+            [sys.executable, "-m", "driftline", *arguments],
+            env={**os.environ, **stores, "DO_NOT_TRACK": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("command", "lock", "role"),
+    [
+        ("serve", "service.lock", "service"),
+        ("monitor", "monitor.lock", "monitor"),
+        ("forward", "forwarded.lock", "forwarder"),
+        ("up", "up.lock", "driftline up"),
+        ("up", "service.lock", "service"),
+        ("up", "monitor.lock", "monitor"),
+    ],
+)
+def test_the_second_of_a_home_ends_with_one_line(
+    run: Run, home: Home, command: str, lock: str, role: str
+) -> None:
+    with ProcessLock(home.root / lock, role):
+        refused = run(command)
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(
+        f"driftline: {home.root}: a {role} is running already (pid {os.getpid()}"
+    )
+
+
+def test_monitors_that_share_a_database_server_share_a_home(run: Run, home: Home) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    with ProcessLock(home.lock("monitor"), "monitor"):
+        second = run("monitor", "--port=0", DRIFTLINE_MONITOR_DATABASE=nowhere)
+    assert "the database cannot be reached" in second.stderr
+
+
+def test_the_past_is_replayed_while_the_monitor_runs(run: Run, home: Home, tmp_path: Path) -> None:
+    with ProcessLock(home.lock("monitor"), "monitor"):
+        done = run("replay", "--into", str(tmp_path / "again"))
+    assert (done.returncode, done.stderr) == (0, "")
