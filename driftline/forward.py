@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 from prometheus_client import start_http_server
 
+from access.listening import Address, require_free
 from eventlog.backlog import Backlog
 from eventlog.errors import NotAcknowledged
 from eventlog.forwarder import Cursors, Forwarder
@@ -38,10 +39,14 @@ def forward() -> None:
     home = Home.from_environment()
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     stopping = threading.Event()
-    cursors, sink = Cursors(home.cursors), KafkaSink(settings)
+    cursors = Cursors(home.cursors)
+    shown = _checked_settings()
+    sink = KafkaSink(settings)
     progress = Progress(time.time)
     backlog = Backlog(home.log)
-    counted = CountedSink(sink, _metrics(progress, lambda: backlog.count(dict(cursors.positions))))
+    counted = CountedSink(
+        sink, _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
+    )
     _stop_by_signal(stopping, lambda: counted.sending)
     tracing = Tracing.configured("forwarder")
     forwarder = Forwarder(
@@ -78,9 +83,21 @@ def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> N
         signal.signal(number, stop)
 
 
-def _metrics(progress: Progress, unacknowledged: Callable[[], int]) -> ForwarderMetrics:
-    """The forwarder's metrics, shown where the environment says."""
-    settings = from_environment(ForwarderSettings, "DRIFTLINE_FORWARDER_")
+def _checked_settings() -> ForwarderSettings:
+    """Where metrics are shown; raises SettingError where nothing can listen there."""
+    prefix = "DRIFTLINE_FORWARDER_"
+    settings = from_environment(ForwarderSettings, prefix)
+    if settings.metrics_port:
+        require_free(
+            [Address(settings.metrics_host, settings.metrics_port, f"{prefix}METRICS_PORT")]
+        )
+    return settings
+
+
+def _metrics(
+    settings: ForwarderSettings, progress: Progress, unacknowledged: Callable[[], int]
+) -> ForwarderMetrics:
+    """The forwarder's metrics, shown where the settings say."""
     metrics = ForwarderMetrics(progress, unacknowledged)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)

@@ -14,6 +14,7 @@ import msgspec
 from access.authorizer import Authorizer
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
+from access.listening import Address, require_free
 from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
@@ -83,6 +84,7 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     expect_rows()
     lock = lock_file(home)
     with nullcontext() if lock is None else ProcessLock(lock, "monitor"):
+        require_free([Address(settings.host, settings.port, f"--port or {PREFIX}PORT")])
         _monitor(home, settings, tls, partial(_drain, close=close) if until_idle else _follow)
 
 

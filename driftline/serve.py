@@ -4,6 +4,7 @@ import os
 
 import click
 
+from access.listening import reserved
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 
@@ -30,7 +31,7 @@ def serve(**options: str | int | bool | None) -> None:
     Every other setting is an environment variable DRIFTLINE_SERVICE_<NAME>; an option given here
     wins over its variable.
     """
-    from service.access.start import check_start  # noqa: PLC0415  # not needed for --help
+    from service.access.start import addresses, check_start  # noqa: PLC0415  # not needed for --help
     from service.settings import PREFIX, read_settings  # noqa: PLC0415
 
     given = {name: str(value) for name, value in options.items() if value is not None}
@@ -38,7 +39,7 @@ def serve(**options: str | int | bool | None) -> None:
     settings = read_settings()
     home = Home.from_environment()
     check_start(settings, home)
-    with ProcessLock(home.lock("service"), "service"):
+    with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):
         from service.serve import run  # noqa: PLC0415  # takes seconds to import
 
         run(settings)

@@ -3,16 +3,21 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 
 import click
 
+from access.listening import Address, require_free
 from driftline.supervisor import Child, Supervisor
 from eventlog.errors import SettingError
 from eventlog.process_lock import ProcessLock, require_unlocked
-from eventlog.settings import Home
-from monitoring.settings import lock_file
+from eventlog.settings import Home, from_environment
+from monitoring.settings import PREFIX as MONITOR
+from monitoring.settings import MonitorSettings, lock_file
+from service.settings import PREFIX as SERVICE
+from service.settings import read_settings
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - and how to reach it from here
 
 
 def commands() -> list[click.Command]:
@@ -32,49 +37,53 @@ def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
         require_unlocked(home.lock("service"), "service")
         if lock := lock_file(home):
             require_unlocked(lock, "monitor")
-        require_free(port, grpc_port, monitor_port)
+        require_free(addresses(port, grpc_port, monitor_port))
         sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
 
 
-def require_free(*ports: int) -> None:
-    """Raise SettingError where somebody listens already: he would be taken for one of the parts."""
-    for port in ports:
-        with socket.socket() as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise SettingError(
-                    f"port {port}: {error.strerror}; expected one that is free - does `make run` "
-                    "or another `driftline up` go on elsewhere?"
-                ) from None
+def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
+    """Where the parts will listen."""
+    service, monitor = read_settings(), from_environment(MonitorSettings, MONITOR)
+    found = [
+        Address(service.host, port, "--port"),
+        Address(service.host, grpc_port, "--grpc-port"),
+        Address(monitor.host, monitor_port, "--monitor-port"),
+    ]
+    if service.admin_port:
+        found.append(Address(service.host, service.admin_port, f"{SERVICE}ADMIN_PORT"))
+    return found
 
 
 def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
     """The parts, in the order in which they stop: the monitor sees the service's last events."""
     serve = ["serve", "--port", str(port), "--grpc-port", str(grpc_port)]
+    monitor = ["monitor", "--port", str(monitor_port)]
+    service_host = read_settings().host
+    monitor_host = from_environment(MonitorSettings, MONITOR).host
     return [
         Child(
             "service",
             [sys.executable, "-m", "driftline", *serve],
-            f"{_scheme('SERVICE')}://127.0.0.1:{port}/v2/health/live",
+            f"{_base(SERVICE, service_host, port)}/v2/health/live",
         ),
         Child(
             "monitor",
-            [sys.executable, "-m", "driftline", "monitor", "--port", str(monitor_port)],
-            f"{_scheme('MONITOR')}://127.0.0.1:{monitor_port}/health",
+            [sys.executable, "-m", "driftline", *monitor],
+            f"{_base(MONITOR, monitor_host, monitor_port)}/health",
         ),
     ]
 
 
-def _scheme(part: str) -> str:
-    """What a part speaks; raises SettingError where it would not answer the question of health."""
-    if os.environ.get(f"DRIFTLINE_{part}_TLS_CLIENT_CA"):
+def _base(prefix: str, host: str, port: int) -> str:
+    """The URL of a part; raises SettingError where it would not answer the question of health."""
+    if os.environ.get(f"{prefix}TLS_CLIENT_CA"):
         raise SettingError(
-            f"DRIFTLINE_{part}_TLS_CLIENT_CA: driftline up has no certificate to ask with whether "
+            f"{prefix}TLS_CLIENT_CA: driftline up has no certificate to ask with whether "
             "its parts are ready; expected driftline serve and driftline monitor instead"
         )
-    return "https" if os.environ.get(f"DRIFTLINE_{part}_TLS_CERTIFICATE") else "http"
+    scheme = "https" if os.environ.get(f"{prefix}TLS_CERTIFICATE") else "http"
+    near = _EVERYWHERE.get(host, host)
+    return f"{scheme}://{f'[{near}]' if ':' in near else near}:{port}"
 
 
 async def run(parts: list[Child], grace: float) -> int:

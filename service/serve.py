@@ -1,5 +1,6 @@
 """Runs BentoML's server on the service, with our defaults, in this process tree."""
 
+import errno
 import os
 import ssl
 from pathlib import Path
@@ -9,6 +10,7 @@ from _bentoml_impl.server import serve_http
 from bentoml._internal.log import SERVER_LOGGING_CONFIG
 
 from access.tls import CIPHERS, Tls
+from eventlog.errors import SettingError
 from eventlog.settings import Home, from_environment
 from registry.store import store_folder
 from service.access.start import tls_of
@@ -16,6 +18,7 @@ from service.settings import PREFIX, Settings
 from telemetry import logs
 
 TARGET = "service.bento:Driftline"
+_NOT_BOUND = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
 
 def run(settings: Settings) -> None:
@@ -33,14 +36,21 @@ def run(settings: Settings) -> None:
         "service", from_environment(logs.LoggingSettings, logs.PREFIX)
     )
     Driftline.inject_config()  # type: ignore[attr-defined]  # decorated: it is a BentoML service
-    serve_http(
-        TARGET,
-        working_dir=str(Path(__file__).parents[1]),
-        host=settings.host,
-        port=settings.port,
-        timeout_graceful_shutdown=settings.shutdown_grace_s,
-        **_ssl_options(tls),
-    )
+    try:
+        serve_http(
+            TARGET,
+            working_dir=str(Path(__file__).parents[1]),
+            host=settings.host,
+            port=settings.port,
+            timeout_graceful_shutdown=settings.shutdown_grace_s,
+            **_ssl_options(tls),
+        )
+    except OSError as error:
+        if error.errno not in _NOT_BOUND:
+            raise
+        raise SettingError(  # the port was taken after it had been found free
+            f"port {settings.port} on {settings.host}: {error.strerror}"
+        ) from None
 
 
 def _ssl_options(tls: Tls | None) -> dict[str, Any]:

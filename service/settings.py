@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from access.listening import numeric
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 
@@ -57,5 +58,9 @@ def payload_key(settings: Settings) -> bytes:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the environment states, defaults for the others; raises SettingError."""
-    return from_environment(Settings, PREFIX, environ)
+    """The settings that the environment states, defaults for the others; raises SettingError.
+
+    A name of a host becomes its address, because BentoML takes nothing else.
+    """
+    settings = from_environment(Settings, PREFIX, environ)
+    return msgspec.structs.replace(settings, host=numeric(settings.host))

@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from access.listening import Address, require_free
 from driftline.supervisor import Supervisor
-from driftline.up import children, require_free
+from driftline.up import addresses, children
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from monitoring.settings import database
@@ -51,7 +52,8 @@ def main() -> int:
     options = parser.parse_args()
 
     try:  # before the home of who is there is emptied
-        require_free(REST_PORT, GRPC_PORT, MONITOR_PORT, RETRAINER_PORT)
+        parts = addresses(REST_PORT, GRPC_PORT, MONITOR_PORT)
+        require_free([*parts, Address("127.0.0.1", RETRAINER_PORT, "the example's retrainer")])
     except SettingError as error:
         parser.error(str(error))
     home = _fresh_home()

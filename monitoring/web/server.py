@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from access.listening import bound, numeric
 from access.tls import Tls
 from monitoring.errors import PageUnavailable
 
@@ -44,10 +45,11 @@ def serving(application: Starlette, host: str, port: int, tls: Tls | None = None
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = bound(numeric(host), port)
+        listener.listen()
     except OSError as error:
         raise PageUnavailable(
             f"the status page cannot listen on {host} port {port}: {error.strerror}"
         ) from None
+    return listener

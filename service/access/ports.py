@@ -9,10 +9,11 @@ workers follow.
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import uvicorn
 
+from access.listening import bound
 from eventlog.errors import SettingError
 from service.access.gate import Gate
 from service.access.start import tls_of
@@ -84,15 +85,9 @@ class _Guest(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
+        listener = bound(host, port, shared=True)
     except OSError as error:
-        with suppress(OSError):
-            listener.close()
         raise SettingError(
             f"the admin port cannot listen on {host}:{port}: {error.strerror}"
         ) from None

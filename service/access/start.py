@@ -6,6 +6,7 @@ from access.authorizer import Authorizer
 from access.errors import AccessError
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
+from access.listening import Address
 from access.tls import Tls
 from eventlog.errors import SettingError
 from eventlog.settings import Home
@@ -16,14 +17,26 @@ def check_start(settings: Settings, home: Home) -> None:
     """Raise SettingError where the service would be open to more than its settings say."""
     keys = KeyFile.of(home).read()
     tls = tls_of(settings)
-    if settings.admin_port and settings.admin_port in {settings.port, settings.grpc_port}:
-        raise SettingError(f"admin port {settings.admin_port}: expected one that nothing else has")
     check_exposure(
         settings.host,
         PREFIX,
         credentials=keys is not None or (tls is not None and bool(tls.client_ca)),
         allow_anonymous=settings.allow_anonymous,
     )
+
+
+def addresses(settings: Settings) -> list[Address]:
+    """Where the service listens."""
+    found = [
+        Address(settings.host, settings.port, f"--port or {PREFIX}PORT"),
+        Address(
+            settings.host, settings.grpc_port, f"--grpc-port or {PREFIX}GRPC_PORT", shared=True
+        ),
+    ]
+    if settings.admin_port:
+        setting = f"{PREFIX}ADMIN_PORT"
+        found.append(Address(settings.host, settings.admin_port, setting, shared=True))
+    return found
 
 
 def tls_of(settings: Settings) -> Tls | None:

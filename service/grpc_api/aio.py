@@ -37,7 +37,8 @@ async def start(door: Door, settings: Settings) -> grpc.aio.Server:
         maximum_concurrent_rpcs=settings.max_grpc_calls,
     )
     server.add_generic_rpc_handlers((_Handlers(door),))
-    address = f"{settings.host}:{settings.grpc_port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.grpc_port}"
     try:
         _listen(server, address, tls_of(settings))
     except RuntimeError as error:

@@ -5,6 +5,7 @@ import ssl
 from contextlib import suppress
 from functools import partial
 
+from access.listening import bound
 from eventlog.errors import SettingError
 from service.access.door import Door
 from service.access.start import tls_of
@@ -39,9 +40,8 @@ async def start(door: Door, settings: Settings) -> NativeFront:
     try:
         server = await asyncio.get_running_loop().create_server(
             partial(Http2Connection, shared),
-            settings.host,
-            settings.grpc_port,
-            reuse_port=True,  # every worker listens, the kernel deals out connections
+            # Every worker listens; the kernel distributes connections.
+            sock=bound(settings.host, settings.grpc_port, shared=True),
             ssl=_context(settings),
             backlog=1024,
         )

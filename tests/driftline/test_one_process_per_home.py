@@ -1,40 +1,13 @@
 """A second service, monitor, forwarder or `driftline up` on one home is refused."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def run(home: Home, tmp_path: Path) -> Run:
-    """`driftline` on the home, with further variables of its environment."""
-
-    def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        stores = {"DRIFTLINE_HOME": str(home.root), "BENTOML_HOME": str(tmp_path / "bentoml")}
-        return subprocess.run(
-            [sys.executable, "-m", "driftline", *arguments],
-            env={**os.environ, **stores, "DO_NOT_TRACK": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return command
+from tests.driftline.conftest import Run
 
 
 @pytest.mark.parametrize(

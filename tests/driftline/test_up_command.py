@@ -1,11 +1,8 @@
 """How `driftline up` asks its parts whether they are ready, and what it does not start."""
 
-import socket
-from collections.abc import Callable
-
 import pytest
 
-from driftline.up import children, require_free
+from driftline.up import children
 from eventlog.errors import SettingError
 
 
@@ -24,11 +21,13 @@ def test_a_part_that_wants_a_certificate_of_us_is_not_started(
         children(3000, 8001, 3100)
 
 
-def test_nobody_else_is_taken_for_a_part(free_port: Callable[[], int]) -> None:
-    free = free_port()
-    require_free(free)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(SettingError, match=f"port {port}: Address already in use"):
-            require_free(free, port)
-    require_free(port)
+@pytest.mark.parametrize(
+    ("host", "near"),
+    [("localhost", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")],
+)
+def test_a_part_is_asked_where_it_listens(
+    monkeypatch: pytest.MonkeyPatch, host: str, near: str
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_SERVICE_HOST", host)
+    service, _ = children(3000, 8001, 3100)
+    assert service.health == f"http://{near}:3000/v2/health/live"
