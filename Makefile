@@ -58,28 +58,28 @@ format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## what a request costs beside a bare handler, what an event and what scoring a window
-	$(BIN)/python -m loadtests.compare --subject small --part servers --no-peers --rounds 3
-	$(BIN)/python -m loadtests.bench
-	$(BIN)/python -m loadtests.counting
-	$(BIN)/python -m loadtests.scoring
+	$(BIN)/python -m benchmarks.compare --subject small --part servers --no-peers --rounds 3
+	$(BIN)/python -m benchmarks.events
+	$(BIN)/python -m benchmarks.metrics_cost
+	$(BIN)/python -m benchmarks.scoring
 
 load: $(VENV)/.dev ## a short load on what `make up` runs, or on a service of its own, and the verdict (ARGS=...)
-	$(BIN)/python -m loadtests.short $(ARGS)
+	$(BIN)/python -m benchmarks.short_load $(ARGS)
 
 accuracy: $(VENV)/.dev ## false alarms and power of the alarms, beside Evidently's defaults (tens of minutes; ARGS=...)
-	$(BIN)/python -W ignore -m loadtests.accuracy $(ARGS)
+	$(BIN)/python -W ignore -m benchmarks.accuracy $(ARGS)
 
 overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
-	$(BIN)/python -m loadtests.overload
+	$(BIN)/python -m benchmarks.overload
 
 many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--models 300")
-	$(BIN)/python -m loadtests.many_models $(ARGS)
+	$(BIN)/python -m benchmarks.many_models $(ARGS)
 
 replay: $(VENV)/.dev ## a day of ten million predictions replayed in full (ARGS="--predictions 100000"; 10 GB of disk)
-	$(BIN)/python -m loadtests.replay $(ARGS)
+	$(BIN)/python -m benchmarks.replay_day $(ARGS)
 
 compare: $(VENV)/.dev ## compare with bare handlers, BentoML, MLServer and LitServe on this machine (ARGS=--quick is short)
-	$(BIN)/python -m loadtests.compare $(ARGS)
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 docs: $(VENV)/.dev ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -94,7 +94,7 @@ pytorch: $(VENV)/.dev ## convert and register a PyTorch model as docs/how-to/oth
 	DRIFTLINE_PYTORCH=$(TORCH)/bin/python $(BIN)/python -m pytest tests/docs/test_converters.py
 
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
-PEERS := loadtests/compare/requirements
+PEERS := benchmarks/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
 	printf 'uv\nhatchling\n' | $(LOCK) - -c requirements/dev.lock -o requirements/bootstrap.lock
 	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
@@ -108,7 +108,7 @@ lock: $(UV) ## renew the pinned versions and hashes
 	printf 'mlserver>=1.7,<1.8\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/mlserver.lock
 	printf 'litserve>=0.2,<0.3\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/litserve.lock
 
-PROTO := service/grpc_api/open_inference
+PROTO := service/grpc/open_inference
 proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO).proto
 	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' $(PROTO)_pb2.py

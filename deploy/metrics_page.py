@@ -12,7 +12,7 @@ import service.telemetry.metrics
 import service.telemetry.triton
 from eventlog.forwarder_metrics import ForwarderMetrics
 from eventlog.progress import Progress
-from monitoring.web.metrics import StoreCollector
+from monitoring.web.metrics.collector import StoreCollector
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 HEAD = """# Metrics

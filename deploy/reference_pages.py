@@ -14,9 +14,9 @@ from driftline.cli import driftline
 from eventlog.forwarder_metrics import ForwarderSettings
 from eventlog.kafka import KafkaSettings
 from eventlog.settings import LOG_PREFIX, LogSettings
-from monitoring.core.retention import Retention
 from monitoring.settings import KEEP_PREFIX, MonitorSettings
 from monitoring.settings import PREFIX as MONITOR_PREFIX
+from monitoring.windows.retention import Retention
 from service.settings import PREFIX as SERVICE_PREFIX
 from service.settings import Settings
 from telemetry.logs import PREFIX as LOGGING_PREFIX

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from driftline.status import open_store, tell
 from eventlog.errors import SettingError
-from monitoring.core.results import Rule, Silence, Step
-from monitoring.web import words
+from monitoring.results import Rule, Silence, Step
+from monitoring.web import formats
 from monitoring.web.overview import worst_first
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -90,7 +90,7 @@ def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> N
         reason=reason,
     )
     open_store().silence(held)
-    click.echo(f"{held.silence_id}: {_scope(held)} until {words.moment(held.until)}")
+    click.echo(f"{held.silence_id}: {_scope(held)} until {formats.moment(held.until)}")
 
 
 @alarms.command()
@@ -99,7 +99,7 @@ def silences() -> None:
     now = _now()
     holding = [one for one in open_store().silences() if one.until > now]
     for one in holding:
-        until = words.moment(one.until)
+        until = formats.moment(one.until)
         click.echo(f"{one.silence_id}: {_scope(one)} until {until}, {one.actor}: {one.reason}")
     if not holding:
         click.echo("Nothing is silenced.")

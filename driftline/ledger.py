@@ -17,8 +17,8 @@ from eventlog.retention import read_positions
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.settings import database
-from monitoring.state.database import exists
-from monitoring.state.store import Store
+from monitoring.storage.database import exists
+from monitoring.storage.store import Store
 
 _NOWHERE = Position(0, 0)
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]

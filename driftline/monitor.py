@@ -23,12 +23,11 @@ from eventlog.process_lock import ProcessLock
 from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
-from monitoring.announcing import Announcing
-from monitoring.collecting import expect_rows
-from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
-from monitoring.policies import Following
+from monitoring.evaluation import Conclusion
+from monitoring.garbage_collection import expect_rows
+from monitoring.log_retention import Announcing
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
 from monitoring.sharing.entries import Preparing
@@ -36,14 +35,15 @@ from monitoring.sharing.handed import Handed
 from monitoring.sharing.handing import Handing
 from monitoring.sharing.member import LEADING, Member
 from monitoring.sharing.taking import HandedReader
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.state.store import Store
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
 from monitoring.tracing import WindowTraces
-from monitoring.watching import Memory
 from monitoring.web.app import app
 from monitoring.web.server import serving
-from monitoring.webhooks.sender import Receiver, Sender, sending
+from monitoring.webhooks.delivery import Receiver, Sender, sending
+from monitoring.windows.policy_source import Following
+from monitoring.windows.version_state import Memory
 from registry.store import Registry
 from telemetry import logs
 from telemetry.tracing import Tracing

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from driftline.status import plain, table_of
 from eventlog.settings import Home
-from monitoring.core.eras import timeline
+from monitoring.windows.policy_periods import timeline
 from registry.manifest import Version
 from registry.manifest_file import read_stated
 from registry.policies import Held, PolicyChange, differences, digest, flat, origins

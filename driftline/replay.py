@@ -15,19 +15,19 @@ from rich.console import Console
 from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from monitoring.collecting import expect_rows
-from monitoring.core.grid import END_OF_TIME
-from monitoring.core.results import Alarm, Result
-from monitoring.policies import Following, Overriding
+from monitoring.backtest import Between, watch_again
+from monitoring.garbage_collection import expect_rows
+from monitoring.results import Alarm, Result
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import database as recorded_database
 from monitoring.settings import retention
-from monitoring.state.database import Database, exists
-from monitoring.state.journal import Journal
-from monitoring.state.store import Store
-from monitoring.trial import Between, watch_again
-from monitoring.watching import Memory
-from monitoring.web import words
+from monitoring.storage.database import Database, exists
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
+from monitoring.web import formats
+from monitoring.windows.grid import END_OF_TIME
+from monitoring.windows.policy_source import Following, Overriding
+from monitoring.windows.version_state import Memory
 from registry.manifest_file import read_policy
 from registry.store import Registry
 
@@ -63,7 +63,7 @@ def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
         return
     differing = _differences(recorded, again)
     windows = sum(len(again.results(*pair)) for pair in again.watched())
-    click.echo(f"{words.several(windows, 'window')} computed again, {len(differing)} differ")
+    click.echo(f"{formats.several(windows, 'window')} computed again, {len(differing)} differ")
     for line in differing[:20]:
         click.echo(f"  {line}")
     sys.exit(1 if differing else 0)
@@ -128,7 +128,7 @@ def _tell_what_was_left_out(again: Store) -> None:
     """Nothing found may mean that nothing could be looked at: a version that is not registered."""
     if count := again.totals()["dead_letters"]:
         (last,) = again.dead_letters(1)
-        said = f"{words.several(count, 'record')} of the log could not be taken in, the last one"
+        said = f"{formats.several(count, 'record')} of the log could not be taken in, the last one"
         click.echo(f"{said} because {last.reason}", err=True)
 
 
@@ -140,7 +140,7 @@ def _differences(recorded: Store, again: Store) -> list[str]:
         for result in again.results(*pair):
             before = known.get(result.window)
             if before is not None and not _same(before, result):
-                found.append(f"{pair[0]} version {pair[1]}, {words.period(result.window)}")
+                found.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
     return found
 
 
@@ -159,15 +159,15 @@ def _compare(recorded: Store | None, again: Store) -> None:
     for cause in sorted({*before, *now}):
         alarm = now.get(cause) or before[cause]
         model, version, rule, start = cause
-        name = f"{model} version {version}, {rule}, from {words.moment(start)}"
+        name = f"{model} version {version}, {rule}, from {formats.moment(start)}"
         told = [_span(alarms.get(cause)) for alarms in (before, now)]
         table.add_row(plain(name), *told, plain(alarm.sentence))
     if before or now:
         Console().print(table)
     asked = len(again.deliveries())
     click.echo(
-        f"{words.several(len(now), 'alarm')} by this policy, {len(before)} recorded; it would have "
-        f"asked for retraining {words.several(asked, 'time')}"
+        f"{formats.several(len(now), 'alarm')} by this policy, {len(before)} recorded; "
+        f"it would have asked for retraining {formats.several(asked, 'time')}"
         + (f", recorded {len(recorded.deliveries())}" if recorded else "")
     )
 
@@ -178,8 +178,8 @@ def _alarms(store: Store) -> dict[tuple[str, str, str, int], Alarm]:
 
 def _span(alarm: Alarm | None) -> str:
     if alarm is None:
-        return words.NOTHING
-    return f"to {words.period(alarm.latest)}"
+        return formats.NOTHING
+    return f"to {formats.period(alarm.latest)}"
 
 
 def _micros(moment: datetime | None, default: int) -> int:

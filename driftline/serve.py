@@ -31,7 +31,7 @@ def serve(**options: str | int | bool | None) -> None:
     Every other setting is an environment variable DRIFTLINE_SERVICE_<NAME>; an option given here
     wins over its variable.
     """
-    from service.access.start import addresses, check_start  # noqa: PLC0415  # not needed for --help
+    from service.auth.configuration import addresses, check_start  # noqa: PLC0415  # not needed for --help
     from service.settings import PREFIX, read_settings  # noqa: PLC0415
 
     given = {name: str(value) for name, value in options.items() if value is not None}
@@ -40,6 +40,6 @@ def serve(**options: str | int | bool | None) -> None:
     home = Home.from_environment()
     check_start(settings, home)
     with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):
-        from service.serve import run  # noqa: PLC0415  # takes seconds to import
+        from service.supervisor import run  # noqa: PLC0415  # takes seconds to import
 
         run(settings)

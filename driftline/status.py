@@ -7,14 +7,14 @@ from rich.table import Table
 from rich.text import Text
 
 from eventlog.settings import Home
-from monitoring.core.health import LABEL_DELAY
-from monitoring.core.results import Alarm
+from monitoring.results import Alarm
+from monitoring.scoring.service_health import LABEL_DELAY
 from monitoring.settings import database
-from monitoring.state.store import Store
-from monitoring.web import words
-from monitoring.web.findings import Catalogue
+from monitoring.storage.store import Store
+from monitoring.web import formats
 from monitoring.web.overview import Ledger, Row, badge, look, waiting
-from monitoring.web.reading import PERFORMANCE, chief_score, coverage, value
+from monitoring.web.presenter import PERFORMANCE, chief_score, coverage, value
+from monitoring.web.queries import Catalogue
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
 COLOURS = {
@@ -58,14 +58,14 @@ def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
 
 def tell(console: Console, alarm: Alarm) -> None:
     """An alarm as the page tells it."""
-    span = f"{words.period(alarm.since)} to {words.period(alarm.latest)}"
+    span = f"{formats.period(alarm.since)} to {formats.period(alarm.latest)}"
     about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
     state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
     console.print(state, plain(about, "bold"), plain(alarm.alarm_id, "dim"))
     console.print(plain(alarm.sentence))
     for step in alarm.steps:
         reason = f": {step.reason}" if step.reason else ""
-        by = f"{step.deed} by {step.actor or 'somebody'}, {words.moment(step.at)}{reason}"
+        by = f"{step.deed} by {step.actor or 'somebody'}, {formats.moment(step.at)}{reason}"
         console.print(plain(f"  {by}", "dim"))
 
 
@@ -84,8 +84,8 @@ def open_store() -> Store:
 
 def _ledger_line(book: Ledger) -> Text:
     line = (
-        f"answered {words.number(book.answered)}, logged {words.number(book.logged)}, "
-        f"monitored {words.number(book.monitored)}, lost {words.number(book.lost)}"
+        f"answered {formats.number(book.answered)}, logged {formats.number(book.logged)}, "
+        f"monitored {formats.number(book.monitored)}, lost {formats.number(book.lost)}"
     )
     return Text(line, style="dim" if book.balanced else "bold red")
 
@@ -96,7 +96,7 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
     if not gaps:
         return None
     told = ", ".join(f"{count} {reason}" for reason, count in sorted(gaps.items()))
-    passed = words.number(totals["passed_over"])
+    passed = formats.number(totals["passed_over"])
     return Text(f"gaps in the topics: {told}; {passed} records passed over", style="bold red")
 
 
@@ -123,16 +123,16 @@ def _cells(row: Row) -> list[Text | str]:
     badges = ", ".join(map(badge, row.alarms)) or "none"
     return [
         name,
-        words.period(row.latest.window),
+        formats.period(row.latest.window),
         plain(row.latest.verdict, COLOURS.get(row.latest.verdict, "dim")),
         Text(badges, style="bold red" if firing else "yellow" if row.alarms else "dim"),
-        words.percent(value(row.latest, "drifted_share")),
-        f"{PERFORMANCE[chief]} {words.figure(value(known, chief))}" if known else "no labels yet",
-        words.number(row.latest.rows),
-        words.number(row.late.rows) if row.late.rows else words.NOTHING,
-        words.percent(value(row.latest, "error_share")),
-        words.percent(coverage(row.latest)),
-        words.duration(value(delayed, LABEL_DELAY[0]) if delayed else None),
+        formats.percent(value(row.latest, "drifted_share")),
+        f"{PERFORMANCE[chief]} {formats.figure(value(known, chief))}" if known else "no labels yet",
+        formats.number(row.latest.rows),
+        formats.number(row.late.rows) if row.late.rows else formats.NOTHING,
+        formats.percent(value(row.latest, "error_share")),
+        formats.percent(coverage(row.latest)),
+        formats.duration(value(delayed, LABEL_DELAY[0]) if delayed else None),
     ]
 
 

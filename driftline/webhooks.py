@@ -12,10 +12,10 @@ from driftline.status import open_store, plain, table_of
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 from monitoring.settings import MonitorSettings
-from monitoring.web import words
+from monitoring.web import formats
 from monitoring.web.overview import stopped
 from monitoring.webhooks.body import trial
-from monitoring.webhooks.sender import Receiver
+from monitoring.webhooks.delivery import Receiver
 
 
 def commands() -> list[click.Command]:
@@ -50,7 +50,7 @@ def list_webhooks() -> None:
         click.echo(plain(stopped(stop)).plain)
     table = table_of("Webhook", "Created", "State", "Attempts", "Last error")
     for one in open_store().deliveries():
-        created = words.moment(one.created)
+        created = formats.moment(one.created)
         style = {"delivered": "green", "dead": "bold red"}.get(one.state, "yellow")
         state = plain(one.state, style)
         table.add_row(one.webhook_id, created, state, str(one.attempts), plain(one.last_error))

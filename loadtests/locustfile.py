@@ -14,7 +14,7 @@ from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
-from loadtests import reporting, shapes
+from loadtests import report, shapes
 from loadtests.pulse import Pulse
 from loadtests.traffic import SECONDS, Traffic
 from loadtests.users import Feedback, GrpcRaw, RestBinary, RestJson
@@ -115,9 +115,9 @@ def _begin(environment: Any, pulse: Pulse) -> None:
 def _conclude(environment: Any, heard: dict[str, Generator]) -> str:
     if environment.process_exit_code == Outcome.UNUSABLE:
         return str(environment.fault)
-    verdict = reporting.conclude(environment, list(heard.values()))
+    verdict = report.conclude(environment, list(heard.values()))
     environment.process_exit_code = verdict.outcome
-    report = getattr(environment.parsed_options, "html_file", None)
-    if report:
-        reporting.write_into(Path(report), verdict)
+    page = getattr(environment.parsed_options, "html_file", None)
+    if page:
+        report.write_into(Path(page), verdict)
     return str(verdict)

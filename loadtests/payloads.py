@@ -18,8 +18,8 @@ from registry.features import signature, to_tensors
 from registry.manifest import Manifest, Version
 from registry.reference import load_reference
 from registry.store import Registry
-from service.grpc_api import open_inference_pb2 as pb
-from service.openinference.raw import write_raw
+from service.grpc import open_inference_pb2 as pb
+from service.protocol.raw import write_raw
 
 Array = np.ndarray[Any, Any]
 LEVELS = 4  # strengths of drift between none and all of it, for each of which there are requests

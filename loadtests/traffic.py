@@ -5,7 +5,7 @@ from typing import Any
 
 from eventlog.errors import SettingError
 from loadtests import shapes
-from loadtests.asking import Rest
+from loadtests.clients import Rest
 from loadtests.drift import Drift, read_drift
 from loadtests.payloads import Payload, Payloads, choose_version
 from registry.store import Registry

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from locust import User, constant, constant_throughput, task
 
-from loadtests.asking import Failed, Grpc, Refused, Rest, is_secure
+from loadtests.clients import Failed, Grpc, Refused, Rest, is_secure
 from loadtests.payloads import Payload
 from loadtests.traffic import Traffic
 

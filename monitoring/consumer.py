@@ -7,15 +7,15 @@ stand and fall together, so a crash repeats a step and never half of one.
 from collections.abc import Callable, Collection, Sequence
 
 from eventlog.log import Positions, Reader, Record
-from monitoring.closing import Closing
-from monitoring.conclusion import Conclusion
-from monitoring.intake import Intake
-from monitoring.keeping import Keeping
-from monitoring.queueing import Scorer, ScoringQueue
-from monitoring.settling import Settling
-from monitoring.state.journal import Journal
+from monitoring.evaluation import Conclusion
+from monitoring.ingest.ingestion import Intake
+from monitoring.ingest.loss_detection import Settling
+from monitoring.scoring.queue import Scorer, ScoringQueue
+from monitoring.storage.journal import Journal
 from monitoring.tracing import WindowTraces
-from monitoring.watching import Memory
+from monitoring.windows.expiry import Keeping
+from monitoring.windows.lifecycle import Closing
+from monitoring.windows.version_state import Memory
 
 MOST_WAITING = 4 << 30  # bytes
 STEPS = 10  # between two looks for dead letters that are to be tried again

@@ -6,8 +6,8 @@ from typing import Literal
 import msgspec
 
 from eventlog.settings import Home, from_environment
-from monitoring.core.retention import Retention
-from monitoring.state.database import Where
+from monitoring.storage.database import Where
+from monitoring.windows.retention import Retention
 
 PREFIX = "DRIFTLINE_MONITOR_"
 KEEP_PREFIX = f"{PREFIX}KEEP_"

@@ -11,7 +11,7 @@ from functools import partial
 
 from eventlog.events import PredictionEvent
 from eventlog.log import Record
-from monitoring.core.results import Result, Window
+from monitoring.results import Result, Window
 from telemetry.tracing import Attributes, Span, Tracing, is_sampled
 
 _MOST_KNOWN = 2_000  # requests of one model version that may be linked later

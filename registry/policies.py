@@ -1,7 +1,7 @@
 """Monitoring policies of a registered version that are changed without registering it anew.
 
 Everything that decides what a change comes to, and which parts of a policy it answers for, lives
-here; from when on it holds is said in monitoring/core/eras.py. The version stays what it is:
+here; from when on it holds: monitoring/windows/policy_periods.py. The version stays what it is:
 changes stand beside it in the registry's history, each with who, when and why.
 
 A change states some fields, the others stay as they were. Null is a value of its field like any

@@ -8,8 +8,8 @@ import msgspec
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
 from service.batching.job import Share
-from service.openinference.messages import InferRequest
-from service.openinference.validate import Inputs
+from service.protocol.messages import InferRequest
+from service.protocol.validation import Inputs
 
 
 class Trace(typing.Protocol):

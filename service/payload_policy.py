@@ -23,8 +23,8 @@ from registry.features import signature, to_columns, width
 from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, TensorSpec, Version
 from registry.payload import keeping
 from registry.reference import load_reference
-from service.openinference.messages import Array
-from service.openinference.tensors import from_raw
+from service.protocol.messages import Array
+from service.protocol.tensors import from_raw
 
 _logger = logging.getLogger(__name__)
 

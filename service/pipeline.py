@@ -13,11 +13,11 @@ from registry.manifest import Manifest, Version
 from service.batching.job import Job
 from service.call import Answer, Call
 from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
-from service.event_time import read_event_time
-from service.models import Models
-from service.openinference.messages import InferRequest
+from service.models.loaded_models import Models
+from service.models.routing import Served
 from service.prediction_log import PredictionLog, Reply, outcome_of
-from service.routing import Served
+from service.protocol.event_time import read_event_time
+from service.protocol.messages import InferRequest
 from service.telemetry.metrics import count_request
 from telemetry.logs import about
 

@@ -20,9 +20,9 @@ from registry.manifest import Version
 from service.batching.job import Share
 from service.call import Answer, Call
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
-from service.feedback import Truth
-from service.openinference.tensors import to_tensor
 from service.payload_policy import Policies
+from service.protocol.feedback import Truth
+from service.protocol.tensors import to_tensor
 
 Reply = Callable[[Answer | DriftlineError], None]
 

@@ -32,7 +32,7 @@ from driftline.up import addresses, children
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from monitoring.settings import database
-from monitoring.state.store import Store
+from monitoring.storage.store import Store
 from registry.manifest import Manifest
 from registry.store import Registry
 

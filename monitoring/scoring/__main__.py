@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from eventlog.settings import Home, from_environment
-from monitoring.scoring.framing import read, write
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.old_reports import OldReports
-from monitoring.scoring.recent import Recent
-from monitoring.scoring.window import Scoring
+from monitoring.scoring.messages import read, write
+from monitoring.scoring.reference_cache import Recent
+from monitoring.scoring.report_retention import OldReports
+from monitoring.scoring.window_scorer import Scoring
 from monitoring.settings import PREFIX, MonitorSettings, retention
 from registry.store import Registry
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from monitoring.core.results import Score
+from monitoring.results import Score
 
 _logger = logging.getLogger(__name__)
 

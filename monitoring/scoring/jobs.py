@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from monitoring.core.results import Score, Window
-from monitoring.core.tally import AnswerTally, InputTally
+from monitoring.ingest.counters import AnswerTally, InputTally
+from monitoring.results import Score, Window
 from registry.manifest import Monitoring
 
 

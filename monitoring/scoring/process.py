@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from monitoring.scoring.framing import read, write
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.messages import read, write
 
 _TRIES = 2
 
@@ -25,7 +25,7 @@ def scoring_command(reports: Path) -> list[str]:
 
 
 class ScoringProcess:
-    """Scores windows beside the loop; see `monitoring.queueing.Scorer`."""
+    """Scores windows beside the loop; see `monitoring.scoring.queue.Scorer`."""
 
     def __init__(self, command: Sequence[str]) -> None:
         """`command` runs the process (see `scoring_command`); it starts with the first job."""

@@ -6,11 +6,11 @@ from functools import partial
 import msgspec
 import pandas as pd
 
-from monitoring.core.results import Score
-from monitoring.core.tally import InputTally
+from monitoring.ingest.counters import InputTally
+from monitoring.results import Score
+from monitoring.scoring.duplicates import distinct_values, duplicate_share, longest_run
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.sameness import distinct_values, duplicate_share, longest_run
 from monitoring.scoring.values import Table, Values, reference_table, window_table
 from registry.manifest import Feature, Kind
 

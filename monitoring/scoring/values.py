@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from eventlog.events import INFINITIES
+from monitoring.scoring.memoize import remembered
 from monitoring.scoring.reference import Baseline, categories
-from monitoring.scoring.remembering import remembered
 from registry.manifest import Feature
 from registry.payload import keeping
 

@@ -16,9 +16,9 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
-from monitoring.counting import Counting
-from monitoring.state import rows
-from monitoring.state.predictions import Key
+from monitoring.ingest.row_counters import Counting
+from monitoring.storage import rows
+from monitoring.storage.predictions import Key
 from registry.errors import RegistryError
 from registry.manifest import Version
 

@@ -10,7 +10,7 @@ import msgspec
 
 from eventlog.log import Position
 from monitoring.sharing.entries import Chunk
-from monitoring.state.database import Database, as_bytes, as_int
+from monitoring.storage.database import Database, as_bytes, as_int
 
 _FRESH = 3_000  # milliseconds for which the word of a stream's reader counts
 # One clock for all of them: the server's.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from monitoring.consumer import STEPS, Consumer
 from monitoring.sharing.handing import Handing, PartReader
-from monitoring.state.database import Database
+from monitoring.storage.database import Database
 
 LEADING = "leading"  # the lock of the one that takes in, decides, and asks for retraining
 

@@ -10,15 +10,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from monitoring.core.grid import END_OF_TIME
-from monitoring.core.results import Delivery, Result, Step
-from monitoring.web import eras
-from monitoring.web.eras import Watched
-from monitoring.web.findings import Findings
-from monitoring.web.guard import same_origin
+from monitoring.results import Delivery, Result, Step
+from monitoring.web import policy_view
+from monitoring.web.browser_security import same_origin
 from monitoring.web.links import model_path
-from monitoring.web.metrics import exposition
+from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
+from monitoring.web.policy_view import Watched
+from monitoring.web.queries import Findings
+from monitoring.windows.grid import END_OF_TIME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +65,8 @@ def result_of(request: Request) -> Result:
 def watched_of(request: Request) -> list[Watched]:
     """The eras of the version that the address names; none where it is not registered here."""
     model, version = request.path_params["model"], request.path_params["version"]
-    held = eras.policies(request.app.state.catalogue, model, version)
-    return eras.watched(held) if held else []
+    held = policy_view.policies(request.app.state.catalogue, model, version)
+    return policy_view.watched(held) if held else []
 
 
 async def health(_request: Request) -> Response:

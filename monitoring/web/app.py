@@ -15,10 +15,10 @@ from access.authorizer import Authorizer
 from eventlog.progress import Progress
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import api, pages
+from monitoring.web.authentication import Gate
+from monitoring.web.browser_security import Guard
 from monitoring.web.distributions import References
-from monitoring.web.findings import Catalogue, Findings
-from monitoring.web.gate import Gate
-from monitoring.web.guard import Guard
+from monitoring.web.queries import Catalogue, Findings
 from monitoring.web.reports import report
 
 STATIC = Path(__file__).parent / "static"

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.cleaning import clean
+from monitoring.scoring.drift.clean import clean
 from monitoring.scoring.reference import Baseline, Column
-from monitoring.web.findings import Catalogue
+from monitoring.web.queries import Catalogue
 from registry.errors import RegistryError
 from registry.manifest import Version
 from registry.payload import withheld

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
-from monitoring.core.results import Alarm, Delivery, Disabled, Late, Result, SourceLedger
-from monitoring.web.findings import Catalogue, Findings
-from monitoring.web.reading import coverage, find, sentence, value
-from monitoring.web.words import moment, period, several
+from monitoring.results import Alarm, Delivery, Disabled, Late, Result, SourceLedger
+from monitoring.web.formats import moment, period, several
+from monitoring.web.presenter import coverage, find, sentence, value
+from monitoring.web.queries import Catalogue, Findings
 
 HISTORY = 30  # windows behind a sparkline
 _STATES = ("firing", "acknowledged", "resolved")

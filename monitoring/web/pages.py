@@ -11,10 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from monitoring.core.grid import END_OF_TIME
-from monitoring.core.results import Delivery, Result
 from monitoring.errors import DatabaseUnavailable
-from monitoring.web import glyphs, links, pictures, reading, words
+from monitoring.results import Delivery, Result
+from monitoring.web import formats, links, presenter
 from monitoring.web.api import (
     findings_of,
     json_response,
@@ -22,11 +21,9 @@ from monitoring.web.api import (
     watched_of,
     whole_number,
 )
-from monitoring.web.bars import bars
+from monitoring.web.charts import glyphs, version_charts
+from monitoring.web.charts.bars import bars
 from monitoring.web.distributions import Distribution, distributions
-from monitoring.web.eras import era_of
-from monitoring.web.findings import Findings
-from monitoring.web.mix import Mix, mixes
 from monitoring.web.overview import (
     Row,
     about,
@@ -39,9 +36,13 @@ from monitoring.web.overview import (
     waiting,
     worst_first,
 )
-from monitoring.web.parts import GAPS, segmented
+from monitoring.web.policy_view import era_of
+from monitoring.web.queries import Findings
 from monitoring.web.reports import locate
+from monitoring.web.segment_tables import GAPS, segmented
+from monitoring.web.traffic_share import Mix, mixes
 from monitoring.webhooks.body import read_retrain_request
+from monitoring.windows.grid import END_OF_TIME
 
 ON_ONE_PAGE = 60  # windows
 LATEST_DELIVERIES = 8
@@ -93,7 +94,7 @@ async def model(request: Request) -> Response:
     alarms = worst_first(
         a for a in findings.alarms() if (a.model, a.version) == (row.model, row.version)
     )
-    line = pictures.timeline(shown, alarms)
+    line = version_charts.timeline(shown, alarms)
     deliveries = [
         told
         for one in findings.deliveries()
@@ -104,10 +105,10 @@ async def model(request: Request) -> Response:
         "model.html",
         row=row,
         headline=headline([row], ledger([]), []),
-        drift_map=pictures.drift_map(line),
-        drifted_share=pictures.drifted_share(line),
-        performance=pictures.performance(line),
-        volume=pictures.volume(line),
+        drift_map=version_charts.drift_map(line),
+        drifted_share=version_charts.drifted_share(line),
+        performance=version_charts.performance(line),
+        volume=version_charts.volume(line),
         windows=list(reversed(shown)),
         earlier=first if findings.neighbours(row.model, row.version, first)[0] else None,
         later=until is not None,
@@ -122,7 +123,7 @@ async def window(request: Request) -> Response:
     result = result_of(request)
     findings = findings_of(request)
     before, after = findings.neighbours(result.model, result.version, result.window.start)
-    columns = reading.columns(result)
+    columns = presenter.columns(result)
     return page(
         request,
         "window.html",
@@ -205,18 +206,18 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "period": words.period,
-        "day": words.day,
-        "moment": words.moment,
-        "number": words.number,
-        "figure": words.figure,
-        "percent": words.percent,
-        "duration": words.duration,
+        "period": formats.period,
+        "day": formats.day,
+        "moment": formats.moment,
+        "number": formats.number,
+        "figure": formats.figure,
+        "percent": formats.percent,
+        "duration": formats.duration,
     }
     environment.globals |= {
-        "several": words.several,
+        "several": formats.several,
         "links": links,
-        "reading": reading,
+        "reading": presenter,
         "glyphs": glyphs,
         "about": about,
         "badge": badge,

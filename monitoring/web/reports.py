@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from monitoring.web.guard import REPORT_POLICY
+from monitoring.web.browser_security import REPORT_POLICY
 
 
 async def report(request: Request) -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.core.results import RetrainRequest
+from monitoring.results import RetrainRequest
 from monitoring.webhooks.body import Envelope, read_retrain_request
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

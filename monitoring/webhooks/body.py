@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.core.results import RetrainRequest
+from monitoring.results import RetrainRequest
 
 SOURCE = "/driftline/monitoring"
 RETRAIN_REQUESTED = "driftline.retrain.requested.v1"

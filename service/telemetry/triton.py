@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Gauge
 
-from service.statistics import ModelStatistics
+from service.telemetry.statistics import ModelStatistics
 
 
 def _metric(name: str, meaning: str) -> Gauge:

@@ -27,7 +27,7 @@ def test_a_bento_is_built_and_serves(
     tag = built.stdout.split("__tag__:")[1].split()[0]
     name, version = tag.split(":")
     bento = tmp_path / "bentoml" / "bentos" / name / version
-    assert (bento / "src" / "service" / "bento.py").exists()
+    assert (bento / "src" / "service" / "app.py").exists()
     assert not (bento / "src" / "tests").exists()
     ports = {"DRIFTLINE_SERVICE_GRPC_PORT": str(service.grpc_port)}
     with (tmp_path / "serve.log").open("wb") as log:

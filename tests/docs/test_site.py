@@ -11,8 +11,8 @@ import pytest
 import yaml
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from benchmarks.scaling_plan import LOADS, Costs, plan, table
 from driftline import Client
-from loadtests.scaling import LOADS, Costs, plan, table
 from tests.service.conftest import Service
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,9 @@ def test_the_reference_is_what_the_code_says(tmp_path: Path) -> None:
 
 
 def test_the_plan_for_scale_is_computed_and_grows() -> None:
-    assert table(Costs()) in (DOCS / "scaling.md").read_text(), "run: python -m loadtests.scaling"
+    assert table(Costs()) in (DOCS / "scaling.md").read_text(), (
+        "run: python -m benchmarks.scaling_plan"
+    )
     plans = [plan(load, Costs()) for load in LOADS]
     assert [one.workers for one in plans] == sorted(one.workers for one in plans)
     largest = plans[-1]

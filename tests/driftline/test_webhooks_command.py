@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.cli import driftline
-from monitoring.core.results import Disabled
-from monitoring.state.store import Store
+from monitoring.results import Disabled
+from monitoring.storage.store import Store
 
 
 @pytest.fixture

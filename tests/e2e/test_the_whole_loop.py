@@ -26,7 +26,7 @@ from retrainer import Retrainer
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from monitoring.state.store import Store
+from monitoring.storage.store import Store
 from registry.store import Registry
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from eventlog.log import Gap, Position, Reader, Record
 from eventlog.retention import write_positions
 from eventlog.segments import SegmentReader, SegmentWriter
 from eventlog.settings import Home
-from monitoring.state.database import Database
-from monitoring.state.store import Store
+from monitoring.storage.database import Database
+from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, eight_hours, everything
 
 PARTITIONS = 3

@@ -19,8 +19,8 @@ from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.kafka import KafkaSettings, KafkaSink, message
 from eventlog.log import Record
 from eventlog.settings import Home
-from monitoring.state.database import Database, Where
-from monitoring.state.store import Store
+from monitoring.storage.database import Database, Where
+from monitoring.storage.store import Store
 from registry.store import Registry
 from tests.postgres_server import PostgresServer
 from tests.tiny_model import BINARY, register_tiny

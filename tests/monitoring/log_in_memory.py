@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
 from eventlog.log import Gap, Position, Positions, Reader, Record
-from monitoring.conclusion import Conclusion
 from monitoring.consumer import MOST_WAITING, Consumer
-from monitoring.core.results import Score
-from monitoring.core.retention import Retention
-from monitoring.policies import Following
+from monitoring.evaluation import Conclusion
+from monitoring.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database, Driver, Where
-from monitoring.state.journal import Journal
-from monitoring.watching import FindVersion, Memory
+from monitoring.storage.database import Database, Driver, Where
+from monitoring.storage.journal import Journal
+from monitoring.windows.policy_source import Following
+from monitoring.windows.retention import Retention
+from monitoring.windows.version_state import FindVersion, Memory
 from registry.errors import UnknownModel
 from registry.manifest import (
     AlarmPolicy,

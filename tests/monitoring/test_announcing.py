@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eventlog.log import Position
 from eventlog.retention import read_positions
-from monitoring.announcing import Announcing
+from monitoring.log_retention import Announcing
 
 
 def test_positions_are_written_every_few_seconds_and_at_the_end(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
-from monitoring.core.results import DeadLetter
+from monitoring.results import DeadLetter
 from monitoring.sharing.entries import Chunk, Preparing, record
-from monitoring.state.database import Database, Where
-from monitoring.state.store import Store
+from monitoring.storage.database import Database, Where
+from monitoring.storage.store import Store
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from registry.errors import UnknownModel

@@ -10,9 +10,9 @@ import pytest
 
 from eventlog import wire
 from eventlog.events import PredictionEvent
-from monitoring.core.results import Silence, Step
-from monitoring.state.database import Database, Where
-from monitoring.state.store import Store
+from monitoring.results import Silence, Step
+from monitoring.storage.database import Database, Where
+from monitoring.storage.store import Store
 from registry.errors import UnknownModel
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import (

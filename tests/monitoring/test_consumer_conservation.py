@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Record
-from monitoring.core.results import Result, Window
-from monitoring.core.windows import IDLE
+from monitoring.results import Result, Window
 from monitoring.scoring.jobs import ScoreReply
-from monitoring.state.database import Database, Where, as_struct
-from monitoring.state.store import Store
+from monitoring.storage.database import Database, Where, as_struct
+from monitoring.storage.store import Store
+from monitoring.windows.window_state import IDLE
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,

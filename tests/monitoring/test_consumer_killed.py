@@ -16,8 +16,8 @@ import pytest
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
-from monitoring.state.database import Database, Where, exists
-from monitoring.state.store import Store
+from monitoring.storage.database import Database, Where, exists
+from monitoring.storage.store import Store
 from registry.policies import PolicyChange
 from registry.store import Registry
 from tests.postgres_server import PostgresServer

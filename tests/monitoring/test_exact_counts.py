@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.settings import Home
-from monitoring.core.results import Result, Score
-from monitoring.core.windows import WindowState
+from monitoring.results import Result, Score
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.recent import Recent
-from monitoring.scoring.window import Scoring
-from monitoring.state.database import Database, Where, as_struct
-from monitoring.state.store import Store
+from monitoring.scoring.reference_cache import Recent
+from monitoring.scoring.window_scorer import Scoring
+from monitoring.storage.database import Database, Where, as_struct
+from monitoring.storage.store import Store
+from monitoring.windows.window_state import WindowState
 from registry.manifest import Prediction, Version, WindowPolicy
 from registry.store import Registry
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor, eight_hours

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from monitoring.core.results import Score
+from monitoring.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database
-from monitoring.state.store import Store
+from monitoring.storage.database import Database
+from monitoring.storage.store import Store
 from registry.manifest import AlarmPolicy, MaxGap, Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.state.database import Where
+from monitoring.storage.database import Where
 from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
 
 LONG = os.environ.get("DRIFTLINE_CHAOS") == "long"

@@ -9,11 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from eventlog.log import Positions, Reader
-from monitoring.core.retention import Retention
 from monitoring.errors import DatabaseUnavailable
-from monitoring.policies import Following, Overriding
-from monitoring.state.database import Where
-from monitoring.state.store import Store
+from monitoring.storage.database import Where
+from monitoring.storage.store import Store
+from monitoring.windows.policy_source import Following, Overriding
+from monitoring.windows.retention import Retention
 from registry.manifest import Trailing
 from registry.policies import digest
 from tests.monitoring.log_in_memory import (

@@ -14,8 +14,8 @@ import pytest
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
-from monitoring.core.results import Result
-from monitoring.state.store import Store
+from monitoring.results import Result
+from monitoring.storage.store import Store
 from registry.policies import PolicyChange, digest
 from registry.store import Registry
 from tests.tiny_model import register_tiny

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.core.results import Late
-from monitoring.core.retention import DAY, Retention, advance, hour
-from monitoring.core.windows import Watch
-from monitoring.scoring.old_reports import OldReports
-from monitoring.state.database import Database, Where
-from monitoring.state.journal import Journal
-from monitoring.state.store import Store
+from monitoring.results import Late
+from monitoring.scoring.report_retention import OldReports
+from monitoring.storage.database import Database, Where
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
+from monitoring.windows.retention import DAY, Retention, advance, hour
+from monitoring.windows.window_state import Watch
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 

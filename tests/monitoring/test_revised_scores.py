@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from monitoring.core.results import Score
+from monitoring.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from tests.monitoring.log_in_memory import HOUR, T0, FakeScorer, Log, Monitor
 

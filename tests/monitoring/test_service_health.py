@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from eventlog.events import FeedbackEvent, Tensor
-from monitoring.core.results import Result
-from monitoring.state.store import Store
+from monitoring.results import Result
+from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, everything
 
 SECOND = 1_000_000

@@ -7,12 +7,12 @@ import pytest
 
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
-from monitoring.core.ledger import enter
-from monitoring.core.results import SourceLedger
-from monitoring.settling import Settling
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.watching import Memory
+from monitoring.ingest.ledger import enter
+from monitoring.ingest.loss_detection import Settling
+from monitoring.results import SourceLedger
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.windows.version_state import Memory
 from tests.monitoring.log_in_memory import VERSION
 
 

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from eventlog.events import Tensor
 from eventlog.log import Record
-from monitoring.core.results import Score
+from monitoring.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database, Where
-from monitoring.state.store import Store
+from monitoring.storage.database import Database, Where
+from monitoring.storage.store import Store
 from registry.manifest import Trailing, Version
 from tests.monitoring.log_in_memory import (
     HOUR,

@@ -5,10 +5,10 @@ from queue import SimpleQueue
 
 import pytest
 
-import monitoring.queueing
+import monitoring.scoring.queue
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.state.database import Database, Where
-from monitoring.state.store import Store
+from monitoring.storage.database import Database, Where
+from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import (
     FakeScorer,
     Log,

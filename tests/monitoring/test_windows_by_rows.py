@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from eventlog.events import FeedbackEvent
 from eventlog.log import Record
-from monitoring.core.results import Result
-from monitoring.core.sampling import row_hash
-from monitoring.state.database import Database, Where
-from monitoring.state.store import Store
+from monitoring.results import Result
+from monitoring.storage.database import Database, Where
+from monitoring.storage.store import Store
+from monitoring.windows.row_sample import row_hash
 from registry.manifest import Version, WindowPolicy
 from tests.monitoring.log_in_memory import (
     HOUR,

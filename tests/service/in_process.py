@@ -17,11 +17,11 @@ from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import Limits
 from service.call import Call
-from service.models import Models
-from service.openinference.validate import InputCheck
+from service.models.loaded_models import Models
+from service.models.routing import Served
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
-from service.routing import Served
+from service.protocol.validation import InputCheck
 from service.settings import Settings
 from tests.access.key_store import Door
 
@@ -129,7 +129,7 @@ class Sums:
 
 
 class Worker:
-    """What `service.wiring.Serving` is to the transports."""
+    """What `service.worker.Serving` is to the transports."""
 
     def __init__(self, gate: Callable[[], object] | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)

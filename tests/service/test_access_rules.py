@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from starlette.routing import Mount
 
-from service.access.rules import METHODS, ROUTES, Rule, routed
-from service.grpc_api.server import GrpcServer
-from service.grpc_api.servicer import Servicer
-from service.rest_api.routes import create_app
+from service.auth.rules import METHODS, ROUTES, Rule, routed
+from service.grpc.server import GrpcServer
+from service.grpc.servicer import Servicer
+from service.rest.routes import create_app
 from service.settings import Settings
 from tests.access.key_store import Door
 
@@ -26,7 +26,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.setenv("BENTOML_HOME", str(root))
         from bentoml import Service  # noqa: PLC0415  # reads its home as it is imported
 
-        from service.bento import Driftline  # noqa: PLC0415
+        from service.app import Driftline  # noqa: PLC0415
 
         return Service.to_asgi(Driftline)
 

@@ -11,7 +11,7 @@ from access.keys import make_key
 from access.listening import require_free
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from service.access.start import addresses, check_encrypted, check_start, create_authorizer
+from service.auth.configuration import addresses, check_encrypted, check_start, create_authorizer
 from service.settings import Settings
 from tests.access.certificates import Certificates
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from eventlog.errors import LogUnavailable
-from service.answering import Answering
-from service.cached_queue import CachedQueue
-from service.models import Models
-from service.openinference import json
+from service.batching.cached_queue import CachedQueue
+from service.batching.response_cache import ResponseCache
+from service.completion import Answering
+from service.models.loaded_models import Models
+from service.models.routing import Served
 from service.pipeline import Pipeline
-from service.response_cache import ResponseCache
-from service.routing import Served
-from service.statistics import VersionStatistics
+from service.protocol import json
+from service.telemetry.statistics import VersionStatistics
 from service.telemetry.tracing import Trace
 from tests.service.in_process import Worker
 from tests.service.test_pipeline import BODY

@@ -13,14 +13,14 @@ from registry.store import Registry
 from service.batching.admission import Admission
 from service.batching.policy import Limits
 from service.errors import Overloaded
-from service.loading import Loader
-from service.models import Models
-from service.openinference import json
+from service.models.loaded_models import Models
+from service.models.loader import Loader
+from service.models.routing import Served
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
-from service.routing import Served
+from service.protocol import json
 from service.settings import Settings
-from service.statistics import Statistics
+from service.telemetry.statistics import Statistics
 from tests.service.in_process import MemoryLog, Worker
 from tests.service.test_batching import Bench
 from tests.tiny_model import register_tiny

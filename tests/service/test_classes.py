@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from service.classification import best_classes, check_classes
 from service.errors import InvalidRequest
+from service.protocol.classification import best_classes, check_classes
 from tests.service.in_process import MANIFEST
 
 

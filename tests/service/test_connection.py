@@ -10,8 +10,8 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from service.rest_api.connection import Connection
-from service.rest_api.front import Front
+from service.rest.connection import Connection
+from service.rest.front import Front
 from tests.service.in_process import Worker
 
 BODY = (

@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.errors import Expired
-from service.openinference import json
-from service.statistics import Statistics
+from service.protocol import json
 from service.telemetry import metrics
+from service.telemetry.statistics import Statistics
 from tests.service.in_process import Worker, version
 from tests.service.test_pipeline import BODY
 

@@ -8,8 +8,8 @@ import pytest
 import registry.errors
 import service.errors
 from eventlog.errors import DriftlineError
-from service.grpc_api.errors import CODES, code_of
-from service.rest_api.errors import STATUS, headers_of, status_of
+from service.grpc.errors import CODES, code_of
+from service.rest.errors import STATUS, headers_of, status_of
 
 # What a caller can bring about is the caller's to mend; the rest is ours.
 CLIENT_ERRORS = {400, 401, 403, 404, 413, 415, 429}

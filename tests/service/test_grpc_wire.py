@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest, LimitExceeded, RunFailed, UnknownEncoding
-from service.grpc_api import wire
-from service.grpc_api.wire import Messages
+from service.grpc import wire
+from service.grpc.wire import Messages
 
 
 @given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 20))

@@ -7,8 +7,8 @@ import pytest
 
 from registry.manifest import Signature, TensorSpec
 from service.errors import InvalidRequest, TooLarge
-from service.openinference.validate import InputCheck, is_batched
-from service.predict import ArrayTensor
+from service.protocol.named_rows import ArrayTensor
+from service.protocol.validation import InputCheck, is_batched
 from tests.service.in_process import MANIFEST
 
 CHECK = InputCheck(MANIFEST, max_rows=5)

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
-from service.openinference.json import JsonTensor, decode_request, encode_response
-from service.openinference.tensors import to_tensor
+from service.protocol.json import JsonTensor, decode_request, encode_response
+from service.protocol.tensors import to_tensor
 
 shapes = hnp.array_shapes(min_dims=1, max_dims=3, max_side=4)
 

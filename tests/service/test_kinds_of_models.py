@@ -16,13 +16,13 @@ from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Version
 from registry.store import Registry
 from service.errors import InvalidRequest, RunFailed
-from service.loading import Loader
-from service.models import Models
-from service.openinference import json
+from service.models.loaded_models import Models
+from service.models.loader import Loader
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
+from service.protocol import json
 from service.settings import Settings
-from service.statistics import Statistics
+from service.telemetry.statistics import Statistics
 from tests.service.in_process import MemoryLog, Worker
 from tests.tiny_model import as_model
 

@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
 
-from service.grpc_api.servicer import SERVICE
+from service.grpc.servicer import SERVICE
 from tests.service.conftest import Service
 
 

@@ -22,17 +22,17 @@ from registry.manifest import SessionOptions, Version
 from registry.store import Registry
 from service.call import Answer
 from service.errors import InvalidRequest, NotReady
-from service.loading import Loader, session_options
-from service.models import Models
-from service.openinference.messages import InferRequest
+from service.models.loaded_models import Models
+from service.models.loader import Loader, session_options
+from service.models.providers import choose
+from service.models.routing import Served
+from service.models.session import Session
 from service.pipeline import Pipeline
-from service.predict import ArrayTensor
 from service.prediction_log import Ids, PredictionLog
-from service.routing import Served
-from service.runtime.providers import choose
-from service.runtime.session import Session
+from service.protocol.messages import InferRequest
+from service.protocol.named_rows import ArrayTensor
 from service.settings import Settings
-from service.statistics import Statistics
+from service.telemetry.statistics import Statistics
 from tests.service.in_process import MemoryLog, Worker
 from tests.tiny_model import as_model, register_tiny
 

@@ -10,7 +10,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 
 from eventlog.errors import LogUnavailable
-from service.openinference import json
+from service.protocol import json
 from tests.service.conftest import Service
 from tests.service.in_process import Worker
 from tests.small_disk import fill, mounted

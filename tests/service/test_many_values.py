@@ -15,10 +15,10 @@ from registry.errors import InvalidFeatures
 from registry.features import to_columns
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
 from service.errors import InvalidRequest
-from service.openinference.json import encode_response
-from service.openinference.raw import RawTensor
-from service.openinference.tensors import MANY, listed, raw_tensor, to_tensor
-from service.openinference.validate import InputCheck
+from service.protocol.json import encode_response
+from service.protocol.raw import RawTensor
+from service.protocol.tensors import MANY, listed, raw_tensor, to_tensor
+from service.protocol.validation import InputCheck
 
 WIDE = Manifest(
     task="regression",

@@ -10,10 +10,10 @@ from registry.errors import UnknownModel, UnknownVersion
 from registry.manifest import Version
 from registry.store import Registry
 from service.errors import InvalidRequest, NotReady
-from service.models import Models
-from service.openinference.validate import InputCheck
-from service.repository import IndexEntry, Repository
-from service.routing import Served
+from service.models.loaded_models import Models
+from service.models.repository import IndexEntry, Repository
+from service.models.routing import Served
+from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST
 from tests.tiny_model import register_tiny
 

@@ -8,9 +8,9 @@ from registry.errors import InvalidManifest, UnknownModel, UnknownVersion
 from registry.manifest import Version
 from registry.store import ModelState
 from service.errors import NotReady
-from service.models import Models
-from service.openinference.validate import InputCheck
-from service.routing import Served
+from service.models.loaded_models import Models
+from service.models.routing import Served
+from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST, FakeCatalogue
 
 

@@ -14,9 +14,9 @@ import zttp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from eventlog.events import PredictionEvent
-from service.grpc_api import http2
-from service.grpc_api import open_inference_pb2 as pb
-from service.grpc_api.servicer import SERVICE
+from service.grpc import http2
+from service.grpc import open_inference_pb2 as pb
+from service.grpc.servicer import SERVICE
 from tests.service.conftest import Service
 
 INFER = f"/{SERVICE}/ModelInfer"

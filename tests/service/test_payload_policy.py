@@ -17,8 +17,8 @@ from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.manifest import Version
 from registry.store import Registry
-from service.openinference.tensors import to_tensor
 from service.payload_policy import Policies, Policy
+from service.protocol.tensors import to_tensor
 from tests.service.conftest import Service
 from tests.tiny_model import register_tiny
 

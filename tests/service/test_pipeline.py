@@ -9,9 +9,9 @@ import pytest
 from eventlog.errors import LogUnavailable
 from registry.errors import UnknownModel
 from service.errors import Expired, InvalidRequest, RunFailed
-from service.feedback import Truth
-from service.openinference import json
-from service.openinference.messages import InferRequest
+from service.protocol import json
+from service.protocol.feedback import Truth
+from service.protocol.messages import InferRequest
 from tests.service.in_process import Worker
 
 BODY = (

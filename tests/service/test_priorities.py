@@ -12,9 +12,9 @@ from registry.manifest import QueueLimits
 from service.batching.admission import Admission
 from service.batching.order import FirstCome, Ranked
 from service.batching.policy import Limits
+from service.batching.queue_limits import doors_of
 from service.errors import InvalidRequest, Overloaded
-from service.limits import doors_of
-from service.openinference import json
+from service.protocol import json
 from service.settings import Settings
 from tests.service.in_process import Worker
 from tests.service.test_batching import Bench

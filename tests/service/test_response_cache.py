@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.openinference import json
-from service.openinference.raw import RawTensor, write_raw
-from service.response_cache import _OVERHEAD, ResponseCache, key_of
+from service.batching.response_cache import _OVERHEAD, ResponseCache, key_of
+from service.protocol import json
+from service.protocol.raw import RawTensor, write_raw
 
 ENTRY = _OVERHEAD + 8  # bytes, of one answer of one FP64 value
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest, TooLarge, Unsupported
-from service.rest_api.content import Encoding, accepted, check_type, compress, decompress
+from service.rest.content import Encoding, accepted, check_type, compress, decompress
 
 BODY = b'{"inputs": []}' * 100
 LIMIT = 100_000

@@ -11,10 +11,10 @@ from registry.errors import UnknownModel
 from registry.manifest import Version
 from registry.workers import WorkerReport
 from service.errors import NotReady
-from service.models import Models
-from service.openinference.validate import InputCheck
-from service.repository import Repository
-from service.routing import Absent, Served
+from service.models.loaded_models import Models
+from service.models.repository import Repository
+from service.models.routing import Absent, Served
+from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST, FakeCatalogue
 
 

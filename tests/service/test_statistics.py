@@ -6,7 +6,7 @@ import pytest
 
 from registry.errors import UnknownModel, UnknownVersion
 from service.batching.job import Share
-from service.statistics import Duration, Statistics, VersionStatistics
+from service.telemetry.statistics import Duration, Statistics, VersionStatistics
 from tests.service.in_process import Worker, version
 
 MS = 1_000_000  # nanoseconds

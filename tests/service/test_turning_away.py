@@ -9,7 +9,7 @@ import pytest
 from eventlog.errors import LogUnavailable
 from service.call import Call
 from service.errors import Overloaded
-from service.openinference import json
+from service.protocol import json
 from tests.service.in_process import Worker
 from tests.service.test_pipeline import BODY
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest, TooLarge
-from service.event_time import read_event_time
-from service.feedback import Truth, read_feedback
+from service.protocol.event_time import read_event_time
+from service.protocol.feedback import Truth, read_feedback
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from monitoring.core.grid import Fill, GridAt, Part, due
-from monitoring.core.results import Window
+from monitoring.results import Window
+from monitoring.windows.grid import Fill, GridAt, Part, due
 
 Closed = list[tuple[Window, int]]
 

@@ -5,9 +5,9 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from monitoring.core.budget import false_alarms, level, part, rules, wording
-from monitoring.core.decision import Streak, judge
-from monitoring.core.results import Alarm, Result, Score, Window
+from monitoring.alarms.budget import false_alarms, level, part, rules, wording
+from monitoring.alarms.decision import Streak, judge
+from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import (
     AlarmPolicy,
     FalseAlarms,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.core.closed import Closed, add, add_up
-from monitoring.core.results import Result, Verdict, Window
+from monitoring.results import Result, Verdict, Window
+from monitoring.windows.totals import Closed, add, add_up
 
 results = st.builds(
     lambda start, labelled, waiting, verdict: Result(

@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from eventlog.log import Position
-from monitoring.core.decision import Streak, can_judge_performance, judge, verdict, worst
-from monitoring.core.results import Alarm, Result, Rule, Score, Silence, Window
-from monitoring.core.retrain import request, wanted, webhook_id
-from monitoring.core.silencing import silenced
+from monitoring.alarms.decision import Streak, can_judge_performance, judge, verdict, worst
+from monitoring.alarms.retrain_request import request, wanted, webhook_id
+from monitoring.alarms.silences import silenced
+from monitoring.results import Alarm, Result, Rule, Score, Silence, Window
 from monitoring.web.links import rows_path
 from monitoring.webhooks.body import envelope
 from registry.manifest import AlarmPolicy

@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.eras import MARGIN, Timeline, timeline
-from monitoring.core.grid import END_OF_TIME, LONGEST_GAP, SECOND
-from monitoring.core.results import Window
+from monitoring.results import Window
+from monitoring.windows.grid import END_OF_TIME, LONGEST_GAP, SECOND
+from monitoring.windows.policy_periods import MARGIN, Timeline, timeline
 from registry.manifest import AlarmPolicy, Monitoring, WindowPolicy
 from registry.policies import Held, digest
 from tests.monitoring.core.closing_windows import watch

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.grid import (
+from monitoring.results import Window
+from monitoring.windows.grid import (
     END_OF_TIME,
     LONGEST_GAP,
     SECOND,
@@ -19,7 +20,6 @@ from monitoring.core.grid import (
     due,
     grid,
 )
-from monitoring.core.results import Window
 from registry.manifest import WindowPolicy
 from tests.monitoring.core.closing_windows import watch
 

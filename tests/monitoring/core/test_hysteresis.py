@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.core.decision import Streak, can_judge_performance, judge, verdict
-from monitoring.core.results import Alarm, Result, Score, Window
+from monitoring.alarms.decision import Streak, can_judge_performance, judge, verdict
+from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import AlarmPolicy
 
 HOUR = 3_600_000_000

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Position, Record
-from monitoring.core.ledger import MOST_HOLES, enter, give_up
-from monitoring.core.results import SourceLedger
+from monitoring.ingest.ledger import MOST_HOLES, enter, give_up
+from monitoring.results import SourceLedger
 
 Place = tuple[int, int]  # epoch, sequence
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from monitoring.core.decision import Streak, breached, judge, verdict
-from monitoring.core.results import Alarm, Result, Rule, Score, Window
-from monitoring.core.retrain import wanted
+from monitoring.alarms.decision import Streak, breached, judge, verdict
+from monitoring.alarms.retrain_request import wanted
+from monitoring.results import Alarm, Result, Rule, Score, Window
 from registry.manifest import AlarmPolicy, MaxGap
 
 DAY = 86_400_000_000

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.results import ERROR_GAP, GAP, Score
-from monitoring.core.sequential import FAR, WIDTH, Evidence, weigh
+from monitoring.alarms.evidence import FAR, WIDTH, Evidence, weigh
+from monitoring.results import ERROR_GAP, GAP, Score
 
 USUAL, TOLERATED, ALLOWED = 0.01, 0.005, 1 / 100
 

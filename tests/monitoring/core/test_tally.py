@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.core.domain import MISSING, OUTSIDE, Domain, bounds
-from monitoring.core.exact import Exact, whole
-from monitoring.core.tally import MOST_NAMES, AnswerTally, Confusion, Errors, InputTally
+from monitoring.ingest.counters import MOST_NAMES, AnswerTally, Confusion, Errors, InputTally
+from monitoring.ingest.domain import MISSING, OUTSIDE, Domain, bounds
+from monitoring.ingest.exact_sum import Exact, whole
 
 DOMAIN = Domain([(-1.0, 1.0), frozenset({"red", "1"}), None])
 VALUES = st.tuples(

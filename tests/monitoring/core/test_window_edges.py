@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.sampling import LARGEST, Sample, row_hash
-from monitoring.core.windows import IDLE, Watch, advance, watermark
+from monitoring.windows.row_sample import LARGEST, Sample, row_hash
+from monitoring.windows.window_state import IDLE, Watch, advance, watermark
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.grid import SECOND
-from monitoring.core.joining import join, revise
-from monitoring.core.sampling import Sample, row_hash
-from monitoring.core.windows import (
+from monitoring.ingest.label_join import join, revise
+from monitoring.windows.grid import SECOND
+from monitoring.windows.row_sample import Sample, row_hash
+from monitoring.windows.window_state import (
     IDLE,
     MOST_SHOWN,
     Watch,

@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from eventlog.settings import Home
-from monitoring.core.results import Score
-from monitoring.scoring.again import Again
+from monitoring.results import Score
+from monitoring.scoring.parity.rerun import Rerun
+from monitoring.scoring.parity.scores import Again
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.rerun import Rerun
 from registry.manifest import Manifest, RerunPolicy
 from registry.store import Registry
 from tests.tiny_model import as_model

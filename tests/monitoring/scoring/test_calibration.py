@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from monitoring.scoring.binning import Bins
-from monitoring.scoring.calibration import Drawn, calibrate
-from monitoring.scoring.joint import Together
+from monitoring.scoring.drift.bins import Bins
+from monitoring.scoring.drift.calibration import Drawn, calibrate
+from monitoring.scoring.drift.joint import Together
+from monitoring.scoring.drift.resampling import DRAWS, WINDOWS, Resampling
+from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
+from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.reference import Column
-from monitoring.scoring.resampling import DRAWS, WINDOWS, Resampling
-from monitoring.scoring.statistics import jensenshannon, wasserstein
-from monitoring.scoring.tails import Tail
 
 LEVEL = 0.06
 

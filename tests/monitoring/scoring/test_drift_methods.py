@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.core.results import Score
-from monitoring.scoring import evidently_adapter
-from monitoring.scoring.drift import score_drift
-from monitoring.scoring.evidently_adapter import ColumnTest, Drift
+from monitoring.results import Score
+from monitoring.scoring.drift import evidently_adapter
+from monitoring.scoring.drift.columns import score_drift
+from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift
+from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
+from monitoring.scoring.drift.thresholds import Thresholds
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.statistics import jensenshannon, wasserstein
-from monitoring.scoring.thresholds import Thresholds
 from registry.manifest import Kind
 from registry.validation import DRIFT_METHODS, UNFIT_METHODS
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from monitoring.core.results import Score
-from monitoring.scoring.figures import Answers, classification, intervals
-from monitoring.scoring.performance import Performance
+from monitoring.results import Score
+from monitoring.scoring.performance.metrics import Answers, classification, intervals
+from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 

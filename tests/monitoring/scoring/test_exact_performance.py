@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.core.results import Score
-from monitoring.core.tally import MOST_NAMES, AnswerTally
-from monitoring.scoring.performance import Performance
+from monitoring.ingest.counters import MOST_NAMES, AnswerTally
+from monitoring.results import Score
+from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 

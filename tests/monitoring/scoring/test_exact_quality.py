@@ -7,12 +7,12 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.results import Score
-from monitoring.core.tally import InputTally
-from monitoring.domains import read_domain
+from monitoring.ingest.counters import InputTally
+from monitoring.ingest.reference_domains import read_domain
+from monitoring.results import Score
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.window import frame
+from monitoring.scoring.window_scorer import frame
 
 PRICES = st.none() | st.floats(-6, 6) | st.integers(-3, 3) | st.just(float("inf"))
 COLOURS = st.sampled_from([None, "red", "blue", "green", 1, "1"])

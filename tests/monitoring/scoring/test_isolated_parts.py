@@ -10,16 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitoring.core.results import Score, Window
-from monitoring.scoring.drift import score_drift
+from monitoring.results import Score, Window
+from monitoring.scoring.drift.columns import score_drift
+from monitoring.scoring.drift.thresholds import Thresholds
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.performance import Performance
+from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.quality import score_quality
-from monitoring.scoring.recent import Recent
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.thresholds import Thresholds
-from monitoring.scoring.window import Scoring
+from monitoring.scoring.reference_cache import Recent
+from monitoring.scoring.window_scorer import Scoring
 from registry.manifest import Version
 
 Draw = Callable[..., pd.DataFrame]

@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from monitoring.core.budget import level
-from monitoring.core.results import Score
-from monitoring.scoring.fairness import Rates, gaps
-from monitoring.scoring.figures import Answers, classification, intervals, only
-from monitoring.scoring.limits import Limits
-from monitoring.scoring.performance import Performance
-from monitoring.scoring.proportions import Proportion
+from monitoring.alarms.budget import level
+from monitoring.results import Score
+from monitoring.scoring.performance.metrics import Answers, classification, intervals, only
+from monitoring.scoring.performance.proportions import Proportion
+from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.segments import Segments
+from monitoring.scoring.segments.fairness import Rates, gaps
+from monitoring.scoring.segments.limits import Limits
+from monitoring.scoring.segments.scores import Segments
 from registry.manifest import MaxGap, Segment
 
 Draw = Callable[..., pd.DataFrame]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from monitoring.scoring.answers import answers_of
-from monitoring.scoring.estimation import Estimator
-from monitoring.scoring.figures import classification
+from monitoring.scoring.performance.estimator import Estimator
+from monitoring.scoring.performance.metrics import classification
+from monitoring.scoring.performance.rows import answers_of
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Feature, Manifest, Prediction, Version
 

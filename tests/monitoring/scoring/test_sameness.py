@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.results import Score
+from monitoring.results import Score
+from monitoring.scoring.duplicates import fingerprints
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.sameness import fingerprints
 from monitoring.scoring.values import Table, Values
 from registry.manifest import Feature
 

@@ -9,16 +9,16 @@ import pytest
 from msgspec.structs import replace
 from sklearn.metrics import roc_auc_score
 
-from monitoring.core.domain import category
-from monitoring.core.results import Score
-from monitoring.scoring.drift import score_drift
-from monitoring.scoring.evidently_adapter import ColumnTest, Drift, test_columns
-from monitoring.scoring.performance import Performance
+from monitoring.ingest.domain import category
+from monitoring.results import Score
+from monitoring.scoring.drift.columns import score_drift
+from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift, test_columns
+from monitoring.scoring.drift.resampling import size_class
+from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
+from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.resampling import size_class
-from monitoring.scoring.statistics import jensenshannon, wasserstein
-from monitoring.scoring.thresholds import Thresholds
 from registry import validation
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 

@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from monitoring.core.results import Window
+from monitoring.results import Window
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.scoring.reference import Baseline

@@ -9,14 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from monitoring.core.results import Window
+from monitoring.results import Window
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.process import ScoringProcess
 
 ECHO = """
 import sys
 from pathlib import Path
-from monitoring.scoring.framing import read, write
+from monitoring.scoring.messages import read, write
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 
 lives = Path(sys.argv[1])

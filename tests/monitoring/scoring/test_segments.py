@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from monitoring.core.domain import category
-from monitoring.core.results import Score
-from monitoring.scoring.figures import Answers, area, classification, only
-from monitoring.scoring.performance import Performance
-from monitoring.scoring.proportions import Proportion, difference
+from monitoring.ingest.domain import category
+from monitoring.results import Score
+from monitoring.scoring.performance.metrics import Answers, area, classification, only
+from monitoring.scoring.performance.proportions import Proportion, difference
+from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline, categories
-from monitoring.scoring.segments import Segments
+from monitoring.scoring.segments.scores import Segments
 from registry.errors import InvalidManifest
 from registry.manifest import Segment
 from registry.validation import check_segments

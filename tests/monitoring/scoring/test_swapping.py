@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.scoring.statistics import wasserstein
-from monitoring.scoring.swapping import swap_categories, swap_numbers
+from monitoring.scoring.drift.statistics import wasserstein
+from monitoring.scoring.parity.drift_effect import swap_categories, swap_numbers
 
 numbers = st.lists(
     st.one_of(st.floats(-1e6, 1e6), st.just(math.nan), st.just(math.inf)), min_size=1, max_size=60

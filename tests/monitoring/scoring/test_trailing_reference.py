@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from monitoring.core.results import Score, Window
+from monitoring.results import Score, Window
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.recent import Recent
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.window import Scoring
+from monitoring.scoring.reference_cache import Recent
+from monitoring.scoring.window_scorer import Scoring
 from registry.manifest import Trailing, Version
 
 Draw = Callable[..., pd.DataFrame]

@@ -7,11 +7,11 @@ import pandas as pd
 
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.settings import Home
-from monitoring.scoring.drift import score_drift
+from monitoring.scoring.drift.columns import score_drift
+from monitoring.scoring.drift.thresholds import Thresholds
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.thresholds import Thresholds
-from monitoring.state import rows
+from monitoring.storage import rows
 from registry.store import Registry
 from tests.tiny_model import register_tiny
 

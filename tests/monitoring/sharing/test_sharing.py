@@ -12,17 +12,17 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Gap, Position, Record
 from eventlog.merging import reception
-from monitoring.conclusion import Conclusion
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
+from monitoring.evaluation import Conclusion
 from monitoring.sharing.entries import Preparing
 from monitoring.sharing.handed import Handed
 from monitoring.sharing.handing import Handing
 from monitoring.sharing.member import Member
 from monitoring.sharing.taking import HandedReader
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.watching import Memory
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.windows.version_state import Memory
 from tests.monitoring.log_in_memory import (
     HOUR,
     STORY,

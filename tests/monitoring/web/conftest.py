@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from eventlog.log import Position
-from monitoring.core.closed import Closed, add_up
-from monitoring.core.results import (
+from monitoring.results import (
     Alarm,
     Delivery,
     Disabled,
@@ -24,13 +23,14 @@ from monitoring.core.results import (
     Step,
     Window,
 )
-from monitoring.core.windows import Watch, WindowState
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.state.store import Store
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.body import envelope
+from monitoring.windows.totals import Closed, add_up
+from monitoring.windows.window_state import Watch, WindowState
 
 WEEK = 7 * 86_400_000_000
 FIRST = 1_357_516_800_000_000  # Monday 7 January 2013
@@ -43,7 +43,7 @@ FEATURES = [
 
 @dataclass
 class FakeStore:
-    """What `monitoring.state.store.Store` gives to the page, held in lists."""
+    """What `monitoring.storage.store.Store` gives to the page, held in lists."""
 
     all_results: list[Result] = field(default_factory=list)
     open_windows: list[Result] = field(default_factory=list)

@@ -18,15 +18,15 @@ from driftline import alarms, status
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from monitoring.core.results import Alarm, Disabled, Late, Step, Window
-from monitoring.core.results import Result as Outcome
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.state.store import Store
-from monitoring.web import words
+from monitoring.results import Alarm, Disabled, Late, Step, Window
+from monitoring.results import Result as Outcome
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
+from monitoring.web import formats
 from monitoring.web.app import app
 from monitoring.web.overview import badge
-from monitoring.web.reading import coverage, value
+from monitoring.web.presenter import coverage, value
 from monitoring.web.server import serving
 from registry.store import Registry
 from tests.monitoring.web.test_web_pages import text_of
@@ -145,11 +145,11 @@ def _of_row(row: dict[str, Any]) -> list[str]:
     latest = msgspec.convert(row["latest"], Outcome)
     alarms = [badge(msgspec.convert(alarm, Alarm)) for alarm in row["alarms"]]
     return [
-        words.period(latest.window),
+        formats.period(latest.window),
         latest.verdict,
-        words.percent(value(latest, "drifted_share")),
-        words.number(latest.rows),
-        words.percent(coverage(latest)),
+        formats.percent(value(latest, "drifted_share")),
+        formats.number(latest.rows),
+        formats.percent(coverage(latest)),
         *(alarms or ["none"]),
     ]
 

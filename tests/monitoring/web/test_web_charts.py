@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from monitoring.core.results import Window
-from monitoring.web.charts import Axis, heatmap, level, line_chart, stacked_bars
-from monitoring.web.glyphs import meter, sparkline
-from monitoring.web.plot import Band, Mark, Sheet, Slot
-from monitoring.web.scale import domain, ticks, time_ticks
+from monitoring.results import Window
+from monitoring.web.charts.glyphs import meter, sparkline
+from monitoring.web.charts.lines import Axis, heatmap, level, line_chart, stacked_bars
+from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
+from monitoring.web.charts.scale import domain, ticks, time_ticks
 
 DAY = 86_400_000_000
 COORDINATES = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height")

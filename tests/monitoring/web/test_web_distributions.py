@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.settings import Home
-from monitoring.core.results import Result, Window
+from monitoring.results import Result, Window
 from monitoring.scoring.reference import Column
 from monitoring.web.app import app
-from monitoring.web.bars import bars
+from monitoring.web.charts.bars import bars
 from monitoring.web.distributions import distribution
 from monitoring.web.server import serving
 from registry.store import Registry

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from monitoring.core.results import Score
-from monitoring.web.reading import columns, sentence
+from monitoring.results import Score
+from monitoring.web.presenter import columns, sentence
 from tests.monitoring.web.test_web_api import samples
 from tests.monitoring.web.test_web_pages import text_of
 

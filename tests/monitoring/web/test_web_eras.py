@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from eventlog.settings import Home
-from monitoring.core.results import Result, Window
+from monitoring.results import Result, Window
 from monitoring.web.app import app
-from monitoring.web.eras import era_of, watched
+from monitoring.web.policy_view import era_of, watched
 from monitoring.web.server import serving
 from registry.policies import PolicyChange
 from registry.store import Registry

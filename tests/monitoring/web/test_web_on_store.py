@@ -9,13 +9,13 @@ import httpx
 import pandas as pd
 import pytest
 
-from monitoring.core.windows import WindowState
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.state.rows import StoredRow
-from monitoring.state.store import Store
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.rows import StoredRow
+from monitoring.storage.store import Store
 from monitoring.web.app import app
 from monitoring.web.server import serving
+from monitoring.windows.window_state import WindowState
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import httpx
 import msgspec
 import pytest
 
-from monitoring.core.results import Disabled, Late, Result, Score, Window
 from monitoring.errors import PageUnavailable
+from monitoring.results import Disabled, Late, Result, Score, Window
 from monitoring.web.app import app
 from monitoring.web.server import serving
 

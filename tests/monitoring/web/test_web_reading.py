@@ -4,11 +4,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.results import Alarm, Delivery, Result, Score, SourceLedger, Window
-from monitoring.web import reading
-from monitoring.web.mix import mixes
+from monitoring.results import Alarm, Delivery, Result, Score, SourceLedger, Window
+from monitoring.web import presenter
+from monitoring.web.charts.version_charts import timeline
 from monitoring.web.overview import Row, headline, ledger
-from monitoring.web.pictures import timeline
+from monitoring.web.traffic_share import mixes
 
 WINDOW = Window(0, 86_400_000_000)
 
@@ -55,27 +55,27 @@ def alarm(state: str = "firing") -> Alarm:
 
 
 def test_a_distance_is_severe_in_thresholds() -> None:
-    assert reading.severity(drift(0.25, 0.1, breached=True)) == 2.5
-    assert reading.severity(drift(0.05, 0.1, breached=False)) == 0.5
+    assert presenter.severity(drift(0.25, 0.1, breached=True)) == 2.5
+    assert presenter.severity(drift(0.05, 0.1, breached=False)) == 0.5
 
 
 def test_a_p_value_is_severe_when_it_is_small() -> None:
-    calm = reading.severity(drift(0.5, 0.05, breached=False))
-    near = reading.severity(drift(0.06, 0.05, breached=False))
-    far = reading.severity(drift(0.05**3, 0.05, breached=True))
+    calm = presenter.severity(drift(0.5, 0.05, breached=False))
+    near = presenter.severity(drift(0.06, 0.05, breached=False))
+    far = presenter.severity(drift(0.05**3, 0.05, breached=True))
     assert calm is not None
     assert near is not None
     assert far is not None
     assert calm < near < 1
     assert math.isclose(far, 3)
-    assert reading.severity(drift(0.0, 0.05, breached=True)) == reading.MOST_SEVERE
+    assert presenter.severity(drift(0.0, 0.05, breached=True)) == presenter.MOST_SEVERE
 
 
 @given(st.floats(), st.none() | st.floats(), st.booleans())
 def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
     value: float, threshold: float | None, breached: bool
 ) -> None:
-    severity = reading.severity(drift(value, threshold, breached))
+    severity = presenter.severity(drift(value, threshold, breached))
     if math.isfinite(value):
         assert severity is not None
         assert (severity >= 1) == breached
@@ -85,7 +85,7 @@ def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
 
 
 def test_columns_come_worst_first_and_unscored_ones_last() -> None:
-    shown = reading.columns(
+    shown = presenter.columns(
         result(
             drift(0.05, 0.1, breached=False, column="calm"),
             drift(None, 0.1, breached=False, column="empty"),
@@ -102,8 +102,8 @@ def test_columns_come_worst_first_and_unscored_ones_last() -> None:
 
 def test_the_score_that_raises_alarms_is_the_chief_one() -> None:
     scores = [Score(name="roc_auc", value=0.7), Score(name="f1", value=0.5, threshold=0.4)]
-    assert reading.chief_score([result(*scores), result()]) == "f1"
-    assert reading.chief_score([]) == ""
+    assert presenter.chief_score([result(*scores), result()]) == "f1"
+    assert presenter.chief_score([]) == ""
 
 
 def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
@@ -166,20 +166,20 @@ def test_a_window_in_one_sentence() -> None:
         Score(name="roc_auc", value=0.651, threshold=0.66, breached=True),
         verdict="drifted",
     )
-    assert reading.sentence(drifted) == (
+    assert presenter.sentence(drifted) == (
         "4 columns drifted: a, b, c, ...; ROC AUC 0.651 (alarm at 0.660)."
     )
-    assert reading.sentence(result()) == "No column drifted."
+    assert presenter.sentence(result()) == "No column drifted."
     early = Score(name="estimated_roc_auc", value=0.612, threshold=0.66, breached=True)
-    assert reading.sentence(result(early, verdict="degraded")) == (
+    assert presenter.sentence(result(early, verdict="degraded")) == (
         "ROC AUC estimated at 0.612 until labels come."
     )
     gap = Score(name="estimation_gap", value=0.09, threshold=0.03, breached=True)
     known = Score(name="roc_auc", value=0.688, threshold=0.65)
-    assert reading.sentence(result(known, early, gap, verdict="degraded")) == (
+    assert presenter.sentence(result(known, early, gap, verdict="degraded")) == (
         "ROC AUC 0.688 (alarm at 0.650); more errors than the inputs explain."
     )
-    assert reading.sentence(result(verdict="not enough data")) == (
+    assert presenter.sentence(result(verdict="not enough data")) == (
         "10 rows are too few for a verdict."
     )
 
@@ -188,9 +188,9 @@ def test_what_could_not_be_computed_is_said_and_a_segment_is_not_the_whole() -> 
     failed = Score(name="estimation_gap", value=None, note="could not be computed: ValueError: x")
     part = Score(name="roc_auc", value=0.9, segment="carrier=UA")
     told = result(failed, part)
-    assert reading.failures(told) == [failed]
-    assert reading.performance(told) == []
-    assert reading.columns(told) == []
+    assert presenter.failures(told) == [failed]
+    assert presenter.performance(told) == []
+    assert presenter.columns(told) == []
 
 
 def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:

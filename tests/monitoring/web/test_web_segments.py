@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from monitoring.core.results import Result, Score
-from monitoring.web.parts import segmented
-from monitoring.web.reading import sentence
+from monitoring.results import Result, Score
+from monitoring.web.presenter import sentence
+from monitoring.web.segment_tables import segmented
 from tests.monitoring.web.test_web_api import samples
 from tests.monitoring.web.test_web_pages import HOSTILE, text_of
 

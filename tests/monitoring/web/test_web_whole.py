@@ -3,10 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
-from monitoring.core.closed import add_up
-from monitoring.core.results import Late, Result, Score, Window
-from monitoring.web import reading
-from monitoring.web.metrics import exposition
+from monitoring.results import Late, Result, Score, Window
+from monitoring.web import presenter
+from monitoring.web.metrics.collector import exposition
+from monitoring.windows.totals import add_up
 
 STRONG = Score(
     name="strongest_drift", value=1.4, threshold=1.0, breached=True, note="temp 30% missing"
@@ -26,18 +26,18 @@ def _result(verdict: Any, *scores: Score, day: int = 0) -> Result:
 
 
 def test_scores_of_the_whole_are_shown_where_they_are_known() -> None:
-    assert reading.whole(_result("drifted", STRONG, JOINT)) == [("Strongest column", STRONG)]
-    assert JOINT in reading.failures(_result("drifted", STRONG, JOINT))
+    assert presenter.whole(_result("drifted", STRONG, JOINT)) == [("Strongest column", STRONG)]
+    assert JOINT in presenter.failures(_result("drifted", STRONG, JOINT))
 
 
 def test_a_window_that_no_column_s_distance_broke_says_what_did() -> None:
     share = Score(name="drifted_share", value=0.0, threshold=0.3)
-    assert reading.sentence(_result("drifted", share, STRONG)) == "Temp 30% missing."
+    assert presenter.sentence(_result("drifted", share, STRONG)) == "Temp 30% missing."
 
 
 def test_a_window_of_which_nothing_was_scored_does_not_blame_its_rows() -> None:
     lost = Score(name="drifted_share", value=None, note="could not be scored: no such luck")
-    said = reading.sentence(_result("not enough data", lost))
+    said = presenter.sentence(_result("not enough data", lost))
     assert said == "Drift was not scored: could not be scored: no such luck."
 
 

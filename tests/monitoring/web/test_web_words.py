@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.core.results import Window
-from monitoring.web.words import (
+from monitoring.results import Window
+from monitoring.web.formats import (
     day,
     duration,
     figure,

@@ -6,9 +6,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from eventlog.log import Record
-from monitoring.state.store import Store
+from monitoring.storage.store import Store
+from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.webhooks.egress import Egress
-from monitoring.webhooks.sender import Receiver, Sender, sending
 from monitoring.webhooks.signing import Signer
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor

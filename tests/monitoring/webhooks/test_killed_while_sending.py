@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
-from monitoring.state.store import Store
+from monitoring.storage.store import Store
 from tests.monitoring.webhooks.asking_for_many import watch
 
 KILLS = 50 if os.environ.get("DRIFTLINE_CHAOS") == "long" else 12

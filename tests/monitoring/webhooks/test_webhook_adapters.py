@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from monitoring.core.results import RetrainRequest, Window
+from monitoring.results import RetrainRequest, Window
 from monitoring.settings import MonitorSettings
 from monitoring.webhooks.adapters import ADAPTERS
 from monitoring.webhooks.body import envelope, trial
-from monitoring.webhooks.sender import Receiver
+from monitoring.webhooks.delivery import Receiver
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 REQUEST = RetrainRequest(

@@ -1,7 +1,7 @@
 import msgspec
 
 from eventlog.log import Position
-from monitoring.core.results import RetrainRequest, Score, Window
+from monitoring.results import RetrainRequest, Score, Window
 from monitoring.webhooks.body import envelope, read_retrain_request, trial
 
 REQUEST = RetrainRequest(

@@ -4,7 +4,7 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.webhooks.schedule import (
+from monitoring.webhooks.retries import (
     LONGEST_RETRY_AFTER,
     MAX_ATTEMPTS,
     SECOND,

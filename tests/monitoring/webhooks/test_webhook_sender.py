@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from monitoring.core.results import Delivery, Disabled
-from monitoring.state.database import Database
-from monitoring.state.journal import Journal
-from monitoring.state.store import Store
+from monitoring.results import Delivery, Disabled
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
 from monitoring.webhooks.body import trial
+from monitoring.webhooks.delivery import Receiver, Sender, sending, wall_clock
 from monitoring.webhooks.egress import Egress
-from monitoring.webhooks.schedule import LONGEST_RETRY_AFTER, MAX_ATTEMPTS, SECOND
-from monitoring.webhooks.sender import Receiver, Sender, sending, wall_clock
+from monitoring.webhooks.retries import LONGEST_RETRY_AFTER, MAX_ATTEMPTS, SECOND
 from monitoring.webhooks.signing import Signer
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()

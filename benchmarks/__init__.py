@@ -1,0 +1,1 @@
+"""Comparisons and studies: what requests, events and scores cost. Not part of the wheel."""

@@ -1,0 +1,113 @@
+"""`make accuracy`: the tables of docs/accuracy.md, on standard output."""
+
+import click
+
+from benchmarks.accuracy.changes import planted
+from benchmarks.accuracy.measurement import Calm, Setting, Trial, with_drift, without_drift
+from monitoring.results import Rule
+
+CALM = [
+    *(
+        Setting(source, columns, rows, floor, labels=columns == 5)
+        for columns, rows, floor in (
+            (5, 200, 0.0),
+            (5, 1_000, 0.0),
+            (20, 200, 0.0),
+            (20, 1_000, 0.0),
+            (20, 1_000, 0.1),
+        )
+        for source in ("fresh", "reference")
+    ),
+    Setting("reference", 5, 200, 0.0, reference_rows=20_000),
+    Setting("flights", 16, 1_000, 0.0, references=1, windows=300),
+    Setting("flights", 16, 1_000, 0.1, references=1, windows=300),
+]
+
+
+LIMITED = [
+    Setting(source, 5, rows, 0.0, labels=True, limited=True)
+    for rows in (200, 1_000)
+    for source in ("fresh", "reference")
+]
+_RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
+
+
+@click.command(help=__doc__)
+@click.option("--seed", default=20260101, show_default=True)
+@click.option("--only", type=click.Choice(["calm", "limited", "planted"]), help="One part of it.")
+@click.option("--streams", default=8, show_default=True, help="With each planted change.")
+def main(seed: int, streams: int, only: str | None) -> None:
+    """Measure, and say each row as it is known."""
+    if only in {None, "calm"}:
+        _without_drift(seed)
+    if only in {None, "limited"}:
+        _limited(seed)
+    if only in {None, "planted"}:
+        _with_drift(seed, streams)
+
+
+def _without_drift(seed: int) -> None:
+    click.echo(
+        "| stream | reference | columns | rows | floor | windows | drift alarms (band) "
+        "| all alarms (band) | columns beyond | Evidently: columns | some column | data set |"
+    )
+    click.echo(f"|{' --- |' * 12}")
+    for setting in CALM:
+        click.echo(_calm(setting, without_drift(setting, seed)))
+
+
+def _limited(seed: int) -> None:
+    click.echo(f"\n| stream | rows | windows | {' | '.join(_RULES)} | band of each | all (band) |")
+    click.echo(f"|{' --- |' * (5 + len(_RULES))}")
+    for setting in LIMITED:
+        calm = without_drift(setting, seed)
+        found = " | ".join(str(calm.by_rule[rule]) for rule in _RULES)
+        click.echo(
+            f"| {setting.source} | {setting.rows:,} | {calm.windows:,} | {found} "
+            f"| {calm.rule_budget[0]}–{calm.rule_budget[1]} "
+            f"| {_within(calm.alarms, calm.budget)} |"
+        )
+
+
+def _with_drift(seed: int, streams: int) -> None:
+    for rows in (500, 2_000):
+        click.echo(f"\n{rows:,} rows:\n")
+        click.echo("| change | size | alarm | windows until | by | Evidently | windows until |")
+        click.echo("| --- | --- | --- | --- | --- | --- | --- |")
+        trial = Trial(rows, streams=streams, seed=seed)
+        for change, found in with_drift(planted(), trial):
+            click.echo(
+                f"| {change.kind} | {change.size} | {found.power:.0%} | {_number(found.delay)} "
+                f"| {found.rules or '–'} | {found.evidently:.0%} "
+                f"| {_number(found.evidently_delay)} |"
+            )
+
+
+def _calm(setting: Setting, calm: Calm) -> str:
+    beside = (
+        ("–", "–", "–")
+        if setting.source == "reference"
+        else tuple(
+            f"{share:.1%}"
+            for share in (calm.evidently_columns, calm.evidently_some, calm.evidently)
+        )
+    )
+    every = _within(calm.alarms, calm.budget) if setting.labels else "–"
+    return (
+        f"| {setting.source} | {calm.reference:,} | {setting.columns} | {setting.rows:,} "
+        f"| {setting.floor:g} | {calm.windows:,} "
+        f"| {_within(calm.by_rule['drift'], calm.rule_budget)} "
+        f"| {every} | {calm.columns:.2%} | {' | '.join(beside)} |"
+    )
+
+
+def _within(alarms: int, band: tuple[int, int]) -> str:
+    return f"{alarms} ({band[0]}–{band[1]})"
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.1f}"  # noqa: PLR0124 - not a number
+
+
+if __name__ == "__main__":
+    main()

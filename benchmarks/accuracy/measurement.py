@@ -1,0 +1,185 @@
+"""The two measurements: alarms where there is nothing, and what is seen of what was planted."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from benchmarks.accuracy.changes import Planted
+from benchmarks.accuracy.monitor import Seen, Watch
+from benchmarks.accuracy.populations import Population, baseline, flights
+from monitoring.alarms.budget import false_alarms, part
+from monitoring.results import Rule
+from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
+
+BAND = 0.95  # of all measurements lie within, if the budget is kept exactly
+_BLOCKS = 20  # that a window of the flights is drawn in
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One stream without drift."""
+
+    source: str  # "fresh": other rows of the population; "reference": its own; "flights"
+    columns: int
+    rows: int  # in a window
+    floor: float  # `smallest_drift`
+    labels: bool = False
+    limited: bool = False  # by a `min_score` that nobody reaches: chance alone is allowed for
+    references: int = 5
+    windows: int = 120  # beside each
+    reference_rows: int = 5_000
+    one_in: int = 20  # windows: the budget
+
+
+class Calm(msgspec.Struct, frozen=True):
+    """What streams without drift brought."""
+
+    windows: int
+    reference: int  # rows
+    alarms: int  # all rules
+    by_rule: dict[Rule, int]
+    columns: float  # share beyond their threshold
+    budget: tuple[int, int]  # the band of alarms, all rules
+    rule_budget: tuple[int, int]  # the band of one rule's part
+    evidently: float  # share of windows that its preset calls drifted
+    evidently_columns: float
+    evidently_some: float  # share of windows in which it calls some column drifted
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What streams with a planted change brought."""
+
+    power: float  # share of streams with an alarm
+    delay: float  # windows until it, on average where there is one
+    rules: str  # that fired first, the most frequent first
+    evidently: float  # share of streams that its preset calls drifted in some window
+    evidently_delay: float
+
+
+def without_drift(setting: Setting, seed: int) -> Calm:
+    """Follow streams in which nothing changes."""
+    budget = FalseAlarms(days=1e-6, windows=setting.one_in)
+    policy = _policy(setting.floor, budget, min_score=1.0 if setting.limited else None)
+    seen: list[Seen] = []
+    for number in range(setting.references):
+        chance = np.random.default_rng((seed, number))
+        reference = _reference(setting, chance)
+        with tempfile.TemporaryDirectory() as folder:
+            watch = Watch(baseline(Path(folder), reference, policy), labels=setting.labels)
+            stream = _stream(setting, reference, chance)
+            seen += watch.follow(stream, evidently=setting.source != "reference")
+            allowed = false_alarms(policy), part(watch.manifest)
+    fired = [rule for window in seen for rule in window.fired]
+    return Calm(
+        windows=len(seen),
+        reference=len(reference),
+        alarms=len(fired),
+        by_rule={rule: fired.count(rule) for rule in watch.judged},
+        columns=_mean([window.drifted / window.columns for window in seen]),
+        budget=_band(len(seen), allowed[0]),
+        rule_budget=_band(len(seen), allowed[1]),
+        evidently=_mean([window.preset for window in seen]),
+        evidently_columns=_mean([window.evidently / window.columns for window in seen]),
+        evidently_some=_mean([window.evidently > 0 for window in seen]),
+    )
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """How long and how often planted changes are looked for."""
+
+    rows: int  # in a window
+    columns: int = 10
+    streams: int = 8
+    windows: int = 8
+    seed: int = 20260101
+
+
+def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, Found]]:
+    """Follow streams that begin with the change, by the default policy."""
+    population, chance = Population(trial.columns), np.random.default_rng(trial.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        watches = [
+            Watch(baseline(Path(folder), population.draw(chance, 5_000), _policy(0.1)))
+            for _ in range(2)
+        ]
+        for change in changes:
+            streams = [
+                _until_alarm(watches[number % len(watches)], change, trial, number)
+                for number in range(trial.streams)
+            ]
+            yield change, _found(streams)
+
+
+def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> tuple[int, str, int]:
+    """The window of the first alarm, its rule, and the window that Evidently's preset called."""
+    population, chance = Population(trial.columns), np.random.default_rng((trial.seed, number))
+    stream = (
+        population.draw(chance, trial.rows, planted.change, planted.flipped, planted.lift)
+        for _ in range(trial.windows)
+    )
+    preset = 0
+    for window, seen in enumerate(watch.follow(stream, evidently=True), 1):
+        preset = preset or window * seen.preset
+        if seen.fired:
+            return window, seen.fired[0], preset
+    return 0, "", preset
+
+
+def _found(streams: list[tuple[int, str, int]]) -> Found:
+    alarms = [alarm for alarm, _, _ in streams if alarm]
+    rules = [rule for _, rule, _ in streams if rule]
+    called = [preset for _, _, preset in streams if preset]
+    return Found(
+        power=len(alarms) / len(streams),
+        delay=_mean(alarms),
+        rules=", ".join(sorted(set(rules), key=lambda rule: -rules.count(rule))),
+        evidently=len(called) / len(streams),
+        evidently_delay=_mean(called),
+    )
+
+
+def _policy(
+    floor: float, budget: FalseAlarms | None = None, min_score: float | None = None
+) -> Monitoring:
+    return Monitoring(
+        window=WindowPolicy(length=86_400),
+        alarms=AlarmPolicy(
+            min_rows=1,
+            smallest_drift=floor,
+            false_alarms=budget or FalseAlarms(),
+            min_score=min_score,
+        ),
+    )
+
+
+def _reference(setting: Setting, chance: np.random.Generator) -> pd.DataFrame:
+    if setting.source == "flights":
+        return flights()
+    return Population(setting.columns).draw(chance, setting.reference_rows)
+
+
+def _stream(
+    setting: Setting, reference: pd.DataFrame, chance: np.random.Generator
+) -> Iterator[pd.DataFrame]:
+    for _ in range(setting.windows):
+        if setting.source == "fresh":
+            yield Population(setting.columns).draw(chance, setting.rows)
+        elif setting.source == "reference":
+            yield reference.iloc[chance.integers(0, len(reference), setting.rows)]
+        else:
+            size = setting.rows // _BLOCKS
+            starts = chance.integers(0, len(reference) - size, _BLOCKS)
+            yield reference.iloc[(starts[:, None] + np.arange(size)).ravel()]
+
+
+def _band(windows: int, chance: float) -> tuple[int, int]:
+    low, high = binom.interval(BAND, windows, chance)
+    return int(low), int(high)
+
+
+def _mean(values: list[float] | list[int] | list[bool]) -> float:
+    return float(np.mean(values)) if values else float("nan")

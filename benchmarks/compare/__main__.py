@@ -1,0 +1,94 @@
+"""`python -m benchmarks.compare`: every server in turn, more than once, then the tables."""
+
+import os
+import platform
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import psutil
+from rich.console import Console
+
+from benchmarks.compare import extras, tables, wrk
+from benchmarks.compare.contenders import CONTENDERS, Contender
+from benchmarks.compare.measurement import Measurement, Plan, measure, medians
+from benchmarks.compare.models import Subject, subjects, wide
+
+_SUBJECTS = ("small", "deep", "large", "wide")  # the last for batching alone
+_PARTS = ("servers", "workers", "batching")
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="One round of one second over 1 and 32 connections.")
+@click.option("--rounds", default=2, show_default=True, help="How often each server is started.")
+@click.option("--seconds", default=2, show_default=True, help="For each number of connections.")
+@click.option("--subject", "names", type=click.Choice(_SUBJECTS), multiple=True, default=_SUBJECTS)
+@click.option("--part", "parts", type=click.Choice(_PARTS), multiple=True, default=_PARTS)
+@click.option("--peers/--no-peers", default=True, help="Whether BentoML, MLServer, LitServe run.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the tables there, too.")
+def main(  # noqa: PLR0913 - one argument for each option
+    *,
+    quick: bool,
+    rounds: int,
+    seconds: int,
+    names: Sequence[str],
+    parts: Sequence[str],
+    peers: bool,
+    output: str | None,
+) -> None:
+    """Compare Driftline with bare handlers and with its peers, on 127.0.0.1 alone.
+
+    Ratios within one run are what counts: the machine may be shared and noisy.
+    """
+    connections = (1, 32) if quick else (1, 8, 32, 128)
+    rounds, seconds = (1, 1) if quick else (rounds, seconds)
+    console = Console(width=140, record=True, highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="driftline-compare-") as name:
+        folder = Path(name)
+        plan = Plan(rounds, seconds, connections, folder / "run")
+        os.environ["DRIFTLINE_HOME"] = str(folder / "home")
+        os.environ["BENTOML_HOME"] = str(folder / "bentoml")
+        asked = {one.name: one for one in subjects(folder / "models") if one.name in names}
+        console.print(_circumstances(plan))
+        if "servers" in parts:
+            those = [one for one in CONTENDERS if peers or not one.peer]
+            for subject in asked.values():
+                _compare(console, those, subject, plan)
+        if "workers" in parts and "small" in asked:
+            extras.workers(console, asked["small"], plan)
+        if "batching" in parts and "deep" in asked:
+            extras.batching(console, asked["deep"], plan)
+        if "batching" in parts and "wide" in names:
+            extras.batching(console, wide(folder / "models"), plan)
+    if output:
+        Path(output).write_text(console.export_text())
+
+
+def _compare(
+    console: Console, contenders: Sequence[Contender], subject: Subject, plan: Plan
+) -> None:
+    runs: dict[tuple[str, int], list[Measurement]] = {}
+    those = [one for one in contenders if subject.name in one.subjects]
+    for turn in range(plan.rounds):
+        for contender in those:
+            click.echo(f"{subject.name}, round {turn + 1}: {contender.name}", err=True)
+            for number, seen in measure(contender, subject, plan):
+                runs.setdefault((contender.name, number), []).append(seen)
+    figures = {key: medians(seen) for key, seen in runs.items()}
+    tables.compared(console, subject.title, those, figures)
+
+
+def _circumstances(plan: Plan) -> str:
+    busy = psutil.cpu_percent(interval=1.0)
+    generator = "wrk" if wrk.PROGRAM else "the own generator"
+    return (
+        f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}; "
+        f"{busy:.0f} % busy with other things at the start; HTTP asked by {generator}, gRPC by the "
+        f"own one; medians of {plan.rounds} rounds of {plan.seconds} s; "
+        "* the generator had no time left"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Two questions beside the peers: what a second worker gives, and what batching reaches."""
+
+import time
+
+import msgspec
+import numpy as np
+import onnxruntime
+from rich.console import Console
+
+from benchmarks.compare import tables
+from benchmarks.compare.contenders import BARE, CONTENDERS, driftline
+from benchmarks.compare.measurement import Measurement, Plan, measure, medians
+from benchmarks.compare.models import Subject
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_CONNECTIONS = 64
+
+
+def workers(console: Console, subject: Subject, plan: Plan) -> None:
+    """One worker and two of them in turn, one row a request as JSON."""
+    runs: dict[tuple[int, int], list[Measurement]] = {}
+    busy = msgspec.structs.replace(plan, connections=(32, 128))
+    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    for _ in range(plan.rounds):
+        for count in (1, 2):
+            command = driftline("--workers", str(count))
+            contender = msgspec.structs.replace(ours, command=command, floor=BARE)
+            for number, seen in measure(contender, subject, busy):
+                runs.setdefault((number, count), []).append(seen)
+    table = tables.plain("connections", "workers", "requests/s", "of one", "CPU µs/request")
+    table.add_column("generator's share of a core", justify="right")
+    for (number, count), measured in sorted(runs.items()):
+        figure, one = medians(measured), medians(runs[number, 1])
+        table.add_row(
+            str(number),
+            str(count),
+            tables.rate(figure),
+            f"{figure.requests_s / one.requests_s:.2f}",
+            f"{figure.cpu_us:,.0f}",
+            f"{figure.generator:.0%}",
+        )
+    tables.show(console, f"Workers: {subject.title}", table)
+
+
+def batching(console: Console, subject: Subject, plan: Plan) -> None:
+    """64 connections of one row each against the best batch size of ONNX Runtime in process."""
+    (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
+    busy = msgspec.structs.replace(plan, connections=(_CONNECTIONS,))
+    served: list[Measurement] = []
+    alone: list[dict[int, tuple[float, float]]] = []
+    for _ in range(plan.rounds):
+        alone.append({size: _alone(subject, size, plan.seconds / 10) for size in _SIZES})
+        served += [seen for _, seen in measure(ours, subject, busy)]
+    rows = {size: np.median([one[size] for one in alone], axis=0) for size in _SIZES}
+    best = max(rate for rate, _ in rows.values())
+    figure = medians(served)
+    table = tables.plain("what", "batch", "rows/s", "of the best", "CPU µs/row")
+    for size, (rate, cpu) in rows.items():
+        what = "ONNX Runtime in process"
+        table.add_row(what, str(size), f"{rate:,.0f}", f"{rate / best:.2f}", f"{cpu:,.0f}")
+    share = f"{figure.requests_s / best:.2f}"
+    name = f"Driftline, {_CONNECTIONS} connections"
+    table.add_row(name, "its own", tables.rate(figure), share, f"{figure.cpu_us:,.0f}")
+    tables.show(console, f"Batching: {subject.title}", table)
+    fillable = max(rate for size, (rate, _) in rows.items() if size <= _CONNECTIONS)
+    console.print(
+        f"{figure.requests_s / fillable:.0%} of the best batch that {_CONNECTIONS} callers can fill"
+    )
+
+
+def _alone(subject: Subject, size: int, seconds: float) -> tuple[float, float]:
+    """Rows a second, and microseconds of CPU for each, in batches of one size."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        subject.path, options, providers=["CPUExecutionProvider"]
+    )
+    rows = np.repeat(subject.rows[:1], size, axis=0)
+    session.run(None, {"x": rows})
+    runs, started, cpu = 0, time.perf_counter(), time.process_time()
+    while (passed := time.perf_counter() - started) < seconds or not runs:
+        session.run(None, {"x": rows})
+        runs += 1
+    done = runs * size
+    return done / passed, 1e6 * (time.process_time() - cpu) / done

@@ -1,0 +1,94 @@
+"""Starts a server, waits until it answers, reads what its processes cost, ends it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from benchmarks.compare.contenders import Contender, environ
+from benchmarks.compare.models import Subject
+from benchmarks.compare.requests import Question
+from eventlog.settings import Home
+
+_START = 90.0  # seconds in which a server must answer
+_STOP = 15.0  # seconds in which it must end by itself
+
+
+class Server:
+    """A server that answers: its port, its question, its processes."""
+
+    def __init__(self, port: int, question: Question, process: psutil.Process) -> None:
+        self.port = port
+        self.question = question
+        self._process = process
+
+    def cpu(self) -> float:
+        """CPU seconds of the server and everything it started, so far."""
+        family = [self._process, *self._process.children(recursive=True)]
+        return float(sum(sum(one.cpu_times()[:2]) for one in family))
+
+
+@contextmanager
+def running(contender: Contender, subject: Subject, folder: Path) -> Iterator[Server]:
+    """The contender with the subject, on a free port, until the block ends.
+
+    `folder` is emptied for it. Raises RuntimeError with what the server said when it does not
+    answer.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    port = _free_port()
+    output = folder / "output.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(  # noqa: S603 - the contenders of this comparison
+            contender.command(port, subject, folder),
+            env=environ(contender, subject),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        question = contender.question(subject)
+        _await_answer(process, port, question, contender.name, output)
+        yield Server(port, question, psutil.Process(process.pid))
+    finally:
+        _end(process)
+        shutil.rmtree(Home.from_environment().log, ignore_errors=True)
+
+
+def _await_answer(
+    process: subprocess.Popen[bytes], port: int, question: Question, name: str, output: Path
+) -> None:
+    deadline = time.monotonic() + _START
+    while True:
+        try:
+            question.ask(port)
+        except ConnectionError as error:
+            if process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.2)
+                continue
+            said = output.read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"{name} does not answer: {error}; it said:\n{said}") from None
+        return
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM first; whatever is left of the server's own session is killed."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,210 @@
+"""What it costs the monitor to take in an event: part of `make bench`.
+
+Decode, ledger, window, join, sample and commit, as `driftline monitor` does it; scoring, which is a
+process of its own, is answered at once here.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec.structs import replace
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.forwarder import broker_is_named, forwarded
+from benchmarks.worker import Worker
+from eventlog.kafka import KafkaSettings
+from eventlog.kafka_reader import KafkaReader
+from eventlog.log import Positions, Reader
+from eventlog.segments import SegmentReader
+from monitoring.consumer import Consumer
+from monitoring.evaluation import Conclusion
+from monitoring.garbage_collection import expect_rows
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.storage.database import Database, Where
+from monitoring.storage.journal import Journal
+from monitoring.windows.version_state import FindVersion, Memory
+from registry.manifest import (
+    Feature,
+    Manifest,
+    Monitoring,
+    Prediction,
+    Signature,
+    TensorSpec,
+    Version,
+    WindowPolicy,
+)
+
+FEATURES = 30
+AT_ONCE = 2_000  # records in one transaction
+DAY = 86_400_000_000  # microseconds, over which the events are spread
+BEGIN = 1_372_636_800_000_000
+
+MANIFEST = Manifest(
+    task="classification",
+    features=[Feature(f"f{n}", "numeric", input="x", index=n) for n in range(FEATURES)],
+    prediction=Prediction("label", "probabilities", [0, 1], 1),
+    target="y",
+    held_out=True,
+    signature=Signature(
+        [TensorSpec("x", "FP32", [-1, FEATURES])],
+        [TensorSpec("label", "INT64", [-1]), TensorSpec("probabilities", "FP32", [-1, 2])],
+    ),
+)
+
+DAILY = WindowPolicy()
+DAY_BY_HOUR = WindowPolicy(length=3_600, grace=600, label_wait=86_400)
+HOURLY = WindowPolicy(length=3_600, grace=600, label_wait=7_200, max_rows=500)
+MANY = 1_000  # models of one monitor
+
+Follow = Callable[[Positions], Reader]
+
+
+class _AtOnce:
+    """A scorer that answers every job with nothing."""
+
+    waiting = 0
+
+    def __init__(self) -> None:
+        self._replies: list[ScoreReply] = []
+
+    def submit(self, job: ScoreJob) -> None:
+        self._replies.append(ScoreReply(key=job.key, scores=[]))
+
+    def replies(self) -> list[ScoreReply]:
+        replies, self._replies = self._replies, []
+        return replies
+
+
+def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> int:
+    """A day of one-row events, with a label for each an hour later or without; how many."""
+    worker, chance = Worker(folder, "bench"), np.random.default_rng(1)
+    values = chance.normal(size=(1_000, FEATURES)).astype(np.float32).round(6)
+    rows = [[float(f"{one:.7g}") for one in row] for row in values]
+    apart, waiting = DAY // predictions, 3_600_000_000 * predictions // DAY
+    for n in range(predictions):
+        at = BEGIN + n * apart
+        worker.predict(n, at, f"bench{n % models}", rows[n % 1_000], n % 2, [0.25, 0.75])
+        if labels and n >= waiting:
+            worker.tell(n - waiting, at, (n - waiting) % 2)
+    return worker.close()
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What taking in a log took."""
+
+    events: int
+    seconds: float
+    cpu: float  # seconds, of all threads
+    longest: float  # seconds of CPU that one step took
+
+
+def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
+    """Take in a log to its end."""
+    expect_rows()
+    with tempfile.TemporaryDirectory() as folder:
+        _reference(Path(folder))
+        return _take_in(database, follow, partial(_version, window, folder))
+
+
+def _take_in(database: Where, follow: Follow, find: FindVersion) -> Cost:
+    journal = Journal(Database(database))
+    memory = Memory(journal, find)
+    reader = follow(memory.positions)
+    conclusion = Conclusion(journal, memory, page="", clock=lambda: 0)
+    consumer = Consumer(journal, memory, reader, _AtOnce(), conclusion)
+    while not consumer.step(1) and not consumer.drained:  # connects
+        pass
+    begun, before, longest = time.perf_counter(), time.process_time(), 0.0
+    moved, after = True, before
+    while moved or not consumer.drained:
+        moved = consumer.step(AT_ONCE)
+        step, after = after, time.process_time()
+        longest = max(longest, after - step)
+    seconds = time.perf_counter() - begun
+    reader.close()
+    found = journal.database.one("SELECT value FROM totals WHERE name = 'monitored_events'")
+    journal.database.close()
+    assert found is not None
+    return Cost(int(str(found[0])), seconds, after - before, longest)
+
+
+def _version(window: WindowPolicy, folder: str, model: str, number: str) -> Version:
+    manifest = replace(MANIFEST, monitoring=Monitoring(window=window))
+    return Version(
+        model=model, number=number, digest="d" * 64, created=0, manifest=manifest, path=folder
+    )
+
+
+def _reference(folder: Path) -> None:
+    """What all models have: some rows of the log lie outside of its ranges."""
+    values = np.random.default_rng(2).normal(size=(2_000, FEATURES)).astype(np.float32)
+    names = [feature.name for feature in MANIFEST.features]
+    pq.write_table(pa.table(dict(zip(names, values.T, strict=True))), folder / "reference.parquet")
+
+
+def watch(home: Path, predictions: int = 60_000) -> Table:
+    """Take in a day in several forms; from Kafka as well where a broker is named."""
+    table = Table(title=f"taken in by the monitor, {FEATURES} features an event")
+    table.add_column("what")
+    for heading in ("events", "CPU µs/event", "events/s of one core", "longest step, s", "MiB"):
+        table.add_column(heading, justify="right")
+    for name, labels, models, window in (
+        ("predictions, from segments", False, 1, DAILY),
+        ("predictions and labels, from segments", True, 1, DAILY),
+        (f"{MANY:,} models by the hour, from segments", False, MANY, HOURLY),
+    ):
+        log = home / name / "log"
+        many = models > 1  # of which the windows cost more than the events
+        write(log, predictions // 5 if many else predictions, labels=labels, models=models)
+        cost = take_in(home / name / "monitor.db", partial(SegmentReader, log), window)
+        _add(table, name, cost)
+        if broker_is_named() and not many:
+            settings = forwarded(log, home / name)
+            follow = partial(_follow, settings)
+            cost = take_in(home / name / "kafka.db", follow, window)
+            _add(table, name.replace("segments", "Kafka"), cost)
+    return table
+
+
+def _follow(settings: KafkaSettings, positions: Positions) -> Reader:
+    return KafkaReader(settings, settings.topic_prefix, positions, patience=0)
+
+
+def _add(table: Table, name: str, cost: Cost) -> None:
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    table.add_row(
+        name,
+        f"{cost.events:,}",
+        f"{1e6 * cost.cpu / cost.events:.1f}",
+        f"{cost.events / cost.cpu:,.0f}",
+        f"{cost.longest:.2f}",
+        f"{memory:,}",
+    )
+
+
+def main() -> None:
+    """Watch a day of as many predictions as the first argument says, with their labels."""
+    predictions = int(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        write(log, predictions, labels=False)
+        table = Table(title=f"a day of {predictions:,} predictions, windows of an hour")
+        for heading in ("", "events", "CPU µs/event", "events/s of one core", "step, s", "MiB"):
+            table.add_column(heading, justify="right")
+        cost = take_in(Path(folder) / "monitor.db", partial(SegmentReader, log), DAY_BY_HOUR)
+        _add(table, f"{cost.seconds:,.0f} s", cost)
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""`make many`: what hundreds of small models in one worker cost.
+
+The same forest under many names: memory and start-up time for each, what a change of the registry
+costs while they are loaded, and whether predicting stays at its price.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+import psutil
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.compare.generator import Tally
+from benchmarks.compare.http_connection import HttpConnection
+from benchmarks.compare.models import Subject, small
+from benchmarks.compare.requests import Question, open_inference_json
+from benchmarks.service_process import serving
+from driftline.converging import wait_for_workers
+from eventlog.settings import Home
+from registry.limits import LimitChange
+from registry.store import Registry
+
+PORT, GRPC_PORT = 3882, 3883
+CHANGES = 20
+CONNECTIONS = 32
+SECONDS = 3.0
+
+
+class Figures(msgspec.Struct):
+    """With so many models; times as their names say, CPU of the worker."""
+
+    models: int
+    ready_s: float
+    memory_mib: float
+    idle_ms_per_s: float
+    change_ms: float  # CPU
+    followed_ms: float  # from the command to the worker's report
+    one_us: float  # CPU a request, all to one model
+    spread_us: float  # each connection to a model of its own
+
+
+@click.command()
+@click.option("--models", default=300, show_default=True, help="How many, in the end.")
+def main(models: int) -> None:
+    """Measure one model, a third of them and all of them, each with a service of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DRIFTLINE_HOME"] = folder
+        os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
+        subject = small(Path(folder) / "models")
+        home = Home(Path(folder))
+        figures = []
+        for count in (1, max(2, models // 3), models):
+            _register(home, Path(folder) / "models" / "small", count)
+            figures.append(_measure(home, subject, count))
+    _show(figures)
+
+
+def _register(home: Home, files: Path, count: int) -> None:
+    registry = Registry(home)
+    for number in range(1, count):  # the first is there
+        registry.register(
+            files / "model.onnx",
+            model=_name(number),
+            manifest=files / "manifest.yaml",
+            reference=files / "reference.parquet",
+        )
+
+
+def _name(number: int) -> str:
+    return f"small-{number}" if number else "small"
+
+
+def _measure(home: Home, subject: Subject, count: int) -> Figures:
+    started = time.perf_counter()
+    with serving(PORT, GRPC_PORT) as service:
+        ready = time.perf_counter() - started
+        worker = max(service.children(recursive=True), key=lambda one: one.memory_info().rss)
+        memory = worker.memory_info().rss / 2**20
+        idle = _idle(worker)
+        change, followed = _changes(home, worker, idle)
+        asked = [_named(open_inference_json(subject), n % count) for n in range(CONNECTIONS)]
+        _ask(worker, asked)  # warm
+        return Figures(
+            models=count,
+            ready_s=ready,
+            memory_mib=memory,
+            idle_ms_per_s=1e3 * idle,
+            change_ms=change,
+            followed_ms=followed,
+            one_us=_ask(worker, [asked[0]] * CONNECTIONS),
+            spread_us=_ask(worker, asked),
+        )
+
+
+def _idle(worker: psutil.Process) -> float:
+    """CPU seconds a second while nothing happens."""
+    before, began = _cpu(worker), time.perf_counter()
+    time.sleep(SECONDS)
+    return (_cpu(worker) - before) / (time.perf_counter() - began)
+
+
+def _changes(home: Home, worker: psutil.Process, idle: float) -> tuple[float, float]:
+    """CPU and wall time in milliseconds that following one change takes."""
+    registry = Registry(home)
+    before, began = _cpu(worker), time.perf_counter()
+    for _ in range(CHANGES):
+        revision = registry.limit("small", "1", LimitChange(max_requests=1_000))
+        wait_for_workers(home, revision, 60)
+    took = time.perf_counter() - began
+    return 1e3 * (_cpu(worker) - before - idle * took) / CHANGES, 1e3 * took / CHANGES
+
+
+def _named(question: Question, number: int) -> Question:
+    path = question.path.replace("/small/", f"/{_name(number)}/")
+    return msgspec.structs.replace(question, path=path)
+
+
+def _ask(worker: psutil.Process, questions: Sequence[Question]) -> float:
+    """CPU microseconds that a request takes, one connection for each question."""
+    before = _cpu(worker)
+    answered = uvloop.run(_generate(questions))
+    return 1e6 * (_cpu(worker) - before) / answered
+
+
+async def _generate(questions: Sequence[Question]) -> int:
+    tally = Tally(time.perf_counter() + SECONDS)
+    callers = [HttpConnection(PORT, question, tally.answered).run() for question in questions]
+    await asyncio.gather(*callers)
+    assert not tally.failed, f"{tally.failed} requests failed"
+    return len(tally.latencies)
+
+
+def _cpu(process: psutil.Process) -> float:
+    return float(sum(process.cpu_times()[:2]))
+
+
+def _show(figures: Sequence[Figures]) -> None:
+    table = Table(title="one worker, the same forest of 100 trees under many names")
+    for heading in (
+        "models", "ready s", "MiB", "idle CPU ms/s", "a change: CPU ms", "followed ms",
+        "one model: CPU µs/request", "spread: CPU µs/request",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for one in figures:
+        values = list(msgspec.structs.asdict(one).values())
+        table.add_row(str(values[0]), *(f"{value:,.1f}" for value in values[1:]))
+    console = Console(width=140)
+    console.print(table)
+    first, last = figures[0], figures[-1]
+    more = last.models - first.models
+    console.print(
+        f"each further model: {(last.memory_mib - first.memory_mib) / more:.2f} MiB, "
+        f"{1e3 * (last.ready_s - first.ready_s) / more:.1f} ms until ready"
+    )
+
+
+if __name__ == "__main__":
+    main()

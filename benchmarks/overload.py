@@ -1,0 +1,184 @@
+"""`make overload`: what happens when more is asked than can be answered.
+
+Requests leave at a fixed rate whether or not others were answered (an open loop), at one, two, five
+and ten times of what the service manages, each on a connection that is free.
+"""
+
+import asyncio
+import os
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.compare.models import subjects
+from benchmarks.service_process import serving
+from eventlog.settings import Home
+from registry.store import Registry
+
+PORT, GRPC_PORT = 3880, 3881
+SECONDS = 6.0
+TIMES = (1, 2, 5, 10)
+MOST_CONNECTIONS = 1_500
+WAIT_MS = 100  # the objective: how long a request may wait for its turn
+_PATH = "/v2/models/overloaded/infer"
+
+
+class Seen(msgspec.Struct):
+    """What the clients saw; seconds."""
+
+    answered: list[float] = []
+    refused: list[float] = []
+    failed: int = 0
+    unsent: int = 0  # because no connection was free
+
+
+class Asker(asyncio.Protocol):
+    """One connection: asks, hears, and lies back among the free ones."""
+
+    def __init__(self, request: bytes, seen: Seen, free: list["Asker"]) -> None:
+        self._request, self._seen, self._free = request, seen, free
+        self._sent = 0.0
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ready to ask."""
+        self._transport = transport
+        self._free.append(self)
+
+    def ask(self) -> None:
+        """Send the request."""
+        self._sent = time.perf_counter()
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Note how it ended; every reply here is small and comes in one piece."""
+        took = time.perf_counter() - self._sent
+        if data.startswith(b"HTTP/1.1 200"):
+            self._seen.answered.append(took)
+        elif data.startswith((b"HTTP/1.1 429", b"HTTP/1.1 503")):
+            self._seen.refused.append(took)
+        else:
+            self._seen.failed += 1
+        self._free.append(self)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._transport.close()
+
+
+def main() -> None:
+    """Measure, print, end the service."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DRIFTLINE_HOME"] = folder
+        os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
+        os.environ["DRIFTLINE_SERVICE_MAX_QUEUE_WAIT_MS"] = str(WAIT_MS)
+        request = _register(Path(folder))
+        with serving(PORT, GRPC_PORT):
+            uvloop.run(_measure(request))
+
+
+def _register(folder: Path) -> bytes:
+    """A model of about 2 ms whose requests run one by one; a request to it."""
+    deep = next(one for one in subjects(folder / "models") if one.name == "deep")
+    files = folder / "models" / "deep"
+    manifest = yaml.safe_load((files / "manifest.yaml").read_text()) | {"max_batch_size": 1}
+    (files / "manifest.yaml").write_text(yaml.safe_dump(manifest))
+    Registry(Home(folder)).register(
+        files / "model.onnx",
+        model="overloaded",
+        manifest=files / "manifest.yaml",
+        reference=files / "reference.parquet",
+    )
+    row = deep.rows[:1]
+    tensor = {
+        "name": "x",
+        "datatype": "FP32",
+        "shape": list(row.shape),
+        "data": row.ravel().tolist(),
+    }
+    body = msgspec.json.encode({"inputs": [tensor]})
+    head = f"POST {_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def _measure(request: bytes) -> None:
+    capacity = await _capacity(request)
+    table = Table(title=f"{capacity:,.0f} requests/s at most; a wait of {WAIT_MS} ms is allowed")
+    for heading in ("asked", "answered/s", "of the peak", "p50 ms", "p99 ms", "refused", "p99 ms"):
+        table.add_column(heading, justify="right")
+    table.add_column("failed, unsent", justify="right")
+    for times in TIMES:
+        seen = await _open_loop(request, capacity * times)
+        table.add_row(
+            f"{times} x",
+            f"{len(seen.answered) / SECONDS:,.0f}",
+            f"{len(seen.answered) / SECONDS / capacity:.0%}",
+            *(f"{_quantile(seen.answered, share):.1f}" for share in (0.5, 0.99)),
+            f"{len(seen.refused):,}",
+            f"{_quantile(seen.refused, 0.99):.1f}",
+            f"{seen.failed}, {seen.unsent}",
+        )
+    Console().print(table)
+
+
+async def _capacity(request: bytes) -> float:
+    """Answers a second when a few clients ask as fast as they are answered."""
+    seen: Seen = Seen()
+    free: list[Asker] = []
+    askers = await _connect(request, seen, free, 4)
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end:
+        while free:
+            free.pop().ask()
+        await asyncio.sleep(0.0005)
+    for asker in askers:
+        asker.close()
+    return len(seen.answered) / SECONDS
+
+
+async def _open_loop(request: bytes, rate: float) -> Seen:
+    seen: Seen = Seen()
+    free: list[Asker] = []
+    askers = await _connect(request, seen, free, MOST_CONNECTIONS)
+    started, sent = time.perf_counter(), 0
+    while (now := time.perf_counter() - started) < SECONDS:
+        for _ in range(int(now * rate) - sent):
+            sent += 1
+            if free:
+                free.pop().ask()
+            else:
+                seen.unsent += 1
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(1)  # for the last answers
+    for asker in askers:
+        asker.close()
+    return seen
+
+
+async def _connect(request: bytes, seen: Seen, free: list[Asker], count: int) -> list[Asker]:
+    loop = asyncio.get_running_loop()
+    askers = [Asker(request, seen, free) for _ in range(count)]
+    for asker in askers:
+        await loop.create_connection(partial(_itself, asker), "127.0.0.1", PORT)
+    return askers
+
+
+def _itself(asker: Asker) -> Asker:
+    return asker
+
+
+def _quantile(latencies: list[float], share: float) -> float:
+    ordered = sorted(latencies) or [float("nan")]
+    return 1_000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""`make replay`: a day of ten million predictions, replayed from its segments to its last score.
+
+The log is written first, then `driftline replay` reads it as a user would: a process that takes in
+and one that scores, on a version that is registered. What both need is measured from outside.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+import onnx
+import pandas as pd
+import psutil
+import yaml
+from onnx import TensorProto, helper
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.worker import Worker
+from eventlog.settings import Home
+from monitoring.storage.store import Store
+from registry.store import Registry
+
+FEATURES = 30
+DAY = 86_400_000_000  # microseconds
+BEGIN = 1_372_636_800_000_000
+DIFFERENT = 5_000  # rows that the events repeat
+WINDOW = {"length": 3_600, "grace": 600, "label_wait": 86_400}
+
+
+@click.command()
+@click.option("--predictions", default=10_000_000, show_default=True, help="In the day.")
+@click.option("--labelled", default=0.1, show_default=True, help="Share that is labelled later.")
+@click.option("--workers", default=2, show_default=True, help="Sources of the log.")
+def main(predictions: int, labelled: float, workers: int) -> None:
+    """Write a day's log, replay it, and say what that took."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(folder))
+        os.environ |= {"DRIFTLINE_HOME": folder, "BENTOML_HOME": f"{folder}/bentoml"}
+        asked = _register(home)
+        _write(home.log, asked, predictions, labelled, workers)
+        size = sum(path.stat().st_size for path in home.log.rglob("*.log"))
+        taken = _replay(home.root / "again")
+        _show(taken, Store(home.root / "again" / "monitor.db"), size)
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What the processes of one command needed."""
+
+    seconds: float
+    cpu: float  # seconds, of all of them
+    memory: int  # bytes of all of them at the worst moment
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What the events say, again and again."""
+
+    rows: list[list[float]]
+    probabilities: list[list[float]]
+
+
+def _register(home: Home) -> _Asked:
+    """A logistic regression on one tensor; rows to ask it, a little beside its reference."""
+    weights = np.random.default_rng(0).normal(0, 0.3, FEATURES).astype(np.float32)
+    manifest = {
+        "task": "classification",
+        "held_out": True,
+        "target": "truth",
+        "features": [
+            {"name": f"f{at}", "kind": "numeric", "input": "x", "index": at}
+            for at in range(FEATURES)
+        ],
+        "prediction": {"label": "label", "probabilities": "probabilities", "classes": [0, 1]},
+        "monitoring": {"window": WINDOW},
+    }
+    root = home.root / "model"
+    root.mkdir()
+    (root / "model.onnx").write_bytes(_model(weights).SerializeToString())
+    (root / "manifest.yaml").write_text(yaml.safe_dump(manifest))
+    reference = _values(5_000, seed=1)
+    frame = pd.DataFrame({f"f{at}": reference[:, at] for at in range(FEATURES)})
+    frame["truth"] = _truths(reference, weights)
+    frame.to_parquet(root / "reference.parquet", index=False)
+    Registry(home).register(
+        root / "model.onnx",
+        model="day",
+        manifest=root / "manifest.yaml",
+        reference=root / "reference.parquet",
+    )
+    rows = _values(DIFFERENT, seed=2)
+    yes = _yes(rows, weights)
+    exact = [[float(f"{value:.9g}") for value in row] for row in rows]
+    return _Asked(exact, [[1 - one, one] for one in yes.tolist()])
+
+
+def _values(rows: int, *, seed: int) -> Any:
+    return np.random.default_rng(seed).normal(size=(rows, FEATURES)).astype(np.float32)
+
+
+def _yes(rows: Any, weights: Any) -> Any:
+    return 1 / (1 + np.exp(-(rows @ weights)))
+
+
+def _truths(rows: Any, weights: Any) -> Any:
+    return (np.random.default_rng(3).random(len(rows)) < _yes(rows, weights)).astype(np.int64)
+
+
+def _model(weights: Any) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("MatMul", ["x", "weights"], ["margin"]),
+        helper.make_node("Sigmoid", ["margin"], ["yes"]),
+        helper.make_node("Sub", ["one", "yes"], ["no"]),
+        helper.make_node("Concat", ["no", "yes"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "day",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, FEATURES])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+        ],
+        [
+            helper.make_tensor("weights", TensorProto.FLOAT, [FEATURES, 1], weights),
+            helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0]),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def _write(folder: Path, asked: _Asked, predictions: int, labelled: float, workers: int) -> None:
+    """The day: every prediction by the next worker, labels an hour later by whoever it is."""
+    sources = [Worker(folder, "serving") for _ in range(workers)]
+    later, chance = predictions // 24, np.random.default_rng(4)
+    told = chance.random(predictions) < labelled
+    truths = (chance.random(predictions) < 0.5).tolist()
+    for n in range(predictions):
+        at, source, place = BEGIN + n * DAY // predictions, sources[n % workers], n % DIFFERENT
+        chances = asked.probabilities[place]
+        source.predict(n, at, "day", asked.rows[place], int(chances[1] > chances[0]), chances)
+        if n >= later and told[n - later]:
+            source.tell(n - later, at, int(truths[n - later]))
+    for source in sources:
+        source.close()
+
+
+def _replay(into: Path) -> Taken:
+    before, begun = _cpu(), time.perf_counter()
+    command = [sys.executable, "-m", "driftline", "replay", "--into", str(into)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603
+    with _watched(process.pid) as worst:
+        status = process.wait()
+    assert status == 0, f"driftline replay ended with status {status}"
+    return Taken(time.perf_counter() - begun, _cpu() - before, worst[0])
+
+
+def _cpu() -> float:
+    """Seconds of everybody who has ended below this process."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[list[int]]:
+    """The most memory that a process and those below it had at once, looked at twice a second."""
+    worst, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            worst[0] = max(worst[0], _memory(pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield worst
+    finally:
+        over.set()
+        thread.join()
+
+
+def _memory(pid: int) -> int:
+    """Pages of their own and of files they map; those that two share count twice."""
+    try:
+        process = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _show(taken: Taken, found: Store, size: int) -> None:
+    events = found.totals()["monitored_events"]
+    results = found.results("day", "1")
+    table = Table(title=f"{events:,} events, {size / 2**30:.1f} GiB of segments, replayed")
+    for heading in ("by the clock, s", "CPU s", "CPU µs/event", "MiB at most", "windows", "rows"):
+        table.add_column(heading, justify="right")
+    table.add_row(
+        f"{taken.seconds:,.0f}",
+        f"{taken.cpu:,.0f}",
+        f"{1e6 * taken.cpu / events:.1f}",
+        f"{taken.memory >> 20:,}",
+        f"{sum(any(s.name == 'drifted_share' for s in one.scores) for one in results)} scored",
+        f"{sum(one.rows for one in results):,}",
+    )
+    Console(width=120).print(table)
+    found.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""One connection for each way to ask the service; the certificates of SSL_CERT_FILE are trusted."""
+
+import os
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import gevent
+import gevent.ssl
+import grpc.experimental.gevent
+import msgspec
+from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPParseError
+
+from loadtests.payloads import Payload
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+_TIMEOUT = 30.0  # seconds
+_JSON = {"content-type": "application/json"}
+_REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
+
+
+class Refused(Exception):
+    """The service had no room for the request and said so."""
+
+
+class Failed(Exception):
+    """The service answered with another error, or not at all."""
+
+
+class _Parameters(msgspec.Struct):
+    prediction_id: str
+
+
+class _Answer(msgspec.Struct):
+    parameters: _Parameters
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+class Rest:
+    """One connection to the REST port."""
+
+    def __init__(self, url: str, model: str, version: str) -> None:
+        """`version` is a number or an alias; "" is the champion."""
+        self._client = HTTPClient.from_url(
+            url,
+            connection_timeout=_TIMEOUT,
+            network_timeout=_TIMEOUT,
+            ssl_context_factory=gevent.ssl.create_default_context,
+        )
+        self._path = f"/v2/models/{model}{f'/versions/{version}' if version else ''}/infer"
+        self._key = {"authorization": bearer} if (bearer := _bearer()) else {}
+
+    def json(self, payload: Payload) -> bytes:
+        """Ask with numbers in JSON; the body of the answer. Raises Refused or Failed."""
+        return self._post(self._path, payload.json, _JSON)
+
+    def binary(self, payload: Payload) -> bytes:
+        """Ask with the binary tensor data extension, both ways."""
+        length = {"inference-header-content-length": str(payload.binary_json_length)}
+        return self._post(self._path, payload.binary, length)
+
+    def tell(self, answer: bytes, payload: Payload) -> bytes:
+        """Send the truth about an answer of `json`."""
+        body = {
+            "prediction_id": _answer.decode(answer).parameters.prediction_id,
+            "label": payload.truth,
+        }
+        return self._post("/v1/feedback", msgspec.json.encode(body), _JSON)
+
+    def ready(self) -> bool:
+        """Whether a service is there and ready."""
+        try:
+            return bool(self._client.get("/v2/health/ready").status_code == 200)
+        except (OSError, HTTPParseError, gevent.Timeout):
+            return False
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+        try:
+            reply = self._client.post(path, body, {**headers, **self._key})
+            answer = bytes(reply.read())
+        except (OSError, HTTPParseError, gevent.Timeout) as error:
+            raise Failed(f"{type(error).__name__}: {error}") from None
+        if reply.status_code in {429, 503}:
+            raise Refused(answer.decode(errors="replace"))
+        if reply.status_code != 200:
+            raise Failed(f"{reply.status_code}: {answer.decode(errors='replace')}")
+        return answer
+
+
+class Grpc:
+    """One channel to the gRPC port; `target` is host:port, with TLS where `secure`."""
+
+    def __init__(self, target: str, *, secure: bool) -> None:
+        _yield_to_gevent()
+        # Channels of the same target would share one connection; users are clients of their own.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if secure:
+            roots = os.environ.get("SSL_CERT_FILE")
+            credentials = grpc.ssl_channel_credentials(Path(roots).read_bytes() if roots else None)
+            self._channel = grpc.secure_channel(target, credentials, options)
+        else:
+            self._channel = grpc.insecure_channel(target, options)
+        self._infer = self._channel.unary_unary(INFER)
+        self._metadata = (("authorization", bearer),) if (bearer := _bearer()) else ()
+
+    def infer(self, payload: Payload) -> bytes:
+        """Ask with raw contents; the answer's message. Raises Refused or Failed."""
+        try:
+            return bytes(self._infer(payload.grpc, timeout=_TIMEOUT, metadata=self._metadata))
+        except grpc.RpcError as error:
+            kind = Refused if error.code() in _REFUSED else Failed
+            raise kind(f"{error.code().name}: {error.details()}") from None
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()
+
+
+@cache
+def _yield_to_gevent() -> None:
+    """Once, before the first channel, and not before locust has forked its processes."""
+    grpc.experimental.gevent.init_gevent()
+
+
+def is_secure(url: str) -> bool:
+    """Whether the service is behind TLS."""
+    return urlsplit(url).scheme == "https"
+
+
+def _bearer() -> str:
+    key = os.environ.get("DRIFTLINE_API_KEY", "")
+    return f"Bearer {key}" if key else ""

@@ -1,0 +1,1 @@
+"""Results become alarms and retraining requests. Pure."""

@@ -1,0 +1,88 @@
+"""Everything that decides how the budget of false alarms is spent lives here.
+
+The manifest states how many false alarms a model may raise, all its rules together. Every rule that
+can raise one gets an equal part: expected numbers add up, however much the rules have in common.
+What a part means for one window follows from the hysteresis: a rule that takes two broken windows
+in a row may be broken by chance far more often than it may raise an alarm.
+"""
+
+import math
+
+from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Rule
+from registry.manifest import Manifest, Monitoring
+
+_DAY = 86_400
+_STEPS = 80  # halvings: to the last digit of a float
+
+
+def false_alarms(monitoring: Monitoring) -> float:
+    """How many false alarms are allowed per window, over all rules; 0.01 is one in 100.
+
+    Windows that end by their rows may be many in a day: how many, nobody knows beforehand, so that
+    only what is allowed per window holds for them.
+    """
+    allowed = monitoring.alarms.false_alarms
+    if monitoring.window.rows is not None or monitoring.window.length is None:
+        return 1 / allowed.windows
+    return min(monitoring.window.length / (allowed.days * _DAY), 1 / allowed.windows)
+
+
+def rules(manifest: Manifest) -> list[Rule]:
+    """The rules that chance can break on this model; answers that differ are no chance."""
+    estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
+    alarms = manifest.monitoring.alarms
+    limited = alarms.min_score is not None
+    possible: list[tuple[Rule, bool]] = [
+        ("drift", True),
+        ("performance", limited),
+        ("estimate", limited and estimated),
+        ("concept", True),
+        ("segment", alarms.min_segment_score is not None),
+        (SELECTION_GAP, alarms.max_gap.selection_rate is not None),
+        (TRUE_POSITIVE_GAP, alarms.max_gap.true_positive_rate is not None),
+    ]
+    return [rule for rule, can_fire in possible if can_fire]
+
+
+def part(manifest: Manifest) -> float:
+    """How many false alarms one rule may raise per window."""
+    return false_alarms(manifest.monitoring) / len(rules(manifest))
+
+
+def level(manifest: Manifest) -> float:
+    """How probable one window may break one rule by chance, hysteresis taken into account."""
+    return _level(part(manifest), manifest.monitoring.alarms.consecutive)
+
+
+def wording(monitoring: Monitoring) -> str:
+    """The budget as a person says it: "one false alarm in 30 days or 100 windows"."""
+    allowed = monitoring.alarms.false_alarms
+    days = f"{allowed.days:g} day{'s' * (allowed.days != 1)}"
+    windows = f"{allowed.windows:,} window{'s' * (allowed.windows != 1)}"
+    if monitoring.window.rows is not None:
+        return f"at most one false alarm in {windows}, all rules together"
+    return f"at most one false alarm in {days} and in {windows}, all rules together"
+
+
+def _level(rate: float, consecutive: int) -> float:
+    low, high = 0.0, 0.5  # from one half on, alarms only become longer and not more
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if _rate(middle, consecutive) < rate:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _rate(broken: float, consecutive: int) -> float:
+    """Alarms per window when each breaks the rule with this probability, on its own account."""
+    if broken <= 0:
+        return 0.0
+    return 1 / (_wait(broken, consecutive) + _wait(1 - broken, consecutive))
+
+
+def _wait(chance: float, times: int) -> float:
+    """Expected windows until something of this chance has come so many times in a row."""
+    in_a_row = math.pow(chance, times)
+    return (1 - in_a_row) / ((1 - chance) * in_a_row) if in_a_row > 0 else math.inf

@@ -1,0 +1,82 @@
+"""Watching the recorded past again: into a database of its own, perhaps by another policy.
+
+What the monitor finds is a function of the log, so the same policy finds the same again, and
+another one finds what it would have found.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+
+from eventlog.events import PredictionEvent
+from eventlog.log import Gap, Reader, Record
+from monitoring.consumer import Consumer
+from monitoring.evaluation import Conclusion
+from monitoring.scoring.queue import Scorer
+from monitoring.storage.journal import Journal
+from monitoring.windows.version_state import Memory
+
+_AT_ONCE = 2_000  # records
+_PAUSE = 0.05  # seconds, while nothing but scoring goes on
+
+
+class Between:
+    """A reader that passes on predictions whose event time lies in [begin, end), and all labels."""
+
+    def __init__(self, reader: Reader, begin: int, end: int) -> None:
+        """Times in microseconds since the epoch."""
+        self._reader = reader
+        self._begin = begin
+        self._end = end
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last poll found the end of every stream."""
+        return self._reader.drained
+
+    @property
+    def patience(self) -> float:
+        """Of the reader behind."""
+        return self._reader.patience
+
+    def poll(self, limit: int) -> Sequence[Record]:
+        """The next records that lie between; empty only where the log has no more."""
+        while records := self._reader.poll(limit):
+            if kept := [record for record in records if self._is_between(record)]:
+                return kept
+        return []
+
+    def gaps(self) -> Sequence[Gap]:
+        """Of the reader behind."""
+        return self._reader.gaps()
+
+    def close(self) -> None:
+        """Release files and connections."""
+        self._reader.close()
+
+    def _is_between(self, record: Record) -> bool:
+        event = record.event
+        return not isinstance(event, PredictionEvent) or self._begin <= event.time < self._end
+
+
+def watch_again(
+    reader: Reader, journal: Journal, memory: Memory, scorer: Scorer, stop: threading.Event
+) -> None:
+    """Take in what the reader has, to its end; every window is closed and scored afterwards.
+
+    `journal` and `memory` are of a new database. Nobody is told: retraining requests stay in its
+    outbox.
+    """
+    conclusion = Conclusion(journal, memory, page="", clock=lambda: time.time_ns() // 1_000)
+    consumer = Consumer(journal, memory, reader, scorer, conclusion)
+    closed = False
+    while not stop.is_set():
+        if consumer.step(_AT_ONCE):
+            continue
+        if consumer.scoring or not consumer.drained:
+            stop.wait(_PAUSE)
+        elif not closed:
+            consumer.close_all()
+            closed = True
+        else:
+            break

@@ -1,0 +1,1 @@
+"""Records of the log become counters, rows and labels."""

@@ -1,0 +1,151 @@
+"""Everything that is counted of all rows of a window, sampled or not, lives here.
+
+Counts add up: those of parts, however a window is taken apart and in whatever order they are put
+together, are those of the whole.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import zip_longest
+from math import isfinite
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+
+from monitoring.ingest.domain import MISSING, OUTSIDE, Array, category, number
+from monitoring.ingest.exact_sum import Exact, whole
+
+Pair = tuple[Any, Any]  # what was true and what was told: numbers or texts
+
+MOST_NAMES = 50  # of classes that are told apart
+_LONGEST_NAME = 100
+
+
+class InputTally(msgspec.Struct):
+    """How many values are missing, and how many the reference does not know."""
+
+    rows: int = 0  # whose values were looked at
+    withheld: int = 0  # whose payload was not kept
+    missing: list[int] = []  # by feature, in the manifest's order
+    outside: list[int] = []  # beyond the reference's range, or of a category it does not have
+
+    def add(self, odd: Array, ordinary: int = 0) -> None:
+        """Count rows by what is odd about them (`Domain.odd`), and some without anything odd."""
+        self.merge(
+            InputTally(
+                rows=len(odd) + ordinary,
+                missing=np.count_nonzero(odd == MISSING, axis=0).tolist(),
+                outside=np.count_nonzero(odd == OUTSIDE, axis=0).tolist(),
+            )
+        )
+
+    def merge(self, other: "InputTally") -> None:
+        """Count what another tally has counted."""
+        self.rows += other.rows
+        self.withheld += other.withheld
+        self.missing = _sums(self.missing, other.missing)
+        self.outside = _sums(self.outside, other.outside)
+
+
+def _sums(some: list[int], others: list[int]) -> list[int]:
+    return [one + other for one, other in zip_longest(some, others, fillvalue=0)]
+
+
+class Confusion(msgspec.Struct):
+    """Of a classification, how often what was told met what was true."""
+
+    rows: int = 0
+    hits: int = 0
+    cells: dict[str, dict[str, int]] = {}  # rows, by what was true and what was told
+    crowded: bool = False  # more names than are told apart: there are no cells
+
+    def add(self, pairs: Iterable[Pair]) -> None:
+        """Count rows."""
+        for (truth, told), rows in Counter(pairs).items():
+            true, said = category(truth), category(told)
+            self.rows += rows
+            self.hits += rows * (true == said)
+            self._count(true, said, rows)
+
+    def merge(self, other: "Confusion") -> None:
+        """Count what another has counted."""
+        self.rows += other.rows
+        self.hits += other.hits
+        self.crowded |= other.crowded
+        for true, row in other.cells.items():
+            for said, rows in row.items():
+                self._count(true, said, rows)
+        self._bound()
+
+    @property
+    def names(self) -> set[str]:
+        """The classes that were true or told."""
+        return set(self.cells).union(*self.cells.values())
+
+    def in_order(self) -> "Confusion":
+        """The same, whatever was counted first."""
+        cells = {true: dict(sorted(self.cells[true].items())) for true in sorted(self.cells)}
+        return replace(self, cells=cells)
+
+    def _count(self, true: str, said: str, rows: int) -> None:
+        if self.crowded:
+            return
+        row = self.cells.setdefault(true, {})
+        before = row.get(said)
+        row[said] = rows + (before or 0)
+        if before is None:
+            self._bound()
+
+    def _bound(self) -> None:
+        """Whether there are too many names does not depend on which of them came first."""
+        names = self.names
+        if self.crowded or len(names) > MOST_NAMES or any(len(n) > _LONGEST_NAME for n in names):
+            self.crowded, self.cells = True, {}
+
+
+class Errors(msgspec.Struct):
+    """Of a regression, by how much what was told exceeded what was true."""
+
+    rows: int = 0
+    undefined: int = 0  # rows whose error is no finite number; not in the sums
+    errors: Exact = Exact()
+    absolute: Exact = Exact()
+    squares: Exact = Exact()
+
+    def add(self, pairs: Iterable[Pair]) -> None:
+        """Count rows; a truth that is no number says nothing."""
+        true = [(number(truth), told) for truth, told in pairs]
+        errors = [number(told) - truth for truth, told in true if isfinite(truth)]
+        finite = [error for error in errors if isfinite(error)]
+        self.rows += len(errors)
+        self.undefined += len(errors) - len(finite)
+        numerators, shift = whole(finite)
+        self.errors += Exact.of(sum(numerators), shift)
+        self.absolute += Exact.of(sum(map(abs, numerators)), shift)
+        self.squares += Exact.of(sum(one * one for one in numerators), 2 * shift)
+
+    def merge(self, other: "Errors") -> None:
+        """Count what another has counted."""
+        self.rows += other.rows
+        self.undefined += other.undefined
+        self.errors += other.errors
+        self.absolute += other.absolute
+        self.squares += other.squares
+
+
+class AnswerTally(msgspec.Struct):
+    """What was told beside what was true, in every row whose label is known; one of the two."""
+
+    confusion: Confusion = msgspec.field(default_factory=Confusion)
+    errors: Errors = msgspec.field(default_factory=Errors)
+
+    def merge(self, other: "AnswerTally") -> None:
+        """Count what another has counted."""
+        self.confusion.merge(other.confusion)
+        self.errors.merge(other.errors)
+
+    def in_order(self) -> "AnswerTally":
+        """The same, whatever was counted first; nothing that is counted later changes it."""
+        return AnswerTally(self.confusion.in_order(), replace(self.errors))

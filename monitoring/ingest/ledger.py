@@ -1,0 +1,97 @@
+"""Everything that decides whether the log is complete lives here.
+
+Within one epoch of a source, sequences come without gaps from 0. Where the log has several streams
+they may overtake each other, so a number that was passed over is first missing, and lost once
+nothing can be on its way any more (`give_up`). One that comes again is a duplicate and must not be
+counted twice; one that comes although it was given up is taken in and no longer lost.
+
+What is remembered of a source is where it stands and the holes below that, so memory grows with the
+disorder and not with the log. Between two epochs lies a hole of unknown size: nobody says where an
+epoch ends.
+"""
+
+from bisect import bisect_right
+
+from msgspec.structs import replace
+
+from eventlog.log import Position, Record
+from monitoring.results import Hole, SourceLedger
+
+MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
+
+
+def enter(
+    ledger: SourceLedger, record: Record, *, readable: bool, heard: int = 0
+) -> tuple[SourceLedger, bool]:
+    """The ledger after the record, which was received at `heard`, and whether it is new."""
+    place, top = Position(record.epoch, record.sequence), ledger.top
+    if place < top:
+        return _fill(ledger, place, readable=readable, heard=heard)
+    after = replace(
+        ledger,
+        epoch=record.epoch,
+        next_sequence=record.sequence + 1,
+        heard=max(ledger.heard, heard),
+        events=ledger.events + 1,
+        unreadable=ledger.unreadable + (not readable),
+    )
+    return (after if place == top else _bounded(after, _between(top, place))), True
+
+
+def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
+    """What is missing below this position is lost."""
+    overdue = sum(hole.size for hole in ledger.holes if not hole.lost and hole.end <= before)
+    holes = [replace(hole, lost=True) if hole.end <= before else hole for hole in ledger.holes]
+    return replace(ledger, lost=ledger.lost + overdue, holes=holes)
+
+
+def _fill(
+    ledger: SourceLedger, place: Position, *, readable: bool, heard: int
+) -> tuple[SourceLedger, bool]:
+    at = bisect_right(ledger.holes, place, key=lambda hole: hole.start) - 1
+    if at < 0 or place >= ledger.holes[at].end:
+        return replace(ledger, duplicated=ledger.duplicated + 1), False
+    hole = ledger.holes[at]
+    found = hole.lost and hole.size > 0
+    after = replace(
+        ledger,
+        heard=max(ledger.heard, heard),
+        events=ledger.events + 1,
+        unreadable=ledger.unreadable + (not readable),
+        lost=ledger.lost - found,
+        recovered=ledger.recovered + found,
+        holes=[*ledger.holes[:at], *_without(hole, place), *ledger.holes[at + 1 :]],
+    )
+    return _bounded(after, []), True
+
+
+def _between(top: Position, place: Position) -> list[Hole]:
+    """What a source passed over on its way to `place`."""
+    if place.epoch == top.epoch:
+        return [Hole(top, place)]
+    begin = Position(place.epoch, 0)
+    holes = [] if top == Position(0, 0) else [Hole(top, begin)]
+    return holes if place == begin else [*holes, Hole(begin, place)]
+
+
+def _without(hole: Hole, place: Position) -> list[Hole]:
+    """What is left of a hole once the number at `place` has come."""
+    after = Position(place.epoch, place.sequence + 1)
+    parts: list[Hole] = []
+    if hole.start.epoch == place.epoch:
+        # The end of an epoch was not counted while its size was unknown: now it is missing.
+        parts.append(Hole(hole.start, place, lost=hole.lost and hole.size > 0))
+    else:
+        begin = Position(place.epoch, 0)
+        parts += [Hole(hole.start, begin, lost=hole.lost), Hole(begin, place)]
+    parts.append(Hole(after, hole.end, lost=hole.lost))
+    return [part for part in parts if part.start < part.end]
+
+
+def _bounded(ledger: SourceLedger, fresh: list[Hole]) -> SourceLedger:
+    holes = [*ledger.holes, *fresh]
+    while len(holes) > MOST_HOLES:
+        oldest = holes.pop(0)
+        if not oldest.lost:
+            ledger = replace(ledger, lost=ledger.lost + oldest.size)
+    return replace(ledger, holes=holes)

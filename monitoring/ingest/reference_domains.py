@@ -1,0 +1,57 @@
+"""Reads what the monitor must know of a version's reference while it takes in its rows."""
+
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from monitoring.ingest.domain import Domain, Known, Range, bounds, category
+from registry.manifest import Feature, Version
+from registry.payload import keeping
+
+_AT_ONCE = 8_192  # rows
+
+
+def read_domain(version: Version) -> Domain:
+    """Reads as little as it can: most ranges are in the file's statistics.
+
+    Raises OSError or ValueError where there is no reference to read.
+    """
+    known: dict[str, Known] = {}
+    with pq.ParquetFile(Path(version.path) / "reference.parquet") as file:
+        places = {name: place for place, name in enumerate(file.schema_arrow.names)}
+        for feature in keeping(version.manifest).features:
+            stated = feature.kind == "numeric" and _stated(file.metadata, places[feature.name])
+            known[feature.name] = stated or _read(file, feature)
+    return Domain([known.get(feature.name) for feature in version.manifest.features])
+
+
+def _stated(metadata: pq.FileMetaData, place: int) -> Range | None:
+    """The range of a column by the file's own statistics, which leave NaN out; None: look at it."""
+    parts: Sequence[Any] = [
+        metadata.row_group(group).column(place).statistics
+        for group in range(metadata.num_row_groups)
+    ]
+    if not parts or not all(part and part.has_min_max for part in parts):
+        return None
+    low, high = float(min(part.min for part in parts)), float(max(part.max for part in parts))
+    return (low, high) if isfinite(low) and isfinite(high) else None
+
+
+def _read(file: pq.ParquetFile, feature: Feature) -> Known:
+    batches = file.iter_batches(_AT_ONCE, columns=[feature.name], use_threads=False)
+    columns = (batch.column(0) for batch in batches)
+    if feature.kind == "numeric":
+        return bounds(
+            column.to_numpy(zero_copy_only=False).astype(np.float64) for column in columns
+        )
+    return frozenset(category(value) for column in columns for value in _different(column))
+
+
+def _different(column: Any) -> list[Any]:
+    """The values that are there; a missing one may be NaN."""
+    values = column.unique().to_pylist()
+    return [value for value in values if value is not None and value == value]  # noqa: PLR0124

@@ -1,0 +1,1 @@
+"""Drift of columns and of the whole window against the reference."""

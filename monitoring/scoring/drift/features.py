@@ -1,0 +1,60 @@
+"""Which features moved within a part of a window: the same distances as for the whole.
+
+The part of the reference may be small too, so a limit calibrated for whole windows would not hold.
+A feature has moved when its distance matters (`alarms.smallest_drift`) and a test of
+two samples says that it is no chance, with one error in a hundred parts for all features together.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import chi2_contingency, ks_2samp
+
+from monitoring.scoring.drift.resampling import SMALLEST
+from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
+from monitoring.scoring.values import Array, Table, Values
+
+_ERRORS = 0.01  # of a part that has not changed, features together
+
+
+def moved_features(
+    window: Table, rows: Array, expected: Table, known: Array, smallest: float
+) -> tuple[int, Sequence[tuple[str, float]]]:
+    """How many features could be compared, and those that moved with their distance, worst first.
+
+    `rows` and `known` say which rows of the window and of the reference are the part;
+    distances below `smallest` do not matter.
+    """
+    compared = 0
+    moved: list[tuple[str, float]] = []
+    for feature in window.features:
+        pair = _pair(window[feature], rows, expected[feature], known)
+        if min(map(len, pair)) < SMALLEST:
+            continue
+        compared += 1
+        measure = wasserstein if feature.kind == "numeric" else jensenshannon
+        distance = measure(pair[1], pair[0])
+        level = _ERRORS / len(window.features)
+        if distance >= smallest and _chance(*pair, numeric=feature.kind == "numeric") < level:
+            moved.append((feature.name, distance))
+    return compared, sorted(moved, key=lambda one: (-one[1], one[0]))
+
+
+def _pair(values: Values, rows: Array, expected: Values, known: Array) -> tuple[Array, Array]:
+    """The known values of both, as numbers that mean the same."""
+    now, then = values.codes[rows], expected.codes[known]
+    now, then = now[np.isfinite(now)], then[np.isfinite(then)]
+    if values.feature.kind == "numeric":
+        return now, then
+    numbers = {name: number for number, name in enumerate(expected.categories)}
+    table = np.array([numbers.setdefault(name, len(numbers)) for name in values.categories], int)
+    return (table[now.astype(int)] if len(now) else now.astype(int)), then.astype(int)
+
+
+def _chance(now: Array, then: Array, *, numeric: bool) -> float:
+    """How likely two samples of one population differ as much."""
+    if numeric:
+        return float(ks_2samp(now, then, method="asymp").pvalue)
+    size = int(max(now.max(), then.max())) + 1
+    counts = np.array([np.bincount(now, minlength=size), np.bincount(then, minlength=size)])
+    return float(chi2_contingency(counts[:, counts.sum(axis=0) > 0]).pvalue)

@@ -1,0 +1,123 @@
+"""Scores of a window as a whole: its strongest column, how columns go together, and the budget.
+
+Both scores are in parts of their limit: 1 and above is drift.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import numpy as np
+import pandas as pd
+
+from monitoring.alarms.budget import false_alarms, level, wording
+from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
+from monitoring.scoring.drift.clean import clean
+from monitoring.scoring.drift.joint import Change
+from monitoring.scoring.drift.null_distribution import statistic
+from monitoring.scoring.drift.resampling import SMALLEST
+from monitoring.scoring.drift.thresholds import Sized, Thresholds
+from monitoring.scoring.isolation import attempt
+from monitoring.scoring.reference import Baseline
+
+_SHOWN = 3  # columns of a joint change that are named
+
+
+def score_whole(
+    baseline: Baseline,
+    thresholds: Thresholds,
+    window: pd.DataFrame,
+    drift: Sequence[Score],
+    alone: Mapping[str, float],
+) -> list[Score]:
+    """`drift`: the columns' scores; `alone`: from where on one raises an alarm by itself."""
+
+    def strongest() -> list[Score]:
+        moved = [_moved(score, alone[score.column]) for score in drift if _can(score, alone)]
+        return [_strongest(moved + _missing(baseline, window, thresholds.of(len(window))))]
+
+    return [
+        *attempt(STRONGEST, strongest),
+        *attempt(JOINT, lambda: _joint(thresholds, window)),
+        *attempt(BUDGET, lambda: [_budget(baseline, thresholds.of(len(window)))]),
+    ]
+
+
+def _can(score: Score, alone: Mapping[str, float]) -> bool:
+    return score.column in alone and score.value is not None and isfinite(score.value)
+
+
+def _moved(score: Score, limit: float) -> tuple[float, str]:
+    """How far in parts of its limit, and in words."""
+    value = 0.0 if score.value is None else score.value
+    told, allowed = (statistic(score.method, one) for one in (value, limit))
+    return told / allowed if allowed > 0 else 0.0, (
+        f"{score.column} {value:.3g} ({score.method}; alone enough from {limit:.3g})"
+    )
+
+
+def _missing(baseline: Baseline, window: pd.DataFrame, sized: Sized) -> list[tuple[float, str]]:
+    """The same of the missing values of every feature."""
+    found = []
+    for column in baseline.columns:
+        limit = sized.missing.get(column.name, 0.0)
+        if limit > 0:
+            now = float(clean(window[column.stored], column).isna().mean())
+            before = float(clean(baseline.frame[column.stored], column).isna().mean())
+            words = f"{column.name} {now:.0%} missing, {before:.0%} in the reference"
+            found.append((abs(now - before) / limit, words))
+    return found
+
+
+def _strongest(moved: list[tuple[float, str]]) -> Score:
+    if not moved:
+        return Score(name=STRONGEST, value=None, threshold=1.0, note="no column can be scored")
+    ratio, words = max(moved)
+    return _in_parts(STRONGEST, ratio, words)
+
+
+def _joint(thresholds: Thresholds, window: pd.DataFrame) -> list[Score]:
+    together = thresholds.together
+    if not together.possible:
+        return [Score(name=JOINT, value=None, note="fewer than two columns that vary")]
+    if len(window) < SMALLEST:
+        few = f"only {len(window)} rows, at least {SMALLEST} are needed"
+        return [Score(name=JOINT, value=None, threshold=1.0, note=few)]
+    now, sized = together.of_window(window), thresholds.of(len(window))
+    apart = np.abs(now - together.of_reference)
+    ratios = np.divide(apart, sized.joint, out=np.zeros_like(apart), where=sized.joint > 0)
+    order = np.argsort(-ratios, kind="stable")
+    most = together.change(int(order[0]), float(now[order[0]]))
+    score = _in_parts(JOINT, float(ratios[order[0]]), str(most))
+    if not score.breached:
+        return [score]
+    changes = [together.change(int(place), float(now[place])) for place in order]
+    return [score, *_columns(changes, ratios[order])]
+
+
+def _columns(changes: Sequence[Change], ratios: Sequence[float]) -> list[Score]:
+    """The columns that are in the greatest changes, each by its greatest."""
+    greatest: dict[str, Score] = {}
+    for change, ratio in zip(changes, ratios, strict=True):
+        for column in change.columns:
+            if ratio >= 1 and len(greatest) < _SHOWN and column not in greatest:
+                greatest[column] = _in_parts(MOVED, float(ratio), str(change), column)
+    return list(greatest.values())
+
+
+def _in_parts(name: str, ratio: float, words: str, column: str = "") -> Score:
+    value = float(f"{ratio:.6g}")
+    return Score(
+        name=name, column=column, value=value, threshold=1.0, breached=value >= 1, note=words
+    )
+
+
+def _budget(baseline: Baseline, sized: Sized) -> Score:
+    """Which budget the limits were made for."""
+    policy = baseline.manifest.monitoring
+    words = (
+        f"{wording(policy)}; a window without drift breaks the drift rule with a chance of at most "
+        f"{level(baseline.manifest):.2g}"
+    )
+    if not sized.met:
+        words += "; the limits in drift_thresholds exceed it"
+    return Score(name=BUDGET, value=float(f"{false_alarms(policy):.6g}"), note=words)

@@ -1,0 +1,1 @@
+"""Logged rows are re-run through their version: parity and the effect of drift."""

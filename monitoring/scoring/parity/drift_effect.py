@@ -1,0 +1,83 @@
+"""A feature's values, changed as little as it takes for them to be distributed as in the reference.
+
+Numbers keep their order: the median becomes the reference's median, and so on. Of a category that
+is too frequent some rows, drawn by chance, get one that is too rare. So a feature that has not
+moved stays as it is, and what the model then answers otherwise is the drift's doing alone. Pure;
+the chance is the same every time.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitoring.ingest.domain import category
+from monitoring.scoring.values import Array
+
+_SEED = 20130101
+
+
+def swap_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
+    """Numbers with NaN for missing ones, one a row; missing ones where the reference has them.
+
+    `expected` are the reference's. Where a feature is not nullable none becomes missing.
+    """
+    chance = np.random.default_rng(_SEED)
+    known, rows = np.sort(expected[~np.isnan(expected)]), len(values)
+    if not len(known):
+        return values.copy()
+    wanted = round((1 - len(known) / len(expected)) * rows) if nullable else 0
+    missing = np.isnan(values)
+    swapped = values.copy()
+    if missing.sum() > wanted:
+        fill = chance.choice(np.flatnonzero(missing), int(missing.sum()) - wanted, replace=False)
+        swapped[fill] = chance.choice(known, len(fill))
+    elif missing.sum() < wanted:
+        drop = chance.choice(np.flatnonzero(~missing), wanted - int(missing.sum()), replace=False)
+        swapped[drop] = np.nan
+    there = np.flatnonzero(~np.isnan(swapped))
+    ties = chance.permutation(len(there))  # equal values are ranked by chance
+    order = there[ties][np.argsort(swapped[there][ties], kind="stable")]
+    places = (np.arange(len(order)) + 0.5) / max(len(order), 1) * len(known)
+    swapped[order] = known[places.astype(int)]
+    return swapped
+
+
+def swap_categories(
+    values: Sequence[Any], expected: "pd.Series[Any]", *, nullable: bool
+) -> list[Any]:
+    """Categories with None for missing ones, one a row, in the reference's own spelling."""
+    chance = np.random.default_rng(_SEED)
+    spelling = {_named(value): value for value in expected if nullable or not pd.isna(value)}
+    shares = expected.map(_named).value_counts()
+    shares = shares[[name in spelling for name in shares.index]]
+    wanted = _apportioned({str(n): int(shares[n]) for n in sorted(shares.index)}, len(values))
+    names = np.array([_named(value) for value in values], dtype=object)
+    free: list[int] = []
+    lacking: list[str] = []
+    for name in sorted({*names, *wanted}):
+        rows = np.flatnonzero(names == name)
+        excess = len(rows) - wanted.get(name, 0)
+        if excess > 0:
+            free += chance.choice(rows, excess, replace=False).tolist()
+        else:
+            lacking += [name] * -excess
+    swapped = list(values)
+    for row, name in zip(free, chance.permutation(lacking), strict=True):
+        swapped[row] = spelling[str(name)]
+    return swapped
+
+
+def _named(value: Any) -> str:
+    return "" if pd.isna(value) else "=" + category(value)
+
+
+def _apportioned(counts: dict[str, int], rows: int) -> dict[str, int]:
+    """So many rows for each name that they add up, by the largest remainders."""
+    total = sum(counts.values())
+    exact = {name: count * rows / total for name, count in counts.items()}
+    whole = {name: int(share) for name, share in exact.items()}
+    left = rows - sum(whole.values())
+    first = sorted(exact, key=lambda name: (whole[name] - exact[name], name))[:left]
+    return {name: count + (name in first) for name, count in whole.items()}

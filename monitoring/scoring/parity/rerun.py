@@ -1,0 +1,129 @@
+"""A registered version, run again on rows of a window: nowhere else does the monitor run models.
+
+One thread, and batches of the size that the manifest allows, so that equal rows get equal answers
+wherever and whenever a window is scored.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from monitoring.ingest.domain import category
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.values import Array
+from registry.errors import InvalidFeatures, InvalidModel
+from registry.features import to_tensors
+from registry.manifest import Manifest
+from registry.onnx_file import load
+from registry.payload import withheld
+from registry.running import run_in_batches
+
+Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
+
+_LARGEST = 512 * 2**20  # bytes of a model file; a larger one would crowd out the monitor itself
+_SMALL = 16 * 2**20  # up to which all rows of the policy are run
+_FEWEST = 50  # rows, however large the model
+_SESSIONS = 8  # kept, of the versions that were scored last
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What the version answers to some rows."""
+
+    told: list[Any]  # classes as text, or numbers
+    probabilities: Mapping[str, Array] = {}  # by class as text
+    score: Array | None = None  # the positive class's probability, or the predicted numbers
+
+
+class Rerun:
+    """One version that can be run again."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Nothing is loaded before the first run."""
+        self._baseline = baseline
+        self._manifest: Manifest = baseline.manifest
+        self._file = Path(baseline.version.path) / "model.onnx"
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be run again, empty where it can."""
+        if not self._manifest.monitoring.rerun.rows:
+            return "not run again: monitoring.rerun.rows is 0"
+        if hidden := withheld(self._manifest):
+            name, why = next(iter(hidden.items()))
+            return f"not run again: {name} is {why.removeprefix('not scored: ')}"
+        if (size := self._file.stat().st_size) > _LARGEST:
+            return f"not run again: the model has {size / 2**20:,.0f} MB, at most 512 are loaded"
+        return ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows to run: the policy's, fewer of a large model.
+
+        A large model is a slow one, and others wait for their windows; its size, unlike the time
+        that it takes, is the same whenever a window is scored.
+        """
+        wanted, size = self._manifest.monitoring.rerun.rows, self._file.stat().st_size
+        return min(wanted, max(_FEWEST, wanted * _SMALL // max(size, 1)))
+
+    def fitting(self, columns: Columns, rows: int) -> Array:
+        """Which rows the model takes: a mask."""
+        if self._fits(columns):
+            return np.ones(rows, dtype=bool)
+        alone = (
+            {name: values[row : row + 1] for name, values in columns.items()} for row in range(rows)
+        )
+        return np.array([self._fits(one) for one in alone], dtype=bool)
+
+    def answer(self, columns: Columns, rows: int) -> tuple[Answered, Array]:
+        """Its answers to those of the rows that it does not fail on, and which these are: a mask.
+
+        Raises InvalidModel where the file cannot be loaded, InvalidFeatures for rows that do not
+        fit it.
+        """
+        session = _session(str(self._file), self._baseline.version.digest)
+        tensors = to_tensors(self._manifest, columns)
+        sound = np.zeros(rows, dtype=bool)
+        outputs: list[dict[str, Array]] = []
+        waiting = [(0, rows)]  # halved where the model fails, until the rows it fails on are alone
+        while waiting:
+            start, end = waiting.pop()
+            part = {name: tensor[start:end] for name, tensor in tensors.items()}
+            try:
+                outputs.append(run_in_batches(session, self._manifest, part, end - start))
+                sound[start:end] = True
+            except InvalidModel:
+                middle = (start + end) // 2
+                if end - start > 1:
+                    waiting += [(middle, end), (start, middle)]
+        return self._read(outputs), sound
+
+    def _fits(self, columns: Columns) -> bool:
+        try:
+            to_tensors(self._manifest, columns)
+        except InvalidFeatures:
+            return False
+        return True
+
+    def _read(self, outputs: Sequence[Mapping[str, Array]]) -> Answered:
+        prediction = self._manifest.prediction
+        told = [one for part in outputs for one in part[prediction.label].ravel().tolist()]
+        if self._manifest.task == "regression":
+            numbers = np.array(told, dtype=float)
+            return Answered(told, score=numbers)
+        names = [category(one) for one in told]
+        if not prediction.probabilities:
+            return Answered(names)
+        parts = [part[prediction.probabilities].astype(float) for part in outputs]
+        table = np.concatenate(parts) if parts else np.empty((0, len(prediction.classes)))
+        by_class = {category(one): table[:, at] for at, one in enumerate(prediction.classes)}
+        positive = None if prediction.positive is None else by_class[category(prediction.positive)]
+        return Answered(names, by_class, positive)
+
+
+@lru_cache(maxsize=_SESSIONS)
+def _session(file: str, _digest: str) -> Any:
+    return load(Path(file).read_bytes(), threads=1)

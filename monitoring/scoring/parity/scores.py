@@ -1,0 +1,198 @@
+"""What running the version again on rows of a window tells.
+
+Parity: whether the service answered what the registered version answers. Where it did not, serving
+is at fault (another file, another way of reading inputs), whatever the data look like.
+
+Effect: how much a drifted column matters. Its values are put back to the reference's distribution
+(see swapping.py) and the version is run once more; what it now answers otherwise is what the drift
+did to the answers.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import compress
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitoring.ingest.domain import category, number
+from monitoring.results import EFFECT, PARITY, SHIFT, Score
+from monitoring.scoring.isolation import attempt
+from monitoring.scoring.parity.drift_effect import swap_categories, swap_numbers
+from monitoring.scoring.parity.rerun import Answered, Columns, Rerun
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.values import Array, Values
+from registry.manifest import Feature
+
+_MOST = 30  # columns that are swapped
+_Drifted = tuple[Feature, "pd.Series[Any]"]  # and its values in the reference
+
+
+class Again:
+    """Runs the windows of one version again."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Nothing is loaded before the first window."""
+        self._baseline = baseline
+        self._rerun = Rerun(baseline)
+        self._policy = baseline.manifest.monitoring.rerun
+        self._regression = baseline.manifest.task == "regression"
+        self._features = {feature.name: feature for feature in baseline.features}
+
+    def score(
+        self, window: pd.DataFrame, drifted: Sequence[str], against: Baseline | None = None
+    ) -> list[Score]:
+        """Parity, and the effect of each drifted column and of all of them together.
+
+        `drifted` are names of columns; what is no feature is left out. They are put back to what
+        they are like in `against`, which is the registered reference unless stated.
+        """
+        expected = (against or self._baseline).frame
+        features = [self._features[name] for name in drifted if name in self._features][:_MOST]
+        chosen = [(feature, expected[feature.name]) for feature in features]
+        return attempt(PARITY, lambda: self._score(window, chosen))
+
+    def _score(self, window: pd.DataFrame, chosen: Sequence[_Drifted]) -> Iterator[Score]:
+        if reason := self._rerun.reason:
+            names = [PARITY, *([EFFECT] if chosen else [])]
+            yield from (Score(name=name, value=None, note=reason) for name in names)
+            return
+        sample = window[: self._rerun.rows]
+        columns: Columns = {
+            name: _column(feature, sample[name]) for name, feature in self._features.items()
+        }
+        fits = self._rerun.fitting(columns, len(sample))
+        if not fits.any():
+            yield Score(name=PARITY, value=None, note="no row holds what the model takes")
+            return
+        columns = _chosen(columns, fits)
+        answered, sound = self._rerun.answer(columns, int(fits.sum()))
+        yield self._parity(sample[fits], answered, sound, unfit=int((~fits).sum()))
+        columns = _chosen(columns, sound)
+        swapped: dict[str, Sequence[Any] | Array] = {}
+        for drifted in chosen:
+            part = partial(self._of_column, drifted, columns, answered, swapped)
+            yield from attempt(EFFECT, part, column=drifted[0].name)
+        if swapped:
+            yield from attempt(EFFECT, partial(self._effect, columns, answered, swapped))
+
+    def _parity(self, logged: pd.DataFrame, again: Answered, sound: Array, *, unfit: int) -> Score:
+        differs = ~sound  # what the model fails on now has an answer in the log
+        differs[sound] = ~self._same(logged[sound], again)
+        value, allowed = float(differs.mean()), self._policy.differing
+        note = f"{int(differs.sum()):,} of {len(differs):,} answers"
+        if unfit:
+            note += f"; {unfit:,} rows do not hold what the model takes"
+        return Score(
+            name=PARITY,
+            value=_rounded(value),
+            threshold=allowed,
+            breached=value > allowed,
+            note=note,
+        )
+
+    def _same(self, logged: pd.DataFrame, again: Answered) -> Array:
+        """Which logged answers are those given again, up to the tolerance."""
+        tolerance, told = self._policy.tolerance, logged["prediction"]
+        if self._regression:
+            numbers, now = told.map(number).to_numpy(dtype=float), _numbers(again)
+            near: Array = np.abs(numbers - now) <= tolerance * np.maximum(np.abs(now), self._spread)
+            return near
+        classes = [category(one) for one in told]
+        same = np.array([was == now for was, now in zip(classes, again.told, strict=True)], bool)
+        if not again.probabilities:
+            return same
+        stored = self._baseline.probabilities
+        close = [
+            np.abs(logged[stored[name]].map(number).to_numpy(dtype=float) - now) <= tolerance
+            for name, now in again.probabilities.items()
+        ]
+        ranked = np.sort(np.array(list(again.probabilities.values())), axis=0)
+        tied = ranked[-1] - ranked[-2] <= 2 * tolerance if len(ranked) > 1 else np.zeros_like(same)
+        agreed: Array = np.all(close, axis=0) & (same | tied)
+        return agreed
+
+    def _of_column(
+        self,
+        drifted: _Drifted,
+        columns: Columns,
+        answered: Answered,
+        swapped: dict[str, Sequence[Any] | Array],
+    ) -> list[Score]:
+        feature, expected = drifted
+        put = _put_back(feature, columns[feature.name], expected)
+        swapped[feature.name] = put
+        return self._effect(columns, answered, {feature.name: put}, feature.name)
+
+    def _effect(
+        self,
+        columns: Columns,
+        answered: Answered,
+        swapped: Mapping[str, Sequence[Any] | Array],
+        column: str = "",
+    ) -> list[Score]:
+        again, sound = self._rerun.answer({**columns, **swapped}, len(answered.told))
+        before = [one for one, kept in zip(answered.told, sound, strict=True) if kept]
+        if not before:
+            note = "the model fails on the reference's values"
+            return [Score(name=EFFECT, column=column, value=None, note=note)]
+        now = again.told
+        shift = None
+        if answered.score is not None and again.score is not None:
+            moved = answered.score[sound] - again.score
+            shift = _rounded(float(moved.mean()))
+        if self._regression:
+            assert answered.score is not None
+            assert again.score is not None
+            value = float(np.abs(moved).mean()) / self._spread
+            note = f"on {len(now):,} rows, in standard deviations of the reference's predictions"
+        else:
+            changed = sum(was != is_now for was, is_now in zip(before, now, strict=True))
+            value = changed / len(now)
+            note = f"{changed:,} of {len(now):,} answers are others with the reference's values"
+        scores = [Score(name=EFFECT, column=column, value=_rounded(value), note=note)]
+        if shift is not None:
+            scores.append(Score(name=SHIFT, column=column, value=shift))
+        return scores
+
+    @property
+    def _spread(self) -> float:
+        """Of the reference's predictions: what a number's change is measured in."""
+        told = self._baseline.frame["prediction"].to_numpy(dtype=float)
+        return float(np.std(told)) or 1.0
+
+
+def _put_back(
+    feature: Feature, given: Sequence[Any] | Array, expected: "pd.Series[Any]"
+) -> Sequence[Any] | Array:
+    if feature.kind == "categorical":
+        return swap_categories(list(given), expected, nullable=feature.nullable)
+    numbers = np.asarray(given, dtype=float)
+    return swap_numbers(numbers, Values(feature, expected).codes, nullable=feature.nullable)
+
+
+def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:
+    """A logged column as `to_tensors` takes it; what is no number stays for it to refuse."""
+    if feature.kind == "numeric":
+        try:
+            return values.to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    return [None if pd.isna(value) else value for value in values]
+
+
+def _chosen(columns: Columns, rows: Array) -> Columns:
+    return {
+        name: values[rows] if isinstance(values, np.ndarray) else list(compress(values, rows))
+        for name, values in columns.items()
+    }
+
+
+def _numbers(answered: Answered) -> Array:
+    assert answered.score is not None
+    return answered.score
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.9g}")

@@ -1,0 +1,1 @@
+"""Performance of a window: realised from labels, estimated without them."""

@@ -1,0 +1,168 @@
+"""Performance before labels come, estimated from what the model itself says.
+
+Classification: the reference shows how often a probability came true (isotonic regression per
+class). A row whose truth is unknown then counts as each class with that chance, and every figure is
+that of these weighted rows; what NannyML publishes for the same method (CBPE) comes out to the
+digit. Regression: a model of the model's errors, trained on the reference.
+
+Both see a change of the inputs. Neither can see that the world now answers differently to the same
+inputs; then estimate and truth part, which is what the gap is for.
+"""
+
+from collections.abc import Mapping
+from functools import cache, cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.isotonic import IsotonicRegression
+from threadpoolctl import threadpool_limits
+
+from monitoring.ingest.domain import category, number
+from monitoring.scoring.drift.resampling import DRAWS, Resampling, size_class
+from monitoring.scoring.performance.metrics import (
+    Answers,
+    Array,
+    Figures,
+    classification,
+    regression,
+)
+from monitoring.scoring.performance.rows import answers_of
+from monitoring.scoring.reference import Baseline
+
+_DRAWS = 50  # windows
+_MOST = 2_000  # rows of a drawn window; larger ones are told from it by the root of their size
+_SEED = 20130101
+
+
+# Of the estimate less the truth of the same window; of the truth, and of the estimate, less what it
+# is in the whole reference.
+Spread = Literal["error", "truth", "estimate"]
+
+
+class Estimator:
+    """Estimates for the windows of one version, calibrated once on its reference."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Nothing is trained before the first estimate."""
+        self._baseline = baseline
+        self._spreads = cache(self._measure)
+
+    @cached_property
+    def possible(self) -> bool:
+        """Whether the model says enough: probabilities, or numbers."""
+        regression = self._baseline.manifest.task == "regression"
+        return regression or bool(self._baseline.probabilities)
+
+    def figures(self, window: pd.DataFrame) -> Figures:
+        """What the figures of these rows would be, going by the reference."""
+        if self._baseline.manifest.task == "regression":
+            return self._errors(window)
+        told = answers_of(self._baseline, window, truth=None)
+        known = told.only(np.isfinite(np.array(list(told.scores.values()))).all(axis=0))
+        return classification(self._likely(known)) if len(known.told) else {}
+
+    def _likely(self, told: Answers) -> Answers:
+        """Every row once for each class, weighted by the class's chance."""
+        chances = self._chances(told.scores)
+        names, rows = list(chances), len(told.told)
+        return Answers(
+            np.repeat(names, rows),
+            np.tile(told.told, len(names)),
+            {name: np.tile(score, len(names)) for name, score in told.scores.items()},
+            told.positive,
+            np.concatenate([chances[name] for name in names]),
+        )
+
+    def spread(self, name: str, rows: int, of: Spread = "error") -> float | None:
+        """How far a figure lies off by chance, as root mean square, in windows of so many rows."""
+        drawn = size_class(min(rows, _MOST))
+        measured = self._spreads(drawn)[of].get(name)
+        return None if measured is None else measured * (drawn / rows) ** 0.5
+
+    def _chances(self, scores: Mapping[int, Array]) -> dict[int, Array]:
+        calibrated = {name: self._calibrators[name].predict(s) for name, s in scores.items()}
+        if self._baseline.positive_class is not None:
+            name = self._baseline.positive_class
+            other = next(one for one in scores if one != name)
+            return {name: calibrated[name], other: 1 - calibrated[name]}
+        total = np.sum(list(calibrated.values()), axis=0)
+        even = 1 / len(calibrated)
+        return {
+            name: np.divide(c, total, out=np.full_like(c, even), where=total > 0)
+            for name, c in calibrated.items()
+        }
+
+    @cached_property
+    def _calibrators(self) -> dict[int, IsotonicRegression]:
+        known = self._reference
+        return {
+            name: IsotonicRegression(out_of_bounds="clip").fit(score, known.actual == name)
+            for name, score in known.scores.items()
+        }
+
+    @cached_property
+    def _reference(self) -> Answers:
+        return answers_of(self._baseline, self._baseline.frame, self._baseline.manifest.target)
+
+    def _errors(self, window: pd.DataFrame) -> Figures:
+        columns = self._columns(window)
+        absolute, squared = self._error_models
+        with threadpool_limits(1, "openmp"):  # sums in one order, whatever the machine
+            mae = float(np.mean(absolute.predict(columns)))
+            mse = float(np.mean(squared.predict(columns)))
+        return {"mae": float(f"{mae:.6g}"), "rmse": float(f"{max(mse, 0.0) ** 0.5:.6g}")}
+
+    @cached_property
+    def _error_models(self) -> tuple[Any, Any]:
+        known = self._reference
+        error = known.told - known.actual
+        columns = self._columns(self._baseline.frame)[np.isfinite(error)]
+        error = error[np.isfinite(error)]
+        how: dict[str, Any] = {"random_state": _SEED, "early_stopping": False, "max_iter": 60}
+        with threadpool_limits(1, "openmp"):
+            absolute = HistGradientBoostingRegressor(**how).fit(columns, np.abs(error))
+            squared = HistGradientBoostingRegressor(**how).fit(columns, error**2)
+        return absolute, squared
+
+    def _columns(self, frame: pd.DataFrame) -> Array:
+        """Features and prediction as numbers; a category is its place among the reference's."""
+        columns = [frame["prediction"].map(number).to_numpy(dtype=float)]
+        for feature in self._baseline.features:
+            values = frame[feature.name]
+            if feature.kind == "numeric":
+                columns.append(values.map(number).to_numpy(dtype=float))
+            else:
+                known = self._baseline.categories(feature.name)
+                codes = values.map(category, na_action="ignore").map(known)
+                columns.append(codes.to_numpy(dtype=float))
+        return np.column_stack(columns)
+
+    def _measure(self, rows: int) -> dict[Spread, dict[str, float]]:
+        """The spreads of windows drawn from the reference."""
+        frame, known = self._baseline.frame, self._reference
+        truth = regression if self._baseline.manifest.task == "regression" else classification
+        whole = truth(known.only(np.arange(len(frame))))
+        resampling = Resampling(len(frame), rows)
+        expected = self.figures(frame) if self.possible else {}
+        found: dict[Spread, dict[str, list[float]]] = {"error": {}, "truth": {}, "estimate": {}}
+        for draw in range(0, DRAWS, DRAWS // _DRAWS):
+            drawn, _ = resampling.rows(draw)
+            real = truth(known.only(drawn))
+            told = self.figures(frame.iloc[drawn]) if self.possible else {}
+            _less(found["error"], told, real)
+            _less(found["truth"], real, whole)
+            _less(found["estimate"], told, expected)
+        return {of: _spread(each) for of, each in found.items()}
+
+
+def _less(found: dict[str, list[float]], figures: Figures, others: Figures) -> None:
+    for name, value in figures.items():
+        other = others.get(name)
+        if value is not None and other is not None:
+            found.setdefault(name, []).append(value - other)
+
+
+def _spread(found: dict[str, list[float]]) -> dict[str, float]:
+    return {name: float(np.sqrt(np.mean(np.square(each)))) for name, each in found.items()}

@@ -1,0 +1,164 @@
+"""Performance of a window's rows: realised where the label is known, estimated everywhere."""
+
+from collections.abc import Callable
+from functools import cached_property
+from statistics import NormalDist
+
+import pandas as pd
+
+from monitoring.alarms.budget import level
+from monitoring.ingest.counters import AnswerTally
+from monitoring.ingest.domain import number
+from monitoring.results import ESTIMATED, GAP, Score
+from monitoring.scoring.drift.resampling import SMALLEST
+from monitoring.scoring.isolation import attempt
+from monitoring.scoring.performance.counted import Realised, counted
+from monitoring.scoring.performance.estimate_gap import Gaps
+from monitoring.scoring.performance.estimator import Estimator, Spread
+from monitoring.scoring.performance.metrics import (
+    ERRORS,
+    Answers,
+    Figures,
+    classification,
+    intervals,
+    regression,
+)
+from monitoring.scoring.performance.rows import answers_of
+from monitoring.scoring.reference import Baseline
+
+BAND = 2.0  # times the usual error, around an estimate
+
+
+class Performance:
+    """Scores the windows of one version."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Figures are compared with those of the reference."""
+        self._baseline = baseline
+        self.estimator = Estimator(baseline)
+        self._regression = baseline.manifest.task == "regression"
+        policy = baseline.manifest.monitoring.alarms
+        self.chief = policy.score or ("mae" if self._regression else "roc_auc")
+        self._limit = policy.min_score
+        self.figures: Callable[[Answers], Figures] = (
+            regression if self._regression else classification
+        )
+        self._gaps = Gaps(baseline, self.estimator, self.figures, self.chief)
+        self._beyond = NormalDist().inv_cdf(1 - level(baseline.manifest))
+        self._expected: Figures | None = None
+
+    def score(
+        self, window: pd.DataFrame, *, bands: bool = True, answers: AnswerTally | None = None
+    ) -> list[Score]:
+        """One score per figure, realised and estimated; the policy's own carries the threshold.
+
+        Without `bands`, which take most of the time, realised figures have no interval. `answers`
+        counts what can be counted in all rows of the window; without it these are all.
+        """
+        return [
+            *attempt(
+                self.chief, lambda: self._realised(self.labelled(window), answers, bands=bands)
+            ),
+            *attempt(ESTIMATED + self.chief, lambda: self._estimated(window)),
+            *attempt(GAP, lambda: self._gaps.score(self.labelled(window))),
+        ]
+
+    def labelled(self, window: pd.DataFrame) -> pd.DataFrame:
+        """The rows whose label is known and says something, under their numbers in the window."""
+        labels = window["label"]
+        if self._regression:  # a label that is no number says nothing
+            labels = labels.map(number)
+        return window.assign(label=labels)[labels.notna()]
+
+    def _realised(
+        self, labelled: pd.DataFrame, answers: AnswerTally | None, *, bands: bool
+    ) -> list[Score]:
+        sample = self._of_rows(labelled, bands=bands)
+        found = [sample]
+        if answers is not None:
+            found.append(counted(self._baseline, answers, sample))
+        most, told = max(part.rows for part in found), dict[str, Score]()
+        for part in found:
+            of = "" if part.rows == most else f"; of {part.rows:,} of {most:,} labels"
+            for name, value in part.figures.items():
+                note = _beside(self._of_reference().get(name)) + of
+                told[name] = self._told(name, value, part.around.get(name), note, part.rows)
+        if self.chief not in told:
+            note = f"{sample.rows} labels are known, at least {SMALLEST} are needed"
+            told = {self.chief: Score(name=self.chief, value=None, note=note)} | told
+        return list(told.values())
+
+    def _of_rows(self, labelled: pd.DataFrame, *, bands: bool) -> Realised:
+        if len(labelled) < SMALLEST:
+            return Realised(len(labelled))
+        rows = answers_of(self._baseline, labelled, "label")
+        figures = self.figures(rows)
+        around = intervals(rows, self.figures, figures) if bands else {}
+        return Realised(len(labelled), figures, around)
+
+    def _estimated(self, window: pd.DataFrame) -> list[Score]:
+        if not self.estimator.possible or len(window) < SMALLEST:
+            return []
+        found: list[Score] = []
+        for name, value in self.estimator.figures(window).items():
+            usual = self.estimator.spread(name, len(window))
+            if value is not None and usual is not None:
+                band = (value - BAND * usual, value + BAND * usual)
+                note = _beside(self._of_reference().get(name))
+                found.append(self._told(ESTIMATED + name, value, band, note, len(window)))
+        return found
+
+    def _told(
+        self,
+        name: str,
+        value: float | None,
+        band: tuple[float, float] | None,
+        note: str,
+        rows: int,
+    ) -> Score:
+        figure = name.removeprefix(ESTIMATED)
+        of: Spread = "truth" if figure == name else "estimate"
+        limit = self._allowed(rows, of) if figure == self.chief else None
+        breached = False
+        if limit is not None and value is not None:
+            breached = value > limit if figure in ERRORS else value < limit
+        if limit != self._limit and figure == self.chief:
+            note += f"; the limit {self._limit:g} is wider by what chance does in so few rows"
+        low, high = band or (None, None)
+        return Score(
+            name=name,
+            value=value,
+            threshold=limit,
+            breached=breached,
+            low=None if low is None else float(f"{low:.9g}"),
+            high=None if high is None else float(f"{high:.9g}"),
+            note="not defined for these labels" if value is None else note,
+        )
+
+    def _allowed(self, rows: int, of: Spread) -> float | None:
+        """The policy's limit; wider where windows as good as the reference would break it by chance
+        more often than the budget of false alarms allows.
+        """
+        known = self._of_reference() if of == "truth" else self._estimated_of_reference
+        expected, usual = known.get(self.chief), self.estimator.spread(self.chief, rows, of)
+        if self._limit is None or expected is None or usual is None:
+            return self._limit
+        # The reference is a sample too.
+        error = usual * (1 + rows / len(self._baseline.frame)) ** 0.5
+        if self.chief in ERRORS:
+            return max(self._limit, float(f"{expected + self._beyond * error:.6g}"))
+        return min(self._limit, float(f"{expected - self._beyond * error:.6g}"))
+
+    @cached_property
+    def _estimated_of_reference(self) -> Figures:
+        return self.estimator.figures(self._baseline.frame)
+
+    def _of_reference(self) -> Figures:
+        if self._expected is None:
+            target = self._baseline.manifest.target
+            self._expected = self.figures(answers_of(self._baseline, self._baseline.frame, target))
+        return self._expected
+
+
+def _beside(expected: float | None) -> str:
+    return "" if expected is None else f"reference {expected:.3f}"

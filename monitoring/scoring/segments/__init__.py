@@ -1,0 +1,1 @@
+"""Scores per group of rows: segments and fairness."""

@@ -1,0 +1,84 @@
+"""Which group a row belongs to: one for each value of a feature, or for each range of its numbers.
+
+The groups are those of the reference, the commonest first, so that there are as many of them as the
+policy says whatever clients send; every other value is "(other)", and none is "(missing)".
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitoring.ingest.domain import number
+from monitoring.scoring.reference import Baseline, categories
+from registry.manifest import Feature, Segment
+from registry.payload import withheld
+
+Array = np.ndarray[Any, Any]
+
+_OTHER, _MISSING = "(other)", "(missing)"
+_LONGEST = 60  # characters of a value's name
+
+
+class Grouping:
+    """The groups of one feature."""
+
+    def __init__(self, segment: Segment, feature: Feature, expected: "pd.Series[Any]") -> None:
+        """`expected` are the feature's values in the reference."""
+        self.column = segment.column
+        self._edges = segment.edges
+        if feature.kind == "numeric":
+            self._places: dict[str, int] = {}
+            named = _ranges(segment.edges)
+        else:
+            counts = categories(expected.dropna()).value_counts()
+            common = sorted(counts.index, key=lambda name: (-counts[name], name))
+            named = common[: segment.values]
+            self._places = {name: place for place, name in enumerate(named)}
+        self.names = _told_apart([*named, _OTHER, _MISSING])
+
+    @property
+    def named(self) -> Sequence[str]:
+        """The groups that are one value or one range each."""
+        return self.names[:-2]
+
+    def places(self, values: "pd.Series[Any]") -> Array:
+        """The place of each row's group among `names`."""
+        other, missing = len(self.names) - 2, len(self.names) - 1
+        if self._edges:
+            numbers = values.map(number).to_numpy(dtype=float)
+            ranges = np.searchsorted(self._edges, numbers, side="right")
+            return np.where(np.isnan(numbers), missing, ranges)
+        known = categories(values)
+        found = known.map(self._places).fillna(other).to_numpy(dtype=np.int64)
+        return np.where(values.isna().to_numpy(), missing, found)
+
+
+def grouping(baseline: Baseline, segment: Segment) -> Grouping | str:
+    """The groups of a segment's column, or why there are none."""
+    features = {feature.name: feature for feature in baseline.features}
+    feature = features.get(segment.column)
+    if feature is None:
+        return f"{segment.column!r} is no feature"
+    if reason := withheld(baseline.manifest).get(feature.name):
+        return reason
+    if (feature.kind == "numeric") != bool(segment.edges):
+        wanted = "edges" if feature.kind == "numeric" else "no edges"
+        return f"a {feature.kind} feature needs {wanted}"
+    return Grouping(segment, feature, baseline.frame[feature.name])
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, short and each once."""
+    told: dict[str, str] = {}
+    for name in names:
+        short = name[:_LONGEST]
+        told[f"{short} ({len(told)})" if short in told else short] = name
+    return list(told)
+
+
+def _ranges(edges: Sequence[float]) -> list[str]:
+    inner = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    return [f"below {edges[0]:g}", *inner, f"from {edges[-1]:g}"]

@@ -1,0 +1,238 @@
+"""A window's rows: how they are kept and handed out."""
+
+from collections.abc import Iterator, Sequence
+from math import inf
+from typing import Any
+
+import msgspec
+
+from eventlog.events import INFINITIES, Label, PredictionEvent, spell
+from eventlog.log import Position
+from monitoring.results import Result, Rule
+from monitoring.scoring.jobs import ScoreJob
+from registry.features import category, signature, to_columns, width
+from registry.manifest import Feature, Manifest
+from registry.payload import keeping
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder().decode
+_NUMBERS = frozenset({int, float, bool, type(None)})
+_LABELS = frozenset({int, float, bool, str})
+_SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+_ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
+
+
+class PendingScore(msgspec.Struct, frozen=True):
+    """A scoring that was decided on: what is to be scored and what was known at that moment."""
+
+    number: int
+    job: ScoreJob
+    result: Result  # the counts, without scores
+    positions: dict[str, Position]
+    judge: list[Rule]  # whose turn it is with this scoring
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A scoring that was decided on; all of it lies in the database."""
+
+    number: int
+    size: int  # bytes that it has there
+
+
+class StoredRow(msgspec.Struct):
+    """One answered row, so that its label finds it."""
+
+    prediction_id: str
+    row: int
+    model: str
+    version: str
+    start: int  # of the pane that its event time lies in
+    number: int | None  # its hash; None: it came late and no window holds it
+    body: bytes | None  # its values, if the window's sample keeps them
+    label: bytes | None
+    time: int | None  # event time
+    told: bytes | None = None  # what was predicted; null where it was not kept, or is in no window
+
+
+class Known(msgspec.Struct):
+    """A row that a label found."""
+
+    model: str
+    version: str
+    start: int  # of the pane that its event time lies in
+    late: bool  # whether it came late, so that no window holds it
+    label: Label | None
+    time: int | None  # event time of the prediction, where it was kept
+    told: bytes | None = None  # what was predicted, where it was kept
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    """A row that a window keeps."""
+
+    body: bytes
+    label: bytes | None
+    place: tuple[int, str, int]  # in the order of event time
+
+
+class Early(msgspec.Struct, frozen=True):
+    """A label that came before its prediction."""
+
+    label: bytes
+    time: int | None  # when the truth became known, where it was kept
+    received: int  # when the log received it
+
+
+def columns(manifest: Manifest) -> list[str]:
+    """The names of a stored row's values, in their order."""
+    classes = manifest.prediction.classes if manifest.prediction.probabilities else []
+    features = [feature.name for feature in manifest.features]
+    return [*features, "prediction", *(f"probability_{name}" for name in classes)]
+
+
+class Answer(msgspec.Struct, gc=False):
+    """One answered row whose payload was kept."""
+
+    values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
+    told: bytes | None  # what was predicted, encoded
+    odd: bytes | None = None  # of encoded values, what is odd about each (`Counting.oddities`)
+
+
+class Layout:
+    """Where the values of a row lie in the events of one version."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Look through the manifest once, and not with every event."""
+        specs = {spec.name: spec for spec in signature(manifest).inputs}
+        self._manifest = manifest
+        self._plain = not manifest.payload.fields  # every feature is in the log as it came
+        self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
+        self._answer = len(manifest.features)
+        self._slices = list(_slices(manifest.features))
+        self._told = _NUMBERS if manifest.task == "regression" else _LABELS
+        self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
+        self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
+
+    def told(self, row: Sequence[Any]) -> bytes:
+        """What was predicted in a row's values, encoded."""
+        return encode(row[self._answer])
+
+    def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
+        """The values of every answered row, in the order of `columns`.
+
+        Raises InvalidFeatures (inputs that do not carry the features) or KeyError (an output that
+        is not there).
+        """
+        if self._plain and event.rows == 1 and (row := self._only_row(event)) is not None:
+            return [row]
+        return list(_values(self._manifest, event))
+
+    def has_more(self, event: PredictionEvent) -> bool:
+        """Whether an event that fits carries inputs besides those that the version takes."""
+        return len(event.inputs) > len(self._widths)
+
+    def _only_row(self, event: PredictionEvent) -> list[Any] | None:
+        """The row of an event as most are; None for one that wants a closer look."""
+        inputs = event.inputs
+        for name, size in self._widths.items():
+            tensor = inputs.get(name)
+            if tensor is None or len(tensor.data) != size or tensor.shape[:1] not in _ONE:
+                return None
+        row: list[Any] = []
+        for name, begin, end in self._slices:
+            row += inputs[name].data[begin:end]
+        if not {type(row[place]) for place in self._numbers} <= _NUMBERS:
+            return None
+        for place, feature in self._categories:
+            row[place] = category(feature, row[place])
+        return self._with_answer(row, event)
+
+    def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
+        prediction = self._manifest.prediction
+        label = event.outputs[prediction.label].data
+        if len(label) != 1 or type(label[0]) not in self._told:
+            return None
+        row += label
+        if prediction.probabilities:
+            probabilities = event.outputs[prediction.probabilities].data
+            if len(probabilities) != len(prediction.classes):
+                return None
+            if not {type(one) for one in probabilities} <= _NUMBERS:
+                return None
+            row += probabilities
+        return row
+
+
+def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
+    """The features in their order, as parts of their inputs: input, first index, end."""
+    place = 0
+    while place < len(features):
+        first = features[place]
+        end = first.index
+        while place < len(features) and (features[place].input, features[place].index) == (
+            first.input,
+            end,
+        ):
+            place, end = place + 1, end + 1
+        yield first.input, first.index, end
+
+
+def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
+    """One tuple per answered row, whatever the event looks like."""
+    known = to_columns(keeping(manifest), event.inputs)
+    features = [_spelled(known.get(f.name)) or [None] * event.rows for f in manifest.features]
+    labels = event.outputs[manifest.prediction.label].values()
+    if len(labels) != event.rows:
+        raise ValueError(f"expected {event.rows} answers, got {len(labels)}")
+    _check(labels, manifest.prediction.label, numbers=manifest.task == "regression")
+    probabilities: Sequence[Sequence[Any]] = []
+    if manifest.prediction.probabilities:
+        flat = event.outputs[manifest.prediction.probabilities].values()
+        _check(flat, manifest.prediction.probabilities, numbers=True)
+        width = len(manifest.prediction.classes)
+        probabilities = [flat[place::width] for place in range(width)]
+    return list(zip(*features, labels, *probabilities, strict=True))
+
+
+def _check(values: Sequence[Any], output: str, *, numbers: bool) -> None:
+    """Raise ValueError where an answer is nothing that a model can have answered."""
+    fitting = _NUMBERS if numbers else _NUMBERS | _LABELS
+    for value in values:
+        is_word = isinstance(value, str) and value in INFINITIES
+        if type(value) not in fitting and not is_word:
+            expected = "a number" if numbers else "a class"
+            raise ValueError(f"output {output!r}: expected {expected}, got {value!r:.80}")
+
+
+def _spelled(column: list[Any] | None) -> list[Any] | None:
+    """JSON has no infinities: they are kept as the words that the log has for them."""
+    return spell(column) if column and (inf in column or -inf in column) else column
+
+
+def numbers_again(column: list[Any]) -> list[Any]:
+    """A column of numbers with its infinities as such, for who does not write JSON.
+
+    Integers that 64 bits do not hold come as floats, or as infinities where none holds them.
+    """
+    if any(type(one) is int and not _SMALLEST <= one <= _LARGEST for one in column):
+        column = [_float(one) if type(one) is int else one for one in column]
+    words = [one for one in column if isinstance(one, str)]
+    if not words or not {*words} <= {*INFINITIES}:
+        return column
+    return [INFINITIES[one] if isinstance(one, str) else one for one in column]
+
+
+def _float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
+
+
+def by_column(
+    names: Sequence[str], bodies: Sequence[bytes], labels: Sequence[bytes | None]
+) -> dict[str, list[Any]]:
+    """Stored rows as columns, with the labels (None where none is known)."""
+    rows = [decode(body) for body in bodies]
+    table = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    table["label"] = [None if label is None else decode(label) for label in labels]
+    return table

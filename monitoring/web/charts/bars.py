@@ -1,0 +1,73 @@
+"""A distribution as a small picture: the reference behind, the window in front. Pure."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from monitoring.web.charts.lines import shorten
+from monitoring.web.charts.svg import drawing, element
+from monitoring.web.distributions import Bin, Distribution
+from monitoring.web.formats import percent
+
+WIDTH, HEIGHT = 250.0, 118.0
+_FLOOR = HEIGHT - 16.0  # where the bars stand
+_LETTER = 7.4  # pixels, about
+
+
+def bars(shown: Distribution) -> Markup:
+    """One column's bins from left to right; each says its shares when pointed at."""
+    highest = max(max(one.expected, one.found) for one in shown.bins)
+    step = WIDTH / len(shown.bins)
+    return drawing(
+        WIDTH,
+        HEIGHT,
+        f"{shown.column}: {_most_changed(shown.bins)}",
+        *(_pair(one, index * step, step, highest) for index, one in enumerate(shown.bins)),
+        *_labels(shown, step),
+        class_="chart",
+    )
+
+
+def _pair(one: Bin, left: float, step: float, highest: float) -> Markup:
+    gap = min(step * 0.12, 3.0)
+    width = step - gap
+    behind = _bar("p2", left + gap / 2, width, one.expected / highest)
+    front = _bar("p0", left + gap / 2 + width * 0.2, width * 0.6, one.found / highest)
+    target = element(
+        "rect",
+        element("title", _words(one)),
+        class_="target", x=left, y=0.0, width=step, height=_FLOOR,
+    )  # fmt: skip
+    return element("g", behind, front, target)
+
+
+def _bar(kind: str, x: float, width: float, share: float) -> Markup:
+    height = share * (_FLOOR - 4.0)
+    return element("rect", class_=kind, x=x, y=_FLOOR - height, width=width, height=height)
+
+
+def _labels(shown: Distribution, step: float) -> list[Markup]:
+    """The ends of a range of numbers; of values, each name that has room."""
+    if shown.numeric:
+        low, high = shown.bins[0].name, shown.bins[-1].name
+        return [
+            element("text", low, class_="label", x=0.0, y=HEIGHT - 3),
+            element("text", high, class_="label end", x=WIDTH, y=HEIGHT - 3),
+        ]
+    letters = int(step / _LETTER)
+    if letters < 2:  # one letter names nothing
+        return []
+    return [
+        element(
+            "text", shorten(one.name, letters), class_="label mid", x=(n + 0.5) * step, y=HEIGHT - 3
+        )
+        for n, one in enumerate(shown.bins)
+    ]
+
+
+def _words(one: Bin) -> str:
+    return f"{one.name}: {percent(one.found)} of the rows, {percent(one.expected)} in the reference"
+
+
+def _most_changed(bins: Sequence[Bin]) -> str:
+    return _words(max(bins, key=lambda one: abs(one.found - one.expected)))

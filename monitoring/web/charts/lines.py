@@ -1,0 +1,210 @@
+"""The charts of the status page as inline SVG: lines, stacked bars, the heatmap. Pure."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from markupsafe import Markup
+
+from monitoring.web.charts.plot import BOTTOM, TOP, Mark, Plot, Sheet
+from monitoring.web.charts.scale import Scale, domain, finite
+from monitoring.web.charts.svg import drawing, element, path
+from monitoring.web.formats import figure, number
+
+LEFT = 44.0  # room for the labels of the value axis
+LETTER = 6.7  # about the width of one, in the names beside a heatmap
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """What is measured: its name, how values are written, and values that always show."""
+
+    name: str
+    write: Callable[[float], str] = figure
+    always: Sequence[float] = ()
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """Another number a window, and between what it may lie; drawn behind the first."""
+
+    values: Sequence[float | None] = ()
+    lows: Sequence[float | None] = ()
+    highs: Sequence[float | None] = ()
+
+
+def line_chart(
+    sheet: Sheet,
+    marks: Sequence[Mark],
+    axis: Axis,
+    threshold: float | None,
+    beside: Beside = Beside(),  # noqa: B008 - frozen
+) -> Markup:
+    """One number a window; `marks` run along the sheet's slots, the threshold across them."""
+    values = [mark.value for mark in marks]
+    others = [*beside.values, *beside.lows, *beside.highs]
+    known = finite([*values, *others, *axis.always, threshold])
+    plot = Plot(sheet, LEFT)
+    low, high, step = domain(known)
+    scale = Scale(low, high, plot.bottom, plot.top)
+    return drawing(
+        sheet.width,
+        sheet.height,
+        f"{axis.name}, {summary(marks, axis)}",
+        plot.bands(),
+        plot.value_axis(scale, step, axis.write),
+        plot.time_axis(),
+        *_spread(plot, scale, beside),
+        *_rule(plot, scale, threshold),
+        *([path(_points(plot, scale, beside.values), "line beside")] if beside.values else []),
+        path(_points(plot, scale, values)),
+        *_dots(plot, scale, marks),
+        plot.targets(marks),
+        class_="chart",
+    )
+
+
+def stacked_bars(
+    sheet: Sheet, marks: Sequence[Mark], parts: Sequence[Sequence[int]], axis: Axis
+) -> Markup:
+    """Counts a window; `parts` of each slot are stacked from the bottom, classes p0, p1, ..."""
+    plot = Plot(sheet, LEFT)
+    low, high, step = domain([0.0, *finite([mark.value for mark in marks])])
+    scale = Scale(low, high, plot.bottom, plot.top)
+    return drawing(
+        sheet.width,
+        sheet.height,
+        f"{axis.name}, {summary(marks, axis)}",
+        plot.bands(),
+        plot.value_axis(scale, step, axis.write),
+        plot.time_axis(),
+        *(_bar(plot, scale, index, counts) for index, counts in enumerate(parts)),
+        plot.targets(marks),
+        class_="chart",
+    )
+
+
+def heatmap(sheet: Sheet, rows: Sequence[tuple[str, Sequence[Mark]]]) -> Markup:
+    """One row a column of the data, one cell a window; values are severities, 1 the threshold.
+
+    The height follows from the rows; the sheet's is not used.
+    """
+    pitch, letters = (17.0, 14) if sheet.narrow else (20.0, 28)
+    left = min(max((len(name) for name, _ in rows), default=0), letters) * LETTER + 14.0
+    tall = msgspec.structs.replace(sheet, height=TOP + pitch * len(rows) + BOTTOM)
+    plot = Plot(tall, left)
+    drawn: list[Markup] = []
+    for row, (name, marks) in enumerate(rows):
+        top = plot.top + row * pitch
+        text = shorten(name, letters)
+        place = {"x": left - 8, "y": top + pitch / 2 + 3.5}
+        drawn.append(
+            element("text", element("title", name), text, class_="label end name", **place)
+        )
+        drawn.extend(_cell(plot, index, (top, pitch), mark) for index, mark in enumerate(marks))
+    return drawing(
+        tall.width,
+        tall.height,
+        f"Drift of {len(rows)} columns over {number(len(sheet.slots))} windows",
+        plot.bands(),
+        plot.time_axis(),
+        *drawn,
+        class_="chart heat",
+    )
+
+
+def summary(marks: Sequence[Mark], axis: Axis) -> str:
+    """The picture in one phrase, for those who do not see it."""
+    known = finite([mark.value for mark in marks])
+    if not known:
+        return "nothing measured yet"
+    low, high, last = (axis.write(value) for value in (min(known), max(known), known[-1]))
+    return f"{len(known)} windows, from {low} to {high}, latest {last}"
+
+
+def level(severity: float) -> int:
+    """The shade of a heatmap cell, 0 to 4; 2 and above lie beyond the threshold."""
+    return sum(severity >= bound for bound in (0.5, 1.0, 2.0, 4.0))
+
+
+def shorten(name: str, length: int) -> str:
+    """A name that fits, its end replaced where it does not."""
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _spread(plot: Plot, scale: Scale, beside: Beside) -> list[Markup]:
+    return [
+        element(
+            "rect",
+            class_="spread",
+            x=plot.edge(index),
+            y=scale(high),
+            width=plot.step,
+            height=scale(low) - scale(high),
+        )
+        for index, (low, high) in enumerate(zip(beside.lows, beside.highs, strict=True))
+        if low is not None and high is not None and len(finite([low, high])) == 2
+    ]
+
+
+def _rule(plot: Plot, scale: Scale, threshold: float | None) -> list[Markup]:
+    return [
+        element("line", class_="threshold", x1=plot.left, x2=plot.right, y1=scale(at), y2=scale(at))
+        for at in finite([threshold])
+    ]
+
+
+def _points(
+    plot: Plot, scale: Scale, values: Sequence[float | None]
+) -> list[tuple[float, float] | None]:
+    return [
+        (plot.middle(index), scale(value)) if value is not None and finite([value]) else None
+        for index, value in enumerate(values)
+    ]
+
+
+def _dots(plot: Plot, scale: Scale, marks: Sequence[Mark]) -> list[Markup]:
+    return [
+        element(
+            "circle",
+            class_=" ".join(["dot", *["over"] * mark.breached, *["faint"] * mark.faint]),
+            cx=plot.middle(index),
+            cy=scale(mark.value),
+            r=3.5 if mark.breached else 2.0,
+        )
+        for index, mark in enumerate(marks)
+        if mark.value is not None and finite([mark.value])
+    ]
+
+
+def _bar(plot: Plot, scale: Scale, index: int, counts: Sequence[int]) -> Markup:
+    gap = min(plot.step * 0.2, 3.0)
+    pieces, base = [], 0
+    for part, count in enumerate(counts):
+        top = scale(base + count)
+        pieces.append(
+            element(
+                "rect",
+                class_=f"bar p{part}",
+                x=plot.edge(index) + gap / 2,
+                y=top,
+                width=plot.step - gap,
+                height=scale(base) - top,
+            )
+        )
+        base += count
+    return element("g", *pieces)
+
+
+def _cell(plot: Plot, index: int, place: tuple[float, float], mark: Mark) -> Markup:
+    known = finite([mark.value])
+    top, pitch = place
+    gap = 1.0 if plot.step > 5 else 0.5
+    cell = element(
+        "rect",
+        element("title", mark.title),
+        class_=f"cell h{level(known[0])}" if known else "cell none",
+        x=plot.edge(index) + gap / 2,
+        y=top + 1,
+        width=max(plot.step - gap, 0.5),
+        height=pitch - 2,
+        rx=1.5,
+    )
+    return plot.linked(index, cell)

@@ -1,0 +1,330 @@
+"""Every metric of the monitor is declared here, or in the files it takes some from.
+
+Values are read from the store at scrape time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import get_args
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from eventlog.progress import Progress
+from monitoring.results import (
+    ESTIMATED,
+    JOINT,
+    STRONGEST,
+    Late,
+    Result,
+    Rule,
+    Score,
+    SourceLedger,
+    Verdict,
+)
+from monitoring.web.metrics.effect import effect_metrics
+from monitoring.web.metrics.health import health_metrics
+from monitoring.web.metrics.segments import segment_metrics
+from monitoring.web.overview import HISTORY
+from monitoring.web.presenter import PERFORMANCE, QUALITY, columns, coverage
+from monitoring.web.queries import Findings
+from monitoring.web.traffic_share import mixes
+from monitoring.windows.totals import Closed
+
+VERSION = ["model", "version"]
+SOURCE = ["source"]
+
+
+class StoreCollector(Collector):
+    """Turns what the store holds into metrics, anew for each scrape."""
+
+    def __init__(self, findings: Findings, progress: Progress | None) -> None:
+        self._findings = findings
+        self._progress = progress
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics."""
+        yield from _behind(self._progress)
+        yield from _sources(self._findings.ledger())
+        yield from _counted(self._findings.totals())
+        pairs = self._findings.watched()
+        known = (self._findings.recent(*pair, last=HISTORY) for pair in pairs)
+        results = [windows for windows in known if windows]
+        closed = {pair: self._findings.closed(*pair) for pair in pairs}
+        yield from _rows(closed)
+        yield from _late({pair: self._findings.late(*pair) for pair in pairs})
+        yield from _verdicts(results, closed)
+        yield from _latest([windows[-1] for windows in results])
+        yield from _whole([windows[-1] for windows in results])
+        yield from _columns([windows[-1] for windows in results])
+        yield from _coverage(results)
+        yield from _performance(results)
+        open_windows = [one for pair in pairs for one in self._findings.live(*pair)]
+        everything = [one for windows in results for one in windows] + open_windows
+        yield from health_metrics(results, mixes(everything))
+        yield from segment_metrics(results)
+        yield from effect_metrics(results)
+        yield from _alarms(self._findings)
+        yield from _webhooks(self._findings)
+
+
+def exposition(findings: Findings, progress: Progress | None = None) -> bytes:
+    """The text that Prometheus reads."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StoreCollector(findings, progress))
+    return generate_latest(registry)
+
+
+def _behind(progress: Progress | None) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "driftline_monitor_lag_seconds",
+        "Since the reception of the oldest event that is read and not yet taken in; 0 with none.",
+    )
+    polled = GaugeMetricFamily(
+        "driftline_monitor_last_poll_timestamp_seconds", "When the monitor last read the log."
+    )
+    if progress is not None:
+        lag.add_metric([], progress.lag)
+        polled.add_metric([], progress.polled)
+    yield from (lag, polled)
+
+
+def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
+    monitored = CounterMetricFamily(
+        "driftline_monitored_events", "Events read from the log and taken in.", labels=SOURCE
+    )
+    lost = CounterMetricFamily(
+        "driftline_events_lost", "Numbers given out whose event never came.", labels=SOURCE
+    )
+    recovered = CounterMetricFamily(
+        "driftline_events_recovered",
+        "Events that came after they were counted lost.",
+        labels=SOURCE,
+    )
+    missing = GaugeMetricFamily(
+        "driftline_events_missing", "Numbers whose event may still be on its way.", labels=SOURCE
+    )
+    duplicated = CounterMetricFamily(
+        "driftline_events_duplicated", "Events that came again and were left out.", labels=SOURCE
+    )
+    unreadable = CounterMetricFamily(
+        "driftline_unreadable_events", "Records that are no event of a known schema.", labels=SOURCE
+    )
+    for source in ledger:
+        monitored.add_metric([source.source], source.events - source.unreadable)
+        # A counter only grows: what came after all is subtracted by who reads both.
+        lost.add_metric([source.source], source.lost + source.recovered)
+        recovered.add_metric([source.source], source.recovered)
+        missing.add_metric([source.source], source.missing)
+        duplicated.add_metric([source.source], source.duplicated)
+        unreadable.add_metric([source.source], source.unreadable)
+    yield from (monitored, lost, recovered, missing, duplicated, unreadable)
+
+
+def _counted(totals: dict[str, int]) -> Iterator[Metric]:
+    counted = CounterMetricFamily(
+        "driftline_counted",
+        "What the monitor counted by name: late_rows, unknown_labels, expired_early_labels, ...",
+        labels=["what"],
+    )
+    for what, count in sorted(totals.items()):
+        counted.add_metric([what], count)
+    yield counted
+
+
+def _rows(closed: Mapping[tuple[str, str], Closed]) -> Iterator[Metric]:
+    rows = GaugeMetricFamily("driftline_rows", "Rows answered in closed windows.", labels=VERSION)
+    labels = GaugeMetricFamily(
+        "driftline_row_labels",
+        "Rows of closed windows by the state of their label; conflicting labels apart.",
+        labels=[*VERSION, "state"],
+    )
+    for about, known in closed.items():
+        if known.windows:
+            rows.add_metric(about, known.rows)
+            for state in ("labelled", "pending", "expired", "conflicting"):
+                labels.add_metric([*about, state], getattr(known, state))
+    yield from (rows, labels)
+
+
+def _late(late: dict[tuple[str, str], Late]) -> Iterator[Metric]:
+    events = CounterMetricFamily(
+        "driftline_late_events", "Events that came too late for their window.", labels=VERSION
+    )
+    rows = CounterMetricFamily(
+        "driftline_late_rows",
+        "Answered rows that came too late for their window, and are in no figure.",
+        labels=VERSION,
+    )
+    for pair, one in late.items():
+        events.add_metric(pair, one.events)
+        rows.add_metric(pair, one.rows)
+    yield from (events, rows)
+
+
+def _verdicts(
+    results: Iterable[list[Result]], closed: Mapping[tuple[str, str], Closed]
+) -> Iterator[Metric]:
+    latest = GaugeMetricFamily(
+        "driftline_window_verdict",
+        "1 for the verdict on the latest window, 0 for the others.",
+        labels=[*VERSION, "verdict"],
+    )
+    windows = GaugeMetricFamily(
+        "driftline_windows", "Closed windows by verdict.", labels=[*VERSION, "verdict"]
+    )
+    for known in results:
+        key = known[-1].model, known[-1].version
+        for verdict in get_args(Verdict):
+            latest.add_metric([*key, verdict], float(known[-1].verdict == verdict))
+            windows.add_metric([*key, verdict], closed[key].windows.get(verdict, 0))
+    yield from (latest, windows)
+
+
+def _whole(latest: Iterable[Result]) -> Iterator[Metric]:
+    whole = GaugeMetricFamily(
+        "driftline_window_drift_whole",
+        "Drift of the strongest column, and of how columns go together, in parts of its limit.",
+        labels=[*VERSION, "measure"],
+    )
+    for result in latest:
+        for score in result.scores:
+            if score.name in (STRONGEST, JOINT) and score.of_whole and score.value is not None:
+                whole.add_metric([result.model, result.version, score.name], score.value)
+    yield whole
+
+
+def _latest(latest: Iterable[Result]) -> Iterator[Metric]:
+    rows = GaugeMetricFamily("driftline_window_rows", "Rows, latest window.", labels=VERSION)
+    end = GaugeMetricFamily(
+        "driftline_window_end_seconds", "Event time the latest window ends at.", labels=VERSION
+    )
+    share = GaugeMetricFamily(
+        "driftline_window_drifted_share", "Share of drifted columns, latest window.", labels=VERSION
+    )
+    drift = GaugeMetricFamily(
+        "driftline_window_drift",
+        "Drift statistic of a column, latest window.",
+        labels=[*VERSION, "column", "method"],
+    )
+    breached = GaugeMetricFamily(
+        "driftline_window_drift_breached",
+        "Whether a column is beyond its drift threshold, latest window.",
+        labels=[*VERSION, "column"],
+    )
+    for result in latest:
+        about = [result.model, result.version]
+        rows.add_metric(about, result.rows)
+        end.add_metric(about, result.window.end / 1e6)
+        for one in result.scores:
+            if one.value is None:
+                continue
+            if one.name == "drift" and one.column and not one.segment:
+                drift.add_metric([*about, one.column, one.method], one.value)
+                breached.add_metric([*about, one.column], float(one.breached))
+            elif one.name == "drifted_share" and one.of_whole:
+                share.add_metric(about, one.value)
+    yield from (rows, end, share, drift, breached)
+
+
+def _columns(latest: Iterable[Result]) -> Iterator[Metric]:
+    severity = GaugeMetricFamily(
+        "driftline_window_drift_severity",
+        "Drift of a column in thresholds, latest window: 1 and above lie beyond.",
+        labels=[*VERSION, "column"],
+    )
+    quality = GaugeMetricFamily(
+        "driftline_window_quality",
+        "Share of a column's values that are missing, out of range, unseen or of another type, "
+        "latest window.",
+        labels=[*VERSION, "column", "measure"],
+    )
+    poor = GaugeMetricFamily(
+        "driftline_window_quality_breached",
+        "Whether a measure of a column's quality is beyond its limit, latest window.",
+        labels=[*VERSION, "column", "measure"],
+    )
+    for result in latest:
+        about = [result.model, result.version]
+        for column in columns(result):
+            if column.severity is not None:
+                severity.add_metric([*about, column.name], column.severity)
+            for name, score in column.others.items():
+                if score.value is not None and name.endswith("_share"):
+                    quality.add_metric([*about, column.name, name], score.value)
+                if score.value is not None and name in QUALITY:
+                    poor.add_metric([*about, column.name, name], float(score.breached))
+    yield from (severity, quality, poor)
+
+
+def _coverage(results: Iterable[list[Result]]) -> Iterator[Metric]:
+    share = GaugeMetricFamily(
+        "driftline_window_label_coverage",
+        "Share of rows with a label, newest window that awaits no more labels.",
+        labels=VERSION,
+    )
+    for windows in results:
+        settled = [one for one in windows if one.pending == 0 and one.rows]
+        if settled and (known := coverage(settled[-1])) is not None:
+            share.add_metric([settled[-1].model, settled[-1].version], known)
+    yield share
+
+
+def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
+    figures = GaugeMetricFamily(
+        "driftline_window_score",
+        "Performance, latest window where it is known: labels come after their window, estimates "
+        "(estimated_...) before them.",
+        labels=[*VERSION, "score"],
+    )
+    bounds = GaugeMetricFamily(
+        "driftline_window_score_bound",
+        "Between what the performance lies in 95 % of all cases.",
+        labels=[*VERSION, "score", "bound"],
+    )
+    for windows in results:
+        about = [windows[0].model, windows[0].version]
+        for score in _newest(windows):
+            if score.value is None:
+                continue
+            figures.add_metric([*about, score.name], score.value)
+            for bound, value in (("low", score.low), ("high", score.high)):
+                if value is not None:
+                    bounds.add_metric([*about, score.name, bound], value)
+    yield from (figures, bounds)
+
+
+def _newest(windows: Iterable[Result]) -> Iterable[Score]:
+    """The newest known score of each kind of performance, realised and estimated."""
+    return {
+        score.name: score
+        for window in windows
+        for score in window.scores
+        if score.name.removeprefix(ESTIMATED) in PERFORMANCE
+        and score.of_whole
+        and score.value is not None
+    }.values()
+
+
+def _alarms(findings: Findings) -> Iterator[Metric]:
+    alarms = GaugeMetricFamily(
+        "driftline_alarms", "Alarms by state.", labels=[*VERSION, "rule", "state"]
+    )
+    counts: dict[tuple[str, ...], int] = {
+        (*pair, rule, "firing"): 0 for pair in findings.watched() for rule in get_args(Rule)
+    }
+    for alarm in findings.alarms():
+        key: tuple[str, ...] = (alarm.model, alarm.version, alarm.rule, alarm.state)
+        counts[key] = counts.get(key, 0) + 1
+    for key, count in sorted(counts.items()):
+        alarms.add_metric(list(key), count)
+    yield alarms
+
+
+def _webhooks(findings: Findings) -> Iterator[Metric]:
+    webhooks = GaugeMetricFamily("driftline_webhooks", "Webhooks by state.", labels=["state"])
+    states = [delivery.state for delivery in findings.deliveries()]
+    for state in ("pending", "delivered", "dead", "superseded"):
+        webhooks.add_metric([state], states.count(state))
+    yield webhooks

@@ -1,0 +1,40 @@
+"""The metrics of what running a version again told: parity, and what drift does to the answers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from monitoring.results import EFFECT, PARITY, SHIFT, Result
+from monitoring.web.presenter import value
+
+_VERSION = ["model", "version"]
+
+
+def effect_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
+    """Of every version's latest window."""
+    parity = GaugeMetricFamily(
+        "driftline_window_parity",
+        "Share of logged answers that the registered version does not give again, latest window.",
+        labels=_VERSION,
+    )
+    effect = GaugeMetricFamily(
+        "driftline_window_effect",
+        "What a drifted column does to the answers, latest window: the share of decisions that "
+        "change, or the change in spreads of the prediction; of all of them under column=''.",
+        labels=[*_VERSION, "column"],
+    )
+    shift = GaugeMetricFamily(
+        "driftline_window_effect_shift",
+        "By how much a drifted column moves the mean probability or prediction, latest window.",
+        labels=[*_VERSION, "column"],
+    )
+    for windows in results:
+        latest = windows[-1]
+        about = [latest.model, latest.version]
+        if (share := value(latest, PARITY)) is not None:
+            parity.add_metric(about, share)
+        for score in latest.scores:
+            family = {EFFECT: effect, SHIFT: shift}.get(score.name)
+            if family is not None and score.value is not None:
+                family.add_metric([*about, score.column], score.value)
+    yield from (parity, effect, shift)

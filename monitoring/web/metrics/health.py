@@ -1,0 +1,77 @@
+"""The metrics that speak of the service and of its labels, from the windows of the log."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from monitoring.results import Result, Window
+from monitoring.scoring.service_health import SHARES
+from monitoring.web.presenter import value
+from monitoring.web.traffic_share import Mix
+
+_VERSION = ["model", "version"]
+_SHARES = {
+    "driftline_window_error_share": (
+        "error_share",
+        "Share of requests that the service failed, refused or let expire, latest window.",
+    ),
+    "driftline_window_invalid_share": (
+        "invalid_share",
+        "Share of requests that did not fit the model, latest window.",
+    ),
+}
+_DURATIONS = {
+    "driftline_window_latency_seconds": (
+        "latency",
+        "From receipt to answer, latest window with one; counted in buckets, exact to a sixteenth.",
+    ),
+    "driftline_window_label_delay_seconds": (
+        "label_delay",
+        "From a prediction to its truth, latest window with labels; exact to a sixteenth.",
+    ),
+}
+
+
+def health_metrics(
+    results: Sequence[list[Result]], mixed: Mapping[tuple[str, Window], Mix]
+) -> Iterator[Metric]:
+    """Of every version's windows, oldest first."""
+    for metric, (score, meaning) in _SHARES.items():
+        shares = GaugeMetricFamily(metric, meaning, labels=_VERSION)
+        for windows in results:
+            if (share := value(windows[-1], score)) is not None:
+                shares.add_metric(_about(windows), share)
+        yield shares
+    for metric, (score, meaning) in _DURATIONS.items():
+        durations = GaugeMetricFamily(metric, meaning, labels=[*_VERSION, "quantile"])
+        for windows in results:
+            for name, share in SHARES.items():
+                if (seconds := _newest(windows, f"{score}_{name}")) is not None:
+                    durations.add_metric([*_about(windows), str(share)], seconds)
+        yield durations
+    yield _mix(results, mixed)
+
+
+def _mix(
+    results: Iterable[list[Result]], mixed: Mapping[tuple[str, Window], Mix]
+) -> GaugeMetricFamily:
+    shares = GaugeMetricFamily(
+        "driftline_window_version_share",
+        "Share of the model's requests that the version was asked, its latest window.",
+        labels=_VERSION,
+    )
+    for windows in results:
+        model, version = _about(windows)
+        shares.add_metric(
+            [model, version], mixed.get((model, windows[-1].window), {}).get(version, 0.0)
+        )
+    return shares
+
+
+def _newest(windows: Sequence[Result], name: str) -> float | None:
+    known = (value(one, name) for one in reversed(windows))
+    return next((one for one in known if one is not None), None)
+
+
+def _about(windows: Sequence[Result]) -> list[str]:
+    return [windows[0].model, windows[0].version]

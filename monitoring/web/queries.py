@@ -1,0 +1,115 @@
+"""The ports of the status page: what it reads, and nothing that it could break."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from monitoring.results import (
+    Alarm,
+    Delivery,
+    Disabled,
+    Late,
+    Result,
+    SourceLedger,
+    Step,
+    Window,
+)
+from monitoring.windows.totals import Closed
+from registry.manifest import Version
+from registry.policies import Held
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Findings(Protocol):
+    """What the monitor found; its store is one. See `monitoring/storage/store.py`."""
+
+    def watched(self) -> list[tuple[str, str]]:
+        """Every (model, version) ever seen."""
+        ...
+
+    def results(
+        self, model: str, version: str, *, last: int = ..., before: int = ...
+    ) -> list[Result]:
+        """The latest revision of the `last` closed windows that begin before a time, oldest first;
+        of all without these.
+        """
+        ...
+
+    def recent(self, model: str, version: str, last: int) -> list[Result]:
+        """The last closed windows, oldest first, after older ones where something is known of none
+        later: performance, labels, segments.
+        """
+        ...
+
+    def closed(self, model: str, version: str) -> Closed:
+        """All closed windows added up."""
+        ...
+
+    def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
+        """Where the closed windows before and after the one that begins here begin."""
+        ...
+
+    def result(self, model: str, version: str, start: int) -> Result | None:
+        """The latest revision of one window."""
+        ...
+
+    def live(self, model: str, version: str) -> list[Result]:
+        """Open windows so far, counts only."""
+        ...
+
+    def alarms(self) -> list[Alarm]:
+        """Newest first."""
+        ...
+
+    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+        """What came too late for this window, or for any."""
+        ...
+
+    def ledger(self) -> list[SourceLedger]:
+        """What was seen of each source."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """Named counters."""
+        ...
+
+    def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
+        """The sampled rows of a window with their labels."""
+        ...
+
+    def acknowledge(self, alarm_id: str, step: Step) -> bool:
+        """Take note of an alarm; False where no such alarm is firing."""
+        ...
+
+    def resolve(self, alarm_id: str, step: Step) -> bool:
+        """End an alarm by hand; False where no such alarm is open."""
+        ...
+
+    def deliveries(self) -> list[Delivery]:
+        """Newest first."""
+        ...
+
+    def disabled(self) -> list[Disabled]:
+        """The receivers that nothing is sent to."""
+        ...
+
+
+class Catalogue(Protocol):
+    """What is registered; the registry is one."""
+
+    def models(self) -> list[str]:
+        """Every model's name."""
+        ...
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """Oldest first."""
+        ...
+
+    def policies(self, version: Version) -> list[Held]:
+        """Every policy that a version is or was watched by, oldest first."""
+        ...
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Alias to version number."""
+        ...

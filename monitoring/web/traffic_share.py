@@ -1,0 +1,20 @@
+"""Which share of a model's requests each of its versions answered, window by window. Pure."""
+
+from collections.abc import Iterable
+
+from monitoring.results import Result, Window
+
+Mix = dict[str, float]  # share of the requests, by version
+
+
+def mixes(results: Iterable[Result]) -> dict[tuple[str, Window], Mix]:
+    """By model and window; of windows that are the same for the versions, open ones as well."""
+    requests: dict[tuple[str, Window], dict[str, int]] = {}
+    for result in results:
+        told = requests.setdefault((result.model, result.window), {})
+        told[result.version] = sum(result.events.values())
+    return {
+        about: {version: count / total for version, count in sorted(told.items())}
+        for about, told in requests.items()
+        if (total := sum(told.values()))
+    }

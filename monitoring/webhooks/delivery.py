@@ -1,0 +1,204 @@
+"""Takes due webhooks from the outbox and delivers them, each until it is received or dead.
+
+A crash between the receiver's answer and the note in the outbox repeats a delivery under the same
+webhook id; it never loses one.
+"""
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Protocol
+
+import httpx
+
+from monitoring.errors import DeliveryFailed
+from monitoring.results import Delivery, Disabled
+from monitoring.settings import MonitorSettings, listed
+from monitoring.webhooks.adapters import ADAPTERS, Adapter
+from monitoring.webhooks.egress import Answer, Egress
+from monitoring.webhooks.retries import SECOND, next_attempt, parse_retry_after
+from monitoring.webhooks.signing import Signer
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], int]  # microseconds since the epoch
+
+
+class Outbox(Protocol):
+    """The part of the monitor's store that the sender needs."""
+
+    def due(self, now: int) -> list[Delivery]:
+        """Pending deliveries whose next attempt is not after `now`."""
+        ...
+
+    def delivered(self, webhook_id: str) -> None:
+        """Note that the receiver has it."""
+        ...
+
+    def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
+        """Note a failed attempt and when to try again; None: never."""
+        ...
+
+    def disable(self, disabled: Disabled) -> None:
+        """Send nothing more to a receiver, for as long as nobody enables it."""
+        ...
+
+    def disabled(self) -> list[Disabled]:
+        """The receivers that nothing is sent to."""
+        ...
+
+
+def wall_clock() -> int:
+    """Now, in microseconds since the epoch."""
+    return time.time_ns() // 1_000
+
+
+class Receiver:
+    """Where webhooks go: an address, the signatures it expects, and the guard on the way."""
+
+    @classmethod
+    def configured(cls, settings: MonitorSettings) -> "Receiver | None":
+        """The receiver that the settings name, None where they name none.
+
+        Raises SettingError where there is an address but no usable secret.
+        """
+        if not settings.webhook_url:
+            return None
+        secrets = listed(settings.webhook_secrets)
+        unsigned = settings.webhook_format != "cloudevents" and not secrets
+        return cls(
+            settings.webhook_url,
+            None if unsigned else Signer(secrets),
+            Egress(listed(settings.webhook_allowed_hosts)),
+            ADAPTERS[settings.webhook_format],
+            settings.webhook_token,
+        )
+
+    def __init__(
+        self,
+        url: str,
+        signer: Signer | None,
+        egress: Egress,
+        adapter: Adapter = ADAPTERS["cloudevents"],
+        token: str = "",
+    ) -> None:
+        """`token` is shown as a bearer's; without a signer nothing is signed."""
+        self.url = url
+        self.name = sha256(url.encode()).hexdigest()[:16]
+        self._signer = signer
+        self._egress = egress
+        self._adapter = adapter
+        self._token = token
+
+    async def post(self, webhook_id: str, body: bytes, now: int) -> Answer:
+        """Sign as of `now` and post once; DeliveryFailed where no answer came."""
+        message = self._adapter.message(body)
+        headers = dict(message.headers)
+        if self._signer is not None:
+            headers |= self._signer.headers(webhook_id, now // SECOND, message.body)
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        return await self._egress.post(self.url, headers, message.body)
+
+    def received(self, answer: Answer) -> bool:
+        """Whether the receiver has the webhook now, or had it before."""
+        return self._adapter.received(answer.status)
+
+
+class Sender:
+    """Delivers what is due in one outbox to one receiver."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        receiver: Receiver,
+        *,
+        clock: Clock = wall_clock,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._outbox = outbox
+        self._receiver = receiver
+        self._clock = clock
+        self._jitter = jitter
+
+    async def run(self, idle: float) -> None:
+        """Deliver until cancelled, looking into the outbox every `idle` seconds."""
+        while True:
+            try:
+                await self.send_due()
+            except Exception:
+                log.exception("the outbox could not be worked through; trying again")
+            await asyncio.sleep(idle)
+
+    async def send_due(self) -> None:
+        """Try every delivery that is due once, unless the receiver has said to stop."""
+        for delivery in self._outbox.due(self._clock()):
+            if any(one.receiver == self._receiver.name for one in self._outbox.disabled()):
+                return
+            await self._send(delivery)
+
+    async def _send(self, delivery: Delivery) -> None:
+        try:
+            answer = await self._receiver.post(delivery.webhook_id, delivery.body, self._clock())
+        except DeliveryFailed as error:
+            self._retry(delivery, str(error), retry_after=None)
+            return
+        if self._receiver.received(answer):
+            self._outbox.delivered(delivery.webhook_id)
+        elif answer.status == 410:
+            self._stop(delivery)
+        else:
+            self._retry(delivery, _explain(answer.status, answer.text), answer.retry_after)
+
+    def _stop(self, delivery: Delivery) -> None:
+        """The receiver is gone: everything waits for a person, this delivery as well."""
+        now, reason = self._clock(), "410: the receiver wants no more"
+        host = httpx.URL(self._receiver.url).host
+        self._outbox.disable(
+            Disabled(receiver=self._receiver.name, host=host, since=now, reason=reason)
+        )
+        self._outbox.failed(delivery.webhook_id, reason, now)
+        log.warning("%s; nothing is sent to %s until it is enabled", reason, host)
+
+    def _retry(self, delivery: Delivery, error: str, retry_after: str | None) -> None:
+        now = self._clock()
+        wanted = parse_retry_after(retry_after, now)
+        moment = next_attempt(delivery.attempts + 1, now, wanted, self._jitter())
+        self._outbox.failed(delivery.webhook_id, error, moment)
+
+
+def _explain(status: int, text: str) -> str:
+    if 300 <= status < 400:
+        return f"{status}: redirects are not followed"
+    return f"{status}: {' '.join(text.split())[:200]}".rstrip(": ")
+
+
+@contextmanager
+def sending(make: Callable[[], Sender], idle: float = 1.0) -> Iterator[None]:
+    """Run a sender in a thread of its own while the block runs.
+
+    `make` is called in that thread, so that the outbox it opens belongs to it. Leaving the block
+    breaks off a delivery under way, which stays due, and waits for the thread to end.
+    """
+    stop = threading.Event()
+
+    async def until_stopped() -> None:
+        work = asyncio.create_task(make().run(idle))
+        await asyncio.to_thread(stop.wait)
+        work.cancel()
+        await asyncio.wait([work])
+
+    thread = threading.Thread(
+        target=lambda: asyncio.run(until_stopped()), name="webhooks", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,1 @@
+"""Event-time windows: watermark, state, closing, retention, policy periods."""

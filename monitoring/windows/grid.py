@@ -1,0 +1,130 @@
+"""Everything that decides where windows begin and end lives here.
+
+Windows tile event time. One ends where `length` ends, at a multiple of it since the Unix epoch; or,
+where `rows` is stated, as soon as it holds so many; or at whichever comes first. So that the rows
+of a window do not depend on the order in which they came, it ends with a pane, at a multiple of
+`step`, and a pane is done once the watermark has passed its end by the grace. Without `rows` a pane
+is as long as a window. A grid holds for a time (eras.py), and no window crosses its borders.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from monitoring.results import Window
+from registry.manifest import WindowPolicy
+
+SECOND = 1_000_000  # microseconds
+END_OF_TIME = 1 << 62
+LONGEST_GAP = 100  # windows without any event that are still shown one by one
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A pane that no window has taken in yet, or the window that is filling, and its rows."""
+
+    window: Window
+    rows: int
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """The pane that comes next goes into this window, which ends with it so far."""
+
+    pane: Window
+    window: Window
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The window takes in nothing more; one that nothing went into is empty."""
+
+    window: Window
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """Where windows may begin and end; all in microseconds."""
+
+    length: int | None  # None: windows end by their rows alone
+    step: int
+    rows: int | None  # None: windows end by their length alone
+    start: int = 0  # no window begins before
+    end: int = END_OF_TIME  # nor ends later
+
+    def pane(self, time: int) -> Window:
+        """The pane that holds the event time."""
+        pane = _multiple(time, self.step)
+        return Window(max(pane.start, self.start), min(pane.end, self.end))
+
+    def latest_end(self, start: int) -> int:
+        """When a window that begins here ends, however few rows it has."""
+        return self.end if self.length is None else min(_multiple(start, self.length).end, self.end)
+
+    def begin(self, pane: Window, closed_until: int) -> int:
+        """Where the window begins whose first pane with events is this; 0: none was before."""
+        if self.length is None:
+            return max(closed_until, self.start) or pane.start
+        return max(_multiple(pane.start, self.length).start, closed_until, self.start)
+
+    def is_full(self, filling: Part) -> bool:
+        """Whether the window takes in no further pane."""
+        enough = self.rows is not None and filling.rows >= self.rows
+        return enough or filling.window.end >= self.latest_end(filling.window.start)
+
+
+GridAt = Callable[[int], Grid]  # the one that holds at an event time
+
+
+def due(
+    at: GridAt, filling: Part | None, panes: Iterable[Part], closed_until: int, done: int
+) -> list[Fill | Close]:
+    """What to do now that panes that end by `done` are done, in order; `panes` are in order.
+
+    `closed_until` is where the pane ends that was taken in last; 0: none was.
+    """
+    steps: list[Fill | Close] = []
+    for pane in panes:
+        if pane.window.end > done:
+            break
+        if filling is not None and (end := _latest_end(at, filling)) < pane.window.end:
+            steps.append(Close(Window(filling.window.start, end)))
+            filling, closed_until = None, end
+        if filling is None:
+            begin = at(pane.window.start).begin(pane.window, closed_until)
+            steps += [Close(window) for window in _empty(at, closed_until, begin)]
+            filling = Part(Window(begin, begin), 0)
+        window, closed_until = Window(filling.window.start, pane.window.end), pane.window.end
+        filling = Part(window, filling.rows + pane.rows)
+        steps.append(Fill(pane.window, window))
+        if at(window.start).is_full(filling):
+            steps.append(Close(window))
+            filling = None
+    if filling is not None and (end := _latest_end(at, filling)) <= done:
+        steps.append(Close(Window(filling.window.start, end)))
+    return steps
+
+
+def _latest_end(at: GridAt, filling: Part) -> int:
+    return at(filling.window.start).latest_end(filling.window.start)
+
+
+def _empty(at: GridAt, closed_until: int, begin: int) -> list[Window]:
+    """The windows without any event before the one that begins here; none if they are many."""
+    missing: list[Window] = []
+    while 0 < closed_until < begin and len(missing) <= LONGEST_GAP:
+        window = Window(closed_until, at(closed_until).latest_end(closed_until))
+        if at(closed_until).length is not None:  # windows that end by rows alone are never empty
+            missing.append(window)
+        closed_until = window.end
+    return missing if len(missing) <= LONGEST_GAP else []
+
+
+def grid(policy: WindowPolicy, start: int = 0, end: int = END_OF_TIME) -> Grid:
+    """The grid that a policy states, from one event time to another."""
+    length = None if policy.length is None else policy.length * SECOND
+    if policy.rows is not None:
+        return Grid(length, policy.step * SECOND, policy.rows, start, end)
+    assert length is not None  # the policy sees to it
+    return Grid(length, length, None, start, end)
+
+
+def _multiple(time: int, size: int) -> Window:
+    start = time // size * size
+    return Window(start, start + size)

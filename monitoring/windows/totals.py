@@ -1,0 +1,68 @@
+"""Everything that decides what the closed windows of a model version come to lives here.
+
+They are added up as results come, so that nobody has to read a year of them for a sum. Every window
+counts once, by its newest result. What comes late, as labels do, may last be known of a window long
+before the newest: where that is, is kept as well.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from monitoring.results import PERFORMANCE, Result
+
+_KNOWN: dict[str, Callable[[Result], bool]] = {
+    "performance": lambda result: any(
+        score.name in PERFORMANCE and score.of_whole and score.value is not None
+        for score in result.scores
+    ),
+    "labels": lambda result: result.labelled > 0,
+    "all labels": lambda result: result.rows > 0 and result.pending == 0,
+    "segments": lambda result: any(score.segment for score in result.scores),
+}
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """All closed windows of one model version; rows = labelled + pending + expired."""
+
+    windows: dict[str, int] = {}  # by verdict
+    rows: int = 0
+    labelled: int = 0
+    pending: int = 0
+    expired: int = 0
+    conflicting: int = 0
+    newest: dict[str, int] = {}  # start of the newest window of which something is known
+
+
+def add(closed: Closed, result: Result, before: Result | None) -> Closed:
+    """With a result that takes the place of the one `before` it of the same window."""
+    added = _with(closed, result, 1)
+    return added if before is None else _with(added, before, -1)
+
+
+def add_up(results: Iterable[Result]) -> Closed:
+    """Newest results, one of each window."""
+    closed = Closed()
+    for result in results:
+        closed = _with(closed, result, 1)
+    return closed
+
+
+def _with(closed: Closed, result: Result, times: int) -> Closed:
+    windows = {**closed.windows}
+    windows[result.verdict] = windows.get(result.verdict, 0) + times
+    return Closed(
+        {verdict: count for verdict, count in sorted(windows.items()) if count},
+        closed.rows + times * result.rows,
+        closed.labelled + times * result.labelled,
+        closed.pending + times * result.pending,
+        closed.expired + times * result.expired,
+        closed.conflicting + times * result.conflicting,
+        closed.newest if times < 0 else _newest(closed.newest, result),
+    )
+
+
+def _newest(known: dict[str, int], result: Result) -> dict[str, int]:
+    start = result.window.start
+    told = {what: start for what, is_known in _KNOWN.items() if is_known(result)}
+    return known | {what: max(known.get(what, start), start) for what in told}

@@ -1,0 +1,104 @@
+"""The BentoML service: `bentoml serve service.app:Driftline`. Lifecycle and nothing else."""
+
+import sys
+from typing import Any
+
+import bentoml
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+from uvicorn.config import HTTP_PROTOCOLS
+
+from eventlog.settings import Home, from_environment
+from service.auth.configuration import check_encrypted
+from service.auth.ports import ports
+from service.rest.asgi import App
+from service.rest.connection import Connection
+from service.rest.front import Front
+from service.rest.predictions import Predictions
+from service.rest.routes import create_app
+from service.settings import read_settings
+from service.worker import Serving
+from telemetry import logs
+
+_settings = read_settings()
+
+
+def _serving() -> Serving:
+    """What this worker has started."""
+    serving: Serving = bentoml.get_current_service().serving
+    return serving
+
+
+class ServiceConnection(Connection):
+    """The HTTP connections of a worker."""
+
+    def serving(self) -> Serving:
+        """What the worker has started."""
+        return _serving()
+
+
+class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
+    """A BentoML service whose application has our front and our connections before it."""
+
+    def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
+        """What a worker hands to its HTTP server, whose connections and log lines are ours."""
+        check_encrypted(_settings, sys.argv)
+        logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
+        HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
+        front = Front(super().to_asgi(is_main), _serving)
+        return ports(Predictions(front, _serving), _serving, _settings)
+
+
+class RowPrediction(BaseModel):
+    """The answer for one row."""
+
+    label: str | int | float | bool | None
+    probabilities: dict[str, float] = Field(description="By class; empty for a regression.")
+
+
+class PredictReply(BaseModel):
+    """What `/predict` answers."""
+
+    model: str
+    version: str
+    prediction_id: str = Field(description="Names the request in feedback; rows count from 0.")
+    predictions: list[RowPrediction]
+
+
+@bentoml.service(
+    name="driftline",
+    service_class=FrontedService,
+    workers=_settings.workers,
+    traffic={"timeout": _settings.request_timeout_s},
+    http={"host": _settings.host, "port": _settings.port},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(create_app(_serving))
+class Driftline:
+    """Answers for registered models over REST and gRPC, and logs every answer before it leaves."""
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Load the models and listen for gRPC before the worker takes its first request."""
+        self.serving = Serving(_settings, Home.from_environment())
+        await self.serving.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Answer what was accepted and close the log."""
+        await self.serving.stop()
+
+    @bentoml.api(route="/predict", output_spec=PredictReply)
+    async def predict(
+        self,
+        model: str,
+        rows: list[dict[str, Any]],
+        version: str = "",
+        event_time: str | int | None = None,
+    ) -> Response:
+        """Predict for rows of named features.
+
+        `version` is a number or an alias and means the champion when left out; `event_time`, RFC
+        3339 or integer microseconds, is when it takes place and means now when left out.
+        """
+        raise NotImplementedError  # declared for BentoML's docs and client; see Predictions

@@ -1,0 +1,88 @@
+"""A version's queue behind its response cache: what was answered before does not wait or run."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+from typing import Protocol
+
+from eventlog.errors import DriftlineError
+from service.batching.batcher import as_failure
+from service.batching.job import Job, Queue, Share
+from service.batching.response_cache import ResponseCache, key_of
+from service.call import Answer, Call
+
+Hit = tuple[Call, Share]
+Reply = Callable[[Answer | DriftlineError], None]
+
+
+class Lookups(Protocol):
+    """Who counts what was looked up; durations in seconds."""
+
+    def hit(self, seconds: float) -> None:
+        """An answer was found."""
+
+    def missed(self, seconds: float) -> None:
+        """None was; so long took looking for it."""
+
+    def kept(self, seconds: float) -> None:
+        """A new answer was kept; so long took that."""
+
+
+class CachedQueue:
+    """Stands before a `Queue` and offers the same."""
+
+    def __init__(
+        self,
+        queue: Queue[Call, Answer],
+        cache: ResponseCache,
+        finish: Callable[[Sequence[Hit]], Sequence[Answer]],
+        lookups: Lookups,
+    ) -> None:
+        """`finish` makes the answers of hits, which are in the log by then."""
+        self._queue = queue
+        self._cache = cache
+        self._finish = finish
+        self._lookups = lookups
+        self._hits: list[tuple[Job[Call, Answer], Share]] = []
+
+    def knock(self) -> None:
+        """Nobody is turned away unread: a full queue does not matter to what is here."""
+
+    def submit(self, job: Job[Call, Answer]) -> None:
+        """Answer the job at the end of this turn of the loop, or queue it; raises Overloaded."""
+        started = perf_counter()
+        key = key_of(job.inputs)
+        outputs = self._cache.get(key)
+        if outputs is None:
+            self._lookups.missed(perf_counter() - started)
+            job.reply = partial(self._keep, key, job.reply)
+            self._queue.submit(job)
+            return
+        self._lookups.hit(perf_counter() - started)
+        # With all others that are found in this turn: they share one write to the log.
+        self._hits.append((job, Share(dict(outputs), "", 0, 0, 0, 0, cached=True)))
+        if len(self._hits) == 1:
+            asyncio.get_running_loop().call_soon(self._answer)
+
+    def abandon(self, job: Job[Call, Answer]) -> bool:
+        """The job's caller left; whether it waited for a run."""
+        return self._queue.abandon(job)
+
+    def _keep(self, key: bytes, reply: Reply, outcome: Answer | DriftlineError) -> None:
+        if isinstance(outcome, Answer):
+            started = perf_counter()
+            self._cache.put(key, outcome.share.outputs)
+            self._lookups.kept(perf_counter() - started)
+        reply(outcome)
+
+    def _answer(self) -> None:
+        hits, self._hits = self._hits, []
+        told = [(job, share) for job, share in hits if not job.settled]
+        outcomes: Sequence[Answer | DriftlineError]
+        try:
+            outcomes = self._finish([(job.ticket, share) for job, share in told])
+        except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
+            outcomes = [as_failure(error)] * len(told)
+        for (job, _), outcome in zip(told, outcomes, strict=True):
+            job.settle(outcome)

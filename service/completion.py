@@ -1,0 +1,65 @@
+"""What becomes of what one version has run or remembered: events, then answers, then numbers."""
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from registry.manifest import Version
+from service.batching.admission import Admission
+from service.batching.job import Drop, Share
+from service.call import Answer, Call
+from service.prediction_log import PredictionLog
+from service.telemetry.metrics import count_batch, count_drop, count_lookup, count_times
+from service.telemetry.statistics import VersionStatistics
+
+
+class Answering:
+    """Everything that is counted of one version in this worker is counted from here."""
+
+    def __init__(
+        self,
+        version: Version,
+        log: PredictionLog,
+        statistics: VersionStatistics,
+        doors: Sequence[Admission],
+    ) -> None:
+        """`doors` are those of the version's queue."""
+        self._version = version
+        self._log = log
+        self._statistics = statistics
+        self._doors = doors
+
+    def batch(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+        """The answers of requests that ran together; raises LogUnavailable."""
+        began = perf_counter()
+        answers = self._log.answered(batch)
+        rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
+        self._statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
+        count_batch(self._version, rows, sum([door.requests for door in self._doors]))
+        if batch:  # somebody is left to be answered
+            run_us = batch[0][1].run_us
+            count_times(self._version, [share.queue_us for _, share in batch], run_us)
+        return answers
+
+    def hits(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+        """The answers of requests that were found in the cache; raises LogUnavailable."""
+        answers = self._log.answered(batch)
+        self._statistics.remembered([call for call, _ in batch], ended=perf_counter())
+        return answers
+
+    def dropped(self, why: Drop) -> None:
+        """A request left the queue without a run."""
+        count_drop(self._version, why)
+
+    def hit(self, seconds: float) -> None:
+        """An answer was found in the cache."""
+        self._statistics.cache_hit.add(round(seconds * 1e9))
+        count_lookup(self._version, "hit")
+
+    def missed(self, seconds: float) -> None:
+        """None was; so long took looking for it."""
+        self._statistics.cache_miss.add(round(seconds * 1e9))
+        count_lookup(self._version, "miss")
+
+    def kept(self, seconds: float) -> None:
+        """A new answer was kept; so long took that."""
+        self._statistics.cache_miss.add(round(seconds * 1e9), 0)

@@ -1,0 +1,139 @@
+"""ModelInfer and ModelStreamInfer: protobuf messages in and out of the pipeline."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from access.authorizer import Authorizer
+from access.errors import AccessError
+from eventlog.errors import DriftlineError
+from registry.manifest import Manifest
+from service.call import Answer, Call
+from service.errors import InvalidRequest, Overloaded, message_of
+from service.grpc import open_inference_pb2 as pb
+from service.grpc.calls import Context, Streaming, Told, Unary, parse
+from service.grpc.stream import in_order
+from service.pipeline import Pipeline
+from service.protocol import protobuf
+from service.protocol.classification import check_classes, with_classes
+from service.protocol.messages import InferRequest
+
+NewCall = Callable[[str, str, str, float | None], Call]
+_Outcome = Answer | DriftlineError
+
+
+class Inference:
+    """Answers inference, one request at a time or many over one stream."""
+
+    def __init__(self, pipeline: Pipeline, new_call: NewCall, access: Authorizer) -> None:
+        """`new_call` takes model, version, traceparent and the seconds left to answer."""
+        self._pipeline = pipeline
+        self._new_call = new_call
+        self._access = access
+        self.unary = Unary(self._infer, self._turn_away)
+        self.streaming = Streaming(self._stream)
+
+    def _infer(self, data: bytes, context: Context) -> None:
+        call = self._call(context)
+
+        def reply(outcome: _Outcome) -> None:
+            if isinstance(outcome, Answer):
+                context.answer(_encode(outcome).SerializeToString(), _told(call, outcome))
+            else:
+                context.refuse(outcome, _told_of_refusal(call, outcome))
+
+        context.leave = partial(self._pipeline.leave, call)
+        self._submit(data, call, context, reply)
+
+    def _turn_away(self, error: DriftlineError, context: Context) -> None:
+        call = self._call(context)
+        told = self._pipeline.refuse(call, error)
+        context.refuse(told, _told_of_refusal(call, told))
+
+    def _call(self, context: Context) -> Call:
+        """A call whose model is not known before its message is read."""
+        return self._new_call("", "", context.traceparent, context.seconds_left())
+
+    def _submit(
+        self, data: bytes, call: Call, context: Context, reply: Callable[[_Outcome], None]
+    ) -> None:
+        try:
+            request = parse(pb.ModelInferRequest.FromString, data)
+            # The door let the method pass for some model; now its name is known.
+            self._access.admit("predict", context.authorization, request.model_name)
+        except AccessError as error:
+            reply(error)
+        except InvalidRequest as error:
+            reply(self._pipeline.refuse(call, error))
+        else:
+            call.model, call.asked = request.model_name, request.model_version
+            self._pipeline.submit(call, partial(_decode, request), reply)
+
+    async def _stream(
+        self, requests: AsyncIterator[bytes], context: Context
+    ) -> AsyncIterator[bytes]:
+        async for reply in in_order(requests, partial(self._answer_part, context)):
+            yield reply
+
+    async def _answer_part(self, context: Context, data: bytes) -> bytes:
+        """The reply to one request of a stream, which outlives its refusal."""
+        call = self._call(context)
+        future: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
+        self._submit(data, call, context, future.set_result)
+        try:
+            outcome = await future
+        except asyncio.CancelledError:
+            self._pipeline.leave(call)
+            raise
+        reply = pb.ModelStreamInferResponse()
+        if isinstance(outcome, Answer):
+            reply.infer_response.CopyFrom(_encode(outcome))
+        else:
+            reply.error_message = message_of(outcome)
+            reply.infer_response.id = "" if call.request is None else call.request.id
+        encoded: bytes = reply.SerializeToString()
+        return encoded
+
+
+def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:
+    request = protobuf.decode_request(message)
+    if request.classes:
+        check_classes(request.classes, manifest)
+    return request
+
+
+def _encode(answer: Answer) -> pb.ModelInferResponse:
+    if answer.request.classes:
+        answer = with_classes(answer)
+    arrays, outputs = answer.share.outputs, answer.outputs
+    return protobuf.encode_response(
+        model=answer.version.model,
+        version=answer.version.number,
+        request_id=answer.request.id,
+        parameters=answer.parameters(),
+        outputs={name: (outputs[name].datatype, arrays[name]) for name in answer.wanted()},
+        raw=answer.request.raw,
+    )
+
+
+def _told(call: Call, answer: Answer) -> Told:
+    """How the answer came about, for those who would not read its message."""
+    share = answer.share
+    told = [
+        ("driftline-version", answer.version.number),
+        ("driftline-prediction-id", answer.prediction_id),
+        ("driftline-queue-us", str(share.queue_us)),
+        ("driftline-run-us", str(share.run_us)),
+    ]
+    return [*told, ("traceparent", call.traceparent)] if call.traceparent else told
+
+
+def _told_of_refusal(call: Call, error: DriftlineError) -> Told:
+    told = []
+    if call.prediction_id:
+        told.append(("driftline-prediction-id", call.prediction_id))
+    if call.traceparent:
+        told.append(("traceparent", call.traceparent))
+    if isinstance(error, Overloaded):  # what gRPC's clients that retry go by
+        told.append(("grpc-retry-pushback-ms", str(1_000 * error.retry_after)))
+    return told

@@ -1,0 +1,125 @@
+"""inference.GRPCInferenceService: the table of its methods."""
+
+from access.authorizer import Authorizer
+from registry.manifest import TensorSpec
+from service.errors import NotReady
+from service.grpc import extensions
+from service.grpc import open_inference_pb2 as pb
+from service.grpc.calls import Context, Methods, at_once, in_a_task
+from service.grpc.inference import Inference, NewCall
+from service.models.loaded_models import Models
+from service.models.metadata import ServerMetadata, describe
+from service.models.repository import Repository
+from service.pipeline import Pipeline
+from service.telemetry.statistics import Statistics
+
+SERVICE = "inference.GRPCInferenceService"
+_ACTOR = "grpc"  # where nobody is asked for a key
+
+
+class Servicer:
+    """The methods of the service, one for each of the protocol's that Driftline answers."""
+
+    def __init__(  # noqa: PLR0913  # what the methods speak for, all by name
+        self,
+        *,
+        pipeline: Pipeline,
+        models: Models,
+        repository: Repository,
+        statistics: Statistics,
+        new_call: NewCall,
+        access: Authorizer,
+    ) -> None:
+        """`new_call` takes model, version, traceparent and the seconds left to answer."""
+        self._pipeline = pipeline
+        self._models = models
+        self._repository = repository
+        self._statistics = statistics
+        self._access = access
+        self._inference = Inference(pipeline, new_call, access)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model answers."""
+        return self._pipeline.ready
+
+    def methods(self) -> Methods:
+        """Every method by its path."""
+        methods: Methods = {
+            "ModelInfer": self._inference.unary,
+            "ModelStreamInfer": self._inference.streaming,
+            "ServerLive": at_once(pb.ServerLiveRequest, self._server_live),
+            "ServerReady": at_once(pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": at_once(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": at_once(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": at_once(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelStatistics": at_once(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": at_once(pb.RepositoryIndexRequest, self._index),
+            "RepositoryModelLoad": in_a_task(pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": in_a_task(pb.RepositoryModelUnloadRequest, self._unload),
+        }
+        return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
+
+    def _server_live(self, _: pb.ServerLiveRequest, __: Context) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    def _server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=self._pipeline.ready)
+
+    def _model_ready(self, request: pb.ModelReadyRequest, _: Context) -> pb.ModelReadyResponse:
+        try:
+            self._models.resolve(request.name, request.version)
+        except NotReady:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    def _server_metadata(
+        self, _: pb.ServerMetadataRequest, __: Context
+    ) -> pb.ServerMetadataResponse:
+        server = ServerMetadata()
+        return pb.ServerMetadataResponse(
+            name=server.name, version=server.version, extensions=server.extensions
+        )
+
+    def _model_metadata(
+        self, request: pb.ModelMetadataRequest, context: Context
+    ) -> pb.ModelMetadataResponse:
+        # The door let the method pass for some model; now its name is known.
+        self._access.admit("predict", context.authorization, request.name)
+        model = describe(self._models, request.name, request.version)
+        return pb.ModelMetadataResponse(
+            name=model.name,
+            versions=model.versions,
+            platform=model.platform,
+            inputs=[_describe(spec) for spec in model.inputs],
+            outputs=[_describe(spec) for spec in model.outputs],
+        )
+
+    def _model_statistics(
+        self, request: pb.ModelStatisticsRequest, _: Context
+    ) -> pb.ModelStatisticsResponse:
+        told = self._statistics.tell(self._models, request.name, request.version)
+        return extensions.statistics(told)
+
+    def _index(self, request: pb.RepositoryIndexRequest, _: Context) -> pb.RepositoryIndexResponse:
+        return extensions.index(self._repository, request)
+
+    async def _load(
+        self, request: pb.RepositoryModelLoadRequest, context: Context
+    ) -> pb.RepositoryModelLoadResponse:
+        return await extensions.load(self._repository, request, self._actor(context))
+
+    async def _unload(
+        self, request: pb.RepositoryModelUnloadRequest, context: Context
+    ) -> pb.RepositoryModelUnloadResponse:
+        return await extensions.unload(self._repository, request, self._actor(context))
+
+    def _actor(self, context: Context) -> str:
+        """Whose key the call carries."""
+        return self._access.name_of(context.authorization) or _ACTOR
+
+
+def _describe(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=spec.name, datatype=spec.datatype, shape=spec.shape
+    )

@@ -1,0 +1,129 @@
+"""gRPC's own words on top of HTTP/2: prefixed messages, timeouts, statuses. Pure."""
+
+import struct
+import zlib
+from urllib.parse import quote
+
+from eventlog.errors import DriftlineError
+from service.errors import InvalidRequest, LimitExceeded, UnknownEncoding, message_of
+from service.grpc.calls import Told
+from service.grpc.errors import code_of
+
+Header = tuple[bytes, bytes]
+
+CONTENT_TYPE = b"application/grpc"
+ENCODINGS = (b"identity", b"gzip", b"deflate")
+ACCEPTED = (b"grpc-accept-encoding", b",".join(ENCODINGS))
+HEAD: list[Header] = [(b"content-type", CONTENT_TYPE), ACCEPTED]
+WORTH_COMPRESSING = 1_024  # bytes
+
+_PREFIX = struct.Struct(">BI")  # whether it is compressed, and its length
+_MOST_DIGITS = 8  # of a timeout
+_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}  # of zlib, which tells formats apart by them
+_OK = (b"grpc-status", b"0")
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def read_timeout(stated: bytes) -> float:
+    """The seconds of a `grpc-timeout`; raises InvalidRequest."""
+    digits, unit = stated[:-1], _SECONDS.get(stated[-1:])
+    if unit is None or not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        raise InvalidRequest(f"grpc-timeout is {stated[:20]!r}; expected digits and a unit")
+    return int(digits) * unit
+
+
+class Messages:
+    """Cuts the messages of one call out of its bytes, as they come."""
+
+    __slots__ = ("_encoding", "_held", "_limit")
+
+    def __init__(self, limit: int, encoding: bytes = b"identity") -> None:
+        """`limit` is in bytes, of one message, as sent and unpacked."""
+        self._limit = limit
+        self._encoding = encoding
+        self._held = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are not a whole message yet."""
+        return len(self._held)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are whole now; raises LimitExceeded, InvalidRequest, UnknownEncoding.
+
+        A message that would be too long is refused at its prefix, before it is collected.
+        """
+        held = self._held + data if self._held else data
+        found: list[bytes] = []
+        start, size = 0, len(held)
+        while size - start >= _PREFIX.size:
+            packed, length = _PREFIX.unpack_from(held, start)
+            if length > self._limit:
+                raise LimitExceeded(f"a message has {length} bytes; expected at most {self._limit}")
+            end = start + _PREFIX.size + length
+            if end > size:
+                break
+            message = held[start + _PREFIX.size : end]
+            found.append(self._unpacked(message) if packed else message)
+            start = end
+        self._held = held[start:]
+        return found
+
+    def finish(self) -> None:
+        """The caller has said everything; raises InvalidRequest in the middle of a message."""
+        if self._held:
+            raise InvalidRequest(f"the call ends after {len(self._held)} bytes of a message")
+
+    def _unpacked(self, message: bytes) -> bytes:
+        bits = _WINDOW_BITS.get(self._encoding)
+        if bits is None:
+            name = self._encoding.decode("latin-1")
+            raise UnknownEncoding(f"a message is compressed and grpc-encoding is {name!r}")
+        unpacking = zlib.decompressobj(bits)
+        try:
+            plain = unpacking.decompress(message, self._limit + 1)
+        except zlib.error as error:
+            raise InvalidRequest(f"a compressed message cannot be read: {error}") from None
+        if len(plain) > self._limit:
+            raise LimitExceeded(f"a message unpacks to more than {self._limit} bytes")
+        if not unpacking.eof:
+            raise InvalidRequest("a compressed message ends too early")
+        return plain
+
+
+def check_encoding(stated: bytes) -> None:
+    """Raise UnknownEncoding for a compression that is not read here."""
+    if stated not in ENCODINGS:
+        known = ", ".join(name.decode() for name in ENCODINGS)
+        name = stated[:40].decode("latin-1")
+        raise UnknownEncoding(f"grpc-encoding is {name!r}; expected one of {known}")
+
+
+def message(data: bytes) -> bytes:
+    """A message behind its prefix."""
+    return _PREFIX.pack(0, len(data)) + data
+
+
+def compressed(data: bytes, encoding: bytes) -> bytes:
+    """A message behind its prefix, compressed by gzip or deflate."""
+    packing = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS[encoding])
+    packed = packing.compress(data) + packing.flush()
+    return _PREFIX.pack(1, len(packed)) + packed
+
+
+def trailers(told: Told) -> list[Header]:
+    """What follows the messages of an answer."""
+    return [_OK, *_encoded(told)]
+
+
+def refusal(error: DriftlineError, told: Told) -> list[Header]:
+    """An error of the tree as status and message."""
+    status: int = code_of(error).value[0]
+    words = quote(message_of(error), safe=_PRINTABLE)
+    found = [(b"grpc-status", b"%d" % status), (b"grpc-message", words.encode())]
+    return [*found, *_encoded(told)]
+
+
+def _encoded(told: Told) -> list[Header]:
+    return [(name.encode(), value.encode()) for name, value in told]

@@ -1,0 +1,1 @@
+"""Registered versions in this worker: loading, routing, sessions, limits."""

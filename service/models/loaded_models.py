@@ -1,0 +1,252 @@
+"""The loaded versions of a worker: follows the registry while it serves.
+
+What has changed is read and takes effect at once, but for versions that have yet to be loaded:
+those are loaded one after the other in a thread of their own, and each takes traffic as soon as it
+can. So a version that loads slowly, or fails, holds up no other promotion, roll-back or unload.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from eventlog.errors import DriftlineError
+from registry.aliases import Standing
+from registry.errors import RegistryError, UnknownModel, UnknownVersion
+from registry.limits import UNCHANGED, LimitChange
+from registry.manifest import Version
+from registry.store import ModelState
+from registry.workers import WorkerReport
+from service.errors import NotReady
+from service.models.routing import Absent, Loaded, Routes, Served, routes_of
+
+_Key = tuple[str, str]  # model and version number
+
+_logger = logging.getLogger(__name__)
+
+
+class Catalogue(Protocol):
+    """What of the registry the service follows."""
+
+    def models(self) -> list[str]: ...
+    def state(self, model: str) -> ModelState: ...
+    def changed(self, since: int) -> set[str]: ...
+    def revision(self) -> int: ...
+
+
+class Models:
+    """Names -> loaded versions; one lookup a request. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        load: Callable[[Version], Served],
+        count_loaded: Callable[[int], None] = lambda _: None,
+        report: Callable[[WorkerReport], object] = lambda _: None,
+    ) -> None:
+        """`load` is called in a thread and raises DriftlineError when a version cannot serve.
+
+        `report` hears what is served, each time something changed.
+        """
+        self._catalogue = catalogue
+        self._load = load
+        self._count_loaded = count_loaded
+        self._report = report
+        self._states: dict[str, ModelState] = {}  # as they were read last
+        self._outcomes: dict[_Key, Served | Absent] = {}  # of what was loaded, or tried last
+        self._loads: dict[_Key, asyncio.Task[None]] = {}  # that are under way
+        self._begun: dict[_Key, int] = {}  # the revision that asked for them
+        self._loaded: dict[str, Loaded] = {}
+        self._routes: Routes = {}
+        self._names: dict[str, list[tuple[str, str]]] = {}  # the routes of each model
+        self._polling = asyncio.Lock()
+        # One at a time: what a run costs is measured as a version is loaded, and two on few cores
+        # are no faster together.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self.revision = -1  # of the registry, up to which it was read
+
+    def resolve(self, model: str, asked: str) -> tuple[Served, str]:
+        """The version to answer with, and the alias it was found through.
+
+        Raises UnknownModel, UnknownVersion, or NotReady.
+        """
+        route = self._routes.get((model, asked))
+        if route is None:
+            raise self._unknown(model, asked)
+        if isinstance(route.version, Absent):
+            raise NotReady(f"model {model!r}: {route.version.reason}")
+        return route.version, route.alias
+
+    def names(self) -> list[str]:
+        """The models that can be asked for."""
+        return sorted(self._loaded)
+
+    def numbers(self, model: str) -> list[str]:
+        """The versions of a model that are loaded, oldest first; raises UnknownModel."""
+        return [n for n, one in self.versions(model).items() if isinstance(one, Served)]
+
+    def versions(self, model: str) -> Loaded:
+        """Every version of a model, loaded or not, oldest first; raises UnknownModel."""
+        if model not in self._loaded:
+            raise self._unknown(model, "")
+        return self._loaded[model]
+
+    @property
+    def ready(self) -> bool:
+        """Whether no model fails to answer requests that name no version."""
+        named = [self._routes[model, ""].version for model in self._loaded]
+        return not any(isinstance(one, Absent) and one.state == "failed" for one in named)
+
+    async def follow(self, interval: float) -> None:
+        """Poll for ever, every `interval` seconds; a failure is logged and tried again."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.poll()
+            except Exception:
+                _logger.exception("cannot follow the registry; serving goes on as before")
+
+    async def refresh(self, model: str = "") -> None:
+        """Poll, and return once all that is being loaded is, or all of one model."""
+        await self.poll()
+        loads = [task for (of, _), task in self._loads.items() if model in {"", of}]
+        if loads:
+            await asyncio.wait(loads)
+
+    async def poll(self) -> None:
+        """Take in what changed in the registry since, and begin to load what is new."""
+        async with self._polling:
+            revision = await asyncio.to_thread(self._catalogue.revision)
+            if revision == self.revision:
+                return
+            # With what did not load before: the reason may be gone.
+            failed = {
+                model for (model, _), one in self._outcomes.items() if isinstance(one, Absent)
+            }
+            states = await asyncio.to_thread(self._read, self.revision, failed)
+            self.revision = revision
+            self._states |= states
+            for model in states:
+                self._show(model)
+                self._begin(model)
+        self._tell()
+
+    def close(self) -> None:
+        """Load nothing more."""
+        for task in self._loads.values():
+            task.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, since: int, failed: set[str]) -> dict[str, ModelState]:
+        """What changed after a revision, and what these models are now; in a thread."""
+        changed = set(self._catalogue.models()) if since < 0 else self._catalogue.changed(since)
+        found: dict[str, ModelState] = {}
+        for model in sorted(changed | failed):
+            try:
+                found[model] = self._catalogue.state(model)
+            except RegistryError as error:
+                _logger.warning("model %s stays as it was: %s", model, error)
+        return found
+
+    def _show(self, model: str) -> None:
+        """Let the model's names mean what they shall, as far as it is loaded."""
+        state = self._states[model]
+        loaded = {v.number: self._one(v, state.standing) for v in state.versions}
+        routes = routes_of(model, loaded, state.standing.aliases, self._routes)
+        for key in self._names.get(model, ()):
+            del self._routes[key]
+        for number in self._loaded.get(model, {}).keys() - loaded.keys():
+            self._outcomes.pop((model, number), None)
+        self._routes |= routes
+        self._names[model] = list(routes)
+        self._loaded[model] = loaded
+
+    def _one(self, version: Version, standing: Standing) -> Served | Absent:
+        key, number = (version.model, version.number), version.number
+        if number in standing.unloaded:
+            self._outcomes.pop(key, None)
+            return Absent(f"version {number} was unloaded", "unloaded")
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            return Absent(f"version {number} is being loaded", "loading")
+        tuned = self._outcomes[key] = _tuned(outcome, standing.limits.get(number))
+        return tuned
+
+    def _begin(self, model: str) -> None:
+        """Load every version that shall be and is not."""
+        state = self._states[model]
+        for version in state.versions:
+            key = model, version.number
+            if version.number in state.standing.unloaded or key in self._loads:
+                continue
+            if not isinstance(self._outcomes.get(key), Served):
+                self._begun[key] = self.revision
+                self._loads[key] = asyncio.create_task(self._bring(version))
+
+    async def _bring(self, version: Version) -> None:
+        """Load a version and show it, if it is still wanted by then."""
+        key = version.model, version.number
+        loop = asyncio.get_running_loop()
+        self._outcomes[key] = await loop.run_in_executor(self._thread, self._try_load, version)
+        del self._loads[key], self._begun[key]
+        self._show(version.model)
+        if not self._loads:
+            self._tell()
+
+    def _try_load(self, version: Version) -> Served | Absent:
+        name = f"version {version.number} of {version.model}"
+        try:
+            served = self._load(version)
+        except DriftlineError as error:
+            _logger.warning("%s is not ready: %s", name, error)
+            return _failed(version, f": {error}")
+        except Exception:  # one version's fault must not keep the others from loading
+            _logger.exception("%s is not ready", name)
+            return _failed(version, "; the server's log says why")
+        _logger.info("%s is loaded", name)
+        return served
+
+    def _tell(self) -> None:
+        """Report what this worker serves now, as others may read it."""
+        followed = min(self._begun.values(), default=self.revision + 1) - 1
+        state = WorkerReport(followed)
+        for (model, asked), route in self._routes.items():
+            if isinstance(route.version, Served):
+                state.serving.setdefault(model, {})[asked] = route.version.version.number
+        loaded = 0
+        for model, versions in self._loaded.items():
+            for number, one in versions.items():
+                loaded += isinstance(one, Served)
+                if isinstance(one, Absent) and one.state == "failed":
+                    state.unready.setdefault(model, {})[number] = one.reason
+        self._count_loaded(loaded)
+        self._report(state)
+
+    def _unknown(self, model: str, asked: str) -> UnknownModel | UnknownVersion:
+        if model not in self._loaded:
+            known = ", ".join(self.names()) or "none is registered"
+            return UnknownModel(f"no model {model[:64]!r}; models: {known}")
+        known = ", ".join(name for of, name in self._routes if of == model and name)
+        return UnknownVersion(
+            f"model {model!r} has no version or alias {asked[:64]!r}; it has: {known}"
+        )
+
+
+def _failed(version: Version, why: str) -> Absent:
+    return Absent(f"version {version.number} is not ready{why}", "failed")
+
+
+def _tuned(one: Served | Absent, wanted: LimitChange | None) -> Served | Absent:
+    """The version under the limits that it shall have."""
+    limits = wanted or UNCHANGED
+    if isinstance(one, Absent) or one.tune is None or one.limits == limits:
+        return one
+    name = f"version {one.version.number} of {one.version.model}"
+    try:
+        tuned = one.tune(limits)
+    except RegistryError as error:
+        _logger.warning("%s keeps its limits: %s", name, error)
+        return one
+    _logger.info("%s has other limits: %s", name, limits.stated() or "those of its manifest")
+    return tuned

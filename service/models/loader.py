@@ -1,0 +1,121 @@
+"""A registered version -> a version that can take traffic: session, warm-up, queue."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+import numpy as np
+
+from registry.features import signature, to_tensors
+from registry.manifest import SessionOptions, Version
+from registry.reference import first_rows
+from registry.signature import fixed_rows
+from service.batching.batcher import Batcher
+from service.batching.merge import Array, Arrays
+from service.batching.queue_limits import doors_of, limits_of
+from service.call import Answer, Call
+from service.completion import Answering
+from service.models.routing import Served
+from service.models.session import Session
+from service.models.tunable_version import Caches, Tunable
+from service.models.warmup import Cost, measure
+from service.prediction_log import Ids, PredictionLog
+from service.protocol.validation import InputCheck
+from service.settings import Settings, payload_key
+from service.telemetry.statistics import Statistics
+
+_WARM_UP_ROWS = 64
+
+
+class SessionRunner:
+    """A session that knows from its warm-up what a run costs; a batching `Runner`."""
+
+    def __init__(self, session: Session, cost: Cost, quick: float) -> None:
+        """Runs expected to take less than `quick` seconds are quick."""
+        self._session = session
+        self._cost = cost
+        self._quick = quick
+
+    def is_quick(self, rows: int) -> bool:
+        """Whether a run of so many rows costs less than handing it to a thread."""
+        return self._cost.of(rows) <= self._quick
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """All outputs by name; raises ServingError."""
+        return self._session.run(inputs)
+
+
+class Loader:
+    """Loads versions; every loaded version has a queue, a door and a thread of its own."""
+
+    def __init__(
+        self, settings: Settings, log: PredictionLog, ids: Ids, statistics: Statistics
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._ids = ids
+        self._statistics = statistics
+        self.caches: Caches = WeakValueDictionary()
+
+    def __call__(self, version: Version) -> Served:
+        """Load a version and run it on its reference; raises DriftlineError when it cannot."""
+        settings, manifest = self._settings, version.manifest
+        self._log.protect(version, payload_key(settings))
+        check = InputCheck(manifest, settings.max_request_rows)
+        model = (Path(version.path) / "model.onnx").read_bytes()
+        session = Session(model, session_options(manifest.session, settings))
+        cost = _warm_up(session, version, batched=check.batched)
+        name = f"{version.model} version {version.number}"
+        doors = doors_of(name, manifest.queue, settings)
+        answering = Answering(version, self._log, self._statistics.of(version), doors)
+        batcher: Batcher[Call, Answer] = Batcher(
+            runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
+            finish=answering.batch,
+            limits=limits_of(manifest, settings, batched=check.batched),
+            doors=doors,
+            executor=ThreadPoolExecutor(1, thread_name_prefix=name),
+            batch_ids=self._ids.batch,
+            count_drop=answering.dropped,
+        )
+        return Tunable(
+            version=version,
+            check=check,
+            batcher=batcher,
+            answering=answering,
+            settings=settings,
+            caches=self.caches,
+        ).served()
+
+
+def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:
+    """What a manifest states, completed and overruled by what the service is set to."""
+    overruled = [name.strip() for name in settings.execution_providers.split(",") if name.strip()]
+    return msgspec.structs.replace(
+        stated,
+        intra_op_threads=stated.intra_op_threads or settings.intra_op_threads,
+        providers=overruled or stated.providers,
+    )
+
+
+def _warm_up(session: Session, version: Version, *, batched: bool) -> Cost:
+    """Run the version on its reference rows, as its requests will come."""
+    rows_of = partial(_reference_rows, _reference(version))
+    fixed = fixed_rows(signature(version.manifest))
+    if fixed is not None:
+        return measure(session.run, lambda _: rows_of(fixed), 1)
+    return measure(
+        session.run, rows_of, min(_WARM_UP_ROWS, version.manifest.max_batch_size) if batched else 1
+    )
+
+
+def _reference(version: Version) -> Mapping[str, np.ndarray[Any, Any]]:
+    return to_tensors(version.manifest, first_rows(version, _WARM_UP_ROWS))
+
+
+def _reference_rows(reference: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    """The first rows, repeated where there are not enough."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in reference.items()}

@@ -1,0 +1,48 @@
+"""What the service says about itself and its models, whichever transport asks."""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+
+import msgspec
+
+from registry.manifest import TensorSpec
+from service.models.loaded_models import Models
+
+NAME = "driftline"
+try:
+    VERSION = installed("driftline")
+except PackageNotFoundError:  # in a bento, whose own tag says which it is
+    VERSION = "unpackaged"
+PLATFORM = "onnxruntime_onnx"
+
+
+class ServerMetadata(msgspec.Struct, frozen=True):
+    """The Open Inference Protocol's description of a server."""
+
+    name: str = NAME
+    version: str = VERSION
+    extensions: tuple[str, ...] = (
+        "binary_tensor_data",
+        "classification",
+        "model_repository",
+        "statistics",
+    )
+
+
+class ModelMetadata(msgspec.Struct, frozen=True):
+    """The Open Inference Protocol's description of a model."""
+
+    name: str
+    versions: list[str]  # that are loaded, oldest first
+    platform: str
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+def describe(models: Models, model: str, asked: str) -> ModelMetadata:
+    """Describe one version; raises UnknownModel, UnknownVersion or NotReady."""
+    served, _ = models.resolve(model, asked)
+    signature = served.check.signature
+    return ModelMetadata(
+        model, models.numbers(model), PLATFORM, signature.inputs, signature.outputs
+    )

@@ -1,0 +1,74 @@
+"""What a name means: the versions of each model, and which of them answers. Pure.
+
+A request that names no version is answered by the alias `champion`; where nothing was promoted,
+by the newest version that is loaded. A version takes traffic once it is loaded and has run on its
+reference rows. Until then, and if it fails, an alias that points to it goes on meaning the version
+that it meant before. One that was unloaded takes no request from then on, by whatever name; those
+it has accepted it still answers.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from registry.limits import UNCHANGED, LimitChange
+from registry.manifest import Version
+from service.batching.job import Queue
+from service.call import Answer, Call
+from service.protocol.validation import InputCheck
+
+CHAMPION = "champion"
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A version that is loaded and warm."""
+
+    version: Version
+    check: InputCheck
+    queue: Queue[Call, Answer]
+    limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
+    # The same version under other limits, from the event loop; raises InvalidLimits.
+    tune: Callable[[LimitChange], "Served"] | None = None
+
+
+class Absent(msgspec.Struct, frozen=True):
+    """A version that is not loaded, and why."""
+
+    reason: str
+    state: Literal["failed", "loading", "unloaded"]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """What a name means now."""
+
+    version: Served | Absent
+    alias: str  # through which the version was found, "" when its number was named
+
+
+Loaded = Mapping[str, Served | Absent]  # by version number, oldest first
+Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
+
+
+def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Routes) -> Routes:
+    """What every name of one model means; `loaded` is oldest first."""
+    routes: Routes = {(model, number): Route(one, "") for number, one in loaded.items()}
+    for alias, number in aliases.items():
+        version = loaded.get(number, Absent(f"version {number} does not exist", "failed"))
+        if isinstance(version, Absent) and version.state != "unloaded":
+            version = _still_served(before.get((model, alias)), loaded) or version
+        routes[model, alias] = Route(version, alias)
+    oldest_first = list(loaded.values())
+    newest = next((one for one in oldest_first[::-1] if isinstance(one, Served)), oldest_first[-1])
+    routes[model, ""] = routes.get((model, CHAMPION)) or Route(newest, "")
+    return routes
+
+
+def _still_served(route: Route | None, loaded: Loaded) -> Served | None:
+    """What a name meant before, unless that was unloaded meanwhile."""
+    if route is None or isinstance(route.version, Absent):
+        return None
+    now = loaded.get(route.version.version.number)
+    if isinstance(now, Served):
+        return now  # perhaps under other limits
+    return None if now is not None and now.state == "unloaded" else route.version

@@ -1,0 +1,69 @@
+"""One loaded version, whose limits can be changed while it serves."""
+
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from registry.limits import UNCHANGED, LimitChange, limited
+from registry.manifest import CachePolicy, Version
+from service.batching.batcher import Batcher
+from service.batching.cached_queue import CachedQueue
+from service.batching.job import Queue
+from service.batching.queue_limits import doors_of, limits_of
+from service.batching.response_cache import ResponseCache
+from service.call import Answer, Call
+from service.completion import Answering
+from service.models.routing import Served
+from service.protocol.validation import InputCheck
+from service.settings import Settings
+
+Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and version
+
+
+class Tunable:
+    """Keeps what limits do not change: the session, what waits, and what is remembered."""
+
+    def __init__(  # noqa: PLR0913  # what a version consists of, all by name
+        self,
+        *,
+        version: Version,
+        check: InputCheck,
+        batcher: Batcher[Call, Answer],
+        answering: Answering,
+        settings: Settings,
+        caches: Caches,
+    ) -> None:
+        """`settings` complete what nobody states; `caches` is told of the version's cache."""
+        self._version = version
+        self._check = check
+        self._batcher = batcher
+        self._answering = answering
+        self._settings = settings
+        self._caches = caches
+        self._cache: ResponseCache | None = None
+
+    def served(self, change: LimitChange = UNCHANGED) -> Served:
+        """The version under its manifest's limits and this change of them.
+
+        In the batcher's event loop, once it serves. Raises InvalidLimits.
+        """
+        manifest = limited(self._version.manifest, change)
+        name = f"{self._version.model} version {self._version.number}"
+        self._batcher.tune(
+            limits_of(manifest, self._settings, batched=self._check.batched),
+            doors_of(name, manifest.queue, self._settings),
+        )
+        tune: Callable[[LimitChange], Served] = self.served
+        queue = self._queue(manifest.cache)
+        return Served(self._version, self._check, queue, limits=change, tune=tune)
+
+    def _queue(self, policy: CachePolicy) -> Queue[Call, Answer]:
+        """The queue, behind a cache where there shall be one."""
+        if not policy.max_bytes:
+            self._cache = None
+            return self._batcher
+        if self._cache is None:
+            self._cache = ResponseCache(policy.max_bytes)
+            self._caches[self._version.model, self._version.number] = self._cache
+        else:
+            self._cache.resize(policy.max_bytes)
+        return CachedQueue(self._batcher, self._cache, self._answering.hits, self._answering)

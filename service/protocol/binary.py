@@ -1,0 +1,93 @@
+"""The binary tensor data extension of REST: JSON first, then the raw bytes of tensors, in order.
+
+The header Inference-Header-Content-Length says where the JSON ends. An input that states
+`binary_data_size` takes so many of the bytes that follow; an output goes back as bytes where the
+request asks for it, by output (`binary_data`) or for all of them (`binary_data_output`).
+"""
+
+from typing import Any
+
+from eventlog.events import Tensor
+from service.errors import InvalidRequest
+from service.protocol.json import (
+    JsonRequest,
+    JsonResponse,
+    JsonTensor,
+    OutputTensor,
+    encode,
+    read_json,
+)
+from service.protocol.messages import Array, InferRequest, RequestTensor
+from service.protocol.raw import RawTensor, write_raw
+
+HEADER = "inference-header-content-length"
+_SIZE = "binary_data_size"
+_MOST_DIGITS = 20  # Python itself refuses to read numbers of thousands
+
+
+def decode_request(body: bytes, stated: bytes) -> InferRequest:
+    """The request of a body whose JSON has `stated` bytes; raises InvalidRequest."""
+    length = _length(stated, len(body))
+    request = read_json(body[:length])
+    return request.of(_tensors(request, body, length))
+
+
+def encode_response(  # noqa: PLR0913 - one argument for each field of the answer
+    *,
+    model: str,
+    version: str,
+    request_id: str,
+    parameters: dict[str, Any],
+    outputs: dict[str, Tensor],
+    raw: dict[str, Array],
+) -> tuple[bytes, int]:
+    """The body of an answer and the length of its JSON; `raw` holds the outputs sent as bytes."""
+    parts: list[bytes] = []
+    tensors: list[OutputTensor] = []
+    for name, tensor in outputs.items():
+        told = OutputTensor(name, tensor.datatype, tensor.shape)
+        if name in raw:
+            parts.append(write_raw(tensor.datatype, raw[name]))
+            told.parameters = {_SIZE: len(parts[-1])}
+        else:
+            told.data = tensor.values()
+        tensors.append(told)
+    head = encode(JsonResponse(model, version, parameters, tensors, request_id))
+    return b"".join([head, *parts]), len(head)
+
+
+def _length(stated: bytes, size: int) -> int:
+    if not stated.isdigit() or len(stated) > _MOST_DIGITS or int(stated) > size:
+        raise InvalidRequest(
+            f"header {HEADER}: got {stated.decode('latin-1')!r}; expected the number of bytes of "
+            f"JSON, at most the {size} of the body"
+        )
+    return int(stated)
+
+
+def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTensor]:
+    tensors: list[RequestTensor] = []
+    for tensor in request.inputs:
+        if _SIZE not in tensor.parameters:
+            tensors.append(tensor)
+            continue
+        size = _size(tensor, len(body) - position)
+        raw = memoryview(body)[position : position + size]
+        tensors.append(RawTensor(tensor.name, tensor.datatype, tensor.shape, raw))
+        position += size
+    if position != len(body):
+        raise InvalidRequest(
+            f"{len(body) - position} bytes follow the last tensor; expected none: every "
+            f"{_SIZE} together must fill the body after its JSON"
+        )
+    return tensors
+
+
+def _size(tensor: JsonTensor, left: int) -> int:
+    size = tensor.parameters[_SIZE]
+    if type(size) is not int or not 0 <= size <= left:
+        raise InvalidRequest(
+            f"{_SIZE} is {size!r}; expected a number of bytes, at most the {left} that are left",
+            tensor=tensor.name,
+        )
+    return size

@@ -1,0 +1,71 @@
+"""The classification extension: an output as its k best classes instead of its numbers. Pure.
+
+Each becomes text, "score:index" or "score:index:label", best first; equal scores in the order of
+their index. The event keeps the numbers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from registry.features import signature
+from registry.manifest import Manifest
+from service.call import Answer
+from service.errors import InvalidRequest
+from service.protocol.messages import Array
+from service.protocol.tensors import to_tensor
+
+_MOST = 10_000  # classes of one row that anybody can ask for
+
+
+def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
+    """Raise InvalidRequest where classes are asked for that an output does not have."""
+    datatypes = {spec.name: spec.datatype for spec in signature(manifest).outputs}
+    for name, count in classes.items():
+        if not 0 < count <= _MOST:
+            raise InvalidRequest(
+                f"output {name!r}: parameter classification is {count}; expected 1 to {_MOST}"
+            )
+        if datatypes.get(name) in {"BYTES", "BOOL"}:
+            raise InvalidRequest(
+                f"output {name!r} holds {datatypes[name]}; expected an output of numbers to take "
+                "the best classes of"
+            )
+
+
+def with_classes(answer: Answer) -> Answer:
+    """The answer with the outputs that were asked for as classes turned into them."""
+    prediction = answer.version.manifest.prediction
+    arrays, tensors = dict(answer.share.outputs), dict(answer.outputs)
+    for name, count in answer.request.classes.items():
+        labels = prediction.classes if name == prediction.probabilities else []
+        arrays[name] = best_classes(arrays[name], count, list(map(str, labels)))
+        tensors[name] = to_tensor("BYTES", arrays[name])
+    share = msgspec.structs.replace(answer.share, outputs=arrays)
+    return msgspec.structs.replace(answer, outputs=tensors, share=share)
+
+
+def best_classes(scores: Array, count: int, labels: list[str]) -> Array:
+    """Strings of shape [rows, count], or as many as there are, from scores of shape [rows, ...].
+
+    NaN is the worst of scores.
+    """
+    rows = scores.reshape(scores.shape[0], -1) if scores.ndim else scores.reshape(1, 1)
+    # Sorted backwards and turned round, so that the sort can be stable for equal scores.
+    order = rows.shape[1] - 1 - np.argsort(_nan_last(rows)[:, ::-1], axis=1, kind="stable")[:, ::-1]
+    best = [
+        [_told(row[index], int(index), labels) for index in chosen[:count]]
+        for row, chosen in zip(rows, order, strict=True)
+    ]
+    return np.array(best, dtype=np.object_).reshape(len(rows), -1)
+
+
+def _nan_last(rows: Array) -> Array:
+    return np.where(np.isnan(rows), -np.inf, rows) if rows.dtype.kind == "f" else rows
+
+
+def _told(score: Any, index: int, labels: list[str]) -> str:
+    label = f":{labels[index]}" if index < len(labels) else ""
+    return f"{score!s}:{index}{label}"

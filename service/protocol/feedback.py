@@ -1,0 +1,69 @@
+"""The body of `POST /v1/feedback` -> one truth per label. Pure.
+
+One object or a list of them: {"prediction_id": ..., "label": value} for one row, which is row 0
+unless `row` says otherwise, or {"prediction_id": ..., "labels": [value, ...]} for rows 0, 1, ...
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from eventlog.events import Label
+from service.errors import InvalidRequest, TooLarge
+from service.protocol.event_time import read_event_time
+
+MOST_LABELS = 100_000  # in one request
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can hold
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """What one row of one prediction turned out to be."""
+
+    prediction_id: str
+    row: int
+    label: Label
+    event_time: int | None  # microseconds; None: when it is received
+
+
+class _Item(msgspec.Struct, forbid_unknown_fields=True):
+    prediction_id: str
+    label: Label | None = None
+    labels: list[Label] | None = None
+    row: int = 0
+    event_time: str | int | None = None
+
+
+_items = msgspec.json.Decoder(_Item | list[_Item])
+
+
+def read_feedback(body: bytes) -> list[Truth]:
+    """The truths that a JSON body states; raises InvalidRequest or TooLarge."""
+    try:
+        decoded = _items.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            'the body is no feedback: expected {"prediction_id": ..., "label": ...}, '
+            f"or a list of them: {error}"
+        ) from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
+    items = decoded if isinstance(decoded, list) else [decoded]
+    truths = [truth for index, item in enumerate(items) for truth in _truths(index, item)]
+    if len(truths) > MOST_LABELS:
+        raise TooLarge(f"{len(truths)} labels in one request; expected at most {MOST_LABELS}")
+    return truths
+
+
+def _truths(index: int, item: _Item) -> Iterator[Truth]:
+    if not 0 < len(item.prediction_id) <= 128:
+        raise InvalidRequest(f"item {index}: expected a prediction_id of 1 to 128 characters")
+    if (item.label is None) == (item.labels is None):
+        raise InvalidRequest(f"item {index}: expected either `label` or `labels`")
+    if not 0 <= item.row < 2**31:
+        raise InvalidRequest(f"item {index}: row is {item.row}; expected 0 or more")
+    time = None if item.event_time is None else read_event_time(item.event_time)
+    labels = [item.label] if item.label is not None else item.labels
+    for row, label in enumerate(labels or [], item.row):
+        if isinstance(label, int) and not _SMALLEST <= label <= _LARGEST:
+            raise InvalidRequest(f"item {index}: the label of row {row} does not fit 64 bits")
+        yield Truth(item.prediction_id, row, label, time)

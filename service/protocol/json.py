@@ -1,0 +1,199 @@
+"""JSON <-> requests and answers of the Open Inference Protocol.
+
+Values may lie flat or nested as the shape says. A missing number is null or "NaN"; infinities are
+"Infinity" and "-Infinity". Numbers must fit the datatype: nothing is cut, wrapped or guessed.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from eventlog.events import Tensor
+from registry.datatypes import NUMPY
+from service.errors import InvalidRequest
+from service.protocol.messages import Array, InferRequest, RequestTensor
+
+_Parameter = str | int | float | bool | None  # as in protobuf: nothing nests
+_WORDS = Literal["NaN", "Infinity", "-Infinity"]
+_FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself ends where FP64 does
+    "FP16": 65_519.0,
+    "FP32": 3.4028235677973362e38,
+    "FP64": sys.float_info.max,
+}
+
+
+class JsonTensor(msgspec.Struct):
+    """One input as JSON states it; its values are still JSON."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw = msgspec.Raw()
+    parameters: dict[str, _Parameter] = {}
+
+    def array(self) -> Array:
+        """The values with the stated shape; raises InvalidRequest where they do not fit."""
+        if not self.data:
+            self._refuse_without_data()
+        data = bytes(self.data)
+        nested = self._is_nested(data)
+        try:
+            values = _decoder(self.datatype, len(self.shape) if nested else 1).decode(data)
+            array = np.array(values, dtype=NUMPY[self.datatype])
+        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, ValueError) as error:
+            raise InvalidRequest(
+                f"data does not hold {self.datatype} values of shape {self.shape}: {error}",
+                tensor=self.name,
+            ) from None
+        return self._shaped(array, nested=nested)
+
+    @property
+    def sent(self) -> msgspec.Raw | None:
+        """The values as they were sent, where they are flat and neither text nor missing."""
+        data = bytes(self.data)  # which the decoder has let through
+        return None if b'"' in data or b"n" in data or self._is_nested(data) else self.data
+
+    def _is_nested(self, data: bytes) -> bool:
+        return len(self.shape) > 1 and data[1:].lstrip()[:1] == b"["
+
+    def _shaped(self, array: Array, *, nested: bool) -> Array:
+        if nested and list(array.shape) != self.shape:
+            raise InvalidRequest(
+                f"data is nested as {list(array.shape)}; its shape says {self.shape}",
+                tensor=self.name,
+            )
+        if array.size != prod(self.shape):
+            raise InvalidRequest(
+                f"data has {array.size} values; shape {self.shape} needs {prod(self.shape)}",
+                tensor=self.name,
+            )
+        return array if array.ndim == len(self.shape) else array.reshape(self.shape)
+
+    def _refuse_without_data(self) -> None:
+        if "binary_data_size" in self.parameters:
+            raise InvalidRequest(
+                "its binary_data_size speaks of bytes after the JSON; expected the header "
+                "Inference-Header-Content-Length to say where they begin",
+                tensor=self.name,
+            )
+        raise InvalidRequest("has no data; expected a list of values", tensor=self.name)
+
+
+class _OutputParameters(msgspec.Struct, frozen=True):
+    binary_data: bool | None = None
+    classification: int | None = None
+
+
+class _WantedOutput(msgspec.Struct, frozen=True):
+    name: str
+    parameters: _OutputParameters = _OutputParameters()
+
+
+class JsonRequest(msgspec.Struct):
+    """The JSON of a request, its tensors not read yet."""
+
+    inputs: list[JsonTensor]
+    id: str = ""
+    outputs: list[_WantedOutput] = []
+    parameters: dict[str, _Parameter] = {}
+
+    def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
+        """The request with these tensors for its inputs."""
+        raw = self.parameters.get("binary_data_output") is True
+        if not self.outputs:
+            return InferRequest(self.id, tensors, [], self.parameters, raw)
+        asked = {output.name: output.parameters for output in self.outputs}
+        return InferRequest(
+            self.id,
+            tensors,
+            list(asked),
+            self.parameters,
+            raw,
+            as_raw={n: p.binary_data for n, p in asked.items() if p.binary_data is not None},
+            classes={n: p.classification for n, p in asked.items() if p.classification is not None},
+        )
+
+
+class OutputTensor(msgspec.Struct, omit_defaults=True):
+    """One output: its values, or in the parameters how many raw bytes they take."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, int] = {}
+
+
+class JsonResponse(msgspec.Struct, omit_defaults=True):
+    """The JSON of an answer."""
+
+    model_name: str
+    model_version: str
+    parameters: dict[str, Any]
+    outputs: list[OutputTensor]
+    id: str = ""
+
+
+_requests = msgspec.json.Decoder(JsonRequest)
+encode = msgspec.json.Encoder().encode
+
+
+def decode_request(body: bytes) -> InferRequest:
+    """The request that a JSON body states; raises InvalidRequest saying what is wrong with it."""
+    request = read_json(body)
+    return request.of(request.inputs)
+
+
+def read_json(body: bytes) -> JsonRequest:
+    """The JSON of a request; raises InvalidRequest saying what is wrong with it."""
+    if not body:
+        raise InvalidRequest('the body is empty; expected JSON like {"inputs": [...]}')
+    try:
+        return _requests.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"the body is not an inference request in JSON: {error}") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
+
+
+def encode_response(
+    *,
+    model: str,
+    version: str,
+    request_id: str,
+    parameters: dict[str, Any],
+    outputs: dict[str, Tensor],
+) -> bytes:
+    """The JSON body of an answer."""
+    tensors = [
+        OutputTensor(name, tensor.datatype, tensor.shape, tensor.values())
+        for name, tensor in outputs.items()
+    ]
+    return encode(JsonResponse(model, version, parameters, tensors, request_id))
+
+
+@lru_cache(maxsize=256)
+def _decoder(datatype: str, depth: int) -> msgspec.json.Decoder[Any]:
+    kind: Any = _values(datatype)
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind)
+
+
+def _values(datatype: str) -> Any:
+    if datatype in _FLOAT_LIMITS:
+        limit = _FLOAT_LIMITS[datatype]
+        return Annotated[float, msgspec.Meta(ge=-limit, le=limit)] | None | _WORDS
+    if datatype == "BYTES":
+        return str
+    if datatype == "BOOL":
+        return bool
+    if datatype in {"INT64", "UINT64"}:
+        return int  # msgspec's bounds end at 64 bits; NumPy refuses what does not fit
+    limits = np.iinfo(NUMPY[datatype])
+    return Annotated[int, msgspec.Meta(ge=int(limits.min), le=int(limits.max))]

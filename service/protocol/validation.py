@@ -1,0 +1,153 @@
+"""Everything that decides whether a request fits a version's signature lives here."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite, prod
+from typing import Any
+
+import msgspec
+
+from eventlog.events import Tensor, spell
+from registry.features import signature
+from registry.manifest import Manifest, Signature, TensorSpec
+from service.errors import InvalidRequest, TooLarge
+from service.protocol.messages import Array, RequestTensor
+from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
+
+FREE = -1  # a dimension of any size
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """The inputs of one request, checked."""
+
+    arrays: dict[str, Array]  # by name, as the session takes them
+    tensors: dict[str, Tensor]  # by name, as the event carries them
+    rows: int
+    size: int  # bytes
+
+
+class InputCheck:
+    """The checks of one version, prepared once; `read` is the way every request goes."""
+
+    def __init__(self, manifest: Manifest, max_rows: int) -> None:
+        self.signature = signature(manifest)
+        self.batched = is_batched(self.signature)
+        self._max_rows = max_rows
+        self._specs = {spec.name: spec for spec in self.signature.inputs}
+        self._in_order = list(self._specs)
+        self._outputs = {spec.name for spec in self.signature.outputs}
+        self._required: dict[str, dict[int, str]] = {name: {} for name in self._specs}
+        for feature in manifest.features:
+            if not feature.nullable:
+                self._required[feature.input][feature.index] = feature.name
+
+    def read(self, tensors: Sequence[RequestTensor]) -> Inputs:
+        """The checked inputs; raises InvalidRequest or TooLarge saying what was expected."""
+        if [tensor.name for tensor in tensors] != self._in_order:
+            self._check_names(tensors)
+        for tensor in tensors:
+            _check_description(tensor, self._specs[tensor.name])
+        rows = self._rows(tensors)
+        arrays: dict[str, Array] = {}
+        events: dict[str, Tensor] = {}
+        size = 0
+        for tensor in tensors:
+            array = arrays[tensor.name] = tensor.array()
+            events[tensor.name] = self._logged(tensor, array)
+            size += array.nbytes if array.dtype != object else sum(map(len, array.ravel()))
+        return Inputs(arrays, events, rows, size)
+
+    def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
+        """The tensor as an event carries it, its missing values checked."""
+        sent: Any = tensor.sent
+        if sent is not None:
+            return Tensor(tensor.datatype, list(array.shape), sent)
+        if array.size >= MANY and array.dtype != object:
+            if array.dtype.kind == "f" and not is_finite(array):
+                self._check_present(tensor.name, array, flat(array))
+            return raw_tensor(tensor.datatype, array)
+        values = flat(array)
+        if array.dtype.kind == "f" and not all_finite(values):
+            self._check_present(tensor.name, array, values)
+            values = spell(values)
+        return Tensor(tensor.datatype, list(array.shape), values)
+
+    def check_outputs(self, wanted: Sequence[str]) -> None:
+        """Raise InvalidRequest when an output is asked for that the model does not have."""
+        for name in wanted:
+            if name not in self._outputs:
+                raise InvalidRequest(f"unknown output {name!r}; expected {_names(self._outputs)}")
+
+    def _check_names(self, tensors: Sequence[RequestTensor]) -> None:
+        given = {tensor.name for tensor in tensors}
+        for tensor in tensors:
+            if tensor.name not in self._specs:
+                raise InvalidRequest(f"unknown; expected {_names(self._specs)}", tensor=tensor.name)
+        if len(given) < len(tensors):
+            names = [tensor.name for tensor in tensors]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidRequest("given more than once; expected it once", tensor=twice)
+        for spec in self.signature.inputs:
+            if spec.name not in given:
+                raise InvalidRequest(f"missing; expected {_describe(spec)}", tensor=spec.name)
+
+    def _rows(self, tensors: Sequence[RequestTensor]) -> int:
+        first = tensors[0] if tensors else None
+        rows = first.shape[0] if first is not None and len(first.shape) else 1
+        if first is not None and self.batched:
+            for tensor in tensors:
+                if tensor.shape[0] != rows:
+                    raise InvalidRequest(
+                        f"{tensor.shape[0]} rows where input {first.name!r} has {rows}; "
+                        "expected the same number in every input",
+                        tensor=tensor.name,
+                    )
+        if rows == 0 and first is not None:
+            raise InvalidRequest("shape has no rows; expected at least one", tensor=first.name)
+        if rows > self._max_rows:
+            raise TooLarge(f"{rows} rows in one request; expected at most {self._max_rows}")
+        return rows
+
+    def _check_present(self, name: str, array: Array, values: list[float]) -> None:
+        required = self._required[name]
+        width = prod(array.shape[1:])
+        for index, value in enumerate(values):
+            if index % width in required and not isfinite(value):
+                raise InvalidRequest(
+                    f"row {index // width}, feature {required[index % width]!r} is {value}; "
+                    "the manifest allows only finite numbers there",
+                    tensor=name,
+                )
+
+
+def is_batched(signature: Signature) -> bool:
+    """Whether requests may run together: a free first dimension everywhere, all others fixed."""
+    specs = [*signature.inputs, *signature.outputs]
+    free_first = all(spec.shape and spec.shape[0] == FREE for spec in specs)
+    return free_first and all(FREE not in spec.shape[1:] for spec in signature.inputs)
+
+
+def _check_description(tensor: RequestTensor, spec: TensorSpec) -> None:
+    if tensor.datatype != spec.datatype:
+        raise InvalidRequest(
+            f"datatype {tensor.datatype!r}; expected {_describe(spec)}", tensor=spec.name
+        )
+    shape = tensor.shape
+    if shape[1:] == spec.shape[1:] and spec.shape[:1] == [FREE] and shape[0] >= 0:
+        return  # nearly always
+    fits = len(shape) == len(spec.shape) and all(
+        size >= 0 if expected == FREE else size == expected
+        for size, expected in zip(shape, spec.shape, strict=True)
+    )
+    if not fits:
+        raise InvalidRequest(f"shape {list(shape)}; expected {_describe(spec)}", tensor=spec.name)
+
+
+def _describe(spec: TensorSpec) -> str:
+    text = f"{spec.datatype} of shape {spec.shape}" + (" (-1: any)" if FREE in spec.shape else "")
+    if spec.shape and spec.shape[0] != FREE:
+        text += f"; the model takes exactly {spec.shape[0]} rows a request"
+    return text
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(map(repr, names)))

@@ -1,0 +1,79 @@
+"""Reading bodies and sending replies without a framework."""
+
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from eventlog.errors import DriftlineError
+from service.errors import TooLarge
+from service.rest.errors import body_of, headers_of, status_of
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+Header = tuple[bytes, bytes]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+_JSON: Header = (b"content-type", b"application/json")
+
+
+class Disconnected(Exception):
+    """The client left before it was answered."""
+
+
+def authorization_of(scope: Scope) -> bytes | None:
+    """The Authorization header of a request, None where it has none."""
+    return next((value for name, value in scope["headers"] if name == b"authorization"), None)
+
+
+async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes:
+    """The body of a request; `stated` is its content-length header, if it has one.
+
+    Raises TooLarge as soon as more than `limit` bytes are announced or have come, and Disconnected.
+    """
+    if stated is not None and int(stated) > limit:
+        raise TooLarge(f"the body has {int(stated)} bytes; expected at most {limit}")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body has more than {limit} bytes; expected at most {limit}")
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+async def send_json(
+    send: Send,
+    body: bytes,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    more: Sequence[Header] = (),
+) -> None:
+    """Send a whole JSON reply."""
+    pairs = [_JSON, *more]
+    if headers:
+        pairs += [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send_body(send, body, pairs, status)
+
+
+async def send_body(send: Send, body: bytes, headers: list[Header], status: int = 200) -> None:
+    """Send a whole reply."""
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, error: DriftlineError, more: Sequence[Header] = ()) -> None:
+    """Send an error of the tree; a connection whose body was not read to its end is closed."""
+    headers = headers_of(error)
+    if isinstance(error, TooLarge):
+        headers["connection"] = "close"
+    await send_json(send, body_of(error), status_of(error), headers, more)

@@ -1,0 +1,134 @@
+"""One inference request and its reply over HTTP, from the head to the last byte."""
+
+import asyncio
+from functools import partial
+from typing import ClassVar, Protocol
+
+from access.errors import AccessError
+from eventlog.errors import DriftlineError
+from registry.manifest import Manifest
+from service.call import Answer
+from service.errors import TooLarge
+from service.protocol import binary, json
+from service.protocol.classification import check_classes
+from service.protocol.messages import InferRequest
+from service.rest.content import plain
+from service.rest.head import Head
+from service.rest.replies import answered, refused
+from service.worker import Serving
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Line(Protocol):
+    """The connection that the request came over."""
+
+    def write(self, data: bytes) -> None:
+        """Send something that is not the reply."""
+        ...
+
+    def reply(self, exchange: "Exchange", message: list[bytes]) -> None:
+        """Send the reply, status line first; the next request may begin."""
+        ...
+
+
+class Exchange:
+    """Collects a body, has it answered when its turn has come, and replies once.
+
+    It stands where uvicorn has its cycle of request and response, hence some of its names.
+    """
+
+    __slots__ = (
+        "_begun", "_call", "_ended", "_head", "_line", "_pieces", "_serving", "_size",
+        "disconnected", "keep_alive", "response_complete",
+    )  # fmt: skip
+    message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nobody waits for it
+
+    def __init__(self, line: Line, serving: Serving, head: Head) -> None:
+        """Take up a request whose head has come."""
+        self._line = line
+        self._serving = serving
+        self._head = head
+        self._call = serving.call("rest", head.model, head.asked, head.traceparent)
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._begun = False
+        self._ended = False
+        self.keep_alive = head.keep_alive
+        self.response_complete = False
+        self.disconnected = False
+
+    def begin(self) -> None:
+        """All earlier requests of the connection are answered: this one's turn."""
+        if self.response_complete:
+            return
+        self._begun = True
+        try:
+            self._serving.access.admit("predict", self._head.authorization, self._head.model)
+        except AccessError as error:
+            self._turn_away(error)
+            return
+        limit = self._serving.settings.max_body_bytes
+        if self._head.length is not None and self._head.length > limit:
+            self._refuse(f"the body has {self._head.length} bytes; expected at most {limit}")
+        elif self._ended:
+            self._answer()
+        elif self._head.expects_continue:
+            self._line.write(_CONTINUE)
+
+    def feed(self, piece: bytes) -> None:
+        """A piece of the body came."""
+        self._size += len(piece)
+        limit = self._serving.settings.max_body_bytes
+        if self._size <= limit:
+            self._pieces.append(piece)
+        elif self._begun and not self.response_complete:
+            self._refuse(f"the body has more than {limit} bytes; expected at most {limit}")
+
+    def end(self) -> None:
+        """The body has come whole."""
+        self._ended = True
+        if self._begun and not self.response_complete:
+            self._answer()
+
+    def abandon(self) -> None:
+        """The client left."""
+        if not self.response_complete:
+            self.response_complete = True
+            self._serving.pipeline.leave(self._call)
+
+    def _answer(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        decode = partial(_decode, body, self._head, self._serving.settings.max_body_bytes)
+        self._serving.pipeline.submit(self._call, decode, self._reply)
+
+    def _refuse(self, why: str) -> None:
+        self._turn_away(self._serving.pipeline.refuse(self._call, TooLarge(why)))
+
+    def _turn_away(self, error: DriftlineError) -> None:
+        self.keep_alive = False  # what is left of the body is not read
+        self._pieces.clear()
+        self._reply(error)
+
+    def _reply(self, outcome: Answer | DriftlineError) -> None:
+        self.response_complete = True
+        if isinstance(outcome, Answer):
+            message = answered(outcome, self._head.reply_encoding)
+        else:
+            message = refused(outcome, self._call.prediction_id)
+        if self._call.traceparent:
+            message.insert(1, f"traceparent: {self._call.traceparent}\r\n".encode())
+        self._line.reply(self, message)
+
+
+def _decode(body: bytes, head: Head, limit: int, manifest: Manifest) -> InferRequest:
+    if head.kind or head.encoding:
+        body = plain(body, head.kind, head.encoding, limit)
+    if head.json_length is None:
+        request = json.decode_request(body)
+    else:
+        request = binary.decode_request(body, head.json_length)
+    if request.classes:
+        check_classes(request.classes, manifest)
+    return request

@@ -1,0 +1,84 @@
+"""The REST routes of the protocol's extensions: model repository, statistics."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.errors import InvalidRequest
+from service.rest.asgi import authorization_of
+from service.worker import Serving
+
+_ACTOR = "rest"  # where nobody is asked for a key
+
+
+class _IndexRequest(msgspec.Struct):
+    ready: bool = False
+
+
+class _ChangeRequest(msgspec.Struct):
+    parameters: dict[str, Any] = {}
+
+
+_index_requests = msgspec.json.Decoder(_IndexRequest)
+_change_requests = msgspec.json.Decoder(_ChangeRequest)
+
+
+def extension_routes(serving: Callable[[], Serving]) -> list[Route]:
+    """The routes; `serving` gives what the worker has started."""
+    routes = _Extensions(serving)
+    model = "/v2/repository/models/{model}"
+    return [
+        Route("/v2/repository/index", routes.index, methods=["POST"]),
+        Route(f"{model}/load", routes.load, methods=["POST"]),
+        Route(f"{model}/unload", routes.unload, methods=["POST"]),
+        Route("/v2/models/stats", routes.statistics),
+        Route("/v2/models/{model}/stats", routes.statistics),
+        Route("/v2/models/{model}/versions/{version}/stats", routes.statistics),
+    ]
+
+
+class _Extensions:
+    def __init__(self, serving: Callable[[], Serving]) -> None:
+        self._serving = serving
+
+    async def index(self, request: Request) -> Response:
+        ready = (await _read(_index_requests, request)).ready
+        entries = self._serving().repository.index(ready=ready)
+        return Response(msgspec.json.encode(entries), media_type="application/json")
+
+    async def load(self, request: Request) -> Response:
+        parameters = (await _read(_change_requests, request)).parameters
+        repository = self._serving().repository
+        await repository.load(request.path_params["model"], parameters, actor=self._actor(request))
+        return Response()
+
+    async def unload(self, request: Request) -> Response:
+        parameters = (await _read(_change_requests, request)).parameters
+        repository = self._serving().repository
+        await repository.unload(
+            request.path_params["model"], parameters, actor=self._actor(request)
+        )
+        return Response()
+
+    def _actor(self, request: Request) -> str:
+        return self._serving().access.name_of(authorization_of(request.scope)) or _ACTOR
+
+    async def statistics(self, request: Request) -> Response:
+        serving, named = self._serving(), request.path_params
+        told = serving.statistics.tell(
+            serving.models, named.get("model", ""), named.get("version", "")
+        )
+        body = msgspec.json.encode({"model_stats": told})
+        return Response(body, media_type="application/json")
+
+
+async def _read(decoder: "msgspec.json.Decoder[Any]", request: Request) -> Any:
+    """The JSON of a body, which may be empty; raises InvalidRequest."""
+    try:
+        return decoder.decode(await request.body() or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not a request in JSON: {error}") from None

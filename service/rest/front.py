@@ -1,0 +1,71 @@
+"""The ASGI callable in front of BentoML's application.
+
+Inference is answered before ASGI (see connection.py). All else comes through here and goes on with
+a body that is read and within the limit.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from service.errors import TooLarge
+from service.rest.asgi import (
+    App,
+    Disconnected,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    send_error,
+    send_json,
+)
+from service.rest.head import target
+from service.telemetry.metrics import flush
+from service.worker import Serving
+
+
+class Front:
+    """Wraps an ASGI application; `serving` gives what the worker has started."""
+
+    def __init__(self, app: App, serving: Callable[[], Serving]) -> None:
+        self._app = app
+        self._serving = serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand one request on, or refuse it."""
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+            await self._hand_on(scope, receive, send)
+            return
+        try:
+            limit = self._serving().settings.max_body_bytes
+            body = await read_body(_length(scope), receive, limit)
+        except TooLarge as error:
+            await send_error(send, error)
+        except Disconnected:
+            return
+        else:
+            await self._hand_on(scope, _replay(body, receive), send)
+
+    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and target(scope["path"]) is not None:
+            body = msgspec.json.encode({"error": f"got {scope['method']}; expected POST"})
+            await send_json(send, body, 405, {"allow": "POST"})
+            return
+        if scope.get("path") == "/metrics":
+            flush()
+        await self._app(scope, receive, send)
+
+
+def _length(scope: Scope) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == b"content-length"), None)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was read already, then what comes after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay

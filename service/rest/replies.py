@@ -1,0 +1,85 @@
+"""Answers and errors as HTTP/1.1 messages, in pieces that leave in one write.
+
+The status line comes first, so that the connection can put its own headers behind it.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from eventlog.errors import DriftlineError
+from service.call import Answer
+from service.protocol import binary, json
+from service.protocol.classification import with_classes
+from service.rest.content import LARGE, Encoding, compress
+from service.rest.errors import body_of, headers_of, status_of
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_JSON = b"content-type: application/json\r\n"
+_RAW = b"content-type: application/octet-stream\r\n%b: %d\r\n"
+_CACHE_HIT = "driftline-cache-hit: true\r\n"
+_JSON_LENGTH = binary.HEADER.encode()
+
+
+def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
+    """An answer as JSON, or with raw bytes behind it where the client asked for some.
+
+    Large JSON is compressed, if `encoding` names how the client would have it.
+    """
+    if answer.request.classes:
+        answer = with_classes(answer)
+    wanted = answer.wanted()
+    told: dict[str, Any] = {
+        "model": answer.version.model,
+        "version": answer.version.number,
+        "request_id": answer.request.id,
+        "parameters": answer.parameters(),
+        "outputs": {name: answer.outputs[name] for name in wanted},
+    }
+    headers = told_in_headers(answer)
+    arrays, request = answer.share.outputs, answer.request
+    if raw := {name: arrays[name] for name in wanted if request.wants_raw(name)}:
+        body, length = binary.encode_response(**told, raw=raw)
+        return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)
+    body = json.encode_response(**told)
+    if encoding is not None and len(body) >= LARGE:
+        body = compress(body, encoding)
+        headers += b"content-encoding: %b\r\n" % encoding.encode()
+    return _message(_OK, headers + _JSON, body)
+
+
+def told_in_headers(answer: Answer) -> bytes:
+    """How the answer came about, for those who would not read its body."""
+    share = answer.share
+    return (
+        f"driftline-version: {answer.version.number}\r\n"
+        f"driftline-prediction-id: {answer.prediction_id}\r\n"
+        f"{_CACHE_HIT if share.cached else ''}"
+        f"driftline-queue-us: {share.queue_us}\r\n"
+        f"driftline-run-us: {share.run_us}\r\n"
+    ).encode()
+
+
+def refused(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
+    """An error of the tree; the id is that of its event."""
+    headers = headers_of(error)
+    if prediction_id:
+        headers["driftline-prediction-id"] = prediction_id
+    lines = b"".join([f"{name}: {value}\r\n".encode() for name, value in headers.items()])
+    return _message(_status_line(status_of(error)), _JSON + lines, body_of(error))
+
+
+def too_long_a_head(limit: int) -> bytes:
+    """What a request is told whose head has more than `limit` bytes."""
+    words = f"the request line and headers are too long; expected at most {limit} bytes"
+    body = msgspec.json.encode({"error": words})
+    return b"".join(_message(_status_line(431), _JSON + b"connection: close\r\n", body))
+
+
+def _message(status_line: bytes, headers: bytes, body: bytes) -> list[bytes]:
+    return [status_line, headers, b"content-length: %d\r\n\r\n" % len(body), body]
+
+
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()

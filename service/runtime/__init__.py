@@ -1,1 +1,0 @@
-"""Executing ONNX models."""

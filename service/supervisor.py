@@ -1,0 +1,65 @@
+"""Runs BentoML's server on the service, with our defaults, in this process tree."""
+
+import errno
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+from _bentoml_impl.server import serve_http
+from bentoml._internal.log import SERVER_LOGGING_CONFIG
+
+from access.tls import CIPHERS, Tls
+from eventlog.errors import SettingError
+from eventlog.settings import Home, from_environment
+from registry.store import store_folder
+from service.auth.configuration import tls_of
+from service.settings import PREFIX, Settings
+from telemetry import logs
+
+TARGET = "service.app:Driftline"
+_NOT_BOUND = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; accepted requests are answered before this returns."""
+    from service.app import Driftline  # noqa: PLC0415  # reads the settings as it is imported
+
+    # Workers stand in the folder that holds the packages: relative paths would mean others there.
+    os.environ["DRIFTLINE_HOME"] = str(Home.from_environment().root)
+    os.environ["BENTOML_HOME"] = str(store_folder(Home.from_environment()).parent)
+    tls = tls_of(settings)
+    if tls is not None:
+        os.environ |= {f"{PREFIX}TLS_{name}": path for name, path in tls.variables().items()}
+    # The supervising process has no place of ours to configure its lines in.
+    SERVER_LOGGING_CONFIG["formatters"]["traced"] = logs.for_dictionary(
+        "service", from_environment(logs.LoggingSettings, logs.PREFIX)
+    )
+    Driftline.inject_config()  # type: ignore[attr-defined]  # decorated: it is a BentoML service
+    try:
+        serve_http(
+            TARGET,
+            working_dir=str(Path(__file__).parents[1]),
+            host=settings.host,
+            port=settings.port,
+            timeout_graceful_shutdown=settings.shutdown_grace_s,
+            **_ssl_options(tls),
+        )
+    except OSError as error:
+        if error.errno not in _NOT_BOUND:
+            raise
+        raise SettingError(  # the port was taken after it had been found free
+            f"port {settings.port} on {settings.host}: {error.strerror}"
+        ) from None
+
+
+def _ssl_options(tls: Tls | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl_certfile": tls.certificate,
+        "ssl_keyfile": tls.key,
+        "ssl_ca_certs": tls.client_ca or None,
+        "ssl_cert_reqs": int(ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE),
+        "ssl_ciphers": CIPHERS,
+    }

@@ -1,0 +1,222 @@
+"""The statistics extension: what each version has done in this worker since it started.
+
+Shape and meaning are Triton's: every request of a batch bears the whole of the batch's durations,
+so that a sum divided by its count is what one request waited; `batch_stats` counts runs. The
+numbers are of the worker that is asked; /metrics speaks for all of them.
+"""
+
+from collections.abc import Callable, Sequence
+from time import perf_counter, time
+
+import msgspec
+
+from registry.manifest import Version
+from service.batching.job import Share
+from service.call import Call
+from service.models.loaded_models import Models
+
+
+class Duration(msgspec.Struct):
+    """How often something happened, and how long it took together, in nanoseconds."""
+
+    count: int = 0
+    ns: int = 0
+
+    def add(self, ns: int, count: int = 1) -> None:
+        """It happened `count` times more, for `ns` together."""
+        self.count += count
+        self.ns += ns
+
+
+class InferenceStatistics(msgspec.Struct):
+    """By request. What ran has four parts: `queue` and what follows it.
+
+    `success` and `queue` count what came from the cache, the others do not.
+    """
+
+    success: Duration = msgspec.field(default_factory=Duration)  # from receipt to the log
+    fail: Duration = msgspec.field(default_factory=Duration)
+    queue: Duration = msgspec.field(default_factory=Duration)  # waiting for the run
+    compute_input: Duration = msgspec.field(default_factory=Duration)  # reading and checking
+    compute_infer: Duration = msgspec.field(default_factory=Duration)  # merging and running
+    compute_output: Duration = msgspec.field(default_factory=Duration)  # splitting and logging
+    cache_hit: Duration = msgspec.field(default_factory=Duration)  # looking up what was found
+    cache_miss: Duration = msgspec.field(default_factory=Duration)  # looking up and keeping
+
+
+class BatchStatistics(msgspec.Struct):
+    """By run, of all runs of one size."""
+
+    batch_size: int  # rows
+    compute_input: Duration = msgspec.field(default_factory=Duration)
+    compute_infer: Duration = msgspec.field(default_factory=Duration)
+    compute_output: Duration = msgspec.field(default_factory=Duration)
+
+
+class ModelStatistics(msgspec.Struct):
+    """Of one version, as the extension describes it."""
+
+    name: str
+    version: str
+    last_inference: int = 0  # milliseconds since the epoch, 0 before the first
+    inference_count: int = 0  # rows answered
+    execution_count: int = 0  # runs
+    inference_stats: InferenceStatistics = msgspec.field(default_factory=InferenceStatistics)
+    batch_stats: list[BatchStatistics] = []
+
+
+class _Runs:
+    """What all runs of one size come to; seconds, or microseconds where the name says so."""
+
+    __slots__ = (
+        "count",
+        "output",
+        "outputs",
+        "queue_us",
+        "requests",
+        "run_us",
+        "runs_us",
+        "total",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.count = self.requests = 0
+        self.queue_us = 0  # of all requests
+        self.run_us = self.runs_us = 0  # by run; by request
+        self.total = 0.0  # of all requests
+        self.output = self.outputs = 0.0  # by run; by request
+
+    @property
+    def input_ns(self) -> int:
+        """What is left of all requests' time."""
+        parts = (self.queue_us + self.runs_us) * 1_000 + _ns(self.outputs)
+        return max(0, _ns(self.total) - parts)
+
+
+class VersionStatistics:
+    """Counts as the worker goes: a handful of additions for a batch, two more for a request."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        clock: Callable[[], float] = perf_counter,
+        now: Callable[[], float] = time,
+    ) -> None:
+        """`clock` is what `Call.started` was read from; `now` gives seconds since the epoch."""
+        self._named = name, version
+        self._clock = clock
+        self._now = now
+        self._sizes: dict[int, _Runs] = {}
+        self._last = 0.0
+        self._fail = Duration()
+        self._remembered = Duration()
+        self.cache_hit = Duration()
+        self.cache_miss = Duration()
+
+    def answered(
+        self, batch: Sequence[tuple[Call, Share]], *, rows: int, began: float, ended: float
+    ) -> None:
+        """A batch was answered: its run was over at `began`, its events in the log at `ended`."""
+        if not batch:  # every caller left during the run
+            return
+        runs = self._sizes.get(rows)
+        if runs is None:
+            runs = self._sizes[rows] = _Runs()
+        for call, share in batch:
+            runs.total += ended - call.started
+            runs.queue_us += share.queue_us
+            runs.runs_us += share.run_us
+        runs.count += 1
+        runs.requests += len(batch)
+        runs.run_us += share.run_us
+        runs.output += ended - began
+        runs.outputs += (ended - began) * len(batch)
+        self._last = ended
+
+    def remembered(self, calls: Sequence[Call], *, ended: float) -> None:
+        """Requests were answered from the cache, their events in the log at `ended`."""
+        for call in calls:
+            self._remembered.add(_ns(ended - call.started))
+        self._last = ended
+
+    def failed(self, seconds: float) -> None:
+        """A request got no answer."""
+        self._fail.add(_ns(seconds))
+
+    def told(self) -> ModelStatistics:
+        """What there is to tell now."""
+        sizes = sorted(self._sizes.items())
+        runs = [one for _, one in sizes]
+        last = (self._now() - (self._clock() - self._last)) * 1_000 if self._last else 0
+        return ModelStatistics(
+            *self._named,
+            last_inference=int(last),
+            inference_count=sum(rows * one.count for rows, one in sizes),
+            execution_count=sum(one.count for one in runs),
+            inference_stats=self._by_request(runs),
+            batch_stats=[_by_run(*size) for size in sizes],
+        )
+
+    def _by_request(self, runs: Sequence[_Runs]) -> InferenceStatistics:
+        count = sum(one.requests for one in runs)
+        hits = self._remembered
+        return InferenceStatistics(
+            success=Duration(count + hits.count, hits.ns + sum(_ns(one.total) for one in runs)),
+            fail=self._fail,
+            queue=Duration(count + hits.count, sum(one.queue_us for one in runs) * 1_000),
+            compute_input=Duration(count, sum(one.input_ns for one in runs)),
+            compute_infer=Duration(count, sum(one.runs_us for one in runs) * 1_000),
+            compute_output=Duration(count, sum(_ns(one.outputs) for one in runs)),
+            cache_hit=self.cache_hit,
+            cache_miss=self.cache_miss,
+        )
+
+
+def _by_run(rows: int, runs: _Runs) -> BatchStatistics:
+    return BatchStatistics(
+        rows,
+        Duration(runs.count, runs.input_ns),
+        Duration(runs.count, runs.run_us * 1_000),
+        Duration(runs.count, _ns(runs.output)),
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+class Statistics:
+    """Of every version that this worker has served; loading one anew goes on counting."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str], VersionStatistics] = {}
+
+    def of(self, version: Version) -> VersionStatistics:
+        """Where to count for a version."""
+        key = version.model, version.number
+        if key not in self._versions:
+            self._versions[key] = VersionStatistics(*key)
+        return self._versions[key]
+
+    def failed(self, version: Version, seconds: float) -> None:
+        """A request to this version got no answer."""
+        self.of(version).failed(seconds)
+
+    def everything(self) -> list[ModelStatistics]:
+        """Of every version that was ever asked for, loaded or not."""
+        return [one.told() for one in self._versions.values()]
+
+    def tell(self, models: Models, model: str = "", asked: str = "") -> list[ModelStatistics]:
+        """Of every loaded version, of all of one model, or of one by number or alias.
+
+        Raises UnknownModel, UnknownVersion or NotReady.
+        """
+        if asked:
+            served = [models.resolve(model, asked)[0]]
+        else:
+            names = [model] if model else models.names()
+            served = [
+                models.resolve(name, number)[0] for name in names for number in models.numbers(name)
+            ]
+        return [self.of(one.version).told() for one in served]

@@ -1,0 +1,142 @@
+"""What a worker consists of, started in order and stopped in reverse."""
+
+import asyncio
+import gc
+import socket
+import sys
+import time
+from functools import partial
+
+from eventlog.answers import AnsweringWriter
+from eventlog.events import Protocol
+from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
+from registry.store import Registry
+from registry.workers import WorkerDesk
+from service.auth.configuration import create_authorizer
+from service.call import Call
+from service.grpc.server import GrpcServer
+from service.grpc.servicer import Servicer
+from service.log_retention import keep_swept
+from service.models.loaded_models import Models
+from service.models.loader import Loader
+from service.models.repository import Repository
+from service.pipeline import Pipeline
+from service.prediction_log import Ids, PredictionLog
+from service.settings import Settings
+from service.telemetry.gauges import keep_gauging
+from service.telemetry.metrics import (
+    count_dropped,
+    count_events,
+    count_loaded,
+    count_refused,
+    flush,
+    keep_flushing,
+)
+from service.telemetry.statistics import Statistics
+from service.telemetry.traceparent import read_traceparent
+from service.telemetry.tracing import Trace
+from telemetry.tracing import Tracing
+
+_GAUGE_S = 1.0  # between two looks at what is measured rather than counted
+# How long the event loop may go on when a thread has run a batch and wants to come back with it;
+# Python's 5 ms cost a model of 2 ms a sixth of its answers while a flood was being refused.
+_SWITCH_S = 0.0005
+_FLUSH_S = 0.25  # how late another worker's /metrics shows what this one counted, with few models
+
+
+class Serving:
+    """Everything that lives as long as a worker serves."""
+
+    def __init__(self, settings: Settings, home: Home) -> None:
+        """Claim a source of the log and open the registry; `start` does the rest."""
+        self.settings = settings
+        self._home = home
+        self._log_settings = from_environment(LogSettings, LOG_PREFIX)
+        self.access = create_authorizer(settings, home, count_refused)
+        self._writer = AnsweringWriter.claim(
+            home.log, socket.gethostname(), self._log_settings, count_dropped
+        )
+        ids = Ids()
+        self.log = PredictionLog(self._writer, ids, count=count_events)
+        registry = Registry(home)
+        self._desk = WorkerDesk(home.workers)
+        self.statistics = Statistics()
+        load = Loader(settings, self.log, ids, self.statistics)
+        self._caches = load.caches
+        self.models = Models(registry, load, count_loaded, self._desk.publish)
+        self.repository = Repository(registry, self.models)
+        self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
+        self._tracing = Tracing.configured("service")
+        self._grpc: GrpcServer | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load what is registered, listen for gRPC, and follow the registry from then on."""
+        await self.models.refresh()
+        servicer = Servicer(
+            pipeline=self.pipeline,
+            models=self.models,
+            repository=self.repository,
+            statistics=self.statistics,
+            new_call=partial(self.call, "grpc"),
+            access=self.access,
+        )
+        self._grpc = GrpcServer(servicer, self.settings, self.access)
+        await self._grpc.start()
+        for work in (
+            self.models.follow(self.settings.poll_interval_s),
+            keep_flushing(_FLUSH_S),
+            keep_gauging(
+                self._home.log,
+                self.statistics,
+                self._caches,
+                _GAUGE_S,
+                triton=self.settings.triton_metrics,
+            ),
+            keep_swept(self._home, self._log_settings),
+        ):
+            self._background.append(asyncio.create_task(work))
+        # Libraries and models live as long as the worker. Left to the collector, each full
+        # collection walks them all: 90 ms, once a second under load, in which nobody is answered.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(_SWITCH_S)
+
+    async def stop(self) -> None:
+        """Answer what was accepted, then let go of the log."""
+        for task in self._background:
+            task.cancel()
+        if self._grpc is not None:
+            await self._grpc.stop()
+        if self._tracing is not None:
+            self._tracing.close()
+        flush()
+        self.models.close()
+        self._desk.close()
+        self._writer.close()
+
+    def call(
+        self,
+        protocol: Protocol,
+        model: str,
+        asked: str,
+        traceparent: str = "",
+        seconds_left: float | None = None,
+    ) -> Call:
+        """A call that was received now."""
+        started = time.perf_counter()
+        timeout = self.settings.request_timeout_s
+        parent = read_traceparent(traceparent) if traceparent else ""
+        trace = None
+        if self._tracing is not None:
+            parent, trace = Trace.begin(self._tracing, parent)
+        return Call(
+            protocol=protocol,
+            model=model,
+            asked=asked,
+            received=time.time_ns() // 1_000,
+            started=started,
+            deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
+            traceparent=parent,
+            trace=trace,
+        )

@@ -1,0 +1,380 @@
+"""The monitor's database: all of a step or nothing of it, and read by others at any moment."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+import pytest
+
+from monitoring.alarms.decision import Streak
+from monitoring.errors import DatabaseUnavailable
+from monitoring.results import Alarm, Disabled, Result, Score, Silence, Step, Window
+from monitoring.storage.database import Database, Where
+from monitoring.storage.journal import Journal
+from monitoring.storage.rows import Early, StoredRow
+from monitoring.storage.store import Store
+from monitoring.windows.window_state import Watch, WindowState
+
+KEY = ("tiny", "1")
+WINDOW = Window(0, 10)
+
+
+@pytest.fixture
+def journal(where: Where) -> Iterator[Journal]:
+    database = Database(where)
+    yield Journal(database)
+    database.close()
+
+
+@pytest.fixture
+def store(where: Where, journal: Journal) -> Iterator[Store]:
+    """Beside the writer, on a connection of its own."""
+    opened = Store(where)
+    yield opened
+    opened.close()
+
+
+def _row(number: int, *, name: str = "", body: bytes | None = b"[1]") -> StoredRow:
+    return StoredRow(name or f"p{number}", 0, *KEY, WINDOW.start, number, body, None, 7 - number)
+
+
+def _result(start: int, revision: int) -> Result:
+    return Result(
+        model="tiny",
+        version="1",
+        window=Window(start, start + 10),
+        revision=revision,
+        rows=revision,
+    )
+
+
+def _alarm(name: str, state: str = "firing") -> Alarm:
+    return Alarm(
+        alarm_id=name,
+        model="tiny",
+        version="1",
+        rule="drift",
+        state=state,  # type: ignore[arg-type]
+        since=WINDOW,
+        latest=WINDOW,
+        sentence="",
+    )
+
+
+def test_nothing_of_a_step_that_fails_is_kept(journal: Journal, store: Store) -> None:
+    with suppress(KeyboardInterrupt), journal.database.transaction():
+        journal.add_result(_result(0, 0))
+        journal.count("labels")
+        journal.add_delivery("rr_1", b"{}", 1)
+        raise KeyboardInterrupt
+    assert store.results(*KEY) == []
+    assert "labels" not in store.totals()
+    assert store.deliveries() == []
+
+
+def test_others_see_a_step_only_once_it_is_committed(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.add_result(_result(0, 0))
+        assert store.results(*KEY) == []
+    assert len(store.results(*KEY)) == 1
+
+
+def test_a_database_opened_by_many_at_once_is_made_once(where: Where) -> None:
+    failures: list[Exception] = []
+
+    def opens() -> None:
+        try:
+            Store(where).totals()
+        except (sqlite3.Error, DatabaseUnavailable) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=opens) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_the_newest_revision_is_shown_and_the_older_ones_are_kept(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for start, revision in [(10, 0), (0, 0), (0, 2), (0, 1)]:
+            journal.add_result(_result(start, revision))
+    assert [(r.window.start, r.revision) for r in store.results(*KEY)] == [(0, 2), (10, 0)]
+    result = store.result(*KEY, 0)
+    assert result is not None
+    assert (result.revision, result.rows) == (2, 2)
+    assert store.result(*KEY, 99) is None
+    assert journal.database.all("SELECT count(*) FROM results") == [(4,)]
+
+
+def test_results_are_read_in_pieces_and_know_their_neighbours(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for start in (0, 10, 30, 40):
+            journal.add_result(_result(start, 0))
+        journal.add_result(_result(10, 1))
+    told = store.results("tiny", "1", last=2, before=40)
+    assert [(result.window.start, result.revision) for result in told] == [(10, 1), (30, 0)]
+    assert [result.window.start for result in store.results("tiny", "1", last=1)] == [40]
+    assert store.results("tiny", "2") == []
+    assert store.neighbours("tiny", "1", 10) == (0, 30)
+    assert store.neighbours("tiny", "1", 0) == (None, 10)
+    assert store.neighbours("tiny", "1", 40) == (30, None)
+    assert store.neighbours("tiny", "2", 10) == (None, None)
+
+
+def test_closed_windows_are_added_up_each_by_its_newest_revision(
+    journal: Journal, store: Store
+) -> None:
+    assert store.closed("tiny", "1").rows == 0
+    with journal.database.transaction():
+        for start, revision in ((0, 1), (10, 4), (10, 7), (0, 1)):
+            journal.add_result(_result(start, revision))
+    assert (store.closed("tiny", "1").rows, store.closed("tiny", "1").windows) == (8, {"ok": 2})
+
+
+def test_what_is_known_of_no_later_window_is_read_with_the_last_ones(
+    journal: Journal, store: Store
+) -> None:
+    """Labels may come weeks after an hourly window."""
+    known = [Score(name="roc_auc", value=0.7)]
+    with journal.database.transaction():
+        for start in range(0, 100, 10):
+            journal.add_result(_result(start, 0))
+        for start in (20, 10):
+            told = msgspec.structs.replace(_result(start, 1), labelled=1, scores=known, pending=1)
+            journal.add_result(told)
+    recent = store.recent("tiny", "1", last=3)
+    assert [result.window.start for result in recent] == [20, 70, 80, 90]
+    assert [result.window.start for result in store.recent("tiny", "1", last=9)] == [
+        *range(10, 100, 10)
+    ]
+    assert store.recent("tiny", "2", last=3) == []
+
+
+def test_what_an_earlier_release_did_not_add_up_is_added_up_from_its_results(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for start in (0, 10, 20):
+            journal.add_result(_result(start, 2))
+        journal.database.do("DELETE FROM closed")
+    assert store.closed("tiny", "1").rows == 6
+    with journal.database.transaction():
+        journal.add_result(_result(20, 5))
+    assert store.closed("tiny", "1").rows == 9
+
+
+def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        journal.save_watch(Watch(*KEY, columns=["x"]))
+        for number in (1, 2, 3):
+            journal.predictions.add_row(_row(number))
+        journal.predictions.evict(KEY, WINDOW.start, 2)
+        kept = journal.predictions.rows(KEY, WINDOW)
+        assert [(row.body, row.label) for row in kept] == [(b"[1]", None)] * 2
+        assert [row.place for row in kept] == [(6, "p1", 0), (4, "p3", 0)]
+        assert journal.predictions.sampled(KEY, WINDOW) == [1, 3]
+        assert journal.predictions.find("p2", 0) is not None
+        journal.predictions.label("p2", 0, 1)
+        journal.predictions.label("p3", 0, "yes")
+        journal.predictions.forget()
+        assert journal.predictions.sweep_rows(KEY, WINDOW.end, limit=9) == 1
+        assert journal.predictions.find("p2", 0) is None
+    frame = store.rows(*KEY, WINDOW)
+    assert frame["x"].tolist() == [1, 1]
+    assert frame["label"].isna().tolist() == [True, False]
+    assert frame["label"][1] == "yes"
+
+
+def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
+    with journal.database.transaction():
+        journal.predictions.add_row(_row(1))
+        known = journal.predictions.find("p1", 0)
+        assert known is not None
+        assert (known.start, known.label) == (WINDOW.start, None)
+        assert journal.predictions.find("p1", 1) is None
+
+
+def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        first, second, other = Early(b"1", 5, 5), Early(b"0", 6, 6), Early(b'"b"', 7, 7)
+        assert journal.predictions.keep_early("p", 0, first)
+        assert not journal.predictions.keep_early("p", 0, second)
+        assert journal.predictions.keep_early("p", 1, other)
+        journal.predictions.forget()
+    assert store.totals()["unknown_labels"] == 2
+    with journal.database.transaction():
+        assert journal.predictions.take_early("p") == {0: first, 1: other}
+        assert journal.predictions.take_early("p") == {}
+        journal.predictions.forget()
+    assert store.totals()["unknown_labels"] == 0
+
+
+def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for received in (1, 2, 3):
+            journal.predictions.keep_early(f"p{received}", 0, Early(b"1", 5, received))
+        assert journal.predictions.let_early_go(3) == 2
+        assert journal.predictions.take_early("p1") == {}
+        assert journal.predictions.keep_early("p2", 0, Early(b"0", 6, 4))
+        journal.predictions.forget()
+    assert store.totals()["unknown_labels"] == 2
+    with journal.database.transaction():
+        assert journal.predictions.sweep_early(9) == 0, (
+            "what came anew has taken the old one's place"
+        )
+        assert journal.predictions.take_early("p2") == {0: Early(b"0", 6, 4)}
+
+
+def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.save_window(KEY, WindowState(10, 20, rows=4, labelled=1))
+        journal.save_window(KEY, WindowState(0, 10, rows=9, closed=True))
+        journal.save_window(KEY, WindowState(20, 30, rows=1, expired=True, closed=True))
+    (live,) = store.live(*KEY)
+    assert (live.window.start, live.rows, live.pending, live.scores) == (10, 4, 3, [])
+    assert sorted(journal.windows(KEY)) == [0, 10]
+
+
+def test_alarms_are_shown_newest_first_and_keep_their_place_when_they_change(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for name in ("a", "b", "c"):
+            journal.save_alarm(_alarm(name))
+        journal.save_alarm(_alarm("a", "resolved"))
+    assert [(alarm.alarm_id, alarm.state) for alarm in store.alarms()] == [
+        ("c", "firing"),
+        ("b", "firing"),
+        ("a", "resolved"),
+    ]
+
+
+def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        journal.save_alarm(_alarm("a"))
+        journal.save_alarm(_alarm("b", "resolved"))
+        journal.save_streak(KEY, "drift", Streak(broken=3, open_alarm="a"))
+    seen = Step(1, "acknowledged", "ann", "looking")
+    ended = Step(2, "resolved", "bob", "a known sale")
+    assert store.acknowledge("a", seen)
+    assert not any(store.acknowledge(name, seen) for name in ("a", "b", "nobody"))
+    assert store.resolve("a", ended)
+    assert not any(store.resolve(name, ended) for name in ("a", "b", "nobody"))
+    alarms = {alarm.alarm_id: alarm for alarm in store.alarms()}
+    assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [seen, ended])
+    assert alarms["b"].steps == []
+    assert journal.streak(KEY, "drift") == Streak()
+
+
+def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:
+    silence = Silence(silence_id="s", until=100, created=1, actor="ann", reason="a sale")
+    store.silence(silence)
+    assert store.silences() == journal.silences() == [silence]
+    assert store.unsilence("s", now=50)
+    assert not store.unsilence("s", now=50)
+    assert not store.unsilence("nobody", now=50)
+    assert [one.until for one in store.silences()] == [50]
+
+
+def test_a_webhook_is_put_into_the_outbox_once(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.add_delivery("rr_1", b"first", 1)
+        journal.add_delivery("rr_1", b"second", 2)
+        journal.add_delivery("rr_2", b"other", 2)
+    store.delivered("rr_1")
+    with journal.database.transaction():
+        journal.add_delivery("rr_1", b"after it was delivered", 3)
+    assert [(d.webhook_id, d.body, d.state) for d in store.deliveries()] == [
+        ("rr_2", b"other", "pending"),
+        ("rr_1", b"first", "delivered"),
+    ]
+
+
+def test_a_failed_webhook_is_due_again_at_its_time_and_a_dead_one_never(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        journal.add_delivery("late", b"{}", 2)
+        journal.add_delivery("early", b"{}", 1)
+    assert [delivery.webhook_id for delivery in store.due(0)] == ["early", "late"]
+    store.failed("early", "status 500", 100)
+    store.failed("late", "status 410", None)
+    assert store.due(99) == []
+    (again,) = store.due(100)
+    assert (again.webhook_id, again.attempts, again.last_error) == ("early", 1, "status 500")
+    dead = {d.webhook_id: (d.state, d.last_error) for d in store.deliveries()}["late"]
+    assert dead == ("dead", "status 410")
+    assert store.due(1 << 60) == [again]
+
+
+def test_totals_add_up(journal: Journal, store: Store) -> None:
+    with journal.database.transaction():
+        journal.count("labels", 3)
+        journal.count("labels")
+        journal.dead_letter("s:1:0", "no such model", b"x")
+    totals = store.totals()
+    assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
+
+
+def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where) -> None:
+    old = Database(where)
+    with old.transaction():
+        old.do("ALTER TABLE predictions DROP COLUMN told")
+        old.do("ALTER TABLE predictions DROP COLUMN time")
+        old.do("ALTER TABLE early_labels DROP COLUMN time")
+        old.do("DROP INDEX early_labels_received")
+        old.do("ALTER TABLE early_labels DROP COLUMN received")
+        old.do("INSERT INTO predictions VALUES ('late', 0, 'm', '1', NULL, 2, NULL, NULL)")
+        old.do("INSERT INTO predictions VALUES ('p', 0, 'm', '1', 0, 1, ?, NULL)", b"[1]")
+        old.do("INSERT INTO early_labels VALUES ('q', 0, ?)", b"1")
+    old.close()
+    journal = Journal(Database(where))
+    known = journal.predictions.find("p", 0)
+    assert known is not None
+    assert (known.time, known.told) == (None, None)
+    assert journal.predictions.find("late", 0) is None, "nobody knows when to let go of it"
+    with journal.database.transaction():
+        assert journal.predictions.take_early("q") == {0: Early(b"1", None, 0)}
+        journal.predictions.add_row(_row(3))
+        journal.predictions.flush()
+    journal.database.close()
+
+
+def test_a_disabled_receiver_stays_so_until_somebody_enables_it(where: Where, store: Store) -> None:
+    first = Disabled(receiver="x", host="train.example", since=5, reason="410")
+    store.disable(first)
+    store.disable(msgspec.structs.replace(first, since=9))  # what was said first holds
+    assert Store(where).disabled() == [first]
+    assert store.enable() == [first]
+    assert (store.enable(), Store(where).disabled()) == ([], [])
+
+
+def test_a_superseded_webhook_is_sent_no_more_and_one_that_was_received_stays_so(
+    journal: Journal, store: Store
+) -> None:
+    with journal.database.transaction():
+        for name in ("early", "late", "done"):
+            journal.add_delivery(name, name.encode(), 0)
+    store.delivered("done")
+    with journal.database.transaction():
+        assert journal.undelivered() == {"early": b"early", "late": b"late"}
+        journal.supersede("early")
+        journal.supersede("done")
+    store.failed("early", "its attempt was under way", 1)
+    states = {one.webhook_id: one.state for one in store.deliveries()}
+    assert states == {"early": "superseded", "late": "pending", "done": "delivered"}
+    assert [one.webhook_id for one in store.due(10)] == ["late"]

@@ -1,0 +1,96 @@
+"""What PostgreSQL does otherwise than SQLite, and nobody shall notice."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from starlette.testclient import TestClient
+
+from driftline.status import status
+from monitoring.errors import DatabaseUnavailable
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
+from monitoring.web.app import app
+from tests.postgres_server import PostgresServer
+
+CUT = "SELECT pg_terminate_backend(pg_backend_pid())"  # the server ends the connection
+
+
+def _loses(journal: Journal) -> None:
+    with journal.database.transaction():
+        journal.count("labels")
+        journal.database.all(CUT)
+
+
+def test_a_lost_connection_is_made_again_with_the_next_transaction(
+    postgres: PostgresServer,
+) -> None:
+    journal = Journal(Database(postgres.schema()))
+    with pytest.raises(DatabaseUnavailable, match="lost"):
+        _loses(journal)
+    with journal.database.transaction():
+        journal.count("labels", 5)
+    assert journal.database.all("SELECT value FROM totals") == [(5,)]
+    journal.database.close()
+
+
+def test_a_connection_that_held_locks_is_not_made_again(postgres: PostgresServer) -> None:
+    where = postgres.schema()
+    holding, other = (Database(where, reconnects=False) for _ in range(2))
+    assert holding.try_lock("lead")
+    assert not other.try_lock("lead")
+    for asked in (CUT, "SELECT 1"):
+        with pytest.raises(DatabaseUnavailable):
+            holding.all(asked)
+    assert other.try_lock("lead")
+    other.unlock("lead")
+    other.close()
+
+
+def test_a_text_with_the_one_character_that_postgresql_cannot_hold(
+    postgres: PostgresServer,
+) -> None:
+    where = postgres.schema()
+    journal = Journal(Database(where))
+    with journal.database.transaction():
+        journal.dead_letter("s:1:0", "no\x00thing", b"\x00")
+    (letter,) = Store(where).dead_letters(1)
+    assert (letter.reason, letter.body) == ("no␀thing", b"\x00")
+    journal.database.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("postgresql://nobody@127.0.0.1:1/nowhere", "cannot be reached"),
+        ("postgresql://a:b:c@?x", "cannot read the database's address"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    monkeypatch.setenv("DRIFTLINE_MONITOR_DATABASE", address)
+    result = CliRunner().invoke(status)
+    assert isinstance(result.exception, DatabaseUnavailable)
+    assert said in str(result.exception)
+
+
+def test_the_page_says_503_while_the_database_is_away(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    class Away:
+        def __getattr__(self, name: str) -> Callable[..., object]:
+            def ask(*_: object) -> object:
+                raise DatabaseUnavailable("the database was lost: gone")
+
+            return ask
+
+    made = app(Away, tmp_path)  # type: ignore[arg-type, return-value]
+    with TestClient(made, base_url="http://127.0.0.1") as client:
+        told = client.get("/")
+        assert told.status_code == 503
+        assert "cannot be reached" in told.text
+        assert client.get("/api/alarms").status_code == 503

@@ -1,0 +1,112 @@
+"""The step's working set of rows and labels does what a statement for each event would do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from monitoring.results import Window
+from monitoring.storage.database import Database
+from monitoring.storage.predictions import Predictions
+from monitoring.storage.rows import Early, StoredRow, encode
+
+KEY = ("tiny", "1")
+NAMES = st.sampled_from(["a", "b", "c"])
+ROWS = st.sampled_from([0, 1])
+STARTS = st.sampled_from([0, 10])
+WINDOWS = {start: Window(start, start + 10) for start in (0, 10)}
+
+
+class AtOnceOrTogether(RuleBasedStateMachine):
+    """Two databases: one written after every event, one only now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        files = (Path(self.folder.name) / name for name in ("once", "together"))
+        self.once, self.together = (Predictions(Database(path)) for path in files)
+        self.number = 0
+
+    def teardown(self) -> None:
+        for one in self._both():
+            one._database.close()
+        self.folder.cleanup()
+
+    def _both(self) -> Iterator[Predictions]:
+        yield self.once
+        yield self.together
+
+    def _same(self, told: list[Any]) -> None:
+        self.once.forget()
+        assert told[0] == told[1]
+
+    @rule(name=NAMES, row=ROWS, start=STARTS, kept=st.booleans())
+    def a_row_comes(self, name: str, row: int, start: int, *, kept: bool) -> None:
+        self.number += 1
+        body = encode([self.number]) if kept else None
+        for one in self._both():
+            place = name, row, *KEY, start, self.number
+            one.add_row(StoredRow(*place, body, None, self.number, encode(self.number)))
+        self._same([0, 0])
+
+    @rule(start=STARTS, back=st.integers(0, 5))
+    def a_row_is_pushed_out(self, start: int, back: int) -> None:
+        for one in self._both():
+            one.evict(KEY, start, self.number - back)
+        self._same([0, 0])
+
+    @rule(name=NAMES, row=ROWS, label=st.integers(0, 3))
+    def a_label_comes(self, name: str, row: int, label: int) -> None:
+        told = []
+        for one in self._both():
+            known = one.find(name, row)
+            if known is None:
+                told.append([one.keep_early(name, row, Early(encode(label), 7, self.number))])
+            else:
+                told.append([known.start, known.label, known.time, known.told])
+                one.label(name, row, label)
+        self._same(told)
+
+    @rule(name=NAMES)
+    def a_waiting_label_is_taken(self, name: str) -> None:
+        self._same([one.take_early(name) for one in self._both()])
+
+    @rule(start=STARTS)
+    def a_window_is_read(self, start: int) -> None:
+        self._same([one.rows(KEY, WINDOWS[start]) for one in self._both()])
+        self._same([sorted(one.sampled(KEY, WINDOWS[start])) for one in self._both()])
+
+    @rule(start=STARTS, sampled=st.booleans())
+    def rows_of_a_window_and_those_before_it_go(self, start: int, *, sampled: bool) -> None:
+        told = []
+        for one in self._both():
+            one.forget()
+            sweep = one.sweep_samples if sampled else one.sweep_rows
+            told.append(sweep(KEY, WINDOWS[start].end, 1_000))
+        self._same(told)
+
+    @rule(back=st.integers(0, 9))
+    def labels_have_waited_for_long_enough(self, back: int) -> None:
+        told = []
+        for one in self._both():
+            gone = one.let_early_go(max(one.early_until, self.number - back))
+            assert one.sweep_early(1_000) >= 0
+            told.append(gone)
+        self._same(told)
+
+    @rule()
+    def a_step_ends(self) -> None:
+        self.together.forget()
+        tables = [
+            [one._database.all(f"SELECT * FROM {name}") for name in ("predictions", "early_labels")]
+            for one in self._both()
+        ]
+        self._same(tables)
+
+
+TestAtOnceOrTogether = AtOnceOrTogether.TestCase
+TestAtOnceOrTogether.settings = settings(max_examples=40, stateful_step_count=30)
