@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from access.http1 import Http1Connection
 from access.listening import bound, numeric
 from access.tls import Tls
 from monitoring.errors import PageUnavailable
@@ -23,6 +24,8 @@ def serving(application: Starlette, host: str, port: int, tls: Tls | None = None
     server = uvicorn.Server(
         uvicorn.Config(
             application,
+            http=Http1Connection,
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from access.http1 import Http1Connection
 from access.listening import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
@@ -64,7 +65,8 @@ class AdminPort:
         tls = tls_of(settings)
         config = uvicorn.Config(
             self._admin,
-            http="httptools",  # not "auto": that stands for connections that answer inference
+            http=Http1Connection,  # not "auto": that stands for connections that answer inference
+            ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -12,42 +12,31 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from access.http1 import Http1Connection
 from service.rest.exchange import Exchange
 from service.rest.head import Head, Header, read_head, target
-from service.rest.replies import too_long_a_head
 from service.worker import Serving
 
 _HEAD_END = b"\r\n\r\n"
-_LONGEST_HEAD = 16_384  # bytes
 _LONGEST_KNOWN = 2_048  # bytes of a head that is worth remembering
 _MOST_KNOWN = 512
 _TELLING = {b"traceparent", b"transfer-encoding", b"expect"}  # not to be remembered
 
 
-class TooLongAHead(Exception):
-    """The request line and headers of a request have too many bytes."""
-
-
-class Connection(HttpToolsProtocol):
+class Connection(Http1Connection):
     """What uvicorn makes for every connection that it accepts; a subclass says who serves.
 
     An Exchange stands where uvicorn has its cycle of request and response, so pipelined requests
     of both kinds wait for each other in uvicorn's queue.
     """
 
-    cycle: Any  # an Exchange, or uvicorn's own
     _known: ClassVar[dict[bytes, Head]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._serving = self.serving()
-        self._running: Any = None  # the cycle whose turn it is
-        self._in_head = self._in_message = False  # where the parser is
         self._raw = b""  # the head that the parser meets next, where it begins with a message
-        self._unread = 0  # bytes that came since the head began, beside those it came with
-        self._too_long = False
         self._stalled = False  # the client does not read its replies
         self._rested = 0.0  # when the last reply left, by the loop's clock
 
@@ -57,7 +46,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer a whole request behind a known head; hand anything else to the parser."""
-        if not self._in_message and self._is_free():
+        if not self._in_message and self.is_free():
             end = data.find(_HEAD_END) + len(_HEAD_END)
             head = self._known.get(data[:end])
             if head is not None and head.length == len(data) - end:
@@ -66,15 +55,10 @@ class Connection(HttpToolsProtocol):
                 exchange.end()
                 return
             self._raw = data[:end]
-        self._parse(data)
+        self.parse(data)
 
-    def _parse(self, data: bytes) -> None:
-        self._unread += len(data)
-        super().data_received(data)
-        if self._unread > _LONGEST_HEAD and self._in_head:
-            self._refuse_head()
-
-    def _is_free(self) -> bool:
+    def is_free(self) -> bool:
+        """Whether every request that was read is answered, and the client reads the replies."""
         return self._running is None and not self.pipeline and not self._stalled
 
     def _begin(self, head: Head) -> Exchange:
@@ -84,28 +68,18 @@ class Connection(HttpToolsProtocol):
 
     # What the parser calls
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._in_head = self._in_message = True
-        self._unread = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
+    def start_request(self) -> None:
         """Make an exchange for inference, a cycle for anything else."""
-        self._in_head = False
         raw, self._raw = self._raw, b""
-        if sum(len(name) + len(value) for name, value in self.headers) > _LONGEST_HEAD:
-            self._too_long = True
-            raise TooLongAHead
         head = self._inference()
         if head is None:
-            super().on_headers_complete()
+            super().start_request()
             return
         if _is_worth_knowing(raw, head, self.headers):
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[raw] = head
-        if self._is_free():
+        if self.is_free():
             self._begin(head)
         else:
             self.flow.pause_reading()
@@ -123,31 +97,30 @@ class Connection(HttpToolsProtocol):
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         return read_head(*named, self.headers, keep_alive=keep_alive)
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of a body came."""
+    def pass_body(self, body: bytes) -> None:
+        """Give a piece of its body to the last request."""
         if isinstance(self.cycle, Exchange):
             self.cycle.feed(body)
         else:
-            super().on_body(body)
+            super().pass_body(body)
 
-    def on_message_complete(self) -> None:
-        """A request has come whole."""
-        self._in_message = False
+    def pass_end(self) -> None:
+        """Say to the last request that its body is whole."""
         if isinstance(self.cycle, Exchange):
             self.cycle.end()
         else:
-            super().on_message_complete()
+            super().pass_end()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what cannot be read as HTTP."""
-        if self._too_long:
-            self._refuse_head()
+    def has_begun_reply(self, cycle: Any) -> bool:
+        """Whether a part of the reply has been sent; an exchange sends it in one write."""
+        return not isinstance(cycle, Exchange) and super().has_begun_reply(cycle)
+
+    def abandon(self, cycle: Any) -> None:
+        """Let a request end without a reply of its own."""
+        if isinstance(cycle, Exchange):
+            cycle.abandon()
         else:
-            super().send_400_response(msg)
-
-    def _refuse_head(self) -> None:
-        self.transport.write(too_long_a_head(_LONGEST_HEAD))
-        self.transport.close()
+            super().abandon(cycle)
 
     # What exchanges, uvicorn and the transport call
 
@@ -176,6 +149,8 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_reply is not None:
+            self.send_last_reply()
         else:
             self._rest()
 
@@ -190,7 +165,7 @@ class Connection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection if nothing has come since its last reply for so long."""
         resting = self.loop.time() - self._rested
-        if resting >= self.timeout_keep_alive and self._is_free() and not self._in_message:
+        if resting >= self.timeout_keep_alive and self.is_free() and not self._in_message:
             self.transport.close()
             return
         left = max(self.timeout_keep_alive - resting, 0) or self.timeout_keep_alive
@@ -206,8 +181,8 @@ class Connection(HttpToolsProtocol):
             self.on_response_complete()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._running = cycle
         if isinstance(cycle, Exchange):
+            self._running = cycle
             self.loop.call_soon(cycle.begin)  # not here: each reply would nest in the one before
         else:
             super()._start_asgi_task(cycle, app)

@@ -6,8 +6,6 @@ The status line comes first, so that the connection can put its own headers behi
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
 from eventlog.errors import DriftlineError
 from service.call import Answer
 from service.protocol import binary, json
@@ -68,13 +66,6 @@ def refused(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
         headers["driftline-prediction-id"] = prediction_id
     lines = b"".join([f"{name}: {value}\r\n".encode() for name, value in headers.items()])
     return _message(_status_line(status_of(error)), _JSON + lines, body_of(error))
-
-
-def too_long_a_head(limit: int) -> bytes:
-    """What a request is told whose head has more than `limit` bytes."""
-    words = f"the request line and headers are too long; expected at most {limit} bytes"
-    body = msgspec.json.encode({"error": words})
-    return b"".join(_message(_status_line(431), _JSON + b"connection: close\r\n", body))
 
 
 def _message(status_line: bytes, headers: bytes, body: bytes) -> list[bytes]:

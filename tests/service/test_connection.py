@@ -37,6 +37,12 @@ class Client:
         self._reader = reader
         self._writer = writer
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """The server's."""
+        host, port = self._writer.get_extra_info("peername")
+        return host, port
+
     async def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self._writer.write(piece)
@@ -67,8 +73,10 @@ async def _elsewhere(_: Any, __: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def listening(worker: Worker, *, keep_alive: float = 5) -> AsyncIterator[Callable[[], Any]]:
-    """Gives a function that connects."""
+async def listening(
+    worker: Worker, *, keep_alive: float = 5, app: Any = _elsewhere
+) -> AsyncIterator[Callable[[], Any]]:
+    """Gives a function that connects; `app` answers what is not inference."""
 
     class Here(Connection):
         def serving(self) -> Any:
@@ -76,7 +84,7 @@ async def listening(worker: Worker, *, keep_alive: float = 5) -> AsyncIterator[C
 
     Here._known.clear()
     await worker.models.refresh()
-    front = Front(_elsewhere, lambda: worker)
+    front = Front(app, lambda: worker)
     config = Config(front, lifespan="off", timeout_keep_alive=keep_alive)
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
