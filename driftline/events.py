@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from eventlog import wire
+from eventlog.dead_letters import DeadLetters
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
 from eventlog.retention import sweep as sweep_log
@@ -92,6 +93,41 @@ def sweep() -> None:
     home, settings = Home.from_environment(), from_environment(LogSettings, LOG_PREFIX)
     for path in sweep_log(home, settings, time.time()):
         click.echo(f"deleted {path}")
+
+
+@events.command()
+@click.argument("origin", required=False)
+@click.option("--limit", default=50, show_default=True, help="How many, the newest first.")
+def deadletters(origin: str | None, limit: int) -> None:
+    """List the events that the forwarder could not forward to Kafka, and why.
+
+    With ORIGIN (`source:epoch:sequence`) write that record to stdout as it lies in the log.
+    """
+    letters = DeadLetters(Home.from_environment().dead_letters)
+    if origin is not None:
+        click.echo(_record(letters, origin))
+        return
+    click.echo("origin\treceived\tbytes\treason")
+    for letter in letters.newest(limit):
+        row = (letter.origin, _moment(letter.received), letter.size, ascii(letter.reason)[1:-1])
+        click.echo("\t".join(map(str, row)))
+
+
+def _record(letters: DeadLetters, origin: str) -> bytes:
+    try:
+        source, epoch, sequence = origin.rsplit(":", 2)
+        letter = letters.find(source, int(epoch), int(sequence))
+    except ValueError:
+        raise click.BadParameter(f"{origin!r}: expected source:epoch:sequence") from None
+    if letter is None:
+        raise click.ClickException(f"no dead letter {origin!r}; without ORIGIN all are listed")
+    if letter.record is None:
+        raise click.ClickException(f"the record of {origin} was deleted to make room for others")
+    return letter.record
+
+
+def _moment(received: int) -> str:
+    return datetime.fromtimestamp(received / 1e6, UTC).isoformat() if received else "-"
 
 
 def _microseconds(moment: datetime | None) -> int | None:

@@ -44,9 +44,8 @@ def forward() -> None:
     sink = KafkaSink(settings)
     progress = Progress(time.time)
     backlog = Backlog(home.log)
-    counted = CountedSink(
-        sink, _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
-    )
+    metrics = _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
+    counted = CountedSink(sink, metrics)
     _stop_by_signal(stopping, lambda: counted.sending)
     tracing = Tracing.configured("forwarder")
     forwarder = Forwarder(
@@ -55,6 +54,7 @@ def forward() -> None:
         cursors,
         settings,
         ForwardTraces(tracing, settings.predictions),
+        dead_lettered=metrics.dead_letters.inc,
     )
     click.echo(f"driftline: forwarding {home.log} to {settings.bootstrap_servers}")
     forwarder.run(stopping.wait, _failed)

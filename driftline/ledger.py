@@ -1,4 +1,4 @@
-"""`driftline ledger`: answered, logged, forwarded, monitored, side by side."""
+"""`driftline ledger`: answered, logged, forwarded, dead-lettered, monitored, side by side."""
 
 import sys
 from collections import Counter
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from eventlog.accounts import Account, Book, account, enter
 from eventlog.answers import MINUTE, answered
+from eventlog.dead_letters import DeadLetters
 from eventlog.layout import segments
 from eventlog.log import Position
 from eventlog.retention import read_positions
@@ -35,8 +36,9 @@ def commands() -> list[click.Command]:
 def ledger(begin: datetime | None, end: datetime | None) -> None:
     """Compare what was answered, logged, forwarded and monitored, by source.
 
-    Events count in the minute in which they were received. Ends with status 1 if anything is
-    missing that is not just on its way.
+    Events count in the minute in which they were received. What was forwarded and what the
+    forwarder dead-lettered make up what is logged. Ends with status 1 if anything is missing that
+    is not just on its way.
     """
     minutes = (_minute(begin, 0), _minute(end, 1 << 62))
     accounts = [account(book, minutes) for book in _books(Home.from_environment())]
@@ -64,7 +66,8 @@ def _books(home: Home) -> list[Book]:
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
     for path in _sources(home):
         books[path.name].answered = answered(path) or None
-        books[path.name].forwarded = None if cursors is None else Counter()
+        if cursors is not None:
+            books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
     _read_segments(home, books, cursors or {}, seen)
     for book in books.values():
         if any(minute < since for minute in book.logged):
@@ -79,6 +82,7 @@ def _read_segments(
         present = segments(path)
         if present and (present[0].epoch, present[0].base) != (1, 0):
             books[path.name].begins = 1 << 62  # until the first record says more
+    dead_letters = DeadLetters(home.dead_letters).origins()
     reader = SegmentReader(home.log, {})
     while records := reader.poll(5_000):
         for record in records:
@@ -88,6 +92,7 @@ def _read_segments(
                 [record],
                 cursors.get(record.source, _NOWHERE),
                 seen.get(record.source, _NOWHERE),
+                dead_letters,
             )
             if book.begins == 1 << 62 and book.logged:
                 book.begins = min(book.logged) + 1  # that minute may have lost its beginning
@@ -107,10 +112,10 @@ def _minute(when: datetime | None, default: int) -> int:
 def _table(accounts: list[Account]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("source")
-    for name in ("answered", "logged", "forwarded", "monitored"):
+    for name in ("answered", "logged", "forwarded", "dead-lettered", "monitored"):
         table.add_column(name, justify="right")
     for one in accounts:
-        figures = (one.answered, one.logged, one.forwarded, one.monitored)
+        figures = (one.answered, one.logged, one.forwarded, one.dead_lettered, one.monitored)
         table.add_row(one.source, *("-" if n is None else f"{n:,}" for n in figures))
     return table
 
@@ -121,6 +126,11 @@ def _differences(one: Account) -> list[str]:
         lines.append(f"{one.source}: {one.unlogged:,} answered but not in the log")
     if one.unmonitored:
         lines.append(f"{one.source}: {one.unmonitored:,} in the log but not monitored")
+    if one.dead_lettered:
+        lines.append(
+            f"{one.source}: {one.dead_lettered:,} dead-lettered by the forwarder; "
+            "`driftline events deadletters` shows why"
+        )
     if one.clipped:
         lines.append(f"{one.source}: retention has deleted the beginning; compared is what is left")
     return lines

@@ -1,12 +1,13 @@
 """Answered, logged, forwarded, monitored: one source's figures side by side, for a range of time.
 
-Everything that decides whether they agree lives here. All four count events by the minute of their
-reception. What lies behind the forwarder's or the monitor's place in the log is in flight and no
-difference; so is what the monitor still misses without having given it up.
+Everything that decides whether they agree lives here. All count events by the minute of their
+reception. What the forwarder could not forward is dead-lettered, which is no difference. Neither is
+what lies behind the forwarder's or the monitor's position in the log: it is in flight. So is what
+the monitor still misses without having given it up.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -25,6 +26,7 @@ class Book(msgspec.Struct):
     answered: Minutes | None = None
     logged: Minutes = msgspec.field(default_factory=Counter)
     forwarded: Minutes | None = None
+    dead_lettered: Minutes | None = None  # by the forwarder
     due: Minutes = msgspec.field(default_factory=Counter)  # logged below the monitor's place
     monitored: Minutes | None = None
     missing: int = 0  # by the monitor, not given up
@@ -32,12 +34,13 @@ class Book(msgspec.Struct):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """The four figures of a source in a range, and where they differ."""
+    """The figures of a source in a range, and where they differ."""
 
     source: str
     answered: int | None
     logged: int
     forwarded: int | None
+    dead_lettered: int | None
     monitored: int | None
     unlogged: int  # answered, but not in the segments
     unmonitored: int  # in the log and passed by the monitor, but not taken in
@@ -49,16 +52,29 @@ class Account(msgspec.Struct, frozen=True):
         return not self.unlogged and not self.unmonitored
 
 
-def enter(book: Book, records: Iterable[Record], cursor: Position, seen: Position) -> None:
-    """Count records of the segments; `cursor` and `seen`: the forwarder's and monitor's places."""
+def enter(
+    book: Book,
+    records: Iterable[Record],
+    cursor: Position,
+    seen: Position,
+    dead_letters: Container[tuple[str, int, int]] = (),
+) -> None:
+    """Count records of the segments.
+
+    `cursor` and `seen` are the forwarder's and the monitor's positions, `dead_letters` are source,
+    epoch and sequence of what the forwarder could not forward.
+    """
     for record in records:
         if isinstance(record.event, UnreadableEvent):
             continue
         minute = record.event.received // MINUTE
         place = Position(record.epoch, record.sequence)
         book.logged[minute] += 1
-        if book.forwarded is not None and place < cursor:
-            book.forwarded[minute] += 1
+        if place < cursor:
+            dead = (record.source, record.epoch, record.sequence) in dead_letters
+            counts = book.dead_lettered if dead else book.forwarded
+            if counts is not None:
+                counts[minute] += 1
         if place < seen:
             book.due[minute] += 1
 
@@ -80,6 +96,7 @@ def account(book: Book, minutes: tuple[int, int] = EVER) -> Account:
         answered=answered,
         logged=logged,
         forwarded=within(book.forwarded),
+        dead_lettered=within(book.dead_lettered),
         monitored=monitored,
         unlogged=max(0, (answered or 0) - logged),
         unmonitored=0 if monitored is None else max(0, due - monitored - book.missing),

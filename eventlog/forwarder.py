@@ -4,17 +4,32 @@ The rule: the cursor of a source moves only once everything before it is acknowl
 error everything from the cursor on is sent again. A topic that was made anew holds nothing of what
 was acknowledged before, so then everything that the segments still hold is sent again. A broker
 that is absent, slow, frozen or wiped therefore costs delay, never data.
+
+A record that Kafka cannot take, whatever its fault, must not stop those behind it: it is stored as
+a dead letter before the cursor passes it, and a letter without its content takes its place in
+Kafka, so that readers find its number.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from eventlog.errors import NotAcknowledged
-from eventlog.kafka import KafkaSettings, Message, message
-from eventlog.log import Position, Positions, Reader
+import msgspec
+
+from eventlog.dead_letters import DeadLetters, dead_letter
+from eventlog.errors import (
+    EventLogError,
+    NotAcknowledged,
+    NotForwardable,
+    Refusal,
+    Refused,
+    UnreadableEvent,
+)
+from eventlog.kafka import KafkaSettings, Message, letter, message
+from eventlog.log import Position, Positions, Reader, Record
 from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions
 from eventlog.topic_lives import TopicLives
@@ -30,7 +45,10 @@ class Sink(Protocol):
     """Where messages go."""
 
     def send(self, batch: Sequence[Message]) -> None:
-        """Return once every message is safe, or raise NotAcknowledged: any part may have come."""
+        """Return once every message is safe, or raise NotAcknowledged: any part may have come.
+
+        Raises Refused where messages can never be safe, with what became of the others.
+        """
         ...
 
     def topics(self) -> Mapping[str, str]:
@@ -49,6 +67,7 @@ class Cursors:
         self._lock = ProcessLock(path.with_suffix(".lock"), "forwarder")
         self._path = path
         self.lives = TopicLives(path.with_suffix(".topics"))
+        self.dead_letters = DeadLetters(path.with_suffix(".deadletters.db"))
         self.positions: dict[str, Position] = read_positions(path) if path.exists() else {}
 
     def advance(self, positions: Positions) -> None:
@@ -66,18 +85,29 @@ class Cursors:
         self._lock.close()
 
 
+class _Outgoing(msgspec.Struct, frozen=True):
+    """A record, and the message that stands for it."""
+
+    record: Record
+    message: Message
+    form: Literal["event", "digest", "letter"] = "event"  # digest: without its payload
+
+
 class Forwarder:
     """Moves records from the log to a sink, one acknowledged batch after the other."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, of which each has one job
         self,
         follow: Callable[[Positions], Reader],
         sink: Sink,
         cursors: Cursors,
         settings: KafkaSettings,
         traces: ForwardTraces | None = None,
+        *,
+        dead_lettered: Callable[[int], None] = lambda _number: None,
     ) -> None:
-        """`follow` opens the log at given positions."""
+        """`follow` opens the log at given positions; `dead_lettered` counts new dead letters."""
+        self._dead_lettered = dead_lettered
         self._traces = traces
         self._follow = follow
         self._sink = sink
@@ -96,13 +126,13 @@ class Forwarder:
         if not records:
             return 0
         try:
-            self._sink.send([message(record, self._settings) for record in records])
+            forwarded = self._send(self._outgoing(records))
         except NotAcknowledged:
             self._follow_anew()
             raise
         self._cursors.advance({record.stream: record.after for record in records})
         if self._traces is not None:
-            self._traces.sent(records, began)
+            self._traces.sent(forwarded, began)
         return len(records)
 
     def run(
@@ -128,6 +158,75 @@ class Forwarder:
                 pause = _FIRST_PAUSE
                 stop = wait(0 if moved else idle_pause)
         self._reader.close()
+
+    def _outgoing(self, records: Sequence[Record]) -> list[_Outgoing]:
+        """Make the messages of records; those that have none are dead letters."""
+        outgoing: list[_Outgoing] = []
+        unsent: list[tuple[Record, str]] = []
+        for record in records:
+            try:
+                made = message(record, self._settings)
+            except NotForwardable as error:
+                unsent.append((record, str(error)))
+                made = letter(record, f"not forwarded: {error}", self._settings)
+                outgoing.append(_Outgoing(record, made, "letter"))
+            else:
+                if isinstance(record.event, UnreadableEvent):
+                    unsent.append((record, str(record.event)))
+                    outgoing.append(_Outgoing(record, made, "letter"))
+                else:
+                    outgoing.append(_Outgoing(record, made))
+        self._store(unsent)
+        return outgoing
+
+    def _send(self, outgoing: Sequence[_Outgoing]) -> list[Record]:
+        """Send all and return the records that were forwarded; dead-letter what Kafka refuses."""
+        if not outgoing:
+            return []
+        try:
+            self._sink.send([one.message for one in outgoing])
+        except Refused as error:
+            replaced = [
+                self._replacement(outgoing[index], refusal)
+                for index, refusal in sorted(error.refusals.items())
+            ]
+            sent = self._send([one for one in replaced if one is not None])
+            sent += self._send([outgoing[index] for index in error.unacknowledged])
+            failed = {*error.refusals, *error.unacknowledged}
+            outgoing = [one for index, one in enumerate(outgoing) if index not in failed]
+        else:
+            sent = []
+        return sent + [one.record for one in outgoing if one.form != "letter"]
+
+    def _replacement(self, refused: _Outgoing, refusal: Refusal) -> _Outgoing | None:
+        """Return what is sent instead of a refused message: less of it, its letter or nothing."""
+        record = refused.record
+        if refused.form == "letter":
+            origin = dead_letter(record, "").origin
+            _logger.error("%s has no letter in Kafka: %s", origin, refusal.reason)
+            return None
+        if refusal.too_large and refused.form == "event":
+            with contextlib.suppress(NotForwardable):
+                smaller = message(record, self._settings, digest=True)
+                if len(smaller.value) < len(refused.message.value):
+                    return _Outgoing(record, smaller, "digest")
+        self._store([(record, refusal.reason)])
+        instead = letter(record, f"not forwarded: {refusal.reason}", self._settings)
+        return _Outgoing(record, instead, "letter")
+
+    def _store(self, unsent: Sequence[tuple[Record, str]]) -> None:
+        """Store dead letters; raises NotAcknowledged where that fails, so it is tried again."""
+        if not unsent:
+            return
+        try:
+            added = self._cursors.dead_letters.add([dead_letter(*one) for one in unsent])
+        except EventLogError as error:
+            raise NotAcknowledged(str(error)) from error
+        if added:
+            record, reason = unsent[-1]
+            origin = dead_letter(record, reason).origin
+            _logger.warning("%d records dead-lettered, the last %s: %s", added, origin, reason)
+            self._dead_lettered(added)
 
     def _look_at_topics(self) -> None:
         """Send everything again if a topic was made anew."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from eventlog.errors import NotAcknowledged
+from eventlog.errors import NotAcknowledged, Refused
 from eventlog.forwarder import Sink
 from eventlog.kafka import Message
 from eventlog.progress import Progress
@@ -62,6 +62,11 @@ class ForwarderMetrics:
             "Batches that Kafka did not acknowledge in time; each is sent again.",
             registry=self.registry,
         )
+        self.dead_letters = Counter(
+            "driftline_forwarder_dead_letters_total",
+            "Records that could not be forwarded and are stored as dead letters.",
+            registry=self.registry,
+        )
 
 
 class CountedSink:
@@ -80,6 +85,10 @@ class CountedSink:
             self._sink.send(batch)
         except NotAcknowledged:
             self._metrics.errors.inc()
+            raise
+        except Refused as error:
+            failed = len(error.refusals) + len(error.unacknowledged)
+            self._metrics.acknowledged.inc(len(batch) - failed)
             raise
         finally:
             self.sending = False

@@ -5,6 +5,7 @@ unless it is told the protocol version, and futures may never fail while there i
 every batch has a deadline of our own, and a producer that missed one is thrown away.
 """
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,26 @@ from typing import Any, Literal
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAlreadyExistsError,
+    UnsupportedForMessageFormatError,
+)
 
 from eventlog import wire
-from eventlog.errors import NotAcknowledged, SettingError, UnreadableEvent
-from eventlog.events import PredictionEvent
+from eventlog.errors import (
+    NotAcknowledged,
+    NotForwardable,
+    Refusal,
+    Refused,
+    SettingError,
+    UnreadableEvent,
+)
+from eventlog.events import Event, PredictionEvent
 from eventlog.log import Record
 
 PROTOCOL_VERSION = (4, 0)  # spoken by every broker since Kafka 4.0
@@ -26,6 +42,14 @@ _LOOK_AGAIN = 5_000  # milliseconds between questions to the brokers about the t
 _DAY = 86_400_000  # milliseconds
 _HEARD_WITHIN = 10.0  # seconds
 _MARGIN = 64 << 10  # of a record batch, over its largest value
+_LONGEST_REASON = 1_000  # characters
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_CONTENT = (
+    *_TOO_LARGE,
+    InvalidRecordError,
+    InvalidTimestampError,
+    UnsupportedForMessageFormatError,
+)  # refusals that sending the same again cannot mend
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
@@ -102,25 +126,54 @@ class Message(msgspec.Struct, frozen=True):
     headers: list[tuple[str, bytes]]
 
 
-def message(record: Record, settings: KafkaSettings) -> Message:
-    """The Kafka record of a record of the log; what cannot be read is said in a dead letter."""
+def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> Message:
+    """Return the Kafka record of a record of the log; a letter where the record is unreadable.
+
+    A prediction over the limit goes without its payload; with `digest` any prediction does.
+
+    Raises NotForwardable where no message within the limit can carry the event.
+    """
     event = record.event
     if isinstance(event, UnreadableEvent):
-        letter = {
-            "source": record.source,
-            "epoch": record.epoch,
-            "sequence": record.sequence,
-            "reason": str(event),
-        }
-        body = msgspec.json.encode(letter)
-        return Message(settings.dead_letters, record.source.encode(), body, [])
-    value = record.value
+        return letter(record, str(event), settings)
+    try:
+        return _of_event(event, record.value, settings, digest=digest)
+    except NotForwardable:
+        raise
+    except Exception as error:  # whatever it is, later events must not wait for it
+        raise NotForwardable(f"cannot be encoded: {type(error).__name__}: {error}") from error
+
+
+def letter(record: Record, reason: str, settings: KafkaSettings) -> Message:
+    """Return the dead letter that stands for a record in Kafka, so that its number is no gap."""
+    stated: dict[str, str | int] = {
+        "source": record.source,
+        "epoch": record.epoch,
+        "sequence": record.sequence,
+        "reason": reason[:_LONGEST_REASON],
+    }
+    event = record.event
+    if not isinstance(event, UnreadableEvent) and 0 <= event.received < 2**63:
+        stated["received"] = event.received
+    body = msgspec.json.encode(stated)
+    return Message(settings.dead_letters, record.source.encode(), body, [])
+
+
+def _of_event(event: Event, value: bytes, settings: KafkaSettings, *, digest: bool) -> Message:
+    topic = settings.feedback
     if isinstance(event, PredictionEvent):
-        if len(value) > settings.largest_message:
+        topic = settings.predictions
+        if digest or len(value) > settings.largest_message:
             event = _without_payload(event, value)
             value = wire.encode(event)
-        return Message(settings.predictions, wire.key(event), value, wire.headers(event))
-    return Message(settings.feedback, wire.key(event), value, wire.headers(event))
+    made = Message(topic, wire.key(event), value, wire.headers(event))
+    size = len(value) + len(made.key) + sum(len(name) + len(held) for name, held in made.headers)
+    if len(value) > settings.largest_message or size > settings.largest_message + _MARGIN // 2:
+        raise NotForwardable(
+            f"takes {size} bytes without a payload; expected at most {settings.largest_message} "
+            "(DRIFTLINE_KAFKA_LARGEST_MESSAGE)"
+        )
+    return made
 
 
 def _without_payload(event: PredictionEvent, value: bytes) -> PredictionEvent:
@@ -149,6 +202,30 @@ class _Producer(KafkaProducer):  # type: ignore[misc] # the library ships no typ
             super().flush(timeout)
 
 
+def _begin(producer: _Producer, item: Message) -> Any:
+    """Return the client's future, or its refusal of a message that it will not send."""
+    try:
+        return producer.send(item.topic, item.value, item.key, item.headers)
+    except _CONTENT as error:
+        return error
+
+
+def _failure(future: Any, deadline: float) -> KafkaError | None:
+    """Return why a message is not acknowledged by the deadline; None where it is."""
+    if isinstance(future, KafkaError):
+        return future
+    try:
+        future.get(timeout=max(0.0, deadline - time.monotonic()))
+    except KafkaError as error:
+        return error
+    return None
+
+
+def _raise_first(failures: Mapping[int, KafkaError]) -> None:
+    for error in failures.values():
+        raise error
+
+
 class KafkaSink:
     """Sends batches of messages; a `Sink` of the forwarder."""
 
@@ -158,9 +235,12 @@ class KafkaSink:
         self._producer: _Producer | None = None
 
     def send(self, batch: Sequence[Message]) -> None:
-        """Return once all in-sync replicas hold every message, or raise NotAcknowledged."""
+        """Return once all in-sync replicas hold every message; raise Refused or NotAcknowledged."""
         try:
             self._send(batch)
+        except Refused:
+            self._abandon()
+            raise
         except KafkaError as error:
             self._abandon()
             raise NotAcknowledged(f"{type(error).__name__}: {error}") from error
@@ -184,22 +264,53 @@ class KafkaSink:
     def _send(self, batch: Sequence[Message]) -> None:
         if self._producer is None:
             self._producer = self._connect()
-        futures = [
-            self._producer.send(item.topic, item.value, item.key, item.headers) for item in batch
-        ]
-        self._producer.flush(self._settings.acknowledge_within)
-        for future in futures:
-            future.get(timeout=0)
+        failures = self._attempt(self._producer, batch)
+        if any(isinstance(error, _CONTENT) for error in failures.values()):
+            self._send_alone(batch, list(failures))
+        else:
+            _raise_first(failures)
 
-    def _connect(self) -> _Producer:
+    def _send_alone(self, batch: Sequence[Message], suspects: Sequence[int]) -> None:
+        """Send messages again, each in a batch of its own, since the broker refuses whole ones."""
+        self._abandon()
+        self._producer = self._connect(alone=True)
+        found = self._attempt(self._producer, [batch[index] for index in suspects])
+        failures = {suspects[place]: error for place, error in found.items()}
+        refusals = {
+            index: Refusal(
+                f"refused by Kafka: topic {batch[index].topic}: {type(error).__name__}: {error}",
+                isinstance(error, _TOO_LARGE),
+            )
+            for index, error in failures.items()
+            if isinstance(error, _CONTENT)
+        }
+        self._abandon()
+        if refusals:
+            raise Refused(refusals, sorted(failures.keys() - refusals.keys()))
+        _raise_first(failures)
+
+    def _attempt(self, producer: _Producer, batch: Sequence[Message]) -> dict[int, KafkaError]:
+        """Send messages; why which of them, by index, are not acknowledged in time."""
+        deadline = time.monotonic() + self._settings.acknowledge_within
+        futures = [_begin(producer, item) for item in batch]
+        # Splitting a batch that is too large fails the flush at once: the futures have the outcome.
+        with contextlib.suppress(KafkaError):
+            producer.flush(self._settings.acknowledge_within)
+        outcomes = (_failure(future, deadline) for future in futures)
+        return {index: error for index, error in enumerate(outcomes) if error is not None}
+
+    def _connect(self, *, alone: bool = False) -> _Producer:
+        """Return a producer; one that sends each message `alone` has no ids that a refusal ends."""
         settings = self._settings
         return _Producer(
             **settings.connection,
             api_version=PROTOCOL_VERSION,
-            enable_idempotence=True,
+            acks="all",
+            enable_idempotence=not alone,
             compression_type=None if settings.compression == "none" else settings.compression,
-            batch_size=256 << 10,
-            linger_ms=5,
+            batch_size=0 if alone else 256 << 10,
+            linger_ms=0 if alone else 5,
+            max_in_flight_requests_per_connection=1 if alone else 5,
             max_request_size=settings.largest_message + _MARGIN,
             max_block_ms=int(settings.acknowledge_within * 1000),
             delivery_timeout_ms=int(settings.acknowledge_within * 1000),

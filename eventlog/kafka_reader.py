@@ -36,12 +36,13 @@ _HELD = 8_000  # records of one partition; beyond, it waits for the others
 
 
 class _Letter(msgspec.Struct):
-    """What the forwarder writes of a record that it could not read."""
+    """What the forwarder writes of a record that it could not read or forward."""
 
     source: str
     epoch: int
     sequence: int
     reason: str
+    received: int | None = None  # where the event is readable
 
 
 _letters = msgspec.json.Decoder(_Letter)
@@ -290,8 +291,8 @@ def _damaged(value: bytes, stream: str, beyond: Position) -> Record:
     """What the forwarder could not read either; not what others put aside in the same topic."""
     try:
         letter = _letters.decode(value)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         event = UnreadableEvent(f"no letter of a forwarder: {error}")
         return Record("", beyond.epoch, beyond.sequence - 1, event, value, stream, beyond)
-    event = UnreadableEvent(letter.reason)
+    event = UnreadableEvent(letter.reason, letter.received)
     return Record(letter.source, letter.epoch, letter.sequence, event, b"", stream, beyond)

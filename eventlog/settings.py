@@ -69,6 +69,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "forwarded.json"
 
     @property
+    def dead_letters(self) -> Path:
+        """The records that the forwarder could not forward, and why."""
+        return self.root / "forwarded.deadletters.db"
+
+    @property
     def consumed(self) -> Path:
         """How far the monitor has taken in each source."""
         return self.root / "consumed.json"

@@ -1,6 +1,6 @@
 """Bytes <-> events, and the CloudEvents headers that travel beside them in Kafka."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -9,6 +9,7 @@ from eventlog.events import Event, FeedbackEvent, PredictionEvent
 
 encode = msgspec.json.Encoder().encode  # (event) -> JSON bytes
 _SPECVERSION = ("ce_specversion", b"1.0")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_TYPE = ("content-type", b"application/json")
 _TYPES: dict[type[Event], tuple[str, bytes]] = {
     kind: ("ce_type", str(kind.__struct_config__.tag).encode())
@@ -26,6 +27,8 @@ def decode(data: bytes | memoryview) -> Event:
         event = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableEvent(f"not an event of a known schema version: {error}") from None
+    except RecursionError:
+        raise UnreadableEvent("not an event of a known schema version: nested too deeply") from None
     if "\0" in event.prediction_id or "\0" in event.source:
         raise UnreadableEvent("its source or its prediction id holds a character that no name has")
     return event
@@ -37,13 +40,17 @@ def key(event: Event) -> bytes:
 
 
 def headers(event: Event) -> list[tuple[str, bytes]]:
-    """CloudEvents 1.0 headers, Kafka binding, binary mode."""
+    """CloudEvents 1.0 headers, Kafka binding, binary mode.
+
+    Raises OverflowError for an event time that RFC 3339 cannot write.
+    """
+    time = _EPOCH + timedelta(microseconds=event.time)  # exact, unlike a float of seconds
     pairs = [
         _SPECVERSION,
         ("ce_id", event.event_id.encode()),
         _TYPES[type(event)],
         ("ce_source", f"/driftline/{event.source}".encode()),
-        ("ce_time", datetime.fromtimestamp(event.time / 1e6, UTC).isoformat().encode()),
+        ("ce_time", time.isoformat().encode()),
         _CONTENT_TYPE,
     ]
     if isinstance(event, PredictionEvent) and event.traceparent:

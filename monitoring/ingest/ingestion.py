@@ -66,7 +66,7 @@ class Intake:
         readable = not isinstance(event, UnreadableEvent)
         before = self._memory.ledgers.get(record.source)
         ledger = before or SourceLedger(source=record.source, epoch=0, next_sequence=0)
-        received = 0 if isinstance(event, UnreadableEvent) else _within(event.received)
+        received = 0 if event.received is None else _within(event.received)
         ahead = received > self._clock() + _FUTURE
         after, fresh = enter(ledger, record, readable=readable, heard=0 if ahead else received)
         self._memory.ledgers[record.source] = after
@@ -75,6 +75,8 @@ class Intake:
             return None
         self._memory.totals["monitored_events"] += 1
         if isinstance(event, UnreadableEvent):
+            if event.received is not None and not ahead:  # the forwarder could read it
+                self._memory.monitored[record.source, received // MINUTE] += 1
             self._set_aside(record, str(event))
             return None
         if ahead:  # a service's wrong clock must not let go of what others said

@@ -37,6 +37,7 @@ class Entry(msgspec.Struct, array_like=True):
     bodies: list[bytes] | None = None  # of every answered row
     odd: list[bytes] | None = None  # about each of their values (`Counting.oddities`)
     told: list[bytes] | None = None  # what was predicted in each
+    received: int | None = None  # of an unreadable record, where it is known
 
 
 class Chunk(msgspec.Struct, array_like=True):
@@ -116,20 +117,18 @@ class _Known:
 
 def _entry(record: Record) -> Entry:
     event = record.event
-    return Entry(
-        record.source,
-        record.epoch,
-        record.sequence,
-        record.after.sequence,
-        record.value,
-        str(event) if isinstance(event, UnreadableEvent) else None,
-    )
+    entry = Entry(record.source, record.epoch, record.sequence, record.after.sequence, record.value)
+    if isinstance(event, UnreadableEvent):
+        entry.unreadable, entry.received = str(event), event.received
+    return entry
 
 
 def record(chunk: Chunk, entry: Entry) -> Record:
     """The record that an entry stands for."""
     event = (
-        wire.decode(entry.value) if entry.unreadable is None else UnreadableEvent(entry.unreadable)
+        wire.decode(entry.value)
+        if entry.unreadable is None
+        else UnreadableEvent(entry.unreadable, entry.received)
     )
     told = (entry.source, entry.epoch, entry.sequence, event)
     beyond = Position(chunk.life, entry.beyond)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftline.events import events
+from eventlog.dead_letters import DeadLetter, DeadLetters
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.layout import segments
 from eventlog.segments import SegmentWriter
@@ -97,3 +98,20 @@ def test_export_writes_parquet_with_a_column_a_field(home: Home, tmp_path: Path)
 def test_tail_and_count_show_what_is_there(home: Home) -> None:
     assert len(_run("tail").output.splitlines()) == 11
     assert _run("count").output == "host-0\t11\ntotal\t11\n"
+
+
+def test_dead_letters_of_the_forwarder_are_listed_and_shown(home: Home) -> None:
+    letters = DeadLetters(home.dead_letters)
+    assert _run("deadletters").output == "origin\treceived\tbytes\treason\n"
+    letters.add([DeadLetter("host-0", 1, 3, "too\nlarge\x9b", DAY, 9, b"{the raw}")])
+    letters.add([DeadLetter("host-0", 1, 4, "damaged")])
+    assert [line.split("\t") for line in _run("deadletters").output.splitlines()[1:]] == [
+        ["host-0:1:4", "-", "0", "damaged"],
+        ["host-0:1:3", "1970-01-02T00:00:00+00:00", "9", r"too\nlarge\x9b"],
+    ]
+    assert _run("deadletters", "host-0:1:3").output == "{the raw}\n"
+    assert "deleted to make room" in _run("deadletters", "host-0:1:4").output
+    for unknown, reason in (("host-0:1:9", "no dead letter"), ("x", "expected source:epoch")):
+        result = _run("deadletters", unknown)
+        assert reason in result.output
+        assert result.exit_code

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from driftline.ledger import ledger
 from eventlog import frames
 from eventlog.answers import MINUTE, AnsweringWriter
+from eventlog.dead_letters import DeadLetter, DeadLetters
 from eventlog.events import FeedbackEvent
 from eventlog.layout import segments
 from eventlog.log import Position
@@ -67,7 +68,7 @@ def test_everything_in_its_place_is_balanced(home: Home, writer: AnsweringWriter
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(1, 1000)})
     result = _run()
-    assert _figures(result) == ["1,000"] * 4
+    assert _figures(result) == ["1,000", "1,000", "1,000", "0", "1,000"]
     assert result.exit_code == 0
 
 
@@ -76,7 +77,7 @@ def test_seven_records_deleted_by_hand_are_seven(home: Home, writer: AnsweringWr
     _delete_by_hand(home, 500, 7)
     _monitor(home)
     result = _run()
-    assert _figures(result) == ["1,000", "993", "-", "993"]
+    assert _figures(result) == ["1,000", "993", "-", "-", "993"]
     assert "host-0: 7 answered but not in the log" in result.output
     assert result.exit_code == 1
 
@@ -99,7 +100,21 @@ def test_what_is_on_its_way_is_not_missing(home: Home, writer: AnsweringWriter) 
     write_positions(home.cursors, {"host-0": Position(1, 400)})
     _append(writer, 400)
     result = _run()
-    assert _figures(result) == ["1,000", "1,000", "400", "600"]
+    assert _figures(result) == ["1,000", "1,000", "400", "0", "600"]
+    assert result.exit_code == 0
+
+
+def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
+    home: Home, writer: AnsweringWriter
+) -> None:
+    _append(writer, 1000)
+    _monitor(home)
+    write_positions(home.cursors, {"host-0": Position(1, 800)})
+    places = (3, 500, 900)  # the last lies beyond the cursor, as after a topic was re-created
+    DeadLetters(home.dead_letters).add([DeadLetter("host-0", 1, n, "too large") for n in places])
+    result = _run()
+    assert _figures(result) == ["1,000", "1,000", "798", "2", "1,000"]
+    assert "host-0: 2 dead-lettered by the forwarder" in result.output
     assert result.exit_code == 0
 
 
@@ -109,11 +124,11 @@ def test_any_range_of_minutes_can_be_compared(home: Home, writer: AnsweringWrite
     _delete_by_hand(home, 45, 7)
     _monitor(home)
     early = _run("--to", "2013-07-01T00:04")
-    assert (_figures(early), early.exit_code) == (["40", "40", "-", "40"], 0)
+    assert (_figures(early), early.exit_code) == (["40", "40", "-", "-", "40"], 0)
     middle = _run("--from", "2013-07-01T00:04", "--to", "2013-07-01T00:05")
-    assert (_figures(middle), middle.exit_code) == (["10", "5", "-", "5"], 1)
+    assert (_figures(middle), middle.exit_code) == (["10", "5", "-", "-", "5"], 1)
     late = _run("--from", "2013-07-01 00:06")
-    assert (_figures(late), late.exit_code) == (["40", "40", "-", "40"], 0)
+    assert (_figures(late), late.exit_code) == (["40", "40", "-", "-", "40"], 0)
 
 
 def test_what_retention_deleted_is_said_and_not_missing(
@@ -126,7 +141,7 @@ def test_what_retention_deleted_is_said_and_not_missing(
     segments(home.log / "host-0")[0].path.unlink()
     result = _run()
     assert "retention has deleted the beginning" in result.output
-    assert (_figures(result), result.exit_code) == (["10", "10", "-", "-"], 0)
+    assert (_figures(result), result.exit_code) == (["10", "10", "-", "-", "-"], 0)
 
 
 def test_a_home_without_a_log_has_nothing_to_compare(home: Home) -> None:

@@ -27,7 +27,7 @@ def _record(sequence: int, minute: int) -> Record:
 
 def _book(minutes: list[int], gone: set[int], cursor: int, seen: int, unseen: set[int]) -> Book:
     """A source that answered at these minutes, some of which are gone from the log."""
-    book = Book("s", answered=Counter(minutes), forwarded=Counter(), monitored=Counter())
+    book = Book("s", Counter(minutes), forwarded=Counter(), dead_lettered=Counter())
     kept = [_record(n, minute) for n, minute in enumerate(minutes) if n not in gone]
     enter(book, kept, Position(1, cursor), Position(1, seen))
     book.monitored = Counter(
@@ -58,7 +58,7 @@ def test_two_halves_of_a_range_make_up_the_whole(
 ) -> None:
     book = _book(minutes, gone, 20, 30, set())
     whole, first, second = (account(book, r) for r in ((0, 10), (0, middle), (middle, 10)))
-    for figure in ("answered", "logged", "forwarded", "monitored"):
+    for figure in ("answered", "logged", "forwarded", "dead_lettered", "monitored"):
         assert getattr(first, figure) + getattr(second, figure) == getattr(whole, figure)
 
 
@@ -70,6 +70,20 @@ def test_what_is_on_its_way_is_no_difference() -> None:
     assert account(book).unmonitored == 2
     book.missing = 2
     assert account(book).balanced
+
+
+@given(_minutes, _some, st.integers(0, 50))
+def test_what_is_forwarded_and_dead_lettered_makes_up_what_the_forwarder_has_passed(
+    minutes: list[int], dead: set[int], cursor: int
+) -> None:
+    book = Book("s", forwarded=Counter(), dead_lettered=Counter())
+    records = [_record(n, minute) for n, minute in enumerate(minutes)]
+    places = {("s", 1, n) for n in dead}
+    enter(book, records, Position(1, cursor), Position(0, 0), places)
+    found, passed = account(book), set(range(min(cursor, len(minutes))))
+    assert found.dead_lettered == len(dead & passed)
+    assert found.forwarded == len(passed - dead)
+    assert found.balanced
 
 
 def test_a_worker_killed_before_it_counted_has_lost_nothing() -> None:

@@ -141,7 +141,7 @@ def test_the_ledger_says_seven_when_seven_are_deleted_from_a_topic(
     _monitor(home.monitor, topics)
     result = CliRunner().invoke(ledger)
     (line,) = [line for line in result.output.splitlines() if line.startswith("s-0 ")]
-    assert line.split()[1:] == ["200", "200", "200", "193"]
+    assert line.split()[1:] == ["200", "200", "200", "0", "193"]
     assert "s-0: 7 in the log but not monitored" in result.output
     assert result.exit_code == 1
 

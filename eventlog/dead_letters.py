@@ -1,0 +1,153 @@
+"""Dead letters of the forwarder: the records that Kafka cannot take, and why, in one SQLite file.
+
+A letter is on disk before the forwarder's cursor passes its record, and is stored once however
+often the record is sent again. The file is bounded: the oldest records are emptied first, then the
+oldest letters are deleted.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from eventlog.errors import EventLogError, UnreadableEvent
+from eventlog.log import Record
+
+MOST_LETTERS = 100_000
+MOST_BYTES = 64 << 20  # of all stored records
+_LONGEST_REASON = 1_000  # characters
+_LARGEST = 2**63 - 1  # that the file can hold
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS letters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    source TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    record BLOB,
+    UNIQUE (source, epoch, sequence)
+)
+"""
+
+_INSERT = """
+INSERT OR IGNORE INTO letters (source, epoch, sequence, reason, received, size, record)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A record that was not forwarded."""
+
+    source: str
+    epoch: int
+    sequence: int
+    reason: str
+    received: int = 0  # microseconds since the epoch; 0: unknown, since the record is unreadable
+    size: int = 0  # bytes of the record
+    record: bytes | None = None  # as it lies in the log; None: emptied, or not asked for
+
+    @property
+    def origin(self) -> str:
+        """`source:epoch:sequence`."""
+        return f"{self.source}:{self.epoch}:{self.sequence}"
+
+
+def dead_letter(record: Record, reason: str) -> DeadLetter:
+    """Return the letter of a record."""
+    event = record.event
+    return DeadLetter(
+        record.source,
+        record.epoch,
+        record.sequence,
+        reason[:_LONGEST_REASON],
+        0 if isinstance(event, UnreadableEvent) else event.received,
+        len(record.value),
+        record.value,
+    )
+
+
+class DeadLetters:
+    """The letters of one forwarder. The file is created with the first letter."""
+
+    def __init__(
+        self, path: Path, *, most_letters: int = MOST_LETTERS, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._path = path
+        self._most_letters = most_letters
+        self._most_bytes = most_bytes
+
+    def add(self, letters: Sequence[DeadLetter]) -> int:
+        """Store letters, on disk before this returns; how many were not stored before.
+
+        Raises EventLogError where the file cannot be written.
+        """
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with contextlib.closing(sqlite3.connect(self._path)) as database, database:
+                database.execute("PRAGMA synchronous = FULL")
+                database.execute(_SCHEMA)
+                added = sum(database.execute(_INSERT, _row(one)).rowcount for one in letters)
+                self._bound(database)
+        except (OSError, sqlite3.Error) as error:
+            raise EventLogError(f"{self._path}: cannot store dead letters: {error}") from error
+        return added
+
+    def newest(self, limit: int) -> list[DeadLetter]:
+        """Return the newest letters, the newest first, without their records."""
+        rows = self._read(
+            "SELECT source, epoch, sequence, reason, received, size FROM letters "
+            "ORDER BY number DESC LIMIT ?",
+            limit,
+        )
+        return [DeadLetter(*row) for row in rows]
+
+    def origins(self) -> set[tuple[str, int, int]]:
+        """Return source, epoch and sequence of every letter."""
+        return set(self._read("SELECT source, epoch, sequence FROM letters"))
+
+    def find(self, source: str, epoch: int, sequence: int) -> DeadLetter | None:
+        """Return a letter with its record; None where there is none."""
+        rows = self._read(
+            "SELECT source, epoch, sequence, reason, received, size, record FROM letters "
+            "WHERE source = ? AND epoch = ? AND sequence = ?",
+            source,
+            epoch,
+            sequence,
+        )
+        return DeadLetter(*rows[0]) if rows else None
+
+    def _read(self, statement: str, *parameters: str | int) -> list[Any]:
+        if not self._path.exists():
+            return []
+        try:
+            where = f"{self._path.absolute().as_uri()}?mode=ro"
+            with contextlib.closing(sqlite3.connect(where, uri=True)) as database:
+                return database.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise EventLogError(f"{self._path}: cannot read dead letters: {error}") from error
+
+    def _bound(self, database: sqlite3.Connection) -> None:
+        database.execute(
+            "DELETE FROM letters WHERE number <= (SELECT max(number) FROM letters) - ?",
+            (self._most_letters,),
+        )
+        database.execute(
+            "UPDATE letters SET record = NULL WHERE record IS NOT NULL AND number IN ("
+            "  SELECT number FROM ("
+            "    SELECT number, sum(length(record)) OVER (ORDER BY number DESC) AS held"
+            "    FROM letters"
+            "  ) WHERE held > ?)",
+            (self._most_bytes,),
+        )
+
+
+def _row(letter: DeadLetter) -> tuple[Any, ...]:
+    received = min(max(letter.received, 0), _LARGEST)
+    where = (letter.source, letter.epoch, letter.sequence)
+    return (*where, letter.reason, received, letter.size, letter.record)
