@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     execution_providers: str = ""  # with commas, the first preferred; wins over every manifest
     poll_interval_s: float = 0.5  # how often the registry's revision is compared
     request_timeout_s: float = 60.0  # deadline of a request that states none
+    keep_alive_s: int = 75  # how long an idle HTTP connection stays open, REST and admin port
     shutdown_grace_s: int = 20  # how long accepted requests may take to finish
     triton_metrics: bool = False  # whether /metrics shows nv_inference_* as well
     payload_key_file: str = ""  # holds the secret that payload policies hash with

@@ -13,6 +13,8 @@ from access.listening import bound, numeric
 from access.tls import Tls
 from monitoring.errors import PageUnavailable
 
+_KEEP_ALIVE_S = 75  # longer than proxies hold idle connections: they close first
+
 
 @contextmanager
 def serving(application: Starlette, host: str, port: int, tls: Tls | None = None) -> Iterator[str]:
@@ -29,6 +31,7 @@ def serving(application: Starlette, host: str, port: int, tls: Tls | None = None
             log_level="warning",
             access_log=False,
             server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=2,
             ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         )

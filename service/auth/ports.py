@@ -71,6 +71,7 @@ class AdminPort:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=settings.shutdown_grace_s,
             ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         )

@@ -36,6 +36,7 @@ class Connection(Http1Connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._serving = self.serving()
+        self.timeout_keep_alive = self._serving.settings.keep_alive_s  # BentoML states uvicorn's 5
         self._raw = b""  # the head that the parser meets next, where it begins with a message
         self._stalled = False  # the client does not read its replies
         self._rested = 0.0  # when the last reply left, by the loop's clock

@@ -73,9 +73,7 @@ async def _elsewhere(_: Any, __: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def listening(
-    worker: Worker, *, keep_alive: float = 5, app: Any = _elsewhere
-) -> AsyncIterator[Callable[[], Any]]:
+async def listening(worker: Worker, *, app: Any = _elsewhere) -> AsyncIterator[Callable[[], Any]]:
     """Gives a function that connects; `app` answers what is not inference."""
 
     class Here(Connection):
@@ -85,7 +83,7 @@ async def listening(
     Here._known.clear()
     await worker.models.refresh()
     front = Front(app, lambda: worker)
-    config = Config(front, lifespan="off", timeout_keep_alive=keep_alive)
+    config = Config(front, lifespan="off")
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Here(config, state, {}), "127.0.0.1", 0)
@@ -205,10 +203,20 @@ async def test_a_connection_that_is_not_to_stay_is_closed(client: Client, how: A
     assert await client.ended()
 
 
-async def test_a_connection_that_rests_too_long_is_closed(worker: Worker) -> None:
-    async with listening(worker, keep_alive=0.01) as connect:
+@pytest.mark.parametrize("setting", [{}, {"keep_alive_s": 6}])
+async def test_a_proxy_uses_an_idle_connection_until_its_time_is_over(
+    setting: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = setting.get("keep_alive_s", 75)
+    loop, idle = asyncio.get_running_loop(), 0.0
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + idle)
+    async with listening(Worker(**setting)) as connect:
         client = await connect()
-        assert (await client.ask(post()))[0] == 200
+        for asked in (GET, post(), post(), GET):
+            assert (await client.ask(asked))[0] == 200
+            idle += seconds - 5
+        idle += 10
         assert await client.ended()
 
 
