@@ -1,4 +1,10 @@
-"""`python -m driftline` is the `driftline` command."""
+"""`python -m driftline`."""
+
+import sys
+from pathlib import Path
+
+if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
+    del sys.path[0]  # the current folder, whose own service.py or registry/ is none of ours
 
 from driftline.cli import main
 

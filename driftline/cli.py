@@ -1,11 +1,13 @@
 """The `driftline` command: names its nouns and loads the one that was asked for."""
 
-import importlib
+import importlib.util
 import sys
+from pathlib import Path
 
 import click
 
 from eventlog.errors import DriftlineError, SettingError
+from eventlog.parent_death import end_with_parent
 
 # Command -> the module whose `commands()` provides it; loaded only when asked for, because the
 # service and the monitor bring heavy libraries that `driftline models` has no use for.
@@ -35,6 +37,8 @@ COMMANDS = {
     "topics": "driftline.forward",
 }
 
+_OWN = {"service", "monitoring", "registry", "access", "eventlog", "telemetry", "loadtests"}
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is looked up."""
@@ -49,9 +53,28 @@ class LazyGroup(click.Group):
             return None
         try:
             provided: list[click.Command] = importlib.import_module(COMMANDS[cmd_name]).commands()
-        except ModuleNotFoundError as error:
+        except ImportError as error:
+            _require_own(error.name or "")
+            if not isinstance(error, ModuleNotFoundError):
+                raise
             return _absent(cmd_name, error.name or "")
         return next(command for command in provided if command.name == cmd_name)
+
+
+def _require_own(module: str) -> None:
+    """Raise SettingError where another package stands in the place of one of ours."""
+    package = module.partition(".")[0]
+    found = importlib.util.find_spec(package) if package in _OWN else None
+    if found is None:
+        return
+    root = Path(__file__).parents[1]
+    places = [found.origin, *(found.submodule_search_locations or ())]
+    place = next((place for place in places if place), "")
+    if not Path(place).is_relative_to(root / package):
+        raise SettingError(
+            f"{place} stands in the place of Driftline's own package {package!r}: remove "
+            "its folder from PYTHONPATH, or rename it"
+        )
 
 
 def _absent(command: str, package: str) -> click.Command:
@@ -77,6 +100,7 @@ def driftline() -> None:
 
 def main() -> None:
     """Run the command; an expected error is one clear line, never a traceback."""
+    end_with_parent()
     try:
         driftline(standalone_mode=False)
     except DriftlineError as error:

@@ -9,6 +9,8 @@ from typing import IO, Literal
 import httpx
 import msgspec
 
+from eventlog.parent_death import child_environment
+
 _LONGEST_PAUSE = 30.0  # seconds between restarts of a process that keeps dying
 
 
@@ -73,7 +75,11 @@ class Supervisor:
         pause = 1.0
         while True:
             process = await asyncio.create_subprocess_exec(
-                *child.command, start_new_session=True, stdout=self._output, stderr=self._output
+                *child.command,
+                start_new_session=True,
+                stdout=self._output,
+                stderr=self._output,
+                env=child_environment(),
             )
             watch = asyncio.create_task(self._announce(child))
             try:

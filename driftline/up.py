@@ -17,6 +17,8 @@ from monitoring.settings import MonitorSettings, lock_file
 from service.settings import PREFIX as SERVICE
 from service.settings import read_settings
 
+# -P: the current folder's own service.py or registry/ must not be taken for ours.
+_DRIFTLINE = [sys.executable, "-P", "-m", "driftline"]
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - and how to reach it from here
 
 
@@ -63,12 +65,12 @@ def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
     return [
         Child(
             "service",
-            [sys.executable, "-m", "driftline", *serve],
+            [*_DRIFTLINE, *serve],
             f"{_base(SERVICE, service_host, port)}/v2/health/live",
         ),
         Child(
             "monitor",
-            [sys.executable, "-m", "driftline", *monitor],
+            [*_DRIFTLINE, *monitor],
             f"{_base(MONITOR, monitor_host, monitor_port)}/health",
         ),
     ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 from uvicorn.config import HTTP_PROTOCOLS
 
+from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from service.auth.configuration import check_encrypted
 from service.auth.ports import ports
@@ -19,6 +20,8 @@ from service.rest.routes import create_app
 from service.settings import read_settings
 from service.worker import Serving
 from telemetry import logs
+
+_LAST_MOMENT_S = 5.0  # to close the log in, after the grace for requests
 
 _settings = read_settings()
 
@@ -42,6 +45,7 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
 
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
         """What a worker hands to its HTTP server, whose connections and log lines are ours."""
+        end_with_parent(grace=_settings.shutdown_grace_s + _LAST_MOMENT_S)
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"

@@ -11,6 +11,7 @@ from bentoml._internal.log import SERVER_LOGGING_CONFIG
 
 from access.tls import CIPHERS, Tls
 from eventlog.errors import SettingError
+from eventlog.parent_death import PARENT
 from eventlog.settings import Home, from_environment
 from registry.store import store_folder
 from service.auth.configuration import tls_of
@@ -28,6 +29,7 @@ def run(settings: Settings) -> None:
     # Workers stand in the folder that holds the packages: relative paths would mean others there.
     os.environ["DRIFTLINE_HOME"] = str(Home.from_environment().root)
     os.environ["BENTOML_HOME"] = str(store_folder(Home.from_environment()).parent)
+    os.environ[PARENT] = str(os.getpid())  # workers end with this process
     tls = tls_of(settings)
     if tls is not None:
         os.environ |= {f"{PREFIX}TLS_{name}": path for name, path in tls.variables().items()}

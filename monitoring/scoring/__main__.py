@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
+from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.messages import read, write
@@ -17,6 +18,7 @@ from registry.store import Registry
 
 def main() -> None:
     """Score until standard input closes."""
+    end_with_parent(signal.SIGKILL)  # nothing of a job that is not answered has to be kept
     # Whatever a library prints must not get between the replies.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

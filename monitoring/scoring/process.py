@@ -4,7 +4,6 @@ One job is under way at a time; a thread feeds the process and waits for it. A p
 started again and gets the job once more; a job that ends it twice is answered with the error.
 """
 
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from eventlog.parent_death import child_environment
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.messages import read, write
 
@@ -21,7 +21,7 @@ _TRIES = 2
 
 def scoring_command(reports: Path) -> list[str]:
     """What runs the scoring process; Evidently's reports go below `reports`."""
-    return [sys.executable, "-m", "monitoring.scoring", str(reports)]
+    return [sys.executable, "-P", "-m", "monitoring.scoring", str(reports)]
 
 
 class ScoringProcess:
@@ -93,7 +93,7 @@ class ScoringProcess:
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "DO_NOT_TRACK": "1"},
+            env={**child_environment(), "DO_NOT_TRACK": "1"},
         )
 
     def _end(self, process: subprocess.Popen[bytes]) -> int:

@@ -1,6 +1,9 @@
 """The command in an image that lacks the packages of other images."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -27,3 +30,20 @@ def test_an_absent_command_says_what_is_missing_whatever_it_is_given() -> None:
     with pytest.raises(SettingError, match=r"status cannot run here: the package rich\.table"):
         CliRunner().invoke(driftline, ["status", "--any", "thing"], catch_exceptions=False)
     assert CliRunner().invoke(driftline, ["probe", "--help"]).exit_code == 0
+
+
+def test_a_package_in_the_place_of_one_of_ours_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "registry" / "__init__.py"
+    place.parent.mkdir()
+    place.touch()
+    refused = subprocess.run(
+        [sys.executable, "-m", "driftline", "models"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"driftline: {place} stands in the place of Driftline's own package")

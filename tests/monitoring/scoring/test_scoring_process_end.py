@@ -1,6 +1,7 @@
 """The scoring process, with stand-ins that answer as one likes: order, deaths and the end."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.process import ScoringProcess
 
 ECHO = """
+import subprocess
 import sys
 from pathlib import Path
 from monitoring.scoring.messages import read, write
@@ -123,3 +125,34 @@ def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
     children = psutil.Process(os.getpid()).children(recursive=True)
     assert not [child for child in children if str(lives) in child.cmdline()]
     assert lives.read_text() == "x", "a process that was closed is not started again"
+
+
+BUSY = """
+import signal, sys, time
+from eventlog.parent_death import end_with_parent
+end_with_parent(signal.SIGKILL)
+sys.stdin.buffer.read(1)
+print("busy", file=sys.stderr, flush=True)
+time.sleep(600)
+"""
+MONITOR = """
+import sys, time
+from monitoring.results import Window
+from monitoring.scoring.jobs import ScoreJob
+from monitoring.scoring.process import ScoringProcess
+process = ScoringProcess([sys.executable, "-c", sys.argv[1]])
+job = ScoreJob(
+    key="", model="m", version="1", window=Window(0, 1), columns={}, drift=False
+)
+process.submit(job)
+time.sleep(600)
+"""
+
+
+def test_it_ends_with_a_monitor_that_is_killed_while_it_scores() -> None:
+    command = [sys.executable, "-c", MONITOR, BUSY]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as monitor:
+        assert monitor.stderr is not None
+        assert monitor.stderr.readline() == "busy\n"
+        monitor.kill()
+        assert monitor.stderr.read() == ""  # up to the end: nobody holds the pipe any more
