@@ -5,19 +5,42 @@ from datetime import UTC, datetime
 from service.errors import InvalidRequest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_END = 253_402_300_800_000_000  # the year 10000, in microseconds
+EARLIEST = 31_536_000_000_000  # 1971-01-01 in microseconds: what milliseconds mean lies before
+LATEST = 4_102_444_800_000_000 - 1  # the last microsecond before 2100-01-01
+_BOUNDS = f"expected 1971-01-01 to 2099-12-31 UTC, {EARLIEST} to {LATEST} microseconds"
+_LIKELY = 631_152_000_000_000  # 1990-01-01; a number in another unit is guessed to lie after
+_UNITS = {  # name: microseconds = number * numerator // denominator
+    "seconds": (1_000_000, 1),
+    "milliseconds": (1_000, 1),
+    "nanoseconds": (1, 1_000),
+}
+_LONGEST = 64  # characters of a stated value that a message repeats
 _EXPECTED = "expected RFC 3339 with an offset, e.g. 2013-04-01T06:00:00Z, or integer microseconds"
 
 
 def read_event_time(stated: object) -> int:
     """Microseconds since the epoch.
 
-    Raises InvalidRequest for anything that is no point in time between the years 1970 and 9999.
+    Raises InvalidRequest for anything that is no point in time from EARLIEST to LATEST, and names
+    the unit that a number seems to be in.
     """
     microseconds = _microseconds(stated)
-    if not 0 <= microseconds < _END:
-        raise InvalidRequest("event_time is not between the years 1970 and 9999")
+    if not EARLIEST <= microseconds <= LATEST:
+        hint = _likely_unit(stated) if isinstance(stated, int) else ""
+        raise InvalidRequest(f"event_time is {_shown(stated)}: {_BOUNDS}{hint}")
     return microseconds
+
+
+def _likely_unit(number: int) -> str:
+    for unit, (numerator, denominator) in _UNITS.items():
+        if _LIKELY <= number * numerator // denominator <= LATEST:
+            return f"; the number looks like {unit}"
+    return ""
+
+
+def _shown(stated: object) -> str:
+    text = str(stated)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _microseconds(stated: object) -> int:
@@ -28,8 +51,8 @@ def _microseconds(stated: object) -> int:
     try:
         moment = datetime.fromisoformat(stated)
     except ValueError:
-        raise InvalidRequest(f"event_time is {stated[:64]!r}: {_EXPECTED}") from None
+        raise InvalidRequest(f"event_time is {_shown(stated)!r}: {_EXPECTED}") from None
     if moment.tzinfo is None:
-        raise InvalidRequest(f"event_time {stated!r} has no offset: {_EXPECTED}")
+        raise InvalidRequest(f"event_time {_shown(stated)!r} has no offset: {_EXPECTED}")
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

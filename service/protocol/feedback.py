@@ -13,6 +13,9 @@ from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import read_event_time
 
 MOST_LABELS = 100_000  # in one request
+LONGEST_LABEL = 1_024  # bytes of UTF-8
+_MOST_CHARACTERS = 128  # of a prediction id
+_LAST_ROW = 2**31 - 1
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can hold
 
 
@@ -55,15 +58,27 @@ def read_feedback(body: bytes) -> list[Truth]:
 
 
 def _truths(index: int, item: _Item) -> Iterator[Truth]:
-    if not 0 < len(item.prediction_id) <= 128:
-        raise InvalidRequest(f"item {index}: expected a prediction_id of 1 to 128 characters")
+    if not 0 < len(item.prediction_id) <= _MOST_CHARACTERS or "\0" in item.prediction_id:
+        raise InvalidRequest(
+            f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
+        )
     if (item.label is None) == (item.labels is None):
         raise InvalidRequest(f"item {index}: expected either `label` or `labels`")
-    if not 0 <= item.row < 2**31:
-        raise InvalidRequest(f"item {index}: row is {item.row}; expected 0 or more")
-    time = None if item.event_time is None else read_event_time(item.event_time)
-    labels = [item.label] if item.label is not None else item.labels
-    for row, label in enumerate(labels or [], item.row):
+    labels = [item.label] if item.label is not None else item.labels or []
+    if not 0 <= item.row <= _LAST_ROW - max(0, len(labels) - 1):
+        raise InvalidRequest(
+            f"item {index}: row is {item.row}; expected 0 or more, and no label beyond {_LAST_ROW}"
+        )
+    try:
+        time = None if item.event_time is None else read_event_time(item.event_time)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"item {index}: {error}") from None
+    for row, label in enumerate(labels, item.row):
         if isinstance(label, int) and not _SMALLEST <= label <= _LARGEST:
             raise InvalidRequest(f"item {index}: the label of row {row} does not fit 64 bits")
+        if isinstance(label, str) and (size := len(label.encode())) > LONGEST_LABEL:
+            raise InvalidRequest(
+                f"item {index}: the label of row {row} has {size} bytes; "
+                f"expected at most {LONGEST_LABEL}"
+            )
         yield Truth(item.prediction_id, row, label, time)

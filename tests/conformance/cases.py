@@ -77,7 +77,12 @@ ANSWERED = [
     Case("an id", "echo-int64", (one_row("INT64"),), id="mine-1"),
     Case("a version by number", "echo-int64", (one_row("INT64"),), version="1"),
     Case("a version by alias", "echo-int64", (one_row("INT64"),), version="steady"),
-    Case("an event time", "echo-int64", (one_row("INT64"),), parameters={"event_time": 1}),
+    Case(
+        "an event time",
+        "echo-int64",
+        (one_row("INT64"),),
+        parameters={"event_time": 1_372_636_800_000_000},
+    ),
 ]
 
 CLASSIFIED = [
