@@ -1,7 +1,6 @@
 """The forwarder and records that Kafka cannot take, on a sink that refuses what a broker would."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,45 +8,16 @@ import msgspec
 import pytest
 
 from eventlog.dead_letters import DeadLetter, DeadLetters
-from eventlog.errors import NotAcknowledged, Refusal, Refused
+from eventlog.errors import NotAcknowledged
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
-from eventlog.kafka import KafkaSettings, Message
+from eventlog.kafka import KafkaSettings
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
+from tests.eventlog.fake_kafka import FakeKafka
 
 SETTINGS = KafkaSettings(largest_message=1_000)
 YEAR_10000 = 253_402_300_800_000_000
-
-
-class FakeKafka:
-    """A sink that holds what it takes, and refuses as a broker does."""
-
-    def __init__(self) -> None:
-        self.held: list[Message] = []
-        self.largest = 1 << 30
-        self.invalid: Callable[[Message], bool] = lambda _: False
-
-    def send(self, batch: Sequence[Message]) -> None:
-        refusals, failed = {}, []
-        for index, message in enumerate(batch):
-            if len(message.value) > self.largest:
-                refusals[index] = Refusal("too large for the topic", too_large=True)
-            elif self.invalid(message):
-                refusals[index] = Refusal("invalid", too_large=False)
-            elif refusals and index % 7 == 0:
-                failed.append(index)  # in flight beside one that was refused
-            else:
-                self.held.append(message)
-        if refusals:
-            raise Refused(refusals, failed)
-
-    def topics(self) -> Mapping[str, str]:
-        return {}
-
-    def sequences(self, topic: str) -> list[int]:
-        held = [message for message in self.held if message.topic == topic]
-        return [msgspec.json.decode(message.value)["sequence"] for message in held]
 
 
 @pytest.fixture

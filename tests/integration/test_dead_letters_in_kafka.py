@@ -18,7 +18,7 @@ from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Position
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from monitoring.state.store import Store
+from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import T0, Monitor
 
 YEAR_10000 = 253_402_300_800_000_000
