@@ -54,7 +54,39 @@ class Front:
             return
         if scope.get("path") == "/metrics":
             flush()
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _as_json(scope, send))
+
+
+def _as_json(scope: Scope, send: Send) -> Send:
+    """A `send` that turns a framework's refusal in plain text into `{"error": ...}`."""
+    refusal: Message | None = None
+
+    async def send_as_json(message: Message) -> None:
+        nonlocal refusal
+        if message["type"] == "http.response.start" and _is_plain_refusal(message):
+            refusal = message
+        elif refusal is None:
+            await send(message)
+        elif not message.get("more_body", False):
+            body, headers = _refusal(scope, refusal)
+            await send_json(send, body, refusal["status"], headers)
+
+    return send_as_json
+
+
+def _is_plain_refusal(start: Message) -> bool:
+    kind = next((value for name, value in start["headers"] if name == b"content-type"), b"")
+    return start["status"] in {404, 405} and kind != b"application/json"
+
+
+def _refusal(scope: Scope, start: Message) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a 404 or 405."""
+    if start["status"] == 404:
+        return msgspec.json.encode({"error": f"no route {scope['path']}"}), {}
+    allow = next((value.decode() for name, value in start["headers"] if name == b"allow"), "")
+    allowed = ", ".join(sorted(allow.split(", ")))  # Starlette's come from a set
+    reason = f"got {scope['method']}; expected {allowed or 'another method'}"
+    return msgspec.json.encode({"error": reason}), {"allow": allowed}
 
 
 def _length(scope: Scope) -> bytes | None:

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -57,6 +60,10 @@ class Client:
     async def ask(self, *pieces: bytes) -> tuple[int, bytes, bytes]:
         await self.send(*pieces)
         return await self.reply()
+
+    async def rest(self) -> bytes:
+        """All that comes until the server closes."""
+        return await self._reader.read()
 
     async def ended(self) -> bool:
         """Whether the server closes the connection without another word."""
@@ -223,6 +230,28 @@ async def test_a_proxy_uses_an_idle_connection_until_its_time_is_over(
 async def test_another_method_is_refused_with_the_one_that_is_expected(client: Client) -> None:
     status, head, _ = await client.ask(post(b"{}").replace(b"POST", b"PUT"))
     assert (status, b"allow: POST" in head) == (405, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "error"),
+    [
+        ("GET /elsewhere/unknown HTTP/1.1", 404, b"no route /elsewhere/unknown"),
+        ("HEAD /unknown HTTP/1.1", 404, None),
+        ("DELETE /known HTTP/1.1", 405, b"got DELETE; expected GET, HEAD"),
+    ],
+)
+async def test_unknown_paths_and_methods_are_refused_as_json(
+    worker: Worker, asked: str, status: int, error: bytes | None
+) -> None:
+    app = Starlette(routes=[Route("/known", lambda _: Response(b"known"))])
+    async with listening(worker, app=app) as connect:
+        client = await connect()
+        await client.send(f"{asked}\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+        head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == status
+    assert b"content-type: application/json" in head
+    assert (b"\r\nallow: GET, HEAD" in head) == (status == 405)
+    assert body == (b"" if error is None else b'{"error":"%b"}' % error)
 
 
 async def test_503_while_the_log_takes_no_events(client: Client, worker: Worker) -> None:
