@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, Metric
 import service.telemetry.metrics
 import service.telemetry.triton
 from eventlog.forwarder_metrics import ForwarderMetrics
-from eventlog.progress import Progress
+from eventlog.lag import ReaderLag
 from monitoring.web.metrics.collector import StoreCollector
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -41,7 +41,7 @@ def main(page: Path) -> None:
     """Write the page."""
     own = _service()
     triton = [one for one in own if one[0].startswith("nv_")]
-    forwarder = ForwarderMetrics(Progress(time.time), lambda: 0).registry
+    forwarder = ForwarderMetrics(ReaderLag(time.time), lambda: 0).registry
     findings: Any = _NothingFound()
     sections = {
         "Service: `/metrics` of `driftline serve`": [one for one in own if one not in triton],

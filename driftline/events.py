@@ -14,7 +14,7 @@ from eventlog.log import Record
 from eventlog.retention import sweep as sweep_log
 from eventlog.segments import SegmentReader
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
-from eventlog.verifying import verify as find
+from eventlog.verification import verify as find
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 

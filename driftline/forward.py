@@ -14,7 +14,7 @@ from eventlog.errors import NotAcknowledged
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics, ForwarderSettings
 from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
-from eventlog.progress import Progress, WatchedReader
+from eventlog.lag import ReaderLag, TrackedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from eventlog.tracing import ForwardTraces
@@ -42,14 +42,14 @@ def forward() -> None:
     cursors = Cursors(home.cursors)
     shown = _checked_settings()
     sink = KafkaSink(settings)
-    progress = Progress(time.time)
+    progress = ReaderLag(time.time)
     backlog = Backlog(home.log)
     metrics = _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
     counted = CountedSink(sink, metrics)
     _stop_by_signal(stopping, lambda: counted.sending)
     tracing = Tracing.configured("forwarder")
     forwarder = Forwarder(
-        lambda at: WatchedReader(SegmentReader(home.log, at), progress),
+        lambda at: TrackedReader(SegmentReader(home.log, at), progress),
         counted,
         cursors,
         settings,
@@ -95,7 +95,7 @@ def _checked_settings() -> ForwarderSettings:
 
 
 def _metrics(
-    settings: ForwarderSettings, progress: Progress, unacknowledged: Callable[[], int]
+    settings: ForwarderSettings, progress: ReaderLag, unacknowledged: Callable[[], int]
 ) -> ForwarderMetrics:
     """The forwarder's metrics, shown where the settings say."""
     metrics = ForwarderMetrics(progress, unacknowledged)

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventlog.accounts import Account, Book, account, enter
-from eventlog.answers import MINUTE, answered
+from eventlog.answer_counts import MINUTE, read_answer_counts
+from eventlog.balance import Balance, SourceCounts, balance_of, count_records
 from eventlog.dead_letters import DeadLetters
 from eventlog.layout import segments
 from eventlog.log import Position
@@ -41,7 +41,7 @@ def ledger(begin: datetime | None, end: datetime | None) -> None:
     is not just on its way.
     """
     minutes = (_minute(begin, 0), _minute(end, 1 << 62))
-    accounts = [account(book, minutes) for book in _books(Home.from_environment())]
+    accounts = [balance_of(book, minutes) for book in _books(Home.from_environment())]
     Console().print(_table(accounts))
     for one in accounts:
         for line in _differences(one):
@@ -49,15 +49,15 @@ def ledger(begin: datetime | None, end: datetime | None) -> None:
     sys.exit(0 if all(one.balanced for one in accounts) else 1)
 
 
-def _books(home: Home) -> list[Book]:
+def _books(home: Home) -> list[SourceCounts]:
     """What is furthest down the road is read first, so that nothing seems to be missing."""
-    books = {path.name: Book(path.name) for path in _sources(home)}
+    books = {path.name: SourceCounts(path.name) for path in _sources(home)}
     seen: dict[str, Position] = {}
     where, since = database(home), 0
     if exists(where):
         store = Store(where)
         for entry in store.ledger():
-            book = books.setdefault(entry.source, Book(entry.source))
+            book = books.setdefault(entry.source, SourceCounts(entry.source))
             seen[entry.source], book.missing = entry.top, entry.missing
         monitored, since = store.monitored(), store.monitored_since()
         store.close()
@@ -65,7 +65,7 @@ def _books(home: Home) -> list[Book]:
             book.monitored = monitored.get(book.source, Counter())
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
     for path in _sources(home):
-        books[path.name].answered = answered(path) or None
+        books[path.name].answered = read_answer_counts(path) or None
         if cursors is not None:
             books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
     _read_segments(home, books, cursors or {}, seen)
@@ -76,7 +76,10 @@ def _books(home: Home) -> list[Book]:
 
 
 def _read_segments(
-    home: Home, books: dict[str, Book], cursors: dict[str, Position], seen: dict[str, Position]
+    home: Home,
+    books: dict[str, SourceCounts],
+    cursors: dict[str, Position],
+    seen: dict[str, Position],
 ) -> None:
     for path in _sources(home):
         present = segments(path)
@@ -87,7 +90,7 @@ def _read_segments(
     while records := reader.poll(5_000):
         for record in records:
             book = books[record.source]
-            enter(
+            count_records(
                 book,
                 [record],
                 cursors.get(record.source, _NOWHERE),
@@ -109,7 +112,7 @@ def _minute(when: datetime | None, default: int) -> int:
     return int(when.replace(tzinfo=UTC).timestamp() * 1_000_000) // MINUTE
 
 
-def _table(accounts: list[Account]) -> Table:
+def _table(accounts: list[Balance]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("source")
     for name in ("answered", "logged", "forwarded", "dead-lettered", "monitored"):
@@ -120,7 +123,7 @@ def _table(accounts: list[Account]) -> Table:
     return table
 
 
-def _differences(one: Account) -> list[str]:
+def _differences(one: Balance) -> list[str]:
     lines = []
     if one.unlogged:
         lines.append(f"{one.source}: {one.unlogged:,} answered but not in the log")

@@ -18,9 +18,9 @@ from access.listening import Address, require_free
 from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
+from eventlog.lag import ReaderLag, TrackedReader
 from eventlog.log import Reader
 from eventlog.process_lock import ProcessLock
-from eventlog.progress import Progress, WatchedReader
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.consumer import Consumer
@@ -101,7 +101,11 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
 
 
 def _watched(
-    home: Home, settings: MonitorSettings, progress: Progress, stopping: threading.Event, work: Work
+    home: Home,
+    settings: MonitorSettings,
+    progress: ReaderLag,
+    stopping: threading.Event,
+    work: Work,
 ) -> bool:
     """Watch until told to stop; False where the database was lost meanwhile.
 
@@ -138,9 +142,9 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
     return Authorizer(KeyFile.of(home), open_without_keys=may)
 
 
-def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Progress:
+def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> ReaderLag:
     """Serve the page, whatever becomes of the work behind it."""
-    progress, where = Progress(time.time), database(home)
+    progress, where = ReaderLag(time.time), database(home)
     Database(where).close()  # a mistaken address ends the command
     application = app(
         lambda: Store(where),
@@ -155,7 +159,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
 
 
 def _start(
-    parts: ExitStack, home: Home, settings: MonitorSettings, progress: Progress
+    parts: ExitStack, home: Home, settings: MonitorSettings, progress: ReaderLag
 ) -> Consumer | Member:
     """The one monitor of a database, or one of several where they can share the topics."""
     where = database(home)
@@ -176,7 +180,7 @@ def _member(
     parts: ExitStack,
     home: Home,
     settings: MonitorSettings,
-    progress: Progress,
+    progress: ReaderLag,
     store: Database,
 ) -> Member:
     handed = Handed(store)
@@ -198,7 +202,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     parts: ExitStack,
     home: Home,
     settings: MonitorSettings,
-    progress: Progress,
+    progress: ReaderLag,
     store: Database,
     reader_for: Callable[[Memory], tuple[Reader, Callable[[], None]]],
 ) -> Consumer:
@@ -208,7 +212,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     following = Following(registry)
     memory = Memory(journal, registry.version, following.timeline, retention())
     reader, taken = reader_for(memory)
-    reader = WatchedReader(reader, progress)
+    reader = TrackedReader(reader, progress)
     parts.callback(reader.close)
     receiver = Receiver.configured(settings)
     if receiver is not None:

@@ -32,7 +32,7 @@ from eventlog.kafka import KafkaSettings, Message, letter, message
 from eventlog.log import Position, Positions, Reader, Record
 from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions
-from eventlog.topic_lives import TopicLives
+from eventlog.topic_epochs import TopicEpochs
 from eventlog.tracing import ForwardTraces
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Cursors:
         """Read the file, or begin at the oldest records; raise AlreadyRunning if it is in use."""
         self._lock = ProcessLock(path.with_suffix(".lock"), "forwarder")
         self._path = path
-        self.lives = TopicLives(path.with_suffix(".topics"))
+        self.lives = TopicEpochs(path.with_suffix(".topics"))
         self.dead_letters = DeadLetters(path.with_suffix(".deadletters.db"))
         self.positions: dict[str, Position] = read_positions(path) if path.exists() else {}
 

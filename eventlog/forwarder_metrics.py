@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from eventlog.errors import NotAcknowledged, Refused
 from eventlog.forwarder import Sink
 from eventlog.kafka import Message
-from eventlog.progress import Progress
+from eventlog.lag import ReaderLag
 
 
 class ForwarderSettings(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class ForwarderSettings(msgspec.Struct, frozen=True):
 class ForwarderMetrics:
     """What one forwarder counts."""
 
-    def __init__(self, progress: Progress, unacknowledged: Callable[[], int]) -> None:
+    def __init__(self, progress: ReaderLag, unacknowledged: Callable[[], int]) -> None:
         """`progress` is noted by the forwarder's reader; `unacknowledged` counts records."""
         self.registry = CollectorRegistry()
         lag = Gauge(

@@ -337,14 +337,14 @@ class Topic(msgspec.Struct, frozen=True):
     configs: dict[str, str]
 
 
-class Made(msgspec.Struct, frozen=True):
+class TopicChanges(msgspec.Struct, frozen=True):
     """What was done and found: names of new topics, and a line for each difference."""
 
     created: list[str]
     differences: list[str]
 
 
-def wanted(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[Topic]:
+def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[Topic]:
     """Predictions and feedback share a partition count, so that a prediction meets its labels.
 
     All replicas but one must have a record before it is acknowledged.
@@ -361,12 +361,12 @@ def wanted(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[T
     ]
 
 
-def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> Made:
+def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> TopicChanges:
     """Create the topics that are missing; never changes one that is there.
 
     Raises NotAcknowledged with what the cluster said.
     """
-    topics = wanted(settings, partitions=partitions, replicas=replicas)
+    topics = desired_topics(settings, partitions=partitions, replicas=replicas)
     try:
         admin = KafkaAdminClient(**settings.connection)
         try:
@@ -377,7 +377,7 @@ def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) ->
             admin.close()
     except KafkaError as error:
         raise NotAcknowledged(f"topics: {type(error).__name__}: {error}") from error
-    return Made([topic.name for topic in created], differences)
+    return TopicChanges([topic.name for topic in created], differences)
 
 
 def _create(admin: KafkaAdminClient, topic: Topic) -> bool:

@@ -26,7 +26,7 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.kafka import PROTOCOL_VERSION, KafkaSettings
 from eventlog.log import Gap, Loss, Position, Positions, Record
-from eventlog.merging import Merge
+from eventlog.merge import Merge
 
 _logger = logging.getLogger(__name__)
 

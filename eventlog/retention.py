@@ -17,7 +17,7 @@ from eventlog.log import Position, Positions
 from eventlog.settings import Home, LogSettings
 
 
-class Kept(msgspec.Struct, frozen=True):
+class SegmentStatus(msgspec.Struct, frozen=True):
     """A segment that is there, with what retention goes by."""
 
     segment: Segment
@@ -26,9 +26,9 @@ class Kept(msgspec.Struct, frozen=True):
     written: float  # seconds since the epoch, of the last append
 
 
-def superfluous(
-    kept: Sequence[Kept], readers: Sequence[Positions], settings: LogSettings, now: float
-) -> list[Kept]:
+def deletable(
+    kept: Sequence[SegmentStatus], readers: Sequence[Positions], settings: LogSettings, now: float
+) -> list[SegmentStatus]:
     """What is to be deleted, oldest first; nothing where no reader is given.
 
     `readers` are the positions of everybody who must have read a segment.
@@ -45,7 +45,7 @@ def superfluous(
 
 
 def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
-    """Delete what is superfluous in the log of a home; the files that are gone.
+    """Delete what is deletable in the log of a home; the files that are gone.
 
     Raises EventLogError when a reader's positions cannot be read, and then deletes nothing.
     """
@@ -53,7 +53,7 @@ def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
         return []
     sources = [folder for folder in home.log.iterdir() if folder.is_dir()]
     kept = [one for folder in sources for one in _kept(folder)]
-    found = superfluous(kept, _readers(home, settings), settings, now)
+    found = deletable(kept, _readers(home, settings), settings, now)
     for one in found:
         one.segment.path.unlink(missing_ok=True)
     for folder in {one.segment.path.parent for one in found}:
@@ -91,19 +91,19 @@ def _readers(home: Home, settings: LogSettings) -> list[Positions]:
     return [read_positions(files[n]) if files[n].exists() else {} for n in named]
 
 
-def _has_read(positions: Positions, one: Kept) -> bool:
+def _has_read(positions: Positions, one: SegmentStatus) -> bool:
     at = positions.get(one.segment.path.parent.name)
     return at is not None and one.following is not None and at >= one.following
 
 
-def _kept(folder: Path) -> list[Kept]:
+def _kept(folder: Path) -> list[SegmentStatus]:
     present = segments(folder)
     starts = [Position(one.epoch, one.base) for one in present[1:]]
     kept = []
     for segment, following in zip(present, [*starts, None], strict=True):
         with contextlib.suppress(FileNotFoundError):  # another worker's sweep was faster
             status = segment.path.stat()
-            kept.append(Kept(segment, following, status.st_size, status.st_mtime))
+            kept.append(SegmentStatus(segment, following, status.st_size, status.st_mtime))
     return kept
 
 

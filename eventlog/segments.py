@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Self
 
 from eventlog import frames, wire
+from eventlog.disk_reserve import DiskReserve
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
 from eventlog.follower import Follower
@@ -30,7 +31,6 @@ from eventlog.group_commit import GroupCommit, Told
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Gap, Position, Positions, Record
 from eventlog.process_lock import try_lock
-from eventlog.reserve import Reserve
 from eventlog.settings import LogSettings
 
 _DEFAULTS = LogSettings()
@@ -64,7 +64,7 @@ class SegmentWriter:
         self._closed: deque[int] = deque()  # files that were rolled and are not known to be on disk
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
         rejects = settings.when_full == "reject"
-        self._reserve = Reserve(folder / "reserve", settings.reserve_bytes if rejects else 0)
+        self._reserve = DiskReserve(folder / "reserve", settings.reserve_bytes if rejects else 0)
         self._commit = GroupCommit(self._sync) if settings.durability == "disk" else None
 
     @classmethod
@@ -129,7 +129,7 @@ class SegmentWriter:
         if self._commit is not None:
             self._commit.close()
             self._sync()
-        self._reserve.give_up()
+        self._reserve.release()
         with contextlib.suppress(OSError):  # without it damage to the last frames is counted as one
             _mark_end(self._folder, self.epoch, self.next_sequence)
         for descriptor in (*self._closed, self._file, self._lock):
@@ -158,7 +158,7 @@ class SegmentWriter:
             if self._settings.when_full == "drop":
                 self._dropped(number)
                 return
-            if self._reserve.give_up():
+            if self._reserve.release():
                 with contextlib.suppress(OSError):
                     self._write(frame)
                     return

@@ -7,7 +7,7 @@ import sys
 import time
 from functools import partial
 
-from eventlog.answers import AnsweringWriter
+from eventlog.answer_counts import CountingWriter
 from eventlog.events import Protocol
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.store import Registry
@@ -53,7 +53,7 @@ class Serving:
         self._home = home
         self._log_settings = from_environment(LogSettings, LOG_PREFIX)
         self.access = create_authorizer(settings, home, count_refused)
-        self._writer = AnsweringWriter.claim(
+        self._writer = CountingWriter.claim(
             home.log, socket.gethostname(), self._log_settings, count_dropped
         )
         ids = Ids()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventlog import wire
-from eventlog.answers import MINUTE
+from eventlog.answer_counts import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, Label, PredictionEvent
 from eventlog.log import Gap, Loss, Record

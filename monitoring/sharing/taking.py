@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from eventlog.log import Gap, Positions, Record
-from eventlog.merging import Merge
+from eventlog.merge import Merge
 from monitoring.sharing.entries import record
 from monitoring.sharing.handed import Handed, Stream
 

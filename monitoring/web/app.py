@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from access.authorizer import Authorizer
-from eventlog.progress import Progress
+from eventlog.lag import ReaderLag
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import api, pages
 from monitoring.web.authentication import Gate
@@ -31,7 +31,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     catalogue: Catalogue | None = None,
     hosts: Collection[str] = (),
     authorizer: Authorizer | None = None,
-    progress: Progress | None = None,
+    progress: ReaderLag | None = None,
 ) -> Starlette:
     """The application.
 

@@ -6,7 +6,7 @@ the database is deleted little by little, because nobody asks for it any more.
 
 from collections.abc import Iterable
 
-from eventlog.answers import MINUTE
+from eventlog.answer_counts import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Record

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from eventlog.answers import MINUTE
+from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import can_judge_performance
 from monitoring.ingest.label_join import revise
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, Window

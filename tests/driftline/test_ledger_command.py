@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from driftline.ledger import ledger
 from eventlog import frames
-from eventlog.answers import MINUTE, AnsweringWriter
+from eventlog.answer_counts import MINUTE, CountingWriter
 from eventlog.dead_letters import DeadLetter, DeadLetters
 from eventlog.events import FeedbackEvent
 from eventlog.layout import segments
@@ -25,11 +25,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def writer(home: Home) -> AnsweringWriter:
-    return AnsweringWriter.claim(home.log, "host")
+def writer(home: Home) -> CountingWriter:
+    return CountingWriter.claim(home.log, "host")
 
 
-def _append(writer: AnsweringWriter, count: int, *, minute: int = 0) -> None:
+def _append(writer: CountingWriter, count: int, *, minute: int = 0) -> None:
     for _ in range(count):
         event = FeedbackEvent(
             source=writer.source,
@@ -63,7 +63,7 @@ def _figures(result: Result) -> list[str]:
     return line.split()[1:]
 
 
-def test_everything_in_its_place_is_balanced(home: Home, writer: AnsweringWriter) -> None:
+def test_everything_in_its_place_is_balanced(home: Home, writer: CountingWriter) -> None:
     _append(writer, 1000)
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(1, 1000)})
@@ -72,7 +72,7 @@ def test_everything_in_its_place_is_balanced(home: Home, writer: AnsweringWriter
     assert result.exit_code == 0
 
 
-def test_seven_records_deleted_by_hand_are_seven(home: Home, writer: AnsweringWriter) -> None:
+def test_seven_records_deleted_by_hand_are_seven(home: Home, writer: CountingWriter) -> None:
     _append(writer, 1000)
     _delete_by_hand(home, 500, 7)
     _monitor(home)
@@ -83,7 +83,7 @@ def test_seven_records_deleted_by_hand_are_seven(home: Home, writer: AnsweringWr
 
 
 def test_seven_records_deleted_from_the_end_are_seven_as_well(
-    home: Home, writer: AnsweringWriter
+    home: Home, writer: CountingWriter
 ) -> None:
     """No number follows them, so nobody who only reads the log could tell."""
     _append(writer, 1000)
@@ -94,7 +94,7 @@ def test_seven_records_deleted_from_the_end_are_seven_as_well(
     assert "host-0: 8 answered but not in the log" in _run().output
 
 
-def test_what_is_on_its_way_is_not_missing(home: Home, writer: AnsweringWriter) -> None:
+def test_what_is_on_its_way_is_not_missing(home: Home, writer: CountingWriter) -> None:
     _append(writer, 600)
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(1, 400)})
@@ -105,7 +105,7 @@ def test_what_is_on_its_way_is_not_missing(home: Home, writer: AnsweringWriter) 
 
 
 def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
-    home: Home, writer: AnsweringWriter
+    home: Home, writer: CountingWriter
 ) -> None:
     _append(writer, 1000)
     _monitor(home)
@@ -118,7 +118,7 @@ def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
     assert result.exit_code == 0
 
 
-def test_any_range_of_minutes_can_be_compared(home: Home, writer: AnsweringWriter) -> None:
+def test_any_range_of_minutes_can_be_compared(home: Home, writer: CountingWriter) -> None:
     for minute in range(10):
         _append(writer, 10, minute=minute)  # T0 is 2013-07-01, midnight
     _delete_by_hand(home, 45, 7)
@@ -131,9 +131,7 @@ def test_any_range_of_minutes_can_be_compared(home: Home, writer: AnsweringWrite
     assert (_figures(late), late.exit_code) == (["40", "40", "-", "-", "40"], 0)
 
 
-def test_what_retention_deleted_is_said_and_not_missing(
-    home: Home, writer: AnsweringWriter
-) -> None:
+def test_what_retention_deleted_is_said_and_not_missing(home: Home, writer: CountingWriter) -> None:
     _append(writer, 10, minute=0)
     writer._roll()
     _append(writer, 10, minute=1)

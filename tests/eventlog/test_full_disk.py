@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.disk_reserve import DiskReserve
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
-from eventlog.reserve import Reserve
 from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
 from tests.eventlog.event_makers import append, read_all
@@ -49,7 +49,7 @@ def test_a_log_that_has_used_up_its_reserve_keeps_nothing_of_what_it_refuses(
 def test_a_log_takes_events_again_once_there_is_space(small_disk: Path) -> None:
     now = [0.0]
     ballast = fill(small_disk)
-    reserve = Reserve(small_disk / "reserve", HELD, clock=lambda: now[0])
+    reserve = DiskReserve(small_disk / "reserve", HELD, clock=lambda: now[0])
     assert not reserve.held()
     ballast.unlink()
     assert not reserve.held()  # it was tried this second

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from eventlog.errors import EventLogError, SettingError
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Position
-from eventlog.retention import Kept, superfluous, sweep, write_positions
+from eventlog.retention import SegmentStatus, deletable, sweep, write_positions
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
 from tests.eventlog.event_makers import append, read_all
@@ -113,7 +113,7 @@ def test_what_is_unread_or_last_stays_and_what_may_go_goes_until_the_limits_hold
 ) -> None:
     count = len(sizes)
     kept = [
-        Kept(
+        SegmentStatus(
             Segment(1, 2 * n, Path("log/a") / str(n)),
             Position(1, 2 * n + 2) if n + 1 < count else None,
             size,
@@ -123,7 +123,7 @@ def test_what_is_unread_or_last_stays_and_what_may_go_goes_until_the_limits_hold
     ]
     readers = [{"a": Position(1, at)} for at in read]
     settings = LogSettings(retain_bytes=limit, retain_seconds=age)
-    gone = superfluous(kept, readers, settings, now=100)
+    gone = deletable(kept, readers, settings, now=100)
     free = [one for one in kept if read and one.following and one.following.sequence <= min(read)]
     assert all(one in free for one in gone)
     left = [one for one in free if one not in gone]

@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from msgspec.structs import replace
 
 from driftline.ledger import ledger
-from eventlog.answers import AnsweringWriter
+from eventlog.answer_counts import CountingWriter
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.kafka import KafkaSettings, KafkaSink
@@ -31,7 +31,7 @@ def _configure(topics: KafkaSettings, topic: str, **configs: str) -> None:
     admin.close()
 
 
-def _label(writer: AnsweringWriter, value: Any = 1, **changes: Any) -> None:
+def _label(writer: CountingWriter, value: Any = 1, **changes: Any) -> None:
     event = FeedbackEvent(
         source=writer.source,
         epoch=writer.epoch,
@@ -44,7 +44,7 @@ def _label(writer: AnsweringWriter, value: Any = 1, **changes: Any) -> None:
     writer.append([replace(event, **changes)])
 
 
-def _predict(writer: AnsweringWriter, cells: int) -> None:
+def _predict(writer: CountingWriter, cells: int) -> None:
     event = PredictionEvent(
         source=writer.source,
         epoch=writer.epoch,
@@ -68,7 +68,7 @@ def test_a_log_full_of_poison_is_forwarded_around_it_and_the_ledger_adds_up(
     topics = replace(topics, compression="none")
     for topic in (topics.feedback, topics.predictions):
         _configure(topics, topic, max_message_bytes="20000")
-    writer = AnsweringWriter.claim(home.log, "host")
+    writer = CountingWriter.claim(home.log, "host")
     dead = set()
     for n in range(60):
         if n % 10 == 3:
@@ -112,7 +112,7 @@ def test_records_that_a_topic_finds_invalid_are_found_among_good_ones(
     _configure(
         topics, topics.feedback, message_timestamp_before_max_ms="1", max_message_bytes="20000"
     )
-    writer = AnsweringWriter.claim(tmp_path / "log", "host")
+    writer = CountingWriter.claim(tmp_path / "log", "host")
     for _ in range(3):
         _label(writer)
     cursors, sink = Cursors(tmp_path / "forwarded.json"), KafkaSink(topics)

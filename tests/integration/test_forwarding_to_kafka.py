@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, TopicPartition
 from eventlog.errors import NotAcknowledged
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
-from eventlog.kafka import KafkaSettings, KafkaSink, Made, create_topics
+from eventlog.kafka import KafkaSettings, KafkaSink, TopicChanges, create_topics
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
 
@@ -113,9 +113,9 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
 ) -> None:
     broker.start()
     assert len(create_topics(settings, partitions=4, replicas=1).created) == 4
-    assert create_topics(settings, partitions=4, replicas=1) == Made([], [])
+    assert create_topics(settings, partitions=4, replicas=1) == TopicChanges([], [])
     differing = msgspec.structs.replace(settings, largest_message=2_000_000)
-    assert create_topics(differing, partitions=5, replicas=1) == Made(
+    assert create_topics(differing, partitions=5, replicas=1) == TopicChanges(
         [],
         [
             line

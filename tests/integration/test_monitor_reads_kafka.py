@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from driftline.ledger import ledger
 from eventlog import wire
-from eventlog.answers import AnsweringWriter
+from eventlog.answer_counts import CountingWriter
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.kafka import KafkaSettings, KafkaSink, create_topics, message
@@ -133,7 +133,7 @@ def test_the_ledger_says_seven_when_seven_are_deleted_from_a_topic(
     for n in range(200):
         log.predict(T0 + n, f"p{n}")
     records = _as_received(log.records)
-    writer = AnsweringWriter.claim(home.log, "s")
+    writer = CountingWriter.claim(home.log, "s")
     writer.append([r.event for r in records])  # type: ignore[misc]
     _send(topics, records)
     write_positions(home.cursors, {"s-0": Position(1, 200)})

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from eventlog.progress import Progress
+from eventlog.lag import ReaderLag
 from monitoring.results import (
     ESTIMATED,
     JOINT,
@@ -39,7 +39,7 @@ SOURCE = ["source"]
 class StoreCollector(Collector):
     """Turns what the store holds into metrics, anew for each scrape."""
 
-    def __init__(self, findings: Findings, progress: Progress | None) -> None:
+    def __init__(self, findings: Findings, progress: ReaderLag | None) -> None:
         self._findings = findings
         self._progress = progress
 
@@ -69,14 +69,14 @@ class StoreCollector(Collector):
         yield from _webhooks(self._findings)
 
 
-def exposition(findings: Findings, progress: Progress | None = None) -> bytes:
+def exposition(findings: Findings, progress: ReaderLag | None = None) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StoreCollector(findings, progress))
     return generate_latest(registry)
 
 
-def _behind(progress: Progress | None) -> Iterator[Metric]:
+def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "driftline_monitor_lag_seconds",
         "Since the reception of the oldest event that is read and not yet taken in; 0 with none.",

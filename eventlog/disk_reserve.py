@@ -12,7 +12,7 @@ from pathlib import Path
 _PAUSE = 1.0  # seconds between tries to hold the space again
 
 
-class Reserve:
+class DiskReserve:
     """One file of real blocks that is given up when an append finds the disk full."""
 
     def __init__(self, path: Path, size: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class Reserve:
             self._held = self._hold()
         return self._held
 
-    def give_up(self) -> bool:
+    def release(self) -> bool:
         """Let the disk have the space; whether there was any."""
         self._again = self._clock() + _PAUSE
         given = self._size > 0 and self._held

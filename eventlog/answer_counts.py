@@ -26,7 +26,7 @@ _GROWTH = 170 * _SLOT.size
 _REMEMBERED = 8  # minutes that may still be counted in their slot
 
 
-class AnswerBook:
+class AnswerCounts:
     """The counts of one source, as its one writer keeps them."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
@@ -72,7 +72,7 @@ class AnswerBook:
             self._map = mmap.mmap(self._file, size)
 
 
-class AnsweringWriter(SegmentWriter):
+class CountingWriter(SegmentWriter):
     """A writer that counts what it was given to answer, beside the segments."""
 
     def __init__(
@@ -83,7 +83,7 @@ class AnsweringWriter(SegmentWriter):
         dropped: Callable[[int], None],
     ) -> None:
         super().__init__(folder, lock, settings, dropped)
-        self._answers = AnswerBook(folder, self.epoch)
+        self._answers = AnswerCounts(folder, self.epoch)
 
     def append(self, events: Sequence[Event]) -> None:
         """Append, and then count."""
@@ -97,7 +97,7 @@ class AnsweringWriter(SegmentWriter):
         super().close()
 
 
-def answered(folder: Path) -> Counter[int]:
+def read_answer_counts(folder: Path) -> Counter[int]:
     """What a source has answered, by minute of reception; empty where nobody counted."""
     path = folder / _FILE
     counts: Counter[int] = Counter()

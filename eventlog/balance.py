@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable
 
 import msgspec
 
-from eventlog.answers import MINUTE
+from eventlog.answer_counts import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Position, Record
 
@@ -19,7 +19,7 @@ Minutes = Counter[int]  # events by the minute of their reception
 EVER = (0, 1 << 62)
 
 
-class Book(msgspec.Struct):
+class SourceCounts(msgspec.Struct):
     """What is known of one source; None where nobody counts."""
 
     source: str
@@ -33,7 +33,7 @@ class Book(msgspec.Struct):
     begins: int = 0  # the first minute of which segments and monitor hold everything
 
 
-class Account(msgspec.Struct, frozen=True):
+class Balance(msgspec.Struct, frozen=True):
     """The figures of a source in a range, and where they differ."""
 
     source: str
@@ -52,8 +52,8 @@ class Account(msgspec.Struct, frozen=True):
         return not self.unlogged and not self.unmonitored
 
 
-def enter(
-    book: Book,
+def count_records(
+    book: SourceCounts,
     records: Iterable[Record],
     cursor: Position,
     seen: Position,
@@ -79,7 +79,7 @@ def enter(
             book.due[minute] += 1
 
 
-def account(book: Book, minutes: tuple[int, int] = EVER) -> Account:
+def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
     """The figures for the minutes `[first, last)`, as far as the segments still hold them."""
     first, last = max(minutes[0], book.begins), minutes[1]
 
@@ -91,7 +91,7 @@ def account(book: Book, minutes: tuple[int, int] = EVER) -> Account:
     answered, logged, monitored = within(book.answered), within(book.logged), within(book.monitored)
     assert logged is not None
     due = within(book.due) or 0
-    return Account(
+    return Balance(
         source=book.source,
         answered=answered,
         logged=logged,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent
 from eventlog.log import Record
-from eventlog.merging import Merge
+from eventlog.merge import Merge
 
 
 def _record(stream: str, sequence: int, received: int) -> Record:

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventlog.answers import MINUTE, AnsweringWriter, answered
+from eventlog.answer_counts import MINUTE, CountingWriter, read_answer_counts
 from eventlog.errors import LogUnavailable
 from eventlog.events import FeedbackEvent
 from eventlog.layout import segments
 
 
-def _append(writer: AnsweringWriter, minutes: list[int]) -> None:
+def _append(writer: CountingWriter, minutes: list[int]) -> None:
     writer.append(
         [
             FeedbackEvent(
@@ -40,46 +40,46 @@ def test_every_event_is_counted_in_its_minute_across_restarts(
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
     expected: Counter[int] = Counter()
-    writer = AnsweringWriter.claim(folder, "host")
+    writer = CountingWriter.claim(folder, "host")
     for minutes in batches:
         if data.draw(st.integers(0, 9)) == 0:
             writer.close()
-            writer = AnsweringWriter.claim(folder, "host")
+            writer = CountingWriter.claim(folder, "host")
         _append(writer, minutes)
         expected.update(minutes)
-    assert answered(folder / "host-0") == expected
+    assert read_answer_counts(folder / "host-0") == expected
     writer.close()
 
 
 def test_the_count_grows_over_many_minutes(tmp_path: Path) -> None:
-    writer = AnsweringWriter.claim(tmp_path, "host")
+    writer = CountingWriter.claim(tmp_path, "host")
     for minute in range(1000):
         _append(writer, [minute])
-    assert answered(tmp_path / "host-0") == Counter(range(1000))
+    assert read_answer_counts(tmp_path / "host-0") == Counter(range(1000))
 
 
 def test_what_the_log_refused_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = AnsweringWriter.claim(tmp_path, "host")
+    writer = CountingWriter.claim(tmp_path, "host")
     _append(writer, [1])
     monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(5, "broken")))
     with pytest.raises(LogUnavailable):
         _append(writer, [1])
-    assert answered(tmp_path / "host-0") == {1: 1}
+    assert read_answer_counts(tmp_path / "host-0") == {1: 1}
 
 
 def test_nobody_counted_where_there_is_no_file(tmp_path: Path) -> None:
-    assert answered(tmp_path) == {}
+    assert read_answer_counts(tmp_path) == {}
 
 
 COUNT_FOR_EVER = """
 import sys
 from pathlib import Path
-from eventlog.answers import AnsweringWriter
+from eventlog.answer_counts import CountingWriter
 from eventlog.events import FeedbackEvent
 
-writer = AnsweringWriter.claim(Path(sys.argv[1]), "host")
+writer = CountingWriter.claim(Path(sys.argv[1]), "host")
 while True:
     writer.append([FeedbackEvent(source=writer.source, epoch=writer.epoch,
         sequence=writer.next_sequence, time=0, received=0, prediction_id="p", label=1)])
@@ -95,5 +95,5 @@ def test_a_killed_worker_has_counted_every_answer_that_left(tmp_path: Path) -> N
         while told < 500:
             told = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-    assert answered(tmp_path / "host-0")[0] >= told
+    assert read_answer_counts(tmp_path / "host-0")[0] >= told
     assert segments(tmp_path / "host-0")

@@ -9,7 +9,7 @@ import msgspec
 from eventlog.errors import EventLogError
 
 
-class TopicLives:
+class TopicEpochs:
     """Topic ids by name, in a file that is never half written."""
 
     def __init__(self, path: Path) -> None:

@@ -6,7 +6,7 @@ from eventlog.errors import UnreadableEvent
 from eventlog.log import Gap, Reader, Record
 
 
-class Progress:
+class ReaderLag:
     """One follower's; written by his thread alone, so that any other may read it."""
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -33,10 +33,10 @@ class Progress:
             self._oldest = first / 1e6
 
 
-class WatchedReader:
+class TrackedReader:
     """An `eventlog.log.Reader` whose polls are noted."""
 
-    def __init__(self, reader: Reader, progress: Progress) -> None:
+    def __init__(self, reader: Reader, progress: ReaderLag) -> None:
         self._reader = reader
         self._progress = progress
 
