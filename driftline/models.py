@@ -10,6 +10,7 @@ from rich.table import Table
 
 from driftline.converging import say_what_loaded, say_who_serves, wait_for_workers
 from eventlog.settings import Home
+from registry.batching import INDEPENDENT, explain, read_verdict
 from registry.reference import doubts, load_reference
 from registry.store import Registry
 from registry.workers import read_workers
@@ -34,6 +35,8 @@ def register(onnx: Path, name: str, manifest: Path, reference: Path) -> None:
         onnx, model=name, manifest=manifest, reference=reference, actor=getpass.getuser()
     )
     click.echo(f"{name} version {version.number}, sha256 {version.digest}")
+    for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):
+        click.echo(sentence)
     for doubt in doubts(version.manifest, load_reference(version)):
         click.secho(f"warning: {doubt}", fg="yellow", err=True)
     if not registry.aliases(name):

@@ -7,6 +7,7 @@ import click
 import yaml
 
 from eventlog.settings import Home
+from registry.batching import INDEPENDENT, explain, read_verdict
 from registry.errors import InvalidManifest
 from registry.manifest import Version
 from registry.store import Registry
@@ -59,6 +60,8 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
         onnx, model=model, manifest=manifest, reference=reference, actor=getpass.getuser()
     )
     click.echo(f"{model} version {version.number}, sha256 {version.digest}")
+    for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):
+        click.echo(sentence)
     return version
 
 

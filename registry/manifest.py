@@ -223,6 +223,10 @@ class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
+# auto: where rows are shown to be independent; off: one request a run; trust: without that proof.
+Batching = Literal["auto", "off", "trust"]
+
+
 class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many answers are remembered for the same inputs, per worker; for models that always
     answer the same.
@@ -244,6 +248,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     monitoring: Monitoring = Monitoring()
     payload: PayloadPolicy = PayloadPolicy()
     max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; of a fixed batch dimension, its size
+    batching: Batching = "auto"
     queue: QueueLimits = QueueLimits()
     cache: CachePolicy = CachePolicy()
     session: SessionOptions = SessionOptions()

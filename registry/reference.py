@@ -24,6 +24,7 @@ from registry.running import run_in_batches
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
 _ROUNDING = 1e-6  # of a probability
+_SAMPLE = 256  # rows that say how the model treats rows
 
 
 def load_reference(version: Version) -> pd.DataFrame:
@@ -59,9 +60,15 @@ def parse_reference(data: bytes) -> pd.DataFrame:
 
 
 def answer_reference(
-    session: onnxruntime.InferenceSession, manifest: Manifest, frame: pd.DataFrame
+    session: onnxruntime.InferenceSession,
+    manifest: Manifest,
+    frame: pd.DataFrame,
+    *,
+    together: bool = True,
 ) -> tuple[Manifest, pd.DataFrame]:
     """Run the model on every reference row, in batches of the manifest's max_batch_size.
+
+    Each row alone where they are not answered `together` as they would be in requests of their own.
 
     Returns the manifest, with its classes filled in where it stated none, and the reference to
     store. Raises InvalidReference for rows that do not fit the model, InvalidModel for answers
@@ -69,7 +76,7 @@ def answer_reference(
     """
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
-    outputs = run_in_batches(session, manifest, tensors, len(frame))
+    outputs = run_in_batches(session, manifest, tensors, len(frame), together=together)
     answers = outputs[manifest.prediction.label].reshape(len(frame)).tolist()
     stored = pd.DataFrame(_columns(manifest, tensors))
     if manifest.task == "regression":
@@ -83,6 +90,17 @@ def answer_reference(
     if manifest.prediction.probabilities:
         stored = stored.assign(**_probabilities(manifest, outputs, answers))
     return manifest, stored
+
+
+def sample_tensors(manifest: Manifest, frame: pd.DataFrame) -> dict[str, Array]:
+    """The model's inputs of some hundred rows all over the user's reference.
+
+    Raises InvalidReference for rows that do not fit the model.
+    """
+    _require_columns(manifest, frame)
+    tensors = _tensors(manifest, frame)
+    places = np.unique(np.linspace(0, len(frame) - 1, _SAMPLE).round().astype(int))
+    return {name: array[places] for name, array in tensors.items()}
 
 
 def doubts(manifest: Manifest, reference: pd.DataFrame) -> list[str]:

@@ -19,19 +19,21 @@ def run_in_batches(
     manifest: Manifest,
     tensors: Mapping[str, Array],
     rows: int,
+    *,
+    together: bool = True,
 ) -> dict[str, Array]:
     """The answers' outputs, by name, to `rows` rows, in batches of the manifest's max_batch_size.
 
+    Row by row where they are not to run `together` and the file allows it.
     Raises InvalidModel where the model fails on them, or answers another number of rows.
     """
     prediction = manifest.prediction
     names = [name for name in (prediction.label, prediction.probabilities) if name]
     batches: dict[str, list[Array]] = {name: [] for name in names}
     fixed = fixed_rows(signature(manifest))
-    for start in range(0, rows, manifest.max_batch_size):
-        feed = {
-            name: array[start : start + manifest.max_batch_size] for name, array in tensors.items()
-        }
+    size = manifest.max_batch_size if together or fixed is not None else 1
+    for start in range(0, rows, size):
+        feed = {name: array[start : start + size] for name, array in tensors.items()}
         asked = len(next(iter(feed.values())))
         if fixed is not None:
             feed = {n: np.resize(array, (fixed, *array.shape[1:])) for n, array in feed.items()}

@@ -20,11 +20,20 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once: before Bento
 
 import bentoml
 import msgspec
+import pandas as pd
 from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 
 from eventlog.settings import Home
 from registry.aliases import Aliases, Move, Standing
+from registry.batching import (
+    FILE,
+    Verdict,
+    judge,
+    read_verdict,
+    runnable,
+    write_verdict,
+)
 from registry.errors import (
     InvalidManifest,
     InvalidModel,
@@ -46,7 +55,7 @@ from registry.policies import (
     policies_of,
     require_inherited,
 )
-from registry.reference import answer_reference, parse_reference
+from registry.reference import answer_reference, parse_reference, sample_tensors
 from registry.signature import read_signature
 from registry.validation import complete
 
@@ -92,18 +101,24 @@ class Registry:
         session = load(onnx_bytes)
         completed = complete(read_manifest(manifest), read_signature(session))
         check_providers(completed.session.providers)
-        completed, frame = answer_reference(session, completed, parse_reference(reference_bytes))
+        stated = parse_reference(reference_bytes)
+        verdict = _judge(onnx_bytes, completed, stated)
+        together = not verdict.against_answers(completed)
+        completed, frame = answer_reference(session, completed, stated, together=together)
         files: dict[str, Callable[[Path], object]] = {
             "model.onnx": lambda path: path.write_bytes(onnx_bytes),
-            "manifest.json": lambda path: path.write_bytes(msgspec.json.encode(completed)),
+            "manifest.json": lambda path: path.write_bytes(encode_manifest(completed)),
             "reference.parquet": lambda path: frame.to_parquet(path, index=False),
+            FILE: lambda path: write_verdict(path.parent, verdict),
         }
-        digest = _digest(onnx_bytes, msgspec.json.encode(completed), reference_bytes)
+        digest = _digest(onnx_bytes, encode_manifest(completed), reference_bytes)
         with self._locked():
             version = self._identical(model, digest)
             if version is None:
                 require_inherited(model, completed, self.history(model))
                 version = self._add(model, digest, files)
+            elif read_verdict(version) is None:  # as an earlier release left it
+                write_verdict(Path(version.path), verdict)
             self._aliases.registered(model, version.number, moved=version.created, actor=actor)
         return version
 
@@ -275,6 +290,24 @@ class Registry:
         with (self._folder.parent / ".driftline-lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """A completed manifest as it is stored.
+
+    A field of a later release is left out where it is not stated, so that content which an earlier
+    release registered keeps its digest.
+    """
+    fields = msgspec.to_builtins(manifest)
+    if fields["batching"] == "auto":
+        del fields["batching"]
+    return msgspec.json.encode(fields)
+
+
+def _judge(onnx: bytes, manifest: Manifest, reference: pd.DataFrame) -> Verdict:
+    """Whether rows may run together, found in one thread: there, sums have one order only."""
+    rows = sample_tensors(manifest, reference)
+    return judge(runnable(load(onnx, threads=1)), manifest, rows)
 
 
 def _require_name(model: str) -> None:

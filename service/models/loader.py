@@ -1,5 +1,6 @@
 """A registered version -> a version that can take traffic: session, warm-up, queue."""
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +11,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import numpy as np
 
+from registry.batching import one_by_one, read_verdict, verdict_of
 from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
 from registry.reference import first_rows
@@ -29,6 +31,8 @@ from service.settings import Settings, payload_key
 from service.telemetry.statistics import Statistics
 
 _WARM_UP_ROWS = 64
+
+_logger = logging.getLogger(__name__)
 
 
 class SessionRunner:
@@ -68,14 +72,15 @@ class Loader:
         check = InputCheck(manifest, settings.max_request_rows)
         model = (Path(version.path) / "model.onnx").read_bytes()
         session = Session(model, session_options(manifest.session, settings))
-        cost = _warm_up(session, version, batched=check.batched)
+        together = _may_share(session, version)
+        cost = _warm_up(session, version, batched=together)
         name = f"{version.model} version {version.number}"
         doors = doors_of(name, manifest.queue, settings)
         answering = Answering(version, self._log, self._statistics.of(version), doors)
         batcher: Batcher[Call, Answer] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
             finish=answering.batch,
-            limits=limits_of(manifest, settings, batched=check.batched),
+            limits=limits_of(manifest, settings, batched=together),
             doors=doors,
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
@@ -84,11 +89,22 @@ class Loader:
         return Tunable(
             version=version,
             check=check,
+            together=together,
             batcher=batcher,
             answering=answering,
             settings=settings,
             caches=self.caches,
         ).served()
+
+
+def _may_share(session: Session, version: Version) -> bool:
+    """Whether requests of a version may share a run."""
+    reason = one_by_one(version.manifest, verdict_of(version, session.runnable()))
+    if reason:
+        name = f"version {version.number} of {version.model}"
+        recorded = "" if read_verdict(version) else " (found now; register it again to record it)"
+        _logger.info("%s runs one request at a time%s: %s", name, recorded, reason)
+    return not reason
 
 
 def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:

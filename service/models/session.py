@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
+from registry.batching import Runnable, runnable
 from registry.manifest import SessionOptions
 from service.errors import InvalidRequest, NotReady, RunFailed
 from service.models.providers import choose
@@ -66,6 +67,10 @@ class Session:
             _logger.warning("a run failed: %s", error)
             raise RunFailed("the model's run failed; the server's log says why") from None
         return dict(zip(self._outputs, results, strict=True))
+
+    def runnable(self) -> Runnable:
+        """The model as the probe of its rows takes it."""
+        return runnable(self._session)
 
 
 def _options(wanted: SessionOptions) -> onnxruntime.SessionOptions:

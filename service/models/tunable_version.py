@@ -27,14 +27,19 @@ class Tunable:
         *,
         version: Version,
         check: InputCheck,
+        together: bool,
         batcher: Batcher[Call, Answer],
         answering: Answering,
         settings: Settings,
         caches: Caches,
     ) -> None:
-        """`settings` complete what nobody states; `caches` is told of the version's cache."""
+        """`together`: whether requests may share a run.
+
+        `settings` complete what nobody states; `caches` receives the version's cache.
+        """
         self._version = version
         self._check = check
+        self._together = together
         self._batcher = batcher
         self._answering = answering
         self._settings = settings
@@ -49,7 +54,7 @@ class Tunable:
         manifest = limited(self._version.manifest, change)
         name = f"{self._version.model} version {self._version.number}"
         self._batcher.tune(
-            limits_of(manifest, self._settings, batched=self._check.batched),
+            limits_of(manifest, self._settings, batched=self._together),
             doors_of(name, manifest.queue, self._settings),
         )
         tune: Callable[[LimitChange], Served] = self.served

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from eventlog.events import Tensor, spell
+from registry.batching import rows_are_free
 from registry.features import signature
-from registry.manifest import Manifest, Signature, TensorSpec
+from registry.manifest import Manifest, TensorSpec
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.messages import Array, RequestTensor
 from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
@@ -30,7 +31,7 @@ class InputCheck:
 
     def __init__(self, manifest: Manifest, max_rows: int) -> None:
         self.signature = signature(manifest)
-        self.batched = is_batched(self.signature)
+        self.batched = rows_are_free(self.signature)
         self._max_rows = max_rows
         self._specs = {spec.name: spec for spec in self.signature.inputs}
         self._in_order = list(self._specs)
@@ -117,13 +118,6 @@ class InputCheck:
                     "the manifest allows only finite numbers there",
                     tensor=name,
                 )
-
-
-def is_batched(signature: Signature) -> bool:
-    """Whether requests may run together: a free first dimension everywhere, all others fixed."""
-    specs = [*signature.inputs, *signature.outputs]
-    free_first = all(spec.shape and spec.shape[0] == FREE for spec in specs)
-    return free_first and all(FREE not in spec.shape[1:] for spec in signature.inputs)
 
 
 def _check_description(tensor: RequestTensor, spec: TensorSpec) -> None:

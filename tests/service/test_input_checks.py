@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from registry.batching import rows_are_free
 from registry.manifest import Signature, TensorSpec
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.named_rows import ArrayTensor
-from service.protocol.validation import InputCheck, is_batched
+from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST
 
 CHECK = InputCheck(MANIFEST, max_rows=5)
@@ -79,4 +80,4 @@ def test_requests_share_a_run_where_the_first_dimension_is_free_and_the_others_f
     inputs: list[list[int]], output: list[int], batched: bool
 ) -> None:
     specs = [TensorSpec(f"i{n}", "FP32", shape) for n, shape in enumerate(inputs)]
-    assert is_batched(Signature(specs, [TensorSpec("o", "FP32", output)])) == batched
+    assert rows_are_free(Signature(specs, [TensorSpec("o", "FP32", output)])) == batched

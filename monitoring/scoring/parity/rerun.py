@@ -15,6 +15,7 @@ import numpy as np
 from monitoring.ingest.domain import category
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.values import Array
+from registry.batching import runnable, verdict_of
 from registry.errors import InvalidFeatures, InvalidModel
 from registry.features import to_tensors
 from registry.manifest import Manifest
@@ -58,6 +59,20 @@ class Rerun:
         if (size := self._file.stat().st_size) > _LARGEST:
             return f"not run again: the model has {size / 2**20:,.0f} MB, at most 512 are loaded"
         return ""
+
+    @property
+    def dependence(self) -> str:
+        """Why rows cannot be run as they were served, empty where they can.
+
+        A window's rows come from many requests and do not say from which: where the rows of a run
+        have a bearing on each other, the answers in the log cannot be found again.
+        """
+        session = _session(str(self._file), self._baseline.version.digest)
+        verdict = verdict_of(self._baseline.version, runnable(session))
+        reason = verdict.against_answers(self._manifest)
+        return (
+            reason and f"not run again: rows of one request have a bearing on each other: {reason}"
+        )
 
     @property
     def rows(self) -> int:

@@ -9,7 +9,7 @@ did to the answers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import compress
 from typing import Any
 
@@ -54,7 +54,7 @@ class Again:
         return attempt(PARITY, lambda: self._score(window, chosen))
 
     def _score(self, window: pd.DataFrame, chosen: Sequence[_Drifted]) -> Iterator[Score]:
-        if reason := self._rerun.reason:
+        if reason := self._rerun.reason or self._dependence:
             names = [PARITY, *([EFFECT] if chosen else [])]
             yield from (Score(name=name, value=None, note=reason) for name in names)
             return
@@ -155,6 +155,10 @@ class Again:
         if shift is not None:
             scores.append(Score(name=SHIFT, column=column, value=shift))
         return scores
+
+    @cached_property
+    def _dependence(self) -> str:
+        return self._rerun.dependence
 
     @property
     def _spread(self) -> float:

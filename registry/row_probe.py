@@ -1,0 +1,283 @@
+"""Find out by runs whether a model answers each row by itself.
+
+Two comparisons, on rows that the model is asked about in earnest (the subjects):
+
+- Other neighbours: of runs with as many rows, the subjects at the same places, only the rows around
+  them are exchanged: for other rows, the smallest and the largest values, zeros, values far beyond,
+  missing ones, long texts, and the subject itself. The same kernels run in the same order, so the
+  subjects' outputs must not change at all: integers, texts and shapes by nothing, floating-point
+  numbers by less than a millionth of themselves.
+- Alone or together: a subject's outputs in runs of several sizes beside its outputs in a run of its
+  own. Kernels for one row and for many add up in another order, so numbers may differ by half a
+  percent of the output's largest value, and further where rounding the inputs does as much.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
+Run = Callable[[Arrays], Mapping[str, Array]]
+
+SIZES = (2, 3, 7, 16, 33)  # rows of a run
+_SUBJECTS = 17  # as many as the largest run has at every other place
+_SAME = 1e-6  # of a number: what may change with the neighbours
+_CLOSE = 5e-3  # of the output's largest number: what may change with the number of rows
+_ROUNDING = 1e-6  # of an input: what its own rounding may be
+_ROUNDED = 8  # such inputs tried where a row alone differs from itself among others
+_FAR = 1_000  # times the range of the inputs
+_LONG = 64  # words of a text
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What speaks against running rows together; nothing where all is well."""
+
+    faults: dict[str, str] = {}  # by output
+    failure: str = ""  # of runs as a whole
+
+
+def probe_rows(run: Run, rows: Arrays, most: int) -> Findings:
+    """Run rows together and alone, in runs of up to `most` rows, and compare their outputs.
+
+    `rows` are inputs by name, some tens to hundreds of ordinary rows. An exception of `run` on
+    ordinary rows is a finding; one on extreme neighbours leaves these out.
+    """
+    return _Probe(run, rows).findings([size for size in SIZES if size <= max(most, 2)])
+
+
+class _Probe:
+    def __init__(self, run: Run, rows: Arrays) -> None:
+        self._run = run
+        count = len(next(iter(rows.values())))
+        places = np.linspace(0, count - 1, _SUBJECTS).round().astype(int)
+        self._subjects = {name: array[places] for name, array in rows.items()}
+        self._neighbours = [_others(rows), *_extremes(rows)]
+        self._alone: list[Mapping[str, Array]] = []
+        self._scale: dict[str, float] = {}
+        self._faults: dict[str, str] = {}
+
+    def findings(self, sizes: Sequence[int]) -> Findings:
+        try:
+            self._alone = [self._run(self._only(row)) for row in range(_SUBJECTS)]
+            repeated = self._run(self._only(0))
+        except Exception:  # noqa: BLE001  # whatever it is, nothing can be shown
+            return Findings(failure="the model fails on rows of the reference")
+        for name, output in self._alone[0].items():
+            if output.shape[:1] != (1,):
+                self._faults[name] = f"has shape {list(output.shape)} for one row"
+            elif not _same(output, repeated[name]):
+                self._faults[name] = "differs between two runs of the same row"
+        self._scale = {
+            name: max(_largest(outputs[name]) for outputs in self._alone) for name in self._alone[0]
+        }
+        for size in sizes:
+            for first in (0, 1):  # subjects at even places, then at odd ones
+                failure = self._compare(size, np.arange(first, size, 2))
+                if failure:
+                    return Findings(self._faults, failure)
+        return Findings(self._faults)
+
+    def _compare(self, size: int, places: Array) -> str:
+        """Note what differs in runs of one size with subjects at these places."""
+        try:
+            expected = self._together(size, places, self._neighbours[0])
+        except Exception:  # noqa: BLE001  # of ordinary rows, which alone it runs
+            return f"the model fails on {size} rows together"
+        for name, output in expected.items():
+            if output.shape[:1] != (size,):
+                self._note(name, f"has shape {list(output.shape)} for {size} rows")
+            else:
+                self._compare_with_alone(name, output, places)
+        for neighbours in [*self._neighbours[1:], self._subjects]:
+            try:
+                found = self._together(size, places, neighbours)
+            except Exception:  # noqa: BLE001, S112  # the model does not take such rows
+                continue
+            for name, output in found.items():
+                if name in self._faults:
+                    continue
+                if output.shape[:1] != (size,):
+                    self._note(name, f"has shape {list(output.shape)} for {size} rows")
+                elif not _same(output[places], expected[name][places]):
+                    self._note(name, "of a row changes with the other rows of a run")
+        return ""
+
+    def _compare_with_alone(self, name: str, output: Array, places: Array) -> None:
+        if name in self._faults:
+            return
+        for subject, place in enumerate(places):
+            alone = self._alone[subject][name]
+            here = output[place : place + 1]
+            if alone.shape != here.shape:
+                self._note(name, "of a row has another shape beside other rows than alone")
+            elif not self._close(name, alone, here) and not self._rounds_to(name, subject, here):
+                self._note(name, f"of a row differs between a run of {len(output)} rows and alone")
+            if name in self._faults:
+                return
+
+    def _close(self, name: str, alone: Array, here: Array) -> bool:
+        if alone.dtype.kind != "f":
+            return _same(alone, here)
+        return _near(alone, here, _CLOSE * self._scale[name])
+
+    def _rounds_to(self, name: str, subject: int, here: Array) -> bool:
+        """Whether rounding the subject's inputs changes this output as much."""
+        alone = self._alone[subject][name]
+        distance = _distance(alone, here)
+        random = np.random.default_rng(subject)
+        for _ in range(_ROUNDED):
+            rounded = {
+                input_name: _rounded(array, random)
+                for input_name, array in self._only(subject).items()
+            }
+            try:
+                again = self._run(rounded)[name]
+            except Exception:  # noqa: BLE001, S112  # tells nothing
+                continue
+            if again.shape == alone.shape and _distance(alone, again) * 4 >= distance:
+                return True
+        return False
+
+    def _together(self, size: int, places: Array, neighbours: Arrays) -> Mapping[str, Array]:
+        feed = {}
+        for name, subjects in self._subjects.items():
+            others = neighbours[name]
+            mixed = others[np.arange(size) // 2 % len(others)].copy()
+            mixed[places] = subjects[: len(places)]
+            feed[name] = mixed
+        return self._run(feed)
+
+    def _only(self, row: int) -> dict[str, Array]:
+        return {name: array[row : row + 1] for name, array in self._subjects.items()}
+
+    def _note(self, name: str, fault: str) -> None:
+        self._faults.setdefault(name, fault)
+
+
+def _others(rows: Arrays) -> dict[str, Array]:
+    """Rows between the subjects, the last first, so that no row is its own neighbour."""
+    count = len(next(iter(rows.values())))
+    places = (np.linspace(count - 1, 0, _SUBJECTS) + count / 3).round().astype(int) % count
+    return {name: array[places] for name, array in rows.items()}
+
+
+def _extremes(rows: Arrays) -> Iterator[dict[str, Array]]:
+    """One extreme row each, which is every neighbour; inputs that have no such keep their first."""
+    for kind in (_smallest, _largest_value, _zero, _far_above, _far_below, _missing):
+        yield {name: kind(array)[np.newaxis] for name, array in rows.items()}
+    # Where all inputs at once are refused, floating-point ones alone may not be.
+    if {array.dtype.kind for array in rows.values()} - {"f"}:
+        for kind in (_far_above, _far_below):
+            yield {
+                name: (kind(array) if array.dtype.kind == "f" else np.array(array[0]))[np.newaxis]
+                for name, array in rows.items()
+            }
+
+
+def _smallest(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        return _texts(array, "")
+    return _column_wise(array, np.min)
+
+
+def _largest_value(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        return _texts(array, max(map(str, array.ravel()), key=len, default=""))
+    return _column_wise(array, np.max)
+
+
+def _zero(array: Array) -> Array:
+    """Zeros; integers as they come, since they may be categories and 0 none."""
+    if array.dtype.kind == "O":
+        return _texts(array, "0")
+    row: Array = np.array(array[-1])
+    return np.zeros_like(row) if array.dtype.kind == "f" else row
+
+
+def _far_above(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        words = [word for text in array.ravel() for word in str(text).split()] or ["x"]
+        return _texts(array, " ".join(words[place % len(words)] for place in range(_LONG)))
+    return _far(array, 1) if array.dtype.kind == "f" else _column_wise(array, np.max)
+
+
+def _far_below(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        return _texts(array, "x")
+    return _far(array, -1) if array.dtype.kind == "f" else _column_wise(array, np.min)
+
+
+def _missing(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        return _texts(array, "")
+    row: Array = np.array(array[-1])
+    return np.full_like(row, np.nan) if array.dtype.kind == "f" else row
+
+
+def _far(array: Array, sign: int) -> Array:
+    low, high = (_column_wise(array, which).astype(np.float64) for which in (np.min, np.max))
+    reach = _FAR * np.maximum(np.maximum(high - low, np.maximum(abs(high), abs(low))), 1.0)
+    largest = float(np.finfo(array.dtype).max) / 2
+    far: Array = np.clip(sign * reach, -largest, largest).astype(array.dtype)
+    return far
+
+
+def _column_wise(array: Array, which: Callable[..., Array]) -> Array:
+    """The smallest or largest value of each column, of those that are numbers."""
+    if array.dtype.kind != "f":
+        return np.asarray(which(array, axis=0), dtype=array.dtype)
+    known = np.where(np.isfinite(array), array, array.dtype.type(0))
+    return np.asarray(which(known, axis=0), dtype=array.dtype)
+
+
+def _texts(array: Array, text: str) -> Array:
+    row: Array = np.empty(array.shape[1:], dtype=object)
+    row[...] = text
+    return row
+
+
+def _rounded(array: Array, random: np.random.Generator) -> Array:
+    if array.dtype.kind != "f":
+        return array
+    by = max(_ROUNDING, float(np.finfo(array.dtype).eps))
+    factors: Array = np.asarray(1 + by * random.uniform(-1, 1, array.shape))
+    shifted: Array = array * factors.astype(array.dtype)
+    return shifted
+
+
+def _same(one: Array, other: Array) -> bool:
+    if one.shape != other.shape:
+        return False
+    if one.dtype.kind != "f":
+        return bool(np.array_equal(one, other))
+    return _near(one, other, 0.0)
+
+
+def _near(one: Array, other: Array, slack: float) -> bool:
+    """Whether numbers are equal, both missing, or differ by a millionth and the slack at most."""
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        allowed = _SAME * np.maximum(abs(first), abs(second)) + slack
+        apart = abs(first - second) > allowed
+        equal = (first == second) | (np.isnan(first) & np.isnan(second))
+        unlike = np.isfinite(first) != np.isfinite(second)
+    return not bool((~equal & (apart | unlike | ~np.isfinite(first))).any())
+
+
+def _distance(one: Array, other: Array) -> float:
+    """How far apart two outputs are at most; of integers and texts whether they differ."""
+    if one.dtype.kind != "f":
+        return float(not np.array_equal(one, other))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+
+
+def _largest(output: Array) -> float:
+    if output.dtype.kind != "f":
+        return 0.0
+    finite = output[np.isfinite(output)].astype(np.float64)
+    return float(abs(finite).max(initial=0.0))
