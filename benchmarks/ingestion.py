@@ -27,12 +27,12 @@ from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Positions, Reader
 from eventlog.segments import SegmentReader
 from monitoring.consumer import Consumer
-from monitoring.evaluation import Conclusion
+from monitoring.evaluation import Evaluation
 from monitoring.garbage_collection import expect_rows
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
-from monitoring.windows.version_state import FindVersion, Memory
+from monitoring.windows.version_state import ConsumerState, FindVersion
 from registry.manifest import (
     Feature,
     Manifest,
@@ -118,9 +118,9 @@ def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
 
 def _take_in(database: Where, follow: Follow, find: FindVersion) -> Cost:
     journal = Journal(Database(database))
-    memory = Memory(journal, find)
+    memory = ConsumerState(journal, find)
     reader = follow(memory.positions)
-    conclusion = Conclusion(journal, memory, page="", clock=lambda: 0)
+    conclusion = Evaluation(journal, memory, page="", clock=lambda: 0)
     consumer = Consumer(journal, memory, reader, _AtOnce(), conclusion)
     while not consumer.step(1) and not consumer.drained:  # connects
         pass

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from driftline.status import open_store, tell
 from eventlog.errors import SettingError
-from monitoring.results import Rule, Silence, Step
+from monitoring.results import AlarmStep, Rule, Silence
 from monitoring.web import formats
 from monitoring.web.overview import worst_first
 
@@ -54,7 +54,7 @@ def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click cal
 @click.option("--reason", default="", help="For whoever reads it later.")
 def acknowledge(alarm_id: str, reason: str) -> None:
     """Say that you have seen an alarm that is firing."""
-    step = Step(_now(), "acknowledged", _actor(), reason)
+    step = AlarmStep(_now(), "acknowledged", _actor(), reason)
     if not open_store().acknowledge(alarm_id, step):
         raise _Unknown(f"no alarm {alarm_id} is firing; see driftline alarms")
     click.echo(f"acknowledged {alarm_id}")
@@ -65,7 +65,7 @@ def acknowledge(alarm_id: str, reason: str) -> None:
 @click.option("--reason", required=True, help="For whoever reads it later.")
 def resolve(alarm_id: str, reason: str) -> None:
     """End an alarm by hand; where its cause goes on, another will fire."""
-    if not open_store().resolve(alarm_id, Step(_now(), "resolved", _actor(), reason)):
+    if not open_store().resolve(alarm_id, AlarmStep(_now(), "resolved", _actor(), reason)):
         raise _Unknown(f"no alarm {alarm_id} is open; see driftline alarms")
     click.echo(f"resolved {alarm_id}")
 

@@ -25,16 +25,16 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
-from monitoring.evaluation import Conclusion
+from monitoring.evaluation import Evaluation
 from monitoring.garbage_collection import expect_rows
-from monitoring.log_retention import Announcing
+from monitoring.log_retention import PositionPublisher
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
-from monitoring.sharing.entries import Preparing
-from monitoring.sharing.handed import Handed
-from monitoring.sharing.handing import Handing
+from monitoring.sharing.entries import EntryEncoder
+from monitoring.sharing.handed import SharedChunks
+from monitoring.sharing.handing import StreamPublisher
 from monitoring.sharing.member import LEADING, Member
-from monitoring.sharing.taking import HandedReader
+from monitoring.sharing.taking import SharedChunkReader
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
@@ -42,8 +42,8 @@ from monitoring.tracing import WindowTraces
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
-from monitoring.windows.policy_source import Following
-from monitoring.windows.version_state import Memory
+from monitoring.windows.policy_source import RegistryPolicies
+from monitoring.windows.version_state import ConsumerState
 from registry.store import Registry
 from telemetry import logs
 from telemetry.tracing import Tracing
@@ -51,7 +51,9 @@ from telemetry.tracing import Tracing
 _logger = logging.getLogger(__name__)
 _RECONNECT = 1.0  # seconds until a database that was lost is looked for again
 
-Work = Callable[[Consumer | Member, MonitorSettings, threading.Event, Announcing | None], None]
+Work = Callable[
+    [Consumer | Member, MonitorSettings, threading.Event, PositionPublisher | None], None
+]
 
 
 def commands() -> list[click.Command]:
@@ -116,7 +118,7 @@ def _watched(
             loop = _start(parts, home, settings, progress)
             announcing = None
             if isinstance(loop, Consumer) and settings.source == "segments":
-                announcing = Announcing(home.consumed, loop.positions)
+                announcing = PositionPublisher(home.consumed, loop.positions)
             work(loop, settings, stopping, announcing)
         except DatabaseUnavailable as error:
             _logger.warning("%s; trying again", error)
@@ -170,7 +172,7 @@ def _start(
     if not store.try_lock(LEADING):
         raise DatabaseUnavailable("another monitor is at work on this database")
 
-    def reader(memory: Memory) -> tuple[Reader, Callable[[], None]]:
+    def reader(memory: ConsumerState) -> tuple[Reader, Callable[[], None]]:
         return _reader(home, settings, memory), _nothing
 
     return _lead(parts, home, settings, progress, store, reader)
@@ -183,14 +185,14 @@ def _member(
     progress: ReaderLag,
     store: Database,
 ) -> Member:
-    handed = Handed(store)
-    handing = Handing(handed, Preparing(Registry(home).version), progress.note)
+    handed = SharedChunks(store)
+    handing = StreamPublisher(handed, EntryEncoder(Registry(home).version), progress.note)
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
     parts.callback(part.close)
 
-    def reader(memory: Memory) -> tuple[Reader, Callable[[], None]]:
-        everything = HandedReader(handed, memory.positions, settings.patience)
+    def reader(memory: ConsumerState) -> tuple[Reader, Callable[[], None]]:
+        everything = SharedChunkReader(handed, memory.positions, settings.patience)
         return everything, everything.commit
 
     return Member(
@@ -204,13 +206,13 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     settings: MonitorSettings,
     progress: ReaderLag,
     store: Database,
-    reader_for: Callable[[Memory], tuple[Reader, Callable[[], None]]],
+    reader_for: Callable[[ConsumerState], tuple[Reader, Callable[[], None]]],
 ) -> Consumer:
     """Take in, decide, and ask for retraining, which one monitor alone does at a time."""
     journal = Journal(store)
     registry = Registry(home)
-    following = Following(registry)
-    memory = Memory(journal, registry.version, following.timeline, retention())
+    following = RegistryPolicies(registry)
+    memory = ConsumerState(journal, registry.version, following.timeline, retention())
     reader, taken = reader_for(memory)
     reader = TrackedReader(reader, progress)
     parts.callback(reader.close)
@@ -219,7 +221,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
     scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(scorer.close)
-    conclusion = Conclusion(
+    conclusion = Evaluation(
         journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
     )
     tracing = Tracing.configured("monitor")
@@ -238,7 +240,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     )
 
 
-def _reader(home: Home, settings: MonitorSettings, memory: Memory) -> Reader:
+def _reader(home: Home, settings: MonitorSettings, memory: ConsumerState) -> Reader:
     if settings.source == "segments":
         return SegmentReader(home.log, memory.positions)
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
@@ -253,7 +255,7 @@ def _follow(
     consumer: Consumer | Member,
     settings: MonitorSettings,
     stopping: threading.Event,
-    announcing: Announcing | None,
+    announcing: PositionPublisher | None,
 ) -> None:
     wait = announcing.between(stopping.wait) if announcing else stopping.wait
     consumer.run(wait, settings.poll_records, settings.idle_pause)
@@ -263,7 +265,7 @@ def _drain(
     consumer: Consumer | Member,
     settings: MonitorSettings,
     stopping: threading.Event,
-    announcing: Announcing | None,
+    announcing: PositionPublisher | None,
     *,
     close: bool,
 ) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from monitoring.backtest import Between, watch_again
+from monitoring.backtest import TimeRangeReader, watch_again
 from monitoring.garbage_collection import expect_rows
 from monitoring.results import Alarm, Result
 from monitoring.scoring.process import ScoringProcess, scoring_command
@@ -26,8 +26,8 @@ from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.web import formats
 from monitoring.windows.grid import END_OF_TIME
-from monitoring.windows.policy_source import Following, Overriding
-from monitoring.windows.version_state import Memory
+from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies
+from monitoring.windows.version_state import ConsumerState
 from registry.manifest_file import read_policy
 from registry.store import Registry
 
@@ -104,13 +104,17 @@ def _watch(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     registry = Registry(home)
-    timeline = (Following(registry) if policy is None else Overriding(read_policy(policy))).timeline
-    reader = Between(SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME))
+    timeline = (
+        RegistryPolicies(registry) if policy is None else FixedPolicy(read_policy(policy))
+    ).timeline
+    reader = TimeRangeReader(
+        SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME)
+    )
     scorer = ScoringProcess(scoring_command(into / "reports"))
     database = Database(fresh, lasting=False)
     try:
         journal = Journal(database)
-        memory = Memory(journal, registry.version, timeline, retention())
+        memory = ConsumerState(journal, registry.version, timeline, retention())
         watch_again(reader, journal, memory, scorer, stop)
     finally:
         scorer.close()

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Reader, Record
 from monitoring.consumer import Consumer
-from monitoring.evaluation import Conclusion
+from monitoring.evaluation import Evaluation
 from monitoring.scoring.queue import Scorer
 from monitoring.storage.journal import Journal
-from monitoring.windows.version_state import Memory
+from monitoring.windows.version_state import ConsumerState
 
 _AT_ONCE = 2_000  # records
 _PAUSE = 0.05  # seconds, while nothing but scoring goes on
 
 
-class Between:
+class TimeRangeReader:
     """A reader that passes on predictions whose event time lies in [begin, end), and all labels."""
 
     def __init__(self, reader: Reader, begin: int, end: int) -> None:
@@ -60,14 +60,14 @@ class Between:
 
 
 def watch_again(
-    reader: Reader, journal: Journal, memory: Memory, scorer: Scorer, stop: threading.Event
+    reader: Reader, journal: Journal, memory: ConsumerState, scorer: Scorer, stop: threading.Event
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
     `journal` and `memory` are of a new database. Nobody is told: retraining requests stay in its
     outbox.
     """
-    conclusion = Conclusion(journal, memory, page="", clock=lambda: time.time_ns() // 1_000)
+    conclusion = Evaluation(journal, memory, page="", clock=lambda: time.time_ns() // 1_000)
     consumer = Consumer(journal, memory, reader, scorer, conclusion)
     closed = False
     while not stop.is_set():

@@ -7,15 +7,15 @@ stand and fall together, so a crash repeats a step and never half of one.
 from collections.abc import Callable, Collection, Sequence
 
 from eventlog.log import Positions, Reader, Record
-from monitoring.evaluation import Conclusion
-from monitoring.ingest.ingestion import Intake
-from monitoring.ingest.loss_detection import Settling
+from monitoring.evaluation import Evaluation
+from monitoring.ingest.ingestion import Ingestion
+from monitoring.ingest.loss_detection import LossDetection
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
 from monitoring.tracing import WindowTraces
-from monitoring.windows.expiry import Keeping
-from monitoring.windows.lifecycle import Closing
-from monitoring.windows.version_state import Memory
+from monitoring.windows.expiry import Expiry
+from monitoring.windows.lifecycle import WindowLifecycle
+from monitoring.windows.version_state import ConsumerState
 
 MOST_WAITING = 4 << 30  # bytes
 STEPS = 10  # between two looks for dead letters that are to be tried again
@@ -27,10 +27,10 @@ class Consumer:
     def __init__(  # noqa: PLR0913  # the ports of the loop
         self,
         journal: Journal,
-        memory: Memory,
+        memory: ConsumerState,
         reader: Reader,
         scorer: Scorer,
-        conclusion: Conclusion,
+        conclusion: Evaluation,
         *,
         traces: WindowTraces | None = None,
         taken: Callable[[], None] = lambda: None,
@@ -51,10 +51,10 @@ class Consumer:
         self._reader = reader
         self._queue = ScoringQueue(journal, scorer)
         self._conclusion = conclusion
-        self._keeping = Keeping(journal, memory)
-        self._intake = Intake(journal, memory, self._keeping)
-        self._closing = Closing(journal, memory, self._keeping)
-        self._settling = Settling(memory)
+        self._keeping = Expiry(journal, memory)
+        self._intake = Ingestion(journal, memory, self._keeping)
+        self._closing = WindowLifecycle(journal, memory, self._keeping)
+        self._settling = LossDetection(memory)
         self._drained = False  # whether the windows have been looked at since the log was drained
 
     def step(self, limit: int) -> bool:
@@ -112,10 +112,10 @@ class Consumer:
 
     def take_again(self) -> bool:
         """Take in the dead letters that a person wants tried again; whether there were any."""
-        if not self._journal.wants_retries():
+        if not self._journal.has_retries():
             return False
         with self._journal.database.transaction():
-            for letter in self._journal.retries():
+            for letter in self._journal.pop_retries():
                 watching = self._intake.again(letter)
                 if watching is not None:
                     self._closing.look(watching, drained=True)
@@ -125,7 +125,7 @@ class Consumer:
         return True
 
     def _take(self, records: Sequence[Record], *, drained: bool) -> None:
-        self._journal.predictions.bring(record.event for record in records)
+        self._journal.predictions.prefetch(record.event for record in records)
         for record in records:
             watching = self._intake.take(record)
             self._traces.taken(record)

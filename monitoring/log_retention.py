@@ -10,7 +10,7 @@ from eventlog.retention import write_positions
 _EVERY = 5.0  # seconds
 
 
-class Announcing:
+class PositionPublisher:
     """Writes committed positions to a file now and then."""
 
     def __init__(

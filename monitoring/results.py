@@ -97,14 +97,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = ""  # digest of the policy that it was watched by; empty: of an earlier release
 
 
-class Late(msgspec.Struct, frozen=True):
+class LateCounts(msgspec.Struct, frozen=True):
     """What came too late for its window: counted here, and in no figure."""
 
     events: int = 0
     rows: int = 0  # answered ones
 
 
-class Step(msgspec.Struct, frozen=True):
+class AlarmStep(msgspec.Struct, frozen=True):
     """What a person did about an alarm."""
 
     at: int
@@ -139,7 +139,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str  # what changed, by how much, against what, since when
     columns: list[str] = []  # the three that moved most, worst first
     severity: Severity = "warning"
-    steps: list[Step] = []  # in order
+    steps: list[AlarmStep] = []  # in order
     policy: str = ""  # digest of the one by which `latest` broke the rule, or kept it
 
 
@@ -171,7 +171,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
 
 
-class Disabled(msgspec.Struct, frozen=True, kw_only=True):
+class DisabledReceiver(msgspec.Struct, frozen=True, kw_only=True):
     """A receiver that wants no more webhooks, until a person says otherwise."""
 
     receiver: str  # names its address without telling it, which may hold a secret

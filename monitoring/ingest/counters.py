@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from monitoring.ingest.domain import MISSING, OUTSIDE, Array, category, number
-from monitoring.ingest.exact_sum import Exact, whole
+from monitoring.ingest.exact_sum import ExactSum, whole
 
 Pair = tuple[Any, Any]  # what was true and what was told: numbers or texts
 
@@ -23,7 +23,7 @@ MOST_NAMES = 50  # of classes that are told apart
 _LONGEST_NAME = 100
 
 
-class InputTally(msgspec.Struct):
+class InputCounters(msgspec.Struct):
     """How many values are missing, and how many the reference does not know."""
 
     rows: int = 0  # whose values were looked at
@@ -34,14 +34,14 @@ class InputTally(msgspec.Struct):
     def add(self, odd: Array, ordinary: int = 0) -> None:
         """Count rows by what is odd about them (`Domain.odd`), and some without anything odd."""
         self.merge(
-            InputTally(
+            InputCounters(
                 rows=len(odd) + ordinary,
                 missing=np.count_nonzero(odd == MISSING, axis=0).tolist(),
                 outside=np.count_nonzero(odd == OUTSIDE, axis=0).tolist(),
             )
         )
 
-    def merge(self, other: "InputTally") -> None:
+    def merge(self, other: "InputCounters") -> None:
         """Count what another tally has counted."""
         self.rows += other.rows
         self.withheld += other.withheld
@@ -53,7 +53,7 @@ def _sums(some: list[int], others: list[int]) -> list[int]:
     return [one + other for one, other in zip_longest(some, others, fillvalue=0)]
 
 
-class Confusion(msgspec.Struct):
+class ConfusionMatrix(msgspec.Struct):
     """Of a classification, how often what was told met what was true."""
 
     rows: int = 0
@@ -69,7 +69,7 @@ class Confusion(msgspec.Struct):
             self.hits += rows * (true == said)
             self._count(true, said, rows)
 
-    def merge(self, other: "Confusion") -> None:
+    def merge(self, other: "ConfusionMatrix") -> None:
         """Count what another has counted."""
         self.rows += other.rows
         self.hits += other.hits
@@ -84,7 +84,7 @@ class Confusion(msgspec.Struct):
         """The classes that were true or told."""
         return set(self.cells).union(*self.cells.values())
 
-    def in_order(self) -> "Confusion":
+    def in_order(self) -> "ConfusionMatrix":
         """The same, whatever was counted first."""
         cells = {true: dict(sorted(self.cells[true].items())) for true in sorted(self.cells)}
         return replace(self, cells=cells)
@@ -105,14 +105,14 @@ class Confusion(msgspec.Struct):
             self.crowded, self.cells = True, {}
 
 
-class Errors(msgspec.Struct):
+class ErrorSums(msgspec.Struct):
     """Of a regression, by how much what was told exceeded what was true."""
 
     rows: int = 0
     undefined: int = 0  # rows whose error is no finite number; not in the sums
-    errors: Exact = Exact()
-    absolute: Exact = Exact()
-    squares: Exact = Exact()
+    errors: ExactSum = ExactSum()
+    absolute: ExactSum = ExactSum()
+    squares: ExactSum = ExactSum()
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """Count rows; a truth that is no number says nothing."""
@@ -122,11 +122,11 @@ class Errors(msgspec.Struct):
         self.rows += len(errors)
         self.undefined += len(errors) - len(finite)
         numerators, shift = whole(finite)
-        self.errors += Exact.of(sum(numerators), shift)
-        self.absolute += Exact.of(sum(map(abs, numerators)), shift)
-        self.squares += Exact.of(sum(one * one for one in numerators), 2 * shift)
+        self.errors += ExactSum.of(sum(numerators), shift)
+        self.absolute += ExactSum.of(sum(map(abs, numerators)), shift)
+        self.squares += ExactSum.of(sum(one * one for one in numerators), 2 * shift)
 
-    def merge(self, other: "Errors") -> None:
+    def merge(self, other: "ErrorSums") -> None:
         """Count what another has counted."""
         self.rows += other.rows
         self.undefined += other.undefined
@@ -135,17 +135,17 @@ class Errors(msgspec.Struct):
         self.squares += other.squares
 
 
-class AnswerTally(msgspec.Struct):
+class LabelCounters(msgspec.Struct):
     """What was told beside what was true, in every row whose label is known; one of the two."""
 
-    confusion: Confusion = msgspec.field(default_factory=Confusion)
-    errors: Errors = msgspec.field(default_factory=Errors)
+    confusion: ConfusionMatrix = msgspec.field(default_factory=ConfusionMatrix)
+    errors: ErrorSums = msgspec.field(default_factory=ErrorSums)
 
-    def merge(self, other: "AnswerTally") -> None:
+    def merge(self, other: "LabelCounters") -> None:
         """Count what another has counted."""
         self.confusion.merge(other.confusion)
         self.errors.merge(other.errors)
 
-    def in_order(self) -> "AnswerTally":
+    def in_order(self) -> "LabelCounters":
         """The same, whatever was counted first; nothing that is counted later changes it."""
-        return AnswerTally(self.confusion.in_order(), replace(self.errors))
+        return LabelCounters(self.confusion.in_order(), replace(self.errors))

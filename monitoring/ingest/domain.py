@@ -12,7 +12,9 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Range = tuple[float, float]  # the least and the greatest finite number
-Known = Range | frozenset[str] | None  # of a feature: numbers, categories, or not to be looked at
+KnownValues = (
+    Range | frozenset[str] | None
+)  # of a feature: numbers, categories, or not to be looked at
 
 MISSING, OUTSIDE = 1, 2  # what can be odd about a value; 0 is nothing
 _REMEMBERED = 10_000  # categories of a feature
@@ -39,7 +41,7 @@ def number(value: Any) -> float:
 class Domain:
     """What the reference of a version has of each feature."""
 
-    def __init__(self, known: Sequence[Known]) -> None:
+    def __init__(self, known: Sequence[KnownValues]) -> None:
         """In the order of the manifest's features, which is that of a row's values."""
         self.width = len(known)
         ranges = [(n, one) for n, one in enumerate(known) if isinstance(one, tuple)]

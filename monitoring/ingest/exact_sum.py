@@ -12,7 +12,7 @@ def whole(values: Sequence[float]) -> tuple[list[int], int]:
     return [above << shift + 1 - below.bit_length() for above, below in ratios], shift
 
 
-class Exact(msgspec.Struct, frozen=True):
+class ExactSum(msgspec.Struct, frozen=True):
     """The number `int(digits, 16) / 2**shift`, in its lowest terms: equal ones are equal as JSON,
     which has no integers of any size.
     """
@@ -21,7 +21,7 @@ class Exact(msgspec.Struct, frozen=True):
     shift: int = 0
 
     @classmethod
-    def of(cls, numerator: int, shift: int) -> "Exact":
+    def of(cls, numerator: int, shift: int) -> "ExactSum":
         """The number `numerator / 2**shift`."""
         if not numerator:
             return cls()
@@ -33,11 +33,11 @@ class Exact(msgspec.Struct, frozen=True):
         """The number times `2**shift`."""
         return int(self.digits, 16)
 
-    def __add__(self, other: "Exact") -> "Exact":
+    def __add__(self, other: "ExactSum") -> "ExactSum":
         """The sum."""
         shift = max(self.shift, other.shift)
         total = (self.numerator << shift - self.shift) + (other.numerator << shift - other.shift)
-        return Exact.of(total, shift)
+        return ExactSum.of(total, shift)
 
     def mean(self, count: int) -> float:
         """Of so many numbers that sum up to this, to the nearest float; infinite beyond them."""

@@ -18,11 +18,11 @@ from monitoring.results import DeadLetter, SourceLedger
 from monitoring.sharing.entries import PreparedRecord
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import Answer, Early, Known, StoredRow
-from monitoring.windows.expiry import MOST_ROWS, Keeping
+from monitoring.storage.rows import EarlyLabel, PredictedRow, StoredPrediction, StoredRow
+from monitoring.windows.expiry import MOST_ROWS, Expiry
 from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import row_hash
-from monitoring.windows.version_state import Memory, Watching
+from monitoring.windows.version_state import ConsumerState, VersionState
 from monitoring.windows.window_state import WindowState, advance
 from registry.errors import RegistryError
 
@@ -40,14 +40,14 @@ _AHEAD = "lies more than a day ahead of the monitor's clock"
 _LAST_ROW = 2**31 - 1
 
 
-class Intake:
+class Ingestion:
     """Part of the consumer's step; everything it does is in that step's transaction."""
 
     def __init__(
         self,
         journal: Journal,
-        memory: Memory,
-        keeping: Keeping,
+        memory: ConsumerState,
+        keeping: Expiry,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         """Work on `memory`, keep rows in `journal`; nothing is later than `clock` by a day."""
@@ -56,7 +56,7 @@ class Intake:
         self._memory = memory
         self._keeping = keeping
 
-    def take(self, record: Record) -> Watching | None:
+    def take(self, record: Record) -> VersionState | None:
         """Take in one record; the model version that may now have a window to close or revise."""
         event = record.event
         if not record.source:
@@ -89,7 +89,7 @@ class Intake:
             return self._label(event, record)
         return self._prediction(event, record)
 
-    def again(self, letter: DeadLetter) -> Watching | None:
+    def again(self, letter: DeadLetter) -> VersionState | None:
         """Take in what was set aside, as if it came now; it was counted when it came first."""
         origin, epoch, sequence = letter.origin.rsplit(":", 2)
         place = (origin, int(epoch), int(sequence))
@@ -99,7 +99,7 @@ class Intake:
             self._set_aside(Record(*place, error, letter.body), str(error))
             return None
         record = Record(*place, event, letter.body)
-        self._journal.predictions.bring([event])
+        self._journal.predictions.prefetch([event])
         if isinstance(event, FeedbackEvent):
             return self._label(event, record)
         return self._prediction(event, record)
@@ -113,10 +113,10 @@ class Intake:
         self._memory.positions[gap.stream] = gap.after
         self._memory.totals[f"gap_{gap.reason}"] += 1
         self._memory.totals["passed_over"] += gap.records
-        self._journal.dead_letter(gap.stream, said, b"")
+        self._journal.add_dead_letter(gap.stream, said, b"")
         self._keeping.set_aside()
 
-    def _prediction(self, event: PredictionEvent, record: Record) -> Watching | None:
+    def _prediction(self, event: PredictionEvent, record: Record) -> VersionState | None:
         self._memory.totals[f"predictions_{event.outcome}"] += 1
         if not event.version:  # refused before a version was found: nobody's window
             self._memory.totals["unresolved_events"] += 1
@@ -138,7 +138,10 @@ class Intake:
         return watching
 
     def _place(
-        self, watching: Watching, event: PredictionEvent, answered: Sequence[Answer | None]
+        self,
+        watching: VersionState,
+        event: PredictionEvent,
+        answered: Sequence[PredictedRow | None],
     ) -> None:
         """Count the event in its pane and keep its rows, or count it as late."""
         pane = watching.pane(event.time)
@@ -152,7 +155,7 @@ class Intake:
             state.events[event.outcome] = state.events.get(event.outcome, 0) + 1
             if event.outcome == "ok":
                 count(state.latency, _within(event.total_us))
-        early = self._journal.predictions.take_early(event.prediction_id) if answered else {}
+        early = self._journal.predictions.pop_early_labels(event.prediction_id) if answered else {}
         for row, answer in enumerate(answered):
             told = early.get(row)
             if told is not None and unfit(rows.decode(told.label), watching.classes):
@@ -162,11 +165,11 @@ class Intake:
 
     def _row(
         self,
-        watching: Watching,
+        watching: VersionState,
         state: WindowState | None,
         place: tuple[PredictionEvent, int],
-        answer: Answer | None,
-        early: Early | None,
+        answer: PredictedRow | None,
+        early: EarlyLabel | None,
     ) -> None:
         """Keep one answered row so that its label finds it; its values only if it is sampled."""
         event, row = place
@@ -190,7 +193,7 @@ class Intake:
         self._journal.predictions.add_row(stored)
 
     def _sample(
-        self, watching: Watching, state: WindowState, number: int, values: Sequence[Any] | bytes
+        self, watching: VersionState, state: WindowState, number: int, values: Sequence[Any] | bytes
     ) -> bytes | None:
         kept, pushed_out = self._memory.sample(watching, state.window).offer(number)
         if pushed_out is not None:
@@ -199,7 +202,7 @@ class Intake:
             return None
         return values if isinstance(values, bytes) else rows.encode(values)
 
-    def _label(self, event: FeedbackEvent, record: Record) -> Watching | None:
+    def _label(self, event: FeedbackEvent, record: Record) -> VersionState | None:
         """Join a label to its row; the model version, if one of its closed windows changed."""
         if not 0 <= event.row <= _LAST_ROW:
             self._set_aside(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
@@ -220,7 +223,9 @@ class Intake:
             return None
         return self._join(watching, known, event)
 
-    def _join(self, watching: Watching, known: Known, event: FeedbackEvent) -> Watching | None:
+    def _join(
+        self, watching: VersionState, known: StoredPrediction, event: FeedbackEvent
+    ) -> VersionState | None:
         """Join a label that can be true; the model version, if a closed window changed."""
         state = None if known.late else watching.holding(known.start)
         if state is None or state.expired:
@@ -228,7 +233,7 @@ class Intake:
             return None
         fate = join(known.label, event.label)
         if fate == "joined":
-            self._journal.predictions.label(event.prediction_id, event.row, event.label)
+            self._journal.predictions.add_label(event.prediction_id, event.row, event.label)
             _joined(watching, state, known, event.label, _within(event.time))
         else:
             self._memory.totals[f"{fate}_labels"] += 1
@@ -240,8 +245,8 @@ class Intake:
         return watching
 
     def _answered(
-        self, watching: Watching, event: PredictionEvent, record: Record
-    ) -> Sequence[Answer | None]:
+        self, watching: VersionState, event: PredictionEvent, record: Record
+    ) -> Sequence[PredictedRow | None]:
         """Every answered row; None where the payload was not kept."""
         if event.outcome != "ok":
             return []
@@ -250,7 +255,7 @@ class Intake:
         if isinstance(record, PreparedRecord):
             return record.answers
         layout = watching.layout
-        answered = [Answer(values, layout.told(values)) for values in layout.rows(event)]
+        answered = [PredictedRow(values, layout.told(values)) for values in layout.rows(event)]
         if layout.has_more(event):
             self._memory.totals["unexpected_inputs"] += 1
         return answered
@@ -258,13 +263,13 @@ class Intake:
     def _wait(self, event: FeedbackEvent) -> None:
         """Let a label wait for its prediction."""
         received = _within(event.received)
-        early = Early(rows.encode(event.label), _within(event.time), received)
-        if not self._journal.predictions.keep_early(event.prediction_id, event.row, early):
+        early = EarlyLabel(rows.encode(event.label), _within(event.time), received)
+        if not self._journal.predictions.add_early_label(event.prediction_id, event.row, early):
             self._memory.totals["duplicate_labels"] += 1
 
     def _set_aside(self, record: Record, reason: str) -> None:
         origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
-        self._journal.dead_letter(origin, reason, record.value)
+        self._journal.add_dead_letter(origin, reason, record.value)
         self._keeping.set_aside()
 
 
@@ -274,7 +279,11 @@ def _within(time: int) -> int:
 
 
 def _joined(
-    watching: Watching, state: WindowState, row: StoredRow | Known, label: Label, time: int | None
+    watching: VersionState,
+    state: WindowState,
+    row: StoredRow | StoredPrediction,
+    label: Label,
+    time: int | None,
 ) -> None:
     """Count a label, how long after its prediction the truth was known, and how they compare."""
     state.labelled += 1
@@ -284,7 +293,7 @@ def _joined(
         watching.counting.compare(state, label, rows.decode(row.told))
 
 
-def _count(watching: Watching, state: WindowState, answer: Answer) -> None:
+def _count(watching: VersionState, state: WindowState, answer: PredictedRow) -> None:
     if not isinstance(answer.values, bytes):
         watching.counting.add(state, answer.values)
     elif answer.odd is not None:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from eventlog.log import Position
 from monitoring.ingest.ledger import give_up
-from monitoring.windows.version_state import Memory
+from monitoring.windows.version_state import ConsumerState
 
 
-class Settling:
+class LossDetection:
     """Part of the consumer's step, at the moments when the log is read to its end."""
 
-    def __init__(self, memory: Memory, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, memory: ConsumerState, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` gives seconds, from anywhere."""
         self._memory = memory
         self._clock = clock

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from monitoring.ingest.domain import Domain, Known, Range, bounds, category
+from monitoring.ingest.domain import Domain, KnownValues, Range, bounds, category
 from registry.manifest import Feature, Version
 from registry.payload import keeping
 
@@ -20,7 +20,7 @@ def read_domain(version: Version) -> Domain:
 
     Raises OSError or ValueError where there is no reference to read.
     """
-    known: dict[str, Known] = {}
+    known: dict[str, KnownValues] = {}
     with pq.ParquetFile(Path(version.path) / "reference.parquet") as file:
         places = {name: place for place, name in enumerate(file.schema_arrow.names)}
         for feature in keeping(version.manifest).features:
@@ -41,7 +41,7 @@ def _stated(metadata: pq.FileMetaData, place: int) -> Range | None:
     return (low, high) if isfinite(low) and isfinite(high) else None
 
 
-def _read(file: pq.ParquetFile, feature: Feature) -> Known:
+def _read(file: pq.ParquetFile, feature: Feature) -> KnownValues:
     batches = file.iter_batches(_AT_ONCE, columns=[feature.name], use_threads=False)
     columns = (batch.column(0) for batch in batches)
     if feature.kind == "numeric":

@@ -17,7 +17,7 @@ _logger = logging.getLogger(__name__)
 _AT_ONCE = 4_096  # rows that may wait
 
 
-class Counting:
+class RowCounters:
     """The rows of one version, which wait here until they are counted together."""
 
     def __init__(self, version: Version) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.ingest.counters import AnswerTally, InputTally
+from monitoring.ingest.counters import InputCounters, LabelCounters
 from monitoring.results import Score, Window
 from registry.manifest import Monitoring
 
@@ -23,8 +23,8 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     # empty: the registered reference is.
     reference: dict[str, list[Any]] = {}
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
-    inputs: InputTally | None = None  # of all rows, where these are not all
-    answers: AnswerTally | None = None  # the same
+    inputs: InputCounters | None = None  # of all rows, where these are not all
+    answers: LabelCounters | None = None  # the same
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 import pandas as pd
 
-from monitoring.ingest.counters import InputTally
+from monitoring.ingest.counters import InputCounters
 from monitoring.results import Score
 from monitoring.scoring.duplicates import distinct_values, duplicate_share, longest_run
 from monitoring.scoring.isolation import attempt
@@ -37,7 +37,7 @@ def score_quality(
     baseline: Baseline,
     frame: pd.DataFrame,
     order: Sequence[int] = (),
-    inputs: InputTally | None = None,
+    inputs: InputCounters | None = None,
 ) -> list[Score]:
     """Of every feature what is missing, out of range or unseen, of another type, or stuck; and
     the share of rows that are there twice.
@@ -74,7 +74,7 @@ def _of_rows(window: Table, baseline: Baseline, feature: Feature) -> Count:
     return Count(len(values), values.missing, len(values.known), values.outside(expected))
 
 
-def _of_tally(inputs: InputTally, baseline: Baseline, feature: Feature) -> Count:
+def _of_tally(inputs: InputCounters, baseline: Baseline, feature: Feature) -> Count:
     place = baseline.features.index(feature)
     missing = inputs.missing[place]
     return Count(inputs.rows, missing, inputs.rows - missing, inputs.outside[place])

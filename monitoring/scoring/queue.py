@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, Waiting
+from monitoring.storage.rows import PendingScore, QueuedJob
 
 IN_HAND = 16 << 20  # bytes of scorings, as they lie in the database, that the scorer has at once
 
@@ -37,7 +37,7 @@ class ScoringQueue:
         """Take up what was decided on and not concluded."""
         self._journal = journal
         self._scorer = scorer
-        self._waiting = deque(journal.waiting())
+        self._waiting = deque(journal.queued_jobs())
         self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # by key; without their rows
         self.size = sum(one.size for one in self._waiting)  # bytes of all that are not concluded
 
@@ -45,7 +45,7 @@ class ScoringQueue:
         """Scorings that are not concluded."""
         return len(self._waiting) + len(self._in_hand)
 
-    def add(self, decided: Iterable[Waiting]) -> None:
+    def add(self, decided: Iterable[QueuedJob]) -> None:
         """Have more of them wait."""
         for one in decided:
             self._waiting.append(one)

@@ -16,7 +16,7 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
-from monitoring.ingest.row_counters import Counting
+from monitoring.ingest.row_counters import RowCounters
 from monitoring.storage import rows
 from monitoring.storage.predictions import Key
 from registry.errors import RegistryError
@@ -52,10 +52,10 @@ class Chunk(msgspec.Struct, array_like=True):
 class PreparedRecord(Record, frozen=True):
     """A prediction whose values were laid out and encoded before."""
 
-    answers: Sequence[rows.Answer] = ()
+    answers: Sequence[rows.PredictedRow] = ()
 
 
-class Preparing:
+class EntryEncoder:
     """Lays out the values of events by their manifests, and looks at them."""
 
     def __init__(self, find_version: Callable[[str, str], Version]) -> None:
@@ -111,8 +111,8 @@ class _Known:
     """What preparing needs of one version."""
 
     def __init__(self, version: Version) -> None:
-        self.layout = rows.Layout(version.manifest)
-        self.counting = Counting(version)
+        self.layout = rows.RowLayout(version.manifest)
+        self.counting = RowCounters(version)
 
 
 def _entry(record: Record) -> Entry:
@@ -136,5 +136,5 @@ def record(chunk: Chunk, entry: Entry) -> Record:
         return Record(*told, entry.value, chunk.stream, beyond)
     nothing = [None] * len(entry.bodies)  # is said by who read it as an earlier release
     parts = zip(entry.bodies, entry.told or nothing, entry.odd or nothing, strict=True)
-    answers = [rows.Answer(*one) for one in parts]
+    answers = [rows.PredictedRow(*one) for one in parts]
     return PreparedRecord(*told, entry.value, chunk.stream, beyond, answers)

@@ -32,7 +32,7 @@ class Stream(msgspec.Struct, frozen=True):
     ended: bool  # whether its reader has found its end a moment ago
 
 
-class Handed:
+class SharedChunks:
     """The chunks of every stream, in their order."""
 
     def __init__(self, database: Database) -> None:

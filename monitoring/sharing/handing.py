@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 from eventlog.log import Gap, Position, Record
-from monitoring.sharing.entries import Chunk, Preparing
-from monitoring.sharing.handed import Handed
+from monitoring.sharing.entries import Chunk, EntryEncoder
+from monitoring.sharing.handed import SharedChunks
 
 _EVERY = 0.5  # seconds between two reports of a quiet stream
 _AHEAD = 40  # chunks of a stream that may wait to be taken in; then its reader waits as well
@@ -40,13 +40,13 @@ class PartReader(Protocol):
         ...
 
 
-class Handing:
+class StreamPublisher:
     """Reads what the group gives to this monitor, and hands it over."""
 
     def __init__(
         self,
-        handed: Handed,
-        preparing: Preparing,
+        handed: SharedChunks,
+        preparing: EntryEncoder,
         note: Callable[[Sequence[Record]], None] = lambda _records: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from monitoring.consumer import STEPS, Consumer
-from monitoring.sharing.handing import Handing, PartReader
+from monitoring.sharing.handing import PartReader, StreamPublisher
 from monitoring.storage.database import Database
 
 LEADING = "leading"  # the lock of the one that takes in, decides, and asks for retraining
@@ -19,7 +19,7 @@ class Member:
     def __init__(
         self,
         database: Database,
-        handing: Handing,
+        handing: StreamPublisher,
         reader: PartReader,
         lead: Callable[[], Consumer],
     ) -> None:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from eventlog.log import Gap, Positions, Record
 from eventlog.merge import Merge
 from monitoring.sharing.entries import record
-from monitoring.sharing.handed import Handed, Stream
+from monitoring.sharing.handed import SharedChunks, Stream
 
 _AT_ONCE = 4  # chunks of a stream read together
 
 
-class HandedReader:
+class SharedChunkReader:
     """Reads the chunks of every stream, behind those that are taken in."""
 
-    def __init__(self, handed: Handed, positions: Positions, patience: float) -> None:
+    def __init__(self, handed: SharedChunks, positions: Positions, patience: float) -> None:
         """`positions` are those of the owner: what lies before them is not handed out again."""
         self.drained = False
         self.patience = patience

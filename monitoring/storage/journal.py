@@ -7,7 +7,7 @@ from monitoring.alarms.decision import Streak
 from monitoring.results import (
     Alarm,
     DeadLetter,
-    Late,
+    LateCounts,
     Result,
     Rule,
     Silence,
@@ -22,9 +22,9 @@ from monitoring.storage.database import (
 )
 from monitoring.storage.predictions import Key, Predictions
 from monitoring.storage.results import closed
-from monitoring.storage.rows import PendingScore, Waiting, encode
+from monitoring.storage.rows import PendingScore, QueuedJob, encode
 from monitoring.windows.totals import add
-from monitoring.windows.window_state import Watch, WindowState
+from monitoring.windows.window_state import VersionProgress, WindowState
 
 
 class Journal:
@@ -47,10 +47,10 @@ class Journal:
         found = self.database.all("SELECT source, body FROM ledger")
         return {str(source): as_struct(body, SourceLedger) for source, body in found}
 
-    def watches(self) -> dict[Key, Watch]:
+    def version_progress(self) -> dict[Key, VersionProgress]:
         """Every model version under watch."""
         found = self.database.all("SELECT body FROM watches")
-        watches = [as_struct(body, Watch) for (body,) in found]
+        watches = [as_struct(body, VersionProgress) for (body,) in found]
         return {(watch.model, watch.version): watch for watch in watches}
 
     def windows(self, key: Key) -> dict[int, WindowState]:
@@ -59,10 +59,10 @@ class Journal:
         states = [as_struct(body, WindowState) for (body,) in found]
         return {state.start: state for state in states if not state.expired}
 
-    def waiting(self) -> list[Waiting]:
+    def queued_jobs(self) -> list[QueuedJob]:
         """Scorings that were decided on and not concluded, oldest first."""
         found = self.database.all("SELECT number, length(body) FROM jobs ORDER BY number")
-        return [Waiting(as_int(number), as_int(size)) for number, size in found]
+        return [QueuedJob(as_int(number), as_int(size)) for number, size in found]
 
     # Progress
 
@@ -70,7 +70,7 @@ class Journal:
         self, positions: Mapping[str, Position], ledgers: Iterable[SourceLedger]
     ) -> None:
         """Keep how far the log has been taken in."""
-        self.predictions.forget()
+        self.predictions.reset()
         self.database.many(
             "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT (source) "
             "DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence",
@@ -82,7 +82,7 @@ class Journal:
             [(ledger.source, encode(ledger)) for ledger in ledgers],
         )
 
-    def count_monitored(self, counts: Mapping[tuple[str, int], int]) -> None:
+    def count_ingested(self, counts: Mapping[tuple[str, int], int]) -> None:
         """Add events taken in, by source and minute of reception."""
         self.database.many(
             "INSERT INTO monitored VALUES (?, ?, ?) ON CONFLICT (source, minute) "
@@ -90,7 +90,7 @@ class Journal:
             [(source, minute, events) for (source, minute), events in counts.items()],
         )
 
-    def count_late(self, counts: Mapping[tuple[str, str, int], Late]) -> None:
+    def count_late(self, counts: Mapping[tuple[str, str, int], LateCounts]) -> None:
         """Add what came too late, by model, version and start of its pane."""
         self.database.many(
             "INSERT INTO late VALUES (?, ?, ?, ?, ?) ON CONFLICT (model, version, start) "
@@ -99,7 +99,7 @@ class Journal:
             [(*place, late.events, late.rows) for place, late in counts.items()],
         )
 
-    def let_late_go(self, key: Key, until: int) -> None:
+    def compact_late(self, key: Key, until: int) -> None:
         """Of what came too late for panes that begin before, keep only how much it was."""
         old = "model = ? AND version = ? AND start >= 0 AND start < ?"
         self.database.do(
@@ -112,17 +112,13 @@ class Journal:
         )
         self.database.do(f"DELETE FROM late WHERE {old}", *key, until)  # noqa: S608 - ours
 
-    def save_watches(self, watches: Sequence[tuple[str, str, bytes]]) -> None:
+    def save_version_progress(self, watches: Sequence[tuple[str, str, bytes]]) -> None:
         """Keep encoded watches, by model and version."""
         self.database.many(
             "INSERT INTO watches VALUES (?, ?, ?) "
             "ON CONFLICT (model, version) DO UPDATE SET body = excluded.body",
             watches,
         )
-
-    def save_watch(self, watch: Watch) -> None:
-        """Keep a watch."""
-        self.save_watches([(watch.model, watch.version, encode(watch))])
 
     def save_windows(self, states: Iterable[tuple[Key, WindowState]]) -> None:
         """Keep windows' counts."""
@@ -132,15 +128,11 @@ class Journal:
             [(*key, state.start, encode(state.in_order())) for key, state in states],
         )
 
-    def forget_windows(self, places: Sequence[tuple[str, str, int]]) -> None:
+    def delete_windows(self, places: Sequence[tuple[str, str, int]]) -> None:
         """Drop the counts of windows that cannot change any more, by model, version and start."""
         self.database.many(
             "DELETE FROM windows WHERE model = ? AND version = ? AND start = ?", places
         )
-
-    def save_window(self, key: Key, state: WindowState) -> None:
-        """Keep a window's counts."""
-        self.save_windows([(key, state)])
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a total."""
@@ -151,7 +143,7 @@ class Journal:
             more,
         )
 
-    def dead_letter(self, origin: str, reason: str, body: bytes) -> None:
+    def add_dead_letter(self, origin: str, reason: str, body: bytes) -> None:
         """Put a record aside."""
         self.database.do(
             "INSERT INTO dead_letters "
@@ -161,14 +153,14 @@ class Journal:
             body,
         )
 
-    def let_dead_letters_go(self, keep: int) -> int:
+    def delete_dead_letters(self, keep: int) -> int:
         """Keep that many, the newest; how many went."""
         return self.database.do(
             "DELETE FROM dead_letters WHERE number <= (SELECT max(number) FROM dead_letters) - ?",
             keep,
         )
 
-    def let_minutes_go(self, sources: Iterable[str], until: int) -> None:
+    def delete_minutes(self, sources: Iterable[str], until: int) -> None:
         """Forget how many events came in minutes before this one."""
         self.save_horizon("minutes", until)
         self.database.many(
@@ -185,11 +177,11 @@ class Journal:
             until,
         )
 
-    def wants_retries(self) -> bool:
+    def has_retries(self) -> bool:
         """Whether somebody wants dead letters taken in again."""
         return self.database.one("SELECT number FROM retries LIMIT 1") is not None
 
-    def retries(self) -> list[DeadLetter]:
+    def pop_retries(self) -> list[DeadLetter]:
         """The dead letters that somebody wants taken in again; they are no longer dead."""
         found = self.database.all(
             "SELECT number, origin, reason, body FROM dead_letters "
@@ -210,11 +202,11 @@ class Journal:
         assert found is not None
         return as_int(found[0])
 
-    def add_job(self, pending: PendingScore) -> Waiting:
+    def add_job(self, pending: PendingScore) -> QueuedJob:
         """Decide on a scoring."""
         body = encode(pending)
         self.database.do("INSERT INTO jobs VALUES (?, ?)", pending.number, body)
-        return Waiting(pending.number, len(body))
+        return QueuedJob(pending.number, len(body))
 
     def job(self, number: int) -> PendingScore:
         """A scoring that was decided on."""
@@ -222,7 +214,7 @@ class Journal:
         assert found is not None
         return as_struct(found[0], PendingScore)
 
-    def drop_job(self, number: int) -> None:
+    def delete_job(self, number: int) -> None:
         """A scoring is concluded."""
         self.database.do("DELETE FROM jobs WHERE number = ?", number)
 
@@ -245,7 +237,7 @@ class Journal:
             encode(result),
         )
 
-    def let_revisions_go(self, result: Result) -> None:
+    def delete_earlier_revisions(self, result: Result) -> None:
         """Keep of a window's results the one that is its last."""
         self.database.do(
             "DELETE FROM results WHERE model = ? AND version = ? AND start = ? AND revision < ?",
@@ -255,7 +247,7 @@ class Journal:
             result.revision,
         )
 
-    def let_results_go(self, key: Key, until: int) -> int:
+    def delete_results(self, key: Key, until: int) -> int:
         """Delete the results of windows that begin before; how many there were."""
         return self.database.do(
             "DELETE FROM results WHERE model = ? AND version = ? AND start < ?", *key, until
@@ -316,7 +308,7 @@ class Journal:
             created,
         )
 
-    def undelivered(self) -> dict[str, bytes]:
+    def pending_deliveries(self) -> dict[str, bytes]:
         """The webhooks that nobody has received yet and that are still to be sent."""
         found = self.database.all("SELECT webhook_id, body FROM outbox WHERE state = 'pending'")
         return {str(webhook_id): as_bytes(body) for webhook_id, body in found}
@@ -328,7 +320,7 @@ class Journal:
             webhook_id,
         )
 
-    def let_deliveries_go(self, until: int) -> int:
+    def delete_deliveries(self, until: int) -> int:
         """Delete webhooks asked for before that nobody is to get any more; how many there were."""
         return self.database.do(
             "DELETE FROM outbox WHERE state <> 'pending' AND created < ?", until

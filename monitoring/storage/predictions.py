@@ -13,7 +13,14 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label
 from monitoring.results import Window
 from monitoring.storage.database import Database, as_bytes, as_bytes_or_none, as_int, as_int_or_none
-from monitoring.storage.rows import Early, Known, Sampled, StoredRow, decode, encode
+from monitoring.storage.rows import (
+    EarlyLabel,
+    SampledRow,
+    StoredPrediction,
+    StoredRow,
+    decode,
+    encode,
+)
 
 Key = tuple[str, str]  # model, version
 _Place = tuple[str, int]  # prediction id, row
@@ -35,15 +42,17 @@ class Predictions:
         self._sampled: dict[int, StoredRow] = {}  # those among them with values, by hash
         self._evicted: list[tuple[object, ...]] = []
         self._labelled: dict[_Place, bytes] = {}
-        self._known: dict[_Place, Known] = {}  # as they lie in the database, and their new labels
+        self._known: dict[
+            _Place, StoredPrediction
+        ] = {}  # as they lie in the database, and their new labels
         self._searched: set[str] = set()  # ids of which the database has no rows but the known
-        self._early: dict[str, dict[int, Early]] = {}  # labels that wait, of the ids looked up
+        self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
         self._regrouped: set[str] = set()  # those of them that are to be written
         found = database.one("SELECT until FROM horizons WHERE name = 'early_labels'")
         # Labels that were received before it wait no more.
         self.early_until = 0 if found is None else as_int(found[0])
 
-    def bring(self, events: Iterable[Event | UnreadableEvent]) -> None:
+    def prefetch(self, events: Iterable[Event | UnreadableEvent]) -> None:
         """Read what these events bear on."""
         labels: set[str] = set()
         others: set[str] = set()
@@ -76,14 +85,14 @@ class Predictions:
             *key, window.start, window.end, largest,
         )  # fmt: skip
 
-    def find(self, prediction_id: str, row: int) -> Known | None:
+    def find(self, prediction_id: str, row: int) -> StoredPrediction | None:
         """The row that a label speaks of."""
         self._search({prediction_id})
         place = prediction_id, row
         known = self._known.get(place)
         if known is None and (added := self._added.get(place)) is not None:
             label = None if added.label is None else decode(added.label)
-            known = Known(
+            known = StoredPrediction(
                 added.model,
                 added.version,
                 added.start,
@@ -94,7 +103,7 @@ class Predictions:
             )
         return known
 
-    def label(self, prediction_id: str, row: int, label: Label) -> None:
+    def add_label(self, prediction_id: str, row: int, label: Label) -> None:
         """Join a label to its row."""
         self._search({prediction_id})
         place, told = (prediction_id, row), encode(label)
@@ -105,7 +114,7 @@ class Predictions:
         elif (added := self._added.get(place)) is not None:
             added.label = told
 
-    def keep_early(self, prediction_id: str, row: int, early: Early) -> bool:
+    def add_early_label(self, prediction_id: str, row: int, early: EarlyLabel) -> bool:
         """Let a label wait for its prediction; False where one waits already, which then holds."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
@@ -115,7 +124,7 @@ class Predictions:
         self._regrouped.add(prediction_id)
         return True
 
-    def take_early(self, prediction_id: str) -> dict[int, Early]:
+    def pop_early_labels(self, prediction_id: str) -> dict[int, EarlyLabel]:
         """The labels that waited for this prediction, by row."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
@@ -124,7 +133,7 @@ class Predictions:
             self._regrouped.add(prediction_id)
         return {row: one for row, one in waiting.items() if one.received >= self.early_until}
 
-    def let_early_go(self, until: int) -> int:
+    def expire_early_labels(self, until: int) -> int:
         """Have no label wait any more that was received before; how many no longer do."""
         self.flush()
         before, self.early_until = self.early_until, until
@@ -134,7 +143,7 @@ class Predictions:
         assert found is not None
         return as_int(found[0])
 
-    def sampled(self, key: Key, window: Window) -> list[int]:
+    def sampled_hashes(self, key: Key, window: Window) -> list[int]:
         """The hashes of the rows that a window keeps."""
         self.flush()
         found = self._database.all(
@@ -146,7 +155,7 @@ class Predictions:
         )
         return [as_int(number) for (number,) in found]
 
-    def rows(self, key: Key, window: Window) -> list[Sampled]:
+    def sampled_rows(self, key: Key, window: Window) -> list[SampledRow]:
         """The sampled rows, in the order of their hashes."""
         self.flush()
         found = self._database.all(
@@ -158,7 +167,7 @@ class Predictions:
             window.end,
         )
         return [
-            Sampled(
+            SampledRow(
                 as_bytes(body),
                 as_bytes_or_none(label),
                 (as_int_or_none(time) or 0, str(prediction_id), as_int(row)),
@@ -166,7 +175,7 @@ class Predictions:
             for body, label, time, prediction_id, row in found
         ]
 
-    def smallest(self, key: Key, window: Window, limit: int) -> list[bytes]:
+    def smallest_rows(self, key: Key, window: Window, limit: int) -> list[bytes]:
         """The values of at most `limit` sampled rows, by smallest hash, in the order of time."""
         self.flush()
         found = self._database.all(
@@ -177,15 +186,15 @@ class Predictions:
         )  # fmt: skip
         return [as_bytes(body) for (body,) in found]
 
-    def sweep_early(self, limit: int) -> int:
+    def delete_early_labels(self, limit: int) -> int:
         """Delete labels that wait no more, at most `limit`; how many there were."""
         return self._database.do(_SWEEP_EARLY, self.early_until, limit)
 
-    def sweep_rows(self, key: Key, until: int, limit: int) -> int:
+    def delete_rows(self, key: Key, until: int, limit: int) -> int:
         """Delete rows outside the samples whose windows begin before; how many there were."""
         return self._database.do(_SWEEP.format("IS NULL"), *key, until, limit)
 
-    def sweep_samples(self, key: Key, until: int, limit: int) -> int:
+    def delete_samples(self, key: Key, until: int, limit: int) -> int:
         """Delete the samples of windows that begin before; how many rows there were."""
         return self._database.do(_SWEEP.format("IS NOT NULL"), *key, until, limit)
 
@@ -207,7 +216,7 @@ class Predictions:
         if self._regrouped:
             self._regroup()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Write, and know nothing any more."""
         self.flush()
         self._known.clear()
@@ -251,7 +260,7 @@ class Predictions:
             missing,
         )
         for prediction_id, row, model, version, start, number, label, time, told in found:
-            self._known[str(prediction_id), as_int(row)] = Known(
+            self._known[str(prediction_id), as_int(row)] = StoredPrediction(
                 str(model),
                 str(version),
                 as_int(start),
@@ -276,5 +285,5 @@ class Predictions:
             missing,
         )
         for prediction_id, row, label, time, received in found:
-            waiting = Early(as_bytes(label), as_int_or_none(time), as_int(received))
+            waiting = EarlyLabel(as_bytes(label), as_int_or_none(time), as_int(received))
             self._early[str(prediction_id)][as_int(row)] = waiting

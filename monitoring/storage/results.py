@@ -4,7 +4,7 @@ from monitoring.results import Result
 from monitoring.storage.database import Database, as_struct
 from monitoring.storage.predictions import Key
 from monitoring.windows.grid import END_OF_TIME
-from monitoring.windows.totals import Closed, add_up
+from monitoring.windows.totals import ClosedTotals, add_up
 
 ALL = 1 << 62  # windows
 _NEWEST = (
@@ -20,9 +20,9 @@ def newest(database: Database, key: Key, last: int, before: int) -> list[Result]
     return [as_struct(body, Result) for (body,) in reversed(found)]
 
 
-def closed(database: Database, key: Key) -> Closed:
+def closed(database: Database, key: Key) -> ClosedTotals:
     """All closed windows added up; from the results themselves where an earlier release did not."""
     found = database.one("SELECT body FROM closed WHERE model = ? AND version = ?", *key)
     if found is None:
         return add_up(newest(database, key, ALL, END_OF_TIME))
-    return as_struct(found[0], Closed)
+    return as_struct(found[0], ClosedTotals)

@@ -32,7 +32,7 @@ class PendingScore(msgspec.Struct, frozen=True):
     judge: list[Rule]  # whose turn it is with this scoring
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class QueuedJob(msgspec.Struct, frozen=True):
     """A scoring that was decided on; all of it lies in the database."""
 
     number: int
@@ -54,7 +54,7 @@ class StoredRow(msgspec.Struct):
     told: bytes | None = None  # what was predicted; null where it was not kept, or is in no window
 
 
-class Known(msgspec.Struct):
+class StoredPrediction(msgspec.Struct):
     """A row that a label found."""
 
     model: str
@@ -66,7 +66,7 @@ class Known(msgspec.Struct):
     told: bytes | None = None  # what was predicted, where it was kept
 
 
-class Sampled(msgspec.Struct, frozen=True):
+class SampledRow(msgspec.Struct, frozen=True):
     """A row that a window keeps."""
 
     body: bytes
@@ -74,7 +74,7 @@ class Sampled(msgspec.Struct, frozen=True):
     place: tuple[int, str, int]  # in the order of event time
 
 
-class Early(msgspec.Struct, frozen=True):
+class EarlyLabel(msgspec.Struct, frozen=True):
     """A label that came before its prediction."""
 
     label: bytes
@@ -89,7 +89,7 @@ def columns(manifest: Manifest) -> list[str]:
     return [*features, "prediction", *(f"probability_{name}" for name in classes)]
 
 
-class Answer(msgspec.Struct, gc=False):
+class PredictedRow(msgspec.Struct, gc=False):
     """One answered row whose payload was kept."""
 
     values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
@@ -97,7 +97,7 @@ class Answer(msgspec.Struct, gc=False):
     odd: bytes | None = None  # of encoded values, what is odd about each (`Counting.oddities`)
 
 
-class Layout:
+class RowLayout:
     """Where the values of a row lie in the events of one version."""
 
     def __init__(self, manifest: Manifest) -> None:

@@ -12,14 +12,14 @@ import msgspec
 from monitoring.alarms.decision import Streak
 from monitoring.results import (
     Alarm,
+    AlarmStep,
     DeadLetter,
     Delivery,
-    Disabled,
-    Late,
+    DisabledReceiver,
+    LateCounts,
     Result,
     Silence,
     SourceLedger,
-    Step,
     Window,
 )
 from monitoring.storage import results as kept
@@ -34,8 +34,8 @@ from monitoring.storage.database import (
     as_struct,
 )
 from monitoring.windows.grid import END_OF_TIME
-from monitoring.windows.totals import Closed
-from monitoring.windows.window_state import Watch, WindowState, counts, together
+from monitoring.windows.totals import ClosedTotals
+from monitoring.windows.window_state import VersionProgress, WindowState, counts, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ class Store:
         known = (self.result(model, version, start) for start in older)
         return [result for result in known if result is not None] + results
 
-    def closed(self, model: str, version: str) -> Closed:
+    def closed(self, model: str, version: str) -> ClosedTotals:
         """All closed windows of a version added up."""
         with self._one_at_a_time:
             return kept.closed(self._database, (model, version))
@@ -109,7 +109,7 @@ class Store:
         filling = together([state for state in states if not state.closed])
         return [counts(model, version, state, sampled=0) for state in filling]
 
-    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+    def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
         """What came too late for this window, or for any."""
         begin, end = (-1, END_OF_TIME) if window is None else (window.start, window.end)
         (told,) = self._all(
@@ -120,19 +120,19 @@ class Store:
             begin,
             end,
         )
-        return Late(as_int(told[0] or 0), as_int(told[1] or 0))
+        return LateCounts(as_int(told[0] or 0), as_int(told[1] or 0))
 
     def alarms(self) -> list[Alarm]:
         """Every alarm, newest first."""
         found = self._all("SELECT body FROM alarms ORDER BY number DESC")
         return [as_struct(body, Alarm) for (body,) in found]
 
-    def acknowledge(self, alarm_id: str, step: Step) -> bool:
+    def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
         """Note that a person has seen the alarm; False where there is no firing one of this id."""
         with self._one_at_a_time, self._database.transaction():
             return self._take(alarm_id, step, {"firing"}) is not None
 
-    def resolve(self, alarm_id: str, step: Step) -> bool:
+    def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
         """End an alarm by hand; its rule begins anew. False where no open one has this id."""
         with self._one_at_a_time, self._database.transaction():
             alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
@@ -167,7 +167,7 @@ class Store:
             self._database.do("UPDATE silences SET body = ? WHERE silence_id = ?", body, silence_id)
         return True
 
-    def _take(self, alarm_id: str, step: Step, states: set[str]) -> Alarm | None:
+    def _take(self, alarm_id: str, step: AlarmStep, states: set[str]) -> Alarm | None:
         """Keep a person's step about an alarm in one of these states; part of a transaction."""
         found = self._database.one("SELECT body FROM alarms WHERE alarm_id = ?", alarm_id)
         if found is None or (alarm := as_struct(found[0], Alarm)).state not in states:
@@ -221,7 +221,7 @@ class Store:
         (told,) = self._all(
             "SELECT body FROM watches WHERE model = ? AND version = ?", model, version
         )
-        watch = as_struct(told[0], Watch)
+        watch = as_struct(told[0], VersionProgress)
         found = self._all(
             "SELECT body, label FROM predictions "
             "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
@@ -282,7 +282,7 @@ class Store:
             )
         return bool(dead[0])
 
-    def disable(self, disabled: Disabled) -> None:
+    def disable(self, disabled: DisabledReceiver) -> None:
         """Send nothing more to a receiver, for as long as nobody enables it."""
         self._do(
             "INSERT INTO disabled_receivers VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -290,12 +290,12 @@ class Store:
             rows.encode(disabled),
         )
 
-    def disabled(self) -> list[Disabled]:
+    def disabled(self) -> list[DisabledReceiver]:
         """The receivers that nothing is sent to."""
         found = self._all("SELECT body FROM disabled_receivers ORDER BY receiver")
-        return [as_struct(body, Disabled) for (body,) in found]
+        return [as_struct(body, DisabledReceiver) for (body,) in found]
 
-    def enable(self) -> list[Disabled]:
+    def enable(self) -> list[DisabledReceiver]:
         """Send to every receiver again; those that were disabled."""
         before = self.disabled()
         for one in before:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from monitoring.results import Delivery, Result, Step
+from monitoring.results import AlarmStep, Delivery, Result
 from monitoring.web import policy_view
 from monitoring.web.browser_security import same_origin
 from monitoring.web.links import model_path
@@ -159,7 +159,7 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
     if not same_origin(request):
         raise HTTPException(403, "asked for from another site; expected this page")
     alarm_id = request.path_params["alarm_id"]
-    step = Step(time.time_ns() // 1_000, deed, getattr(request.state, "actor", ""))
+    step = AlarmStep(time.time_ns() // 1_000, deed, getattr(request.state, "actor", ""))
     findings = findings_of(request)
     take = findings.acknowledge if deed == "acknowledged" else findings.resolve
     if not take(alarm_id, step):

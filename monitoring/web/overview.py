@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.results import Alarm, Delivery, Disabled, Late, Result, SourceLedger
+from monitoring.results import Alarm, Delivery, DisabledReceiver, LateCounts, Result, SourceLedger
 from monitoring.web.formats import moment, period, several
 from monitoring.web.presenter import coverage, find, sentence, value
 from monitoring.web.queries import Catalogue, Findings
@@ -40,7 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     filling: Result | None  # the last open one
     history: list[Result]  # the last closed windows, oldest first, see Findings.recent
     alarms: list[Alarm]  # firing and acknowledged
-    late: Late = Late()  # what came too late for any window
+    late: LateCounts = LateCounts()  # what came too late for any window
 
     def series(self, name: str) -> list[float | None]:
         """A score of the whole over the last windows."""
@@ -224,7 +224,7 @@ def headline(
     rows: Sequence[Row],
     book: Ledger,
     deliveries: Sequence[Delivery],
-    disabled: Sequence[Disabled] = (),
+    disabled: Sequence[DisabledReceiver] = (),
 ) -> Headline:
     """The one sentence at the top: the worst thing that is true."""
     firing = worst_first(a for row in rows for a in row.alarms if a.state == "firing")
@@ -256,7 +256,7 @@ def about(alarm: Alarm) -> str:
     return alarm.sentence if alarm.sentence.startswith(name) else f"{name}: {alarm.sentence}"
 
 
-def stopped(disabled: Disabled) -> str:
+def stopped(disabled: DisabledReceiver) -> str:
     """Why nothing is sent to a receiver, and what brings it back."""
     return (
         f"No webhook is sent to {disabled.host} since {moment(disabled.since)} "

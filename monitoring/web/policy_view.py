@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from monitoring.web.queries import Catalogue
-from monitoring.windows.policy_periods import Era, timeline
+from monitoring.windows.policy_periods import PolicyPeriod, timeline
 from registry.errors import RegistryError
 from registry.manifest import Monitoring
 from registry.policies import Held, differences
@@ -61,7 +61,7 @@ def policies(catalogue: Catalogue | None, model: str, number: str) -> list[Held]
         return []
 
 
-def _watched(before: Era | None, era: Era) -> Watched:
+def _watched(before: PolicyPeriod | None, era: PolicyPeriod) -> Watched:
     move, changes = era.held.move, []
     if before is not None:
         differing = differences(before.policy, era.policy)

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from monitoring.results import (
     Alarm,
+    AlarmStep,
     Delivery,
-    Disabled,
-    Late,
+    DisabledReceiver,
+    LateCounts,
     Result,
     SourceLedger,
-    Step,
     Window,
 )
-from monitoring.windows.totals import Closed
+from monitoring.windows.totals import ClosedTotals
 from registry.manifest import Version
 from registry.policies import Held
 
@@ -42,7 +42,7 @@ class Findings(Protocol):
         """
         ...
 
-    def closed(self, model: str, version: str) -> Closed:
+    def closed(self, model: str, version: str) -> ClosedTotals:
         """All closed windows added up."""
         ...
 
@@ -62,7 +62,7 @@ class Findings(Protocol):
         """Newest first."""
         ...
 
-    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+    def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
         """What came too late for this window, or for any."""
         ...
 
@@ -78,11 +78,11 @@ class Findings(Protocol):
         """The sampled rows of a window with their labels."""
         ...
 
-    def acknowledge(self, alarm_id: str, step: Step) -> bool:
+    def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
         """Take note of an alarm; False where no such alarm is firing."""
         ...
 
-    def resolve(self, alarm_id: str, step: Step) -> bool:
+    def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
         """End an alarm by hand; False where no such alarm is open."""
         ...
 
@@ -90,7 +90,7 @@ class Findings(Protocol):
         """Newest first."""
         ...
 
-    def disabled(self) -> list[Disabled]:
+    def disabled(self) -> list[DisabledReceiver]:
         """The receivers that nothing is sent to."""
         ...
 

@@ -17,7 +17,7 @@ from typing import Protocol
 import httpx
 
 from monitoring.errors import DeliveryFailed
-from monitoring.results import Delivery, Disabled
+from monitoring.results import Delivery, DisabledReceiver
 from monitoring.settings import MonitorSettings, listed
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
 from monitoring.webhooks.egress import Answer, Egress
@@ -44,11 +44,11 @@ class Outbox(Protocol):
         """Note a failed attempt and when to try again; None: never."""
         ...
 
-    def disable(self, disabled: Disabled) -> None:
+    def disable(self, disabled: DisabledReceiver) -> None:
         """Send nothing more to a receiver, for as long as nobody enables it."""
         ...
 
-    def disabled(self) -> list[Disabled]:
+    def disabled(self) -> list[DisabledReceiver]:
         """The receivers that nothing is sent to."""
         ...
 
@@ -160,7 +160,7 @@ class Sender:
         now, reason = self._clock(), "410: the receiver wants no more"
         host = httpx.URL(self._receiver.url).host
         self._outbox.disable(
-            Disabled(receiver=self._receiver.name, host=host, since=now, reason=reason)
+            DisabledReceiver(receiver=self._receiver.name, host=host, since=now, reason=reason)
         )
         self._outbox.failed(delivery.webhook_id, reason, now)
         log.warning("%s; nothing is sent to %s until it is enabled", reason, host)

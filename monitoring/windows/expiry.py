@@ -13,22 +13,22 @@ from eventlog.log import Record
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
 from monitoring.windows import retention
-from monitoring.windows.version_state import Memory, Watching
+from monitoring.windows.version_state import ConsumerState, VersionState
 
 _PIECE = 4_000  # rows deleted in one step, and twice as many as it brought
 MOST_ROWS = 1_000_000  # of one event, which may say what it wants
 
 
-class Keeping:
+class Expiry:
     """Part of the consumer's step; what it does is in that step's transaction."""
 
-    def __init__(self, journal: Journal, memory: Memory) -> None:
+    def __init__(self, journal: Journal, memory: ConsumerState) -> None:
         """Look through everything once: the last monitor may not have got so far."""
         self._journal = journal
         self._memory = memory
         self._kept = memory.retention
         self._hour = 0
-        self._untidy: dict[Key, Watching] = {one.key: one for one in memory.everything()}
+        self._untidy: dict[Key, VersionState] = {one.key: one for one in memory.everything()}
         self._early = True  # whether labels may be left that wait no more
 
     @property
@@ -36,7 +36,7 @@ class Keeping:
         """Whether there may be something to delete."""
         return self._early or bool(self._untidy)
 
-    def expired(self, watching: Watching, until: int, mark: int) -> None:
+    def expired(self, watching: VersionState, until: int, mark: int) -> None:
         """A window of a version that ends at `until` awaits no labels any more, at this watermark.
 
         One before it may still: after a change of policy not all wait for the same time.
@@ -46,7 +46,7 @@ class Keeping:
             watching.watch, self._kept, min(until, watching.awaited_from()), mark - wait
         )
         kept = int(self._kept.results_days * retention.DAY)  # as the results of their windows
-        self._journal.let_late_go(watching.key, until - kept)
+        self._journal.compact_late(watching.key, until - kept)
         self._untidy[watching.key] = watching
 
     def received(self, received: int) -> None:
@@ -57,14 +57,14 @@ class Keeping:
         predictions = self._journal.predictions
         until = retention.hour(received, self._kept.early_labels_days)
         if until > predictions.early_until:
-            self._count("expired_early_labels", predictions.let_early_go(until))
+            self._count("expired_early_labels", predictions.expire_early_labels(until))
             self._journal.save_horizon("early_labels", until)
             self._early = True
         self._let_minutes_go(retention.hour(received, self._kept.minutes_days) // MINUTE)
 
     def set_aside(self) -> None:
         """There is one more dead letter."""
-        gone = self._journal.let_dead_letters_go(self._kept.dead_letters)
+        gone = self._journal.delete_dead_letters(self._kept.dead_letters)
         self._count("dead_letters_let_go", gone)
 
     def tidy(self, records: Iterable[Record]) -> None:
@@ -76,21 +76,21 @@ class Keeping:
                 return
             del self._untidy[watching.key]
         if self._early:
-            self._early = self._journal.predictions.sweep_early(left) == left
+            self._early = self._journal.predictions.delete_early_labels(left) == left
 
     def _let_minutes_go(self, until: int) -> None:
         for source, minute in list(self._memory.monitored):  # of this step
             if minute < until:
                 del self._memory.monitored[source, minute]
-        self._journal.let_minutes_go(self._memory.ledgers, until)
+        self._journal.delete_minutes(self._memory.ledgers, until)
 
-    def _rows(self, watching: Watching, limit: int) -> int:
+    def _rows(self, watching: VersionState, limit: int) -> int:
         """Delete at most so many rows of a version; how many there were."""
         key, watch, predictions = watching.key, watching.watch, self._journal.predictions
-        rows = predictions.sweep_rows(key, watch.rows_until, limit)
+        rows = predictions.delete_rows(key, watch.rows_until, limit)
         samples = 0
         if rows < limit:
-            samples = predictions.sweep_samples(key, watch.samples_until, limit - rows)
+            samples = predictions.delete_samples(key, watch.samples_until, limit - rows)
         self._count("rows_let_go", rows)
         self._count("sampled_rows_let_go", samples)
         return rows + samples

@@ -19,7 +19,7 @@ END_OF_TIME = 1 << 62
 LONGEST_GAP = 100  # windows without any event that are still shown one by one
 
 
-class Part(msgspec.Struct, frozen=True):
+class CountedSpan(msgspec.Struct, frozen=True):
     """A pane that no window has taken in yet, or the window that is filling, and its rows."""
 
     window: Window
@@ -63,7 +63,7 @@ class Grid(msgspec.Struct, frozen=True):
             return max(closed_until, self.start) or pane.start
         return max(_multiple(pane.start, self.length).start, closed_until, self.start)
 
-    def is_full(self, filling: Part) -> bool:
+    def is_full(self, filling: CountedSpan) -> bool:
         """Whether the window takes in no further pane."""
         enough = self.rows is not None and filling.rows >= self.rows
         return enough or filling.window.end >= self.latest_end(filling.window.start)
@@ -73,7 +73,11 @@ GridAt = Callable[[int], Grid]  # the one that holds at an event time
 
 
 def due(
-    at: GridAt, filling: Part | None, panes: Iterable[Part], closed_until: int, done: int
+    at: GridAt,
+    filling: CountedSpan | None,
+    panes: Iterable[CountedSpan],
+    closed_until: int,
+    done: int,
 ) -> list[Fill | Close]:
     """What to do now that panes that end by `done` are done, in order; `panes` are in order.
 
@@ -89,9 +93,9 @@ def due(
         if filling is None:
             begin = at(pane.window.start).begin(pane.window, closed_until)
             steps += [Close(window) for window in _empty(at, closed_until, begin)]
-            filling = Part(Window(begin, begin), 0)
+            filling = CountedSpan(Window(begin, begin), 0)
         window, closed_until = Window(filling.window.start, pane.window.end), pane.window.end
-        filling = Part(window, filling.rows + pane.rows)
+        filling = CountedSpan(window, filling.rows + pane.rows)
         steps.append(Fill(pane.window, window))
         if at(window.start).is_full(filling):
             steps.append(Close(window))
@@ -101,7 +105,7 @@ def due(
     return steps
 
 
-def _latest_end(at: GridAt, filling: Part) -> int:
+def _latest_end(at: GridAt, filling: CountedSpan) -> int:
     return at(filling.window.start).latest_end(filling.window.start)
 
 

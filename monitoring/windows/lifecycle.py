@@ -11,25 +11,25 @@ from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, W
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, Waiting
-from monitoring.windows.expiry import Keeping
+from monitoring.storage.rows import PendingScore, QueuedJob
+from monitoring.windows.expiry import Expiry
 from monitoring.windows.grid import END_OF_TIME, SECOND, Close, Fill, due
-from monitoring.windows.version_state import Memory, Watching
+from monitoring.windows.version_state import ConsumerState, VersionState
 from monitoring.windows.window_state import WindowState, counts, trail, watermark
 
 
-class Closing:
+class WindowLifecycle:
     """Part of the consumer's step; `scheduled` gathers what the step decided to have scored."""
 
-    def __init__(self, journal: Journal, memory: Memory, keeping: Keeping) -> None:
+    def __init__(self, journal: Journal, memory: ConsumerState, keeping: Expiry) -> None:
         """Work on `memory`, keep decisions in `journal`."""
         self._journal = journal
         self._memory = memory
         self._keeping = keeping
         self._minute = memory.latest // MINUTE  # of reception, in which was looked around last
-        self.scheduled: list[Waiting] = []
+        self.scheduled: list[QueuedJob] = []
 
-    def look(self, watching: Watching, *, drained: bool) -> None:
+    def look(self, watching: VersionState, *, drained: bool) -> None:
         """Close, revise and expire what the watermark asks for."""
         self._look(watching, watermark(watching.watch, drained=drained))
 
@@ -43,7 +43,7 @@ class Closing:
             if watching.wakes <= self._memory.latest:
                 self._look(watching, self._memory.silence(watching))
 
-    def _look(self, watching: Watching, mark: int) -> None:
+    def _look(self, watching: VersionState, mark: int) -> None:
         self._close_until(watching, mark)
         self._revise(watching, mark)
 
@@ -54,7 +54,7 @@ class Closing:
             if (filling := watching.filling()) is not None:
                 self._close(watching, watching.state(filling.window))
 
-    def _close_until(self, watching: Watching, mark: int) -> None:
+    def _close_until(self, watching: VersionState, mark: int) -> None:
         closed_until = watching.watch.closed_until
         done = watching.timeline.done(mark, closed_until)
         if done < watching.due:
@@ -69,14 +69,14 @@ class Closing:
                 self._fill(watching, step)
         watching.due = watching.next_end()
 
-    def _fill(self, watching: Watching, step: Fill) -> None:
+    def _fill(self, watching: VersionState, step: Fill) -> None:
         state = watching.state(step.window)
         state.pane = False
         if step.pane.start != step.window.start:
             self._memory.absorb(watching, state, step.pane)
         watching.watch.closed_until = step.pane.end
 
-    def _close(self, watching: Watching, state: WindowState) -> None:
+    def _close(self, watching: VersionState, state: WindowState) -> None:
         watching.watch.closed_until = state.end
         watching.close(state)
         if state.rows:
@@ -86,7 +86,7 @@ class Closing:
             state.revision += 1
             self._journal.add_result(_counts(watching, state, sampled=0))
 
-    def _revise(self, watching: Watching, mark: int) -> None:
+    def _revise(self, watching: VersionState, mark: int) -> None:
         for start in sorted(watching.relabelled):
             state = watching.windows[start]
             if revise(state.rows, state.labelled, state.scored_labels, expired=False):
@@ -96,7 +96,7 @@ class Closing:
             self._expire(watching, state)
             self._keeping.expired(watching, state.end, mark)
 
-    def _expire(self, watching: Watching, state: WindowState) -> None:
+    def _expire(self, watching: VersionState, state: WindowState) -> None:
         """No label is awaited any more."""
         watching.touched.add(state.start)
         state.expired = True
@@ -104,13 +104,13 @@ class Closing:
         if fresh or state.labelled < state.rows:
             self._schedule(watching, state, drift=False)
 
-    def _schedule(self, watching: Watching, state: WindowState, *, drift: bool) -> None:
+    def _schedule(self, watching: VersionState, state: WindowState, *, drift: bool) -> None:
         """Have the window scored as it is at this moment of the log."""
         watching.touched.add(state.start)
         watching.counting.settle()
         state.revision += 1
         state.scored_labels = state.labelled
-        kept = self._journal.predictions.rows(watching.key, state.window)
+        kept = self._journal.predictions.sampled_rows(watching.key, state.window)
         beyond = state.counted and state.rows > len(kept)
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(watching.key)}@{state.start}",
@@ -138,16 +138,16 @@ class Closing:
         )
         self.scheduled.append(self._journal.add_job(pending))
 
-    def _trailing(self, watching: Watching, window: Window) -> dict[str, list[Any]]:
+    def _trailing(self, watching: VersionState, window: Window) -> dict[str, list[Any]]:
         """The rows that the window's drift is measured against; none: the registered reference."""
         trailing, recent = watching.era(window.start).policy.trailing, watching.watch.recent
         if trailing is None or len(recent) < trailing.windows:
             return {}
         before = Window(recent[-trailing.windows], window.start)
-        bodies = self._journal.predictions.smallest(watching.key, before, trailing.rows)
+        bodies = self._journal.predictions.smallest_rows(watching.key, before, trailing.rows)
         return rows.by_column(watching.watch.columns, bodies, [])
 
-    def _trail(self, watching: Watching, state: WindowState) -> None:
+    def _trail(self, watching: VersionState, state: WindowState) -> None:
         policy = watching.era(state.start).policy
         if policy.trailing is None:
             watching.watch.recent = []  # where a later policy wants it, it begins anew
@@ -155,12 +155,14 @@ class Closing:
             trail(watching.watch, state.start, policy.trailing.windows)
 
 
-def _counts(watching: Watching, state: WindowState, *, sampled: int) -> Result:
+def _counts(watching: VersionState, state: WindowState, *, sampled: int) -> Result:
     found = counts(*watching.key, state, sampled=sampled)
     return replace(found, policy=watching.era(state.start).digest)
 
 
-def _rules(watching: Watching, state: WindowState, result: Result, *, drift: bool) -> list[Rule]:
+def _rules(
+    watching: VersionState, state: WindowState, result: Result, *, drift: bool
+) -> list[Rule]:
     """What needs no labels is judged when the window closes, the truth once it is known enough.
 
     This is decided here and not when the scores come, because it must not depend on how long
@@ -180,5 +182,5 @@ def _rules(watching: Watching, state: WindowState, result: Result, *, drift: boo
     return rules
 
 
-def _report_name(watching: Watching, window: Window) -> str:
+def _report_name(watching: VersionState, window: Window) -> str:
     return f"{watching.version.model}-{watching.version.number}-{window.start // SECOND}.html"

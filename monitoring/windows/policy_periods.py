@@ -23,7 +23,7 @@ from registry.policies import Held, digest
 MARGIN = 60 * SECOND
 
 
-class Era(msgspec.Struct, frozen=True):
+class PolicyPeriod(msgspec.Struct, frozen=True):
     """A span of event time, up to the next era, whose windows are watched by one policy."""
 
     start: int  # microseconds since the epoch; of the first era 0
@@ -37,17 +37,17 @@ class Era(msgspec.Struct, frozen=True):
         return self.held.policy
 
 
-class Timeline:
+class PolicyTimeline:
     """The eras of one version."""
 
-    def __init__(self, eras: Sequence[Era]) -> None:
+    def __init__(self, eras: Sequence[PolicyPeriod]) -> None:
         """`eras` in order, the first from 0 on."""
         self.eras = tuple(eras)
         self._starts = [era.start for era in eras]
         self._graces = [era.policy.window.grace * SECOND for era in eras]
         self._pane = Window(0, 0)  # looked up last: the next event is likely to lie in it
 
-    def at(self, time: int) -> Era:
+    def at(self, time: int) -> PolicyPeriod:
         """The era that this event time lies in."""
         return self.eras[self._place(time)]
 
@@ -80,7 +80,7 @@ class Timeline:
         return max(bisect_right(self._starts, time) - 1, 0)
 
 
-def timeline(history: Iterable[Held]) -> Timeline:
+def timeline(history: Iterable[Held]) -> PolicyTimeline:
     """The eras that policies make which held one after the other; the first from the beginning.
 
     An era begins with a pane. Of two changes that would begin with the same, the later one holds.
@@ -98,22 +98,22 @@ def timeline(history: Iterable[Held]) -> Timeline:
     return _eras(begins)
 
 
-def as_registered(version: Version) -> Timeline:
+def as_registered(version: Version) -> PolicyTimeline:
     """Of a version whose policy was never changed."""
     return timeline([Held(version.manifest.monitoring, 0)])
 
 
-def _eras(begins: Sequence[tuple[int, Held]]) -> Timeline:
+def _eras(begins: Sequence[tuple[int, Held]]) -> PolicyTimeline:
     ends = [*(start for start, _ in begins[1:]), END_OF_TIME]
-    return Timeline(
+    return PolicyTimeline(
         [
-            Era(start, held, digest(held.policy), grid(held.policy.window, start, end))
+            PolicyPeriod(start, held, digest(held.policy), grid(held.policy.window, start, end))
             for (start, held), end in zip(begins, ends, strict=True)
         ]
     )
 
 
-def _border(known: Timeline, time: int) -> int:
+def _border(known: PolicyTimeline, time: int) -> int:
     """Where the first pane begins that begins at this time or later."""
     pane = known.grid(time).pane(time)
     return time if pane.start == time else pane.end

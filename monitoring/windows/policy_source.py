@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from monitoring.errors import DatabaseUnavailable
-from monitoring.windows.policy_periods import Timeline, timeline
+from monitoring.windows.policy_periods import PolicyTimeline, timeline
 from registry.manifest import Monitoring, Version
 from registry.policies import Held
 
@@ -38,7 +38,7 @@ class History(Protocol):
         ...
 
 
-class Following:
+class RegistryPolicies:
     """Looks for changes of policies, at most once a second: that costs a look at a small file."""
 
     def __init__(self, history: History, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Following:
             self._revision = history.revision()
         self._due = clock() + _EVERY
 
-    def timeline(self, version: Version) -> Timeline:
+    def timeline(self, version: Version) -> PolicyTimeline:
         """The eras of a version as they are known now; raises DatabaseUnavailable."""
         with _readable():
             return timeline(self._history.policies(version))
@@ -68,14 +68,14 @@ class Following:
         return models
 
 
-class Overriding:
+class FixedPolicy:
     """Has every version watched by one policy from the beginning."""
 
     def __init__(self, policy: Monitoring) -> None:
         """`policy` takes the place of what each version is or was watched by."""
         self._policy = policy
 
-    def timeline(self, _version: Version) -> Timeline:
+    def timeline(self, _version: Version) -> PolicyTimeline:
         """One era."""
         return timeline([Held(self._policy, 0)])
 

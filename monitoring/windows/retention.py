@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from monitoring.windows.grid import SECOND
-from monitoring.windows.window_state import Watch
+from monitoring.windows.window_state import VersionProgress
 
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
@@ -37,7 +37,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: Annotated[int, Meta(ge=0)] = 100_000  # the newest
 
 
-def advance(watch: Watch, kept: Retention, expired: int, ended: int) -> None:
+def advance(watch: VersionProgress, kept: Retention, expired: int, ended: int) -> None:
     """Move a version's horizons: every window that ends by `expired` awaits no labels any more.
 
     `ended` is the event time that the watermark has passed by the wait for labels. No horizon

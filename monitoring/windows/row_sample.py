@@ -18,7 +18,7 @@ def row_hash(event_id: str, row: int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-class Sample:
+class RowSample:
     """The hashes of the rows that a window keeps."""
 
     def __init__(self, size: int) -> None:
@@ -42,7 +42,7 @@ class Sample:
         pushed_out = -heappushpop(self._largest_first, -number)
         return (False, None) if pushed_out == number else (True, pushed_out)
 
-    def merge(self, other: "Sample") -> int | None:
+    def merge(self, other: "RowSample") -> int | None:
         """Keep the smallest of both; where any was left out, the largest hash that is kept."""
         all_kept = len(self) + len(other) <= self._size
         for number in other:

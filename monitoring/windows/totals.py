@@ -22,7 +22,7 @@ _KNOWN: dict[str, Callable[[Result], bool]] = {
 }
 
 
-class Closed(msgspec.Struct, frozen=True):
+class ClosedTotals(msgspec.Struct, frozen=True):
     """All closed windows of one model version; rows = labelled + pending + expired."""
 
     windows: dict[str, int] = {}  # by verdict
@@ -34,24 +34,24 @@ class Closed(msgspec.Struct, frozen=True):
     newest: dict[str, int] = {}  # start of the newest window of which something is known
 
 
-def add(closed: Closed, result: Result, before: Result | None) -> Closed:
+def add(closed: ClosedTotals, result: Result, before: Result | None) -> ClosedTotals:
     """With a result that takes the place of the one `before` it of the same window."""
     added = _with(closed, result, 1)
     return added if before is None else _with(added, before, -1)
 
 
-def add_up(results: Iterable[Result]) -> Closed:
+def add_up(results: Iterable[Result]) -> ClosedTotals:
     """Newest results, one of each window."""
-    closed = Closed()
+    closed = ClosedTotals()
     for result in results:
         closed = _with(closed, result, 1)
     return closed
 
 
-def _with(closed: Closed, result: Result, times: int) -> Closed:
+def _with(closed: ClosedTotals, result: Result, times: int) -> ClosedTotals:
     windows = {**closed.windows}
     windows[result.verdict] = windows.get(result.verdict, 0) + times
-    return Closed(
+    return ClosedTotals(
         {verdict: count for verdict, count in sorted(windows.items()) if count},
         closed.rows + times * result.rows,
         closed.labelled + times * result.labelled,

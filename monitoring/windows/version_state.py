@@ -8,16 +8,16 @@ from heapq import heapify, heappop, heappush
 
 from eventlog.log import Position
 from monitoring.ingest.domain import category
-from monitoring.ingest.row_counters import Counting
-from monitoring.results import Late, SourceLedger, Window
+from monitoring.ingest.row_counters import RowCounters
+from monitoring.results import LateCounts, SourceLedger, Window
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
-from monitoring.windows.grid import END_OF_TIME, SECOND, Part
-from monitoring.windows.policy_periods import Era, Timeline, as_registered
+from monitoring.windows.grid import END_OF_TIME, SECOND, CountedSpan
+from monitoring.windows.policy_periods import PolicyPeriod, PolicyTimeline, as_registered
 from monitoring.windows.retention import Retention
-from monitoring.windows.row_sample import Sample
-from monitoring.windows.window_state import IDLE, Watch, WindowState, silence
+from monitoring.windows.row_sample import RowSample
+from monitoring.windows.window_state import IDLE, VersionProgress, WindowState, silence
 from registry.errors import RegistryError
 from registry.manifest import Version
 
@@ -26,17 +26,21 @@ _logger = logging.getLogger(__name__)
 FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryError
 
 
-class Watching:
+class VersionState:
     """One model version: its counts here, its rows in the journal."""
 
     def __init__(
-        self, version: Version, timeline: Timeline, watch: Watch, windows: dict[int, WindowState]
+        self,
+        version: Version,
+        timeline: PolicyTimeline,
+        watch: VersionProgress,
+        windows: dict[int, WindowState],
     ) -> None:
         """`windows` by start: those that may still change."""
         self.version = version
         self.timeline = timeline
-        self.layout = rows.Layout(version.manifest)
-        self.counting = Counting(version)
+        self.layout = rows.RowLayout(version.manifest)
+        self.counting = RowCounters(version)
         stated = version.manifest.prediction.classes
         classification = version.manifest.task == "classification"
         self.classes = frozenset(map(category, stated)) if classification else None
@@ -49,7 +53,7 @@ class Watching:
         # Closed windows that await labels, by start and until when.
         self._awaiting = [self._until(state) for state in in_order if state.closed]
         heapify(self._awaiting)
-        self.samples: dict[int, Sample] = {}
+        self.samples: dict[int, RowSample] = {}
         # closed windows whose labels changed since last looked at
         self.relabelled: set[int] = set()
         self.touched: set[int] = set()  # windows to save at the end of the step
@@ -60,7 +64,7 @@ class Watching:
         """Model and version number."""
         return self.version.model, self.version.number
 
-    def era(self, time: int) -> Era:
+    def era(self, time: int) -> PolicyPeriod:
         """How this version is watched at an event time; all of a window by that of its start."""
         return self.timeline.at(time)
 
@@ -68,17 +72,17 @@ class Watching:
         """The pane that holds the event time."""
         return self.timeline.pane(time)
 
-    def panes(self) -> list[Part]:
+    def panes(self) -> list[CountedSpan]:
         """Those with events that no window has taken in yet, in order."""
         done = self.watch.closed_until
         panes = sorted(start for start in self.open if start >= done)
-        return [Part(self.open[start].window, self.open[start].rows) for start in panes]
+        return [CountedSpan(self.open[start].window, self.open[start].rows) for start in panes]
 
-    def filling(self) -> Part | None:
+    def filling(self) -> CountedSpan | None:
         """The window that has taken in panes and awaits more."""
         done = self.watch.closed_until
         state = next((state for state in self.open.values() if state.start < done), None)
-        return None if state is None else Part(state.window, state.rows)
+        return None if state is None else CountedSpan(state.window, state.rows)
 
     def next_end(self) -> int:
         """When the next pane or window ends."""
@@ -142,23 +146,23 @@ class Watching:
         waiting = (start for start in self.starts if not self.windows[start].expired)
         return next(waiting, END_OF_TIME)
 
-    def sample(self, window: Window) -> Sample:
+    def sample(self, window: Window) -> RowSample:
         """An empty one of as many rows as the window may keep."""
-        return Sample(self.era(window.start).policy.window.max_rows)
+        return RowSample(self.era(window.start).policy.window.max_rows)
 
     def _until(self, state: WindowState) -> tuple[int, int]:
         wait = self.era(state.start).policy.window.label_wait
         return state.end + wait * SECOND, state.start
 
 
-class Memory:
+class ConsumerState:
     """Everything the consumer knows, loaded once and saved with every step."""
 
     def __init__(
         self,
         journal: Journal,
         find_version: FindVersion,
-        timeline: Callable[[Version], Timeline] = as_registered,
+        timeline: Callable[[Version], PolicyTimeline] = as_registered,
         retention: Retention | None = None,
     ) -> None:
         """Take up where the journal stands; `timeline` says how versions are watched."""
@@ -166,15 +170,15 @@ class Memory:
         self._journal = journal
         self._find_version = find_version
         self._timeline = timeline
-        self._watching: dict[Key, Watching] = {}
+        self._watching: dict[Key, VersionState] = {}
         self._watches: dict[Key, bytes] = {}  # as they were saved last
         self.positions: dict[str, Position] = journal.positions()
         self.ledgers: dict[str, SourceLedger] = journal.ledgers()
         self.latest = max((ledger.heard for ledger in self.ledgers.values()), default=0)
         self.totals: Counter[str] = Counter()  # since the last save
         self.monitored: Counter[tuple[str, int]] = Counter()  # since then, by source and minute
-        self._late: dict[tuple[str, str, int], Late] = {}  # since then, by version and pane
-        for key, watch in journal.watches().items():
+        self._late: dict[tuple[str, str, int], LateCounts] = {}  # since then, by version and pane
+        for key, watch in journal.version_progress().items():
             try:
                 version = find_version(*key)
                 eras = timeline(version)
@@ -182,15 +186,15 @@ class Memory:
                 # What it left stays in the database; others must be watched all the same.
                 _logger.warning("not watched any more: %s", error)
                 continue
-            self._watching[key] = Watching(version, eras, watch, journal.windows(key))
+            self._watching[key] = VersionState(version, eras, watch, journal.windows(key))
 
-    def watching(self, model: str, number: str) -> Watching:
+    def watching(self, model: str, number: str) -> VersionState:
         """The version under watch, from now on if it was not; raises RegistryError."""
         known = self._watching.get((model, number))
         if known is None:
             version = self._find_version(model, number)
-            watch = Watch(model, number, columns=rows.columns(version.manifest))
-            known = Watching(version, self._timeline(version), watch, {})
+            watch = VersionProgress(model, number, columns=rows.columns(version.manifest))
+            known = VersionState(version, self._timeline(version), watch, {})
             self._watching[model, number] = known
         return known
 
@@ -211,22 +215,22 @@ class Memory:
         known = self._watching.get((model, number))
         return 0 if known is None else known.watch.rows_until
 
-    def everything(self) -> list[Watching]:
+    def everything(self) -> list[VersionState]:
         """Every version under watch."""
         return list(self._watching.values())
 
-    def silence(self, watching: Watching) -> int:
+    def silence(self, watching: VersionState) -> int:
         """The watermark of a version of which nothing more is said."""
         ledgers = {source: self.ledgers.get(source) for source in watching.watch.progress}
         heard = {source: ledger.heard for source, ledger in ledgers.items() if ledger}
         return silence(watching.watch, heard, self.latest)
 
-    def late(self, watching: Watching, start: int, rows: int) -> None:
+    def late(self, watching: VersionState, start: int, rows: int) -> None:
         """Count an event that came too late for the pane that begins at `start`."""
         self.totals["late_events"] += 1
         self.totals["late_rows"] += rows
-        before = self._late.get((*watching.key, start), Late())
-        self._late[*watching.key, start] = Late(before.events + 1, before.rows + rows)
+        before = self._late.get((*watching.key, start), LateCounts())
+        self._late[*watching.key, start] = LateCounts(before.events + 1, before.rows + rows)
 
     def move(self, stream: str, after: Position) -> None:
         """Note how far a stream has been taken in; what comes again moves nothing back."""
@@ -234,17 +238,17 @@ class Memory:
         if before is None or before < after:
             self.positions[stream] = after
 
-    def sample(self, watching: Watching, window: Window) -> Sample:
+    def sample(self, watching: VersionState, window: Window) -> RowSample:
         """The rows that a window keeps."""
         sample = watching.samples.get(window.start)
         if sample is None:
             sample = watching.sample(window)
-            for number in self._journal.predictions.sampled(watching.key, window):
+            for number in self._journal.predictions.sampled_hashes(watching.key, window):
                 sample.offer(number)
             watching.samples[window.start] = sample
         return sample
 
-    def absorb(self, watching: Watching, filling: WindowState, pane: Window) -> None:
+    def absorb(self, watching: VersionState, filling: WindowState, pane: Window) -> None:
         """Have the window that is filling take in the pane that comes next, rows and counts."""
         kept = self.sample(watching, filling.window)
         largest = kept.merge(self.sample(watching, pane))
@@ -263,7 +267,7 @@ class Memory:
         for name, more in sorted(self.totals.items()):
             self._journal.count(name, more)
         self.totals.clear()
-        self._journal.count_monitored(self.monitored)
+        self._journal.count_ingested(self.monitored)
         self.monitored.clear()
         self._journal.count_late(self._late)
         self._late.clear()
@@ -276,7 +280,7 @@ class Memory:
             if body != self._watches.get(key):
                 self._watches[key] = body
                 changed.append((*key, body))
-        self._journal.save_watches(changed)
+        self._journal.save_version_progress(changed)
 
     def _save_windows(self) -> None:
         changed, gone = [], []
@@ -291,5 +295,5 @@ class Memory:
             watching.touched.clear()
             gone += [(*watching.key, start) for start in sorted(watching.absorbed)]
             watching.absorbed.clear()
-        self._journal.forget_windows(gone)
+        self._journal.delete_windows(gone)
         self._journal.save_windows(changed)

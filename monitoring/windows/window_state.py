@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from monitoring.ingest.counters import AnswerTally, InputTally
+from monitoring.ingest.counters import InputCounters, LabelCounters
 from monitoring.ingest.duration_buckets import add
 from monitoring.results import Result, Window
 from monitoring.scoring.service_health import health
@@ -25,7 +25,7 @@ GONE = 3600 * SECOND  # one that is this far behind the others speaks of nothing
 MOST_SHOWN = 20  # classes beside one another in a result
 
 
-class Progress(msgspec.Struct):
+class SourceProgress(msgspec.Struct):
     """How far one source has come for one model version."""
 
     newest: int  # event time
@@ -43,8 +43,8 @@ class WindowState(msgspec.Struct):
     conflicting: int = 0
     latency: dict[int, int] = {}  # answered requests, by bucket (buckets.py)
     label_delay: dict[int, int] = {}  # labelled rows: from the prediction to its truth, by bucket
-    inputs: InputTally = msgspec.field(default_factory=InputTally)
-    answers: AnswerTally = msgspec.field(default_factory=AnswerTally)
+    inputs: InputCounters = msgspec.field(default_factory=InputCounters)
+    answers: LabelCounters = msgspec.field(default_factory=LabelCounters)
     pane: bool = False  # a part that no window has taken in yet
     closed: bool = False
     expired: bool = False  # labels no longer revise it
@@ -85,12 +85,12 @@ class WindowState(msgspec.Struct):
         )
 
 
-class Watch(msgspec.Struct):
+class VersionProgress(msgspec.Struct):
     """One model version under watch."""
 
     model: str
     version: str
-    progress: dict[str, Progress] = {}  # by source
+    progress: dict[str, SourceProgress] = {}  # by source
     columns: list[str] = []  # names of a stored row's values
     lag: int = 0  # the longest that an event in time was received after its event time
     recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
@@ -99,11 +99,11 @@ class Watch(msgspec.Struct):
     samples_until: int = 0  # and those in samples
 
 
-def advance(watch: Watch, source: str, time: int, received: int) -> None:
+def advance(watch: VersionProgress, source: str, time: int, received: int) -> None:
     """Take note of an event of this source."""
     progress = watch.progress.get(source)
     if progress is None:
-        watch.progress[source] = Progress(time, received)
+        watch.progress[source] = SourceProgress(time, received)
     else:
         progress.newest = max(progress.newest, time)
         progress.received = max(progress.received, received)
@@ -111,7 +111,7 @@ def advance(watch: Watch, source: str, time: int, received: int) -> None:
         watch.lag = max(watch.lag, received - time)
 
 
-def watermark(watch: Watch, *, drained: bool) -> int:
+def watermark(watch: VersionProgress, *, drained: bool) -> int:
     """No earlier event is expected; 0 before the first.
 
     Only when everything written has been read (`drained`) is a source that fell silent known to be
@@ -127,7 +127,7 @@ def watermark(watch: Watch, *, drained: bool) -> int:
     )
 
 
-def silence(watch: Watch, heard: Mapping[str, int], latest: int) -> int:
+def silence(watch: VersionProgress, heard: Mapping[str, int], latest: int) -> int:
     """The watermark where nothing is said of the version any more; never less than `watermark`.
 
     `heard` has the newest reception of each source, `latest` is the newest of all.
@@ -141,7 +141,7 @@ def silence(watch: Watch, heard: Mapping[str, int], latest: int) -> int:
     )
 
 
-def trail(watch: Watch, start: int, most: int) -> None:
+def trail(watch: VersionProgress, start: int, most: int) -> None:
     """Have a closed window's rows be part of the trailing reference of the `most` that follow."""
     watch.recent = [*watch.recent, start][-most:]
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from driftline.cli import driftline
-from monitoring.results import Disabled
+from monitoring.results import DisabledReceiver
 from monitoring.storage.store import Store
 
 
@@ -35,7 +35,9 @@ def test_a_webhook_that_was_given_up_is_sent_again_by_hand(store: Store) -> None
 
 
 def test_a_receiver_that_wants_no_more_is_sent_to_again_by_a_person(store: Store) -> None:
-    store.disable(Disabled(receiver="x", host="train.example", since=0, reason="410: no more"))
+    store.disable(
+        DisabledReceiver(receiver="x", host="train.example", since=0, reason="410: no more")
+    )
     listed = CliRunner().invoke(driftline, ["webhooks", "list"]).output
     assert "No webhook is sent to train.example since 1 Jan 1970" in listed
     status = " ".join(CliRunner().invoke(driftline, ["status"]).output.split())

@@ -14,14 +14,14 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
 from eventlog.log import Gap, Position, Positions, Reader, Record
 from monitoring.consumer import MOST_WAITING, Consumer
-from monitoring.evaluation import Conclusion
+from monitoring.evaluation import Evaluation
 from monitoring.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Driver, Where
 from monitoring.storage.journal import Journal
-from monitoring.windows.policy_source import Following
+from monitoring.windows.policy_source import RegistryPolicies
 from monitoring.windows.retention import Retention
-from monitoring.windows.version_state import FindVersion, Memory
+from monitoring.windows.version_state import ConsumerState, FindVersion
 from registry.errors import UnknownModel
 from registry.manifest import (
     AlarmPolicy,
@@ -182,10 +182,10 @@ def like(policy: Monitoring = MANIFEST.monitoring, **fields: dict[str, Any]) -> 
     return msgspec.structs.replace(policy, **parts)
 
 
-def ticking(history: History) -> Following:
+def ticking(history: History) -> RegistryPolicies:
     """Looks at every step."""
     seconds = iter(range(1 << 40))
-    return Following(history, lambda: next(seconds))
+    return RegistryPolicies(history, lambda: next(seconds))
 
 
 # What changes while the eight hours are read, by the hour in which it does.
@@ -254,19 +254,19 @@ class Monitor:
         scorer: FakeScorer | None = None,
         find: FindVersion | None = None,
         follow: Callable[[Positions], Reader] | None = None,
-        policies: Following | None = None,
+        policies: RegistryPolicies | None = None,
         retention: Retention | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self.database = Database(where)
         journal = Journal(self.database)
-        policies = policies or Following(History())
-        memory = Memory(journal, find or _find, policies.timeline, retention)
+        policies = policies or RegistryPolicies(History())
+        memory = ConsumerState(journal, find or _find, policies.timeline, retention)
         reader: Reader = FakeReader(records, memory.positions, chance or random.Random(0))
         if follow is not None:
             reader = follow(memory.positions)
         self.scorer = scorer or FakeScorer()
-        conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
+        conclusion = Evaluation(journal, memory, page="http://page", clock=lambda: 7)
         self.consumer = Consumer(
             journal,
             memory,

@@ -18,7 +18,7 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
 from monitoring.results import DeadLetter
-from monitoring.sharing.entries import Chunk, Preparing, record
+from monitoring.sharing.entries import Chunk, EntryEncoder, record
 from monitoring.storage.database import Database, Where
 from monitoring.storage.store import Store
 from monitoring.web.app import app
@@ -361,7 +361,7 @@ def test_bad_input_comes_to_the_same_in_any_database_and_prepared_by_another_mon
 ) -> None:
     said = [one for case in CASES for one in [*case.first, case.said]]
     records = [_record(one, sequence) for sequence, one in enumerate(said)]
-    preparing = Preparing(_find)
+    preparing = EntryEncoder(_find)
     chunk = Chunk("s-0", 1, preparing.entries(records))
     handed = [record(chunk, entry) for entry in chunk.entries]
     found = []

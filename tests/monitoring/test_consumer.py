@@ -10,7 +10,7 @@ import pytest
 
 from eventlog import wire
 from eventlog.events import PredictionEvent
-from monitoring.results import Silence, Step
+from monitoring.results import AlarmStep, Silence
 from monitoring.storage.database import Database, Where
 from monitoring.storage.store import Store
 from registry.errors import UnknownModel
@@ -275,7 +275,7 @@ def test_what_a_person_resolved_fires_again_only_as_another_alarm(tmp_path: Path
     Monitor(path, records[: len(records) * 11 // 16]).drain()
     store = Store(path)
     (alarm,) = store.alarms()
-    assert store.resolve(alarm.alarm_id, Step(1, "resolved", "ann", "known"))
+    assert store.resolve(alarm.alarm_id, AlarmStep(1, "resolved", "ann", "known"))
     Monitor(path, records).drain()
     newest, resolved = store.alarms()
     assert resolved.state == "resolved"

@@ -12,7 +12,7 @@ from eventlog.log import Positions, Reader
 from monitoring.errors import DatabaseUnavailable
 from monitoring.storage.database import Where
 from monitoring.storage.store import Store
-from monitoring.windows.policy_source import Following, Overriding
+from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies
 from monitoring.windows.retention import Retention
 from registry.manifest import Trailing
 from registry.policies import digest
@@ -197,7 +197,7 @@ def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
 
 def test_the_registry_is_looked_at_once_a_second() -> None:
     history, now = History(), [0.0]
-    following = Following(history, lambda: now[0])
+    following = RegistryPolicies(history, lambda: now[0])
     history.change(5, USUAL)
     now[0] = 0.9
     assert following.changed() == set()
@@ -221,5 +221,5 @@ def test_nothing_is_decided_while_the_registry_cannot_be_read() -> None:
 
 def test_a_policy_on_trial_takes_the_place_of_all_that_held() -> None:
     other = like(alarms={"consecutive": 99})
-    (era,) = Overriding(other).timeline(VERSION).eras
+    (era,) = FixedPolicy(other).timeline(VERSION).eras
     assert (era.start, era.policy) == (0, other)

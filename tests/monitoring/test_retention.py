@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.results import Late
+from monitoring.results import LateCounts
 from monitoring.scoring.report_retention import OldReports
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.windows.retention import DAY, Retention, advance, hour
-from monitoring.windows.window_state import Watch
+from monitoring.windows.window_state import VersionProgress
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 
@@ -171,16 +171,16 @@ def test_what_came_too_late_is_counted_apart_by_version_and_window(where: Where)
     store = Store(where)
     windows = [result.window for result in store.results("tiny", "1")[:3]]
     told = [store.late("tiny", "1", window) for window in windows]
-    assert told == [Late(events=3, rows=4), Late(), Late(events=1, rows=5)]
-    assert store.late("tiny", "1") == Late(events=4, rows=9)
-    assert store.late("tiny", "2") == Late()
+    assert told == [LateCounts(events=3, rows=4), LateCounts(), LateCounts(events=1, rows=5)]
+    assert store.late("tiny", "1") == LateCounts(events=4, rows=9)
+    assert store.late("tiny", "2") == LateCounts()
     journal = Journal(Database(where))
     for _ in range(2):
         with journal.database.transaction():
-            journal.let_late_go(("tiny", "1"), windows[1].start)
+            journal.compact_late(("tiny", "1"), windows[1].start)
         told = [store.late("tiny", "1", window) for window in windows]
-        assert told == [Late(), Late(), Late(events=1, rows=5)]
-        assert store.late("tiny", "1") == Late(events=4, rows=9), "the sum stays"
+        assert told == [LateCounts(), LateCounts(), LateCounts(events=1, rows=5)]
+        assert store.late("tiny", "1") == LateCounts(events=4, rows=9), "the sum stays"
     assert [result.rows for result in store.results("tiny", "1")[:3]] == [A_ROW, 1, 1]
 
 
@@ -243,7 +243,7 @@ def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(where: Wh
     for name in ("sent", "sent lately"):
         store.delivered(name)
     with monitor.database.transaction():
-        assert journal.let_deliveries_go(3) == 1
+        assert journal.delete_deliveries(3) == 1
     assert {one.webhook_id for one in store.deliveries()} == {"pending", "sent lately"}
 
 
@@ -272,7 +272,7 @@ days = st.floats(0, 1_000)
 def test_horizons_only_move_on_and_never_beyond_what_has_expired(
     told: list[tuple[int, int]], late: float, samples: float
 ) -> None:
-    watch, kept = Watch("tiny", "1"), Retention(late_days=late, samples_days=samples)
+    watch, kept = VersionProgress("tiny", "1"), Retention(late_days=late, samples_days=samples)
     watch.recent = sorted(expired for expired, _ in told)
     furthest = 0
     for expired, ended in told:

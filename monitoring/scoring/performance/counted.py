@@ -6,7 +6,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 
-from monitoring.ingest.counters import AnswerTally, Confusion, Errors
+from monitoring.ingest.counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.performance.metrics import Answers, Figures, classification, rounded
 from monitoring.scoring.reference import Baseline
@@ -22,7 +22,7 @@ class Realised(msgspec.Struct, frozen=True):
     around: Mapping[str, Interval] = {}
 
 
-def counted(baseline: Baseline, answers: AnswerTally, sample: Realised) -> Realised:
+def counted(baseline: Baseline, answers: LabelCounters, sample: Realised) -> Realised:
     """Of all rows, the figures that need no more than counts.
 
     Their intervals are the sample's, narrower as the root of the rows: chance errs less in more.
@@ -41,7 +41,7 @@ def counted(baseline: Baseline, answers: AnswerTally, sample: Realised) -> Reali
     return Realised(rows, figures, around)
 
 
-def _of_classes(baseline: Baseline, confusion: Confusion) -> Figures:
+def _of_classes(baseline: Baseline, confusion: ConfusionMatrix) -> Figures:
     """By the formulas of rows, each cell as one row that weighs as much as it counts."""
     if confusion.crowded:
         return {"accuracy": rounded(confusion.hits / confusion.rows)}
@@ -55,7 +55,7 @@ def _of_classes(baseline: Baseline, confusion: Confusion) -> Figures:
     return classification(Answers(actual, told, {}, baseline.positive_class, weights))
 
 
-def _of_errors(errors: Errors) -> Figures:
+def _of_errors(errors: ErrorSums) -> Figures:
     if errors.undefined:
         return {}  # where one error is no number, neither is their mean
     return {

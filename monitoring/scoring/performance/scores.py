@@ -7,7 +7,7 @@ from statistics import NormalDist
 import pandas as pd
 
 from monitoring.alarms.budget import level
-from monitoring.ingest.counters import AnswerTally
+from monitoring.ingest.counters import LabelCounters
 from monitoring.ingest.domain import number
 from monitoring.results import ESTIMATED, GAP, Score
 from monitoring.scoring.drift.resampling import SMALLEST
@@ -48,7 +48,7 @@ class Performance:
         self._expected: Figures | None = None
 
     def score(
-        self, window: pd.DataFrame, *, bands: bool = True, answers: AnswerTally | None = None
+        self, window: pd.DataFrame, *, bands: bool = True, answers: LabelCounters | None = None
     ) -> list[Score]:
         """One score per figure, realised and estimated; the policy's own carries the threshold.
 
@@ -71,7 +71,7 @@ class Performance:
         return window.assign(label=labels)[labels.notna()]
 
     def _realised(
-        self, labelled: pd.DataFrame, answers: AnswerTally | None, *, bands: bool
+        self, labelled: pd.DataFrame, answers: LabelCounters | None, *, bands: bool
     ) -> list[Score]:
         sample = self._of_rows(labelled, bands=bands)
         found = [sample]

@@ -16,7 +16,7 @@ from monitoring.results import (
     ESTIMATED,
     JOINT,
     STRONGEST,
-    Late,
+    LateCounts,
     Result,
     Rule,
     Score,
@@ -30,7 +30,7 @@ from monitoring.web.overview import HISTORY
 from monitoring.web.presenter import PERFORMANCE, QUALITY, columns, coverage
 from monitoring.web.queries import Findings
 from monitoring.web.traffic_share import mixes
-from monitoring.windows.totals import Closed
+from monitoring.windows.totals import ClosedTotals
 
 VERSION = ["model", "version"]
 SOURCE = ["source"]
@@ -133,7 +133,7 @@ def _counted(totals: dict[str, int]) -> Iterator[Metric]:
     yield counted
 
 
-def _rows(closed: Mapping[tuple[str, str], Closed]) -> Iterator[Metric]:
+def _rows(closed: Mapping[tuple[str, str], ClosedTotals]) -> Iterator[Metric]:
     rows = GaugeMetricFamily("driftline_rows", "Rows answered in closed windows.", labels=VERSION)
     labels = GaugeMetricFamily(
         "driftline_row_labels",
@@ -148,7 +148,7 @@ def _rows(closed: Mapping[tuple[str, str], Closed]) -> Iterator[Metric]:
     yield from (rows, labels)
 
 
-def _late(late: dict[tuple[str, str], Late]) -> Iterator[Metric]:
+def _late(late: dict[tuple[str, str], LateCounts]) -> Iterator[Metric]:
     events = CounterMetricFamily(
         "driftline_late_events", "Events that came too late for their window.", labels=VERSION
     )
@@ -164,7 +164,7 @@ def _late(late: dict[tuple[str, str], Late]) -> Iterator[Metric]:
 
 
 def _verdicts(
-    results: Iterable[list[Result]], closed: Mapping[tuple[str, str], Closed]
+    results: Iterable[list[Result]], closed: Mapping[tuple[str, str], ClosedTotals]
 ) -> Iterator[Metric]:
     latest = GaugeMetricFamily(
         "driftline_window_verdict",

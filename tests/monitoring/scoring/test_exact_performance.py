@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.ingest.counters import MOST_NAMES, AnswerTally
+from monitoring.ingest.counters import MOST_NAMES, LabelCounters
 from monitoring.results import Score
 from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline
@@ -22,8 +22,8 @@ NUMBERS = st.floats(-1e6, 1e6) | st.integers(-9, 9) | st.sampled_from(["2.5", Tr
 COUNTED = {"accuracy", "precision", "recall", "f1", "mae", "rmse", "bias"}
 
 
-def _tally(pairs: list[tuple[Any, Any]], part: str) -> AnswerTally:
-    tally = AnswerTally()
+def _tally(pairs: list[tuple[Any, Any]], part: str) -> LabelCounters:
+    tally = LabelCounters()
     getattr(tally, part).add(pairs)
     return tally
 

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ingest.counters import InputTally
+from monitoring.ingest.counters import InputCounters
 from monitoring.ingest.reference_domains import read_domain
 from monitoring.results import Score
 from monitoring.scoring.quality import score_quality
@@ -28,7 +28,7 @@ def test_shares_from_counts_are_those_from_the_rows(
     baseline: Baseline, rows: list[tuple[Any, Any]]
 ) -> None:
     prices, colours = (list(column) for column in zip(*rows, strict=True))
-    inputs = InputTally()
+    inputs = InputCounters()
     inputs.add(read_domain(baseline.version).odd(rows))
     window = frame({"price": prices, "colour": colours})
     from_rows = _counted(score_quality(baseline, window))
@@ -39,7 +39,7 @@ def test_shares_from_counts_are_those_from_the_rows(
 def test_shares_are_of_all_rows_where_these_are_a_sample(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
-    inputs = InputTally(rows=50_000, withheld=7, missing=[5_000, 1], outside=[9, 49_999])
+    inputs = InputCounters(rows=50_000, withheld=7, missing=[5_000, 1], outside=[9, 49_999])
     scores = {
         (score.name, score.column): score.value
         for score in _counted(score_quality(baseline, window(), inputs=inputs))

@@ -56,6 +56,6 @@ def test_hidden_columns_are_not_scored_and_the_others_are(
             "probabilities": Tensor("FP32", [2, 2], [0.1, 0.9, 0.8, 0.2]),
         },
     )
-    first, second = rows.Layout(version.manifest).rows(event)
+    first, second = rows.RowLayout(version.manifest).rows(event)
     assert first == (0.5, None, 1, 0.1, 0.9)
     assert second[1:] == (None, 0, 0.8, 0.2)

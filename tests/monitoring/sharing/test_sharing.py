@@ -14,15 +14,15 @@ from eventlog.log import Gap, Position, Record
 from eventlog.merge import merge_key
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
-from monitoring.evaluation import Conclusion
-from monitoring.sharing.entries import Preparing
-from monitoring.sharing.handed import Handed
-from monitoring.sharing.handing import Handing
+from monitoring.evaluation import Evaluation
+from monitoring.sharing.entries import EntryEncoder
+from monitoring.sharing.handed import SharedChunks
+from monitoring.sharing.handing import StreamPublisher
 from monitoring.sharing.member import Member
-from monitoring.sharing.taking import HandedReader
+from monitoring.sharing.taking import SharedChunkReader
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
-from monitoring.windows.version_state import Memory
+from monitoring.windows.version_state import ConsumerState
 from tests.monitoring.log_in_memory import (
     HOUR,
     STORY,
@@ -73,7 +73,7 @@ class Part:
     def __init__(
         self,
         log: dict[str, list[Record]],
-        handing: Handing,
+        handing: StreamPublisher,
         chance: random.Random,
         story: Story | None,
     ) -> None:
@@ -124,17 +124,19 @@ class One:
     ) -> None:
         """`story` is what becomes of the policy, by what any of them has read."""
         self.database = Database(where, reconnects=False)
-        handed = Handed(self.database)
+        handed = SharedChunks(self.database)
         self.polled: list[int] = []
-        handing = Handing(handed, Preparing(_find), self._note, clock=iter(range(1 << 40)).__next__)
+        handing = StreamPublisher(
+            handed, EntryEncoder(_find), self._note, clock=iter(range(1 << 40)).__next__
+        )
         self.part = Part(log, handing, chance, story)
 
         def lead() -> Consumer:
             journal = Journal(self.database)
             policies = ticking(story or History())
-            memory = Memory(journal, _find, policies.timeline)
-            reader = HandedReader(handed, memory.positions, patience=0)
-            conclusion = Conclusion(journal, memory, page="http://page", clock=lambda: 7)
+            memory = ConsumerState(journal, _find, policies.timeline)
+            reader = SharedChunkReader(handed, memory.positions, patience=0)
+            conclusion = Evaluation(journal, memory, page="http://page", clock=lambda: 7)
             scorer = FakeScorer()
             return Consumer(
                 journal,

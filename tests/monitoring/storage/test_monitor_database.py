@@ -10,12 +10,12 @@ import pytest
 
 from monitoring.alarms.decision import Streak
 from monitoring.errors import DatabaseUnavailable
-from monitoring.results import Alarm, Disabled, Result, Score, Silence, Step, Window
+from monitoring.results import Alarm, AlarmStep, DisabledReceiver, Result, Score, Silence, Window
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import Early, StoredRow
+from monitoring.storage.rows import EarlyLabel, StoredRow, encode
 from monitoring.storage.store import Store
-from monitoring.windows.window_state import Watch, WindowState
+from monitoring.windows.window_state import VersionProgress, WindowState
 
 KEY = ("tiny", "1")
 WINDOW = Window(0, 10)
@@ -175,19 +175,19 @@ def test_a_row_that_was_pushed_out_of_the_sample_keeps_its_place_for_its_label(
     journal: Journal, store: Store
 ) -> None:
     with journal.database.transaction():
-        journal.save_watch(Watch(*KEY, columns=["x"]))
+        journal.save_version_progress([(*KEY, encode(VersionProgress(*KEY, columns=["x"])))])
         for number in (1, 2, 3):
             journal.predictions.add_row(_row(number))
         journal.predictions.evict(KEY, WINDOW.start, 2)
-        kept = journal.predictions.rows(KEY, WINDOW)
+        kept = journal.predictions.sampled_rows(KEY, WINDOW)
         assert [(row.body, row.label) for row in kept] == [(b"[1]", None)] * 2
         assert [row.place for row in kept] == [(6, "p1", 0), (4, "p3", 0)]
-        assert journal.predictions.sampled(KEY, WINDOW) == [1, 3]
+        assert journal.predictions.sampled_hashes(KEY, WINDOW) == [1, 3]
         assert journal.predictions.find("p2", 0) is not None
-        journal.predictions.label("p2", 0, 1)
-        journal.predictions.label("p3", 0, "yes")
-        journal.predictions.forget()
-        assert journal.predictions.sweep_rows(KEY, WINDOW.end, limit=9) == 1
+        journal.predictions.add_label("p2", 0, 1)
+        journal.predictions.add_label("p3", 0, "yes")
+        journal.predictions.reset()
+        assert journal.predictions.delete_rows(KEY, WINDOW.end, limit=9) == 1
         assert journal.predictions.find("p2", 0) is None
     frame = store.rows(*KEY, WINDOW)
     assert frame["x"].tolist() == [1, 1]
@@ -206,16 +206,20 @@ def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
 
 def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
-        first, second, other = Early(b"1", 5, 5), Early(b"0", 6, 6), Early(b'"b"', 7, 7)
-        assert journal.predictions.keep_early("p", 0, first)
-        assert not journal.predictions.keep_early("p", 0, second)
-        assert journal.predictions.keep_early("p", 1, other)
-        journal.predictions.forget()
+        first, second, other = (
+            EarlyLabel(b"1", 5, 5),
+            EarlyLabel(b"0", 6, 6),
+            EarlyLabel(b'"b"', 7, 7),
+        )
+        assert journal.predictions.add_early_label("p", 0, first)
+        assert not journal.predictions.add_early_label("p", 0, second)
+        assert journal.predictions.add_early_label("p", 1, other)
+        journal.predictions.reset()
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
-        assert journal.predictions.take_early("p") == {0: first, 1: other}
-        assert journal.predictions.take_early("p") == {}
-        journal.predictions.forget()
+        assert journal.predictions.pop_early_labels("p") == {0: first, 1: other}
+        assert journal.predictions.pop_early_labels("p") == {}
+        journal.predictions.reset()
     assert store.totals()["unknown_labels"] == 0
 
 
@@ -224,24 +228,24 @@ def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
 ) -> None:
     with journal.database.transaction():
         for received in (1, 2, 3):
-            journal.predictions.keep_early(f"p{received}", 0, Early(b"1", 5, received))
-        assert journal.predictions.let_early_go(3) == 2
-        assert journal.predictions.take_early("p1") == {}
-        assert journal.predictions.keep_early("p2", 0, Early(b"0", 6, 4))
-        journal.predictions.forget()
+            journal.predictions.add_early_label(f"p{received}", 0, EarlyLabel(b"1", 5, received))
+        assert journal.predictions.expire_early_labels(3) == 2
+        assert journal.predictions.pop_early_labels("p1") == {}
+        assert journal.predictions.add_early_label("p2", 0, EarlyLabel(b"0", 6, 4))
+        journal.predictions.reset()
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
-        assert journal.predictions.sweep_early(9) == 0, (
+        assert journal.predictions.delete_early_labels(9) == 0, (
             "what came anew has taken the old one's place"
         )
-        assert journal.predictions.take_early("p2") == {0: Early(b"0", 6, 4)}
+        assert journal.predictions.pop_early_labels("p2") == {0: EarlyLabel(b"0", 6, 4)}
 
 
 def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
-        journal.save_window(KEY, WindowState(10, 20, rows=4, labelled=1))
-        journal.save_window(KEY, WindowState(0, 10, rows=9, closed=True))
-        journal.save_window(KEY, WindowState(20, 30, rows=1, expired=True, closed=True))
+        journal.save_windows([(KEY, WindowState(10, 20, rows=4, labelled=1))])
+        journal.save_windows([(KEY, WindowState(0, 10, rows=9, closed=True))])
+        journal.save_windows([(KEY, WindowState(20, 30, rows=1, expired=True, closed=True))])
     (live,) = store.live(*KEY)
     assert (live.window.start, live.rows, live.pending, live.scores) == (10, 4, 3, [])
     assert sorted(journal.windows(KEY)) == [0, 10]
@@ -268,8 +272,8 @@ def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
         journal.save_alarm(_alarm("a"))
         journal.save_alarm(_alarm("b", "resolved"))
         journal.save_streak(KEY, "drift", Streak(broken=3, open_alarm="a"))
-    seen = Step(1, "acknowledged", "ann", "looking")
-    ended = Step(2, "resolved", "bob", "a known sale")
+    seen = AlarmStep(1, "acknowledged", "ann", "looking")
+    ended = AlarmStep(2, "resolved", "bob", "a known sale")
     assert store.acknowledge("a", seen)
     assert not any(store.acknowledge(name, seen) for name in ("a", "b", "nobody"))
     assert store.resolve("a", ended)
@@ -325,7 +329,7 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.count("labels", 3)
         journal.count("labels")
-        journal.dead_letter("s:1:0", "no such model", b"x")
+        journal.add_dead_letter("s:1:0", "no such model", b"x")
     totals = store.totals()
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
 
@@ -348,14 +352,14 @@ def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where
     assert (known.time, known.told) == (None, None)
     assert journal.predictions.find("late", 0) is None, "nobody knows when to let go of it"
     with journal.database.transaction():
-        assert journal.predictions.take_early("q") == {0: Early(b"1", None, 0)}
+        assert journal.predictions.pop_early_labels("q") == {0: EarlyLabel(b"1", None, 0)}
         journal.predictions.add_row(_row(3))
         journal.predictions.flush()
     journal.database.close()
 
 
 def test_a_disabled_receiver_stays_so_until_somebody_enables_it(where: Where, store: Store) -> None:
-    first = Disabled(receiver="x", host="train.example", since=5, reason="410")
+    first = DisabledReceiver(receiver="x", host="train.example", since=5, reason="410")
     store.disable(first)
     store.disable(msgspec.structs.replace(first, since=9))  # what was said first holds
     assert Store(where).disabled() == [first]
@@ -371,7 +375,7 @@ def test_a_superseded_webhook_is_sent_no_more_and_one_that_was_received_stays_so
             journal.add_delivery(name, name.encode(), 0)
     store.delivered("done")
     with journal.database.transaction():
-        assert journal.undelivered() == {"early": b"early", "late": b"late"}
+        assert journal.pending_deliveries() == {"early": b"early", "late": b"late"}
         journal.supersede("early")
         journal.supersede("done")
     store.failed("early", "its attempt was under way", 1)

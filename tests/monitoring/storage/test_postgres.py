@@ -55,7 +55,7 @@ def test_a_text_with_the_one_character_that_postgresql_cannot_hold(
     where = postgres.schema()
     journal = Journal(Database(where))
     with journal.database.transaction():
-        journal.dead_letter("s:1:0", "no\x00thing", b"\x00")
+        journal.add_dead_letter("s:1:0", "no\x00thing", b"\x00")
     (letter,) = Store(where).dead_letters(1)
     assert (letter.reason, letter.body) == ("no␀thing", b"\x00")
     journal.database.close()

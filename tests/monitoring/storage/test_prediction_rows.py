@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from monitoring.results import Window
 from monitoring.storage.database import Database
 from monitoring.storage.predictions import Predictions
-from monitoring.storage.rows import Early, StoredRow, encode
+from monitoring.storage.rows import EarlyLabel, StoredRow, encode
 
 KEY = ("tiny", "1")
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -41,7 +41,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         yield self.together
 
     def _same(self, told: list[Any]) -> None:
-        self.once.forget()
+        self.once.reset()
         assert told[0] == told[1]
 
     @rule(name=NAMES, row=ROWS, start=STARTS, kept=st.booleans())
@@ -65,27 +65,29 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         for one in self._both():
             known = one.find(name, row)
             if known is None:
-                told.append([one.keep_early(name, row, Early(encode(label), 7, self.number))])
+                told.append(
+                    [one.add_early_label(name, row, EarlyLabel(encode(label), 7, self.number))]
+                )
             else:
                 told.append([known.start, known.label, known.time, known.told])
-                one.label(name, row, label)
+                one.add_label(name, row, label)
         self._same(told)
 
     @rule(name=NAMES)
     def a_waiting_label_is_taken(self, name: str) -> None:
-        self._same([one.take_early(name) for one in self._both()])
+        self._same([one.pop_early_labels(name) for one in self._both()])
 
     @rule(start=STARTS)
     def a_window_is_read(self, start: int) -> None:
-        self._same([one.rows(KEY, WINDOWS[start]) for one in self._both()])
-        self._same([sorted(one.sampled(KEY, WINDOWS[start])) for one in self._both()])
+        self._same([one.sampled_rows(KEY, WINDOWS[start]) for one in self._both()])
+        self._same([sorted(one.sampled_hashes(KEY, WINDOWS[start])) for one in self._both()])
 
     @rule(start=STARTS, sampled=st.booleans())
     def rows_of_a_window_and_those_before_it_go(self, start: int, *, sampled: bool) -> None:
         told = []
         for one in self._both():
-            one.forget()
-            sweep = one.sweep_samples if sampled else one.sweep_rows
+            one.reset()
+            sweep = one.delete_samples if sampled else one.delete_rows
             told.append(sweep(KEY, WINDOWS[start].end, 1_000))
         self._same(told)
 
@@ -93,14 +95,14 @@ class AtOnceOrTogether(RuleBasedStateMachine):
     def labels_have_waited_for_long_enough(self, back: int) -> None:
         told = []
         for one in self._both():
-            gone = one.let_early_go(max(one.early_until, self.number - back))
-            assert one.sweep_early(1_000) >= 0
+            gone = one.expire_early_labels(max(one.early_until, self.number - back))
+            assert one.delete_early_labels(1_000) >= 0
             told.append(gone)
         self._same(told)
 
     @rule()
     def a_step_ends(self) -> None:
-        self.together.forget()
+        self.together.reset()
         tables = [
             [one._database.all(f"SELECT * FROM {name}") for name in ("predictions", "early_labels")]
             for one in self._both()

@@ -13,24 +13,25 @@ import pytest
 from eventlog.log import Position
 from monitoring.results import (
     Alarm,
+    AlarmStep,
     Delivery,
-    Disabled,
-    Late,
+    DisabledReceiver,
+    LateCounts,
     Result,
     RetrainRequest,
     Score,
     SourceLedger,
-    Step,
     Window,
 )
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
+from monitoring.storage.rows import encode
 from monitoring.storage.store import Store
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.body import envelope
-from monitoring.windows.totals import Closed, add_up
-from monitoring.windows.window_state import Watch, WindowState
+from monitoring.windows.totals import ClosedTotals, add_up
+from monitoring.windows.window_state import VersionProgress, WindowState
 
 WEEK = 7 * 86_400_000_000
 FIRST = 1_357_516_800_000_000  # Monday 7 January 2013
@@ -48,11 +49,11 @@ class FakeStore:
     all_results: list[Result] = field(default_factory=list)
     open_windows: list[Result] = field(default_factory=list)
     all_alarms: list[Alarm] = field(default_factory=list)
-    too_late: dict[tuple[str, str], dict[int, Late]] = field(default_factory=dict)
+    too_late: dict[tuple[str, str], dict[int, LateCounts]] = field(default_factory=dict)
     sources: list[SourceLedger] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     outbox: list[Delivery] = field(default_factory=list)
-    stops: list[Disabled] = field(default_factory=list)
+    stops: list[DisabledReceiver] = field(default_factory=list)
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def watched(self) -> list[tuple[str, str]]:
@@ -71,7 +72,7 @@ class FakeStore:
             -last:
         ]
 
-    def closed(self, model: str, version: str) -> Closed:
+    def closed(self, model: str, version: str) -> ClosedTotals:
         return add_up(self.results(model, version))
 
     def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
@@ -86,10 +87,10 @@ class FakeStore:
     def live(self, model: str, version: str) -> list[Result]:
         return [r for r in self.open_windows if (r.model, r.version) == (model, version)]
 
-    def late(self, model: str, version: str, window: Window | None = None) -> Late:
+    def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
         panes = self.too_late.get((model, version), {})
         found = [late for start, late in panes.items() if window is None or start == window.start]
-        return Late(sum(one.events for one in found), sum(one.rows for one in found))
+        return LateCounts(sum(one.events for one in found), sum(one.rows for one in found))
 
     def alarms(self) -> list[Alarm]:
         return self.all_alarms
@@ -103,13 +104,13 @@ class FakeStore:
     def rows(self, _model: str, _version: str, _window: Window) -> pd.DataFrame:
         return self.frame
 
-    def acknowledge(self, alarm_id: str, step: Step) -> bool:
+    def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
         return self._take(alarm_id, step, {"firing"})
 
-    def resolve(self, alarm_id: str, step: Step) -> bool:
+    def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
         return self._take(alarm_id, step, {"firing", "acknowledged"})
 
-    def _take(self, alarm_id: str, step: Step, states: set[str]) -> bool:
+    def _take(self, alarm_id: str, step: AlarmStep, states: set[str]) -> bool:
         for place, alarm in enumerate(self.all_alarms):
             if alarm.alarm_id == alarm_id and alarm.state in states:
                 steps = [*alarm.steps, step]
@@ -122,7 +123,7 @@ class FakeStore:
     def deliveries(self) -> list[Delivery]:
         return self.outbox
 
-    def disabled(self) -> list[Disabled]:
+    def disabled(self) -> list[DisabledReceiver]:
         return self.stops
 
 
@@ -277,12 +278,13 @@ def written_to(path: Path, fake: FakeStore) -> Path:
     journal = Journal(database)
     with database.transaction():
         for model, version in fake.watched():
-            journal.save_watch(Watch(model, version, columns=["dep_hour", "prediction"]))
+            progress = VersionProgress(model, version, columns=["dep_hour", "prediction"])
+            journal.save_version_progress([(model, version, encode(progress))])
         for result in fake.all_results:
             journal.add_result(result)
         for live in fake.open_windows:
             state = WindowState(live.window.start, live.window.end, rows=live.rows)
-            journal.save_window((live.model, live.version), state)
+            journal.save_windows([((live.model, live.version), state)])
         for alarm in reversed(fake.all_alarms):
             journal.save_alarm(alarm)
         journal.save_progress({}, fake.sources)

@@ -18,7 +18,7 @@ from driftline import alarms, status
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from eventlog.settings import Home
-from monitoring.results import Alarm, Disabled, Late, Step, Window
+from monitoring.results import Alarm, AlarmStep, DisabledReceiver, LateCounts, Window
 from monitoring.results import Result as Outcome
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
@@ -49,7 +49,7 @@ def test_status_says_how_many_rows_came_too_late(home: Path) -> None:
     assert "1,234" not in run("status").output
     database = Database(home / "monitor.db")
     with database.transaction():
-        Journal(database).count_late({("flights", "1", 0): Late(events=2, rows=1_234)})
+        Journal(database).count_late({("flights", "1", 0): LateCounts(events=2, rows=1_234)})
     database.close()
     assert "1,234" in run("status").output
 
@@ -97,8 +97,10 @@ def test_terminal_page_and_api_say_the_same_in_the_same_order(
 ) -> None:
     store = Store(home / "monitor.db")
     drift = next(one for one in store.alarms() if one.rule == "drift" and one.state == "firing")
-    store.acknowledge(drift.alarm_id, Step(0, "acknowledged", "ann", "a known sale"))
-    store.disable(Disabled(receiver="x", host="train.example", since=0, reason="410: no more"))
+    store.acknowledge(drift.alarm_id, AlarmStep(0, "acknowledged", "ann", "a known sale"))
+    store.disable(
+        DisabledReceiver(receiver="x", host="train.example", since=0, reason="410: no more")
+    )
     seen = page.get("/api/overview").json()
     assert json.loads(run("status", "--json").output) == seen
     assert [one["model"] for one in seen["models"]] == ["flights", "fraud", "newcomer", "churn"]

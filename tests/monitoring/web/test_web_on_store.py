@@ -57,7 +57,8 @@ def test_the_rows_of_a_window_come_from_the_real_store(
     database = Database(home / "monitor.db")
     with database.transaction():
         journal = Journal(database)
-        journal.save_window(("flights", "1"), WindowState(result.window.start, result.window.end))
+        opened = WindowState(result.window.start, result.window.end)
+        journal.save_windows([(("flights", "1"), opened)])
         for row in range(2):
             stored = StoredRow(
                 f"p{row}",
@@ -71,7 +72,7 @@ def test_the_rows_of_a_window_come_from_the_real_store(
                 0,
             )
             journal.predictions.add_row(stored)
-        journal.predictions.label("p0", 0, 1)
+        journal.predictions.add_label("p0", 0, 1)
         journal.predictions.flush()
     database.close()
     reply = real.get(f"/api/models/flights/versions/1/windows/{result.window.start}/rows.parquet")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from monitoring.errors import PageUnavailable
-from monitoring.results import Disabled, Late, Result, Score, Window
+from monitoring.results import DisabledReceiver, LateCounts, Result, Score, Window
 from monitoring.web.app import app
 from monitoring.web.server import serving
 
@@ -50,7 +50,9 @@ def test_a_window_says_what_was_told_beside_what_was_true(client: httpx.Client, 
 
 def test_the_overview_says_that_a_receiver_wants_no_more(client: httpx.Client, store: Any) -> None:
     store.all_alarms.clear()
-    stop = Disabled(receiver="x", host="train.example", since=first_window(store), reason="410")
+    stop = DisabledReceiver(
+        receiver="x", host="train.example", since=first_window(store), reason="410"
+    )
     store.stops.append(stop)
     text = text_of(client.get("/"))
     said = "No webhook is sent to train.example since 7 Jan 2013, 00:00 UTC (410); "
@@ -326,7 +328,7 @@ def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, st
 
 def test_a_window_says_what_came_too_late_for_it(client: httpx.Client, store: Any) -> None:
     before, result = store.all_results[27:29]
-    store.too_late = {("flights", "1"): {result.window.start: Late(events=2, rows=1_234)}}
+    store.too_late = {("flights", "1"): {result.window.start: LateCounts(events=2, rows=1_234)}}
     pages = [
         text_of(client.get(f"/models/flights/1/windows/{one.window.start}"))
         for one in (before, result)

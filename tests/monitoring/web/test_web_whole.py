@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from monitoring.results import Late, Result, Score, Window
+from monitoring.results import LateCounts, Result, Score, Window
 from monitoring.web import presenter
 from monitoring.web.metrics.collector import exposition
 from monitoring.windows.totals import add_up
@@ -46,7 +46,7 @@ def test_too_little_data_is_a_state_that_prometheus_sees() -> None:
     findings: Any = SimpleNamespace(
         watched=lambda: [("m", "1")],
         live=lambda *_: [],
-        late=lambda *_: Late(),
+        late=lambda *_: LateCounts(),
         recent=lambda *_, **_last: windows,
         closed=lambda *_: add_up(windows),
         ledger=list,

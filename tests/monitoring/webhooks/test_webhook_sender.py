@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from monitoring.results import Delivery, Disabled
+from monitoring.results import Delivery, DisabledReceiver
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
@@ -26,7 +26,7 @@ class FakeOutbox:
 
     def __init__(self, *deliveries: Delivery) -> None:
         self.deliveries = {delivery.webhook_id: delivery for delivery in deliveries}
-        self.stops: list[Disabled] = []
+        self.stops: list[DisabledReceiver] = []
 
     def due(self, now: int) -> list[Delivery]:
         return [
@@ -47,10 +47,10 @@ class FakeOutbox:
             state="pending" if next_attempt else "dead",
         )
 
-    def disable(self, disabled: Disabled) -> None:
+    def disable(self, disabled: DisabledReceiver) -> None:
         self.stops.append(disabled)
 
-    def disabled(self) -> list[Disabled]:
+    def disabled(self) -> list[DisabledReceiver]:
         return self.stops
 
     def _change(self, webhook_id: str, **changes: Any) -> None:

@@ -14,14 +14,14 @@ from monitoring.windows.grid import (
     LONGEST_GAP,
     SECOND,
     Close,
+    CountedSpan,
     Fill,
     Grid,
-    Part,
     due,
     grid,
 )
 from registry.manifest import WindowPolicy
-from tests.monitoring.core.closing_windows import watch
+from tests.monitoring.windows.closing_windows import watch
 
 HOUR = 3600 * SECOND
 HOURLY = Grid(HOUR, HOUR, None)
@@ -116,7 +116,7 @@ def test_a_longer_gap_is_passed_over_and_what_follows_it_closes_all_the_same() -
 
 
 def test_a_pane_is_done_at_its_very_end_and_not_a_microsecond_earlier() -> None:
-    pane = Part(Window(HOUR, 2 * HOUR), 1)
+    pane = CountedSpan(Window(HOUR, 2 * HOUR), 1)
     assert due(lambda _: HOURLY, None, [pane], 0, 2 * HOUR - 1) == []
     fill, close = due(lambda _: HOURLY, None, [pane], 0, 2 * HOUR)
     assert (fill, close) == (Fill(pane.window, pane.window), Close(pane.window))

@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.ingest.counters import MOST_NAMES, AnswerTally, Confusion, Errors, InputTally
+from monitoring.ingest.counters import (
+    MOST_NAMES,
+    ConfusionMatrix,
+    ErrorSums,
+    InputCounters,
+    LabelCounters,
+)
 from monitoring.ingest.domain import MISSING, OUTSIDE, Domain, bounds
-from monitoring.ingest.exact_sum import Exact, whole
+from monitoring.ingest.exact_sum import ExactSum, whole
 
 DOMAIN = Domain([(-1.0, 1.0), frozenset({"red", "1"}), None])
 VALUES = st.tuples(
@@ -24,14 +30,14 @@ VALUES = st.tuples(
 PARTS = st.lists(st.lists(VALUES), max_size=6)
 
 
-def _tally(rows: list[Any], withheld: int = 0) -> InputTally:
-    tally = InputTally(withheld=withheld)
+def _tally(rows: list[Any], withheld: int = 0) -> InputCounters:
+    tally = InputCounters(withheld=withheld)
     tally.add(DOMAIN.odd(rows))
     return tally
 
 
-def _merged(parts: list[InputTally]) -> InputTally:
-    whole = InputTally()
+def _merged(parts: list[InputCounters]) -> InputCounters:
+    whole = InputCounters()
     for part in parts:
         whole.merge(part)
     return whole
@@ -46,14 +52,14 @@ def test_parts_add_up_in_any_order_to_what_is_counted_at_once(
     cut = chance.randrange(len(parts) + 1)
     together = _merged([_merged(tallies[:cut]), _merged(tallies[cut:])])
     rows = [row for part in parts for row in part]
-    assert together == (_tally(rows, withheld=2 * len(parts)) if parts else InputTally())
+    assert together == (_tally(rows, withheld=2 * len(parts)) if parts else InputCounters())
 
 
 @given(st.lists(VALUES, min_size=1))
 def test_rows_without_anything_odd_can_be_counted_by_their_number(rows: list[Any]) -> None:
     odd = DOMAIN.odd(rows)
     dull = ~odd.any(axis=1)
-    tally = InputTally()
+    tally = InputCounters()
     tally.add(odd[~dull], ordinary=int(dull.sum()))
     assert tally == _tally(rows)
 
@@ -109,14 +115,14 @@ NAMES = st.integers(0, 60)
 NUMBERS = st.floats(allow_nan=False) | st.integers() | st.sampled_from(["2.5", "Infinity", "cheap"])
 
 
-def _confusion(pairs: Iterable[tuple[Any, Any]]) -> Confusion:
-    found = Confusion()
+def _confusion(pairs: Iterable[tuple[Any, Any]]) -> ConfusionMatrix:
+    found = ConfusionMatrix()
     found.add(pairs)
     return found
 
 
-def _errors(pairs: Iterable[tuple[Any, Any]]) -> Errors:
-    found = Errors()
+def _errors(pairs: Iterable[tuple[Any, Any]]) -> ErrorSums:
+    found = ErrorSums()
     found.add(pairs)
     return found
 
@@ -134,10 +140,12 @@ def _add_up(parts: list[Any], count: Callable[[Iterable[Any]], Any], chance: Any
     assert _bytes(halves[0]) == _bytes(count(everything))
 
 
-def _bytes(tally: Confusion | Errors) -> bytes:
-    both = AnswerTally()
+def _bytes(tally: ConfusionMatrix | ErrorSums) -> bytes:
+    both = LabelCounters()
     both.merge(
-        AnswerTally(confusion=tally) if isinstance(tally, Confusion) else AnswerTally(errors=tally)
+        LabelCounters(confusion=tally)
+        if isinstance(tally, ConfusionMatrix)
+        else LabelCounters(errors=tally)
     )
     return msgspec.json.encode(both.in_order())
 
@@ -167,7 +175,7 @@ def test_names_are_told_apart_up_to_a_number_and_a_length() -> None:
 
 
 def test_what_is_counted_later_changes_nothing_in_a_tally_put_in_order() -> None:
-    tally = AnswerTally()
+    tally = LabelCounters()
     tally.confusion.add([(1, 0)])
     tally.errors.add([(1, 0)])
     before = tally.in_order()
@@ -187,14 +195,14 @@ def test_a_truth_that_is_no_number_says_nothing_and_an_error_that_is_none_is_und
 def test_a_sum_of_floats_is_exact(values: list[float]) -> None:
     integers, shift = whole(values)
     assert [Fraction(one, 1 << shift) for one in integers] == values
-    total = sum((Exact.of(one, shift) for one in integers), Exact())
+    total = sum((ExactSum.of(one, shift) for one in integers), ExactSum())
     expected = sum(map(Fraction, values), Fraction(0))
     assert Fraction(total.numerator, 1 << total.shift) == expected
-    assert msgspec.json.decode(msgspec.json.encode(total), type=Exact) == total
+    assert msgspec.json.decode(msgspec.json.encode(total), type=ExactSum) == total
     try:
         mean = float(expected / len(values))
     except OverflowError:
         mean = math.copysign(math.inf, expected)
     assert total.mean(len(values)) == mean
-    assert Exact.of(sum(integers), shift) == total
-    assert total + Exact.of(-integers[0], shift) + Exact.of(integers[0], shift) == total
+    assert ExactSum.of(sum(integers), shift) == total
+    assert total + ExactSum.of(-integers[0], shift) + ExactSum.of(integers[0], shift) == total

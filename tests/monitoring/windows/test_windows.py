@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from monitoring.ingest.label_join import join, revise
 from monitoring.windows.grid import SECOND
-from monitoring.windows.row_sample import Sample, row_hash
+from monitoring.windows.row_sample import RowSample, row_hash
 from monitoring.windows.window_state import (
     IDLE,
     MOST_SHOWN,
-    Watch,
+    VersionProgress,
     WindowState,
     advance,
     counts,
@@ -21,8 +21,8 @@ from monitoring.windows.window_state import (
 times = st.integers(0, 2**52)
 
 
-def _watch() -> Watch:
-    return Watch("tiny", "1")
+def _watch() -> VersionProgress:
+    return VersionProgress("tiny", "1")
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(times, min_size=1), min_size=1))
@@ -85,7 +85,7 @@ def test_a_sample_is_the_smallest_hashes_in_any_order(
     shuffled = list(numbers)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     kept: set[int] = set()
-    sample = Sample(size)
+    sample = RowSample(size)
     for number in shuffled:
         taken, pushed_out = sample.offer(number)
         if taken:
@@ -119,7 +119,7 @@ def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end
 
 @given(st.lists(st.integers(0, 500), unique=True), st.integers(0, 9), st.integers(1, 20))
 def test_merged_samples_are_the_sample_of_it_all(numbers: list[int], at: int, size: int) -> None:
-    first, second, whole = Sample(size), Sample(size), Sample(size)
+    first, second, whole = RowSample(size), RowSample(size), RowSample(size)
     for place, number in enumerate(numbers):
         (first if place % 10 < at else second).offer(number)
         whole.offer(number)

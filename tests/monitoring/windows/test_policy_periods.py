@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from monitoring.results import Window
 from monitoring.windows.grid import END_OF_TIME, LONGEST_GAP, SECOND
-from monitoring.windows.policy_periods import MARGIN, Timeline, timeline
+from monitoring.windows.policy_periods import MARGIN, PolicyTimeline, timeline
 from registry.manifest import AlarmPolicy, Monitoring, WindowPolicy
 from registry.policies import Held, digest
-from tests.monitoring.core.closing_windows import watch
+from tests.monitoring.windows.closing_windows import watch
 
 LENGTH = 600
 SPAN = 20 * LENGTH * SECOND
@@ -89,7 +89,7 @@ def test_eras_begin_with_windows_one_after_the_other_and_each_with_another_polic
     assert all(a.policy != b.policy for a, b in pairwise(eras))
 
 
-def closable(eras: Timeline, mark: int, end: int) -> bool:
+def closable(eras: PolicyTimeline, mark: int, end: int) -> bool:
     """Whether all windows up to one may close, said window by window."""
     ends = range(LENGTH * SECOND, end + 1, LENGTH * SECOND)
     return all(e + eras.at(e - 1).policy.window.grace * SECOND <= mark for e in ends)
@@ -125,7 +125,7 @@ def test_windows_of_every_kind_tile_and_none_lies_in_two_eras(
         assert rows == sum(window.start <= time < window.end for time in times)
 
 
-def _nothing(eras: Timeline, window: Window, following: Window) -> bool:
+def _nothing(eras: PolicyTimeline, window: Window, following: Window) -> bool:
     """Whether a gap may be: where windows end by rows, or where empty ones are too many to show."""
     between = range(window.end, following.start, 60 * SECOND)
     lengths = {eras.grid(time).length for time in between}

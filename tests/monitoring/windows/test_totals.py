@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from monitoring.results import Result, Verdict, Window
-from monitoring.windows.totals import Closed, add, add_up
+from monitoring.windows.totals import ClosedTotals, add, add_up
 
 results = st.builds(
     lambda start, labelled, waiting, verdict: Result(
@@ -30,7 +30,7 @@ results = st.builds(
 def test_added_one_by_one_with_revisions_they_come_to_what_the_newest_come_to(
     told: list[Result],
 ) -> None:
-    closed = Closed()
+    closed = ClosedTotals()
     newest: dict[int, Result] = {}
     for result in told:
         closed = add(closed, result, newest.get(result.window.start))

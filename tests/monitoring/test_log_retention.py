@@ -4,13 +4,13 @@ from pathlib import Path
 
 from eventlog.log import Position
 from eventlog.retention import read_positions
-from monitoring.log_retention import Announcing
+from monitoring.log_retention import PositionPublisher
 
 
 def test_positions_are_written_every_few_seconds_and_at_the_end(tmp_path: Path) -> None:
     now, positions = [0.0], {"a": Position(1, 1)}
     path = tmp_path / "consumed.json"
-    announcing = Announcing(path, lambda: positions, clock=lambda: now[0])
+    announcing = PositionPublisher(path, lambda: positions, clock=lambda: now[0])
     stopping = [False]
     wait = announcing.between(lambda _: stopping[0])
     assert not wait(0)

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from monitoring.results import Window
-from monitoring.windows.grid import Fill, GridAt, Part, due
+from monitoring.windows.grid import CountedSpan, Fill, GridAt, due
 
 Closed = list[tuple[Window, int]]
 
 
 def watch(
     at: GridAt, times: Iterable[int], marks: Iterable[int]
-) -> tuple[Closed, Part | None, dict[Window, int]]:
+) -> tuple[Closed, CountedSpan | None, dict[Window, int]]:
     """Windows that close, with their rows, when looked at whenever panes to one of marks are done.
 
     Also what is filling then, and the panes that are not done.
@@ -22,11 +22,11 @@ def watch(
         pane = at(time).pane(time)
         panes[pane] = panes.get(pane, 0) + 1
     for mark in sorted(marks):
-        parts = [Part(pane, panes[pane]) for pane in sorted(panes)]
+        parts = [CountedSpan(pane, panes[pane]) for pane in sorted(panes)]
         for step in due(at, filling, parts, closed_until, mark):
             if isinstance(step, Fill):
                 before = 0 if filling is None else filling.rows
-                filling = Part(step.window, before + panes.pop(step.pane))
+                filling = CountedSpan(step.window, before + panes.pop(step.pane))
             else:
                 closed.append((step.window, 0 if filling is None else filling.rows))
                 filling = None

@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.windows.row_sample import LARGEST, Sample, row_hash
-from monitoring.windows.window_state import IDLE, Watch, advance, watermark
+from monitoring.windows.row_sample import LARGEST, RowSample, row_hash
+from monitoring.windows.window_state import IDLE, VersionProgress, advance, watermark
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))
 def test_the_watermark_of_known_sources_never_goes_back(told: list[tuple[str, int]]) -> None:
-    watch = Watch("tiny", "1")
+    watch = VersionProgress("tiny", "1")
     for source in "abc":
         advance(watch, source, 0, 0)
     before = 0
@@ -21,7 +21,7 @@ def test_the_watermark_of_known_sources_never_goes_back(told: list[tuple[str, in
 
 
 def test_a_source_is_silent_only_once_it_is_further_behind_than_the_patience() -> None:
-    watch = Watch("tiny", "1")
+    watch = VersionProgress("tiny", "1")
     advance(watch, "slow", 10, received=0)
     advance(watch, "fast", 99, received=IDLE)
     assert watermark(watch, drained=True) == 10
@@ -32,7 +32,7 @@ def test_a_source_is_silent_only_once_it_is_further_behind_than_the_patience() -
 
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_a_sample_is_exact_while_the_window_is_small(rows: int, size: int) -> None:
-    sample = Sample(size)
+    sample = RowSample(size)
     kept = [sample.offer(row_hash("a:1:0", row))[0] for row in range(rows)]
     assert len(sample) == min(rows, size)
     assert all(kept[:size])
