@@ -108,7 +108,7 @@ lock: $(UV) ## renew the pinned versions and hashes
 	printf 'mlserver>=1.7,<1.8\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/mlserver.lock
 	printf 'litserve>=0.2,<0.3\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/litserve.lock
 
-PROTO := service/grpc/open_inference
+PROTO := service/protocol/open_inference
 proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO).proto
 	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' $(PROTO)_pb2.py

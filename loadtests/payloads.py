@@ -18,7 +18,7 @@ from registry.features import signature, to_tensors
 from registry.manifest import Manifest, Version
 from registry.reference import load_reference
 from registry.store import Registry
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 from service.protocol.raw import write_raw
 
 Array = np.ndarray[Any, Any]

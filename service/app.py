@@ -11,14 +11,15 @@ from uvicorn.config import HTTP_PROTOCOLS
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from service.auth.configuration import check_encrypted
-from service.auth.ports import ports
+from service.rest.admin_port import ports
 from service.rest.asgi import App
 from service.rest.connection import Connection
+from service.rest.dependencies import InferenceDependencies
 from service.rest.front import Front
 from service.rest.predictions import Predictions
 from service.rest.routes import create_app
 from service.settings import read_settings
-from service.worker import Serving
+from service.worker import Worker
 from telemetry import logs
 
 _LAST_MOMENT_S = 5.0  # to close the log in, after the grace for requests
@@ -26,18 +27,18 @@ _LAST_MOMENT_S = 5.0  # to close the log in, after the grace for requests
 _settings = read_settings()
 
 
-def _serving() -> Serving:
-    """What this worker has started."""
-    serving: Serving = bentoml.get_current_service().serving
-    return serving
+def _worker() -> Worker:
+    """Return what BentoML's startup hook created in this process."""
+    worker: Worker = bentoml.get_current_service().worker
+    return worker
 
 
 class ServiceConnection(Connection):
     """The HTTP connections of a worker."""
 
-    def serving(self) -> Serving:
-        """What the worker has started."""
-        return _serving()
+    def dependencies(self) -> InferenceDependencies:
+        """Return what inference needs of the worker."""
+        return _worker().inference
 
 
 class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
@@ -49,8 +50,9 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
-        front = Front(super().to_asgi(is_main), _serving)
-        return ports(Predictions(front, _serving), _serving, _settings)
+        front = Front(super().to_asgi(is_main), _settings.max_body_bytes)
+        predictions = Predictions(front, lambda: _worker().inference)
+        return ports(predictions, lambda: _worker().authorizer, _settings)
 
 
 class RowPrediction(BaseModel):
@@ -77,20 +79,20 @@ class PredictReply(BaseModel):
     http={"host": _settings.host, "port": _settings.port},
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(create_app(_serving))
+@bentoml.asgi_app(create_app(lambda: _worker().routes))
 class Driftline:
     """Answers for registered models over REST and gRPC, and logs every answer before it leaves."""
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the models and listen for gRPC before the worker takes its first request."""
-        self.serving = Serving(_settings, Home.from_environment())
-        await self.serving.start()
+        self.worker = Worker(_settings, Home.from_environment())
+        await self.worker.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Answer what was accepted and close the log."""
-        await self.serving.stop()
+        await self.worker.stop()
 
     @bentoml.api(route="/predict", output_spec=PredictReply)
     async def predict(

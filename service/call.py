@@ -8,7 +8,9 @@ import msgspec
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
 from service.batching.job import Share
+from service.protocol.classification import best_classes
 from service.protocol.messages import InferRequest
+from service.protocol.tensors import to_tensor
 from service.protocol.validation import Inputs
 
 
@@ -82,3 +84,14 @@ class Answer(msgspec.Struct, frozen=True):
             "queue_us": share.queue_us,
             "run_us": share.run_us,
         }
+
+    def with_classes(self) -> "Answer":
+        """Replace every output that was requested as classes by its best classes."""
+        prediction = self.version.manifest.prediction
+        arrays, tensors = dict(self.share.outputs), dict(self.outputs)
+        for name, count in self.request.classes.items():
+            labels = prediction.classes if name == prediction.probabilities else []
+            arrays[name] = best_classes(arrays[name], count, list(map(str, labels)))
+            tensors[name] = to_tensor("BYTES", arrays[name])
+        share = msgspec.structs.replace(self.share, outputs=arrays)
+        return msgspec.structs.replace(self, outputs=tensors, share=share)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from registry.manifest import Version
-from service.batching.admission import Admission
 from service.batching.job import Drop, Share
 from service.call import Answer, Call
 from service.prediction_log import PredictionLog
@@ -20,13 +19,10 @@ class Answering:
         version: Version,
         log: PredictionLog,
         statistics: VersionStatistics,
-        doors: Sequence[Admission],
     ) -> None:
-        """`doors` are those of the version's queue."""
         self._version = version
         self._log = log
         self._statistics = statistics
-        self._doors = doors
 
     def batch(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
         """The answers of requests that ran together; raises LogUnavailable."""
@@ -34,11 +30,14 @@ class Answering:
         answers = self._log.answered(batch)
         rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
         self._statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
-        count_batch(self._version, rows, sum([door.requests for door in self._doors]))
         if batch:  # somebody is left to be answered
             run_us = batch[0][1].run_us
             count_times(self._version, [share.queue_us for _, share in batch], run_us)
         return answers
+
+    def count_batch(self, rows: int, queued: int) -> None:
+        """Count a batch of `rows` answered rows, while `queued` requests were in the queue."""
+        count_batch(self._version, rows, queued)
 
     def hits(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
         """The answers of requests that were found in the cache; raises LogUnavailable."""

@@ -4,16 +4,14 @@ import asyncio
 import gc
 import socket
 import sys
-import time
 from functools import partial
 
 from eventlog.answer_counts import CountingWriter
-from eventlog.events import Protocol
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.store import Registry
 from registry.workers import WorkerDesk
 from service.auth.configuration import create_authorizer
-from service.call import Call
+from service.call_factory import CallFactory
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
 from service.log_retention import keep_swept
@@ -22,6 +20,7 @@ from service.models.loader import Loader
 from service.models.repository import Repository
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
+from service.rest.dependencies import InferenceDependencies, RouteDependencies
 from service.settings import Settings
 from service.telemetry.gauges import keep_gauging
 from service.telemetry.metrics import (
@@ -33,8 +32,6 @@ from service.telemetry.metrics import (
     keep_flushing,
 )
 from service.telemetry.statistics import Statistics
-from service.telemetry.traceparent import read_traceparent
-from service.telemetry.tracing import Trace
 from telemetry.tracing import Tracing
 
 _GAUGE_S = 1.0  # between two looks at what is measured rather than counted
@@ -44,54 +41,70 @@ _SWITCH_S = 0.0005
 _FLUSH_S = 0.25  # how late another worker's /metrics shows what this one counted, with few models
 
 
-class Serving:
+class Worker:
     """Everything that lives as long as a worker serves."""
 
     def __init__(self, settings: Settings, home: Home) -> None:
         """Claim a source of the log and open the registry; `start` does the rest."""
-        self.settings = settings
+        self._settings = settings
         self._home = home
         self._log_settings = from_environment(LogSettings, LOG_PREFIX)
-        self.access = create_authorizer(settings, home, count_refused)
+        self.authorizer = create_authorizer(settings, home, count_refused)
         self._writer = CountingWriter.claim(
             home.log, socket.gethostname(), self._log_settings, count_dropped
         )
         ids = Ids()
-        self.log = PredictionLog(self._writer, ids, count=count_events)
+        log = PredictionLog(self._writer, ids, count=count_events)
         registry = Registry(home)
         self._desk = WorkerDesk(home.workers)
-        self.statistics = Statistics()
-        load = Loader(settings, self.log, ids, self.statistics)
-        self._caches = load.caches
-        self.models = Models(registry, load, count_loaded, self._desk.publish)
-        self.repository = Repository(registry, self.models)
-        self.pipeline = Pipeline(self.models, self.log, count_failure=self.statistics.failed)
+        self._statistics = Statistics()
+        load = Loader(settings, log, ids, self._statistics)
+        self._cache_bytes = load.cache_bytes
+        self._models = models = Models(registry, load, count_loaded, self._desk.publish)
+        repository = Repository(registry, models)
+        pipeline = Pipeline(models, log, count_failure=self._statistics.failed)
         self._tracing = Tracing.configured("service")
+        new_call = CallFactory(settings.request_timeout_s, self._tracing)
+        self.inference = InferenceDependencies(
+            pipeline=pipeline,
+            authorizer=self.authorizer,
+            new_call=new_call,
+            max_body_bytes=settings.max_body_bytes,
+            keep_alive_s=settings.keep_alive_s,
+        )
+        self.routes = RouteDependencies(
+            models=models,
+            repository=repository,
+            statistics=self._statistics,
+            log=log,
+            authorizer=self.authorizer,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        self._servicer = Servicer(
+            pipeline=pipeline,
+            models=models,
+            repository=repository,
+            statistics=self._statistics,
+            new_call=partial(new_call, "grpc"),
+            access=self.authorizer,
+        )
         self._grpc: GrpcServer | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load what is registered, listen for gRPC, and follow the registry from then on."""
-        await self.models.refresh()
-        servicer = Servicer(
-            pipeline=self.pipeline,
-            models=self.models,
-            repository=self.repository,
-            statistics=self.statistics,
-            new_call=partial(self.call, "grpc"),
-            access=self.access,
-        )
-        self._grpc = GrpcServer(servicer, self.settings, self.access)
+        await self._models.refresh()
+        self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer)
         await self._grpc.start()
         for work in (
-            self.models.follow(self.settings.poll_interval_s),
+            self._models.follow(self._settings.poll_interval_s),
             keep_flushing(_FLUSH_S),
             keep_gauging(
                 self._home.log,
-                self.statistics,
-                self._caches,
+                self._statistics,
+                self._cache_bytes,
                 _GAUGE_S,
-                triton=self.settings.triton_metrics,
+                triton=self._settings.triton_metrics,
             ),
             keep_swept(self._home, self._log_settings),
         ):
@@ -111,32 +124,6 @@ class Serving:
         if self._tracing is not None:
             self._tracing.close()
         flush()
-        self.models.close()
+        self._models.close()
         self._desk.close()
         self._writer.close()
-
-    def call(
-        self,
-        protocol: Protocol,
-        model: str,
-        asked: str,
-        traceparent: str = "",
-        seconds_left: float | None = None,
-    ) -> Call:
-        """A call that was received now."""
-        started = time.perf_counter()
-        timeout = self.settings.request_timeout_s
-        parent = read_traceparent(traceparent) if traceparent else ""
-        trace = None
-        if self._tracing is not None:
-            parent, trace = Trace.begin(self._tracing, parent)
-        return Call(
-            protocol=protocol,
-            model=model,
-            asked=asked,
-            received=time.time_ns() // 1_000,
-            started=started,
-            deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
-            traceparent=parent,
-            trace=trace,
-        )

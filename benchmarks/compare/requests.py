@@ -10,7 +10,7 @@ import msgspec
 
 from benchmarks.compare.models import SAMPLED, Subject
 from loadtests.clients import INFER
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 
 _JSON = {"content-type": "application/json"}
 

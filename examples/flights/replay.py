@@ -17,7 +17,7 @@ import msgspec
 import pandas as pd
 
 from registry.manifest import Manifest
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 
 MODEL = "flights"
 IN_FLIGHT = 32  # requests under way at once

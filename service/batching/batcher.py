@@ -47,17 +47,19 @@ class Batcher(Generic[Ticket, Result]):
         runner: Runner,
         finish: Finish[Ticket, Result],
         limits: Limits,
-        doors: list[Admission],
+        doors: Sequence[Admission],
         executor: Executor,
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
         count_drop: Callable[[Drop], None] = lambda _: None,
+        count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
         """`finish` makes a batch's results, after which alone the callers wake up.
 
         `doors` has one for each level of priority, the highest first.
 
-        `count_drop` hears of every job that leaves the queue without ever meeting the runner.
+        `count_drop` hears of every job that leaves the queue without ever meeting the runner;
+        `count_batch` of every answered batch, with its rows and the requests in the queue.
         """
         self._runner = runner
         self._finish = finish
@@ -67,6 +69,7 @@ class Batcher(Generic[Ticket, Result]):
         self._batch_ids = batch_ids
         self._clock = clock
         self._count_drop = count_drop
+        self._count_batch = count_batch
         self._queue = self._empty_queue()
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
@@ -106,7 +109,7 @@ class Batcher(Generic[Ticket, Result]):
         waiting = sorted(self._queue, key=lambda job: job.queued)
         doors[0].row_seconds = self._doors[0].row_seconds
         self._limits = limits
-        self._doors[:] = doors
+        self._doors = doors
         self._queue = self._empty_queue()
         for job in waiting:
             job.level = limits.level(job.priority)
@@ -242,6 +245,7 @@ class Batcher(Generic[Ticket, Result]):
             for job, _ in answered:
                 job.settle(as_failure(error))
         else:
+            self._count_batch(_rows([job for job, _ in answered]), len(self._queue))
             for (job, _), result in zip(answered, results, strict=True):
                 job.settle(result)
 

@@ -4,16 +4,24 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from eventlog.errors import DriftlineError
 from service.batching.batcher import as_failure
-from service.batching.job import Job, Queue, Share
+from service.batching.job import Job, Queue, Share, Ticket
 from service.batching.response_cache import ResponseCache, key_of
-from service.call import Answer, Call
 
-Hit = tuple[Call, Share]
-Reply = Callable[[Answer | DriftlineError], None]
+
+class Cacheable(Protocol):
+    """A result that carries the outputs of its run."""
+
+    @property
+    def share(self) -> Share:
+        """What the request got out of its batch."""
+        ...
+
+
+Result = TypeVar("Result", bound=Cacheable)
 
 
 class Lookups(Protocol):
@@ -29,14 +37,14 @@ class Lookups(Protocol):
         """A new answer was kept; so long took that."""
 
 
-class CachedQueue:
+class CachedQueue(Generic[Ticket, Result]):
     """Stands before a `Queue` and offers the same."""
 
     def __init__(
         self,
-        queue: Queue[Call, Answer],
+        queue: Queue[Ticket, Result],
         cache: ResponseCache,
-        finish: Callable[[Sequence[Hit]], Sequence[Answer]],
+        finish: Callable[[Sequence[tuple[Ticket, Share]]], Sequence[Result]],
         lookups: Lookups,
     ) -> None:
         """`finish` makes the answers of hits, which are in the log by then."""
@@ -44,12 +52,12 @@ class CachedQueue:
         self._cache = cache
         self._finish = finish
         self._lookups = lookups
-        self._hits: list[tuple[Job[Call, Answer], Share]] = []
+        self._hits: list[tuple[Job[Ticket, Result], Share]] = []
 
     def knock(self) -> None:
         """Nobody is turned away unread: a full queue does not matter to what is here."""
 
-    def submit(self, job: Job[Call, Answer]) -> None:
+    def submit(self, job: Job[Ticket, Result]) -> None:
         """Answer the job at the end of this turn of the loop, or queue it; raises Overloaded."""
         started = perf_counter()
         key = key_of(job.inputs)
@@ -65,12 +73,17 @@ class CachedQueue:
         if len(self._hits) == 1:
             asyncio.get_running_loop().call_soon(self._answer)
 
-    def abandon(self, job: Job[Call, Answer]) -> bool:
+    def abandon(self, job: Job[Ticket, Result]) -> bool:
         """The job's caller left; whether it waited for a run."""
         return self._queue.abandon(job)
 
-    def _keep(self, key: bytes, reply: Reply, outcome: Answer | DriftlineError) -> None:
-        if isinstance(outcome, Answer):
+    def _keep(
+        self,
+        key: bytes,
+        reply: Callable[[Result | DriftlineError], None],
+        outcome: Result | DriftlineError,
+    ) -> None:
+        if not isinstance(outcome, DriftlineError):
             started = perf_counter()
             self._cache.put(key, outcome.share.outputs)
             self._lookups.kept(perf_counter() - started)
@@ -79,7 +92,7 @@ class CachedQueue:
     def _answer(self) -> None:
         hits, self._hits = self._hits, []
         told = [(job, share) for job, share in hits if not job.settled]
-        outcomes: Sequence[Answer | DriftlineError]
+        outcomes: Sequence[Result | DriftlineError]
         try:
             outcomes = self._finish([(job.ticket, share) for job, share in told])
         except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting

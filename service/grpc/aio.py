@@ -12,8 +12,8 @@ from access.errors import AccessError
 from access.tls import Tls
 from eventlog.errors import DriftlineError, SettingError
 from service.auth.configuration import tls_of
-from service.auth.grpc_authorization import Door
 from service.errors import message_of
+from service.grpc.authorization import Door
 from service.grpc.calls import Method, Streaming, Told, Unary, as_told
 from service.grpc.errors import code_of
 from service.grpc.limits import LONGEST_METADATA

@@ -3,7 +3,13 @@
 import grpc
 
 from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated
-from eventlog.errors import DriftlineError, EventLogError, LogUnavailable, SettingError
+from eventlog.errors import (
+    AlreadyRunning,
+    DriftlineError,
+    EventLogError,
+    LogUnavailable,
+    SettingError,
+)
 from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
 from service.errors import (
     Expired,
@@ -42,6 +48,7 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
     RegistryError: grpc.StatusCode.INTERNAL,
     EventLogError: grpc.StatusCode.INTERNAL,
     SettingError: grpc.StatusCode.INTERNAL,
+    AlreadyRunning: grpc.StatusCode.INTERNAL,
 }
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.grpc import open_inference_pb2 as pb
 from service.models.repository import IndexEntry, Repository
+from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Duration, ModelStatistics
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import zttp
 
-from service.auth.grpc_authorization import Door
+from service.grpc.authorization import Door
 from service.grpc.http2_call import Call
 
 _logger = logging.getLogger(__name__)

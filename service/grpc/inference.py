@@ -10,12 +10,12 @@ from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import Answer, Call
 from service.errors import InvalidRequest, Overloaded, message_of
-from service.grpc import open_inference_pb2 as pb
 from service.grpc.calls import Context, Streaming, Told, Unary, parse
 from service.grpc.stream import in_order
 from service.pipeline import Pipeline
+from service.protocol import open_inference_pb2 as pb
 from service.protocol import protobuf
-from service.protocol.classification import check_classes, with_classes
+from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
 
 NewCall = Callable[[str, str, str, float | None], Call]
@@ -104,7 +104,7 @@ def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:
 
 def _encode(answer: Answer) -> pb.ModelInferResponse:
     if answer.request.classes:
-        answer = with_classes(answer)
+        answer = answer.with_classes()
     arrays, outputs = answer.share.outputs, answer.outputs
     return protobuf.encode_response(
         model=answer.version.model,

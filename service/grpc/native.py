@@ -8,7 +8,7 @@ from functools import partial
 from access.listening import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
-from service.auth.grpc_authorization import Door
+from service.grpc.authorization import Door
 from service.grpc.http2 import Http2Connection, Shared
 from service.settings import Settings
 

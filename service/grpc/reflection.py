@@ -6,8 +6,8 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.grpc import open_inference_pb2
 from service.grpc.calls import Context, Methods, Streaming, parse
+from service.protocol import open_inference_pb2
 
 REFLECTION: str = reflection.SERVICE_NAME
 

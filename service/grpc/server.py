@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from access.authorizer import Authorizer
-from service.auth.grpc_authorization import Door
 from service.grpc import aio, native, reflection
+from service.grpc.authorization import Door
 from service.grpc.health import HEALTH, Health
 from service.grpc.servicer import SERVICE, Servicer
 from service.settings import Settings

@@ -4,13 +4,13 @@ from access.authorizer import Authorizer
 from registry.manifest import TensorSpec
 from service.errors import NotReady
 from service.grpc import extensions
-from service.grpc import open_inference_pb2 as pb
 from service.grpc.calls import Context, Methods, at_once, in_a_task
 from service.grpc.inference import Inference, NewCall
 from service.models.loaded_models import Models
 from service.models.metadata import ServerMetadata, describe
 from service.models.repository import Repository
 from service.pipeline import Pipeline
+from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Statistics
 
 SERVICE = "inference.GRPCInferenceService"
@@ -98,7 +98,7 @@ class Servicer:
     def _model_statistics(
         self, request: pb.ModelStatisticsRequest, _: Context
     ) -> pb.ModelStatisticsResponse:
-        told = self._statistics.tell(self._models, request.name, request.version)
+        told = self._statistics.of_versions(self._models.select(request.name, request.version))
         return extensions.statistics(told)
 
     def _index(self, request: pb.RepositoryIndexRequest, _: Context) -> pb.RepositoryIndexResponse:

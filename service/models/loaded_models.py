@@ -92,6 +92,18 @@ class Models:
             raise self._unknown(model, "")
         return self._loaded[model]
 
+    def select(self, model: str = "", asked: str = "") -> list[Version]:
+        """Return every loaded version, those of one model, or one by number or alias.
+
+        Raises UnknownModel, UnknownVersion or NotReady.
+        """
+        if asked:
+            return [self.resolve(model, asked)[0].version]
+        names = [model] if model else self.names()
+        return [
+            self.resolve(name, number)[0].version for name in names for number in self.numbers(name)
+        ]
+
     @property
     def ready(self) -> bool:
         """Whether no model fails to answer requests that name no version."""

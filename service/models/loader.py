@@ -63,7 +63,11 @@ class Loader:
         self._log = log
         self._ids = ids
         self._statistics = statistics
-        self.caches: Caches = WeakValueDictionary()
+        self._caches: Caches = WeakValueDictionary()
+
+    def cache_bytes(self) -> dict[tuple[str, str], int]:
+        """Return the bytes that every response cache holds, by model and version."""
+        return {names: cache.size for names, cache in self._caches.items()}
 
     def __call__(self, version: Version) -> Served:
         """Load a version and run it on its reference; raises DriftlineError when it cannot."""
@@ -75,16 +79,16 @@ class Loader:
         together = _may_share(session, version)
         cost = _warm_up(session, version, batched=together)
         name = f"{version.model} version {version.number}"
-        doors = doors_of(name, manifest.queue, settings)
-        answering = Answering(version, self._log, self._statistics.of(version), doors)
+        answering = Answering(version, self._log, self._statistics.of(version))
         batcher: Batcher[Call, Answer] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
             finish=answering.batch,
             limits=limits_of(manifest, settings, batched=together),
-            doors=doors,
+            doors=doors_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
             count_drop=answering.dropped,
+            count_batch=answering.count_batch,
         )
         return Tunable(
             version=version,
@@ -93,7 +97,7 @@ class Loader:
             batcher=batcher,
             answering=answering,
             settings=settings,
-            caches=self.caches,
+            caches=self._caches,
         ).served()
 
 

@@ -7,15 +7,12 @@ their index. The event keeps the numbers.
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from registry.features import signature
 from registry.manifest import Manifest
-from service.call import Answer
 from service.errors import InvalidRequest
 from service.protocol.messages import Array
-from service.protocol.tensors import to_tensor
 
 _MOST = 10_000  # classes of one row that anybody can ask for
 
@@ -33,18 +30,6 @@ def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
                 f"output {name!r} holds {datatypes[name]}; expected an output of numbers to take "
                 "the best classes of"
             )
-
-
-def with_classes(answer: Answer) -> Answer:
-    """The answer with the outputs that were asked for as classes turned into them."""
-    prediction = answer.version.manifest.prediction
-    arrays, tensors = dict(answer.share.outputs), dict(answer.outputs)
-    for name, count in answer.request.classes.items():
-        labels = prediction.classes if name == prediction.probabilities else []
-        arrays[name] = best_classes(arrays[name], count, list(map(str, labels)))
-        tensors[name] = to_tensor("BYTES", arrays[name])
-    share = msgspec.structs.replace(answer.share, outputs=arrays)
-    return msgspec.structs.replace(answer, outputs=tensors, share=share)
 
 
 def best_classes(scores: Array, count: int, labels: list[str]) -> Array:

@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
-from eventlog.events import Label
+from eventlog.events import Label, Tensor
 from registry.features import signature, to_tensors
-from registry.manifest import Manifest
-from service.call import Answer
+from registry.manifest import Manifest, Prediction
 from service.errors import InvalidRequest
 from service.protocol.messages import Array, InferRequest
 
@@ -60,14 +59,13 @@ def read_rows(
     return InferRequest("", tensors, [], parameters)
 
 
-def read_predictions(answer: Answer) -> list[RowPrediction]:
+def read_predictions(prediction: Prediction, outputs: Mapping[str, Tensor]) -> list[RowPrediction]:
     """One prediction per row, from the outputs that the manifest names."""
-    prediction = answer.version.manifest.prediction
-    labels = answer.outputs[prediction.label].values()
+    labels = outputs[prediction.label].values()
     if not prediction.probabilities:
         return [RowPrediction(label) for label in labels]
     classes = [str(name) for name in prediction.classes]
-    scores = answer.outputs[prediction.probabilities].values()
+    scores = outputs[prediction.probabilities].values()
     return [
         RowPrediction(
             label,

@@ -8,7 +8,7 @@ import numpy as np
 
 from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 from service.protocol.messages import Array, InferRequest
 from service.protocol.raw import RawTensor, read_text, write_raw
 

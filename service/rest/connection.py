@@ -14,9 +14,9 @@ from urllib.parse import unquote
 import httptools
 
 from access.http1 import Http1Connection
+from service.rest.dependencies import InferenceDependencies
 from service.rest.exchange import Exchange
 from service.rest.head import Head, Header, read_head, target
-from service.worker import Serving
 
 _HEAD_END = b"\r\n\r\n"
 _LONGEST_KNOWN = 2_048  # bytes of a head that is worth remembering
@@ -35,14 +35,15 @@ class Connection(Http1Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._serving = self.serving()
-        self.timeout_keep_alive = self._serving.settings.keep_alive_s  # BentoML states uvicorn's 5
+        self._inference_dependencies = self.dependencies()
+        # BentoML states uvicorn's default of 5 s.
+        self.timeout_keep_alive = self._inference_dependencies.keep_alive_s
         self._raw = b""  # the head that the parser meets next, where it begins with a message
         self._stalled = False  # the client does not read its replies
         self._rested = 0.0  # when the last reply left, by the loop's clock
 
-    def serving(self) -> Serving:
-        """What the worker has started."""
+    def dependencies(self) -> InferenceDependencies:
+        """Return what inference needs, from the worker that was started."""
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
@@ -63,7 +64,7 @@ class Connection(Http1Connection):
         return self._running is None and not self.pipeline and not self._stalled
 
     def _begin(self, head: Head) -> Exchange:
-        self.cycle = self._running = exchange = Exchange(self, self._serving, head)
+        self.cycle = self._running = exchange = Exchange(self, self._inference_dependencies, head)
         exchange.begin()
         return exchange
 
@@ -84,7 +85,7 @@ class Connection(Http1Connection):
             self._begin(head)
         else:
             self.flow.pause_reading()
-            self.cycle = Exchange(self, self._serving, head)
+            self.cycle = Exchange(self, self._inference_dependencies, head)
             self.pipeline.appendleft((self.cycle, self.app))
 
     def _inference(self) -> Head | None:

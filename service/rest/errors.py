@@ -3,7 +3,13 @@
 import msgspec
 
 from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated
-from eventlog.errors import DriftlineError, EventLogError, LogUnavailable, SettingError
+from eventlog.errors import (
+    AlreadyRunning,
+    DriftlineError,
+    EventLogError,
+    LogUnavailable,
+    SettingError,
+)
 from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
 from service.errors import (
     Expired,
@@ -43,6 +49,7 @@ STATUS: dict[type[DriftlineError], int] = {
     RegistryError: 500,
     EventLogError: 500,
     SettingError: 500,
+    AlreadyRunning: 500,
 }
 
 

@@ -13,9 +13,9 @@ from service.protocol import binary, json
 from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
 from service.rest.content import plain
+from service.rest.dependencies import InferenceDependencies
 from service.rest.head import Head
 from service.rest.replies import answered, refused
-from service.worker import Serving
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,17 +39,17 @@ class Exchange:
     """
 
     __slots__ = (
-        "_begun", "_call", "_ended", "_head", "_line", "_pieces", "_serving", "_size",
+        "_begun", "_call", "_ended", "_head", "_inference", "_line", "_pieces", "_size",
         "disconnected", "keep_alive", "response_complete",
     )  # fmt: skip
     message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nobody waits for it
 
-    def __init__(self, line: Line, serving: Serving, head: Head) -> None:
+    def __init__(self, line: Line, inference: InferenceDependencies, head: Head) -> None:
         """Take up a request whose head has come."""
         self._line = line
-        self._serving = serving
+        self._inference = inference
         self._head = head
-        self._call = serving.call("rest", head.model, head.asked, head.traceparent)
+        self._call = inference.new_call("rest", head.model, head.asked, head.traceparent)
         self._pieces: list[bytes] = []
         self._size = 0
         self._begun = False
@@ -64,11 +64,11 @@ class Exchange:
             return
         self._begun = True
         try:
-            self._serving.access.admit("predict", self._head.authorization, self._head.model)
+            self._inference.authorizer.admit("predict", self._head.authorization, self._head.model)
         except AccessError as error:
             self._turn_away(error)
             return
-        limit = self._serving.settings.max_body_bytes
+        limit = self._inference.max_body_bytes
         if self._head.length is not None and self._head.length > limit:
             self._refuse(f"the body has {self._head.length} bytes; expected at most {limit}")
         elif self._ended:
@@ -79,7 +79,7 @@ class Exchange:
     def feed(self, piece: bytes) -> None:
         """A piece of the body came."""
         self._size += len(piece)
-        limit = self._serving.settings.max_body_bytes
+        limit = self._inference.max_body_bytes
         if self._size <= limit:
             self._pieces.append(piece)
         elif self._begun and not self.response_complete:
@@ -95,16 +95,16 @@ class Exchange:
         """The client left."""
         if not self.response_complete:
             self.response_complete = True
-            self._serving.pipeline.leave(self._call)
+            self._inference.pipeline.leave(self._call)
 
     def _answer(self) -> None:
         pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        decode = partial(_decode, body, self._head, self._serving.settings.max_body_bytes)
-        self._serving.pipeline.submit(self._call, decode, self._reply)
+        decode = partial(_decode, body, self._head, self._inference.max_body_bytes)
+        self._inference.pipeline.submit(self._call, decode, self._reply)
 
     def _refuse(self, why: str) -> None:
-        self._turn_away(self._serving.pipeline.refuse(self._call, TooLarge(why)))
+        self._turn_away(self._inference.pipeline.refuse(self._call, TooLarge(why)))
 
     def _turn_away(self, error: DriftlineError) -> None:
         self.keep_alive = False  # what is left of the body is not read

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from service.errors import InvalidRequest
 from service.rest.asgi import authorization_of
-from service.worker import Serving
+from service.rest.dependencies import RouteDependencies
 
 _ACTOR = "rest"  # where nobody is asked for a key
 
@@ -27,9 +27,9 @@ _index_requests = msgspec.json.Decoder(_IndexRequest)
 _change_requests = msgspec.json.Decoder(_ChangeRequest)
 
 
-def extension_routes(serving: Callable[[], Serving]) -> list[Route]:
-    """The routes; `serving` gives what the worker has started."""
-    routes = _Extensions(serving)
+def extension_routes(dependencies: Callable[[], RouteDependencies]) -> list[Route]:
+    """The routes; `dependencies` is called for each request."""
+    routes = _Extensions(dependencies)
     model = "/v2/repository/models/{model}"
     return [
         Route("/v2/repository/index", routes.index, methods=["POST"]),
@@ -42,36 +42,35 @@ def extension_routes(serving: Callable[[], Serving]) -> list[Route]:
 
 
 class _Extensions:
-    def __init__(self, serving: Callable[[], Serving]) -> None:
-        self._serving = serving
+    def __init__(self, dependencies: Callable[[], RouteDependencies]) -> None:
+        self._dependencies = dependencies
 
     async def index(self, request: Request) -> Response:
         ready = (await _read(_index_requests, request)).ready
-        entries = self._serving().repository.index(ready=ready)
+        entries = self._dependencies().repository.index(ready=ready)
         return Response(msgspec.json.encode(entries), media_type="application/json")
 
     async def load(self, request: Request) -> Response:
         parameters = (await _read(_change_requests, request)).parameters
-        repository = self._serving().repository
+        repository = self._dependencies().repository
         await repository.load(request.path_params["model"], parameters, actor=self._actor(request))
         return Response()
 
     async def unload(self, request: Request) -> Response:
         parameters = (await _read(_change_requests, request)).parameters
-        repository = self._serving().repository
+        repository = self._dependencies().repository
         await repository.unload(
             request.path_params["model"], parameters, actor=self._actor(request)
         )
         return Response()
 
     def _actor(self, request: Request) -> str:
-        return self._serving().access.name_of(authorization_of(request.scope)) or _ACTOR
+        return self._dependencies().authorizer.name_of(authorization_of(request.scope)) or _ACTOR
 
     async def statistics(self, request: Request) -> Response:
-        serving, named = self._serving(), request.path_params
-        told = serving.statistics.tell(
-            serving.models, named.get("model", ""), named.get("version", "")
-        )
+        worker, named = self._dependencies(), request.path_params
+        versions = worker.models.select(named.get("model", ""), named.get("version", ""))
+        told = worker.statistics.of_versions(versions)
         body = msgspec.json.encode({"model_stats": told})
         return Response(body, media_type="application/json")
 

@@ -4,8 +4,6 @@ Inference is answered before ASGI (see connection.py). All else comes through he
 a body that is read and within the limit.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from service.errors import TooLarge
@@ -22,15 +20,14 @@ from service.rest.asgi import (
 )
 from service.rest.head import target
 from service.telemetry.metrics import flush
-from service.worker import Serving
 
 
 class Front:
-    """Wraps an ASGI application; `serving` gives what the worker has started."""
+    """Wraps an ASGI application."""
 
-    def __init__(self, app: App, serving: Callable[[], Serving]) -> None:
+    def __init__(self, app: App, max_body_bytes: int) -> None:
         self._app = app
-        self._serving = serving
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand one request on, or refuse it."""
@@ -38,8 +35,7 @@ class Front:
             await self._hand_on(scope, receive, send)
             return
         try:
-            limit = self._serving().settings.max_body_bytes
-            body = await read_body(_length(scope), receive, limit)
+            body = await read_body(_length(scope), receive, self._max_body_bytes)
         except TooLarge as error:
             await send_error(send, error)
         except Disconnected:

@@ -27,8 +27,8 @@ from service.rest.asgi import (
     send_error,
 )
 from service.rest.content import plain
+from service.rest.dependencies import InferenceDependencies
 from service.rest.replies import told_in_headers
-from service.worker import Serving
 
 _PATH = "/predict"
 
@@ -51,11 +51,11 @@ _rows = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class Predictions:
-    """Wraps an ASGI application; `serving` gives what the worker has started."""
+    """Wraps an ASGI application; `dependencies` is called for each request."""
 
-    def __init__(self, app: App, serving: Callable[[], Serving]) -> None:
+    def __init__(self, app: App, dependencies: Callable[[], InferenceDependencies]) -> None:
         self._app = app
-        self._serving = serving
+        self._dependencies = dependencies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for predictions, hand on any other."""
@@ -64,25 +64,25 @@ class Predictions:
             return
         headers = dict(scope["headers"])
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-        call = self._serving().call("predict", "", "", traceparent)
+        call = self._dependencies().new_call("predict", "", "", traceparent)
         try:
             answer = await self._answer(call, headers, receive)
         except DriftlineError as error:
             await send_error(send, error, _about(call))
         except Disconnected:
-            self._serving().pipeline.leave(call)
+            self._dependencies().pipeline.leave(call)
         else:
             await send_body(send, _encode(answer), [*_told(answer), *_about(call)])
 
     async def _answer(self, call: Call, headers: dict[bytes, bytes], receive: Receive) -> Answer:
-        serving = self._serving()
+        inference = self._dependencies()
         try:
-            question = await _read(headers, receive, serving.settings.max_body_bytes)
+            question = await _read(headers, receive, inference.max_body_bytes)
         except DriftlineError as error:
-            raise serving.pipeline.refuse(call, error) from None
+            raise inference.pipeline.refuse(call, error) from None
         call.model, call.asked = question.model, question.version
-        serving.access.admit("predict", headers.get(b"authorization"), call.model)
-        return await serving.pipeline.infer(call, question.decode)
+        inference.authorizer.admit("predict", headers.get(b"authorization"), call.model)
+        return await inference.pipeline.infer(call, question.decode)
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive, limit: int) -> _Question:
@@ -110,7 +110,7 @@ def _encode(answer: Answer) -> bytes:
             "model": answer.version.model,
             "version": answer.version.number,
             "prediction_id": answer.prediction_id,
-            "predictions": read_predictions(answer),
+            "predictions": read_predictions(answer.version.manifest.prediction, answer.outputs),
         }
     )
 

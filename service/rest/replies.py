@@ -9,7 +9,6 @@ from typing import Any
 from eventlog.errors import DriftlineError
 from service.call import Answer
 from service.protocol import binary, json
-from service.protocol.classification import with_classes
 from service.rest.content import LARGE, Encoding, compress
 from service.rest.errors import body_of, headers_of, status_of
 
@@ -26,7 +25,7 @@ def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
     Large JSON is compressed, if `encoding` names how the client would have it.
     """
     if answer.request.classes:
-        answer = with_classes(answer)
+        answer = answer.with_classes()
     wanted = answer.wanted()
     told: dict[str, Any] = {
         "model": answer.version.model,

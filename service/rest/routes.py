@@ -14,21 +14,21 @@ from service.errors import NotReady
 from service.models.metadata import ServerMetadata, describe
 from service.protocol.feedback import read_feedback
 from service.rest.content import plain
+from service.rest.dependencies import RouteDependencies
 from service.rest.errors import body_of, headers_of, status_of
 from service.rest.extensions import extension_routes
-from service.worker import Serving
 
 
-def create_app(serving: Callable[[], Serving]) -> Starlette:
-    """The application that BentoML mounts; `serving` gives what the worker has started."""
-    routes = _Routes(serving)
+def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
+    """The application that BentoML mounts; `dependencies` is called for each request."""
+    routes = _Routes(dependencies)
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     return Starlette(
         routes=[
             Route("/v2", routes.server),
             Route("/v2/health/live", routes.live),
             Route("/v2/health/ready", routes.ready),
-            *extension_routes(serving),  # before a model could be named `stats`
+            *extension_routes(dependencies),  # before a model could be named `stats`
             Route(model, routes.model),
             Route(version, routes.model),
             Route(f"{model}/ready", routes.model_ready),
@@ -45,36 +45,36 @@ def refused(error: DriftlineError) -> Response:
 
 
 class _Routes:
-    def __init__(self, serving: Callable[[], Serving]) -> None:
-        self._serving = serving
+    def __init__(self, dependencies: Callable[[], RouteDependencies]) -> None:
+        self._dependencies = dependencies
 
     async def live(self, _: Request) -> Response:
         return _json({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        serving = self._serving()
-        if serving.log.full:
+        worker = self._dependencies()
+        if worker.log.full:
             return _json({"ready": False, "reason": "the event log's disk is full"}, 503)
-        ready = serving.models.ready
+        ready = worker.models.ready
         return _json({"ready": ready}, 200 if ready else 503)
 
     async def server(self, _: Request) -> Response:
         return _json(ServerMetadata())
 
     async def model(self, request: Request) -> Response:
-        return _json(describe(self._serving().models, *_named(request)))
+        return _json(describe(self._dependencies().models, *_named(request)))
 
     async def model_ready(self, request: Request) -> Response:
         model, asked = _named(request)
         try:
-            self._serving().models.resolve(model, asked)
+            self._dependencies().models.resolve(model, asked)
         except NotReady as error:
             return _json({"name": model, "ready": False, "reason": str(error)}, 503)
         return _json({"name": model, "ready": True})
 
     async def feedback(self, request: Request) -> Response:
         truths = read_feedback(await self._body(request))
-        log = self._serving().log
+        log = self._dependencies().log
         log.labelled(truths)
         await log.safe()
         return _json({"accepted": len(truths)})
@@ -82,7 +82,7 @@ class _Routes:
     async def _body(self, request: Request) -> bytes:
         headers = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]
         kind, encoding = (value.encode("latin-1") for value in headers)
-        limit = self._serving().settings.max_body_bytes
+        limit = self._dependencies().max_body_bytes
         return plain(await request.body(), kind, encoding, limit)
 
 

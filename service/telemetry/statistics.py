@@ -5,7 +5,7 @@ so that a sum divided by its count is what one request waited; `batch_stats` cou
 numbers are of the worker that is asked; /metrics speaks for all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter, time
 
 import msgspec
@@ -13,7 +13,6 @@ import msgspec
 from registry.manifest import Version
 from service.batching.job import Share
 from service.call import Call
-from service.models.loaded_models import Models
 
 
 class Duration(msgspec.Struct):
@@ -207,16 +206,6 @@ class Statistics:
         """Of every version that was ever asked for, loaded or not."""
         return [one.told() for one in self._versions.values()]
 
-    def tell(self, models: Models, model: str = "", asked: str = "") -> list[ModelStatistics]:
-        """Of every loaded version, of all of one model, or of one by number or alias.
-
-        Raises UnknownModel, UnknownVersion or NotReady.
-        """
-        if asked:
-            served = [models.resolve(model, asked)[0]]
-        else:
-            names = [model] if model else models.names()
-            served = [
-                models.resolve(name, number)[0] for name in names for number in models.numbers(name)
-            ]
-        return [self.of(one.version).told() for one in served]
+    def of_versions(self, versions: Iterable[Version]) -> list[ModelStatistics]:
+        """Return the statistics of these versions."""
+        return [self.of(version).told() for version in versions]

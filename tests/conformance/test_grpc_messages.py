@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from tritonclient.grpc import service_pb2 as theirs
 
-from service.grpc import open_inference_pb2 as ours
+from service.protocol import open_inference_pb2 as ours
 
 MESSAGES = sorted(ours.DESCRIPTOR.message_types_by_name)
 

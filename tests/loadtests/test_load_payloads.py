@@ -16,8 +16,8 @@ from registry.features import signature, to_columns
 from registry.manifest import Version
 from registry.reference import load_reference
 from registry.store import Registry
-from service.grpc import open_inference_pb2 as pb
 from service.protocol import binary, json, protobuf
+from service.protocol import open_inference_pb2 as pb
 from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
 from tests.tiny_model import register_tiny

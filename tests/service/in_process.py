@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from registry.store import ModelState
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import Limits
-from service.call import Call
+from service.call_factory import CallFactory
 from service.models.loaded_models import Models
 from service.models.routing import Served
 from service.pipeline import Pipeline
 from service.prediction_log import Ids, PredictionLog
 from service.protocol.validation import InputCheck
+from service.rest.dependencies import InferenceDependencies
 from service.settings import Settings
 from tests.access.key_store import Door
 
@@ -129,11 +131,11 @@ class Sums:
 
 
 class Worker:
-    """What `service.worker.Serving` is to the transports."""
+    """What a service.worker.Worker gives to the transports."""
 
     def __init__(self, gate: Callable[[], object] | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
-        self.access = Door().authorizer
+        self.authorizer = Door().authorizer
         self.appender = MemoryLog()
         self.catalogue = FakeCatalogue(sums=["1"])
         ids = Ids("p")
@@ -154,14 +156,11 @@ class Worker:
 
         self.models = Models(self.catalogue, load)
         self.pipeline = Pipeline(self.models, self.log)
-
-    def call(self, protocol: Any, model: str, asked: str, traceparent: str = "") -> Call:
-        return Call(
-            protocol=protocol,
-            model=model,
-            asked=asked,
-            received=1_000,
-            started=0.0,
-            deadline=float("inf"),
-            traceparent=traceparent,
+        self.call = CallFactory(inf, clock=lambda: 0.0, now=lambda: 1_000)
+        self.inference = InferenceDependencies(
+            pipeline=self.pipeline,
+            authorizer=self.authorizer,
+            new_call=self.call,
+            max_body_bytes=self.settings.max_body_bytes,
+            keep_alive_s=self.settings.keep_alive_s,
         )

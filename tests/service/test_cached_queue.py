@@ -33,10 +33,10 @@ class _Remembering(Worker):
         def remembering(found: Any) -> Served:
             plain = load(found)
             cache = ResponseCache(100_000)
-            answering = Answering(found, self.log, self.statistics, [])
+            answering = Answering(found, self.log, self.statistics)
             self.batchers[-1]._finish = answering.batch
             self.caches.append(cache)
-            queue = CachedQueue(plain.queue, cache, answering.hits, answering)
+            queue: Any = CachedQueue(plain.queue, cache, answering.hits, answering)
             return Served(found, plain.check, queue)
 
         self.models = Models(self.catalogue, remembering)

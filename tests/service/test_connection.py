@@ -84,12 +84,12 @@ async def listening(worker: Worker, *, app: Any = _elsewhere) -> AsyncIterator[C
     """Gives a function that connects; `app` answers what is not inference."""
 
     class Here(Connection):
-        def serving(self) -> Any:
-            return worker
+        def dependencies(self) -> Any:
+            return worker.inference
 
     Here._known.clear()
     await worker.models.refresh()
-    front = Front(app, lambda: worker)
+    front = Front(app, worker.settings.max_body_bytes)
     config = Config(front, lifespan="off")
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()

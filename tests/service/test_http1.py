@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.auth.ports import AdminPort
+from service.rest.admin_port import AdminPort
 from service.settings import Settings
 from tests.access import http1_table as http1
 from tests.service.in_process import Worker

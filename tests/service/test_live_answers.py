@@ -14,7 +14,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 from eventlog.events import FeedbackEvent, PredictionEvent
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 from tests.tiny_model import tiny_classifier
 
 PRICES = np.array([[0.1], [-2.7182817], [np.nan], [1e-30], [3.3333333]], np.float32)

@@ -8,7 +8,7 @@ import grpc
 import httpx
 import pytest
 
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 
 INFER = "/v2/models/tiny/infer"
 

@@ -15,8 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from eventlog.events import PredictionEvent
 from service.grpc import http2
-from service.grpc import open_inference_pb2 as pb
 from service.grpc.servicer import SERVICE
+from service.protocol import open_inference_pb2 as pb
 from tests.service.conftest import Service
 
 INFER = f"/{SERVICE}/ModelInfer"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 from service.protocol.protobuf import decode_request, encode_response
 from tests.service.test_json_codec import typed_arrays
 

@@ -156,9 +156,9 @@ class QueueLife(RuleBasedStateMachine):
         """Other limits; what waits stays."""
 
         async def change() -> None:
-            doors = [Admission("tiny", most, _MOST_BYTES) for _ in range(self.levels)]
+            self.doors = [Admission("tiny", most, _MOST_BYTES) for _ in range(self.levels)]
             limits = Limits(rows, levels=self.levels, default_level=self.levels)
-            self.batcher.tune(limits, doors)
+            self.batcher.tune(limits, self.doors)
 
         self.loop.run_until_complete(change())
 

@@ -61,7 +61,7 @@ async def test_a_question_names_all_models_one_or_one_version() -> None:
     statistics.failed(version("1"), 0.5)
 
     def asked(*names: str) -> list[tuple[str, str, int]]:
-        told = statistics.tell(worker.models, *names)
+        told = statistics.of_versions(worker.models.select(*names))
         return [(one.name, one.version, one.inference_stats.fail.count) for one in told]
 
     assert asked() == [("more", "1", 0), ("sums", "1", 1), ("sums", "2", 0)]

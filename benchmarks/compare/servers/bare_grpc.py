@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import uvloop
 
-from service.grpc import open_inference_pb2 as pb
+from service.protocol import open_inference_pb2 as pb
 
 _options = onnxruntime.SessionOptions()
 _options.intra_op_num_threads = 1

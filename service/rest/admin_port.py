@@ -13,21 +13,21 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from access.authorizer import Authorizer
 from access.http1 import Http1Connection
 from access.listening import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
-from service.auth.rest_authorization import Gate
 from service.rest.asgi import App, Message, Receive, Scope, Send
+from service.rest.authorization import Gate
 from service.settings import Settings
-from service.worker import Serving
 
 
-def ports(app: App, serving: Callable[[], Serving], settings: Settings) -> App:
+def ports(app: App, authorizer: Callable[[], Authorizer], settings: Settings) -> App:
     """The application for the public port, which opens the admin port beside it if there is one."""
     if not settings.admin_port:
-        return Gate(app, serving, "whole")
-    return AdminPort(Gate(app, serving, "public"), Gate(app, serving, "admin"), settings)
+        return Gate(app, authorizer, "whole")
+    return AdminPort(Gate(app, authorizer, "public"), Gate(app, authorizer, "admin"), settings)
 
 
 class AdminPort:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from access.authorizer import Authorizer
 from access.errors import AccessError
 from service.auth.rules import Rule, routed
 from service.rest.asgi import (
@@ -16,7 +17,6 @@ from service.rest.asgi import (
     send_error,
     send_json,
 )
-from service.worker import Serving
 
 Face = Literal["whole", "public", "admin"]
 
@@ -24,10 +24,10 @@ Face = Literal["whole", "public", "admin"]
 class Gate:
     """One face of the service: everything on one port, or what is public, or what is not."""
 
-    def __init__(self, app: App, serving: Callable[[], Serving], face: Face) -> None:
-        """`serving` gives what the worker has started."""
+    def __init__(self, app: App, authorizer: Callable[[], Authorizer], face: Face) -> None:
+        """`authorizer` is called for each request: the worker starts after this is built."""
         self._app = app
-        self._serving = serving
+        self._authorizer = authorizer
         self._face = face
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +40,7 @@ class Gate:
             await self._let_on(scope, receive, send)
 
     async def _let_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        access = self._serving().access
+        access = self._authorizer()
         found = routed(scope["path"])
         given = authorization_of(scope)
         try:

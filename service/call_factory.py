@@ -1,0 +1,53 @@
+"""Create the Call of each request as it is received."""
+
+import time
+from collections.abc import Callable
+
+from eventlog.events import Protocol
+from service.call import Call
+from service.telemetry.traceparent import read_traceparent
+from service.telemetry.tracing import Trace
+from telemetry.tracing import Tracing
+
+
+class CallFactory:
+    """Stamp calls with their time of receipt, deadline and trace."""
+
+    def __init__(
+        self,
+        timeout_s: float,
+        tracing: Tracing | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        now: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        """`timeout_s` bounds every request; `clock` reads seconds, `now` epoch microseconds."""
+        self._timeout_s = timeout_s
+        self._tracing = tracing
+        self._clock = clock
+        self._now = now
+
+    def __call__(
+        self,
+        protocol: Protocol,
+        model: str,
+        asked: str,
+        traceparent: str = "",
+        seconds_left: float | None = None,
+    ) -> Call:
+        """Return a call received now; the client's `seconds_left` can only shorten the timeout."""
+        started = self._clock()
+        timeout = self._timeout_s
+        parent = read_traceparent(traceparent) if traceparent else ""
+        trace = None
+        if self._tracing is not None:
+            parent, trace = Trace.begin(self._tracing, parent)
+        return Call(
+            protocol=protocol,
+            model=model,
+            asked=asked,
+            received=self._now(),
+            started=started,
+            deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
+            traceparent=parent,
+            trace=trace,
+        )

@@ -1,0 +1,36 @@
+"""What the REST handlers use of a worker.
+
+BentoML builds the ASGI application before the worker starts, so handlers get a function that
+returns their dependencies, and call it for each request.
+"""
+
+import msgspec
+
+from access.authorizer import Authorizer
+from service.call_factory import CallFactory
+from service.models.loaded_models import Models
+from service.models.repository import Repository
+from service.pipeline import Pipeline
+from service.prediction_log import PredictionLog
+from service.telemetry.statistics import Statistics
+
+
+class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that inference over HTTP needs."""
+
+    pipeline: Pipeline
+    authorizer: Authorizer
+    new_call: CallFactory
+    max_body_bytes: int
+    keep_alive_s: int  # how long an idle connection stays open
+
+
+class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the other routes need."""
+
+    models: Models
+    repository: Repository
+    statistics: Statistics
+    log: PredictionLog
+    authorizer: Authorizer
+    max_body_bytes: int
