@@ -20,9 +20,9 @@ class Costs(msgspec.Struct, frozen=True):
     """What one prediction of 30 features costs; CPU in microseconds, of one core."""
 
     # Measured, see docs/performance.md
-    serve: float = 36.0
+    serve: float = 42.0
     forward: float = 42.5
-    monitor: float = 42.0
+    monitor: float = 57.1
     event_bytes: float = 900.0
     # Assumed
     busy: float = 0.5  # of a core, at the mean of a day: room for peaks, and for a pod that is lost

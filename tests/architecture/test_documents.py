@@ -10,12 +10,26 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 
 
-def test_every_path_of_the_where_is_table_exists() -> None:
-    table = (ROOT / "README.md").read_text().split("## Where is…?")[1].split("\n## ")[0]
-    files = re.findall(r"\|[^|]*\|([^|]*)\|$", table, re.MULTILINE)
-    paths = re.findall(r"`([\w./-]+)`", "\n".join(files))
-    assert len(paths) > 20
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+def test_every_folder_of_the_tree_in_the_architecture_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    tree = page.split("## Where to find it")[1].split("```text\n")[1].split("```")[0]
+    folders: list[str] = []
+    for indent, name in re.findall(r"^( *)([\w-]+)/  +\S", tree, re.MULTILINE):
+        folders = [*folders[: len(indent) // 2], name]
+        assert (ROOT / "/".join(folders)).is_dir(), folders
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert {package for package in packages if f"\n{package}/ " not in f"\n{tree}"} == set()
+
+
+def test_every_test_that_holds_a_promise_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`(tests/[\w./]+)`", page)
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 700
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -49,7 +49,7 @@ def test_the_plan_for_scale_is_computed_and_grows() -> None:
     plans = [plan(load, Costs()) for load in LOADS]
     assert [one.workers for one in plans] == sorted(one.workers for one in plans)
     largest = plans[-1]
-    assert largest.workers == 72  # 36 s of CPU each second, on cores that are half used
+    assert largest.workers == 84  # 42 s of CPU each second, on cores that are half used
     assert largest.gigabytes_a_day == pytest.approx(81_648)
 
 
