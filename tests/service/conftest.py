@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from eventlog.log import Record
+from eventlog.parent_death import PARENT
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from registry.manifest import Version
@@ -48,8 +49,13 @@ class Service:
         ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]
         command = [sys.executable, "-m", "driftline", "serve", *ports]
         log = (self.root / "serve.log").open("wb")
-        self._process = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        self.until(self._ready)
+        environment = self.environment | {PARENT: str(os.getpid())}  # ends with a killed test run
+        self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            self.until(self._ready)
+        except BaseException:
+            self.stop()
+            raise
 
     def until(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 60
