@@ -37,9 +37,11 @@ run: $(VENV)/.run ## the whole loop on real flights: serve, replay, drift, alarm
 up: $(VENV)/.run ## service and monitor together, with what is registered
 	$(BIN)/driftline up
 
+# Tests wait for processes and brokers as often as they compute: one process more than cores.
+PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 test: check ## every check and every test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 50 $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

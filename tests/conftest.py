@@ -1,6 +1,9 @@
 """Fixtures that every part's tests share."""
 
+import contextlib
+import itertools
 import os
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +19,26 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 settings.load_profile("shared")
 
 
+_PORTS = range(10_000, 32_000)  # below those that the system gives to clients
+_MOST_WORKERS = 8
+
+
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """A function that names a loopback port which nobody listens on right now."""
+    """A function that names a loopback port which nobody listens on right now.
+
+    Each process of a parallel run takes its own share of the ports, and no port twice in a row.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = list(_PORTS[worker % _MOST_WORKERS :: _MOST_WORKERS])
+    start = secrets.randbelow(len(share))
+    candidates = itertools.cycle(share[start:] + share[:start])
 
     def find() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            return int(listener.getsockname()[1])
+        for port in itertools.islice(candidates, len(share)):
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
+        raise AssertionError("no free port")
 
     return find
 
