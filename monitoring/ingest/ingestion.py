@@ -10,9 +10,8 @@ from eventlog.answer_counts import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, Label, PredictionEvent
 from eventlog.log import Gap, Loss, Record
-from monitoring.ingest.duration_buckets import count
-from monitoring.ingest.label_check import unfit
-from monitoring.ingest.label_join import join
+from monitoring.counters.duration_buckets import count
+from monitoring.ingest.labels import invalid_reason, join
 from monitoring.ingest.ledger import enter
 from monitoring.results import DeadLetter, SourceLedger
 from monitoring.sharing.entries import PreparedRecord
@@ -158,7 +157,7 @@ class Ingestion:
         early = self._journal.predictions.pop_early_labels(event.prediction_id) if answered else {}
         for row, answer in enumerate(answered):
             told = early.get(row)
-            if told is not None and unfit(rows.decode(told.label), watching.classes):
+            if told is not None and invalid_reason(rows.decode(told.label), watching.classes):
                 self._memory.totals["unfit_labels"] += 1
                 told = None
             self._row(watching, state, (event, row), answer, told)
@@ -217,7 +216,7 @@ class Ingestion:
         except RegistryError as error:
             self._set_aside(record, str(error))
             return None
-        if reason := unfit(event.label, watching.classes):
+        if reason := invalid_reason(event.label, watching.classes):
             self._memory.totals["unfit_labels"] += 1
             self._set_aside(record, reason)
             return None

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from monitoring.ingest.counters import InputCounters, LabelCounters
+from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import Score, Window
 from registry.manifest import Monitoring
 

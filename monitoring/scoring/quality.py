@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 import pandas as pd
 
-from monitoring.ingest.counters import InputCounters
+from monitoring.counters.window_counters import InputCounters
 from monitoring.results import Score
 from monitoring.scoring.duplicates import distinct_values, duplicate_share, longest_run
 from monitoring.scoring.isolation import attempt

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
-from monitoring.ingest.domain import category
+from monitoring.counters.reference_domain import category
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
 from registry.reference import load_reference
 

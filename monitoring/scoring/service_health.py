@@ -5,7 +5,7 @@ Shares are of the requests that named a version; durations are seconds.
 
 from collections.abc import Iterable, Mapping
 
-from monitoring.ingest.duration_buckets import Counts, quantile
+from monitoring.counters.duration_buckets import Counts, quantile
 from monitoring.results import Score
 
 FAULTS = ("failed", "expired", "refused")  # outcomes that the service answers for

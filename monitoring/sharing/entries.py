@@ -16,7 +16,7 @@ from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
-from monitoring.ingest.row_counters import RowCounters
+from monitoring.counters.row_counters import RowCounters
 from monitoring.storage import rows
 from monitoring.storage.predictions import Key
 from registry.errors import RegistryError

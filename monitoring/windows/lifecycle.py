@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import can_judge_performance
-from monitoring.ingest.label_join import revise
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, Window
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.storage import rows
@@ -89,7 +88,7 @@ class WindowLifecycle:
     def _revise(self, watching: VersionState, mark: int) -> None:
         for start in sorted(watching.relabelled):
             state = watching.windows[start]
-            if revise(state.rows, state.labelled, state.scored_labels, expired=False):
+            if state.needs_revision(final=False):
                 self._schedule(watching, state, drift=False)
         watching.relabelled.clear()
         for state in watching.expiring(mark):
@@ -100,7 +99,7 @@ class WindowLifecycle:
         """No label is awaited any more."""
         watching.touched.add(state.start)
         state.expired = True
-        fresh = revise(state.rows, state.labelled, state.scored_labels, expired=True)
+        fresh = state.needs_revision(final=True)
         if fresh or state.labelled < state.rows:
             self._schedule(watching, state, drift=False)
 

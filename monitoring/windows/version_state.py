@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from heapq import heapify, heappop, heappush
 
 from eventlog.log import Position
-from monitoring.ingest.domain import category
-from monitoring.ingest.row_counters import RowCounters
+from monitoring.counters.reference_domain import category
+from monitoring.counters.row_counters import RowCounters
 from monitoring.results import LateCounts, SourceLedger, Window
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from monitoring.ingest.counters import InputCounters, LabelCounters
-from monitoring.ingest.duration_buckets import add
+from monitoring.counters.duration_buckets import add
+from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import Result, Window
 from monitoring.scoring.service_health import health
 from monitoring.windows.grid import SECOND
@@ -73,6 +73,15 @@ class WindowState(msgspec.Struct):
     def counted(self) -> bool:
         """Whether every row's values were looked at; not where an earlier release began it."""
         return self.inputs.rows + self.inputs.withheld == self.rows
+
+    def needs_revision(self, *, final: bool) -> bool:
+        """Return whether the labels since the last scoring justify a new one.
+
+        New labels for a fifth of the rows do, or for the last unlabelled rows; `final`: any do,
+        because no more are awaited.
+        """
+        fresh = self.labelled - self.scored_labels
+        return fresh > 0 and (final or 5 * fresh >= self.rows or self.labelled == self.rows)
 
     def in_order(self) -> "WindowState":
         """The same counts, whatever was counted first: equal ones are equal to the byte."""

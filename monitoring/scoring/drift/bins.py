@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.ingest.domain import category, number
+from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.drift.statistics import SMALLEST_SPREAD, Array
 from monitoring.scoring.reference import Column
 

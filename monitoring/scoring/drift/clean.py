@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.ingest.domain import category, number
+from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.reference import Column
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from monitoring.ingest.domain import category, number
+from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.drift.resampling import WINDOWS, Resampling
 from monitoring.scoring.drift.statistics import Array
 from monitoring.scoring.reference import Column

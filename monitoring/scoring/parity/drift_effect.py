@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.ingest.domain import category
+from monitoring.counters.reference_domain import category
 from monitoring.scoring.values import Array
 
 _SEED = 20130101

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from monitoring.ingest.domain import category
+from monitoring.counters.reference_domain import category
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.values import Array
 from registry.batching import runnable, verdict_of

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.ingest.domain import category, number
+from monitoring.counters.reference_domain import category, number
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
 from monitoring.scoring.isolation import attempt
 from monitoring.scoring.parity.drift_effect import swap_categories, swap_numbers

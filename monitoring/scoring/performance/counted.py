@@ -6,7 +6,7 @@ from math import sqrt
 import msgspec
 import numpy as np
 
-from monitoring.ingest.counters import ConfusionMatrix, ErrorSums, LabelCounters
+from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.performance.metrics import Answers, Figures, classification, rounded
 from monitoring.scoring.reference import Baseline

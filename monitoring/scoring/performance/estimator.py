@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
-from monitoring.ingest.domain import category, number
+from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.drift.resampling import DRAWS, Resampling, size_class
 from monitoring.scoring.performance.metrics import (
     Answers,

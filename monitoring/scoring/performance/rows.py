@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.ingest.domain import number
+from monitoring.counters.reference_domain import number
 from monitoring.scoring.performance.metrics import Answers, Array
 from monitoring.scoring.reference import Baseline, categories
 

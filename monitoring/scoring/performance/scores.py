@@ -7,8 +7,8 @@ from statistics import NormalDist
 import pandas as pd
 
 from monitoring.alarms.budget import level
-from monitoring.ingest.counters import LabelCounters
-from monitoring.ingest.domain import number
+from monitoring.counters.reference_domain import number
+from monitoring.counters.window_counters import LabelCounters
 from monitoring.results import ESTIMATED, GAP, Score
 from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.isolation import attempt

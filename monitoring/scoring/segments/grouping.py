@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.ingest.domain import number
+from monitoring.counters.reference_domain import number
 from monitoring.scoring.reference import Baseline, categories
 from registry.manifest import Feature, Segment
 from registry.payload import withheld

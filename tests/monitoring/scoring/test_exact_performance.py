@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.ingest.counters import MOST_NAMES, LabelCounters
+from monitoring.counters.window_counters import MOST_NAMES, LabelCounters
 from monitoring.results import Score
 from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline

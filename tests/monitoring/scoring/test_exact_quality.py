@@ -7,8 +7,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ingest.counters import InputCounters
-from monitoring.ingest.reference_domains import read_domain
+from monitoring.counters.domain_reader import read_domain
+from monitoring.counters.window_counters import InputCounters
 from monitoring.results import Score
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline

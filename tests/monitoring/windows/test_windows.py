@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ingest.label_join import join, revise
+from monitoring.ingest.labels import join
 from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import RowSample, row_hash
 from monitoring.windows.window_state import (
@@ -109,12 +109,12 @@ def test_the_first_label_holds_the_same_is_a_duplicate_another_a_conflict() -> N
 
 
 def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end() -> None:
-    assert not revise(100, 19, 0, expired=False)
-    assert revise(100, 20, 0, expired=False)
-    assert not revise(100, 39, 20, expired=False)
-    assert revise(100, 100, 95, expired=False)
-    assert revise(100, 21, 20, expired=True)
-    assert not revise(100, 20, 20, expired=True)
+    assert not _needs_revision(rows=100, labelled=19, scored=0, final=False)
+    assert _needs_revision(rows=100, labelled=20, scored=0, final=False)
+    assert not _needs_revision(rows=100, labelled=39, scored=20, final=False)
+    assert _needs_revision(rows=100, labelled=100, scored=95, final=False)
+    assert _needs_revision(rows=100, labelled=21, scored=20, final=True)
+    assert not _needs_revision(rows=100, labelled=20, scored=20, final=True)
 
 
 @given(st.lists(st.integers(0, 500), unique=True), st.integers(0, 9), st.integers(1, 20))
@@ -136,3 +136,8 @@ def test_open_panes_are_shown_as_part_of_the_window_that_fills() -> None:
     assert (seen.start, seen.end, seen.rows, seen.events) == (0, 120, 5, {"ok": 5, "failed": 1})
     apart = [WindowState(0, 60, rows=3), WindowState(60, 120, rows=2)]
     assert together(apart) == apart, "windows by time alone stay as they are"
+
+
+def _needs_revision(*, rows: int, labelled: int, scored: int, final: bool) -> bool:
+    window = WindowState(0, 1, rows=rows, labelled=labelled, scored_labels=scored)
+    return window.needs_revision(final=final)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ingest.duration_buckets import bucket, count, middle, quantile
+from monitoring.counters.duration_buckets import bucket, count, middle, quantile
 from monitoring.scoring.service_health import health
 
 durations = st.lists(st.integers(-5, 2**50), min_size=1, max_size=60)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from monitoring.ingest.counters import Pair
-from monitoring.ingest.domain import Domain
-from monitoring.ingest.reference_domains import read_domain
+from monitoring.counters.domain_reader import read_domain
+from monitoring.counters.reference_domain import Domain
+from monitoring.counters.window_counters import Pair
 from monitoring.windows.window_state import WindowState
 from registry.manifest import Version
 

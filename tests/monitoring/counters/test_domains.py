@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 
-from monitoring.ingest.domain import MISSING, OUTSIDE
-from monitoring.ingest.reference_domains import read_domain
+from monitoring.counters.domain_reader import read_domain
+from monitoring.counters.reference_domain import MISSING, OUTSIDE
 from registry.manifest import Feature, Kind, PayloadPolicy, Version
 from tests.monitoring.log_in_memory import MANIFEST, VERSION
 

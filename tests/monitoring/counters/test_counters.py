@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.ingest.counters import (
+from monitoring.counters.exact_sum import ExactSum, whole
+from monitoring.counters.reference_domain import MISSING, OUTSIDE, Domain, bounds
+from monitoring.counters.window_counters import (
     MOST_NAMES,
     ConfusionMatrix,
     ErrorSums,
     InputCounters,
     LabelCounters,
 )
-from monitoring.ingest.domain import MISSING, OUTSIDE, Domain, bounds
-from monitoring.ingest.exact_sum import ExactSum, whole
 
 DOMAIN = Domain([(-1.0, 1.0), frozenset({"red", "1"}), None])
 VALUES = st.tuples(

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from monitoring.ingest.domain import MISSING, OUTSIDE, Array, category, number
-from monitoring.ingest.exact_sum import ExactSum, whole
+from monitoring.counters.exact_sum import ExactSum, whole
+from monitoring.counters.reference_domain import MISSING, OUTSIDE, Array, category, number
 
 Pair = tuple[Any, Any]  # what was true and what was told: numbers or texts
 

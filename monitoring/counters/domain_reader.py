@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from monitoring.ingest.domain import Domain, KnownValues, Range, bounds, category
+from monitoring.counters.reference_domain import Domain, KnownValues, Range, bounds, category
 from registry.manifest import Feature, Version
 from registry.payload import keeping
 
