@@ -89,21 +89,23 @@ class _Probe:
         for name, output in expected.items():
             if output.shape[:1] != (size,):
                 self._note(name, f"has shape {list(output.shape)} for {size} rows")
-            else:
-                self._compare_with_alone(name, output, places)
         for neighbours in [*self._neighbours[1:], self._subjects]:
             try:
                 found = self._together(size, places, neighbours)
             except Exception:  # noqa: BLE001, S112  # the model does not take such rows
                 continue
             for name, output in found.items():
-                if name in self._faults:
-                    continue
-                if output.shape[:1] != (size,):
-                    self._note(name, f"has shape {list(output.shape)} for {size} rows")
-                elif not _same(output[places], expected[name][places]):
-                    self._note(name, "of a row changes with the other rows of a run")
+                if name not in self._faults:
+                    self._compare_neighbours(name, output, expected[name], places)
+        for name, output in expected.items():
+            self._compare_with_alone(name, output, places)
         return ""
+
+    def _compare_neighbours(self, name: str, output: Array, expected: Array, places: Array) -> None:
+        if len(output.shape) == 0 or len(output) != len(expected):
+            self._note(name, f"has shape {list(output.shape)} for {len(expected)} rows")
+        elif not _same(output[places], expected[places]):
+            self._note(name, "of a row changes with the other rows of a run")
 
     def _compare_with_alone(self, name: str, output: Array, places: Array) -> None:
         if name in self._faults:

@@ -18,6 +18,7 @@ from monitoring.scoring.parity.scores import Again
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Manifest, RerunPolicy
 from registry.store import Registry
+from tests.row_models import DEPENDENT, register_model
 from tests.tiny_model import as_model
 
 Draw = Callable[..., pd.DataFrame]
@@ -216,3 +217,25 @@ def test_of_a_large_model_fewer_rows_are_run(baseline: Baseline, tmp_path: Path)
     with (tmp_path / "model.onnx").open("wb") as file:
         file.truncate(600 * 2**20)
     assert Rerun(large).reason == "not run again: the model has 600 MB, at most 512 are loaded"
+
+
+@pytest.mark.parametrize(("name", "withheld"), [("softmax", True), ("gram", False)])
+def test_rows_that_depend_on_each_other_are_not_run_again(
+    name: str, withheld: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    registry = Registry(Home(tmp_path / "home"))
+    version = register_model(registry, tmp_path / "files", name, DEPENDENT[name](None))
+    baseline = Baseline(version)
+    window = baseline.frame[["x0", "x1", "prediction"]].astype(object)
+    found = _scored(baseline, window, "x0")
+    parity = found["parity", ""]
+    if withheld:
+        assert parity.value is None
+        assert parity.note.startswith(
+            "not run again: rows of one request have a bearing on each other: "
+            "output 'y' of a row changes with the other rows of a run"
+        )
+        assert found["effect", ""].note == parity.note
+    else:
+        assert parity.value == 0
