@@ -87,6 +87,7 @@ def test_fields_of_a_later_writer_are_ignored() -> None:
         (FEEDBACK_BYTES.replace(b"feedback.v1", b"feedback.v9"), "Invalid value"),
         (FEEDBACK_BYTES.replace(b'"row":1', b'"row":"x"'), r"\$\.row"),
         (FEEDBACK_BYTES.replace(b'"label":1,', b""), "label"),
+        (PREDICTION_BYTES.replace(b"[1400.0,null]", b"[" * 100_000), "nested too deeply"),
     ],
 )
 def test_bytes_that_are_no_event_say_why(data: bytes, complaint: str) -> None:
