@@ -108,7 +108,7 @@ def test_the_whole_compose_file_serves_forwards_and_watches(
 
 
 def _register(engine: Engine, composed: Composed, files: Path) -> None:
-    """As docs/operations.md has it."""
+    """As docs/how-to/containers.md has it."""
     write_tiny(files)
     paths = [
         "/in/model.onnx",

@@ -42,4 +42,4 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
     assert linked == pages
     for page in pages:
         sections = [line for line in page.read_text().splitlines() if line.startswith("## ")]
-        assert sections == ["## What it means", "## How to look", "## What to do"]
+        assert sections == ["## What it means", "## How to investigate", "## What to do"]
