@@ -1,10 +1,10 @@
-"""The service's own count of what it answered, kept apart from the log that it is compared with.
+"""The service's own count of its answers, separate from the log that it is compared with.
 
 A source's file `answered` holds one slot for every minute and epoch in which something was
-received: minute since the Unix epoch, epoch, count. The counting worker maps the file into its
-memory, so counting costs no system call and survives the worker's death at any moment. It counts
-after the append and before the replies leave: a worker killed between the two has logged more than
-it counted, and nobody got these answers.
+received: minute since the Unix epoch, epoch, count. The worker maps the file into its memory:
+counting costs no system call and survives a kill at any moment. It counts after the append and
+before the replies leave. A worker killed in between has logged more than it counted; no client got
+those answers.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ _REMEMBERED = 8  # minutes that may still be counted in their slot
 
 
 class AnswerCounts:
-    """The counts of one source, as its one writer keeps them."""
+    """The counts of one source; its only writer updates them."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        """Go on behind the last slot; `epoch` is this writer's."""
+        """Continue after the last slot; `epoch` is this writer's."""
         self._epoch = epoch
         self._file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = len(_slots(os.read(self._file, os.fstat(self._file).st_size))) * _SLOT.size
@@ -38,7 +38,7 @@ class AnswerCounts:
         self._counts: dict[int, tuple[int, int]] = {}  # minute -> offset of its slot, count
 
     def add(self, events: Sequence[Event]) -> None:
-        """Count events that are in the log now."""
+        """Count events that the log now holds."""
         for event in events:
             minute = event.received // MINUTE
             offset, count = self._counts.get(minute) or self._open()
@@ -73,7 +73,7 @@ class AnswerCounts:
 
 
 class CountingWriter(SegmentWriter):
-    """A writer that counts what it was given to answer, beside the segments."""
+    """A segment writer that also counts the answers."""
 
     def __init__(
         self,
@@ -86,19 +86,19 @@ class CountingWriter(SegmentWriter):
         self._answers = AnswerCounts(folder, self.epoch)
 
     def append(self, events: Sequence[Event]) -> None:
-        """Append, and then count."""
+        """Append, then count."""
         super().append(events)
         self._answers.add(events)
 
     def close(self) -> None:
-        """Release the source and the count."""
+        """Release the source and the counts."""
         if self._file >= 0:
             self._answers.close()
         super().close()
 
 
 def read_answer_counts(folder: Path) -> Counter[int]:
-    """What a source has answered, by minute of reception; empty where nobody counted."""
+    """Return a source's answers by minute of reception; empty if there are no counts."""
     path = folder / _FILE
     counts: Counter[int] = Counter()
     for minute, _, count in _slots(path.read_bytes() if path.exists() else b""):

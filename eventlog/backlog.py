@@ -1,7 +1,7 @@
-"""How many records of the local log lie beyond the positions of one who reads it.
+"""Count the records of the local log that a reader has not read yet.
 
-Counted by their numbers, which have no gaps within an epoch: only the heads of frames that are new
-in the last segment are read, so that asking is cheap however much lies there.
+Sequences have no gaps within an epoch, so they are subtracted. Only the frame headers that are new
+in the last segment are read: the cost does not depend on the size of the log.
 """
 
 import os
@@ -13,15 +13,15 @@ from eventlog.log import Position, Positions
 
 
 class Backlog:
-    """One reader's; remembers how far it has looked, so that nothing is looked at twice."""
+    """The backlog of one reader; caches the scanned part of each last segment."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds a folder for each source; it need not be there yet."""
+        """`folder` holds a folder for each source; it may not exist yet."""
         self._folder = folder
         self._tails: dict[str, _Tail] = {}
 
     def count(self, positions: Positions) -> int:
-        """Records that are not read by one who stands at `positions`, damaged ones included."""
+        """Return the number of records at and after `positions`, damaged ones included."""
         if not self._folder.is_dir():
             return 0
         return sum(
@@ -45,7 +45,7 @@ class Backlog:
         )
 
     def _end(self, segment: Segment) -> int:
-        """The number that the next record of a source's last segment will bear."""
+        """Return the sequence that the next record of this last segment will get."""
         tail = self._tails.get(segment.path.parent.name)
         if tail is None or tail.segment != segment:
             tail = self._tails[segment.path.parent.name] = _Tail(segment)
@@ -53,7 +53,7 @@ class Backlog:
 
 
 class _Tail:
-    """Where the intact frames of a segment end, as far as it was looked."""
+    """Where the intact frames of a segment end, as far as it was scanned."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
@@ -63,7 +63,7 @@ class _Tail:
     def look(self) -> int:
         try:
             file = os.open(self.segment.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # deleted meanwhile, because everybody has read it
+        except FileNotFoundError:  # deleted meanwhile: every reader has read it
             return self._following
         try:
             size = os.fstat(file).st_size

@@ -20,7 +20,7 @@ EVER = (0, 1 << 62)
 
 
 class SourceCounts(msgspec.Struct):
-    """What is known of one source; None where nobody counts."""
+    """The counters of one source by minute; None where there is no counter."""
 
     source: str
     answered: Minutes | None = None
@@ -48,7 +48,7 @@ class Balance(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is missing but what is in flight."""
+        """Whether nothing is missing except events in flight."""
         return not self.unlogged and not self.unmonitored
 
 

@@ -1,6 +1,6 @@
-"""Space held back on the log's disk, so that what was accepted before it filled up can be logged.
+"""Reserve disk space, so that requests accepted before the disk filled up can still be logged.
 
-Everything that decides when a log is full lives here: it is full while the space cannot be held.
+The log is full while the reserve cannot be held.
 """
 
 import contextlib
@@ -9,29 +9,29 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_PAUSE = 1.0  # seconds between tries to hold the space again
+_RETRY_S = 1.0  # seconds between attempts to hold the space again
 
 
 class DiskReserve:
-    """One file of real blocks that is given up when an append finds the disk full."""
+    """A file of allocated blocks that is deleted when an append finds the disk full."""
 
     def __init__(self, path: Path, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Hold `size` bytes, if they are there; with 0 nothing is held and nothing is ever full."""
+        """Hold `size` bytes if the disk has them. With 0 there is no reserve: never full."""
         self._path = path
         self._size = size
         self._clock = clock
-        self._again = 0.0
+        self._retry_at = 0.0
         self._held = self._hold()
 
     def held(self) -> bool:
-        """Whether the space is held, after another try where it was not; at most one a second."""
-        if not self._held and self._clock() >= self._again:
+        """Return whether the space is held; retry first if it is not, at most once a second."""
+        if not self._held and self._clock() >= self._retry_at:
             self._held = self._hold()
         return self._held
 
     def release(self) -> bool:
-        """Let the disk have the space; whether there was any."""
-        self._again = self._clock() + _PAUSE
+        """Delete the reserve; return whether that freed any space."""
+        self._retry_at = self._clock() + _RETRY_S
         given = self._size > 0 and self._held
         self._held = self._size == 0
         with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ class DiskReserve:
     def _hold(self) -> bool:
         if not self._size:
             return True
-        self._again = self._clock() + _PAUSE
+        self._retry_at = self._clock() + _RETRY_S
         try:
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:

@@ -16,7 +16,7 @@ _HELD_BYTES = 4 << 20  # read ahead per source, give or take a frame
 
 
 class Follower:
-    """One source, from a position on; hands out records that stay until they are dropped."""
+    """One source, read from a position on; records stay until `drop`."""
 
     def __init__(self, folder: Path, start: Position) -> None:
         self._folder = folder
@@ -29,14 +29,14 @@ class Follower:
         self._held = 0  # bytes of the records that are ready
 
     def peek(self, limit: int) -> list[Record]:
-        """The next records, at most `limit`; they come again until they are dropped."""
+        """Return the next records, at most `limit`; the same again until `drop`."""
         while len(self._ready) < limit and not self.laden and self._fill():
             pass
         return list(islice(self._ready, limit))
 
     @property
     def torn(self) -> int:
-        """Bytes that were read and are no whole frame."""
+        """Bytes that were read but do not form a whole frame yet."""
         return len(self._unread)
 
     def drop(self, count: int) -> None:
@@ -45,12 +45,12 @@ class Follower:
 
     @property
     def ready(self) -> int:
-        """Records that are ready."""
+        """Number of records that are ready."""
         return len(self._ready)
 
     @property
     def laden(self) -> bool:
-        """Whether it holds as much as it may, so that large events fill no memory."""
+        """Whether the read-ahead limit is reached; bounds memory with large events."""
         return self._held >= _HELD_BYTES
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Follower:
             self._file = -1
 
     def _fill(self) -> bool:
-        """Get more records ready; False when the source has no more for now."""
+        """Read more records; return False when the source has no more for now."""
         before = len(self._ready)
         while len(self._ready) == before:
             if self._segment is not None and self._read_chunk(final=False):
@@ -67,14 +67,14 @@ class Follower:
             following = self._following()
             if following is None:
                 return False
-            # The writer moved on after we found the end: look once more before leaving the file.
+            # The writer may have appended between the two checks: read once more.
             if self._segment is not None and self._read_chunk(final=False):
                 continue
             self._leave(following)
         return True
 
     def _read_chunk(self, *, final: bool) -> bool:
-        """Take in more of the segment; False at its end."""
+        """Read more of the segment; return False at its end."""
         chunk = os.read(self._file, _CHUNK)
         if not chunk and not (final and self._unread):
             return False
@@ -90,7 +90,7 @@ class Follower:
         return True
 
     def _following(self) -> Segment | None:
-        """The segment to read next, None while there is none."""
+        """Return the segment to read next, None while there is none."""
         known = segments(self._folder)
         if self._segment is None:
             unread = [segment for segment in known if segment.epoch >= self._expected.epoch]
@@ -118,14 +118,14 @@ class Follower:
                 self._push(sequence, _decode(value, sequence), value)
 
     def _finish_epoch(self, last: Segment) -> None:
-        """Say what is missing at the end of an epoch, where no later frame shows the gap."""
+        """Report what is missing at the end of an epoch, where no later frame shows the gap."""
         end = ends(self._folder).get(last.epoch, 0)
         if self._damaged:
             end = max(end, self._expected.sequence + 1)
         self._report_damage(end, first=max(self._expected.sequence, last.base))
 
     def _report_damage(self, until: int, first: int | None = None) -> None:
-        """Say of every sequence that the damaged bytes held that it cannot be read."""
+        """Report every sequence in the damaged bytes as unreadable."""
         reason = "damaged on disk" if self._damaged else "missing at the end of its epoch"
         for sequence in range(self._expected.sequence if first is None else first, until):
             error = UnreadableEvent(f"{self._folder.name}: {reason}")
@@ -145,5 +145,5 @@ def _decode(value: bytes, sequence: int) -> Event | UnreadableEvent:
     except UnreadableEvent as error:
         return error
     if event.sequence != sequence:
-        return UnreadableEvent(f"carries sequence {event.sequence}, lies at {sequence}")
+        return UnreadableEvent(f"carries sequence {event.sequence}, expected {sequence}")
     return event

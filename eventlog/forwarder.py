@@ -1,9 +1,8 @@
-"""Brings the local log to Kafka: every event at least once, each source in order.
+"""Forward the local log to Kafka: every event at least once, each source in order.
 
-The rule: the cursor of a source moves only once everything before it is acknowledged, and after any
-error everything from the cursor on is sent again. A topic that was made anew holds nothing of what
-was acknowledged before, so then everything that the segments still hold is sent again. A broker
-that is absent, slow, frozen or wiped therefore costs delay, never data.
+The cursor of a source moves only once everything before it is acknowledged. After any error,
+everything from the cursor on is sent again. If a topic was re-created, everything that the segments
+still hold is sent again. A broker that is absent, slow, frozen or wiped costs delay, never data.
 
 A record that Kafka cannot take, whatever its fault, must not stop those behind it: it is stored as
 a dead letter before the cursor passes it, and a letter without its content takes its place in
@@ -66,22 +65,22 @@ class Cursors:
         """Read the file, or begin at the oldest records; raise AlreadyRunning if it is in use."""
         self._lock = ProcessLock(path.with_suffix(".lock"), "forwarder")
         self._path = path
-        self.lives = TopicEpochs(path.with_suffix(".topics"))
+        self.topics = TopicEpochs(path.with_suffix(".topics"))
         self.dead_letters = DeadLetters(path.with_suffix(".deadletters.db"))
         self.positions: dict[str, Position] = read_positions(path) if path.exists() else {}
 
     def advance(self, positions: Positions) -> None:
-        """Keep the new positions, on disk before this returns."""
+        """Store the new positions, on disk before this returns."""
         self.positions.update(positions)
         write_positions(self._path, self.positions)
 
     def rewind(self) -> None:
-        """Begin at the oldest records again."""
+        """Restart at the oldest records."""
         self.positions.clear()
         write_positions(self._path, self.positions)
 
     def close(self) -> None:
-        """Let another forwarder in."""
+        """Release the lock."""
         self._lock.close()
 
 
@@ -94,7 +93,7 @@ class _Outgoing(msgspec.Struct, frozen=True):
 
 
 class Forwarder:
-    """Moves records from the log to a sink, one acknowledged batch after the other."""
+    """Moves records from the log to a sink, one acknowledged batch after another."""
 
     def __init__(  # noqa: PLR0913 - its parts, of which each has one job
         self,
@@ -116,7 +115,7 @@ class Forwarder:
         self._reader = follow(cursors.positions)
 
     def step(self) -> int:
-        """Forward what is there, at most one batch; how many records are now acknowledged.
+        """Forward at most one batch; return how many records were acknowledged.
 
         Raises NotAcknowledged; the next step sends the same records again.
         """
@@ -128,7 +127,7 @@ class Forwarder:
         try:
             forwarded = self._send(self._outgoing(records))
         except NotAcknowledged:
-            self._follow_anew()
+            self._reopen_reader()
             raise
         self._cursors.advance({record.stream: record.after for record in records})
         if self._traces is not None:
@@ -141,9 +140,9 @@ class Forwarder:
         failed: Callable[[NotAcknowledged, float], None],
         idle_pause: float = 0.1,
     ) -> None:
-        """Forward until `wait(seconds)` says that it is time to stop.
+        """Forward until `wait(seconds)` returns True.
 
-        `failed` is told of each error and of the pause before the next try.
+        `failed` is called with each error and the pause, in seconds, before the next attempt.
         """
         pause = _FIRST_PAUSE
         stop = False
@@ -229,16 +228,16 @@ class Forwarder:
             self._dead_lettered(added)
 
     def _look_at_topics(self) -> None:
-        """Send everything again if a topic was made anew."""
+        """Send everything again if a topic was re-created."""
         topics = self._sink.topics()
-        recreated = self._cursors.lives.recreated(topics)
+        recreated = self._cursors.topics.recreated(topics)
         if recreated:
             names = ", ".join(recreated)
-            _logger.warning("made anew: %s; everything in the segments is sent again", names)
+            _logger.warning("re-created: %s; everything in the segments is sent again", names)
             self._cursors.rewind()
-            self._follow_anew()
-        self._cursors.lives.keep(topics)
+            self._reopen_reader()
+        self._cursors.topics.keep(topics)
 
-    def _follow_anew(self) -> None:
+    def _reopen_reader(self) -> None:
         self._reader.close()
         self._reader = self._follow(self._cursors.positions)

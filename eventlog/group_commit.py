@@ -1,7 +1,7 @@
-"""fsync for many at once, off the event loop.
+"""Group commit: one fsync for many appends, off the event loop.
 
-While one fsync runs, everybody who comes waits for the next, so a slow disk gathers larger groups
-and a fast one adds nothing but its own time: there is no timer.
+Appends that arrive while an fsync runs share the next one. There is no timer: a slow disk makes
+larger groups, a fast disk adds only its own time.
 """
 
 import asyncio
@@ -11,29 +11,29 @@ from functools import partial
 
 from eventlog.errors import LogUnavailable
 
-Told = Callable[[LogUnavailable | None], None]
+OnSynced = Callable[[LogUnavailable | None], None]
 
 
 class GroupCommit:
-    """Belongs to one event loop; `sync` alone runs in a thread."""
+    """Belongs to one event loop; only `sync` runs in a thread."""
 
     def __init__(self, sync: Callable[[], None]) -> None:
-        """`sync` brings everything written before it was called onto the disk or raises OSError."""
+        """`sync` flushes everything written before the call to disk, or raises OSError."""
         self._sync = sync
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsync")
-        self._waiting: list[Told] = []
+        self._waiting: list[OnSynced] = []
         self._scheduled = False
 
-    def tell(self, told: Told) -> None:
-        """Call `told` once everything written so far is on disk, with an error if that fails."""
-        self._waiting.append(told)
+    def notify(self, on_synced: OnSynced) -> None:
+        """Call `on_synced` once everything written so far is on disk, with an error on failure."""
+        self._waiting.append(on_synced)
         if not self._scheduled:
             self._scheduled = True
-            # Not at once: the other replies of this batch share the fsync.
+            # Deferred, so that the other replies of this batch share the fsync.
             asyncio.get_running_loop().call_soon(self._start)
 
     def close(self) -> None:
-        """Wait for the fsync that is running."""
+        """Wait for the running fsync."""
         self._thread.shutdown()
 
     def _start(self) -> None:
@@ -41,11 +41,11 @@ class GroupCommit:
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._sync)
         done.add_done_callback(partial(self._finish, served))
 
-    def _finish(self, served: list[Told], done: "asyncio.Future[None]") -> None:
+    def _finish(self, served: list[OnSynced], done: "asyncio.Future[None]") -> None:
         failure = done.exception()
         error = LogUnavailable(f"event log: fsync failed: {failure}") if failure else None
-        for told in served:
-            told(error)
+        for on_synced in served:
+            on_synced(error)
         if self._waiting:
             self._start()
         else:

@@ -1,7 +1,7 @@
 """Kafka, as the event log uses it: the only place that knows the client library.
 
 kafka-python 3 has habits that this file works around: a producer's constructor waits for a broker
-unless it is told the protocol version, and futures may never fail while there is no producer id. So
+unless the protocol version is given, and futures may never fail while there is no producer id. So
 every batch has a deadline of our own, and a producer that missed one is thrown away.
 """
 
@@ -86,7 +86,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
 
     @property
     def dead_letters(self) -> str:
-        """Topic of what could not be used."""
+        """Topic of dead letters."""
         return f"{self.topic_prefix}.deadletters"
 
     @property
@@ -96,7 +96,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
 
     @property
     def connection(self) -> dict[str, Any]:
-        """The client library's own words for where and how to connect."""
+        """The connection arguments of the client library."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "security_protocol": self.security_protocol,
@@ -118,7 +118,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What goes into one record of a topic."""
+    """The content of one record of a topic."""
 
     topic: str
     key: bytes
@@ -188,16 +188,16 @@ def _without_payload(event: PredictionEvent, value: bytes) -> PredictionEvent:
 
 
 class _Producer(KafkaProducer):  # type: ignore[misc] # the library ships no types
-    """A producer that can be thrown away.
+    """A producer that can be abandoned.
 
-    The library's `close` flushes first and, when that times out, raises with its thread still at
-    work: it would go on sending what we are about to send again.
+    The library's `close` flushes first. When that times out, it raises while its thread still
+    runs, and that thread would continue to send what the next producer sends again.
     """
 
     abandoned = False
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait for everything that was sent, unless nobody waits for it any more."""
+        """Wait for everything that was sent, unless the producer is abandoned."""
         if not self.abandoned:
             super().flush(timeout)
 
@@ -230,7 +230,7 @@ class KafkaSink:
     """Sends batches of messages; a `Sink` of the forwarder."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        """Connects at the first send, so that an absent broker delays nobody's start."""
+        """Connect lazily, at the first send: an absent broker does not delay the start."""
         self._settings = settings
         self._producer: _Producer | None = None
 
@@ -246,7 +246,7 @@ class KafkaSink:
             raise NotAcknowledged(f"{type(error).__name__}: {error}") from error
 
     def topics(self) -> Mapping[str, str]:
-        """The ids of the topics, as the brokers said some seconds ago at most; never waits."""
+        """Return the topic ids from the client's metadata, seconds old at most; never waits."""
         if self._producer is None:
             self._producer = self._connect()
         cluster = self._producer._metadata  # noqa: SLF001 - the public ways say nothing of ids
@@ -258,7 +258,7 @@ class KafkaSink:
         return found
 
     def close(self) -> None:
-        """Let go of the connection; nothing is pending after a `send` that returned."""
+        """Close the connection; nothing is pending after a `send` that returned."""
         self._abandon()
 
     def _send(self, batch: Sequence[Message]) -> None:
@@ -403,15 +403,15 @@ def _partitions(admin: KafkaAdminClient, topic: str) -> Sequence[Mapping[str, An
 
 def _compare(admin: KafkaAdminClient, topic: Topic) -> list[str]:
     partitions = _partitions(admin, topic.name)
-    told: dict[str, tuple[Any, Any]] = {
+    compared: dict[str, tuple[Any, Any]] = {
         "partitions": (len(partitions), topic.partitions),
         "replicas": (min((len(_replicas(one)) for one in partitions), default=0), topic.replicas),
     }
     configs = _configs(admin, topic.name)
-    told |= {name: (configs.get(name), value) for name, value in topic.configs.items()}
+    compared |= {name: (configs.get(name), value) for name, value in topic.configs.items()}
     return [
         f"{topic.name}: {name} is {is_}, expected {should}"
-        for name, (is_, should) in told.items()
+        for name, (is_, should) in compared.items()
         if is_ != should
     ]
 

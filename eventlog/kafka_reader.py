@@ -1,8 +1,8 @@
-"""The topics as a log to read; a `Reader` of eventlog/log.py.
+"""Read the topics as a log; a `Reader` of eventlog/log.py.
 
-Where reading stands is kept by the owner alone; nothing is ever committed to Kafka, whose group
-only shares the partitions out. The client is told to give up rather than to jump: every place
-where reading begins is decided in `_place`, which says what it had to pass over.
+The owner stores the positions. Nothing is committed to Kafka: the consumer group only assigns
+partitions. The client never resets an offset by itself: `_place` decides where reading begins and
+reports what it skipped.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from eventlog.merge import Merge
 _logger = logging.getLogger(__name__)
 
 _FETCH_WAIT = 50  # milliseconds that a poll may wait for the broker
-_ANSWER_WITHIN = 10_000  # milliseconds for a question about a partition's ends
-_HELD = 8_000  # records of one partition; beyond, it waits for the others
+_ANSWER_WITHIN = 10_000  # milliseconds for a query of a partition's ends
+_HELD = 8_000  # records of one partition; beyond that it waits for the other partitions
 
 
 class _Letter(msgspec.Struct):
@@ -49,7 +49,7 @@ _letters = msgspec.json.Decoder(_Letter)
 
 
 class KafkaReader:
-    """Reads the partitions that its group gives it, from the positions of their owner."""
+    """Reads the partitions that the group assigns, from the owner's positions."""
 
     def __init__(
         self,
@@ -59,13 +59,11 @@ class KafkaReader:
         patience: float,
         claim: Callable[[str], bool] = lambda _stream: True,
     ) -> None:
-        """`positions` is looked at again whenever a partition is given to this reader.
+        """Connect lazily, in `poll`: an absent broker does not delay the start.
 
-        Before that it asks `claim`, and asks again until it may: who shares its positions with
-        others has the last word on whose a partition is.
-
-        `patience`: seconds for which an event may come after its source's later ones. Connects in
-        `poll`, so that an absent broker delays nobody's start.
+        `positions`: read whenever a partition is assigned. `claim(stream)` is called before that,
+        on every poll until it returns True: monitors that share positions decide who owns a
+        partition. `patience`: seconds for which an event may arrive after later ones of its source.
         """
         self.drained = False
         self._settings = settings
@@ -94,12 +92,12 @@ class KafkaReader:
 
     @property
     def patience(self) -> float:
-        """Infinite while another reader of the group has a part: what is missing may be there."""
+        """Infinite while another reader has some partitions: missing events may be there."""
         return self._patience if self.given == self.streams else math.inf
 
     @property
     def streams(self) -> set[str]:
-        """Every partition that there is, whoever reads it."""
+        """Every partition of the topics, assigned to this reader or not."""
         return {
             _stream(TopicPartition(topic, partition))
             for topic in self._topics
@@ -108,12 +106,12 @@ class KafkaReader:
 
     @property
     def given(self) -> set[str]:
-        """The partitions that are read here."""
+        """The partitions that this reader reads."""
         return {_stream(place) for place in self._lives}
 
     @property
     def ended(self) -> set[str]:
-        """Those of them that are read to their end, nothing of which is held back."""
+        """The assigned partitions that are read to their end and have no record waiting."""
         return {
             stream
             for place in self._lives.keys() - self._unplaced
@@ -121,12 +119,12 @@ class KafkaReader:
         }
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """What is new, at most `limit` records; waits for some milliseconds at most."""
+        """Return new records, at most `limit`; waits for milliseconds at most."""
         fetched = self._fetch(limit)
         self._follow_assignment()
         for place, found in fetched.items():
             if place in self._lives and place not in self._unplaced:
-                self._take_in(place, found)
+                self._ingest(place, found)
         for place in sorted(self._unplaced & self._consumer.assignment()):
             self._try(self._place, place)
         ended = {_stream(place) for place in self._lives if self._at_end(place)}
@@ -142,12 +140,12 @@ class KafkaReader:
         return records
 
     def gaps(self) -> Sequence[Gap]:
-        """What had to be passed over since the last call."""
+        """Return the gaps found since the last call."""
         gaps, self._gaps = self._gaps, []
         return gaps
 
     def close(self) -> None:
-        """Leave the group and let go of the connections."""
+        """Leave the group and close the connections."""
         with contextlib.suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=1000)
 
@@ -159,7 +157,7 @@ class KafkaReader:
         try:
             fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(_FETCH_WAIT, limit)
         except NoOffsetForPartitionError:
-            return {}  # just given to us: the listener has noted which
+            return {}  # just assigned: the listener has noted the partition
         except OffsetOutOfRangeError as error:
             self._unplaced.update(error.args[0])
             return {}
@@ -169,13 +167,13 @@ class KafkaReader:
                     self._try(self._go_back, place, at.offset if at else None)
             return {}
         except KafkaError as error:
-            self._say_once(error)
+            self._log_once(error)
             return {}
         self._connected = True
         return fetched
 
     def _follow_assignment(self) -> None:
-        """Forget what others read now, and find out which topics were made anew."""
+        """Drop partitions that were revoked, and notice re-created topics."""
         assigned = self._consumer.assignment()
         for place in self._lives.keys() - assigned:
             self._merge.close(_stream(place))
@@ -185,11 +183,11 @@ class KafkaReader:
             if self._life(place.topic) not in (life, None):
                 self._unplaced.add(place)
 
-    def _take_in(self, place: TopicPartition, found: Sequence[Any]) -> None:
+    def _ingest(self, place: TopicPartition, found: Sequence[Any]) -> None:
         stream, life = _stream(place), self._lives[place]
         if self._merge.held(stream) >= _HELD:
-            # Fetched again later. Pausing would spare that, but the client (3.0.12) sometimes never
-            # goes on with a partition that was paused in the middle of a fetch.
+            # Fetched again later. Pausing would avoid that, but kafka-python 3.0.12 sometimes never
+            # resumes a partition that was paused during a fetch.
             self._consumer.seek(place, self._next[place])
             return
         records = [_record(record, stream, life, self._settings) for record in found]
@@ -197,18 +195,18 @@ class KafkaReader:
         self._next[place] = found[-1].offset + 1
 
     def _go_back(self, place: TopicPartition, offset: int | None) -> None:
-        """Go on where the log parts from what was read; None: nobody knows where it does."""
+        """Continue where the log diverges from what was read; None: the place is unknown."""
         self._begin(place, self._ends(place)[0] if offset is None else offset, "truncated")
 
     def _try(self, work: Callable[..., None], *about: Any) -> None:
-        """Do what asks the broker; where it does not answer, the next poll finds the same to do."""
+        """Run work that queries the broker; if it does not answer, the next poll retries."""
         try:
             work(*about)
         except KafkaError as error:
-            self._say_once(error)
+            self._log_once(error)
 
     def _place(self, place: TopicPartition) -> None:
-        """Begin where the owner stands, or behind what is gone, or at the oldest record."""
+        """Begin at the owner's position, or after a gap, or at the oldest record."""
         life = self._life(place.topic)
         if life is None or not self._claim(_stream(place)):
             return
@@ -247,27 +245,27 @@ class KafkaReader:
         return end is not None and self._next[place] >= end
 
     def _life(self, topic: str) -> int | None:
-        """A number for this life of a topic, small enough for every reader of JSON."""
+        """Return a number for the topic's id, small enough for every JSON reader."""
         topic_id: UUID | None = self._cluster.topic_id(topic)
         return None if topic_id is None else topic_id.int >> 76
 
-    def _say_once(self, error: KafkaError) -> None:
+    def _log_once(self, error: KafkaError) -> None:
         if self._connected:
             _logger.warning("cannot read from Kafka for now: %s: %s", type(error).__name__, error)
         self._connected = False
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library ships no types
-    """Notes what was given to us; called by the client's own thread."""
+    """Notes assigned partitions; called in the client's thread."""
 
     def __init__(self, unplaced: set[TopicPartition]) -> None:
         self._unplaced = unplaced
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Nothing to do: what was handed out is the owner's."""
+        """Do nothing: records already returned belong to the owner."""
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Remember that these must be placed, even those that we had before."""
+        """Mark the partitions to be placed, even those assigned before."""
         self._unplaced.update(assigned)
 
 
@@ -288,7 +286,7 @@ def _record(found: Any, stream: str, life: int, settings: KafkaSettings) -> Reco
 
 
 def _damaged(value: bytes, stream: str, beyond: Position) -> Record:
-    """What the forwarder could not read either; not what others put aside in the same topic."""
+    """Return the unreadable record that a forwarder's dead letter stands for."""
     try:
         letter = _letters.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""How far behind somebody who follows a log is: noted as he polls, read by whoever asks."""
+"""Track a reader's lag."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,22 +7,22 @@ from eventlog.log import Gap, Reader, Record
 
 
 class ReaderLag:
-    """One follower's; written by his thread alone, so that any other may read it."""
+    """The lag of one reader. Only the reader's thread writes; any thread may read."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         """`now` gives seconds since the epoch."""
         self._now = now
-        self.polled = now()  # when he looked last
-        self._oldest: float | None = None  # reception of what he has in hand; None: nothing
+        self.polled = now()  # time of the last poll
+        self._oldest: float | None = None  # reception of the oldest record in progress
 
     @property
     def lag(self) -> float:
-        """Seconds since the reception of the oldest event that he has not done with; 0: none."""
+        """Seconds since the reception of the oldest event in progress; 0 with none."""
         oldest = self._oldest
         return 0.0 if oldest is None else max(0.0, self._now() - oldest)
 
     def note(self, records: Sequence[Record]) -> None:
-        """He polled and was given these, so he is done with those before."""
+        """Note a poll: the records of the poll before are finished, these are in progress."""
         self.polled = self._now()
         if not records:
             self._oldest = None
@@ -34,7 +34,7 @@ class ReaderLag:
 
 
 class TrackedReader:
-    """An `eventlog.log.Reader` whose polls are noted."""
+    """An `eventlog.log.Reader` that keeps its `ReaderLag` up to date."""
 
     def __init__(self, reader: Reader, progress: ReaderLag) -> None:
         self._reader = reader
@@ -42,22 +42,22 @@ class TrackedReader:
 
     @property
     def drained(self) -> bool:
-        """As the reader says."""
+        """Delegate to the reader."""
         return self._reader.drained
 
     @property
     def patience(self) -> float:
-        """As the reader says."""
+        """Delegate to the reader."""
         return self._reader.patience
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """As the reader does."""
+        """Poll the reader and note the result."""
         records = self._reader.poll(limit)
         self._progress.note(records)
         return records
 
     def gaps(self) -> Sequence[Gap]:
-        """As the reader says."""
+        """Delegate to the reader."""
         return self._reader.gaps()
 
     def close(self) -> None:

@@ -3,10 +3,10 @@
 What an Appender promises
     Events are numbered by `sequence`, gap-free from 0 within an epoch; the caller stamps each event
     with `source`, `epoch` and the next free sequence, and appends them in that order. `append`
-    either keeps all of the given events, readable by every reader even if this process is killed
-    the moment it returns, or raises LogUnavailable and keeps none of them. A log that shall also
-    survive power loss says later, by `once_safe`, that it does: no reply leaves before that. One
-    that was told to drop what finds no space leaves a gap in the sequence, and counts it.
+    either stores all of the given events, readable by every reader even if this process is killed
+    the moment it returns, or raises LogUnavailable and stores none of them. If the log must also
+    survive power loss, `once_safe` calls back when it does: no reply leaves before that. A log set
+    to drop events on a full disk leaves a gap in the sequence, and counts it.
 
 What a Reader promises
     A log consists of streams: a source's segments, or a partition of a topic. Each stream's records
@@ -28,9 +28,9 @@ from eventlog.events import Event
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """Where a reader stands in one stream: the next record it expects.
+    """A reader's position in one stream: the next record it expects.
 
-    In a partition the epoch is one life of its topic, and the sequence is the offset.
+    In a partition the epoch stands for the topic's id, and the sequence is the offset.
     """
 
     epoch: int
@@ -43,7 +43,7 @@ Positions = Mapping[str, Position]  # by stream
 class Record(msgspec.Struct, frozen=True):
     """One record of the log as a reader finds it."""
 
-    source: str  # empty where nothing says who wrote it
+    source: str  # empty where the writer is unknown
     epoch: int
     sequence: int
     event: Event | UnreadableEvent
@@ -53,12 +53,12 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def stream(self) -> str:
-        """Where it was found."""
+        """The stream that holds the record."""
         return self.partition or self.source
 
     @property
     def after(self) -> Position:
-        """The position of its stream once this record has been taken in."""
+        """The position of its stream after this record."""
         return self.beyond or Position(self.epoch, self.sequence + 1)
 
 
@@ -68,15 +68,14 @@ Loss = Literal["overrun", "truncated", "recreated"]
 class Gap(msgspec.Struct, frozen=True):
     """A part of a stream that can no longer be read.
 
-    Overrun: what was unread has been deleted. Truncated: the stream ends before the position that
-    was read up to, so that records may follow which look as if they had been read. Recreated:
-    another stream bears its name now.
+    Overrun: unread records were deleted. Truncated: the stream ends before the reader's position,
+    so later records may look as if they had been read. Recreated: another stream has this name now.
     """
 
     stream: str
-    after: Position  # where reading goes on
+    after: Position  # where reading continues
     reason: Loss
-    records: int  # at most so many were passed over; 0 where nothing says how many
+    records: int  # at most this many were skipped; 0 if the number is unknown
 
 
 class Appender(Protocol):
@@ -89,7 +88,7 @@ class Appender(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Which life of the writer this is, from 1."""
+        """The epoch of this writer, from 1: each restart is a new one."""
         ...
 
     @property
@@ -99,7 +98,7 @@ class Appender(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether new work must be refused, because its events may find no space."""
+        """Whether new requests must be refused, because there may be no space for their events."""
         ...
 
     @property
@@ -108,11 +107,11 @@ class Appender(Protocol):
         ...
 
     def append(self, events: Sequence[Event]) -> None:
-        """Keep all events or, with LogUnavailable, none."""
+        """Store all events, or none and raise LogUnavailable."""
         ...
 
-    def once_safe(self, told: Callable[[LogUnavailable | None], None]) -> None:
-        """Call back, in the event loop, once all that was appended is as safe as was asked for."""
+    def once_safe(self, on_safe: Callable[[LogUnavailable | None], None]) -> None:
+        """Call `on_safe`, in the event loop, once all appended events are durable as configured."""
         ...
 
     def close(self) -> None:
@@ -130,18 +129,18 @@ class Reader(Protocol):
 
     @property
     def patience(self) -> float:
-        """Seconds for which a record may still come after its source's later ones.
+        """Seconds for which a record may still arrive after later records of its source.
 
-        0 where every source is a stream of its own; infinite while another reader has a part.
+        0 where every source is its own stream; infinite while another reader has some partitions.
         """
         ...
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """What is new, at most `limit` records; hardly waits."""
+        """Return new records, at most `limit`; waits for milliseconds at most."""
         ...
 
     def gaps(self) -> Sequence[Gap]:
-        """What the polls since the last call had to pass over; nothing, as a rule."""
+        """Return the gaps that polls since the last call found; usually none."""
         ...
 
     def close(self) -> None:

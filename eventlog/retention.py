@@ -1,7 +1,7 @@
-"""Which segments may go, and the sweep that deletes them.
+"""Retention: which segments may be deleted, and the sweep that deletes them.
 
-The rule: never one that somebody who counts has not read to its end, never the last of its source
-(its name carries the epoch on which the next one builds), and the oldest first.
+A segment stays until every reader that counts has read it to its end. The last segment of a source
+always stays, because its name carries the epoch. The oldest are deleted first.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from eventlog.settings import Home, LogSettings
 
 
 class SegmentStatus(msgspec.Struct, frozen=True):
-    """A segment that is there, with what retention goes by."""
+    """A segment with the facts that retention decides by."""
 
     segment: Segment
     following: Position | None  # where the next segment of the source begins; None: it is the last
@@ -29,9 +29,9 @@ class SegmentStatus(msgspec.Struct, frozen=True):
 def deletable(
     kept: Sequence[SegmentStatus], readers: Sequence[Positions], settings: LogSettings, now: float
 ) -> list[SegmentStatus]:
-    """What is to be deleted, oldest first; nothing where no reader is given.
+    """Return the segments to delete, oldest first; none if there is no reader.
 
-    `readers` are the positions of everybody who must have read a segment.
+    `readers`: positions of the readers that must have read a segment before it is deleted.
     """
     total = sum(one.size for one in kept)
     found = []
@@ -45,9 +45,9 @@ def deletable(
 
 
 def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
-    """Delete what is deletable in the log of a home; the files that are gone.
+    """Delete segments beyond retention in a home's log; return the deleted files.
 
-    Raises EventLogError when a reader's positions cannot be read, and then deletes nothing.
+    Raises EventLogError, and deletes nothing, if a reader's positions cannot be read.
     """
     if (not settings.retain_bytes and not settings.retain_seconds) or not home.log.is_dir():
         return []
@@ -57,12 +57,12 @@ def sweep(home: Home, settings: LogSettings, now: float) -> list[Path]:
     for one in found:
         one.segment.path.unlink(missing_ok=True)
     for folder in {one.segment.path.parent for one in found}:
-        _forget_ends(folder)
+        _delete_ends(folder)
     return [one.segment.path for one in found]
 
 
 def read_positions(path: Path) -> dict[str, Position]:
-    """The positions that a reader of the log left in a file; raises EventLogError."""
+    """Read a reader's positions from a file; raises EventLogError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Position])
     except (OSError, msgspec.DecodeError) as error:
@@ -70,7 +70,7 @@ def read_positions(path: Path) -> dict[str, Position]:
 
 
 def write_positions(path: Path, positions: Mapping[str, Position]) -> None:
-    """Leave positions in a file, on disk before this returns and never half written."""
+    """Replace the positions in a file; on disk before this returns, never half written."""
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         file.write(msgspec.json.encode(positions))
@@ -87,7 +87,7 @@ def _readers(home: Home, settings: LogSettings) -> list[Positions]:
             raise SettingError(f"DRIFTLINE_LOG_RETAIN_FOR: {name!r}; expected {', '.join(files)}")
     if not named:
         return [read_positions(path) for path in files.values() if path.exists()]
-    # One who never said how far it is has read nothing.
+    # A named reader without a file has read nothing.
     return [read_positions(files[n]) if files[n].exists() else {} for n in named]
 
 
@@ -101,13 +101,13 @@ def _kept(folder: Path) -> list[SegmentStatus]:
     starts = [Position(one.epoch, one.base) for one in present[1:]]
     kept = []
     for segment, following in zip(present, [*starts, None], strict=True):
-        with contextlib.suppress(FileNotFoundError):  # another worker's sweep was faster
+        with contextlib.suppress(FileNotFoundError):  # another worker's sweep deleted it
             status = segment.path.stat()
             kept.append(SegmentStatus(segment, following, status.st_size, status.st_mtime))
     return kept
 
 
-def _forget_ends(folder: Path) -> None:
+def _delete_ends(folder: Path) -> None:
     present = segments(folder)
     for epoch, sequence in ends(folder).items():
         if present and epoch < present[0].epoch:

@@ -1,13 +1,13 @@
 """The local event log: one folder per source, one file per segment, appended by one writer.
 
     <log>/<source>/lock                           held by the source's one writer
-    <log>/<source>/reserve                        space held back, see reserve.py
+    <log>/<source>/reserve                        reserved space, see disk_reserve.py
     <log>/<source>/<epoch>-<first sequence>.log   frames, see frames.py
     <log>/<source>/<epoch>-<sequence>.end         empty; its epoch numbered no event from there on
 
 A segment is final once the source has a later one. A writer that takes over a source first cuts
-the torn tail that a killed predecessor may have left (nothing in it was ever answered) and says
-where the predecessor's epoch ended, so that damage to its last frames is counted exactly.
+the torn tail that a killed predecessor may have left: nothing in it was answered. It then records
+where the predecessor's epoch ended, so that damage to the last frames is counted exactly.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from eventlog.disk_reserve import DiskReserve
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
 from eventlog.follower import Follower
-from eventlog.group_commit import GroupCommit, Told
+from eventlog.group_commit import GroupCommit, OnSynced
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Gap, Position, Positions, Record
 from eventlog.process_lock import try_lock
@@ -49,7 +49,7 @@ class SegmentWriter:
     ) -> None:
         """Take over `folder`, whose lock the file descriptor `lock` holds.
 
-        `dropped` hears how many events were not kept because the disk is full.
+        `dropped` is called with the number of events that a full disk dropped.
         """
         self.source = folder.name
         self._folder = folder
@@ -75,7 +75,7 @@ class SegmentWriter:
         settings: LogSettings = _DEFAULTS,
         dropped: Callable[[int], None] = lambda _: None,
     ) -> Self:
-        """Become the writer of the first of `<host>-0`, `<host>-1`, ... that nobody writes."""
+        """Become the writer of the first of `<host>-0`, `<host>-1`, ... that has no writer."""
         host = re.sub(r"[^A-Za-z0-9.]+", "-", host)
         for slot in count():
             source = folder / f"{host}-{slot}"
@@ -87,11 +87,11 @@ class SegmentWriter:
 
     @property
     def full(self) -> bool:
-        """Whether new work must be refused, because its events may find no space."""
+        """Whether new requests must be refused, because there may be no space for their events."""
         return not self._reserve.held()
 
     def append(self, events: Sequence[Event]) -> None:
-        """Keep all events, readable even if this process dies now, or raise LogUnavailable."""
+        """Append all events, readable even if this process dies now, or raise LogUnavailable."""
         if not events:
             return
         self._check_stamps(events)
@@ -115,12 +115,12 @@ class SegmentWriter:
         """Whether `once_safe` may call back later than at once."""
         return self._commit is not None
 
-    def once_safe(self, told: Told) -> None:
-        """Call `told` once everything appended so far is as safe as `durability` says."""
+    def once_safe(self, on_safe: OnSynced) -> None:
+        """Call `on_safe` once everything appended so far is as durable as `durability` asks."""
         if self._commit is None:
-            told(None)
+            on_safe(None)
         else:
-            self._commit.tell(told)
+            self._commit.notify(on_safe)
 
     def close(self) -> None:
         """Release the source; further appends raise LogUnavailable."""
@@ -130,7 +130,9 @@ class SegmentWriter:
             self._commit.close()
             self._sync()
         self._reserve.release()
-        with contextlib.suppress(OSError):  # without it damage to the last frames is counted as one
+        with contextlib.suppress(
+            OSError
+        ):  # without the mark, damage to the last frames counts as 1
             _mark_end(self._folder, self.epoch, self.next_sequence)
         for descriptor in (*self._closed, self._file, self._lock):
             os.close(descriptor)
@@ -145,7 +147,7 @@ class SegmentWriter:
                 )
 
     def _write(self, frame: bytes) -> None:
-        """All of the frame, or OSError and nothing."""
+        """Write all of the frame, or nothing and raise OSError."""
         written = os.write(self._file, frame)
         if written != len(frame):
             os.ftruncate(self._file, self._size)
@@ -153,7 +155,7 @@ class SegmentWriter:
         self._size += written
 
     def _write_on_full_disk(self, frame: bytes, error: OSError, number: int) -> None:
-        """Use the space that was held back, or do what `when_full` says."""
+        """Write into the reserved space, or follow `when_full`."""
         if error.errno in _FULL:
             if self._settings.when_full == "drop":
                 self._dropped(number)
@@ -165,7 +167,7 @@ class SegmentWriter:
         raise LogUnavailable(f"event log {self._folder}: {error.strerror}") from error
 
     def _roll(self) -> None:
-        # A segment that cannot be followed by a new one just grows on: no event is refused for it.
+        # If no new segment can be created, the old one grows on: no event is refused for it.
         with contextlib.suppress(OSError):
             fresh = self._new_segment()
             if self._commit is None:
@@ -180,7 +182,7 @@ class SegmentWriter:
         return os.open(path, flags, 0o600)
 
     def _sync(self) -> None:
-        """In the thread of the group commit, which alone closes files that were rolled."""
+        """Flush to disk. Runs in the group commit's thread, which alone closes rolled files."""
         os.fsync(self._file)
         while self._closed:
             os.fsync(self._closed[0])
@@ -189,7 +191,7 @@ class SegmentWriter:
 
 
 def _finish(folder: Path, last: Segment) -> None:
-    """Cut the torn tail of a source's last segment and say where its epoch ended."""
+    """Cut the torn tail of a source's last segment and mark where its epoch ended."""
     data = last.path.read_bytes()
     intact, sequence = 0, last.base
     for piece in frames.split(data, final=False):
@@ -227,13 +229,13 @@ class SegmentReader:
         self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """What is new, at most `limit` records, the first received first; never waits.
+        """Return new records, at most `limit`, in order of reception; never waits.
 
-        So no source runs ahead of another, however much of each is unread.
+        No source runs ahead of another, however much of each is unread.
         """
         self._discover()
         unread = [follower.peek(limit) for follower in self._followers.values()]
-        # One that holds as much as it may has more to give: nobody may run ahead of it.
+        # A follower at its read-ahead limit has more records: none may run ahead of it.
         most = min([limit, *(one.ready for one in self._followers.values() if one.laden)])
         records = list(islice(merge(*unread, key=_reception), most))
         for source, taken in Counter(record.source for record in records).items():
@@ -242,7 +244,7 @@ class SegmentReader:
         return records
 
     def gaps(self) -> Sequence[Gap]:
-        """None: what is damaged comes as unreadable records."""
+        """Return none: damage is reported as unreadable records."""
         return ()
 
     def close(self) -> None:
@@ -251,7 +253,7 @@ class SegmentReader:
             follower.close()
 
     def torn(self) -> dict[str, int]:
-        """Bytes at the end of a source that are no whole frame, by source, as of the last poll."""
+        """Return the bytes after each source's last whole frame, as of the last poll."""
         return {name: one.torn for name, one in self._followers.items() if one.torn}
 
     def _discover(self) -> None:

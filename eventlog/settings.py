@@ -37,15 +37,15 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     durability: Literal["process", "disk"] = "process"  # survives a killed process, or power loss
     when_full: Literal["reject", "drop"] = "reject"  # refuse requests, or answer them unlogged
-    segment_bytes: int = 64 << 20  # a segment that has grown to this is followed by a new one,
-    segment_seconds: float = 3600.0  # and so is one that is this old
-    reserve_bytes: int = 2 << 20  # held back per writer, for what was accepted before a full disk
+    segment_bytes: int = 64 << 20  # a segment is rolled at this size
+    segment_seconds: float = 3600.0  # or at this age
+    reserve_bytes: int = 2 << 20  # per writer, for requests accepted before the disk was full
     retain_bytes: int = 0  # of all sources together; 0: no limit
     retain_seconds: float = 0.0  # since the last append to a segment; 0: no limit
-    # Who must have read a segment before it goes: "monitor", "forwarder", both with a comma, or
-    # empty for everybody who has ever said how far it is (and nothing goes while nobody has).
+    # Readers that must have read a segment before it is deleted: "monitor", "forwarder", both with
+    # a comma, or empty for every reader that stored a position (before that nothing is deleted).
     retain_for: str = ""
-    sweep_seconds: float = 60.0  # between two looks for segments to delete
+    sweep_seconds: float = 60.0  # between two sweeps
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def cursors(self) -> Path:
-        """How far the forwarder has brought each source to Kafka."""
+        """The forwarder's position in each source."""
         return self.root / "forwarded.json"
 
     @property
@@ -75,7 +75,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def consumed(self) -> Path:
-        """How far the monitor has taken in each source."""
+        """The monitor's position in each source."""
         return self.root / "consumed.json"
 
     def lock(self, role: str) -> Path:
@@ -89,7 +89,7 @@ class Home(msgspec.Struct, frozen=True):
 
     @property
     def workers(self) -> Path:
-        """How far each living worker of the service has followed the registry."""
+        """The registry revision of each running worker of the service."""
         return self.root / "workers"
 
     @property

@@ -1,4 +1,4 @@
-"""Which life of each topic received what was forwarded: Kafka gives every new topic a new id."""
+"""Topic epochs: which topic id received the forwarded events. Kafka gives each new topic an id."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from eventlog.errors import EventLogError
 
 
 class TopicEpochs:
-    """Topic ids by name, in a file that is never half written."""
+    """Topic ids by name, in a file that is replaced as a whole."""
 
     def __init__(self, path: Path) -> None:
         """Read the file, if it is there; raises EventLogError."""
@@ -22,12 +22,12 @@ class TopicEpochs:
             raise EventLogError(f"{path}: expected topic ids by name: {error}") from None
 
     def recreated(self, topics: Mapping[str, str]) -> list[str]:
-        """The names of the topics that are others than those we knew."""
-        return sorted(name for name, life in topics.items() if self._known.get(name, life) != life)
+        """Return the names of the topics whose id differs from the stored one."""
+        return sorted(name for name, id_ in topics.items() if self._known.get(name, id_) != id_)
 
     def keep(self, topics: Mapping[str, str]) -> None:
-        """Remember these, on disk before this returns."""
-        if all(self._known.get(name) == life for name, life in topics.items()):
+        """Store the ids, on disk before this returns."""
+        if all(self._known.get(name) == id_ for name, id_ in topics.items()):
             return
         self._known.update(topics)
         fresh = self._path.with_suffix(".fresh")

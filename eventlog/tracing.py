@@ -9,7 +9,7 @@ from telemetry.tracing import Attributes, Tracing, is_sampled
 
 
 class ForwardTraces:
-    """Adds a span to the trace of every forwarded prediction that somebody records."""
+    """Adds a span to the trace of every forwarded prediction that is sampled."""
 
     def __init__(self, tracing: Tracing | None, topic: str) -> None:
         """`topic` is where predictions go."""
@@ -17,7 +17,7 @@ class ForwardTraces:
         self._topic = topic
 
     def sent(self, records: Sequence[Record], began: int) -> None:
-        """All of them were read after `began`, nanoseconds, and are acknowledged now."""
+        """Record spans: read at `began` (nanoseconds since the epoch), acknowledged now."""
         if self._tracing is None:
             return
         now = time.time_ns()

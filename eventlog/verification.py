@@ -1,4 +1,4 @@
-"""Reads a whole log and says of every source what is there and what is not."""
+"""Verify a whole log: what each source holds, and what is damaged or missing."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ _LIMIT = 2_000  # records held at a time
 
 
 class Findings(msgspec.Struct):
-    """What a source holds; `epochs` says in how many lives it was written."""
+    """What a source holds; `epochs` counts the writer's restarts."""
 
     source: str
     epochs: int = 0
     events: int = 0  # readable
     unreadable: int = 0  # a frame whose CRC is wrong, or bytes that are no event
-    missing: int = 0  # numbers that were passed over, because a full disk dropped their events
+    missing: int = 0  # sequences without a record, because a full disk dropped their events
     torn_bytes: int = 0  # at the end of the last segment: a write under way, or one cut short
 
     @property
@@ -29,7 +29,7 @@ class Findings(msgspec.Struct):
 
 
 def verify(log: Path) -> list[Findings]:
-    """The findings of every source, by name."""
+    """Return the findings of every source, by name."""
     tallies: dict[str, _Tally] = {}
     reader = SegmentReader(log, {})
     while records := reader.poll(_LIMIT):
@@ -48,7 +48,7 @@ def verify(log: Path) -> list[Findings]:
 
 
 class _Tally:
-    """Counts one source, from its oldest segment on: what retention deleted is not missing."""
+    """Counters of one source, from its oldest segment on: deleted segments are not missing."""
 
     def __init__(self, folder: Path) -> None:
         first = segments(folder)[0]

@@ -19,9 +19,9 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode(data: bytes | memoryview) -> Event:
-    """The event that `data` holds; unknown fields of later writers are ignored.
+    """Decode an event; unknown fields of later writers are ignored.
 
-    Raises UnreadableEvent saying which field is wrong, or that the schema version is unknown.
+    Raises UnreadableEvent that names the wrong field, or the unknown schema version.
     """
     try:
         event = _decoder.decode(data)
@@ -35,7 +35,7 @@ def decode(data: bytes | memoryview) -> Event:
 
 
 def key(event: Event) -> bytes:
-    """What Kafka partitions by: a prediction and its labels always meet in one partition."""
+    """Return the partition key: a prediction and its labels share a partition."""
     return event.prediction_id.encode()
 
 

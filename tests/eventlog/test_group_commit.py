@@ -46,10 +46,10 @@ async def test_who_comes_during_an_fsync_shares_the_next() -> None:
     disk, told = Disk(), []
     commit = GroupCommit(disk.sync)
     for n in range(3):
-        commit.tell(lambda error, n=n: told.append((n, error)))
+        commit.notify(lambda error, n=n: told.append((n, error)))
     await _until(lambda: disk.started == 1)
     for n in range(3, 10):
-        commit.tell(lambda error, n=n: told.append((n, error)))
+        commit.notify(lambda error, n=n: told.append((n, error)))
     assert told == []
     disk.gate.release()
     await _until(lambda: disk.started == 2)
@@ -65,13 +65,13 @@ async def test_a_failed_fsync_is_told_to_everybody_who_waited_and_to_nobody_else
     disk.failure = OSError(5, "Input/output error")
     errors: list[LogUnavailable | None] = []
     commit = GroupCommit(disk.sync)
-    commit.tell(errors.append)
-    commit.tell(errors.append)
+    commit.notify(errors.append)
+    commit.notify(errors.append)
     disk.gate.release()
     await _until(lambda: len(errors) == 2)
     assert all("Input/output error" in str(error) for error in errors)
     disk.failure = None
-    commit.tell(errors.append)
+    commit.notify(errors.append)
     disk.gate.release()
     await _until(lambda: len(errors) == 3)
     assert errors[-1] is None
