@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("service", "monitor", "forwarder", "tools")
-# OCI's own format knows no health check, and buildah shares no stages unless it is told to.
+# OCI's own format has no health check; buildah shares stages only with an option.
 BUILD = {
     "docker": ["docker", "build"],
     "podman": ["podman", "build", "--format=docker"],

@@ -60,8 +60,8 @@ def _settings(title: str, prefix: str, kind: type[msgspec.Struct]) -> str:
     for field in msgspec.structs.fields(kind):
         default = "empty" if field.default in ("", None) else f"`{_plain(field.default)}`"
         words = [said.get(field.name, ""), _choices(field.type)]
-        told = "; ".join(word for word in words if word).replace("|", "\\|")
-        lines.append(f"| `{prefix}{field.name.upper()}` | {default} | {told} |")
+        description = "; ".join(word for word in words if word).replace("|", "\\|")
+        lines.append(f"| `{prefix}{field.name.upper()}` | {default} | {description} |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,7 @@ class PostgresServer:
         self._programs = programs
         self._folder = folder
         self._port = port
-        # The server refuses to run as root; whoever is nobody else runs it.
+        # The server refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self.url = f"postgresql://tester@127.0.0.1:{port}/postgres"
 

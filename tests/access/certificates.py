@@ -16,7 +16,7 @@ class Certificates:
         self._authority.cert_pem.write_to_path(self.authority)
         self._folder = folder
         self.server = self._issue("server", "127.0.0.1", "localhost")
-        self.client = self._issue("client", "somebody@example.org")
+        self.client = self._issue("client", "caller@example.org")
 
     def _issue(self, name: str, *identities: str) -> tuple[str, str]:
         made = self._authority.issue_cert(*identities)

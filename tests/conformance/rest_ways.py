@@ -56,14 +56,14 @@ def _post(case: Case, at: Address, body: bytes, headers: dict[str, str]) -> Answ
     if reply.status_code != 200:
         return refusal(str(reply.status_code), reply.json()["error"])
     length = int(reply.headers.get("inference-header-content-length", len(reply.content)))
-    told = json.loads(reply.content[:length])
+    decoded = json.loads(reply.content[:length])
     outputs, position = {}, length
-    for out in told["outputs"]:
+    for out in decoded["outputs"]:
         size = out.get("parameters", {}).get("binary_data_size", 0)
         raw = reply.content[position : position + size] if size else None
         position += size
         outputs[out["name"]] = _from_rest(out, raw)
-    return Answer(outputs, told["model_version"], told.get("id", ""))
+    return Answer(outputs, decoded["model_version"], decoded.get("id", ""))
 
 
 def _from_rest(out: dict[str, Any], raw: bytes | None) -> Any:

@@ -30,14 +30,14 @@ def _ask(client: Any, rows: int = 1, **how: Any) -> Any:
 def test_statistics_grow_by_what_was_asked(address: Address) -> None:
     with triton_http.InferenceServerClient(address.rest) as client:
 
-        def told() -> dict[str, Any]:
+        def statistics() -> dict[str, Any]:
             (stats,) = client.get_inference_statistics("echo-fp32", "steady")["model_stats"]
             return dict(stats)
 
-        before = told()
+        before = statistics()
         _ask(client, 3)
         httpx.post(f"http://{address.rest}{PATH}", content=b"{", trust_env=False)
-        after = told()
+        after = statistics()
         everything = client.get_inference_statistics()["model_stats"]
         assert {one["name"] for one in everything} == {
             entry["name"] for entry in client.get_model_repository_index()
@@ -70,11 +70,11 @@ def test_tritons_priority_and_timeout_are_read(
 
 def test_an_answers_headers_say_what_its_parameters_say(echoes: Service) -> None:
     reply = echoes.http.post(PATH, json=_body())
-    told = reply.json()["parameters"]
+    parameters = reply.json()["parameters"]
     assert reply.headers["driftline-version"] == "1"
-    assert reply.headers["driftline-prediction-id"] == told["prediction_id"]
-    assert int(reply.headers["driftline-queue-us"]) == told["queue_us"]
-    assert int(reply.headers["driftline-run-us"]) == told["run_us"]
+    assert reply.headers["driftline-prediction-id"] == parameters["prediction_id"]
+    assert int(reply.headers["driftline-queue-us"]) == parameters["queue_us"]
+    assert int(reply.headers["driftline-run-us"]) == parameters["run_us"]
 
 
 @pytest.mark.parametrize("body", [b'{"inputs": []}', b"{", b""])

@@ -47,8 +47,8 @@ def test_one_transport_remembers_what_another_was_asked(
         result = client.infer(MODEL, _inputs(triton_grpc, price))
         response = result.get_response()
         assert response.parameters["cache_hit"].bool_param
-        told = first.json()["outputs"][1]["data"]
-        assert np.allclose(result.as_numpy("probabilities").ravel(), told)
+        expected = first.json()["outputs"][1]["data"]
+        assert np.allclose(result.as_numpy("probabilities").ravel(), expected)
         stats = client.get_inference_statistics(MODEL).model_stats[0].inference_stats
     with triton_http.InferenceServerClient(address.rest) as client:
         (rest_stats,) = client.get_inference_statistics(MODEL)["model_stats"]

@@ -61,12 +61,12 @@ def test_the_best_classes_are_those_of_onnx_runtime(way: Way, case: Case, addres
             ]
             for row in rows
         ]
-        told = [[(float(s), int(i)) for s, i in map(_parts, row)] for row in answer.outputs[name]]
-        assert told == best
+        parsed = [[(float(s), int(i)) for s, i in map(_parts, row)] for row in answer.outputs[name]]
+        assert parsed == best
 
 
-def _parts(told: str) -> list[str]:
-    return told.split(":")
+def _parts(parsed: str) -> list[str]:
+    return parsed.split(":")
 
 
 @_each(REFUSED)

@@ -36,7 +36,7 @@ def _asked(module: Any, case: Case, **how: bool) -> dict[str, Any]:
     }
 
 
-def _told(result: Any) -> Answer:
+def _response(result: Any) -> Answer:
     response = result.get_response()
     if isinstance(response, dict):
         names = [out["name"] for out in response["outputs"]]
@@ -63,7 +63,7 @@ def _by_triton(module: Any, transport: str, **how: bool) -> Go:
     def go(case: Case, at: Address) -> Answer | Refusal:
         with module.InferenceServerClient(getattr(at, transport)) as client:
             try:
-                return _told(client.infer(**_asked(module, case, **how)))
+                return _response(client.infer(**_asked(module, case, **how)))
             except InferenceServerException as error:
                 return _refusal(error)
 
@@ -74,7 +74,7 @@ def _by_triton_aio(module: Any, parts: Any, transport: str, **how: bool) -> Go:
     async def ask(case: Case, at: Address) -> Answer | Refusal:
         async with module.InferenceServerClient(getattr(at, transport)) as client:
             try:
-                return _told(await client.infer(**_asked(parts, case, **how)))
+                return _response(await client.infer(**_asked(parts, case, **how)))
             except InferenceServerException as error:
                 return _refusal(error)
 

@@ -58,7 +58,7 @@ def _stages(name: str) -> list[str]:
     """The text of a stage and of those that it is made from, the first one first."""
     begin = re.search(rf"^FROM (\S+) AS {name}$", TEXT, re.MULTILINE)
     if begin is None:
-        return []  # somebody else's image
+        return []  # an image of another project
     return [*_stages(begin[1]), TEXT[begin.end() :].split("\nFROM ")[0]]
 
 

@@ -73,7 +73,7 @@ def test_a_base_of_debian_s_packages_stands_in_under_a_name_of_its_own(noted: Pa
         assert words[-2] == f"--build-context={base()}=docker-image://driftline-stand-in"
 
 
-def test_a_machine_without_an_engine_is_told_so(tmp_path: Path) -> None:
+def test_a_machine_without_an_engine_is_reported(tmp_path: Path) -> None:
     script = [sys.executable, ROOT / "deploy" / "build_images.py"]
     done = subprocess.run(
         script, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False

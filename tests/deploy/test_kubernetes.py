@@ -190,6 +190,6 @@ def test_what_cannot_be_provisioned_is_said(
         CliRunner().invoke(provision, [str(tmp_path / "models")], catch_exceptions=False)
 
 
-def test_kserve_is_told_that_the_protocol_is_the_open_one() -> None:
+def test_kserve_gets_the_open_protocol() -> None:
     (runtime,) = [one for _, one in _objects() if one["kind"] == "ServingRuntime"]
     assert runtime["spec"]["protocolVersions"] == ["v2", "grpc-v2"]

@@ -166,15 +166,15 @@ def _ask_as_the_readme_does(loop: Loop) -> int:
 def _check_the_webhook(loop: Loop, store: Store, digest: str) -> None:
     (alarm,) = [a for a in store.alarms() if a.rule == "drift"]
     request = loop.requests[0]
-    told = request["data"]
+    reported = request["data"]
     assert request["type"] == "driftline.retrain.requested.v1"
     assert request["id"] == store.deliveries()[-1].webhook_id
-    assert (told["model"], told["version"], told["digest"]) == ("flights", "1", digest)
-    assert told["alarm_id"] == alarm.alarm_id
-    assert told["columns"][0]["column"] == "temp", "July is warmer than March"
-    assert told["columns"][0]["value"] > told["columns"][0]["threshold"]
-    assert told["positions"], "the log's offsets say up to where the window was read"
-    path = told["rows_url"].split(f":{loop.monitor}")[1]
+    assert (reported["model"], reported["version"], reported["digest"]) == ("flights", "1", digest)
+    assert reported["alarm_id"] == alarm.alarm_id
+    assert reported["columns"][0]["column"] == "temp", "July is warmer than March"
+    assert reported["columns"][0]["value"] > reported["columns"][0]["threshold"]
+    assert reported["positions"], "the log's offsets say up to where the window was read"
+    path = reported["rows_url"].split(f":{loop.monitor}")[1]
     rows = pd.read_parquet(io.BytesIO(loop.get(path).content))
     assert len(rows) > 500
     assert {"temp", "carrier", "prediction", "probability_1", "label"} <= set(rows.columns)
@@ -190,16 +190,16 @@ def _check_the_webhook(loop: Loop, store: Store, digest: str) -> None:
 
 
 def _check_the_scores(store: Store) -> None:
-    """What was served is what was registered, and the drift is told with its effect."""
+    """What was served is what was registered, and the drift is reported with its effect."""
     scored = [result.scores for result in store.results("flights", "1") if result.sampled > 500]
     assert scored
     for scores in scored:
-        told = {score.about: score for score in scores}
-        parity = told["parity", "", ""]
+        reported = {score.about: score for score in scores}
+        parity = reported["parity", "", ""]
         assert (parity.value, parity.note.split(" of ")[0]) == (0.0, "0")
-        assert told["latency_p50", "", ""].value is not None
-        assert told["rows", "", "origin=EWR"].value is not None
-        assert told["selection_rate_gap", "", "origin"].value is not None
+        assert reported["latency_p50", "", ""].value is not None
+        assert reported["rows", "", "origin=EWR"].value is not None
+        assert reported["selection_rate_gap", "", "origin"].value is not None
         drifted = {s.column for s in scores if s.name == "drift" and s.breached and s.column}
         features = drifted - {"prediction", "probability"}
         assert features == {s.column for s in scores if s.name == "effect" and s.column}

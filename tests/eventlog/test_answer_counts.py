@@ -89,11 +89,11 @@ while True:
 
 def test_a_killed_worker_has_counted_every_answer_that_left(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COUNT_FOR_EVER, str(tmp_path)]
-    told = 0
+    acknowledged = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        while told < 500:
-            told = int(process.stdout.readline())
+        while acknowledged < 500:
+            acknowledged = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-    assert read_answer_counts(tmp_path / "host-0")[0] >= told
+    assert read_answer_counts(tmp_path / "host-0")[0] >= acknowledged
     assert segments(tmp_path / "host-0")

@@ -31,7 +31,7 @@ def writer(tmp_path: Path) -> SegmentWriter:
 
 
 def label(writer: SegmentWriter, value: Any = 1, **changes: Any) -> Event:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "source": writer.source,
         "epoch": writer.epoch,
         "sequence": writer.next_sequence,
@@ -40,7 +40,7 @@ def label(writer: SegmentWriter, value: Any = 1, **changes: Any) -> Event:
         "prediction_id": f"p{writer.next_sequence}",
         "label": value,
     }
-    event = FeedbackEvent(**(told | changes))
+    event = FeedbackEvent(**(fields | changes))
     writer.append([event])
     return event
 

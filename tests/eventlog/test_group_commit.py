@@ -1,4 +1,4 @@
-"""durability = disk: nobody is told before the fsync, and many share one."""
+"""durability = disk: no callback before the fsync, and many share one."""
 
 import asyncio
 import os
@@ -43,24 +43,24 @@ async def _until(holds: object) -> None:
 
 
 async def test_who_comes_during_an_fsync_shares_the_next() -> None:
-    disk, told = Disk(), []
+    disk, notified = Disk(), []
     commit = GroupCommit(disk.sync)
     for n in range(3):
-        commit.notify(lambda error, n=n: told.append((n, error)))
+        commit.notify(lambda error, n=n: notified.append((n, error)))
     await _until(lambda: disk.started == 1)
     for n in range(3, 10):
-        commit.notify(lambda error, n=n: told.append((n, error)))
-    assert told == []
+        commit.notify(lambda error, n=n: notified.append((n, error)))
+    assert notified == []
     disk.gate.release()
     await _until(lambda: disk.started == 2)
-    assert told == [(n, None) for n in range(3)]
+    assert notified == [(n, None) for n in range(3)]
     disk.gate.release()
-    await _until(lambda: len(told) == 10)
+    await _until(lambda: len(notified) == 10)
     assert disk.started == 2
     commit.close()
 
 
-async def test_a_failed_fsync_is_told_to_everybody_who_waited_and_to_nobody_else() -> None:
+async def test_a_failed_fsync_is_reported_to_every_waiting_caller_and_no_other() -> None:
     disk = Disk()
     disk.failure = OSError(5, "Input/output error")
     errors: list[LogUnavailable | None] = []
@@ -78,7 +78,7 @@ async def test_a_failed_fsync_is_told_to_everybody_who_waited_and_to_nobody_else
     commit.close()
 
 
-async def test_everything_told_safe_was_fsynced_in_its_file_across_rolls(
+async def test_every_event_reported_safe_was_fsynced_in_its_file_across_rolls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: dict[int, int] = {}  # bytes by inode, as of the last fsync
@@ -98,14 +98,14 @@ async def test_everything_told_safe_was_fsynced_in_its_file_across_rolls(
         append(writer, 3)
         upto, written = writer.next_sequence, _sizes(tmp_path)
 
-        def told(
+        def notified(
             error: LogUnavailable | None, upto: int = upto, written: dict[int, int] = written
         ) -> None:
             assert error is None
             if all(synced.get(file, 0) >= size for file, size in written.items()):
                 safe.append(upto)
 
-        writer.once_safe(told)
+        writer.once_safe(notified)
         await asyncio.sleep(0)
     await _until(lambda: len(safe) == 30)
     writer.close()
@@ -116,6 +116,6 @@ async def test_everything_told_safe_was_fsynced_in_its_file_across_rolls(
 def test_where_a_killed_process_is_what_counts_nobody_waits(tmp_path: Path) -> None:
     writer = SegmentWriter.claim(tmp_path, "host")
     append(writer, 1)
-    told: list[LogUnavailable | None] = []
-    writer.once_safe(told.append)
-    assert told == [None]
+    notified: list[LogUnavailable | None] = []
+    writer.once_safe(notified.append)
+    assert notified == [None]

@@ -64,7 +64,7 @@ def test_a_stream_that_has_more_to_give_is_waited_for() -> None:
     assert len(merge.take(10, ended={"t/0", "t/1"})) == 1
 
 
-def test_a_stream_that_begins_anew_forgets_what_was_held() -> None:
+def test_a_stream_that_is_opened_again_drops_its_records() -> None:
     merge = Merge()
     merge.open("t/0")
     merge.add("t/0", [_record("t/0", 0, 5)])

@@ -9,7 +9,7 @@ import pytest
 
 from eventlog.parent_death import PARENT
 
-# A parent that starts one child and sleeps; the child tells what it is told on the shared output.
+# A parent that starts one child and sleeps; the child reports its signals on the shared output.
 PARENT_CODE = """
 import subprocess, sys, time
 from eventlog.parent_death import child_environment

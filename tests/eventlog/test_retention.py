@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def test_nothing_goes_before_somebody_has_read_it(home: Home) -> None:
+def test_nothing_is_deleted_before_a_reader_has_read_it(home: Home) -> None:
     _write(home, 3)
     assert sweep(home, ALL, now=0) == []
     write_positions(home.consumed, {"host-0": Position(1, 3)})

@@ -8,7 +8,7 @@ from eventlog.errors import EventLogError
 from eventlog.topic_epochs import TopicEpochs
 
 
-def test_a_topic_is_made_anew_when_its_id_is_another(tmp_path: Path) -> None:
+def test_a_topic_with_another_id_was_recreated(tmp_path: Path) -> None:
     lives = TopicEpochs(tmp_path / "topics")
     assert lives.recreated({"a": "1", "b": "1"}) == []
     lives.keep({"a": "1", "b": "1"})

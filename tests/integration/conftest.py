@@ -33,7 +33,7 @@ class Broker:
     ) -> None:
         """`controllers` are the ports of every node's controller, of node 1 first.
 
-        `advertised` is where clients are told to connect, if not to `port`.
+        `advertised` is the port that clients connect to, if it is not `port`.
         """
         self.bootstrap = f"127.0.0.1:{advertised or port}"
         self.port = port

@@ -189,11 +189,11 @@ def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
 
     sequences = _sequences(_topic(settings, settings.predictions))
     assert sorted(set(sequences)) == list(range(1200))
-    # Each try's records wait in the frozen broker's socket and are taken in when it goes on.
+    # Each try's records wait in the frozen broker's socket and are ingested when it resumes.
     assert len(sequences) - 1200 <= 100 * tries
 
 
-def test_a_forwarder_that_starts_again_goes_on_from_its_cursor(
+def test_a_restarted_forwarder_continues_at_its_cursor(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
 ) -> None:
     broker.start()
@@ -206,7 +206,7 @@ def test_a_forwarder_that_starts_again_goes_on_from_its_cursor(
     assert _sequences(_topic(settings, settings.predictions)) == list(range(600))
 
 
-def test_what_the_segments_hold_is_sent_again_to_a_topic_that_was_made_anew(
+def test_all_segments_are_sent_again_to_a_recreated_topic(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running
 ) -> None:
     broker.start()

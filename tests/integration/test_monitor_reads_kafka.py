@@ -46,13 +46,13 @@ def _send(topics: KafkaSettings, records: Sequence[Record]) -> None:
 
 
 def _as_received(records: Sequence[Record]) -> list[Record]:
-    """The same story as a service would have told it: received one after the other."""
-    told = []
+    """The same records as a service writes them: received one after another."""
+    received = []
     for n, record in enumerate(records):
         assert not isinstance(record.event, UnreadableEvent)
         event = replace(record.event, received=T0 + 10_000 * HOUR + n)
-        told.append(replace(record, event=event, value=wire.encode(event)))
-    return told
+        received.append(replace(record, event=event, value=wire.encode(event)))
+    return received
 
 
 def _until(holds: Callable[[], Any]) -> None:
@@ -99,7 +99,7 @@ def test_results_from_kafka_equal_those_from_segments_byte_for_byte(
     assert (book.events, book.duplicated, book.lost) == (len(story), 100, 0)
 
 
-def test_a_monitor_that_starts_again_goes_on_where_its_database_says(
+def test_a_restarted_monitor_continues_at_its_database_position(
     topics: KafkaSettings, story: list[Record], tmp_path: Path
 ) -> None:
     path = tmp_path / "monitor.db"
@@ -168,7 +168,7 @@ def test_an_overrun_is_a_counted_gap_and_no_silent_jump(
     assert "deleted before they were read" in str(reason)
 
 
-def test_a_topic_made_anew_is_said_and_read_from_its_start(
+def test_a_recreated_topic_is_reported_and_read_from_its_start(
     topics: KafkaSettings, tmp_path: Path
 ) -> None:
     log, path = Log(), tmp_path / "monitor.db"
@@ -188,7 +188,7 @@ def test_a_topic_made_anew_is_said_and_read_from_its_start(
     assert Store(path).totals()["gap_recreated"] == PARTITIONS  # said once
 
 
-def test_a_topic_made_anew_under_a_reader_is_noticed(topics: KafkaSettings) -> None:
+def test_a_topic_recreated_under_a_reader_is_noticed(topics: KafkaSettings) -> None:
     log = Log()
     for n in range(20):
         log.predict(T0 + n, f"p{n}")
@@ -229,7 +229,7 @@ def test_a_position_behind_the_end_is_a_truncation(topics: KafkaSettings) -> Non
     reader.close()
 
 
-def test_what_nobody_here_wrote_is_set_aside(topics: KafkaSettings, tmp_path: Path) -> None:
+def test_foreign_records_are_dead_lettered(topics: KafkaSettings, tmp_path: Path) -> None:
     sink = KafkaSink(topics)
     log = Log()
     log.predict(T0, "p")

@@ -58,21 +58,21 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 def _story() -> list[Event]:
     """Two workers; out of order within the grace; the truth of most an hour later."""
     chance = np.random.default_rng(7)
-    told: list[tuple[int, dict[str, Any]]] = []
+    sent: list[tuple[int, dict[str, Any]]] = []
     for n in range(HOURS * AN_HOUR):
         at = T0 + n * HOUR // AN_HOUR
         hour = n // AN_HOUR
         price = float(chance.normal()) + (2.0 if hour >= 2 else 0.0)
         yes = float(1 / (1 + np.exp(-price)))
         truth = int(chance.random() < (1 - yes if hour >= 2 else yes))
-        told.append((at, _prediction(n, at - int(chance.integers(HOUR // 6)), price, yes)))
+        sent.append((at, _prediction(n, at - int(chance.integers(HOUR // 6)), price, yes)))
         if n % 20:
-            told.append((at + HOUR, {"prediction_id": f"p{n}", "label": truth, "time": at + HOUR}))
+            sent.append((at + HOUR, {"prediction_id": f"p{n}", "label": truth, "time": at + HOUR}))
             if n % 7 == 0:  # said twice, now and then otherwise
                 again = {"prediction_id": f"p{n}", "label": n % 2, "time": at + HOUR}
-                told.append((at + HOUR + 1, again))
-    told.sort(key=lambda one: one[0])
-    return [_stamped(n, received, facts) for n, (received, facts) in enumerate(told)]
+                sent.append((at + HOUR + 1, again))
+    sent.sort(key=lambda one: one[0])
+    return [_stamped(n, received, facts) for n, (received, facts) in enumerate(sent)]
 
 
 def _prediction(n: int, time: int, price: float, yes: float) -> dict[str, Any]:
@@ -131,10 +131,10 @@ class Monitors:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self, group: str, where: str = "") -> subprocess.Popen[bytes]:
-        told = {"DRIFTLINE_MONITOR_GROUP": group, "DRIFTLINE_MONITOR_DATABASE": where}
+        settings = {"DRIFTLINE_MONITOR_GROUP": group, "DRIFTLINE_MONITOR_DATABASE": where}
         process = subprocess.Popen(
             [sys.executable, "-m", "driftline", "monitor", "--until-idle", "--close", "--port=0"],
-            env=self._environment | told,
+            env=self._environment | settings,
             start_new_session=True,  # so that its scoring process can be killed with it
         )
         self._running.append(process)

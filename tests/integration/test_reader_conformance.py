@@ -168,7 +168,7 @@ def test_a_record_carries_its_event_and_its_bytes(log: Kind) -> None:
     reader.close()
 
 
-def test_whoever_keeps_the_positions_goes_on_where_he_stood(log: Kind) -> None:
+def test_a_reader_continues_at_the_stored_positions(log: Kind) -> None:
     chance = random.Random(3)
     log.write(_both(200))
     positions: dict[str, Position] = {}

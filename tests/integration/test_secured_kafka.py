@@ -158,7 +158,7 @@ def test_events_travel_by_mutual_tls_and_by_scram(secured: Secured, tmp_path: Pa
         ("SASL_PLAINTEXT", {"sasl_password": "wrong"}),
     ],
 )
-def test_who_is_not_let_in_is_told_so_and_loses_nothing(
+def test_a_refused_client_says_so_and_loses_nothing(
     secured: Secured, tmp_path: Path, way: str, given: dict[str, str]
 ) -> None:
     given = {name: secured.file(v) if "file" in name else v for name, v in given.items()}
@@ -179,7 +179,7 @@ def test_who_is_not_let_in_is_told_so_and_loses_nothing(
     sink.close()
 
 
-def test_ten_lines_of_somebody_else_read_the_topic(secured: Secured, tmp_path: Path) -> None:
+def test_ten_lines_of_another_program_read_the_topic(secured: Secured, tmp_path: Path) -> None:
     plain = KafkaSettings(bootstrap_servers=secured.broker.bootstrap)
     assert _forward(tmp_path, plain, "example") == 3
     code = [line for line in EXAMPLE.read_text().splitlines()[2:] if line]

@@ -108,8 +108,8 @@ def test_one_trace_leads_from_the_client_to_the_window(
     assert isinstance(event, PredictionEvent)
     named = f"00-{infer.trace_id.hex()}-{infer.span_id.hex()}-"
     assert event.traceparent.startswith(named)
-    told = {one.key: one.value for one in infer.attributes}
-    assert told["driftline.prediction.id"].string_value == event.prediction_id
+    recorded = {one.key: one.value for one in infer.attributes}
+    assert recorded["driftline.prediction.id"].string_value == event.prediction_id
     assert not any("5.0" in str(one) or "green" in str(one) for one in infer.attributes)
 
     run = [sys.executable, "-m", "driftline"]
@@ -151,8 +151,8 @@ def test_what_is_refused_is_a_failed_span_and_what_nobody_records_is_none(
     assert call.events == ()
     _until(lambda: spans.named("infer"))
     span = spans.one("infer")
-    told = {one.key: one.value.string_value for one in span.attributes}
-    assert told["driftline.outcome"] == told["error.type"] == "invalid"
+    recorded = {one.key: one.value.string_value for one in span.attributes}
+    assert recorded["driftline.outcome"] == recorded["error.type"] == "invalid"
     assert "no number" not in str(span)
     lines = service.said().splitlines()
     assert lines
@@ -169,5 +169,5 @@ async def test_calls_at_once_are_spans_beside_each_other(service: Service) -> No
     assert {call.name for call in calls} == {"predict"}
     assert last.name == "feedback"
     assert [call.parent for call in (*calls, last)] == [order.get_span_context()] * 4
-    told = {call.attributes["driftline.prediction.id"] for call in calls}
-    assert told == {answer.prediction_id for answer in answers}
+    recorded = {call.attributes["driftline.prediction.id"] for call in calls}
+    assert recorded == {answer.prediction_id for answer in answers}

@@ -115,7 +115,7 @@ def test_a_missed_objective_fails_the_command_and_workers_report_to_one_verdict(
     assert re.search(r"the generator used \d+% of a core", done.stdout)
 
 
-def test_without_its_key_every_request_fails_and_the_reason_is_told(service: Service) -> None:
+def test_without_its_key_every_request_fails_with_the_reason(service: Service) -> None:
     key = service.environment.pop("DRIFTLINE_API_KEY")
     try:
         done = _load(service, "--seconds", "2", "--protocol", "grpc", "--protocol", "rest-binary")

@@ -58,8 +58,8 @@ def test_changes_of_a_version_and_of_all_versions_add_up(
     registry.limit("tiny", "1", UNCHANGED)
     assert "1" not in _held(registry)
     assert registry.version("tiny", "1") == before
-    told = [m for m in registry.history("tiny") if m.alias == LIMITED]
-    assert [(m.number, m.actor, m.limits().stated()) for m in told] == [
+    limited = [m for m in registry.history("tiny") if m.alias == LIMITED]
+    assert [(m.number, m.actor, m.limits().stated()) for m in limited] == [
         ("", "ada", {"max_requests": 5, "max_wait_ms": 9}),
         ("1", "bob", {"max_requests": 7}),
         ("1", "", {}),

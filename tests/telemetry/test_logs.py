@@ -26,9 +26,9 @@ def test_a_line_is_one_json_object_with_the_request_that_it_is_about(
     names = about(TRACE, prediction_id="p-1", model="flights", version="")
     logging.getLogger("service.pipeline").error("it %s\nand more", "failed", extra=names)
     (line,) = capsys.readouterr().err.splitlines()
-    told = json.loads(line)
-    assert told.pop("time").endswith("+00:00")
-    assert told == {
+    logged = json.loads(line)
+    assert logged.pop("time").endswith("+00:00")
+    assert logged == {
         "level": "error",
         "logger": "service.pipeline",
         "process": "service",

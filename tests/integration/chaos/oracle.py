@@ -27,7 +27,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Clients:
-    """Ask at a fixed rate until stopped; whoever loses his connection makes a new one."""
+    """Ask at a fixed rate until stopped; a client that loses its connection opens a new one."""
 
     def __init__(self, port: int, path: str, body: bytes, notes: Path) -> None:
         self.answers: list[Answer] = []

@@ -11,7 +11,7 @@ _CHUNK = 1 << 16
 
 
 class Proxy:
-    """Listens on `port` and passes everything on to `target`, as long as it is told to."""
+    """Listens on `port` and passes everything on to `target`, until it is stopped."""
 
     def __init__(self, port: int, target: int) -> None:
         self.port = port
