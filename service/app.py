@@ -11,12 +11,12 @@ from uvicorn.config import HTTP_PROTOCOLS
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from service.auth.configuration import check_encrypted
-from service.rest.admin_port import ports
+from service.rest.admin_port import with_admin_port
 from service.rest.asgi import App
+from service.rest.body_middleware import BodyMiddleware
 from service.rest.connection import Connection
 from service.rest.dependencies import InferenceDependencies
-from service.rest.front import Front
-from service.rest.predictions import Predictions
+from service.rest.predict import PredictMiddleware
 from service.rest.routes import create_app
 from service.settings import read_settings
 from service.worker import Worker
@@ -50,9 +50,9 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
-        front = Front(super().to_asgi(is_main), _settings.max_body_bytes)
-        predictions = Predictions(front, lambda: _worker().inference)
-        return ports(predictions, lambda: _worker().authorizer, _settings)
+        front = BodyMiddleware(super().to_asgi(is_main), _settings.max_body_bytes)
+        predictions = PredictMiddleware(front, lambda: _worker().inference)
+        return with_admin_port(predictions, lambda: _worker().authorizer, _settings)
 
 
 class RowPrediction(BaseModel):
@@ -107,4 +107,4 @@ class Driftline:
         `version` is a number or an alias and means the champion when left out; `event_time`, RFC
         3339 or integer microseconds, is when it takes place and means now when left out.
         """
-        raise NotImplementedError  # declared for BentoML's docs and client; see Predictions
+        raise NotImplementedError  # declared for BentoML's docs and client; see PredictMiddleware

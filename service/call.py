@@ -7,21 +7,21 @@ import msgspec
 
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
-from service.batching.job import Share
+from service.batching.job import RunResult
 from service.protocol.classification import best_classes
 from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
 from service.protocol.validation import Inputs
 
 
-class Trace(typing.Protocol):
+class CallTrace(typing.Protocol):
     """Who records how the request goes; see service.telemetry.tracing."""
 
     def queued(self) -> None:
         """It waits for its run."""
         ...
 
-    def answered(self, call: "Call", answer: "Answer") -> None:
+    def answered(self, call: "Call", answer: "InferenceResponse") -> None:
         """Its answer is in the log and may leave."""
         ...
 
@@ -39,12 +39,12 @@ class Call(msgspec.Struct, kw_only=True):
 
     protocol: Protocol
     model: str
-    asked: str  # version number, alias or "" for the champion
+    selector: str  # version number, alias or "" for the champion
     received: int
     started: float
     deadline: float
     traceparent: str = ""
-    trace: Trace | None = None  # where it is recorded
+    trace: CallTrace | None = None  # where it is recorded
     version: Version | None = None
     alias: str = ""
     revision: int = 0  # of the registry, when the version was resolved
@@ -58,14 +58,14 @@ class Call(msgspec.Struct, kw_only=True):
     leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there
 
 
-class Answer(msgspec.Struct, frozen=True):
+class InferenceResponse(msgspec.Struct, frozen=True):
     """What a request is answered with; its event is in the log before this exists."""
 
     version: Version
     prediction_id: str
     request: InferRequest
     outputs: dict[str, Tensor]  # all outputs, as the event carries them
-    share: Share
+    run: RunResult
 
     def wanted(self) -> list[str]:
         """The outputs that the client asked for, in its order; all where it named none."""
@@ -73,25 +73,25 @@ class Answer(msgspec.Struct, frozen=True):
 
     def parameters(self) -> dict[str, str | int]:
         """How the answer came about, as it travels beside the outputs."""
-        share = self.share
-        if share.cached:
+        run = self.run
+        if run.cached:
             return {"prediction_id": self.prediction_id, "cache_hit": True}
         return {
             "prediction_id": self.prediction_id,
-            "batch_id": share.batch_id,
-            "batch_rows": share.batch_rows,
-            "batch_offset": share.batch_offset,
-            "queue_us": share.queue_us,
-            "run_us": share.run_us,
+            "batch_id": run.batch_id,
+            "batch_rows": run.batch_rows,
+            "batch_offset": run.batch_offset,
+            "queue_us": run.queue_us,
+            "run_us": run.run_us,
         }
 
-    def with_classes(self) -> "Answer":
+    def with_classes(self) -> "InferenceResponse":
         """Replace every output that was requested as classes by its best classes."""
         prediction = self.version.manifest.prediction
-        arrays, tensors = dict(self.share.outputs), dict(self.outputs)
+        arrays, tensors = dict(self.run.outputs), dict(self.outputs)
         for name, count in self.request.classes.items():
             labels = prediction.classes if name == prediction.probabilities else []
             arrays[name] = best_classes(arrays[name], count, list(map(str, labels)))
             tensors[name] = to_tensor("BYTES", arrays[name])
-        share = msgspec.structs.replace(self.share, outputs=arrays)
-        return msgspec.structs.replace(self, outputs=tensors, share=share)
+        run = msgspec.structs.replace(self.run, outputs=arrays)
+        return msgspec.structs.replace(self, outputs=tensors, run=run)

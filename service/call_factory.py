@@ -6,7 +6,7 @@ from collections.abc import Callable
 from eventlog.events import Protocol
 from service.call import Call
 from service.telemetry.traceparent import read_traceparent
-from service.telemetry.tracing import Trace
+from service.telemetry.tracing import RequestSpan
 from telemetry.tracing import Tracing
 
 
@@ -30,7 +30,7 @@ class CallFactory:
         self,
         protocol: Protocol,
         model: str,
-        asked: str,
+        selector: str,
         traceparent: str = "",
         seconds_left: float | None = None,
     ) -> Call:
@@ -40,11 +40,11 @@ class CallFactory:
         parent = read_traceparent(traceparent) if traceparent else ""
         trace = None
         if self._tracing is not None:
-            parent, trace = Trace.begin(self._tracing, parent)
+            parent, trace = RequestSpan.begin(self._tracing, parent)
         return Call(
             protocol=protocol,
             model=model,
-            asked=asked,
+            selector=selector,
             received=self._now(),
             started=started,
             deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from registry.manifest import Version
-from service.batching.job import Drop, Share
-from service.call import Answer, Call
+from service.batching.job import Drop, RunResult
+from service.call import Call, InferenceResponse
 from service.prediction_log import PredictionLog
 from service.telemetry.metrics import count_batch, count_drop, count_lookup, count_times
 from service.telemetry.statistics import VersionStatistics
 
 
-class Answering:
+class Completion:
     """Everything that is counted of one version in this worker is counted from here."""
 
     def __init__(
@@ -24,25 +24,25 @@ class Answering:
         self._log = log
         self._statistics = statistics
 
-    def batch(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+    def batch(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
         """The answers of requests that ran together; raises LogUnavailable."""
         began = perf_counter()
-        answers = self._log.answered(batch)
+        answers = self._log.append_responses(batch)
         rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
-        self._statistics.answered(batch, rows=rows, began=began, ended=perf_counter())
+        self._statistics.record_batch(batch, rows=rows, began=began, ended=perf_counter())
         if batch:  # somebody is left to be answered
             run_us = batch[0][1].run_us
-            count_times(self._version, [share.queue_us for _, share in batch], run_us)
+            count_times(self._version, [run.queue_us for _, run in batch], run_us)
         return answers
 
     def count_batch(self, rows: int, queued: int) -> None:
         """Count a batch of `rows` answered rows, while `queued` requests were in the queue."""
         count_batch(self._version, rows, queued)
 
-    def hits(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
+    def hits(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
         """The answers of requests that were found in the cache; raises LogUnavailable."""
-        answers = self._log.answered(batch)
-        self._statistics.remembered([call for call, _ in batch], ended=perf_counter())
+        answers = self._log.append_responses(batch)
+        self._statistics.record_hits([call for call, _ in batch], ended=perf_counter())
         return answers
 
     def dropped(self, why: Drop) -> None:

@@ -1,7 +1,7 @@
 """The service's branch of the error tree; see eventlog/errors.py for the whole.
 
 ServingError
-├── InvalidRequest      what was asked cannot be read or does not fit the version's signature
+├── InvalidRequest      what was selector cannot be read or does not fit the version's signature
 ├── Unsupported         a content type or encoding that is not read here
 │   └── UnknownEncoding     a gRPC message in a compression that is not read here
 ├── UnknownService      a gRPC service whose health was asked for and that there is not

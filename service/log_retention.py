@@ -11,7 +11,7 @@ from eventlog.settings import Home, LogSettings
 _logger = logging.getLogger(__name__)
 
 
-async def keep_swept(home: Home, settings: LogSettings) -> None:
+async def sweep_periodically(home: Home, settings: LogSettings) -> None:
     """Delete superfluous segments for ever; what goes wrong is logged and tried again."""
     while settings.retain_bytes or settings.retain_seconds:
         try:

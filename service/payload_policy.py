@@ -35,11 +35,11 @@ _SHORTEST_KEY = 16  # bytes
 _WITHHELD = "withheld by payload policy: messages may quote what the client sent"
 
 
-class Policies:
+class PayloadPolicies:
     """The policies of all loaded versions that have one; false while there is none."""
 
     def __init__(self) -> None:
-        self._by_digest: dict[str, Policy] = {}
+        self._by_digest: dict[str, PayloadPolicy] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_digest)
@@ -48,7 +48,7 @@ class Policies:
         """Take in a version's policy, if it states one; raises SettingError without its key."""
         payload = version.manifest.payload
         if payload.fields or payload.sample:
-            self._by_digest[version.digest] = Policy(version, key)
+            self._by_digest[version.digest] = PayloadPolicy(version, key)
 
     def apply(self, events: Sequence[PredictionEvent]) -> list[PredictionEvent]:
         """The events as the log may have them."""
@@ -56,7 +56,7 @@ class Policies:
         return [event if policy is None else _apply(policy, event) for event, policy in found]
 
 
-def _apply(policy: "Policy", event: PredictionEvent) -> PredictionEvent:
+def _apply(policy: "PayloadPolicy", event: PredictionEvent) -> PredictionEvent:
     try:
         return policy.apply(event)
     except Exception:  # whatever fails here, nothing may leak and the caller must be answered
@@ -64,7 +64,7 @@ def _apply(policy: "Policy", event: PredictionEvent) -> PredictionEvent:
         return replace(event, inputs={}, outputs={}, payload="dropped", reason=_WITHHELD)
 
 
-class Policy:
+class PayloadPolicy:
     """The policy of one version."""
 
     def __init__(self, version: Version, key: bytes) -> None:
@@ -77,7 +77,7 @@ class Policy:
             )
         self._columns = _columns(manifest, key)
         self._sampling = manifest.payload.sample
-        self._usual = _Usual(version) if self._sampling else None
+        self._reference_ranges = _ReferenceRanges(version) if self._sampling else None
 
     def apply(self, event: PredictionEvent) -> PredictionEvent:
         """The event with what is hidden hidden, and perhaps without its payload."""
@@ -85,16 +85,20 @@ class Policy:
         inputs, outputs = self._hide(event.inputs), self._hide(event.outputs)
         hidden = replace(event, inputs=inputs, outputs=outputs, reason=reason)
         sampling = self._sampling
-        if sampling is None or not _is_large(event, sampling) or self._tells(event, sampling):
+        if (
+            sampling is None
+            or not _is_large(event, sampling)
+            or self._keeps_payload(event, sampling)
+        ):
             return hidden
         return _sampled(hidden, sampling)
 
-    def _tells(self, event: PredictionEvent, sampling: Sampling) -> bool:
+    def _keeps_payload(self, event: PredictionEvent, sampling: Sampling) -> bool:
         """Whether the event is kept whatever its size: an error, slow, or unlike the reference."""
         if event.outcome != "ok" or event.total_us >= sampling.slow_us:
             return True
-        assert self._usual is not None
-        return self._usual.strange(event) > sampling.unusual_share
+        assert self._reference_ranges is not None
+        return self._reference_ranges.unseen_share(event) > sampling.unusual_share
 
     def _hide(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._hide_in(name, tensor) for name, tensor in tensors.items()}
@@ -196,7 +200,7 @@ def _draw(prediction_id: str) -> float:
     return int.from_bytes(hashlib.blake2b(prediction_id.encode(), digest_size=8).digest()) / 2**64
 
 
-class _Usual:
+class _ReferenceRanges:
     """What the reference has seen: ranges of numbers and sets of categories."""
 
     def __init__(self, version: Version) -> None:
@@ -214,21 +218,21 @@ class _Usual:
             spec.name: self._bounds_of(spec) for spec in signature(self._manifest).inputs
         }
 
-    def strange(self, event: PredictionEvent) -> float:
-        """The share of values that the reference never saw; a missing value is not strange."""
+    def unseen_share(self, event: PredictionEvent) -> float:
+        """The share of values that the reference never saw; a missing value is not unseen_share."""
         listed: dict[str, Tensor] = {}
-        strange, known = 0, 0
+        unseen_share, known = 0, 0
         for name, tensor in event.inputs.items():
             array, bounds = from_raw(tensor), self._bounds[name]
             if array is None or bounds is None:
                 listed[name] = Tensor(tensor.datatype, tensor.shape, _values(tensor))
             else:
-                strange += _outside(array.reshape(-1, len(bounds[0])), *bounds)
+                unseen_share += _outside(array.reshape(-1, len(bounds[0])), *bounds)
                 known += array.size
         for name, values in self._columns(listed).items():
-            strange += sum(not self._seen(name, value) for value in values)
+            unseen_share += sum(not self._seen(name, value) for value in values)
             known += len(values)
-        return strange / known if known else 0.0
+        return unseen_share / known if known else 0.0
 
     def _columns(self, inputs: Mapping[str, Tensor]) -> dict[str, list[Any]]:
         there = [feature for feature in self._manifest.features if feature.input in inputs]

@@ -11,10 +11,10 @@ from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import Outcome
 from registry.manifest import Manifest, Version
 from service.batching.job import Job
-from service.call import Answer, Call
+from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
-from service.models.loaded_models import Models
-from service.models.routing import Served
+from service.models.loaded_models import LoadedModels
+from service.models.routing import LoadedVersion
 from service.prediction_log import PredictionLog, Reply, outcome_of
 from service.protocol.event_time import read_event_time
 from service.protocol.messages import InferRequest
@@ -34,7 +34,7 @@ class Pipeline:
 
     def __init__(
         self,
-        models: Models,
+        models: LoadedModels,
         log: PredictionLog,
         clock: Callable[[], float] = time.perf_counter,
         count_failure: Callable[[Version, float], None] = lambda _version, _seconds: None,
@@ -54,17 +54,17 @@ class Pipeline:
         """Whether every model answers, and the log can take what they answer."""
         return self._models.ready and not self._log.full
 
-    async def infer(self, call: Call, decode: Decode) -> Answer:
+    async def infer(self, call: Call, decode: Decode) -> InferenceResponse:
         """Answer a call; raises a DriftlineError, which is then in the log.
 
         Raises LogUnavailable when it could not be. A cancelled caller leaves.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[InferenceResponse] = asyncio.get_running_loop().create_future()
 
-        def reply(outcome: Answer | DriftlineError) -> None:
+        def reply(outcome: InferenceResponse | DriftlineError) -> None:
             if future.done():  # cancelled in this turn of the loop; its task does not know yet
                 return
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, InferenceResponse):
                 future.set_result(outcome)
             else:
                 future.set_exception(outcome)
@@ -83,8 +83,8 @@ class Pipeline:
         log by then, or the error is LogUnavailable.
         """
 
-        def settle(outcome: Answer | DriftlineError) -> None:
-            if isinstance(outcome, Answer):
+        def finish(outcome: InferenceResponse | DriftlineError) -> None:
+            if isinstance(outcome, InferenceResponse):
                 count_request(call.version, call.protocol, "ok", self._clock() - call.started)
                 if call.trace is not None:
                     call.trace.answered(call, outcome)
@@ -93,21 +93,21 @@ class Pipeline:
                 reply(self.refuse(call, outcome))
 
         if self._log.waits_for_disk:
-            reply = self._log.once_safe(call, reply)
+            reply = self._log.reply_when_safe(call, reply)
         try:
-            served, job = self._prepare(call, decode, settle)
+            served, job = self._prepare(call, decode, finish)
             if call.trace is not None:
                 call.trace.queued()
             served.queue.submit(job)
         except Overloaded as error:
             self._turn_away(call, error, reply)
         except DriftlineError as error:
-            settle(error)
+            finish(error)
         except Exception:
             _logger.exception("a request failed")
-            settle(RunFailed("the request failed; the server's log says why"))
+            finish(RunFailed("the request failed; the server's log says why"))
         else:
-            call.leave = partial(served.queue.abandon, job)
+            call.leave = partial(served.queue.cancel, job)
 
     def leave(self, call: Call) -> None:
         """The caller left before the answer: log and count it; nobody is told how it ends."""
@@ -148,7 +148,7 @@ class Pipeline:
         told = [one for one in told if not one[0].left]
         unavailable: LogUnavailable | None = None
         try:
-            self._log.unanswered([(call, "refused", str(error)) for call, error, _ in told])
+            self._log.append_failures([(call, "refused", str(error)) for call, error, _ in told])
         except LogUnavailable as failure:
             unavailable = failure
         for call, error, reply in told:
@@ -156,13 +156,13 @@ class Pipeline:
             reply(unavailable or error)
 
     def _prepare(
-        self, call: Call, decode: Decode, settle: Reply
-    ) -> tuple[Served, Job[Call, Answer]]:
+        self, call: Call, decode: Decode, finish: Reply
+    ) -> tuple[LoadedVersion, Job[Call, InferenceResponse]]:
         """The call as a job of the version it asks for; raises what is wrong with it."""
         self._log.check_space()
-        served, call.alias = self._models.resolve(call.model, call.asked)
+        served, call.alias = self._models.resolve(call.model, call.selector)
         call.version, call.revision = served.version, self._models.revision
-        served.queue.knock()
+        served.queue.check_capacity()
         request = call.request = decode(served.version.manifest)
         if request.parameters:
             _read_parameters(call, request)
@@ -174,13 +174,13 @@ class Pipeline:
             rows=inputs.rows,
             size=inputs.size,
             deadline=call.deadline,
-            reply=settle,
+            reply=finish,
             priority=call.priority,
         )
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
         try:
-            self._log.unanswered([(call, outcome, reason)])
+            self._log.append_failures([(call, outcome, reason)])
         finally:
             self._count_unanswered(call, outcome)
 

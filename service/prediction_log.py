@@ -1,4 +1,4 @@
-"""Requests and answers -> events, in the log before any reply leaves.
+"""Requests and responses -> events, in the log before any reply leaves.
 
 Everything that decides what the log says about a request lives here: one event each, whether it
 was answered or not. Every method raises LogUnavailable, and then has written nothing.
@@ -17,14 +17,14 @@ from eventlog.log import Appender
 from registry.datatypes import of_array
 from registry.errors import RegistryError
 from registry.manifest import Version
-from service.batching.job import Share
-from service.call import Answer, Call
+from service.batching.job import RunResult
+from service.call import Call, InferenceResponse
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
-from service.payload_policy import Policies
-from service.protocol.feedback import Truth
+from service.payload_policy import PayloadPolicies
+from service.protocol.feedback import FeedbackLabel
 from service.protocol.tensors import to_tensor
 
-Reply = Callable[[Answer | DriftlineError], None]
+Reply = Callable[[InferenceResponse | DriftlineError], None]
 
 _LONGEST_NAME = 128  # of what a client may write into an event that no model stands behind
 _OUTCOMES: dict[type[DriftlineError], Outcome] = {
@@ -43,7 +43,7 @@ def outcome_of(error: DriftlineError) -> Outcome:
     return next((_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES), "failed")
 
 
-class Ids:
+class IdGenerator:
     """Names nobody else gives: a random prefix for this process's life, then a counter."""
 
     def __init__(self, prefix: str | None = None) -> None:
@@ -66,7 +66,7 @@ class PredictionLog:
     def __init__(
         self,
         appender: Appender,
-        ids: Ids,
+        ids: IdGenerator,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], int] = lambda: time.time_ns() // 1_000,
         count: Callable[[str, int], None] = lambda _kind, _number: None,
@@ -80,7 +80,7 @@ class PredictionLog:
         self._clock = clock
         self._now = now
         self._count = count
-        self._policies = Policies()
+        self._policies = PayloadPolicies()
 
     def protect(self, version: Version, key: bytes) -> None:
         """Apply a version's payload policy to its events from now on; raises SettingError."""
@@ -101,16 +101,16 @@ class PredictionLog:
         """Whether a reply has to wait until its event is on disk."""
         return self._appender.waits_for_disk
 
-    def once_safe(self, call: Call, reply: Reply) -> Reply:
+    def reply_when_safe(self, call: Call, reply: Reply) -> Reply:
         """A `reply` that waits until everything logged so far is on disk."""
 
-        def told(outcome: Answer | DriftlineError, error: LogUnavailable | None) -> None:
+        def told(outcome: InferenceResponse | DriftlineError, error: LogUnavailable | None) -> None:
             if not call.left:
                 reply(error or outcome)
 
         return lambda outcome: self._appender.once_safe(partial(told, outcome))
 
-    async def safe(self) -> None:
+    async def wait_until_safe(self) -> None:
         """Return once everything logged so far is as safe as was asked for, or LogUnavailable."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -125,39 +125,39 @@ class PredictionLog:
         self._appender.once_safe(told)
         await future
 
-    def answered(self, batch: Sequence[tuple[Call, Share]]) -> list[Answer]:
-        """Append the events of a whole batch in one piece; only then are there answers."""
-        answers = [self._answer(call, share) for call, share in batch]
+    def append_responses(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
+        """Append the events of a whole batch in one piece; only then are there responses."""
+        responses = [self._response(call, run) for call, run in batch]
         sequence = self._appender.next_sequence
         events = [
-            self._event(sequence + index, call, answer)
-            for index, ((call, _), answer) in enumerate(zip(batch, answers, strict=True))
+            self._event(sequence + index, call, response)
+            for index, ((call, _), response) in enumerate(zip(batch, responses, strict=True))
         ]
         self._appender.append(self._policies.apply(events) if self._policies else events)
-        self._count("prediction", len(answers))
+        self._count("prediction", len(responses))
         for call, _ in batch:
             call.logged = True
-        return answers
+        return responses
 
-    def unanswered(self, batch: Sequence[tuple[Call, Outcome, str]]) -> None:
-        """Append the events of requests that get no answer, and why, in one piece.
+    def append_failures(self, batch: Sequence[tuple[Call, Outcome, str]]) -> None:
+        """Append the events of requests that get no response, and why, in one piece.
 
         Those that have their event already are passed over.
         """
-        untold = [one for one in batch if not one[0].logged]
-        if not untold:
+        pending = [one for one in batch if not one[0].logged]
+        if not pending:
             return
         sequence = self._appender.next_sequence
         events = [
             self._unanswered_event(sequence + index, call, outcome, reason)
-            for index, (call, outcome, reason) in enumerate(untold)
+            for index, (call, outcome, reason) in enumerate(pending)
         ]
         self._appender.append(self._policies.apply(events) if self._policies else events)
         self._count("prediction", len(events))
-        for call, _, _ in untold:
+        for call, _, _ in pending:
             call.logged = True
 
-    def labelled(self, truths: Sequence[Truth]) -> None:
+    def append_labels(self, labels: Sequence[FeedbackLabel]) -> None:
         """Append one event per label, all in one piece."""
         self.check_space()
         now, first = self._now(), self._appender.next_sequence
@@ -167,33 +167,33 @@ class PredictionLog:
                     source=self._appender.source,
                     epoch=self._appender.epoch,
                     sequence=first + index,
-                    time=now if truth.event_time is None else truth.event_time,
+                    time=now if label.event_time is None else label.event_time,
                     received=now,
-                    prediction_id=truth.prediction_id,
-                    label=truth.label,
-                    row=truth.row,
+                    prediction_id=label.prediction_id,
+                    label=label.label,
+                    row=label.row,
                 )
-                for index, truth in enumerate(truths)
+                for index, label in enumerate(labels)
             ]
         )
-        self._count("feedback", len(truths))
+        self._count("feedback", len(labels))
 
-    def _answer(self, call: Call, share: Share) -> Answer:
+    def _response(self, call: Call, run: RunResult) -> InferenceResponse:
         assert call.version is not None
         assert call.request is not None
-        outputs = {name: to_tensor(of_array(a), a) for name, a in share.outputs.items()}
-        return Answer(call.version, self._ids.prediction(), call.request, outputs, share)
+        outputs = {name: to_tensor(of_array(a), a) for name, a in run.outputs.items()}
+        return InferenceResponse(call.version, self._ids.prediction(), call.request, outputs, run)
 
-    def _event(self, sequence: int, call: Call, answer: Answer) -> PredictionEvent:
+    def _event(self, sequence: int, call: Call, response: InferenceResponse) -> PredictionEvent:
         assert call.inputs is not None
-        version, share = answer.version, answer.share
+        version, run = response.version, response.run
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
             sequence=sequence,
             time=call.received if call.event_time is None else call.event_time,
             received=call.received,
-            prediction_id=answer.prediction_id,
+            prediction_id=response.prediction_id,
             model=call.model,
             protocol=call.protocol,
             outcome="ok",
@@ -201,18 +201,18 @@ class PredictionLog:
             digest=version.digest,
             alias=call.alias,
             revision=call.revision,
-            request_id=answer.request.id[:_LONGEST_NAME],
+            request_id=response.request.id[:_LONGEST_NAME],
             rows=call.inputs.rows,
-            batch_id=share.batch_id,
-            batch_rows=share.batch_rows,
-            batch_offset=share.batch_offset,
-            queue_us=share.queue_us,
-            run_us=share.run_us,
+            batch_id=run.batch_id,
+            batch_rows=run.batch_rows,
+            batch_offset=run.batch_offset,
+            queue_us=run.queue_us,
+            run_us=run.run_us,
             total_us=self._since(call),
             inputs=call.inputs.tensors,
-            outputs=answer.outputs,
+            outputs=response.outputs,
             traceparent=call.traceparent,
-            cache_hit=share.cached,
+            cache_hit=run.cached,
         )
 
     def _unanswered_event(

@@ -14,22 +14,22 @@ from service.auth.configuration import create_authorizer
 from service.call_factory import CallFactory
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
-from service.log_retention import keep_swept
-from service.models.loaded_models import Models
-from service.models.loader import Loader
-from service.models.repository import Repository
+from service.log_retention import sweep_periodically
+from service.models.loaded_models import LoadedModels
+from service.models.loader import VersionLoader
+from service.models.repository import ModelRepository
 from service.pipeline import Pipeline
-from service.prediction_log import Ids, PredictionLog
+from service.prediction_log import IdGenerator, PredictionLog
 from service.rest.dependencies import InferenceDependencies, RouteDependencies
 from service.settings import Settings
-from service.telemetry.gauges import keep_gauging
+from service.telemetry.gauges import update_gauges_periodically
 from service.telemetry.metrics import (
     count_dropped,
     count_events,
     count_loaded,
     count_refused,
     flush,
-    keep_flushing,
+    flush_periodically,
 )
 from service.telemetry.statistics import Statistics
 from telemetry.tracing import Tracing
@@ -53,16 +53,18 @@ class Worker:
         self._writer = CountingWriter.claim(
             home.log, socket.gethostname(), self._log_settings, count_dropped
         )
-        ids = Ids()
+        ids = IdGenerator()
         log = PredictionLog(self._writer, ids, count=count_events)
         registry = Registry(home)
-        self._desk = WorkerDesk(home.workers)
+        self._report_publisher = WorkerDesk(home.workers)
         self._statistics = Statistics()
-        load = Loader(settings, log, ids, self._statistics)
+        load = VersionLoader(settings, log, ids, self._statistics)
         self._cache_bytes = load.cache_bytes
-        self._models = models = Models(registry, load, count_loaded, self._desk.publish)
-        repository = Repository(registry, models)
-        pipeline = Pipeline(models, log, count_failure=self._statistics.failed)
+        self._models = models = LoadedModels(
+            registry, load, count_loaded, self._report_publisher.publish
+        )
+        repository = ModelRepository(registry, models)
+        pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
         self._tracing = Tracing.configured("service")
         new_call = CallFactory(settings.request_timeout_s, self._tracing)
         self.inference = InferenceDependencies(
@@ -98,15 +100,15 @@ class Worker:
         await self._grpc.start()
         for work in (
             self._models.follow(self._settings.poll_interval_s),
-            keep_flushing(_FLUSH_S),
-            keep_gauging(
+            flush_periodically(_FLUSH_S),
+            update_gauges_periodically(
                 self._home.log,
                 self._statistics,
                 self._cache_bytes,
                 _GAUGE_S,
                 triton=self._settings.triton_metrics,
             ),
-            keep_swept(self._home, self._log_settings),
+            sweep_periodically(self._home, self._log_settings),
         ):
             self._background.append(asyncio.create_task(work))
         # Libraries and models live as long as the worker. Left to the collector, each full
@@ -125,5 +127,5 @@ class Worker:
             self._tracing.close()
         flush()
         self._models.close()
-        self._desk.close()
+        self._report_publisher.close()
         self._writer.close()

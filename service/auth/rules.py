@@ -75,7 +75,7 @@ METHODS: dict[str, Rule] = {
 }
 
 
-class Routed(msgspec.Struct, frozen=True):
+class RuleMatch(msgspec.Struct, frozen=True):
     """A rule, and the model that the path names, if it names one."""
 
     rule: Rule
@@ -87,9 +87,9 @@ _PATTERNS: list[tuple[re.Pattern[str], Rule]] = [
 ]
 
 
-def routed(path: str) -> Routed | None:
+def match_rule(path: str) -> RuleMatch | None:
     """The rule of a REST path, read as the router reads it; None for a path without one."""
     for pattern, rule in _PATTERNS:
         if found := pattern.match(path):
-            return Routed(rule, found.groupdict().get("model"))
+            return RuleMatch(rule, found.groupdict().get("model"))
     return None

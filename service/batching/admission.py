@@ -1,4 +1,4 @@
-"""The door of one queue: what waits is bounded, and what does not fit is refused at once."""
+"""The admission of one queue: what waits is bounded, and what does not fit is refused at once."""
 
 from math import ceil, inf
 
@@ -20,7 +20,7 @@ class Admission:
     ) -> None:
         """`max_wait` is in seconds: whoever would wait longer is better off asking elsewhere.
 
-        `ahead` is the door of those who go first.
+        `ahead` is the admission of those who go first.
         """
         self._name = name
         self._max_requests = max_requests
@@ -43,7 +43,7 @@ class Admission:
     def _pace(self) -> float:
         return self.row_seconds if self._ahead is None else self._ahead._pace  # noqa: SLF001  # its own kind
 
-    def knock(self) -> None:
+    def check_capacity(self) -> None:
         """Raise Overloaded if even the smallest request would be refused now."""
         if self.requests:
             self._check(0)

@@ -14,10 +14,10 @@ from typing import Generic, Protocol
 
 from eventlog.errors import DriftlineError
 from service.batching.admission import Admission
-from service.batching.job import Drop, Job, Result, Share, Ticket
+from service.batching.job import Drop, Job, Result, RunResult, Ticket
 from service.batching.merge import Array, Arrays, merge, offsets, split
-from service.batching.order import FirstCome, Ranked
-from service.batching.policy import Limits, WaitUntil, decide
+from service.batching.order import AgingQueue, FifoQueue
+from service.batching.policy import BatchPolicy, WaitUntil, decide
 from service.errors import Expired, RunFailed
 
 _logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Runner(Protocol):
         ...
 
 
-Finish = Callable[[Sequence[tuple[Ticket, Share]]], Sequence[Result]]
+Finish = Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]]
 
 
 class Batcher(Generic[Ticket, Result]):
@@ -46,8 +46,8 @@ class Batcher(Generic[Ticket, Result]):
         *,
         runner: Runner,
         finish: Finish[Ticket, Result],
-        limits: Limits,
-        doors: Sequence[Admission],
+        limits: BatchPolicy,
+        admissions: Sequence[Admission],
         executor: Executor,
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
@@ -56,7 +56,7 @@ class Batcher(Generic[Ticket, Result]):
     ) -> None:
         """`finish` makes a batch's results, after which alone the callers wake up.
 
-        `doors` has one for each level of priority, the highest first.
+        `admissions` has one for each level of priority, the highest first.
 
         `count_drop` hears of every job that leaves the queue without ever meeting the runner;
         `count_batch` of every answered batch, with its rows and the requests in the queue.
@@ -64,7 +64,7 @@ class Batcher(Generic[Ticket, Result]):
         self._runner = runner
         self._finish = finish
         self._limits = limits
-        self._doors = doors
+        self._admissions = admissions
         self._executor = executor
         self._batch_ids = batch_ids
         self._clock = clock
@@ -82,16 +82,16 @@ class Batcher(Generic[Ticket, Result]):
         """Requests in the queue."""
         return len(self._queue)
 
-    def knock(self) -> None:
+    def check_capacity(self) -> None:
         """Raise Overloaded if a job would be refused now, whatever it holds; before it is read."""
-        if len(self._doors) == 1:
-            self._doors[0].knock()
+        if len(self._admissions) == 1:
+            self._admissions[0].check_capacity()
 
     def submit(self, job: Job[Ticket, Result]) -> None:
         """Queue the job; raises Overloaded at once when the queue is full."""
-        if len(self._doors) > 1:
+        if len(self._admissions) > 1:
             job.level = self._limits.level(job.priority)
-        self._doors[job.level].admit(job.size, job.rows)
+        self._admissions[job.level].admit(job.size, job.rows)
         job.queued = self._clock()
         self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
@@ -104,26 +104,26 @@ class Batcher(Generic[Ticket, Result]):
         ):
             self._hurry()
 
-    def tune(self, limits: Limits, doors: Sequence[Admission]) -> None:
+    def tune(self, limits: BatchPolicy, admissions: Sequence[Admission]) -> None:
         """Hold to other limits from now on; what waits stays, even where it would not be let in."""
         waiting = sorted(self._queue, key=lambda job: job.queued)
-        doors[0].row_seconds = self._doors[0].row_seconds
+        admissions[0].row_seconds = self._admissions[0].row_seconds
         self._limits = limits
-        self._doors = doors
+        self._admissions = admissions
         self._queue = self._empty_queue()
         for job in waiting:
             job.level = limits.level(job.priority)
-            doors[job.level].enter(job.size, job.rows)
+            admissions[job.level].enter(job.size, job.rows)
             self._queue.append(job)
         if self._fills_until > -inf:  # as the former limits said
             self._hurry()
 
-    def abandon(self, job: Job[Ticket, Result]) -> bool:
+    def cancel(self, job: Job[Ticket, Result]) -> bool:
         """Its caller left: nobody is told how it ends, and it never runs if it still waits.
 
         Returns whether it did.
         """
-        job.settled = True
+        job.done = True
         try:
             self._queue.remove(job)
         except ValueError:  # it runs already
@@ -150,7 +150,7 @@ class Batcher(Generic[Ticket, Result]):
         self._started = now
         if self._runner.is_quick(_rows(jobs)):
             self._complete(jobs, self._execute(jobs))
-            self._doors[0].served(_rows(jobs), self._clock() - now)
+            self._admissions[0].served(_rows(jobs), self._clock() - now)
         else:
             self._busy = True
             run = loop.run_in_executor(self._executor, self._execute, jobs)
@@ -163,25 +163,25 @@ class Batcher(Generic[Ticket, Result]):
         for job in waiting:
             if job.deadline <= now:
                 self._drop(job, "expired")
-                job.settle(Expired("the deadline passed while the request waited"))
+                job.finish(Expired("the deadline passed while the request waited"))
             else:
                 self._first_deadline = min(self._first_deadline, job.deadline)
                 self._queue.append(job)
 
     def _drop(self, job: Job[Ticket, Result], why: Drop) -> None:
-        self._doors[job.level].leave(job.size, job.rows)
+        self._admissions[job.level].leave(job.size, job.rows)
         self._count_drop(why)
 
-    def _empty_queue(self) -> FirstCome[Job[Ticket, Result]] | Ranked[Job[Ticket, Result]]:
+    def _empty_queue(self) -> FifoQueue[Job[Ticket, Result]] | AgingQueue[Job[Ticket, Result]]:
         levels = self._limits.levels
-        return FirstCome() if levels == 1 else Ranked(levels, self._limits.step)
+        return FifoQueue() if levels == 1 else AgingQueue(levels, self._limits.step)
 
     def _leave(self) -> Job[Ticket, Result]:
         job = self._queue.popleft()
-        self._doors[job.level].leave(job.size, job.rows)
+        self._admissions[job.level].leave(job.size, job.rows)
         return job
 
-    def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[Share | DriftlineError]:
+    def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[RunResult | DriftlineError]:
         """Run the jobs as one batch, or each alone where the batch fails; in any thread."""
         started = self._clock()
         try:
@@ -195,16 +195,18 @@ class Batcher(Generic[Ticket, Result]):
             return [as_failure(error)]
         batch_id = self._batch_ids()
         return [
-            Share(part, batch_id, sum(rows), offset, round((started - job.queued) * 1e6), run_us)
+            RunResult(
+                part, batch_id, sum(rows), offset, round((started - job.queued) * 1e6), run_us
+            )
             for job, part, offset in zip(jobs, parts, offsets(rows), strict=True)
         ]
 
     def _came_back(
-        self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]
+        self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
     ) -> None:
         """A batch ran in the thread, which takes the next one while the callers are woken up."""
         self._busy = False
-        self._doors[0].served(_rows(jobs), self._clock() - self._started)
+        self._admissions[0].served(_rows(jobs), self._clock() - self._started)
         if self._queue and self._wake_up is None and not self._is_next_quick():
             self._next()
         self._complete(jobs, outcomes)
@@ -215,7 +217,7 @@ class Batcher(Generic[Ticket, Result]):
     @property
     def _rows(self) -> int:
         """Of all that wait."""
-        return sum([door.rows for door in self._doors])
+        return sum([admission.rows for admission in self._admissions])
 
     def _hurry(self) -> None:
         """Ask the policy again now: what was waited for is there, or holds no more."""
@@ -225,29 +227,29 @@ class Batcher(Generic[Ticket, Result]):
         self._fills_until = -inf
 
     def _complete(
-        self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[Share | DriftlineError]
+        self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
     ) -> None:
         """Wake up the callers who are still there, and go on with what waits."""
-        answered: list[tuple[Job[Ticket, Result], Share]] = []
+        answered: list[tuple[Job[Ticket, Result], RunResult]] = []
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if not isinstance(outcome, Share):
-                job.settle(outcome)
-            elif not job.settled:
+            if not isinstance(outcome, RunResult):
+                job.finish(outcome)
+            elif not job.done:
                 answered.append((job, outcome))
         self._reply(answered)
         if self._queue and not self._busy and self._wake_up is None:
             self._wake_up = asyncio.get_running_loop().call_soon(self._next)
 
-    def _reply(self, answered: Sequence[tuple[Job[Ticket, Result], Share]]) -> None:
+    def _reply(self, answered: Sequence[tuple[Job[Ticket, Result], RunResult]]) -> None:
         try:
-            results = self._finish([(job.ticket, share) for job, share in answered])
+            results = self._finish([(job.ticket, run) for job, run in answered])
         except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
             for job, _ in answered:
-                job.settle(as_failure(error))
+                job.finish(as_failure(error))
         else:
             self._count_batch(_rows([job for job, _ in answered]), len(self._queue))
             for (job, _), result in zip(answered, results, strict=True):
-                job.settle(result)
+                job.finish(result)
 
 
 def _rows(jobs: Sequence[Job[Ticket, Result]]) -> int:

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from eventlog.errors import DriftlineError
 from service.batching.batcher import as_failure
-from service.batching.job import Job, Queue, Share, Ticket
+from service.batching.job import Job, Queue, RunResult, Ticket
 from service.batching.response_cache import ResponseCache, key_of
 
 
@@ -16,8 +16,8 @@ class Cacheable(Protocol):
     """A result that carries the outputs of its run."""
 
     @property
-    def share(self) -> Share:
-        """What the request got out of its batch."""
+    def run(self) -> RunResult:
+        """Return what the request got out of its batch."""
         ...
 
 
@@ -44,7 +44,7 @@ class CachedQueue(Generic[Ticket, Result]):
         self,
         queue: Queue[Ticket, Result],
         cache: ResponseCache,
-        finish: Callable[[Sequence[tuple[Ticket, Share]]], Sequence[Result]],
+        finish: Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]],
         lookups: Lookups,
     ) -> None:
         """`finish` makes the answers of hits, which are in the log by then."""
@@ -52,9 +52,9 @@ class CachedQueue(Generic[Ticket, Result]):
         self._cache = cache
         self._finish = finish
         self._lookups = lookups
-        self._hits: list[tuple[Job[Ticket, Result], Share]] = []
+        self._hits: list[tuple[Job[Ticket, Result], RunResult]] = []
 
-    def knock(self) -> None:
+    def check_capacity(self) -> None:
         """Nobody is turned away unread: a full queue does not matter to what is here."""
 
     def submit(self, job: Job[Ticket, Result]) -> None:
@@ -69,13 +69,13 @@ class CachedQueue(Generic[Ticket, Result]):
             return
         self._lookups.hit(perf_counter() - started)
         # With all others that are found in this turn: they share one write to the log.
-        self._hits.append((job, Share(dict(outputs), "", 0, 0, 0, 0, cached=True)))
+        self._hits.append((job, RunResult(dict(outputs), "", 0, 0, 0, 0, cached=True)))
         if len(self._hits) == 1:
             asyncio.get_running_loop().call_soon(self._answer)
 
-    def abandon(self, job: Job[Ticket, Result]) -> bool:
+    def cancel(self, job: Job[Ticket, Result]) -> bool:
         """The job's caller left; whether it waited for a run."""
-        return self._queue.abandon(job)
+        return self._queue.cancel(job)
 
     def _keep(
         self,
@@ -85,17 +85,17 @@ class CachedQueue(Generic[Ticket, Result]):
     ) -> None:
         if not isinstance(outcome, DriftlineError):
             started = perf_counter()
-            self._cache.put(key, outcome.share.outputs)
+            self._cache.put(key, outcome.run.outputs)
             self._lookups.kept(perf_counter() - started)
         reply(outcome)
 
     def _answer(self) -> None:
         hits, self._hits = self._hits, []
-        told = [(job, share) for job, share in hits if not job.settled]
+        told = [(job, run) for job, run in hits if not job.done]
         outcomes: Sequence[Result | DriftlineError]
         try:
-            outcomes = self._finish([(job.ticket, share) for job, share in told])
+            outcomes = self._finish([(job.ticket, run) for job, run in told])
         except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
             outcomes = [as_failure(error)] * len(told)
         for (job, _), outcome in zip(told, outcomes, strict=True):
-            job.settle(outcome)
+            job.finish(outcome)

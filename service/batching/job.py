@@ -17,7 +17,15 @@ class Job(Generic[Ticket, Result]):
     """One request in the queue, and whom to tell how it ended."""
 
     __slots__ = (
-        "deadline", "inputs", "level", "priority", "queued", "reply", "rows", "settled", "size",
+        "deadline",
+        "done",
+        "inputs",
+        "level",
+        "priority",
+        "queued",
+        "reply",
+        "rows",
+        "size",
         "ticket",
     )  # fmt: skip
 
@@ -48,16 +56,16 @@ class Job(Generic[Ticket, Result]):
         self.priority = priority
         self.level = 0  # as the queue counts it
         self.queued = 0.0
-        self.settled = False  # replied to, or abandoned by its caller
+        self.done = False  # replied to, or abandoned by its caller
 
-    def settle(self, outcome: Result | DriftlineError) -> None:
+    def finish(self, outcome: Result | DriftlineError) -> None:
         """Tell the caller, if one is left."""
-        if not self.settled:
-            self.settled = True
+        if not self.done:
+            self.done = True
             self.reply(outcome)
 
 
-class Share(msgspec.Struct, frozen=True):
+class RunResult(msgspec.Struct, frozen=True):
     """What one request got out of a batch; durations in microseconds."""
 
     outputs: dict[str, Array]
@@ -72,6 +80,6 @@ class Share(msgspec.Struct, frozen=True):
 class Queue(Protocol[Ticket, Result]):
     """Where a version's requests go; `Batcher` has what each method says."""
 
-    def knock(self) -> None: ...
+    def check_capacity(self) -> None: ...
     def submit(self, job: Job[Ticket, Result]) -> None: ...
-    def abandon(self, job: Job[Ticket, Result]) -> bool: ...
+    def cancel(self, job: Job[Ticket, Result]) -> bool: ...

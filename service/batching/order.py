@@ -11,17 +11,17 @@ from heapq import merge
 from typing import Generic, Protocol, TypeVar
 
 
-class Waiter(Protocol):
+class QueuedJob(Protocol):
     """What of a job its place depends on."""
 
     queued: float  # when it came
     level: int  # of priority; 0 is the highest
 
 
-Job = TypeVar("Job", bound=Waiter)
+Job = TypeVar("Job", bound=QueuedJob)
 
 
-class FirstCome(deque[Job]):
+class FifoQueue(deque[Job]):
     """One level; jobs are appended in the order they came."""
 
     @property
@@ -30,8 +30,8 @@ class FirstCome(deque[Job]):
         return self[0].queued
 
 
-class Ranked(Generic[Job]):
-    """Several levels; what `FirstCome` offers, in the order of the module's rule."""
+class AgingQueue(Generic[Job]):
+    """Several levels; what `FifoQueue` offers, in the order of the module's rule."""
 
     def __init__(self, levels: int, step: float) -> None:
         """`step` is what a level is worth, in the unit of `queued`."""

@@ -6,7 +6,7 @@ from math import inf
 import msgspec
 
 
-class Limits(msgspec.Struct, frozen=True):
+class BatchPolicy(msgspec.Struct, frozen=True):
     """How large a batch may become and how long it may wait to fill, and who goes first."""
 
     max_rows: int  # 1: requests run one by one
@@ -33,7 +33,7 @@ class WaitUntil(msgspec.Struct, frozen=True):
 
 
 def decide(
-    waiting: Iterable[int], oldest: float, now: float, limits: Limits, deadline: float = inf
+    waiting: Iterable[int], oldest: float, now: float, limits: BatchPolicy, deadline: float = inf
 ) -> Take | WaitUntil:
     """What to do when the runner is free and something waits.
 

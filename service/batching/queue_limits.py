@@ -2,15 +2,15 @@
 
 from registry.manifest import Manifest, QueueLimits
 from service.batching.admission import Admission
-from service.batching.policy import Limits
+from service.batching.policy import BatchPolicy
 from service.settings import Settings
 
 
-def limits_of(manifest: Manifest, settings: Settings, *, batched: bool) -> Limits:
+def batch_policy_of(manifest: Manifest, settings: Settings, *, batched: bool) -> BatchPolicy:
     """How a version's requests are merged and ordered; `batched`: whether they can run together."""
     queue = manifest.queue
     delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
-    return Limits(
+    return BatchPolicy(
         max_rows=manifest.max_batch_size if batched else 1,
         max_delay=delay_us / 1e6,
         levels=queue.priority_levels,
@@ -19,17 +19,17 @@ def limits_of(manifest: Manifest, settings: Settings, *, batched: bool) -> Limit
     )
 
 
-def doors_of(name: str, queue: QueueLimits, settings: Settings) -> list[Admission]:
-    """A door for each level of priority, the highest first; `name` is what refusals speak of."""
-    doors: list[Admission] = []
+def admissions_of(name: str, queue: QueueLimits, settings: Settings) -> list[Admission]:
+    """An admission for each level of priority, the highest first; refusals state `name`."""
+    admissions: list[Admission] = []
     for _ in range(queue.priority_levels):
-        doors.append(
+        admissions.append(
             Admission(
                 name,
                 queue.max_requests or settings.max_queue_requests,
                 queue.max_bytes or settings.max_queue_bytes,
                 (queue.max_wait_ms or settings.max_queue_wait_ms) / 1e3,
-                ahead=doors[-1] if doors else None,
+                ahead=admissions[-1] if admissions else None,
             )
         )
-    return doors
+    return admissions

@@ -2,7 +2,7 @@
 
 Belongs to one version in one worker, and goes with it. What is kept are all outputs of a run: which
 of them a client wants, as what, and what else it states (its id, a deadline, an event time) changes
-nothing about them, so only the values asked about make the key, however they travelled.
+nothing about them, so only the values selector about make the key, however they travelled.
 """
 
 from collections import OrderedDict

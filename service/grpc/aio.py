@@ -13,17 +13,17 @@ from access.tls import Tls
 from eventlog.errors import DriftlineError, SettingError
 from service.auth.configuration import tls_of
 from service.errors import message_of
-from service.grpc.authorization import Door
-from service.grpc.calls import Method, Streaming, Told, Unary, as_told
+from service.grpc.authorization import MethodAuthorizer
+from service.grpc.calls import Method, Streaming, TrailingMetadata, Unary, public_error
 from service.grpc.errors import code_of
 from service.grpc.limits import LONGEST_METADATA
 from service.settings import Settings
 
 _MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters beside the values
-_Reply = tuple[bytes, Told]
+_Reply = tuple[bytes, TrailingMetadata]
 
 
-async def start(door: Door, settings: Settings) -> grpc.aio.Server:
+async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Server:
     """Listen on the shared port; raises SettingError when the address cannot be had."""
     limit = settings.max_body_bytes
     server = grpc.aio.server(
@@ -36,7 +36,7 @@ async def start(door: Door, settings: Settings) -> grpc.aio.Server:
         ],
         maximum_concurrent_rpcs=settings.max_grpc_calls,
     )
-    server.add_generic_rpc_handlers((_Handlers(door),))
+    server.add_generic_rpc_handlers((_Handlers(authorizer),))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.grpc_port}"
     try:
@@ -60,16 +60,18 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
-    """Lets calls in by the door, and runs their methods."""
+    """Lets calls in by the authorizer, and runs their methods."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, authorizer: MethodAuthorizer) -> None:
+        self._authorizer = authorizer
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """The handler of a call, one that refuses it, or None for a method there is not."""
         told = dict(details.invocation_metadata or ())
         try:
-            method = self._door.enter(details.method, _as_bytes(told.get("authorization")))
+            method = self._authorizer.authorize(
+                details.method, _as_bytes(told.get("authorization"))
+            )
         except AccessError as error:
             # Any kind is answered by it: the status comes before the first message is asked for.
             return grpc.stream_stream_rpc_method_handler(partial(_refuse, error))
@@ -82,7 +84,7 @@ def _handler(method: Method, told: dict[str, Any]) -> grpc.RpcMethodHandler:
     return grpc.stream_stream_rpc_method_handler(partial(_streaming, method, told))
 
 
-class _Call:
+class _AioCall:
     """A call's context; `told` is its metadata."""
 
     __slots__ = ("_reply", "authorization", "leave", "seconds_left", "traceparent")
@@ -94,11 +96,11 @@ class _Call:
         self.leave: Callable[[], None] | None = None
         self._reply: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
 
-    def answer(self, message: bytes, told: Told = ()) -> None:
+    def answer(self, message: bytes, told: TrailingMetadata = ()) -> None:
         """Wake up the coroutine that grpc waits for."""
         self._reply.set_result((message, told))
 
-    def refuse(self, error: DriftlineError, told: Told = ()) -> None:
+    def refuse(self, error: DriftlineError, told: TrailingMetadata = ()) -> None:
         """Wake it up with an error."""
         self._reply.set_exception(_Refusal(error, told))
 
@@ -115,20 +117,20 @@ class _Call:
 class _Refusal(Exception):
     """A call ends with an error."""
 
-    def __init__(self, error: DriftlineError, told: Told) -> None:
+    def __init__(self, error: DriftlineError, told: TrailingMetadata) -> None:
         super().__init__(error)
         self.error = error
         self.told = told
 
 
 async def _unary(method: Unary, told: dict[str, Any], data: bytes, context: Any) -> bytes:
-    call = _Call(told, context)
+    call = _AioCall(told, context)
     method.handle(data, call)
     try:
         message, trailing = await call.reply()
-    except _Refusal as refusal:
-        context.set_trailing_metadata(tuple(refusal.told))
-        await context.abort(code_of(refusal.error), message_of(refusal.error))
+    except _Refusal as error_trailers:
+        context.set_trailing_metadata(tuple(error_trailers.told))
+        await context.abort(code_of(error_trailers.error), message_of(error_trailers.error))
         raise
     context.set_trailing_metadata(tuple(trailing))
     return message
@@ -138,10 +140,10 @@ async def _streaming(
     method: Streaming, told: dict[str, Any], requests: AsyncIterator[bytes], context: Any
 ) -> AsyncIterator[bytes]:
     try:
-        async for reply in method.handle(requests, _Call(told, context)):
+        async for reply in method.handle(requests, _AioCall(told, context)):
             yield reply
     except Exception as error:  # noqa: BLE001  # its caller must hear something
-        await _refuse(as_told(error), None, context)
+        await _refuse(public_error(error), None, context)
 
 
 async def _refuse(error: DriftlineError, _: Any, context: Any) -> None:

@@ -1,11 +1,11 @@
-"""The door of gRPC: finds a call's method, or refuses the call before its message is read."""
+"""The authorizer of gRPC: finds a call's method, or refuses the call before its message is read."""
 
 from access.authorizer import Authorizer
 from service.auth.rules import METHODS
 from service.grpc.calls import Method, Methods
 
 
-class Door:
+class MethodAuthorizer:
     """Asks the authorizer for every call; methods that need a model's key ask again by name."""
 
     def __init__(self, methods: Methods, access: Authorizer, *, admin_elsewhere: bool) -> None:
@@ -14,7 +14,7 @@ class Door:
         self._access = access
         self._admin_elsewhere = admin_elsewhere
 
-    def enter(self, path: str, authorization: bytes | None) -> Method | None:
+    def authorize(self, path: str, authorization: bytes | None) -> Method | None:
         """The method of this path, None where there is none; raises AccessError."""
         rule = METHODS.get(path)
         self._access.admit("any" if rule is None else rule.scope, authorization)

@@ -1,7 +1,7 @@
 """Between methods and what carries their calls: grpc.aio, or HTTP/2 connections of our own.
 
-A method is found by its path in one table, and knows of its call what `Context` says. A transport
-makes a context for every call and brings its answer back.
+A method is found by its path in one table, and knows of its call what `CallContext` says. A
+transport makes a context for every call and brings its answer back.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from google.protobuf.message import DecodeError
 from eventlog.errors import DriftlineError
 from service.errors import InvalidRequest, RunFailed
 
-Told = Sequence[tuple[str, str]]  # trailing metadata
+TrailingMetadata = Sequence[tuple[str, str]]  # trailing metadata
 Request = TypeVar("Request")
 
 _logger = logging.getLogger(__name__)
 
 
-class Context(Protocol):
+class CallContext(Protocol):
     """One call, as its method sees it; `answer` or `refuse` ends it, once."""
 
     authorization: bytes | None
@@ -32,33 +32,33 @@ class Context(Protocol):
         """Until the caller's deadline, None where it has none."""
         ...
 
-    def answer(self, message: bytes, told: Told = ()) -> None:
+    def answer(self, message: bytes, told: TrailingMetadata = ()) -> None:
         """Reply with an encoded message."""
         ...
 
-    def refuse(self, error: DriftlineError, told: Told = ()) -> None:
+    def refuse(self, error: DriftlineError, told: TrailingMetadata = ()) -> None:
         """Reply with the status of an error of the tree."""
         ...
 
 
-def _refuse(error: DriftlineError, context: Context) -> None:
+def _refuse(error: DriftlineError, context: CallContext) -> None:
     context.refuse(error)
 
 
 class Unary(msgspec.Struct, frozen=True):
     """One message in, one out; neither function raises.
 
-    `turn_away` is for a call whose message the transport cannot read.
+    `reject` is for a call whose message the transport cannot read.
     """
 
-    handle: Callable[[bytes, Context], None]
-    turn_away: Callable[[DriftlineError, Context], None] = _refuse
+    handle: Callable[[bytes, CallContext], None]
+    reject: Callable[[DriftlineError, CallContext], None] = _refuse
 
 
 class Streaming(msgspec.Struct, frozen=True):
-    """Messages in, messages out; raises errors of the tree."""
+    """MessageDecoder in, messages out; raises errors of the tree."""
 
-    handle: Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]
+    handle: Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
 
 Method = Unary | Streaming
@@ -73,32 +73,32 @@ def parse(read: Callable[[bytes], Request], data: bytes) -> Request:
         raise InvalidRequest(f"the {len(data)} bytes are not the message of this method") from None
 
 
-def at_once(message: Any, answer: Callable[[Any, Context], Any]) -> Unary:
+def sync_unary(message: Any, answer: Callable[[Any, CallContext], Any]) -> Unary:
     """A method that answers without waiting; `message` is the class of its requests."""
 
-    def handle(data: bytes, context: Context) -> None:
+    def handle(data: bytes, context: CallContext) -> None:
         try:
             reply = answer(parse(message.FromString, data), context).SerializeToString()
         except Exception as error:  # noqa: BLE001  # its caller must hear something
-            context.refuse(as_told(error))
+            context.refuse(public_error(error))
         else:
             context.answer(reply)
 
     return Unary(handle)
 
 
-def in_a_task(message: Any, answer: Callable[[Any, Context], Awaitable[Any]]) -> Unary:
+def async_unary(message: Any, answer: Callable[[Any, CallContext], Awaitable[Any]]) -> Unary:
     """A method that waits before it answers; a caller who leaves ends it."""
 
-    async def run(data: bytes, context: Context) -> None:
+    async def run(data: bytes, context: CallContext) -> None:
         try:
             reply = await answer(parse(message.FromString, data), context)
         except Exception as error:  # noqa: BLE001  # its caller must hear something
-            context.refuse(as_told(error))
+            context.refuse(public_error(error))
         else:
             context.answer(reply.SerializeToString())
 
-    def handle(data: bytes, context: Context) -> None:
+    def handle(data: bytes, context: CallContext) -> None:
         task = asyncio.create_task(run(data, context))
 
         def leave() -> None:
@@ -109,7 +109,7 @@ def in_a_task(message: Any, answer: Callable[[Any, Context], Awaitable[Any]]) ->
     return Unary(handle)
 
 
-def as_told(error: Exception) -> DriftlineError:
+def public_error(error: Exception) -> DriftlineError:
     """What a caller is told of whatever happened; the server's log keeps what nobody foresaw."""
     if isinstance(error, DriftlineError):
         return error

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.models.repository import IndexEntry, Repository
+from service.models.repository import IndexEntry, ModelRepository
 from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Duration, ModelStatistics
 
 
-def index(repository: Repository, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
+def index(
+    repository: ModelRepository, request: pb.RepositoryIndexRequest
+) -> pb.RepositoryIndexResponse:
     """What there is, and what of it is loaded."""
     entries: Sequence[IndexEntry] = repository.index(ready=request.ready)
     return pb.RepositoryIndexResponse(
@@ -22,17 +24,17 @@ def index(repository: Repository, request: pb.RepositoryIndexRequest) -> pb.Repo
 
 
 async def load(
-    repository: Repository, request: pb.RepositoryModelLoadRequest, actor: str
+    repository: ModelRepository, request: pb.RepositoryModelLoadRequest, actor: str
 ) -> pb.RepositoryModelLoadResponse:
-    """Load what is named; raises what `Repository.load` raises."""
+    """Load what is named; raises what `ModelRepository.load` raises."""
     await repository.load(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelLoadResponse()
 
 
 async def unload(
-    repository: Repository, request: pb.RepositoryModelUnloadRequest, actor: str
+    repository: ModelRepository, request: pb.RepositoryModelUnloadRequest, actor: str
 ) -> pb.RepositoryModelUnloadResponse:
-    """Unload what is named; raises what `Repository.unload` raises."""
+    """Unload what is named; raises what `ModelRepository.unload` raises."""
     await repository.unload(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelUnloadResponse()
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from grpc_health.v1 import health_pb2 as pb
 
 from service.errors import UnknownService
-from service.grpc.calls import Context, Methods, Streaming, at_once, parse
+from service.grpc.calls import CallContext, Methods, Streaming, parse, sync_unary
 
 HEALTH = "grpc.health.v1.Health"
 _LOOK_AGAIN_S = 0.25
@@ -25,7 +25,7 @@ class Health:
     def methods(self) -> Methods:
         """Every method by its path."""
         return {
-            f"/{HEALTH}/Check": at_once(pb.HealthCheckRequest, self._check),
+            f"/{HEALTH}/Check": sync_unary(pb.HealthCheckRequest, self._check),
             f"/{HEALTH}/Watch": Streaming(self._watch),
         }
 
@@ -38,12 +38,12 @@ class Health:
         told: int = (pb.HealthCheckResponse.NOT_SERVING, pb.HealthCheckResponse.SERVING)[well]
         return told
 
-    def _check(self, request: pb.HealthCheckRequest, _: Context) -> pb.HealthCheckResponse:
+    def _check(self, request: pb.HealthCheckRequest, _: CallContext) -> pb.HealthCheckResponse:
         if request.service not in self._services:
             raise UnknownService(f"no service {request.service!r}")
         return pb.HealthCheckResponse(status=self._status())
 
-    async def _watch(self, requests: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+    async def _watch(self, requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
         told: int | None = None
         async for data in requests:
             request = parse(pb.HealthCheckRequest.FromString, data)

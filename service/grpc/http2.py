@@ -10,8 +10,8 @@ from typing import Any
 
 import zttp
 
-from service.grpc.authorization import Door
-from service.grpc.http2_call import Call
+from service.grpc.authorization import MethodAuthorizer
+from service.grpc.http2_call import Http2Call
 
 _logger = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ _LAST_STREAM = 2**31 - 1  # says: what was begun goes on
 _PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a whole frame
 
 
-class Shared:
+class Http2Server:
     """What all connections of a worker share."""
 
-    def __init__(self, door: Door, *, limit: int, most_calls: int) -> None:
+    def __init__(self, authorizer: MethodAuthorizer, *, limit: int, most_calls: int) -> None:
         """`limit` is in bytes, of one message; `most_calls` are taken at once."""
-        self.door = door
+        self.authorizer = authorizer
         self.limit = limit
         self.most_calls = most_calls
         self.calls = 0
@@ -41,17 +41,17 @@ class Shared:
 class Http2Connection(asyncio.Protocol):
     """Finds the method of each call, and keeps its calls until they are answered."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Http2Server) -> None:
         """`shared` is the worker's."""
         self.shared = shared
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[int, Http2Call] = {}
         self._http2 = zttp.Connection(zttp.SERVER, zttp.HTTP2)
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._flushing = False
         self._retiring = self._heard = False
         self._begun = self._updates = self._left = 0
-        self._unread: set[Call] = set()  # calls whose methods are behind with reading
+        self._unread: set[Http2Call] = set()  # calls whose methods are behind with reading
         self._stalled = False
 
     # What the transport calls
@@ -112,14 +112,14 @@ class Http2Connection(asyncio.Protocol):
         if self._heard and not self.calls and not self._http2.has_pending_send():
             self._transport.close()
 
-    def ended(self, call: Call) -> None:
+    def ended(self, call: Http2Call) -> None:
         """A call has its answer or nobody to hear it."""
         if self.calls.pop(call.number, None) is not None:
             self.shared.calls -= 1
         self.behind(call, behind=False)
         self.soon()
 
-    def behind(self, call: Call, *, behind: bool) -> None:
+    def behind(self, call: Http2Call, *, behind: bool) -> None:
         """Whether the method of a call is behind with reading, so that more must wait."""
         if behind:
             self._unread.add(call)
@@ -173,7 +173,7 @@ class Http2Connection(asyncio.Protocol):
                 call.room()
 
     def _begin(self, event: zttp.Request) -> None:
-        call = Call(self, self._http2.stream(event.stream_id), event.stream_id)
+        call = Http2Call(self, self._http2.stream(event.stream_id), event.stream_id)
         self.calls[event.stream_id] = call
         self.shared.calls += 1
         self._begun += 1

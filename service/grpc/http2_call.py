@@ -12,9 +12,9 @@ from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from service.errors import Expired, InvalidRequest, LimitExceeded, Overloaded
 from service.grpc import wire
-from service.grpc.calls import Method, Streaming, Told, Unary, as_told
+from service.grpc.calls import Method, Streaming, TrailingMetadata, Unary, public_error
 from service.grpc.limits import LONGEST_METADATA
-from service.grpc.wire import Header, Messages
+from service.grpc.wire import Header, MessageDecoder
 
 if TYPE_CHECKING:
     from service.grpc.http2 import Http2Connection
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _MOST_UNREAD = 1 << 20  # bytes that wait for a method, of one call, before reading stops
 
 
-class Call:
-    """One call; what its method is told of it (see `calls.Context`)."""
+class Http2Call:
+    """One call; what its method is told of it (see `calls.CallContext`)."""
 
     __slots__ = (
         "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
@@ -40,11 +40,11 @@ class Call:
         self._connection = connection
         self._stream = stream
         self._method: Method | None = None
-        self._streaming: _Streamed | None = None
+        self._streaming: _RequestStream | None = None
         self._deadline: float | None = None
         self._encoding = b"identity"
         self._accepted = b""
-        self._messages: Messages | None = None
+        self._messages: MessageDecoder | None = None
         self._head_sent = self._ended = False
         self._room: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -59,17 +59,19 @@ class Call:
             shared = self._connection.shared
             if shared.calls > shared.most_calls:
                 raise Overloaded(f"{shared.most_calls} calls at once are all that is taken here")
-            self._method = shared.door.enter(event.path.decode("latin-1"), self.authorization)
+            self._method = shared.authorizer.authorize(
+                event.path.decode("latin-1"), self.authorization
+            )
             if self._method is None:
                 self._finish([(b"grpc-status", b"12"), (b"grpc-message", b"no such method")])
                 return
             wire.check_encoding(self._encoding)
-            self._messages = Messages(shared.limit, self._encoding)
+            self._messages = MessageDecoder(shared.limit, self._encoding)
         except DriftlineError as error:
-            self._turn_away(error)
+            self._reject(error)
             return
         if isinstance(self._method, Streaming):
-            self._streaming = _Streamed(self, self._connection)
+            self._streaming = _RequestStream(self, self._connection)
             task = asyncio.create_task(self._stream_replies(self._method, self._streaming))
             self.leave = task.cancel  # type: ignore[assignment]  # its answer is of no interest
             if (left := self.seconds_left()) is not None:
@@ -94,7 +96,7 @@ class Call:
             for one in self._messages.feed(data):
                 self._message(one)
         except DriftlineError as error:
-            self._turn_away(error)
+            self._reject(error)
 
     def end(self) -> None:
         """The caller has said everything."""
@@ -107,7 +109,7 @@ class Call:
             elif self._method is not None:
                 raise InvalidRequest("the call has no message; expected one")
         except DriftlineError as error:
-            self._turn_away(error)
+            self._reject(error)
 
     def left(self) -> None:
         """The caller left, or its connection did."""
@@ -127,16 +129,16 @@ class Call:
         """Until the caller's deadline, None where it has none."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
-    def answer(self, message: bytes, told: Told = ()) -> None:
+    def answer(self, message: bytes, told: TrailingMetadata = ()) -> None:
         """Reply with an encoded message."""
         if not self._ended:
             self._say(message)
             self._finish(wire.trailers(told))
 
-    def refuse(self, error: DriftlineError, told: Told = ()) -> None:
+    def refuse(self, error: DriftlineError, told: TrailingMetadata = ()) -> None:
         """Reply with the status of an error of the tree."""
         if not self._ended:
-            self._finish(wire.refusal(error, told))
+            self._finish(wire.error_trailers(error, told))
 
     def _read(self, headers: Iterable[Header]) -> bytes:
         """Take in what the head says; its content type."""
@@ -165,7 +167,7 @@ class Call:
         else:
             raise InvalidRequest("the call has more than one message; expected one")
 
-    def _turn_away(self, error: DriftlineError) -> None:
+    def _reject(self, error: DriftlineError) -> None:
         """Refuse, with an event in the log where the method keeps one."""
         method, self._method = self._method, None
         if self._ended:
@@ -173,7 +175,7 @@ class Call:
         if self.leave is not None:
             self.leave()
         if isinstance(method, Unary) and not isinstance(error, AccessError):
-            method.turn_away(error, self)
+            method.reject(error, self)
         else:
             self.refuse(error)
 
@@ -182,7 +184,7 @@ class Call:
         self._stream.send_response(415, [], end_stream=True)
         self._connection.ended(self)
 
-    async def _stream_replies(self, method: Streaming, requests: "_Streamed") -> None:
+    async def _stream_replies(self, method: Streaming, requests: "_RequestStream") -> None:
         try:
             async for reply in method.handle(requests.read(), self):
                 if self._ended:
@@ -191,7 +193,7 @@ class Call:
                 self._connection.soon()
                 await self._drained()
         except Exception as error:  # noqa: BLE001  # its caller must hear something
-            self.refuse(as_told(error))
+            self.refuse(public_error(error))
         else:
             if not self._ended:
                 self._finish(wire.trailers(()))
@@ -236,7 +238,7 @@ class Call:
 
     def _expire(self) -> None:
         """A stream's deadline passed; a single message's is the pipeline's to heed."""
-        self._turn_away(Expired("the deadline passed while the stream was open"))
+        self._reject(Expired("the deadline passed while the stream was open"))
 
     def _over(self) -> None:
         if self._timer is not None:
@@ -244,10 +246,10 @@ class Call:
         self._connection.ended(self)
 
 
-class _Streamed:
+class _RequestStream:
     """The messages of a stream, between the connection and the method that reads them."""
 
-    def __init__(self, call: Call, connection: "Http2Connection") -> None:
+    def __init__(self, call: Http2Call, connection: "Http2Connection") -> None:
         self._call = call
         self._connection = connection
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()

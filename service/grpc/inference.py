@@ -8,9 +8,9 @@ from access.authorizer import Authorizer
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
-from service.call import Answer, Call
+from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest, Overloaded, message_of
-from service.grpc.calls import Context, Streaming, Told, Unary, parse
+from service.grpc.calls import CallContext, Streaming, TrailingMetadata, Unary, parse
 from service.grpc.stream import in_order
 from service.pipeline import Pipeline
 from service.protocol import open_inference_pb2 as pb
@@ -19,7 +19,7 @@ from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
 
 NewCall = Callable[[str, str, str, float | None], Call]
-_Outcome = Answer | DriftlineError
+_Outcome = InferenceResponse | DriftlineError
 
 
 class Inference:
@@ -30,53 +30,53 @@ class Inference:
         self._pipeline = pipeline
         self._new_call = new_call
         self._access = access
-        self.unary = Unary(self._infer, self._turn_away)
+        self.unary = Unary(self._infer, self._reject)
         self.streaming = Streaming(self._stream)
 
-    def _infer(self, data: bytes, context: Context) -> None:
+    def _infer(self, data: bytes, context: CallContext) -> None:
         call = self._call(context)
 
         def reply(outcome: _Outcome) -> None:
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, InferenceResponse):
                 context.answer(_encode(outcome).SerializeToString(), _told(call, outcome))
             else:
-                context.refuse(outcome, _told_of_refusal(call, outcome))
+                context.refuse(outcome, _error_metadata(call, outcome))
 
         context.leave = partial(self._pipeline.leave, call)
         self._submit(data, call, context, reply)
 
-    def _turn_away(self, error: DriftlineError, context: Context) -> None:
+    def _reject(self, error: DriftlineError, context: CallContext) -> None:
         call = self._call(context)
         told = self._pipeline.refuse(call, error)
-        context.refuse(told, _told_of_refusal(call, told))
+        context.refuse(told, _error_metadata(call, told))
 
-    def _call(self, context: Context) -> Call:
+    def _call(self, context: CallContext) -> Call:
         """A call whose model is not known before its message is read."""
         return self._new_call("", "", context.traceparent, context.seconds_left())
 
     def _submit(
-        self, data: bytes, call: Call, context: Context, reply: Callable[[_Outcome], None]
+        self, data: bytes, call: Call, context: CallContext, reply: Callable[[_Outcome], None]
     ) -> None:
         try:
             request = parse(pb.ModelInferRequest.FromString, data)
-            # The door let the method pass for some model; now its name is known.
+            # The authorizer let the method pass for some model; now its name is known.
             self._access.admit("predict", context.authorization, request.model_name)
         except AccessError as error:
             reply(error)
         except InvalidRequest as error:
             reply(self._pipeline.refuse(call, error))
         else:
-            call.model, call.asked = request.model_name, request.model_version
+            call.model, call.selector = request.model_name, request.model_version
             self._pipeline.submit(call, partial(_decode, request), reply)
 
     async def _stream(
-        self, requests: AsyncIterator[bytes], context: Context
+        self, requests: AsyncIterator[bytes], context: CallContext
     ) -> AsyncIterator[bytes]:
         async for reply in in_order(requests, partial(self._answer_part, context)):
             yield reply
 
-    async def _answer_part(self, context: Context, data: bytes) -> bytes:
-        """The reply to one request of a stream, which outlives its refusal."""
+    async def _answer_part(self, context: CallContext, data: bytes) -> bytes:
+        """The reply to one request of a stream, which outlives its error_trailers."""
         call = self._call(context)
         future: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
         self._submit(data, call, context, future.set_result)
@@ -86,7 +86,7 @@ class Inference:
             self._pipeline.leave(call)
             raise
         reply = pb.ModelStreamInferResponse()
-        if isinstance(outcome, Answer):
+        if isinstance(outcome, InferenceResponse):
             reply.infer_response.CopyFrom(_encode(outcome))
         else:
             reply.error_message = message_of(outcome)
@@ -102,10 +102,10 @@ def _decode(message: pb.ModelInferRequest, manifest: Manifest) -> InferRequest:
     return request
 
 
-def _encode(answer: Answer) -> pb.ModelInferResponse:
+def _encode(answer: InferenceResponse) -> pb.ModelInferResponse:
     if answer.request.classes:
         answer = answer.with_classes()
-    arrays, outputs = answer.share.outputs, answer.outputs
+    arrays, outputs = answer.run.outputs, answer.outputs
     return protobuf.encode_response(
         model=answer.version.model,
         version=answer.version.number,
@@ -116,19 +116,19 @@ def _encode(answer: Answer) -> pb.ModelInferResponse:
     )
 
 
-def _told(call: Call, answer: Answer) -> Told:
+def _told(call: Call, answer: InferenceResponse) -> TrailingMetadata:
     """How the answer came about, for those who would not read its message."""
-    share = answer.share
+    run = answer.run
     told = [
         ("driftline-version", answer.version.number),
         ("driftline-prediction-id", answer.prediction_id),
-        ("driftline-queue-us", str(share.queue_us)),
-        ("driftline-run-us", str(share.run_us)),
+        ("driftline-queue-us", str(run.queue_us)),
+        ("driftline-run-us", str(run.run_us)),
     ]
     return [*told, ("traceparent", call.traceparent)] if call.traceparent else told
 
 
-def _told_of_refusal(call: Call, error: DriftlineError) -> Told:
+def _error_metadata(call: Call, error: DriftlineError) -> TrailingMetadata:
     told = []
     if call.prediction_id:
         told.append(("driftline-prediction-id", call.prediction_id))

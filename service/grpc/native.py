@@ -8,15 +8,15 @@ from functools import partial
 from access.listening import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
-from service.grpc.authorization import Door
-from service.grpc.http2 import Http2Connection, Shared
+from service.grpc.authorization import MethodAuthorizer
+from service.grpc.http2 import Http2Connection, Http2Server
 from service.settings import Settings
 
 
-class NativeFront:
+class NativeListener:
     """What listens in one worker."""
 
-    def __init__(self, server: asyncio.Server, shared: Shared) -> None:
+    def __init__(self, server: asyncio.Server, shared: Http2Server) -> None:
         """See `start`."""
         self._server = server
         self._shared = shared
@@ -34,9 +34,11 @@ class NativeFront:
             connection.close()
 
 
-async def start(door: Door, settings: Settings) -> NativeFront:
+async def start(authorizer: MethodAuthorizer, settings: Settings) -> NativeListener:
     """Listen on the shared port; raises SettingError when the address cannot be had."""
-    shared = Shared(door, limit=settings.max_body_bytes, most_calls=settings.max_grpc_calls)
+    shared = Http2Server(
+        authorizer, limit=settings.max_body_bytes, most_calls=settings.max_grpc_calls
+    )
     try:
         server = await asyncio.get_running_loop().create_server(
             partial(Http2Connection, shared),
@@ -48,7 +50,7 @@ async def start(door: Door, settings: Settings) -> NativeFront:
     except OSError as error:
         address = f"{settings.host}:{settings.grpc_port}"
         raise SettingError(f"gRPC cannot listen on {address}: {error.strerror}") from None
-    return NativeFront(server, shared)
+    return NativeListener(server, shared)
 
 
 def _context(settings: Settings) -> ssl.SSLContext | None:

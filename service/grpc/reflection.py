@@ -6,7 +6,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.grpc.calls import Context, Methods, Streaming, parse
+from service.grpc.calls import CallContext, Methods, Streaming, parse
 from service.protocol import open_inference_pb2
 
 REFLECTION: str = reflection.SERVICE_NAME
@@ -19,7 +19,7 @@ def methods(services: Iterable[str]) -> Methods:
         pool.AddSerializedFile(other.DESCRIPTOR.serialized_pb)
     servicer = reflection.aio.ReflectionServicer(services, pool=pool)
 
-    async def tell(requests: AsyncIterator[bytes], _: Context) -> AsyncIterator[bytes]:
+    async def tell(requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
         async for told in servicer.ServerReflectionInfo(_read(requests), None):
             yield told.SerializeToString()
 

@@ -4,13 +4,13 @@ from typing import Protocol
 
 from access.authorizer import Authorizer
 from service.grpc import aio, native, reflection
-from service.grpc.authorization import Door
+from service.grpc.authorization import MethodAuthorizer
 from service.grpc.health import HEALTH, Health
 from service.grpc.servicer import SERVICE, Servicer
 from service.settings import Settings
 
 
-class Front(Protocol):
+class GrpcListener(Protocol):
     """What listens."""
 
     async def stop(self, grace: float) -> None:
@@ -31,18 +31,20 @@ class GrpcServer:
             **self._health.methods(),
             **reflection.methods(services),
         }
-        self._front: Front | None = None
-        self._door = Door(self.methods, access, admin_elsewhere=bool(settings.admin_port))
+        self._listener: GrpcListener | None = None
+        self._authorizer = MethodAuthorizer(
+            self.methods, access, admin_elsewhere=bool(settings.admin_port)
+        )
 
     async def start(self) -> None:
         """Listen on the shared port; raises SettingError when the address cannot be had."""
         if self._settings.grpc == "native":
-            self._front = await native.start(self._door, self._settings)
+            self._listener = await native.start(self._authorizer, self._settings)
         else:
-            self._front = await aio.start(self._door, self._settings)
+            self._listener = await aio.start(self._authorizer, self._settings)
 
     async def stop(self) -> None:
         """Take no more calls, and end when those that were taken are answered or time is up."""
         self._health.leave()
-        if self._front is not None:
-            await self._front.stop(self._settings.shutdown_grace_s)
+        if self._listener is not None:
+            await self._listener.stop(self._settings.shutdown_grace_s)

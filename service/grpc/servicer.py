@@ -4,11 +4,11 @@ from access.authorizer import Authorizer
 from registry.manifest import TensorSpec
 from service.errors import NotReady
 from service.grpc import extensions
-from service.grpc.calls import Context, Methods, at_once, in_a_task
+from service.grpc.calls import CallContext, Methods, async_unary, sync_unary
 from service.grpc.inference import Inference, NewCall
-from service.models.loaded_models import Models
+from service.models.loaded_models import LoadedModels
 from service.models.metadata import ServerMetadata, describe
-from service.models.repository import Repository
+from service.models.repository import ModelRepository
 from service.pipeline import Pipeline
 from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Statistics
@@ -24,8 +24,8 @@ class Servicer:
         self,
         *,
         pipeline: Pipeline,
-        models: Models,
-        repository: Repository,
+        models: LoadedModels,
+        repository: ModelRepository,
         statistics: Statistics,
         new_call: NewCall,
         access: Authorizer,
@@ -48,25 +48,25 @@ class Servicer:
         methods: Methods = {
             "ModelInfer": self._inference.unary,
             "ModelStreamInfer": self._inference.streaming,
-            "ServerLive": at_once(pb.ServerLiveRequest, self._server_live),
-            "ServerReady": at_once(pb.ServerReadyRequest, self._server_ready),
-            "ModelReady": at_once(pb.ModelReadyRequest, self._model_ready),
-            "ServerMetadata": at_once(pb.ServerMetadataRequest, self._server_metadata),
-            "ModelMetadata": at_once(pb.ModelMetadataRequest, self._model_metadata),
-            "ModelStatistics": at_once(pb.ModelStatisticsRequest, self._model_statistics),
-            "RepositoryIndex": at_once(pb.RepositoryIndexRequest, self._index),
-            "RepositoryModelLoad": in_a_task(pb.RepositoryModelLoadRequest, self._load),
-            "RepositoryModelUnload": in_a_task(pb.RepositoryModelUnloadRequest, self._unload),
+            "ServerLive": sync_unary(pb.ServerLiveRequest, self._server_live),
+            "ServerReady": sync_unary(pb.ServerReadyRequest, self._server_ready),
+            "ModelReady": sync_unary(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": sync_unary(pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": sync_unary(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelStatistics": sync_unary(pb.ModelStatisticsRequest, self._model_statistics),
+            "RepositoryIndex": sync_unary(pb.RepositoryIndexRequest, self._index),
+            "RepositoryModelLoad": async_unary(pb.RepositoryModelLoadRequest, self._load),
+            "RepositoryModelUnload": async_unary(pb.RepositoryModelUnloadRequest, self._unload),
         }
         return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
-    def _server_live(self, _: pb.ServerLiveRequest, __: Context) -> pb.ServerLiveResponse:
+    def _server_live(self, _: pb.ServerLiveRequest, __: CallContext) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)
 
-    def _server_ready(self, _: pb.ServerReadyRequest, __: Context) -> pb.ServerReadyResponse:
+    def _server_ready(self, _: pb.ServerReadyRequest, __: CallContext) -> pb.ServerReadyResponse:
         return pb.ServerReadyResponse(ready=self._pipeline.ready)
 
-    def _model_ready(self, request: pb.ModelReadyRequest, _: Context) -> pb.ModelReadyResponse:
+    def _model_ready(self, request: pb.ModelReadyRequest, _: CallContext) -> pb.ModelReadyResponse:
         try:
             self._models.resolve(request.name, request.version)
         except NotReady:
@@ -74,7 +74,7 @@ class Servicer:
         return pb.ModelReadyResponse(ready=True)
 
     def _server_metadata(
-        self, _: pb.ServerMetadataRequest, __: Context
+        self, _: pb.ServerMetadataRequest, __: CallContext
     ) -> pb.ServerMetadataResponse:
         server = ServerMetadata()
         return pb.ServerMetadataResponse(
@@ -82,9 +82,9 @@ class Servicer:
         )
 
     def _model_metadata(
-        self, request: pb.ModelMetadataRequest, context: Context
+        self, request: pb.ModelMetadataRequest, context: CallContext
     ) -> pb.ModelMetadataResponse:
-        # The door let the method pass for some model; now its name is known.
+        # The authorizer let the method pass for some model; now its name is known.
         self._access.admit("predict", context.authorization, request.name)
         model = describe(self._models, request.name, request.version)
         return pb.ModelMetadataResponse(
@@ -96,25 +96,27 @@ class Servicer:
         )
 
     def _model_statistics(
-        self, request: pb.ModelStatisticsRequest, _: Context
+        self, request: pb.ModelStatisticsRequest, _: CallContext
     ) -> pb.ModelStatisticsResponse:
         told = self._statistics.of_versions(self._models.select(request.name, request.version))
         return extensions.statistics(told)
 
-    def _index(self, request: pb.RepositoryIndexRequest, _: Context) -> pb.RepositoryIndexResponse:
+    def _index(
+        self, request: pb.RepositoryIndexRequest, _: CallContext
+    ) -> pb.RepositoryIndexResponse:
         return extensions.index(self._repository, request)
 
     async def _load(
-        self, request: pb.RepositoryModelLoadRequest, context: Context
+        self, request: pb.RepositoryModelLoadRequest, context: CallContext
     ) -> pb.RepositoryModelLoadResponse:
         return await extensions.load(self._repository, request, self._actor(context))
 
     async def _unload(
-        self, request: pb.RepositoryModelUnloadRequest, context: Context
+        self, request: pb.RepositoryModelUnloadRequest, context: CallContext
     ) -> pb.RepositoryModelUnloadResponse:
         return await extensions.unload(self._repository, request, self._actor(context))
 
-    def _actor(self, context: Context) -> str:
+    def _actor(self, context: CallContext) -> str:
         """Whose key the call carries."""
         return self._access.name_of(context.authorization) or _ACTOR
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from eventlog.errors import DriftlineError
 from service.errors import InvalidRequest, LimitExceeded, UnknownEncoding, message_of
-from service.grpc.calls import Told
+from service.grpc.calls import TrailingMetadata
 from service.grpc.errors import code_of
 
 Header = tuple[bytes, bytes]
@@ -33,7 +33,7 @@ def read_timeout(stated: bytes) -> float:
     return int(digits) * unit
 
 
-class Messages:
+class MessageDecoder:
     """Cuts the messages of one call out of its bytes, as they come."""
 
     __slots__ = ("_encoding", "_held", "_limit")
@@ -112,12 +112,12 @@ def compressed(data: bytes, encoding: bytes) -> bytes:
     return _PREFIX.pack(1, len(packed)) + packed
 
 
-def trailers(told: Told) -> list[Header]:
+def trailers(told: TrailingMetadata) -> list[Header]:
     """What follows the messages of an answer."""
     return [_OK, *_encoded(told)]
 
 
-def refusal(error: DriftlineError, told: Told) -> list[Header]:
+def error_trailers(error: DriftlineError, told: TrailingMetadata) -> list[Header]:
     """An error of the tree as status and message."""
     status: int = code_of(error).value[0]
     words = quote(message_of(error), safe=_PRINTABLE)
@@ -125,5 +125,5 @@ def refusal(error: DriftlineError, told: Told) -> list[Header]:
     return [*found, *_encoded(told)]
 
 
-def _encoded(told: Told) -> list[Header]:
+def _encoded(told: TrailingMetadata) -> list[Header]:
     return [(name.encode(), value.encode()) for name, value in told]

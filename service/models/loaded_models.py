@@ -19,14 +19,14 @@ from registry.manifest import Version
 from registry.store import ModelState
 from registry.workers import WorkerReport
 from service.errors import NotReady
-from service.models.routing import Absent, Loaded, Routes, Served, routes_of
+from service.models.routing import Loaded, LoadedVersion, Routes, UnavailableVersion, routes_of
 
 _Key = tuple[str, str]  # model and version number
 
 _logger = logging.getLogger(__name__)
 
 
-class Catalogue(Protocol):
+class RegistryReader(Protocol):
     """What of the registry the service follows."""
 
     def models(self) -> list[str]: ...
@@ -35,13 +35,13 @@ class Catalogue(Protocol):
     def revision(self) -> int: ...
 
 
-class Models:
+class LoadedModels:
     """Names -> loaded versions; one lookup a request. Belongs to one event loop."""
 
     def __init__(
         self,
-        catalogue: Catalogue,
-        load: Callable[[Version], Served],
+        catalogue: RegistryReader,
+        load: Callable[[Version], LoadedVersion],
         count_loaded: Callable[[int], None] = lambda _: None,
         report: Callable[[WorkerReport], object] = lambda _: None,
     ) -> None:
@@ -54,7 +54,9 @@ class Models:
         self._count_loaded = count_loaded
         self._report = report
         self._states: dict[str, ModelState] = {}  # as they were read last
-        self._outcomes: dict[_Key, Served | Absent] = {}  # of what was loaded, or tried last
+        self._outcomes: dict[
+            _Key, LoadedVersion | UnavailableVersion
+        ] = {}  # of what was loaded, or tried last
         self._loads: dict[_Key, asyncio.Task[None]] = {}  # that are under way
         self._begun: dict[_Key, int] = {}  # the revision that asked for them
         self._loaded: dict[str, Loaded] = {}
@@ -66,15 +68,15 @@ class Models:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
         self.revision = -1  # of the registry, up to which it was read
 
-    def resolve(self, model: str, asked: str) -> tuple[Served, str]:
+    def resolve(self, model: str, selector: str) -> tuple[LoadedVersion, str]:
         """The version to answer with, and the alias it was found through.
 
         Raises UnknownModel, UnknownVersion, or NotReady.
         """
-        route = self._routes.get((model, asked))
+        route = self._routes.get((model, selector))
         if route is None:
-            raise self._unknown(model, asked)
-        if isinstance(route.version, Absent):
+            raise self._unknown(model, selector)
+        if isinstance(route.version, UnavailableVersion):
             raise NotReady(f"model {model!r}: {route.version.reason}")
         return route.version, route.alias
 
@@ -84,7 +86,7 @@ class Models:
 
     def numbers(self, model: str) -> list[str]:
         """The versions of a model that are loaded, oldest first; raises UnknownModel."""
-        return [n for n, one in self.versions(model).items() if isinstance(one, Served)]
+        return [n for n, one in self.versions(model).items() if isinstance(one, LoadedVersion)]
 
     def versions(self, model: str) -> Loaded:
         """Every version of a model, loaded or not, oldest first; raises UnknownModel."""
@@ -92,13 +94,13 @@ class Models:
             raise self._unknown(model, "")
         return self._loaded[model]
 
-    def select(self, model: str = "", asked: str = "") -> list[Version]:
+    def select(self, model: str = "", selector: str = "") -> list[Version]:
         """Return every loaded version, those of one model, or one by number or alias.
 
         Raises UnknownModel, UnknownVersion or NotReady.
         """
-        if asked:
-            return [self.resolve(model, asked)[0].version]
+        if selector:
+            return [self.resolve(model, selector)[0].version]
         names = [model] if model else self.names()
         return [
             self.resolve(name, number)[0].version for name in names for number in self.numbers(name)
@@ -108,7 +110,9 @@ class Models:
     def ready(self) -> bool:
         """Whether no model fails to answer requests that name no version."""
         named = [self._routes[model, ""].version for model in self._loaded]
-        return not any(isinstance(one, Absent) and one.state == "failed" for one in named)
+        return not any(
+            isinstance(one, UnavailableVersion) and one.state == "failed" for one in named
+        )
 
     async def follow(self, interval: float) -> None:
         """Poll for ever, every `interval` seconds; a failure is logged and tried again."""
@@ -134,7 +138,9 @@ class Models:
                 return
             # With what did not load before: the reason may be gone.
             failed = {
-                model for (model, _), one in self._outcomes.items() if isinstance(one, Absent)
+                model
+                for (model, _), one in self._outcomes.items()
+                if isinstance(one, UnavailableVersion)
             }
             states = await asyncio.to_thread(self._read, self.revision, failed)
             self.revision = revision
@@ -174,14 +180,14 @@ class Models:
         self._names[model] = list(routes)
         self._loaded[model] = loaded
 
-    def _one(self, version: Version, standing: Standing) -> Served | Absent:
+    def _one(self, version: Version, standing: Standing) -> LoadedVersion | UnavailableVersion:
         key, number = (version.model, version.number), version.number
         if number in standing.unloaded:
             self._outcomes.pop(key, None)
-            return Absent(f"version {number} was unloaded", "unloaded")
+            return UnavailableVersion(f"version {number} was unloaded", "unloaded")
         outcome = self._outcomes.get(key)
         if outcome is None:
-            return Absent(f"version {number} is being loaded", "loading")
+            return UnavailableVersion(f"version {number} is being loaded", "loading")
         tuned = self._outcomes[key] = _tuned(outcome, standing.limits.get(number))
         return tuned
 
@@ -192,7 +198,7 @@ class Models:
             key = model, version.number
             if version.number in state.standing.unloaded or key in self._loads:
                 continue
-            if not isinstance(self._outcomes.get(key), Served):
+            if not isinstance(self._outcomes.get(key), LoadedVersion):
                 self._begun[key] = self.revision
                 self._loads[key] = asyncio.create_task(self._bring(version))
 
@@ -206,7 +212,7 @@ class Models:
         if not self._loads:
             self._tell()
 
-    def _try_load(self, version: Version) -> Served | Absent:
+    def _try_load(self, version: Version) -> LoadedVersion | UnavailableVersion:
         name = f"version {version.number} of {version.model}"
         try:
             served = self._load(version)
@@ -223,36 +229,38 @@ class Models:
         """Report what this worker serves now, as others may read it."""
         followed = min(self._begun.values(), default=self.revision + 1) - 1
         state = WorkerReport(followed)
-        for (model, asked), route in self._routes.items():
-            if isinstance(route.version, Served):
-                state.serving.setdefault(model, {})[asked] = route.version.version.number
+        for (model, selector), route in self._routes.items():
+            if isinstance(route.version, LoadedVersion):
+                state.serving.setdefault(model, {})[selector] = route.version.version.number
         loaded = 0
         for model, versions in self._loaded.items():
             for number, one in versions.items():
-                loaded += isinstance(one, Served)
-                if isinstance(one, Absent) and one.state == "failed":
+                loaded += isinstance(one, LoadedVersion)
+                if isinstance(one, UnavailableVersion) and one.state == "failed":
                     state.unready.setdefault(model, {})[number] = one.reason
         self._count_loaded(loaded)
         self._report(state)
 
-    def _unknown(self, model: str, asked: str) -> UnknownModel | UnknownVersion:
+    def _unknown(self, model: str, selector: str) -> UnknownModel | UnknownVersion:
         if model not in self._loaded:
             known = ", ".join(self.names()) or "none is registered"
             return UnknownModel(f"no model {model[:64]!r}; models: {known}")
         known = ", ".join(name for of, name in self._routes if of == model and name)
         return UnknownVersion(
-            f"model {model!r} has no version or alias {asked[:64]!r}; it has: {known}"
+            f"model {model!r} has no version or alias {selector[:64]!r}; it has: {known}"
         )
 
 
-def _failed(version: Version, why: str) -> Absent:
-    return Absent(f"version {version.number} is not ready{why}", "failed")
+def _failed(version: Version, why: str) -> UnavailableVersion:
+    return UnavailableVersion(f"version {version.number} is not ready{why}", "failed")
 
 
-def _tuned(one: Served | Absent, wanted: LimitChange | None) -> Served | Absent:
+def _tuned(
+    one: LoadedVersion | UnavailableVersion, wanted: LimitChange | None
+) -> LoadedVersion | UnavailableVersion:
     """The version under the limits that it shall have."""
     limits = wanted or UNCHANGED
-    if isinstance(one, Absent) or one.tune is None or one.limits == limits:
+    if isinstance(one, UnavailableVersion) or one.tune is None or one.limits == limits:
         return one
     name = f"version {one.version.number} of {one.version.model}"
     try:

@@ -18,14 +18,14 @@ from registry.reference import first_rows
 from registry.signature import fixed_rows
 from service.batching.batcher import Batcher
 from service.batching.merge import Array, Arrays
-from service.batching.queue_limits import doors_of, limits_of
-from service.call import Answer, Call
-from service.completion import Answering
-from service.models.routing import Served
+from service.batching.queue_limits import admissions_of, batch_policy_of
+from service.call import Call, InferenceResponse
+from service.completion import Completion
+from service.models.routing import LoadedVersion
 from service.models.session import Session
-from service.models.tunable_version import Caches, Tunable
-from service.models.warmup import Cost, measure
-from service.prediction_log import Ids, PredictionLog
+from service.models.tunable_version import Caches, TunableVersion
+from service.models.warmup import RunCost, measure
+from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.validation import InputCheck
 from service.settings import Settings, payload_key
 from service.telemetry.statistics import Statistics
@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 class SessionRunner:
     """A session that knows from its warm-up what a run costs; a batching `Runner`."""
 
-    def __init__(self, session: Session, cost: Cost, quick: float) -> None:
+    def __init__(self, session: Session, cost: RunCost, quick: float) -> None:
         """Runs expected to take less than `quick` seconds are quick."""
         self._session = session
         self._cost = cost
@@ -53,11 +53,11 @@ class SessionRunner:
         return self._session.run(inputs)
 
 
-class Loader:
+class VersionLoader:
     """Loads versions; every loaded version has a queue, a door and a thread of its own."""
 
     def __init__(
-        self, settings: Settings, log: PredictionLog, ids: Ids, statistics: Statistics
+        self, settings: Settings, log: PredictionLog, ids: IdGenerator, statistics: Statistics
     ) -> None:
         self._settings = settings
         self._log = log
@@ -69,7 +69,7 @@ class Loader:
         """Return the bytes that every response cache holds, by model and version."""
         return {names: cache.size for names, cache in self._caches.items()}
 
-    def __call__(self, version: Version) -> Served:
+    def __call__(self, version: Version) -> LoadedVersion:
         """Load a version and run it on its reference; raises DriftlineError when it cannot."""
         settings, manifest = self._settings, version.manifest
         self._log.protect(version, payload_key(settings))
@@ -79,18 +79,18 @@ class Loader:
         together = _may_share(session, version)
         cost = _warm_up(session, version, batched=together)
         name = f"{version.model} version {version.number}"
-        answering = Answering(version, self._log, self._statistics.of(version))
-        batcher: Batcher[Call, Answer] = Batcher(
+        answering = Completion(version, self._log, self._statistics.of(version))
+        batcher: Batcher[Call, InferenceResponse] = Batcher(
             runner=SessionRunner(session, cost, settings.inline_threshold_us / 1e6),
             finish=answering.batch,
-            limits=limits_of(manifest, settings, batched=together),
-            doors=doors_of(name, manifest.queue, settings),
+            limits=batch_policy_of(manifest, settings, batched=together),
+            admissions=admissions_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
             count_drop=answering.dropped,
             count_batch=answering.count_batch,
         )
-        return Tunable(
+        return TunableVersion(
             version=version,
             check=check,
             together=together,
@@ -121,7 +121,7 @@ def session_options(stated: SessionOptions, settings: Settings) -> SessionOption
     )
 
 
-def _warm_up(session: Session, version: Version, *, batched: bool) -> Cost:
+def _warm_up(session: Session, version: Version, *, batched: bool) -> RunCost:
     """Run the version on its reference rows, as its requests will come."""
     rows_of = partial(_reference_rows, _reference(version))
     fixed = fixed_rows(signature(version.manifest))

@@ -6,7 +6,7 @@ from importlib.metadata import version as installed
 import msgspec
 
 from registry.manifest import TensorSpec
-from service.models.loaded_models import Models
+from service.models.loaded_models import LoadedModels
 
 NAME = "driftline"
 try:
@@ -39,9 +39,9 @@ class ModelMetadata(msgspec.Struct, frozen=True):
     outputs: list[TensorSpec]
 
 
-def describe(models: Models, model: str, asked: str) -> ModelMetadata:
+def describe(models: LoadedModels, model: str, selector: str) -> ModelMetadata:
     """Describe one version; raises UnknownModel, UnknownVersion or NotReady."""
-    served, _ = models.resolve(model, asked)
+    served, _ = models.resolve(model, selector)
     signature = served.check.signature
     return ModelMetadata(
         model, models.numbers(model), PLATFORM, signature.inputs, signature.outputs

@@ -11,14 +11,14 @@ from typing import Literal, Protocol
 import msgspec
 
 from service.errors import InvalidRequest, NotReady
-from service.models.loaded_models import Models
-from service.models.routing import Absent, Served
+from service.models.loaded_models import LoadedModels
+from service.models.routing import LoadedVersion, UnavailableVersion
 
 State = Literal["READY", "LOADING", "UNAVAILABLE"]
 _IGNORED = {"unload_dependents"}  # of Triton's clients: no model here depends on another
 
 
-class Shelf(Protocol):
+class RegistryWriter(Protocol):
     """What of the registry this writes and reads; every method raises UnknownModel."""
 
     def aliases(self, model: str) -> dict[str, str]: ...
@@ -35,10 +35,10 @@ class IndexEntry(msgspec.Struct, frozen=True):
     reason: str = ""  # why it is unavailable
 
 
-class Repository:
+class ModelRepository:
     """One worker's view of the models, and the way to change it for all workers."""
 
-    def __init__(self, shelf: Shelf, models: Models) -> None:
+    def __init__(self, shelf: RegistryWriter, models: LoadedModels) -> None:
         self._shelf = shelf
         self._models = models
 
@@ -65,7 +65,7 @@ class Repository:
         problems = [
             one.reason
             for name, one in versions.items()
-            if number in {"", name} and isinstance(one, Absent)
+            if number in {"", name} and isinstance(one, UnavailableVersion)
         ]
         if problems:
             raise NotReady(f"model {model!r}: {'; '.join(problems)}")
@@ -88,15 +88,15 @@ class Repository:
                 f"parameter {min(unknown)!r}: expected only `version`; a model's files and "
                 "manifest come from the registry"
             )
-        asked = parameters.get("version", "")
-        if not isinstance(asked, str):
+        selector = parameters.get("version", "")
+        if not isinstance(selector, str):
             raise InvalidRequest("parameter version: expected a version's number or an alias")
         aliases = await asyncio.to_thread(self._shelf.aliases, model)
-        return aliases.get(asked, asked)
+        return aliases.get(selector, selector)
 
 
-def _entry(model: str, number: str, one: Served | Absent) -> IndexEntry:
-    if isinstance(one, Served):
+def _entry(model: str, number: str, one: LoadedVersion | UnavailableVersion) -> IndexEntry:
+    if isinstance(one, LoadedVersion):
         return IndexEntry(model, number, "READY")
     state: State = "LOADING" if one.state == "loading" else "UNAVAILABLE"
     return IndexEntry(model, number, state, one.reason)

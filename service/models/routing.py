@@ -15,24 +15,24 @@ import msgspec
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from service.batching.job import Queue
-from service.call import Answer, Call
+from service.call import Call, InferenceResponse
 from service.protocol.validation import InputCheck
 
 CHAMPION = "champion"
 
 
-class Served(msgspec.Struct, frozen=True):
+class LoadedVersion(msgspec.Struct, frozen=True):
     """A version that is loaded and warm."""
 
     version: Version
     check: InputCheck
-    queue: Queue[Call, Answer]
+    queue: Queue[Call, InferenceResponse]
     limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
     # The same version under other limits, from the event loop; raises InvalidLimits.
-    tune: Callable[[LimitChange], "Served"] | None = None
+    tune: Callable[[LimitChange], "LoadedVersion"] | None = None
 
 
-class Absent(msgspec.Struct, frozen=True):
+class UnavailableVersion(msgspec.Struct, frozen=True):
     """A version that is not loaded, and why."""
 
     reason: str
@@ -42,11 +42,11 @@ class Absent(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """What a name means now."""
 
-    version: Served | Absent
+    version: LoadedVersion | UnavailableVersion
     alias: str  # through which the version was found, "" when its number was named
 
 
-Loaded = Mapping[str, Served | Absent]  # by version number, oldest first
+Loaded = Mapping[str, LoadedVersion | UnavailableVersion]  # by version number, oldest first
 Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
 
 
@@ -54,21 +54,25 @@ def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Ro
     """What every name of one model means; `loaded` is oldest first."""
     routes: Routes = {(model, number): Route(one, "") for number, one in loaded.items()}
     for alias, number in aliases.items():
-        version = loaded.get(number, Absent(f"version {number} does not exist", "failed"))
-        if isinstance(version, Absent) and version.state != "unloaded":
+        version = loaded.get(
+            number, UnavailableVersion(f"version {number} does not exist", "failed")
+        )
+        if isinstance(version, UnavailableVersion) and version.state != "unloaded":
             version = _still_served(before.get((model, alias)), loaded) or version
         routes[model, alias] = Route(version, alias)
     oldest_first = list(loaded.values())
-    newest = next((one for one in oldest_first[::-1] if isinstance(one, Served)), oldest_first[-1])
+    newest = next(
+        (one for one in oldest_first[::-1] if isinstance(one, LoadedVersion)), oldest_first[-1]
+    )
     routes[model, ""] = routes.get((model, CHAMPION)) or Route(newest, "")
     return routes
 
 
-def _still_served(route: Route | None, loaded: Loaded) -> Served | None:
+def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:
     """What a name meant before, unless that was unloaded meanwhile."""
-    if route is None or isinstance(route.version, Absent):
+    if route is None or isinstance(route.version, UnavailableVersion):
         return None
     now = loaded.get(route.version.version.number)
-    if isinstance(now, Served):
+    if isinstance(now, LoadedVersion):
         return now  # perhaps under other limits
     return None if now is not None and now.state == "unloaded" else route.version

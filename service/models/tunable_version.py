@@ -8,18 +8,18 @@ from registry.manifest import CachePolicy, Version
 from service.batching.batcher import Batcher
 from service.batching.cached_queue import CachedQueue
 from service.batching.job import Queue
-from service.batching.queue_limits import doors_of, limits_of
+from service.batching.queue_limits import admissions_of, batch_policy_of
 from service.batching.response_cache import ResponseCache
-from service.call import Answer, Call
-from service.completion import Answering
-from service.models.routing import Served
+from service.call import Call, InferenceResponse
+from service.completion import Completion
+from service.models.routing import LoadedVersion
 from service.protocol.validation import InputCheck
 from service.settings import Settings
 
 Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and version
 
 
-class Tunable:
+class TunableVersion:
     """Keeps what limits do not change: the session, what waits, and what is remembered."""
 
     def __init__(  # noqa: PLR0913  # what a version consists of, all by name
@@ -28,8 +28,8 @@ class Tunable:
         version: Version,
         check: InputCheck,
         together: bool,
-        batcher: Batcher[Call, Answer],
-        answering: Answering,
+        batcher: Batcher[Call, InferenceResponse],
+        answering: Completion,
         settings: Settings,
         caches: Caches,
     ) -> None:
@@ -46,7 +46,7 @@ class Tunable:
         self._caches = caches
         self._cache: ResponseCache | None = None
 
-    def served(self, change: LimitChange = UNCHANGED) -> Served:
+    def served(self, change: LimitChange = UNCHANGED) -> LoadedVersion:
         """The version under its manifest's limits and this change of them.
 
         In the batcher's event loop, once it serves. Raises InvalidLimits.
@@ -54,14 +54,14 @@ class Tunable:
         manifest = limited(self._version.manifest, change)
         name = f"{self._version.model} version {self._version.number}"
         self._batcher.tune(
-            limits_of(manifest, self._settings, batched=self._together),
-            doors_of(name, manifest.queue, self._settings),
+            batch_policy_of(manifest, self._settings, batched=self._together),
+            admissions_of(name, manifest.queue, self._settings),
         )
-        tune: Callable[[LimitChange], Served] = self.served
+        tune: Callable[[LimitChange], LoadedVersion] = self.served
         queue = self._queue(manifest.cache)
-        return Served(self._version, self._check, queue, limits=change, tune=tune)
+        return LoadedVersion(self._version, self._check, queue, limits=change, tune=tune)
 
-    def _queue(self, policy: CachePolicy) -> Queue[Call, Answer]:
+    def _queue(self, policy: CachePolicy) -> Queue[Call, InferenceResponse]:
         """The queue, behind a cache where there shall be one."""
         if not policy.max_bytes:
             self._cache = None

@@ -14,7 +14,7 @@ Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 _REPEATS = 5
 
 
-class Cost(msgspec.Struct, frozen=True):
+class RunCost(msgspec.Struct, frozen=True):
     """What a run costs: a line through two measured points, in seconds."""
 
     one: float  # a run of one row
@@ -30,7 +30,7 @@ def measure(
     rows_of: Callable[[int], Mapping[str, Array]],
     many: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> Cost:
+) -> RunCost:
     """Run one row and `many` rows a few times; the first, cold runs do not count.
 
     `rows_of` gives the inputs of so many rows. `many` is 1 where the model takes no batches.
@@ -42,7 +42,7 @@ def measure(
         return statistics.median(_time(run, inputs, clock) for _ in range(_REPEATS))
 
     one = duration(1)
-    return Cost(one, max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0)
+    return RunCost(one, max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0)
 
 
 def _time(run: Run, inputs: Mapping[str, Array], clock: Callable[[], float]) -> float:

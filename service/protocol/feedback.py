@@ -19,7 +19,7 @@ _LAST_ROW = 2**31 - 1
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what every reader of the log can hold
 
 
-class Truth(msgspec.Struct, frozen=True):
+class FeedbackLabel(msgspec.Struct, frozen=True):
     """What one row of one prediction turned out to be."""
 
     prediction_id: str
@@ -39,7 +39,7 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True):
 _items = msgspec.json.Decoder(_Item | list[_Item])
 
 
-def read_feedback(body: bytes) -> list[Truth]:
+def read_feedback(body: bytes) -> list[FeedbackLabel]:
     """The truths that a JSON body states; raises InvalidRequest or TooLarge."""
     try:
         decoded = _items.decode(body)
@@ -57,7 +57,7 @@ def read_feedback(body: bytes) -> list[Truth]:
     return truths
 
 
-def _truths(index: int, item: _Item) -> Iterator[Truth]:
+def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
     if not 0 < len(item.prediction_id) <= _MOST_CHARACTERS or "\0" in item.prediction_id:
         raise InvalidRequest(
             f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
@@ -81,4 +81,4 @@ def _truths(index: int, item: _Item) -> Iterator[Truth]:
                 f"item {index}: the label of row {row} has {size} bytes; "
                 f"expected at most {LONGEST_LABEL}"
             )
-        yield Truth(item.prediction_id, row, label, time)
+        yield FeedbackLabel(item.prediction_id, row, label, time)

@@ -107,15 +107,17 @@ class JsonRequest(msgspec.Struct):
         raw = self.parameters.get("binary_data_output") is True
         if not self.outputs:
             return InferRequest(self.id, tensors, [], self.parameters, raw)
-        asked = {output.name: output.parameters for output in self.outputs}
+        selector = {output.name: output.parameters for output in self.outputs}
         return InferRequest(
             self.id,
             tensors,
-            list(asked),
+            list(selector),
             self.parameters,
             raw,
-            as_raw={n: p.binary_data for n, p in asked.items() if p.binary_data is not None},
-            classes={n: p.classification for n, p in asked.items() if p.classification is not None},
+            as_raw={n: p.binary_data for n, p in selector.items() if p.binary_data is not None},
+            classes={
+                n: p.classification for n, p in selector.items() if p.classification is not None
+            },
         )
 
 

@@ -19,15 +19,19 @@ from access.listening import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
 from service.rest.asgi import App, Message, Receive, Scope, Send
-from service.rest.authorization import Gate
+from service.rest.authorization import AuthorizationMiddleware
 from service.settings import Settings
 
 
-def ports(app: App, authorizer: Callable[[], Authorizer], settings: Settings) -> App:
+def with_admin_port(app: App, authorizer: Callable[[], Authorizer], settings: Settings) -> App:
     """The application for the public port, which opens the admin port beside it if there is one."""
     if not settings.admin_port:
-        return Gate(app, authorizer, "whole")
-    return AdminPort(Gate(app, authorizer, "public"), Gate(app, authorizer, "admin"), settings)
+        return AuthorizationMiddleware(app, authorizer, "whole")
+    return AdminPort(
+        AuthorizationMiddleware(app, authorizer, "public"),
+        AuthorizationMiddleware(app, authorizer, "admin"),
+        settings,
+    )
 
 
 class AdminPort:
@@ -60,7 +64,7 @@ class AdminPort:
                 await serving
             listener.close()
 
-    def _prepare(self) -> tuple["_Guest", socket.socket]:
+    def _prepare(self) -> tuple["_EmbeddedServer", socket.socket]:
         settings = self._settings
         tls = tls_of(settings)
         config = uvicorn.Config(
@@ -75,10 +79,10 @@ class AdminPort:
             timeout_graceful_shutdown=settings.shutdown_grace_s,
             ssl_context_factory=None if tls is None else lambda *_: tls.context(),
         )
-        return _Guest(config), _listen(settings.host, settings.admin_port)
+        return _EmbeddedServer(config), _listen(settings.host, settings.admin_port)
 
 
-class _Guest(uvicorn.Server):
+class _EmbeddedServer(uvicorn.Server):
     """A server in a loop that is not its own: signals are the host's to handle."""
 
     @contextmanager

@@ -7,7 +7,7 @@ import msgspec
 
 from access.authorizer import Authorizer
 from access.errors import AccessError
-from service.auth.rules import Rule, routed
+from service.auth.rules import Rule, match_rule
 from service.rest.asgi import (
     App,
     Receive,
@@ -21,7 +21,7 @@ from service.rest.asgi import (
 Face = Literal["whole", "public", "admin"]
 
 
-class Gate:
+class AuthorizationMiddleware:
     """One face of the service: everything on one port, or what is public, or what is not."""
 
     def __init__(self, app: App, authorizer: Callable[[], Authorizer], face: Face) -> None:
@@ -41,7 +41,7 @@ class Gate:
 
     async def _let_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         access = self._authorizer()
-        found = routed(scope["path"])
+        found = match_rule(scope["path"])
         given = authorization_of(scope)
         try:
             if found is None:

@@ -120,7 +120,7 @@ class Connection(Http1Connection):
     def abandon(self, cycle: Any) -> None:
         """Let a request end without a reply of its own."""
         if isinstance(cycle, Exchange):
-            cycle.abandon()
+            cycle.cancel()
         else:
             super().abandon(cycle)
 
@@ -131,7 +131,7 @@ class Connection(Http1Connection):
         self.transport.write(data)
 
     def reply(self, exchange: Exchange, message: list[bytes]) -> None:
-        """Send a reply, status line first; the next request may begin."""
+        """Send a reply, status channel first; the next request may begin."""
         for name, value in self.server_state.default_headers:
             message.insert(1, b"%b: %b\r\n" % (name, value))
         if not exchange.keep_alive:
@@ -193,7 +193,7 @@ class Connection(Http1Connection):
         """Nobody is left to be answered."""
         for one in {self._running, self.cycle, *(cycle for cycle, _ in self.pipeline)}:
             if isinstance(one, Exchange):
-                one.abandon()
+                one.cancel()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)

@@ -22,11 +22,11 @@ _TYPES = {
     b"application/json",
     b"application/octet-stream",
     b"application/x-www-form-urlencoded",
-    b"text/plain",
+    b"text/decode_body",
 }
 
 
-def plain(body: bytes, kind: bytes, encoding: bytes, limit: int) -> bytes:
+def decode_body(body: bytes, kind: bytes, encoding: bytes, limit: int) -> bytes:
     """The body that a content-type and a content-encoding header speak of; see the next two."""
     check_type(kind)
     return decompress(body, encoding, limit)
@@ -55,10 +55,10 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise Unsupported(f"content encoding {_quoted(encoding)}; expected gzip or deflate")
     stream = zlib.decompressobj(_WINDOWS[name])
     try:
-        plain = stream.decompress(body, limit + 1)
+        decode_body = stream.decompress(body, limit + 1)
     except zlib.error as error:
         raise InvalidRequest(f"the body is not {name.decode()}: {error}") from None
-    if len(plain) > limit:
+    if len(decode_body) > limit:
         raise TooLarge(f"the body has more than {limit} bytes decompressed; expected at most that")
     if not stream.eof:
         raise InvalidRequest(f"the body's {name.decode()} ends too early: {len(body)} bytes")
@@ -66,10 +66,10 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise InvalidRequest(
             f"{len(stream.unused_data)} bytes follow the body's {name.decode()}; expected none"
         )
-    return plain
+    return decode_body
 
 
-def accepted(accept_encoding: bytes) -> Encoding | None:
+def preferred_encoding(accept_encoding: bytes) -> Encoding | None:
     """The encoding that a client which sent this header would have its reply in."""
     weights = dict(map(_weight, accept_encoding.lower().split(b",")))
     weights.setdefault(b"gzip", weights.get(b"*", 0.0))

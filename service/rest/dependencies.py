@@ -8,8 +8,8 @@ import msgspec
 
 from access.authorizer import Authorizer
 from service.call_factory import CallFactory
-from service.models.loaded_models import Models
-from service.models.repository import Repository
+from service.models.loaded_models import LoadedModels
+from service.models.repository import ModelRepository
 from service.pipeline import Pipeline
 from service.prediction_log import PredictionLog
 from service.telemetry.statistics import Statistics
@@ -28,8 +28,8 @@ class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
 class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the other routes need."""
 
-    models: Models
-    repository: Repository
+    models: LoadedModels
+    repository: ModelRepository
     statistics: Statistics
     log: PredictionLog
     authorizer: Authorizer

@@ -7,20 +7,20 @@ from typing import ClassVar, Protocol
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
-from service.call import Answer
+from service.call import InferenceResponse
 from service.errors import TooLarge
 from service.protocol import binary, json
 from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
-from service.rest.content import plain
+from service.rest.content import decode_body
 from service.rest.dependencies import InferenceDependencies
 from service.rest.head import Head
-from service.rest.replies import answered, refused
+from service.rest.replies import encode_error, encode_response
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Line(Protocol):
+class ReplyChannel(Protocol):
     """The connection that the request came over."""
 
     def write(self, data: bytes) -> None:
@@ -28,7 +28,7 @@ class Line(Protocol):
         ...
 
     def reply(self, exchange: "Exchange", message: list[bytes]) -> None:
-        """Send the reply, status line first; the next request may begin."""
+        """Send the reply, status channel first; the next request may begin."""
         ...
 
 
@@ -39,17 +39,26 @@ class Exchange:
     """
 
     __slots__ = (
-        "_begun", "_call", "_ended", "_head", "_inference", "_line", "_pieces", "_size",
-        "disconnected", "keep_alive", "response_complete",
+        "_begun",
+        "_call",
+        "_channel",
+        "_ended",
+        "_head",
+        "_inference",
+        "_pieces",
+        "_size",
+        "disconnected",
+        "keep_alive",
+        "response_complete",
     )  # fmt: skip
     message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nobody waits for it
 
-    def __init__(self, line: Line, inference: InferenceDependencies, head: Head) -> None:
+    def __init__(self, channel: ReplyChannel, inference: InferenceDependencies, head: Head) -> None:
         """Take up a request whose head has come."""
-        self._line = line
+        self._channel = channel
         self._inference = inference
         self._head = head
-        self._call = inference.new_call("rest", head.model, head.asked, head.traceparent)
+        self._call = inference.new_call("rest", head.model, head.selector, head.traceparent)
         self._pieces: list[bytes] = []
         self._size = 0
         self._begun = False
@@ -66,7 +75,7 @@ class Exchange:
         try:
             self._inference.authorizer.admit("predict", self._head.authorization, self._head.model)
         except AccessError as error:
-            self._turn_away(error)
+            self._reject(error)
             return
         limit = self._inference.max_body_bytes
         if self._head.length is not None and self._head.length > limit:
@@ -74,7 +83,7 @@ class Exchange:
         elif self._ended:
             self._answer()
         elif self._head.expects_continue:
-            self._line.write(_CONTINUE)
+            self._channel.write(_CONTINUE)
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body came."""
@@ -91,7 +100,7 @@ class Exchange:
         if self._begun and not self.response_complete:
             self._answer()
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """The client left."""
         if not self.response_complete:
             self.response_complete = True
@@ -104,27 +113,27 @@ class Exchange:
         self._inference.pipeline.submit(self._call, decode, self._reply)
 
     def _refuse(self, why: str) -> None:
-        self._turn_away(self._inference.pipeline.refuse(self._call, TooLarge(why)))
+        self._reject(self._inference.pipeline.refuse(self._call, TooLarge(why)))
 
-    def _turn_away(self, error: DriftlineError) -> None:
+    def _reject(self, error: DriftlineError) -> None:
         self.keep_alive = False  # what is left of the body is not read
         self._pieces.clear()
         self._reply(error)
 
-    def _reply(self, outcome: Answer | DriftlineError) -> None:
+    def _reply(self, outcome: InferenceResponse | DriftlineError) -> None:
         self.response_complete = True
-        if isinstance(outcome, Answer):
-            message = answered(outcome, self._head.reply_encoding)
+        if isinstance(outcome, InferenceResponse):
+            message = encode_response(outcome, self._head.reply_encoding)
         else:
-            message = refused(outcome, self._call.prediction_id)
+            message = encode_error(outcome, self._call.prediction_id)
         if self._call.traceparent:
             message.insert(1, f"traceparent: {self._call.traceparent}\r\n".encode())
-        self._line.reply(self, message)
+        self._channel.reply(self, message)
 
 
 def _decode(body: bytes, head: Head, limit: int, manifest: Manifest) -> InferRequest:
     if head.kind or head.encoding:
-        body = plain(body, head.kind, head.encoding, limit)
+        body = decode_body(body, head.kind, head.encoding, limit)
     if head.json_length is None:
         request = json.decode_request(body)
     else:

@@ -6,17 +6,17 @@ from typing import Any
 import msgspec
 
 from service.protocol import binary
-from service.rest.content import Encoding, accepted
+from service.rest.content import Encoding, preferred_encoding
 
 Header = tuple[bytes, bytes]
 _JSON_LENGTH = binary.HEADER.encode()
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What its request line and headers say, as far as inference cares."""
+    """What its request channel and headers say, as far as inference cares."""
 
     model: str
-    asked: str  # version number, alias or "" for the champion
+    selector: str  # version number, alias or "" for the champion
     keep_alive: bool = True  # whether the connection stays open after the reply
     length: int | None = None  # of the body, in bytes; None where it comes in chunks
     json_length: bytes | None = None  # where the binary extension's JSON ends, as it was sent
@@ -40,7 +40,7 @@ def target(path: str) -> tuple[str, str] | None:
     return None
 
 
-def read_head(model: str, asked: str, headers: Iterable[Header], *, keep_alive: bool) -> Head:
+def read_head(model: str, selector: str, headers: Iterable[Header], *, keep_alive: bool) -> Head:
     """The head with these headers, whose names are in lower case."""
     told: dict[str, Any] = {}
     for name, value in headers:
@@ -59,5 +59,5 @@ def read_head(model: str, asked: str, headers: Iterable[Header], *, keep_alive: 
         elif name == b"content-encoding":
             told["encoding"] = value
         elif name == b"accept-encoding":
-            told["reply_encoding"] = accepted(value)
-    return Head(model, asked, keep_alive, **told)
+            told["reply_encoding"] = preferred_encoding(value)
+    return Head(model, selector, keep_alive, **told)

@@ -1,13 +1,13 @@
 """Answers and errors as HTTP/1.1 messages, in pieces that leave in one write.
 
-The status line comes first, so that the connection can put its own headers behind it.
+The status channel comes first, so that the connection can put its own headers behind it.
 """
 
 from http import HTTPStatus
 from typing import Any
 
 from eventlog.errors import DriftlineError
-from service.call import Answer
+from service.call import InferenceResponse
 from service.protocol import binary, json
 from service.rest.content import LARGE, Encoding, compress
 from service.rest.errors import body_of, headers_of, status_of
@@ -19,7 +19,7 @@ _CACHE_HIT = "driftline-cache-hit: true\r\n"
 _JSON_LENGTH = binary.HEADER.encode()
 
 
-def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
+def encode_response(answer: InferenceResponse, encoding: Encoding | None = None) -> list[bytes]:
     """An answer as JSON, or with raw bytes behind it where the client asked for some.
 
     Large JSON is compressed, if `encoding` names how the client would have it.
@@ -34,8 +34,8 @@ def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
         "parameters": answer.parameters(),
         "outputs": {name: answer.outputs[name] for name in wanted},
     }
-    headers = told_in_headers(answer)
-    arrays, request = answer.share.outputs, answer.request
+    headers = response_headers(answer)
+    arrays, request = answer.run.outputs, answer.request
     if raw := {name: arrays[name] for name in wanted if request.wants_raw(name)}:
         body, length = binary.encode_response(**told, raw=raw)
         return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)
@@ -46,19 +46,19 @@ def answered(answer: Answer, encoding: Encoding | None = None) -> list[bytes]:
     return _message(_OK, headers + _JSON, body)
 
 
-def told_in_headers(answer: Answer) -> bytes:
+def response_headers(answer: InferenceResponse) -> bytes:
     """How the answer came about, for those who would not read its body."""
-    share = answer.share
+    run = answer.run
     return (
         f"driftline-version: {answer.version.number}\r\n"
         f"driftline-prediction-id: {answer.prediction_id}\r\n"
-        f"{_CACHE_HIT if share.cached else ''}"
-        f"driftline-queue-us: {share.queue_us}\r\n"
-        f"driftline-run-us: {share.run_us}\r\n"
+        f"{_CACHE_HIT if run.cached else ''}"
+        f"driftline-queue-us: {run.queue_us}\r\n"
+        f"driftline-run-us: {run.run_us}\r\n"
     ).encode()
 
 
-def refused(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
+def encode_error(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
     """An error of the tree; the id is that of its event."""
     headers = headers_of(error)
     if prediction_id:

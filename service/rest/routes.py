@@ -13,7 +13,7 @@ from eventlog.errors import DriftlineError
 from service.errors import NotReady
 from service.models.metadata import ServerMetadata, describe
 from service.protocol.feedback import read_feedback
-from service.rest.content import plain
+from service.rest.content import decode_body
 from service.rest.dependencies import RouteDependencies
 from service.rest.errors import body_of, headers_of, status_of
 from service.rest.extensions import extension_routes
@@ -39,7 +39,7 @@ def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
     )
 
 
-def refused(error: DriftlineError) -> Response:
+def error_response(error: DriftlineError) -> Response:
     """The reply to a request that ended with an error of the tree."""
     return Response(body_of(error), status_of(error), headers_of(error), "application/json")
 
@@ -65,9 +65,9 @@ class _Routes:
         return _json(describe(self._dependencies().models, *_named(request)))
 
     async def model_ready(self, request: Request) -> Response:
-        model, asked = _named(request)
+        model, selector = _named(request)
         try:
-            self._dependencies().models.resolve(model, asked)
+            self._dependencies().models.resolve(model, selector)
         except NotReady as error:
             return _json({"name": model, "ready": False, "reason": str(error)}, 503)
         return _json({"name": model, "ready": True})
@@ -75,15 +75,15 @@ class _Routes:
     async def feedback(self, request: Request) -> Response:
         truths = read_feedback(await self._body(request))
         log = self._dependencies().log
-        log.labelled(truths)
-        await log.safe()
-        return _json({"accepted": len(truths)})
+        log.append_labels(truths)
+        await log.wait_until_safe()
+        return _json({"preferred_encoding": len(truths)})
 
     async def _body(self, request: Request) -> bytes:
         headers = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]
         kind, encoding = (value.encode("latin-1") for value in headers)
         limit = self._dependencies().max_body_bytes
-        return plain(await request.body(), kind, encoding, limit)
+        return decode_body(await request.body(), kind, encoding, limit)
 
 
 def _named(request: Request) -> tuple[str, str]:
@@ -96,4 +96,4 @@ def _json(value: Any, status: int = 200) -> Response:
 
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, DriftlineError)
-    return refused(error)
+    return error_response(error)

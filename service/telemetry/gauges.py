@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from service.telemetry.metrics import show_caches, show_disk
+from service.telemetry.metrics import set_cache_bytes, set_disk_space
 from service.telemetry.statistics import Statistics
 from service.telemetry.triton import show
 
 
-async def keep_gauging(
+async def update_gauges_periodically(
     log: Path,
     statistics: Statistics,
     cache_bytes: Callable[[], Mapping[tuple[str, str], int]],
@@ -27,8 +27,8 @@ async def keep_gauging(
     while True:
         with suppress(FileNotFoundError):
             usage = shutil.disk_usage(log)
-            show_disk(usage.free, usage.total)
-        show_caches(cache_bytes())
+            set_disk_space(usage.free, usage.total)
+        set_cache_bytes(cache_bytes())
         if triton:
-            show(statistics.everything())
+            show(statistics.snapshots())
         await asyncio.sleep(interval)

@@ -159,7 +159,7 @@ def count_lookup(version: Version, result: Literal["hit", "miss"]) -> None:
     _LOOKUPS.inc((version.model, version.number, result))
 
 
-def show_caches(sizes: Mapping[tuple[str, str], int]) -> None:
+def set_cache_bytes(sizes: Mapping[tuple[str, str], int]) -> None:
     """The caches hold so many bytes, by model and version; others are gone."""
     for names in _cached - sizes.keys():
         _CACHE.labels(*names).set(0)
@@ -184,7 +184,7 @@ def count_dropped(number: int) -> None:
     _DROPPED.inc(number)
 
 
-def show_disk(free: int, size: int) -> None:
+def set_disk_space(free: int, size: int) -> None:
     """The disk of the log has so many bytes free, of so many."""
     _DISK_FREE.set(free)
     _DISK_SIZE.set(size)
@@ -209,7 +209,7 @@ def pause_after(flush_s: float, shortest: float) -> float:
     return min(max(shortest, flush_s / _FLUSHING), _LATEST)
 
 
-async def keep_flushing(shortest: float) -> None:
+async def flush_periodically(shortest: float) -> None:
     """Flush for ever, every `shortest` seconds where that is cheap."""
     pause = shortest
     while True:

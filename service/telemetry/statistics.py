@@ -2,7 +2,7 @@
 
 Shape and meaning are Triton's: every request of a batch bears the whole of the batch's durations,
 so that a sum divided by its count is what one request waited; `batch_stats` counts runs. The
-numbers are of the worker that is asked; /metrics speaks for all of them.
+numbers are of the worker that is selector; /metrics speaks for all of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ from time import perf_counter, time
 import msgspec
 
 from registry.manifest import Version
-from service.batching.job import Share
+from service.batching.job import RunResult
 from service.call import Call
 
 
@@ -109,12 +109,12 @@ class VersionStatistics:
         self._sizes: dict[int, _Runs] = {}
         self._last = 0.0
         self._fail = Duration()
-        self._remembered = Duration()
+        self._hits = Duration()
         self.cache_hit = Duration()
         self.cache_miss = Duration()
 
-    def answered(
-        self, batch: Sequence[tuple[Call, Share]], *, rows: int, began: float, ended: float
+    def record_batch(
+        self, batch: Sequence[tuple[Call, RunResult]], *, rows: int, began: float, ended: float
     ) -> None:
         """A batch was answered: its run was over at `began`, its events in the log at `ended`."""
         if not batch:  # every caller left during the run
@@ -122,28 +122,28 @@ class VersionStatistics:
         runs = self._sizes.get(rows)
         if runs is None:
             runs = self._sizes[rows] = _Runs()
-        for call, share in batch:
+        for call, run in batch:
             runs.total += ended - call.started
-            runs.queue_us += share.queue_us
-            runs.runs_us += share.run_us
+            runs.queue_us += run.queue_us
+            runs.runs_us += run.run_us
         runs.count += 1
         runs.requests += len(batch)
-        runs.run_us += share.run_us
+        runs.run_us += run.run_us
         runs.output += ended - began
         runs.outputs += (ended - began) * len(batch)
         self._last = ended
 
-    def remembered(self, calls: Sequence[Call], *, ended: float) -> None:
+    def record_hits(self, calls: Sequence[Call], *, ended: float) -> None:
         """Requests were answered from the cache, their events in the log at `ended`."""
         for call in calls:
-            self._remembered.add(_ns(ended - call.started))
+            self._hits.add(_ns(ended - call.started))
         self._last = ended
 
-    def failed(self, seconds: float) -> None:
+    def record_failure(self, seconds: float) -> None:
         """A request got no answer."""
         self._fail.add(_ns(seconds))
 
-    def told(self) -> ModelStatistics:
+    def snapshot(self) -> ModelStatistics:
         """What there is to tell now."""
         sizes = sorted(self._sizes.items())
         runs = [one for _, one in sizes]
@@ -159,7 +159,7 @@ class VersionStatistics:
 
     def _by_request(self, runs: Sequence[_Runs]) -> InferenceStatistics:
         count = sum(one.requests for one in runs)
-        hits = self._remembered
+        hits = self._hits
         return InferenceStatistics(
             success=Duration(count + hits.count, hits.ns + sum(_ns(one.total) for one in runs)),
             fail=self._fail,
@@ -198,14 +198,14 @@ class Statistics:
             self._versions[key] = VersionStatistics(*key)
         return self._versions[key]
 
-    def failed(self, version: Version, seconds: float) -> None:
+    def record_failure(self, version: Version, seconds: float) -> None:
         """A request to this version got no answer."""
-        self.of(version).failed(seconds)
+        self.of(version).record_failure(seconds)
 
-    def everything(self) -> list[ModelStatistics]:
+    def snapshots(self) -> list[ModelStatistics]:
         """Of every version that was ever asked for, loaded or not."""
-        return [one.told() for one in self._versions.values()]
+        return [one.snapshot() for one in self._versions.values()]
 
     def of_versions(self, versions: Iterable[Version]) -> list[ModelStatistics]:
         """Return the statistics of these versions."""
-        return [self.of(version).told() for version in versions]
+        return [self.of(version).snapshot() for version in versions]

@@ -7,14 +7,14 @@ as their parent. What nobody samples costs a context and nothing else.
 import time
 
 from eventlog.events import Outcome
-from service.batching.job import Share
-from service.call import Answer, Call
+from service.batching.job import RunResult
+from service.call import Call, InferenceResponse
 from telemetry.tracing import Attributes, Span, Tracing
 
 _US = 1_000  # nanoseconds
 
 
-class Trace:
+class RequestSpan:
     """One request's span, and when it entered the queue."""
 
     __slots__ = ("_ended", "_queued", "_span")
@@ -25,7 +25,7 @@ class Trace:
         self._ended = False
 
     @classmethod
-    def begin(cls, tracing: Tracing, parent: str) -> "tuple[str, Trace | None]":
+    def begin(cls, tracing: Tracing, parent: str) -> "tuple[str, RequestSpan | None]":
         """The traceparent that the request goes on with, and its trace if it is recorded."""
         span = tracing.begin("infer", "server", time.time_ns(), parent)
         if span.recorded:
@@ -36,23 +36,23 @@ class Trace:
         """The request waits for its run."""
         self._queued = time.time_ns()
 
-    def answered(self, call: Call, answer: Answer) -> None:
+    def answered(self, call: Call, answer: InferenceResponse) -> None:
         """Its event is in the log and its reply may leave."""
         now = time.time_ns()
-        if answer.share.cached:
+        if answer.run.cached:
             self._span.child("cache hit", self._queued, now, {})  # with its append to the log
         else:
-            self._ran(answer.share, now)
+            self._ran(answer.run, now)
         self._span.end(now, _about(call, "ok", answer.prediction_id))
         self._ended = True
 
-    def _ran(self, share: Share, now: int) -> None:
-        started = self._queued + share.queue_us * _US
-        ended = started + share.run_us * _US
+    def _ran(self, run: RunResult, now: int) -> None:
+        started = self._queued + run.queue_us * _US
+        ended = started + run.run_us * _US
         batch: Attributes = {
-            "driftline.batch.id": share.batch_id,
-            "driftline.batch.rows": share.batch_rows,
-            "driftline.batch.offset": share.batch_offset,
+            "driftline.batch.id": run.batch_id,
+            "driftline.batch.rows": run.batch_rows,
+            "driftline.batch.offset": run.batch_offset,
         }
         self._span.child("queue", self._queued, started, {})
         self._span.child("run", started, ended, batch)

@@ -12,7 +12,7 @@ Verdict = Literal["ok", "invalid", "unknown", "not ready"]
 
 
 @dataclass(frozen=True, eq=False)
-class Tensor:
+class CaseTensor:
     """One input as a request states it, true or not."""
 
     name: str
@@ -30,7 +30,7 @@ class Case:
 
     name: str
     model: str
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[CaseTensor, ...]
     version: str = ""
     outputs: tuple[str, ...] = ()  # asked for; none: all
     id: str = ""
@@ -40,9 +40,11 @@ class Case:
     words: tuple[str, ...] = ()  # that the message of a refusal must hold
 
 
-def x(datatype: str, *values: Any, shape: tuple[int, ...] | None = None, name: str = "x") -> Tensor:
+def x(
+    datatype: str, *values: Any, shape: tuple[int, ...] | None = None, name: str = "x"
+) -> CaseTensor:
     """An input of the echo models."""
-    return Tensor(name, datatype, shape or (len(values) // WIDTH, WIDTH), list(values))
+    return CaseTensor(name, datatype, shape or (len(values) // WIDTH, WIDTH), list(values))
 
 
 def _extremes(datatype: str) -> list[Any]:
@@ -63,7 +65,7 @@ _FLOATS = ("FP16", "FP32", "FP64")
 _ONE_ROW = {"BOOL": (True, False), "BYTES": ("a", "b")}
 
 
-def one_row(datatype: str) -> Tensor:
+def one_row(datatype: str) -> CaseTensor:
     return x(datatype, *_ONE_ROW.get(datatype, (0, 1)))
 
 
@@ -115,14 +117,14 @@ REFUSED = [
             ("another input", (x("FP32", 1, 2, name="y"),), ("'y'", "unknown", "'x'")),
             ("an input twice", (one_row("FP32"), one_row("FP32")), ("'x'", "once")),
             ("another datatype", (one_row("FP64"),), ("'x'", "FP64", "FP32")),
-            ("no datatype", (Tensor("x", "FP31", (1, 2), [1, 2]),), ("'x'", "FP31", "FP32")),
+            ("no datatype", (CaseTensor("x", "FP31", (1, 2), [1, 2]),), ("'x'", "FP31", "FP32")),
             ("a rank too low", (x("FP32", 1, 2, shape=(2,)),), ("'x'", "[-1, 2]")),
             ("a rank too high", (x("FP32", 1, 2, shape=(1, 2, 1)),), ("'x'", "[-1, 2]")),
             ("a width that is not the model's", (x("FP32", 1, 2, 3, shape=(1, 3)),), ("'x'",)),
             ("a negative dimension", (x("FP32", 1, 2, shape=(-1, 2)),), ("'x'", "-1")),
             ("all dimensions negative", (x("FP32", 1, 2, shape=(-1, -2)),), ("'x'", "-2")),
-            ("no rows", (Tensor("x", "FP32", (0, 2), []),), ("'x'", "at least one")),
-            ("no columns", (Tensor("x", "FP32", (1, 0), []),), ("'x'", "[-1, 2]")),
+            ("no rows", (CaseTensor("x", "FP32", (0, 2), []),), ("'x'", "at least one")),
+            ("no columns", (CaseTensor("x", "FP32", (1, 0), []),), ("'x'", "[-1, 2]")),
             ("a product over 64 bits", (x("FP32", 1, 2, shape=(_MANY, 2)),), (str(_MANY),)),
             ("dimensions over 64 bits", (x("FP32", 1, shape=(2**40, 2**40)),), ("'x'",)),
             ("fewer values than the shape", (x("FP32", 1, 2, shape=(2, 2)),), ("'x'", "2")),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conformance.echo_models import DATATYPES, register_echo
-from tests.conformance.ways import Address
+from tests.conformance.ways import Endpoint
 from tests.service.conftest import Service
 
 FRONTS: dict[str, dict[str, str]] = {  # name -> settings of the service
@@ -57,5 +57,5 @@ def echoes(request: pytest.FixtureRequest, start: _Start) -> Service:
 
 
 @pytest.fixture
-def address(echoes: Service) -> Address:
-    return Address(f"127.0.0.1:{echoes.port}", f"127.0.0.1:{echoes.grpc_port}")
+def address(echoes: Service) -> Endpoint:
+    return Endpoint(f"127.0.0.1:{echoes.port}", f"127.0.0.1:{echoes.grpc_port}")

@@ -9,7 +9,7 @@ from tritonclient.grpc import service_pb2 as pb
 from registry.datatypes import NUMPY
 from tests.conformance.cases import Case
 from tests.conformance.raw_bytes import from_raw, to_raw
-from tests.conformance.ways import Address, Answer, Refusal, Way, refusal
+from tests.conformance.ways import Endpoint, Refusal, Reply, Way, refusal
 
 _METHOD = "/inference.GRPCInferenceService/ModelInfer"
 _CONTENTS = {
@@ -44,7 +44,7 @@ def _message(case: Case, *, raw: bool) -> Any:
     return message
 
 
-def _call(message: Any, at: Address) -> Answer | Refusal:
+def _call(message: Any, at: Endpoint) -> Reply | Refusal:
     with grpc.insecure_channel(at.grpc) as channel:
         infer = channel.unary_unary(_METHOD)
         try:
@@ -60,14 +60,14 @@ def _call(message: Any, at: Address) -> Answer | Refusal:
             text = out.datatype == "BYTES"
             values = np.array([v.decode() for v in plain] if text else plain, NUMPY[out.datatype])
         outputs[out.name] = values.reshape(tuple(out.shape))
-    return Answer(outputs, reply.model_version, reply.id)
+    return Reply(outputs, reply.model_version, reply.id)
 
 
-def grpc_typed(case: Case, at: Address) -> Answer | Refusal:
+def grpc_typed(case: Case, at: Endpoint) -> Reply | Refusal:
     return _call(_message(case, raw=False), at)
 
 
-def grpc_raw(case: Case, at: Address) -> Answer | Refusal:
+def grpc_raw(case: Case, at: Endpoint) -> Reply | Refusal:
     return _call(_message(case, raw=True), at)
 
 

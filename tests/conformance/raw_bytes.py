@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from registry.datatypes import NUMPY
-from tests.conformance.cases import Tensor
+from tests.conformance.cases import CaseTensor
 
 
-def to_raw(tensor: Tensor) -> bytes:
+def to_raw(tensor: CaseTensor) -> bytes:
     if tensor.datatype == "BYTES":
         encoded = [value.encode() for value in tensor.values]
         return b"".join(struct.pack("<I", len(value)) + value for value in encoded)

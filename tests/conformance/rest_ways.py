@@ -10,17 +10,17 @@ import httpx
 import numpy as np
 
 from registry.datatypes import NUMPY
-from tests.conformance.cases import Case, Tensor
+from tests.conformance.cases import Case, CaseTensor
 from tests.conformance.raw_bytes import from_raw, to_raw
-from tests.conformance.ways import Address, Answer, Refusal, Way, refusal
+from tests.conformance.ways import Endpoint, Refusal, Reply, Way, refusal
 
 
-def _values(tensor: Tensor) -> list[Any]:
+def _values(tensor: CaseTensor) -> list[Any]:
     words = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
     return [None if v != v else words.get(v, v) for v in tensor.values]  # noqa: PLR0124
 
 
-def _nested(tensor: Tensor) -> Any:
+def _nested(tensor: CaseTensor) -> Any:
     values: Any = _values(tensor)
     for size in tensor.shape[:0:-1]:
         if size > 0:
@@ -28,7 +28,7 @@ def _nested(tensor: Tensor) -> Any:
     return values
 
 
-def _json(case: Case, data: Callable[[Tensor], Any] = _values) -> dict[str, Any]:
+def _json(case: Case, data: Callable[[CaseTensor], Any] = _values) -> dict[str, Any]:
     inputs = [
         {"name": t.name, "shape": t.shape, "datatype": t.datatype, "data": data(t)}
         for t in case.inputs
@@ -49,7 +49,7 @@ def _binary(case: Case) -> tuple[bytes, dict[str, str]]:
     return head + b"".join(raw), {"inference-header-content-length": str(len(head))}
 
 
-def _post(case: Case, at: Address, body: bytes, headers: dict[str, str]) -> Answer | Refusal:
+def _post(case: Case, at: Endpoint, body: bytes, headers: dict[str, str]) -> Reply | Refusal:
     version = f"/versions/{case.version}" if case.version else ""
     url = f"http://{at.rest}/v2/models/{case.model}{version}/infer"
     reply = httpx.post(url, content=body, headers=headers, trust_env=False)
@@ -63,7 +63,7 @@ def _post(case: Case, at: Address, body: bytes, headers: dict[str, str]) -> Answ
         raw = reply.content[position : position + size] if size else None
         position += size
         outputs[out["name"]] = _from_rest(out, raw)
-    return Answer(outputs, decoded["model_version"], decoded.get("id", ""))
+    return Reply(outputs, decoded["model_version"], decoded.get("id", ""))
 
 
 def _from_rest(out: dict[str, Any], raw: bytes | None) -> Any:
@@ -74,24 +74,24 @@ def _from_rest(out: dict[str, Any], raw: bytes | None) -> Any:
     return from_raw(raw, out["datatype"]).reshape(out["shape"])
 
 
-def rest_json(case: Case, at: Address) -> Answer | Refusal:
+def rest_json(case: Case, at: Endpoint) -> Reply | Refusal:
     return _post(case, at, json.dumps(_json(case)).encode(), {})
 
 
-def rest_nested(case: Case, at: Address) -> Answer | Refusal:
+def rest_nested(case: Case, at: Endpoint) -> Reply | Refusal:
     return _post(case, at, json.dumps(_json(case, _nested), ensure_ascii=False).encode(), {})
 
 
-def rest_binary(case: Case, at: Address) -> Answer | Refusal:
+def rest_binary(case: Case, at: Endpoint) -> Reply | Refusal:
     return _post(case, at, *_binary(case))
 
 
-def rest_gzip(case: Case, at: Address) -> Answer | Refusal:
+def rest_gzip(case: Case, at: Endpoint) -> Reply | Refusal:
     body, headers = _binary(case)
     return _post(case, at, gzip.compress(body), {**headers, "content-encoding": "gzip"})
 
 
-def rest_deflate(case: Case, at: Address) -> Answer | Refusal:
+def rest_deflate(case: Case, at: Endpoint) -> Reply | Refusal:
     body = zlib.compress(json.dumps(_json(case)).encode())
     return _post(case, at, body, {"content-encoding": "deflate"})
 

@@ -9,7 +9,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
-from tests.conformance.ways import Address
+from tests.conformance.ways import Endpoint
 from tests.service.conftest import Service
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -27,7 +27,7 @@ def _ask(client: Any, rows: int = 1, **how: Any) -> Any:
     return client.infer("echo-fp32", [given], **how)
 
 
-def test_statistics_grow_by_what_was_asked(address: Address) -> None:
+def test_statistics_grow_by_what_was_asked(address: Endpoint) -> None:
     with triton_http.InferenceServerClient(address.rest) as client:
 
         def statistics() -> dict[str, Any]:
@@ -56,7 +56,7 @@ def test_statistics_grow_by_what_was_asked(address: Address) -> None:
 
 @pytest.mark.parametrize(("module", "transport"), [(triton_http, "rest"), (triton_grpc, "grpc")])
 def test_tritons_priority_and_timeout_are_read(
-    address: Address, module: Any, transport: str
+    address: Endpoint, module: Any, transport: str
 ) -> None:
     given = module.InferInput("x", [1, 2], "FP32")
     given.set_data_from_numpy(np.full((1, 2), 0.5, np.float32))
@@ -103,7 +103,7 @@ def test_a_trace_that_is_none_is_as_if_there_were_none(echoes: Service) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_tritons_client_gets_its_replies_compressed(address: Address, encoding: str) -> None:
+def test_tritons_client_gets_its_replies_compressed(address: Endpoint, encoding: str) -> None:
     json = [triton_http.InferRequestedOutput("echo", binary_data=False)]
     with triton_http.InferenceServerClient(address.rest) as client:
         for rows, expected in ((4_000, encoding), (1, None)):
@@ -113,7 +113,7 @@ def test_tritons_client_gets_its_replies_compressed(address: Address, encoding: 
             assert _encoding(address, rows, encoding) == expected
 
 
-def _encoding(address: Address, rows: int, accepted: str) -> str | None:
+def _encoding(address: Endpoint, rows: int, accepted: str) -> str | None:
     url = f"http://{address.rest}{PATH}"
     headers = {"accept-encoding": accepted}
     reply = httpx.post(url, json=_body(rows), headers=headers, trust_env=False)
@@ -121,5 +121,5 @@ def _encoding(address: Address, rows: int, accepted: str) -> str | None:
     return reply.headers.get("content-encoding")
 
 
-def test_nothing_is_compressed_for_a_client_that_did_not_ask(address: Address) -> None:
+def test_nothing_is_compressed_for_a_client_that_did_not_ask(address: Endpoint) -> None:
     assert _encoding(address, 4_000, "identity") is None

@@ -7,7 +7,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
-from tests.conformance.ways import Address
+from tests.conformance.ways import Endpoint
 from tests.service.conftest import Service
 
 MODEL = "remembering"
@@ -34,7 +34,7 @@ def _inputs(module: Any, price: float) -> list[Any]:
 
 
 def test_one_transport_remembers_what_another_was_asked(
-    echoes: Service, address: Address, request: pytest.FixtureRequest
+    echoes: Service, address: Endpoint, request: pytest.FixtureRequest
 ) -> None:
     price = 100.25
     first = echoes.http.post(PATH, json=_body(price))

@@ -8,7 +8,7 @@ import pytest
 from tests.conformance import grpc_ways, rest_ways, triton_ways
 from tests.conformance.cases import ANSWERED, CLASSIFIED, REFUSED, Case
 from tests.conformance.echo_models import direct
-from tests.conformance.ways import Address, Answer, Refusal, Way
+from tests.conformance.ways import Endpoint, Refusal, Reply, Way
 
 WAYS = [*rest_ways.WAYS, *grpc_ways.WAYS, *triton_ways.WAYS]
 
@@ -28,10 +28,10 @@ def _expected(case: Case) -> dict[str, Any]:
 
 @_each(ANSWERED)
 def test_it_is_answered_with_the_numbers_of_onnx_runtime(
-    way: Way, case: Case, address: Address
+    way: Way, case: Case, address: Endpoint
 ) -> None:
     answer = way.go(case, address)
-    assert isinstance(answer, Answer), answer
+    assert isinstance(answer, Reply), answer
     expected = _expected(case)
     assert list(answer.outputs) == list(expected)
     for name, array in expected.items():
@@ -50,9 +50,11 @@ def _same(got: Any, expected: Any) -> bool:
 
 
 @_each(CLASSIFIED)
-def test_the_best_classes_are_those_of_onnx_runtime(way: Way, case: Case, address: Address) -> None:
+def test_the_best_classes_are_those_of_onnx_runtime(
+    way: Way, case: Case, address: Endpoint
+) -> None:
     answer = way.go(case, address)
-    assert isinstance(answer, Answer), answer
+    assert isinstance(answer, Reply), answer
     for name, scores in _expected(case).items():
         rows = scores.reshape(len(scores), -1).tolist()
         best = [
@@ -71,7 +73,7 @@ def _parts(parsed: str) -> list[str]:
 
 @_each(REFUSED)
 def test_it_is_refused_with_the_same_verdict_and_a_message(
-    way: Way, case: Case, address: Address
+    way: Way, case: Case, address: Endpoint
 ) -> None:
     refusal = way.go(case, address)
     assert isinstance(refusal, Refusal), refusal

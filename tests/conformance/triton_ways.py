@@ -12,9 +12,9 @@ import tritonclient.http.aio as triton_http_aio
 from tritonclient.utils import InferenceServerException
 
 from tests.conformance.cases import Case
-from tests.conformance.ways import Address, Answer, Refusal, Way, refusal
+from tests.conformance.ways import Endpoint, Refusal, Reply, Way, refusal
 
-Go = Callable[[Case, Address], Answer | Refusal]
+Go = Callable[[Case, Endpoint], Reply | Refusal]
 
 
 def _asked(module: Any, case: Case, **how: bool) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _asked(module: Any, case: Case, **how: bool) -> dict[str, Any]:
     }
 
 
-def _response(result: Any) -> Answer:
+def _response(result: Any) -> Reply:
     response = result.get_response()
     if isinstance(response, dict):
         names = [out["name"] for out in response["outputs"]]
@@ -44,7 +44,7 @@ def _response(result: Any) -> Answer:
     else:
         names = [out.name for out in response.outputs]
         version, id_ = response.model_version, response.id
-    return Answer({name: _text(result.as_numpy(name)) for name in names}, version, id_)
+    return Reply({name: _text(result.as_numpy(name)) for name in names}, version, id_)
 
 
 def _text(array: Any) -> Any:
@@ -60,7 +60,7 @@ def _refusal(error: InferenceServerException) -> Refusal:
 
 
 def _by_triton(module: Any, transport: str, **how: bool) -> Go:
-    def go(case: Case, at: Address) -> Answer | Refusal:
+    def go(case: Case, at: Endpoint) -> Reply | Refusal:
         with module.InferenceServerClient(getattr(at, transport)) as client:
             try:
                 return _response(client.infer(**_asked(module, case, **how)))
@@ -71,14 +71,14 @@ def _by_triton(module: Any, transport: str, **how: bool) -> Go:
 
 
 def _by_triton_aio(module: Any, parts: Any, transport: str, **how: bool) -> Go:
-    async def ask(case: Case, at: Address) -> Answer | Refusal:
+    async def ask(case: Case, at: Endpoint) -> Reply | Refusal:
         async with module.InferenceServerClient(getattr(at, transport)) as client:
             try:
                 return _response(await client.infer(**_asked(parts, case, **how)))
             except InferenceServerException as error:
                 return _refusal(error)
 
-    def go(case: Case, at: Address) -> Answer | Refusal:
+    def go(case: Case, at: Endpoint) -> Reply | Refusal:
         return asyncio.run(ask(case, at))
 
     return go

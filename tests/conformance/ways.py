@@ -18,7 +18,7 @@ _VERDICTS: dict[str, Verdict] = {
 
 
 @dataclass(frozen=True)
-class Address:
+class Endpoint:
     """Where a service listens: host and port of each transport."""
 
     rest: str
@@ -26,7 +26,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came back of a request that was answered."""
 
     outputs: dict[str, Any]  # arrays by name, in the order of the answer
@@ -57,5 +57,5 @@ class Way:
 
     name: str
     transport: str  # "rest" or "grpc"
-    go: Callable[[Case, Address], Answer | Refusal]
+    go: Callable[[Case, Endpoint], Reply | Refusal]
     can_say: Callable[[Case], bool] = _any

@@ -16,12 +16,12 @@ from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSp
 from registry.store import ModelState
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
-from service.batching.policy import Limits
+from service.batching.policy import BatchPolicy
 from service.call_factory import CallFactory
-from service.models.loaded_models import Models
-from service.models.routing import Served
+from service.models.loaded_models import LoadedModels
+from service.models.routing import LoadedVersion
 from service.pipeline import Pipeline
-from service.prediction_log import Ids, PredictionLog
+from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.validation import InputCheck
 from service.rest.dependencies import InferenceDependencies
 from service.settings import Settings
@@ -130,31 +130,31 @@ class Sums:
         return {"y": np.nan_to_num(inputs["x"]).sum(axis=1)}
 
 
-class Worker:
-    """What a service.worker.Worker gives to the transports."""
+class InProcessWorker:
+    """What a service.worker.InProcessWorker gives to the transports."""
 
     def __init__(self, gate: Callable[[], object] | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.authorizer = Door().authorizer
         self.appender = MemoryLog()
         self.catalogue = FakeCatalogue(sums=["1"])
-        ids = Ids("p")
+        ids = IdGenerator("p")
         self.log = PredictionLog(self.appender, ids)
         self.batchers: list[Batcher[Any, Any]] = []
 
-        def load(found: Version) -> Served:
+        def load(found: Version) -> LoadedVersion:
             batcher: Batcher[Any, Any] = Batcher(
                 runner=Sums(gate),
-                finish=self.log.answered,
-                limits=Limits(8),
-                doors=[Admission("sums", 4, 1 << 20)],
+                finish=self.log.append_responses,
+                limits=BatchPolicy(8),
+                admissions=[Admission("sums", 4, 1 << 20)],
                 executor=ThreadPoolExecutor(1),
                 batch_ids=ids.batch,
             )
             self.batchers.append(batcher)
-            return Served(found, InputCheck(found.manifest, 100), batcher)
+            return LoadedVersion(found, InputCheck(found.manifest, 100), batcher)
 
-        self.models = Models(self.catalogue, load)
+        self.models = LoadedModels(self.catalogue, load)
         self.pipeline = Pipeline(self.models, self.log)
         self.call = CallFactory(inf, clock=lambda: 0.0, now=lambda: 1_000)
         self.inference = InferenceDependencies(

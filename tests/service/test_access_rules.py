@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.routing import Mount
 
-from service.auth.rules import METHODS, ROUTES, Rule, routed
+from service.auth.rules import METHODS, ROUTES, Rule, match_rule
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
 from service.rest.routes import create_app
@@ -71,7 +71,7 @@ def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
     ],
 )
 def test_a_path_is_read_as_the_router_reads_it(path: str, rule: Rule, model: str | None) -> None:
-    found = routed(path)
+    found = match_rule(path)
     assert found is not None
     assert (found.rule, found.model) == (rule, model)
 
@@ -92,5 +92,5 @@ def test_a_path_is_read_as_the_router_reads_it(path: str, rule: Rule, model: str
     ],
 )
 def test_a_path_that_is_not_listed_has_no_rule(path: str) -> None:
-    found = routed(path)
+    found = match_rule(path)
     assert found is None or found.rule.scope != "open"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
-from service.batching.job import Job, Share
+from service.batching.job import Job, RunResult
 from service.batching.merge import Arrays, merge, offsets, split
-from service.batching.policy import Limits, Take, WaitUntil, decide
+from service.batching.policy import BatchPolicy, Take, WaitUntil, decide
 from service.errors import Expired, Overloaded, RunFailed
 
 sizes = st.lists(st.integers(1, 20), min_size=1, max_size=30)
@@ -23,7 +23,7 @@ sizes = st.lists(st.integers(1, 20), min_size=1, max_size=30)
 
 @given(sizes, st.integers(1, 40))
 def test_a_free_runner_takes_the_oldest_that_fit_at_once(waiting: list[int], most: int) -> None:
-    decision = decide(waiting, oldest=5.0, now=5.0, limits=Limits(most))
+    decision = decide(waiting, oldest=5.0, now=5.0, limits=BatchPolicy(most))
     assert isinstance(decision, Take)
     taken = waiting[: decision.count]
     assert decision.count >= 1
@@ -36,7 +36,7 @@ def test_a_free_runner_takes_the_oldest_that_fit_at_once(waiting: list[int], mos
 def test_a_batch_waits_to_fill_no_longer_than_its_delay(
     waiting: list[int], delay: float, passed: float
 ) -> None:
-    limits = Limits(max_rows=100, max_delay=delay)
+    limits = BatchPolicy(max_rows=100, max_delay=delay)
     decision = decide(waiting, oldest=10.0, now=10.0 + passed, limits=limits)
     if sum(waiting) >= 100 or 10.0 + passed >= 10.0 + delay:
         assert isinstance(decision, Take)
@@ -63,7 +63,7 @@ def test_an_output_without_a_row_for_each_input_is_a_failed_run() -> None:
         split({"y": np.zeros(1)}, [1, 2])
 
 
-class Runner:
+class FakeRunner:
     """Doubles x; fails on 13; notes the rows of each run."""
 
     def __init__(self, *, quick: bool) -> None:
@@ -80,7 +80,7 @@ class Runner:
         return {"y": inputs["x"] * 2}
 
 
-class Held(Executor):
+class HeldExecutor(Executor):
     """Runs what it was given when told to, so that a test decides how long the runner is busy."""
 
     def __init__(self) -> None:
@@ -96,39 +96,41 @@ class Held(Executor):
         future.set_result(fn(*args))
 
 
-def settle(answer: "asyncio.Future[Any]", outcome: Any) -> None:
+def finish(answer: "asyncio.Future[Any]", outcome: Any) -> None:
     if isinstance(outcome, Exception):
         answer.set_exception(outcome)
     else:
         answer.set_result(outcome)
 
 
-def _finish(batch: Sequence[tuple[str, Share]]) -> list[Any]:
-    return [(ticket, share.outputs["y"].tolist(), share.batch_rows) for ticket, share in batch]
+def _finish(batch: Sequence[tuple[str, RunResult]]) -> list[Any]:
+    return [(ticket, run.outputs["y"].tolist(), run.batch_rows) for ticket, run in batch]
 
 
-class Bench:
+class BatchBench:
     """A batcher on a clock that stands still until it is moved."""
 
     def __init__(self, *, quick: bool = False, most: int = 8, waiting: int = 100) -> None:
         self.now = 0.0
-        self.runner = Runner(quick=quick)
-        self.executor = Held()
+        self.runner = FakeRunner(quick=quick)
+        self.executor = HeldExecutor()
         self.admission = Admission("tiny", waiting, 10_000)
         numbers = count()
         self.batcher: Batcher[str, Any] = Batcher(
             runner=self.runner,
             finish=_finish,
-            limits=Limits(most),
-            doors=[self.admission],
+            limits=BatchPolicy(most),
+            admissions=[self.admission],
             executor=self.executor,
             batch_ids=lambda: f"b{next(numbers)}",
             clock=lambda: self.now,
         )
 
-    def rank(self, levels: int, step: float, doors: Sequence[Admission] = ()) -> None:
-        self.batcher._limits = Limits(1, levels=levels, default_level=levels, step=step)
-        self.batcher._doors = doors or [Admission("tiny", 100, 10_000) for _ in range(levels)]
+    def rank(self, levels: int, step: float, admissions: Sequence[Admission] = ()) -> None:
+        self.batcher._limits = BatchPolicy(1, levels=levels, default_level=levels, step=step)
+        self.batcher._admissions = admissions or [
+            Admission("tiny", 100, 10_000) for _ in range(levels)
+        ]
         self.batcher._queue = self.batcher._empty_queue()
 
     def ask(
@@ -142,16 +144,16 @@ class Bench:
             rows=len(values),
             size=array.nbytes,
             deadline=deadline,
-            reply=lambda outcome: settle(answer, outcome),
+            reply=lambda outcome: finish(answer, outcome),
             priority=priority,
         )
         self.batcher.submit(job)
-        answer.add_done_callback(lambda done: done.cancelled() and self.batcher.abandon(job))
+        answer.add_done_callback(lambda done: done.cancelled() and self.batcher.cancel(job))
         return answer
 
 
 async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_queue_grow() -> None:
-    bench = Bench()
+    bench = BatchBench()
     first = [bench.ask(1), bench.ask(2, 3)]
     await asyncio.sleep(0)
     later = [bench.ask(n) for n in range(4, 14)]
@@ -168,7 +170,7 @@ async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_qu
 
 
 async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_woken() -> None:
-    bench = Bench()
+    bench = BatchBench()
     busy_at_reply: list[bool] = []
     finish = bench.batcher._finish
     bench.batcher._finish = lambda batch: (
@@ -189,7 +191,7 @@ async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_
 def test_no_batch_waits_to_fill_past_a_deadline(
     waiting: list[int], delay: float, left: float
 ) -> None:
-    limits = Limits(max_rows=1_000, max_delay=delay)
+    limits = BatchPolicy(max_rows=1_000, max_delay=delay)
     decision = decide(waiting, oldest=10.0, now=10.0, limits=limits, deadline=10.0 + left)
     if 10.0 + left <= 10.0 + delay:
         assert decision == Take(len(waiting))
@@ -198,8 +200,8 @@ def test_no_batch_waits_to_fill_past_a_deadline(
 
 
 async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
-    bench = Bench(quick=True)
-    bench.batcher._limits = Limits(8, max_delay=3_600.0)
+    bench = BatchBench(quick=True)
+    bench.batcher._limits = BatchPolicy(8, max_delay=3_600.0)
     patient = bench.ask(1, deadline=1e9)
     await asyncio.sleep(0)
     assert not patient.done()
@@ -208,8 +210,8 @@ async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
 
 
 async def test_a_batch_that_is_full_waits_no_longer() -> None:
-    bench = Bench(quick=True)
-    bench.batcher._limits = Limits(3, max_delay=3_600.0)
+    bench = BatchBench(quick=True)
+    bench.batcher._limits = BatchPolicy(3, max_delay=3_600.0)
     first = [bench.ask(n, deadline=1e9) for n in (1, 2)]
     await asyncio.sleep(0)
     assert not first[0].done()
@@ -219,12 +221,12 @@ async def test_a_batch_that_is_full_waits_no_longer() -> None:
 
 
 async def test_a_quick_run_does_not_leave_the_event_loop() -> None:
-    bench = Bench(quick=True)
+    bench = BatchBench(quick=True)
     assert await bench.ask(21) == ("21", [42], 1)
 
 
 async def test_one_bad_request_does_not_harm_its_neighbours() -> None:
-    bench = Bench(quick=True)
+    bench = BatchBench(quick=True)
     good, bad, also_good = bench.ask(1), bench.ask(13), bench.ask(2)
     assert (await good)[:2] == ("1", [2])
     assert (await also_good)[:2] == ("2", [4])
@@ -233,7 +235,7 @@ async def test_one_bad_request_does_not_harm_its_neighbours() -> None:
 
 
 async def test_callers_who_left_and_deadlines_that_passed_never_reach_the_runner() -> None:
-    bench = Bench()
+    bench = BatchBench()
     running = bench.ask(1)
     await asyncio.sleep(0)
     left, expired, patient = bench.ask(2), bench.ask(3, deadline=1.0), bench.ask(4)
@@ -250,7 +252,7 @@ async def test_callers_who_left_and_deadlines_that_passed_never_reach_the_runner
 
 
 async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() -> None:
-    bench = Bench(waiting=2)
+    bench = BatchBench(waiting=2)
     accepted = [bench.ask(1), bench.ask(2)]
     with pytest.raises(Overloaded, match="the queue of tiny is full: 2 requests"):
         bench.ask(3)
@@ -263,9 +265,9 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() 
 
 
 async def test_who_would_wait_too_long_is_refused_and_told_when_to_come_back() -> None:
-    bench = Bench()
+    bench = BatchBench()
     bench.admission = Admission("slow", 100, 10_000, max_wait=2.5)
-    bench.batcher._doors = [bench.admission]
+    bench.batcher._admissions = [bench.admission]
     first = bench.ask(1)
     await asyncio.sleep(0)
     bench.now = 5.0  # a row took five seconds: one is thought to take one from now on

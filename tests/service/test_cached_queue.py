@@ -8,20 +8,20 @@ import pytest
 from eventlog.errors import LogUnavailable
 from service.batching.cached_queue import CachedQueue
 from service.batching.response_cache import ResponseCache
-from service.completion import Answering
-from service.models.loaded_models import Models
-from service.models.routing import Served
+from service.completion import Completion
+from service.models.loaded_models import LoadedModels
+from service.models.routing import LoadedVersion
 from service.pipeline import Pipeline
 from service.protocol import json
 from service.telemetry.statistics import VersionStatistics
-from service.telemetry.tracing import Trace
-from tests.service.in_process import Worker
+from service.telemetry.tracing import RequestSpan
+from tests.service.in_process import InProcessWorker
 from tests.service.test_pipeline import BODY
 
 OTHER = BODY.replace(b"[1, 2]}", b"[5, 2]}")
 
 
-class _Remembering(Worker):
+class _Remembering(InProcessWorker):
     """A worker whose versions remember their answers."""
 
     def __init__(self) -> None:
@@ -30,16 +30,16 @@ class _Remembering(Worker):
         self.statistics = VersionStatistics("sums", "1")
         load = self.models._load
 
-        def remembering(found: Any) -> Served:
+        def remembering(found: Any) -> LoadedVersion:
             plain = load(found)
             cache = ResponseCache(100_000)
-            answering = Answering(found, self.log, self.statistics)
+            answering = Completion(found, self.log, self.statistics)
             self.batchers[-1]._finish = answering.batch
             self.caches.append(cache)
             queue: Any = CachedQueue(plain.queue, cache, answering.hits, answering)
-            return Served(found, plain.check, queue)
+            return LoadedVersion(found, plain.check, queue)
 
-        self.models = Models(self.catalogue, remembering)
+        self.models = LoadedModels(self.catalogue, remembering)
         self.pipeline = Pipeline(self.models, self.log)
 
     async def ask(self, body: bytes = BODY) -> Any:
@@ -76,7 +76,7 @@ async def test_hits_that_come_together_share_one_write(worker: _Remembering) -> 
 async def test_the_statistics_tell_hits_and_misses_apart(worker: _Remembering) -> None:
     for body in (BODY, BODY, OTHER, BODY):
         await worker.ask(body)
-    told = worker.statistics.told()
+    told = worker.statistics.snapshot()
     stats = told.inference_stats
     assert (stats.cache_hit.count, stats.cache_miss.count) == (2, 2)
     assert (stats.success.count, stats.queue.count, stats.compute_infer.count) == (4, 4, 2)
@@ -90,7 +90,7 @@ async def test_no_hit_is_answered_while_the_log_takes_no_events(worker: _Remembe
     with pytest.raises(LogUnavailable):
         await worker.ask()
     worker.appender.broken = False
-    assert (await worker.ask()).share.cached
+    assert (await worker.ask()).run.cached
 
 
 async def test_who_leaves_as_a_hit_is_told_harms_no_neighbour(
@@ -101,18 +101,18 @@ async def test_who_leaves_as_a_hit_is_told_harms_no_neighbour(
     await asyncio.sleep(0)
     leaving.cancel()  # its future is cancelled now, its task hears of it after the hit
     staying = asyncio.create_task(worker.ask())
-    assert (await staying).share.cached
+    assert (await staying).run.cached
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert {event.outcome for event in worker.appender.events} == {"ok"}
 
 
-async def test_what_failed_is_not_remembered(worker: _Remembering) -> None:
+async def test_what_failed_is_not_hits(worker: _Remembering) -> None:
     worker.appender.broken = True
     with pytest.raises(LogUnavailable):
         await worker.ask()
     worker.appender.broken = False
-    assert not (await worker.ask()).share.cached
+    assert not (await worker.ask()).run.cached
 
 
 async def test_the_memory_goes_with_the_version(worker: _Remembering) -> None:
@@ -122,7 +122,7 @@ async def test_the_memory_goes_with_the_version(worker: _Remembering) -> None:
     await worker.models.refresh()
     catalogue.put_away, catalogue.moves = {}, 3
     await worker.models.refresh()
-    assert not (await worker.ask()).share.cached
+    assert not (await worker.ask()).run.cached
     assert len(worker.caches) == 2
 
 
@@ -143,7 +143,7 @@ async def test_a_trace_tells_a_hit_from_a_run(worker: _Remembering) -> None:
     spans = [_Span(), _Span()]
     for span in spans:
         call = worker.call("rest", "sums", "")
-        call.trace = Trace(span)  # type: ignore[arg-type]
+        call.trace = RequestSpan(span)  # type: ignore[arg-type]
         await worker.pipeline.infer(call, lambda _: json.decode_request(BODY))
     assert spans[0].parts == ["queue", "run", "log append", "end"]
     assert spans[1].parts == ["cache hit", "end"]

@@ -1,4 +1,4 @@
-"""Limits that change while a version serves: nothing is loaded anew, nobody who waits is lost."""
+"""Limits that change while a version serves: the model is not reloaded, queued requests stay."""
 
 import asyncio
 import threading
@@ -11,18 +11,18 @@ from eventlog.settings import Home
 from registry.limits import UNCHANGED, LimitChange
 from registry.store import Registry
 from service.batching.admission import Admission
-from service.batching.policy import Limits
+from service.batching.policy import BatchPolicy
 from service.errors import Overloaded
-from service.models.loaded_models import Models
-from service.models.loader import Loader
-from service.models.routing import Served
+from service.models.loaded_models import LoadedModels
+from service.models.loader import VersionLoader
+from service.models.routing import LoadedVersion
 from service.pipeline import Pipeline
-from service.prediction_log import Ids, PredictionLog
+from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol import json
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
-from tests.service.in_process import MemoryLog, Worker
-from tests.service.test_batching import Bench
+from tests.service.in_process import InProcessWorker, MemoryLog
+from tests.service.test_batching import BatchBench
 from tests.tiny_model import register_tiny
 
 BODY = (
@@ -35,15 +35,15 @@ class _Worker:
     """Models as a worker loads them, from a real registry."""
 
     def __init__(self, registry: Registry) -> None:
-        ids = Ids("p")
+        ids = IdGenerator("p")
         log = PredictionLog(MemoryLog(), ids)
         self.registry = registry
         self.loads = 0
-        self._load = Loader(Settings(), log, ids, Statistics())
-        self.models = Models(registry, self._loaded)
+        self._load = VersionLoader(Settings(), log, ids, Statistics())
+        self.models = LoadedModels(registry, self._loaded)
         self.pipeline = Pipeline(self.models, log)
 
-    def _loaded(self, version: Any) -> Served:
+    def _loaded(self, version: Any) -> LoadedVersion:
         self.loads += 1
         return self._load(version)
 
@@ -52,11 +52,11 @@ class _Worker:
         await self.models.refresh()
 
     async def ask(self) -> Any:
-        call = Worker().call("rest", "tiny", "")
+        call = InProcessWorker().call("rest", "tiny", "")
         return await self.pipeline.infer(call, lambda _: json.decode_request(BODY))
 
     @property
-    def served(self) -> Served:
+    def served(self) -> LoadedVersion:
         return self.models.resolve("tiny", "")[0]
 
 
@@ -75,10 +75,10 @@ async def test_a_cache_is_opened_resized_and_closed_without_loading_anew(worker:
     cached = []
     for stated in ({}, {"cache_max_bytes": 100_000}, {"cache_max_bytes": 50_000}):
         await worker.limit(**stated)
-        cached += [(await worker.ask()).share.cached for _ in range(2)]
+        cached += [(await worker.ask()).run.cached for _ in range(2)]
     assert cached == [False, False, False, True, True, True]
     await worker.limit(cache_max_bytes=0)
-    assert not (await worker.ask()).share.cached
+    assert not (await worker.ask()).run.cached
     assert worker.loads == 1
 
 
@@ -113,46 +113,46 @@ async def test_a_later_version_that_cannot_have_them_keeps_its_own(
     await worker.ask()
 
 
-def _doors(levels: int, most: int = 100) -> list[Admission]:
+def _admissions(levels: int, most: int = 100) -> list[Admission]:
     return [Admission("tiny", most, 10_000) for _ in range(levels)]
 
 
 async def test_who_waits_keeps_its_place_under_other_levels_and_less_room() -> None:
-    bench = Bench(most=1)
+    bench = BatchBench(most=1)
     running = bench.ask(0)
     await asyncio.sleep(0)
     waiting = [bench.ask(n, priority=p) for n, p in ((1, 2), (2, 1), (3, 0))]
-    bench.batcher.tune(Limits(1, levels=2, default_level=2, step=10.0), _doors(2, most=1))
+    bench.batcher.tune(BatchPolicy(1, levels=2, default_level=2, step=10.0), _admissions(2, most=1))
     with pytest.raises(Overloaded):
         bench.ask(4, priority=2)
     for expected in (running, waiting[1], waiting[0], waiting[2]):
         bench.executor.release()
         await expected
         await asyncio.sleep(0)
-    assert {(d.requests, d.rows, d.size) for d in bench.batcher._doors} == {(0, 0, 0)}
+    assert {(d.requests, d.rows, d.size) for d in bench.batcher._admissions} == {(0, 0, 0)}
 
 
 async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill() -> None:
-    bench = Bench(quick=True)
-    bench.batcher.tune(Limits(8, max_delay=3_600.0), _doors(1))
+    bench = BatchBench(quick=True)
+    bench.batcher.tune(BatchPolicy(8, max_delay=3_600.0), _admissions(1))
     answer = bench.ask(1, deadline=1e9)
     await asyncio.sleep(0)
     assert not answer.done()
-    bench.batcher.tune(Limits(8), _doors(1))
+    bench.batcher.tune(BatchPolicy(8), _admissions(1))
     assert (await answer)[:2] == ("1", [2])
 
 
 async def test_what_a_row_takes_is_not_forgotten() -> None:
-    bench = Bench()
-    bench.batcher._doors[0].served(1, 5.0)
-    bench.batcher.tune(Limits(8, levels=2, default_level=1), _doors(2))
-    bench.batcher._doors[0].enter(8, 3)
-    assert bench.batcher._doors[0].wait == 3.0
+    bench = BatchBench()
+    bench.batcher._admissions[0].served(1, 5.0)
+    bench.batcher.tune(BatchPolicy(8, levels=2, default_level=1), _admissions(2))
+    bench.batcher._admissions[0].enter(8, 3)
+    assert bench.batcher._admissions[0].wait == 3.0
 
 
 async def test_limits_follow_while_a_version_is_busy() -> None:
     gate = threading.Event()
-    worker = Worker(gate=lambda: gate.wait(30))
+    worker = InProcessWorker(gate=lambda: gate.wait(30))
     await worker.models.refresh()
     (batcher,) = worker.batchers
     calls = [worker.call("rest", "sums", "") for _ in range(2)]
@@ -166,6 +166,6 @@ async def test_limits_follow_while_a_version_is_busy() -> None:
     ]
     while not batcher._busy:
         await asyncio.sleep(0)
-    batcher.tune(Limits(1), _doors(1))
+    batcher.tune(BatchPolicy(1), _admissions(1))
     gate.set()
     assert [a.outputs["y"].data for a in await asyncio.gather(*asked)] == [[3.0], [3.0]]

@@ -13,9 +13,9 @@ from starlette.routing import Route
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from service.rest.body_middleware import BodyMiddleware
 from service.rest.connection import Connection
-from service.rest.front import Front
-from tests.service.in_process import Worker
+from tests.service.in_process import InProcessWorker
 
 BODY = (
     b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
@@ -33,7 +33,7 @@ def post(body: bytes = BODY, *headers: str, path: str = PATH, version: str = "1.
 GET = b"GET /elsewhere HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
-class Client:
+class RawClient:
     """A client that writes bytes and reads replies."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,7 +80,9 @@ async def _elsewhere(_: Any, __: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def listening(worker: Worker, *, app: Any = _elsewhere) -> AsyncIterator[Callable[[], Any]]:
+async def listening(
+    worker: InProcessWorker, *, app: Any = _elsewhere
+) -> AsyncIterator[Callable[[], Any]]:
     """Gives a function that connects; `app` answers what is not inference."""
 
     class Here(Connection):
@@ -89,15 +91,17 @@ async def listening(worker: Worker, *, app: Any = _elsewhere) -> AsyncIterator[C
 
     Here._known.clear()
     await worker.models.refresh()
-    front = Front(app, worker.settings.max_body_bytes)
+    front = BodyMiddleware(app, worker.settings.max_body_bytes)
     config = Config(front, lifespan="off")
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Here(config, state, {}), "127.0.0.1", 0)
-    clients: list[Client] = []
+    clients: list[RawClient] = []
 
-    async def connect() -> Client:
-        clients.append(Client(*await asyncio.open_connection(*server.sockets[0].getsockname()[:2])))
+    async def connect() -> RawClient:
+        clients.append(
+            RawClient(*await asyncio.open_connection(*server.sockets[0].getsockname()[:2]))
+        )
         return clients[-1]
 
     yield connect
@@ -107,14 +111,14 @@ async def listening(worker: Worker, *, app: Any = _elsewhere) -> AsyncIterator[C
 
 
 @pytest.fixture
-async def client(worker: Worker) -> AsyncIterator[Client]:
+async def client(worker: InProcessWorker) -> AsyncIterator[RawClient]:
     async with listening(worker) as connect:
         yield await connect()
 
 
 @pytest.fixture
-def worker() -> Worker:
-    return Worker(max_body_bytes=4_096)
+def worker() -> InProcessWorker:
+    return InProcessWorker(max_body_bytes=4_096)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -124,7 +128,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 async def test_an_answer_and_the_trace_that_came_with_the_question(
-    client: Client, worker: Worker
+    client: RawClient, worker: InProcessWorker
 ) -> None:
     status, head, body = await client.ask(post(BODY, f"traceparent: {TRACE.decode()}"))
     assert status == 200
@@ -134,7 +138,7 @@ async def test_an_answer_and_the_trace_that_came_with_the_question(
 
 
 async def test_a_head_that_comes_again_is_answered_alike_however_it_is_cut(
-    client: Client, worker: Worker
+    client: RawClient, worker: InProcessWorker
 ) -> None:
     whole = post()
     first = await client.ask(whole)
@@ -145,7 +149,7 @@ async def test_a_head_that_comes_again_is_answered_alike_however_it_is_cut(
     assert [event.outputs["y"].data for event in worker.appender.events] == [[3.0]] * 3 + [[7.0]]
 
 
-async def test_requests_sent_at_once_are_answered_in_their_order(client: Client) -> None:
+async def test_requests_sent_at_once_are_answered_in_their_order(client: RawClient) -> None:
     named = [post(BODY.replace(b"mine", b"m%03d" % n)) for n in range(40)]
     named[7:7] = [GET]
     named[20:20] = [post(b"{", path="/v2/models/nobody/infer")]
@@ -157,12 +161,12 @@ async def test_requests_sent_at_once_are_answered_in_their_order(client: Client)
     assert [b'"id":"m%03d"' % n in body for n, (_, _, body) in enumerate(others)] == [True] * 40
 
 
-async def test_many_refusals_sent_at_once_are_each_answered(client: Client) -> None:
+async def test_many_refusals_sent_at_once_are_each_answered(client: RawClient) -> None:
     await client.send(post(b"{") * 1500)
     assert {(await client.reply())[0] for _ in range(1500)} == {400}
 
 
-async def test_a_body_in_chunks_and_one_that_waits_to_be_asked_for(client: Client) -> None:
+async def test_a_body_in_chunks_and_one_that_waits_to_be_asked_for(client: RawClient) -> None:
     chunked = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     chunks = [b"1\r\n%b\r\n" % bytes([byte]) for byte in BODY]
     assert (await client.ask(chunked, *chunks, b"0\r\n\r\n"))[0] == 200
@@ -174,7 +178,7 @@ async def test_a_body_in_chunks_and_one_that_waits_to_be_asked_for(client: Clien
 
 @pytest.mark.parametrize("stated", [True, False])
 async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(
-    client: Client, worker: Worker, stated: bool
+    client: RawClient, worker: InProcessWorker, stated: bool
 ) -> None:
     if stated:
         sent = post(b" " * 5_000)[:200]
@@ -189,7 +193,7 @@ async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(
 
 
 @pytest.mark.parametrize("ended", [True, False])
-async def test_a_head_over_16_kib_is_refused(client: Client, ended: bool) -> None:
+async def test_a_head_over_16_kib_is_refused(client: RawClient, ended: bool) -> None:
     long = post(b"", *(f"x-{n}: {'v' * 1000}" for n in range(20)))
     sent = [long] if ended else [long[n : n + 3000] for n in range(0, 20_000, 3000)]
     status, _, body = await client.ask(*sent)
@@ -198,13 +202,13 @@ async def test_a_head_over_16_kib_is_refused(client: Client, ended: bool) -> Non
     assert await client.ended()
 
 
-async def test_what_is_not_http_is_told_so(client: Client) -> None:
+async def test_what_is_not_http_is_told_so(client: RawClient) -> None:
     assert (await client.ask(b"\x16\x03\x01 tls? here?\r\n\r\n"))[0] == 400
     assert await client.ended()
 
 
 @pytest.mark.parametrize("how", [{"version": "1.0"}, {}])
-async def test_a_connection_that_is_not_to_stay_is_closed(client: Client, how: Any) -> None:
+async def test_a_connection_that_is_not_to_stay_is_closed(client: RawClient, how: Any) -> None:
     status, head, _ = await client.ask(post(BODY, "connection: close", **how))
     assert (status, b"connection: close" in head) == (200, True)
     assert await client.ended()
@@ -218,7 +222,7 @@ async def test_a_proxy_uses_an_idle_connection_until_its_time_is_over(
     loop, idle = asyncio.get_running_loop(), 0.0
     clock = loop.time
     monkeypatch.setattr(loop, "time", lambda: clock() + idle)
-    async with listening(Worker(**setting)) as connect:
+    async with listening(InProcessWorker(**setting)) as connect:
         client = await connect()
         for asked in (GET, post(), post(), GET):
             assert (await client.ask(asked))[0] == 200
@@ -227,7 +231,7 @@ async def test_a_proxy_uses_an_idle_connection_until_its_time_is_over(
         assert await client.ended()
 
 
-async def test_another_method_is_refused_with_the_one_that_is_expected(client: Client) -> None:
+async def test_another_method_is_refused_with_the_one_that_is_expected(client: RawClient) -> None:
     status, head, _ = await client.ask(post(b"{}").replace(b"POST", b"PUT"))
     assert (status, b"allow: POST" in head) == (405, True)
 
@@ -241,7 +245,7 @@ async def test_another_method_is_refused_with_the_one_that_is_expected(client: C
     ],
 )
 async def test_unknown_paths_and_methods_are_refused_as_json(
-    worker: Worker, asked: str, status: int, error: bytes | None
+    worker: InProcessWorker, asked: str, status: int, error: bytes | None
 ) -> None:
     app = Starlette(routes=[Route("/known", lambda _: Response(b"known"))])
     async with listening(worker, app=app) as connect:
@@ -254,7 +258,9 @@ async def test_unknown_paths_and_methods_are_refused_as_json(
     assert body == (b"" if error is None else b'{"error":"%b"}' % error)
 
 
-async def test_503_while_the_log_takes_no_events(client: Client, worker: Worker) -> None:
+async def test_503_while_the_log_takes_no_events(
+    client: RawClient, worker: InProcessWorker
+) -> None:
     worker.appender.broken = True
     status, head, _ = await client.ask(post())
     assert (status, b"retry-after: 1\r\n" in head) == (503, True)
@@ -262,7 +268,7 @@ async def test_503_while_the_log_takes_no_events(client: Client, worker: Worker)
 
 async def test_clients_who_leave_are_one_cancelled_event_each() -> None:
     gate = threading.Event()
-    worker = Worker(gate=lambda: gate.wait(30))
+    worker = InProcessWorker(gate=lambda: gate.wait(30))
     async with listening(worker) as connect:
         running, waiting, writing = await connect(), await connect(), await connect()
         await running.send(post())
@@ -280,7 +286,7 @@ async def test_clients_who_leave_are_one_cancelled_event_each() -> None:
 
 async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
     gate = threading.Event()
-    worker = Worker(gate=lambda: gate.wait(30))
+    worker = InProcessWorker(gate=lambda: gate.wait(30))
     async with listening(worker) as connect:
         clients = [await connect() for _ in range(12)]
         asking = [asyncio.create_task(client.ask(post())) for client in clients]
@@ -294,7 +300,7 @@ async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
     assert outcomes.count("ok") == statuses.count(200) > 0
 
 
-async def test_who_does_not_read_is_not_answered_without_end(worker: Worker) -> None:
+async def test_who_does_not_read_is_not_answered_without_end(worker: InProcessWorker) -> None:
     async with listening(worker) as connect:
         client = await connect()
         flood = asyncio.create_task(client.send(*[post() * 100] * 300))

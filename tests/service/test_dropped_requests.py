@@ -13,11 +13,11 @@ from service.errors import Expired
 from service.protocol import json
 from service.telemetry import metrics
 from service.telemetry.statistics import Statistics
-from tests.service.in_process import Worker, version
+from tests.service.in_process import InProcessWorker, version
 from tests.service.test_pipeline import BODY
 
 
-class _Gated(Worker):
+class _Gated(InProcessWorker):
     """A worker whose runs wait at a gate, and whose drops are counted."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class _Gated(Worker):
         self.runs = 0
         super().__init__(gate=self._pass)
         self.statistics = Statistics()
-        self.pipeline._count_failure = self.statistics.failed
+        self.pipeline._count_failure = self.statistics.record_failure
         self.drops: Counter[str] = Counter()
 
     def _pass(self) -> None:
@@ -69,7 +69,7 @@ async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None
     for dropped in ("cancelled", "expired"):
         event = outcomes[dropped]
         assert (event.batch_id, event.run_us, event.outputs) == ("", 0, {})
-    told = worker.statistics.of(version()).told()
+    told = worker.statistics.of(version()).snapshot()
     assert (told.inference_stats.fail.count, told.execution_count) == (2, 0)
 
 

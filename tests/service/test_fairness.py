@@ -10,16 +10,16 @@ import pytest
 
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
-from service.batching.job import Job, Share
+from service.batching.job import Job, RunResult
 from service.batching.merge import Arrays
-from service.batching.policy import Limits
+from service.batching.policy import BatchPolicy
 
 _BATCH = 4
 _FLOOD = 400  # requests, a hundred batches
 
 
 class _Model:
-    """A queue whose runs are noted in a diary that all models share."""
+    """A queue whose runs are noted in a diary that all models run."""
 
     def __init__(self, name: str, diary: list[str], *, quick: bool) -> None:
         self._name = name
@@ -28,8 +28,8 @@ class _Model:
         self.batcher: Batcher[int, int] = Batcher(
             runner=self,
             finish=self._finish,
-            limits=Limits(_BATCH),
-            doors=[Admission(name, _FLOOD, 1 << 20)],
+            limits=BatchPolicy(_BATCH),
+            admissions=[Admission(name, _FLOOD, 1 << 20)],
             executor=ThreadPoolExecutor(1),
             batch_ids=lambda: name,
         )
@@ -41,7 +41,7 @@ class _Model:
         self._diary.append(self._name)
         return {"y": inputs["x"]}
 
-    def _finish(self, batch: Sequence[tuple[int, Share]]) -> list[int]:
+    def _finish(self, batch: Sequence[tuple[int, RunResult]]) -> list[int]:
         return [ticket for ticket, _ in batch]
 
     def ask(self, number: int = 0) -> "asyncio.Future[Any]":

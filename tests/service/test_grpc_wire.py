@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidRequest, LimitExceeded, RunFailed, UnknownEncoding
 from service.grpc import wire
-from service.grpc.wire import Messages
+from service.grpc.wire import MessageDecoder
 
 
 @given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 20))
 def test_messages_are_the_same_however_their_bytes_are_cut(parts: list[bytes], size: int) -> None:
     data = b"".join(map(wire.message, parts))
-    messages = Messages(limit=50)
+    messages = MessageDecoder(limit=50)
     found = [one for n in range(0, len(data), size) for one in messages.feed(data[n : n + size])]
     assert found == parts
     messages.finish()
@@ -23,18 +23,18 @@ def test_messages_are_the_same_however_their_bytes_are_cut(parts: list[bytes], s
 
 @given(st.binary(max_size=3_000), st.sampled_from([b"gzip", b"deflate"]))
 def test_what_is_compressed_is_unpacked(data: bytes, encoding: bytes) -> None:
-    assert Messages(3_000, encoding).feed(wire.compressed(data, encoding)) == [data]
+    assert MessageDecoder(3_000, encoding).feed(wire.compressed(data, encoding)) == [data]
 
 
 def test_a_message_that_would_be_too_long_is_refused_at_its_prefix() -> None:
     with pytest.raises(LimitExceeded, match="1000 bytes; expected at most 999"):
-        Messages(999).feed(wire.message(b"x" * 1000)[:5])
+        MessageDecoder(999).feed(wire.message(b"x" * 1000)[:5])
 
 
 def test_a_bomb_is_unpacked_no_further_than_the_limit() -> None:
     bomb = gzip.compress(bytes(50 << 20), mtime=0)
     with pytest.raises(LimitExceeded, match="unpacks to more than 100000 bytes"):
-        Messages(100_000, b"gzip").feed(b"\1" + len(bomb).to_bytes(4) + bomb)
+        MessageDecoder(100_000, b"gzip").feed(b"\1" + len(bomb).to_bytes(4) + bomb)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_what_cannot_be_unpacked_says_why(
     encoding: bytes, packed: bytes, error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        Messages(1_000, encoding).feed(b"\1" + len(packed).to_bytes(4) + packed)
+        MessageDecoder(1_000, encoding).feed(b"\1" + len(packed).to_bytes(4) + packed)
 
 
 def test_a_call_that_ends_in_the_middle_of_a_message_is_refused() -> None:
-    messages = Messages(10)
+    messages = MessageDecoder(10)
     assert messages.feed(b"\0\0\0") == []
     with pytest.raises(InvalidRequest, match="ends after 3 bytes of a message"):
         messages.finish()
@@ -80,7 +80,7 @@ def test_timeouts_that_are_none_are_refused(stated: bytes) -> None:
 
 
 def test_a_refusal_is_a_status_and_words_that_fit_a_header() -> None:
-    told = dict(wire.refusal(RunFailed("50 % of it\nfailed: é"), [("a", "b")]))
+    told = dict(wire.error_trailers(RunFailed("50 % of it\nfailed: é"), [("a", "b")]))
     assert told == {
         b"grpc-status": b"13",
         b"grpc-message": b"50 %25 of it%0Afailed: %C3%A9",

@@ -11,7 +11,7 @@ import pytest
 from service.rest.admin_port import AdminPort
 from service.settings import Settings
 from tests.access import http1_table as http1
-from tests.service.in_process import Worker
+from tests.service.in_process import InProcessWorker
 from tests.service.test_connection import PATH, listening
 
 ELSEWHERE = "/v2/elsewhere"
@@ -20,8 +20,8 @@ CUTS = [1 << 20, 7]  # bytes of a piece that is sent at once
 
 
 @pytest.fixture
-def worker() -> Worker:
-    return Worker(max_body_bytes=4_096)
+def worker() -> InProcessWorker:
+    return InProcessWorker(max_body_bytes=4_096)
 
 
 async def _converse(address: Any, name: str, path: str, body: bytes, cut: int) -> bytes:
@@ -33,7 +33,7 @@ async def _converse(address: Any, name: str, path: str, body: bytes, cut: int) -
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", NAMES)
-async def test_an_inference_request(worker: Worker, name: str, cut: int) -> None:
+async def test_an_inference_request(worker: InProcessWorker, name: str, cut: int) -> None:
     async with listening(worker) as connect:
         address = (await connect()).address
         for body in (http1.HONEST, http1.HONEST, http1.hidden(PATH)):
@@ -46,7 +46,7 @@ async def test_an_inference_request(worker: Worker, name: str, cut: int) -> None
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", NAMES)
-async def test_another_request(worker: Worker, name: str, cut: int) -> None:
+async def test_another_request(worker: InProcessWorker, name: str, cut: int) -> None:
     echo = http1.Echo()
     async with listening(worker, app=echo) as connect:
         address = (await connect()).address
@@ -90,7 +90,9 @@ async def test_every_request_on_the_admin_port() -> None:
 
 
 @pytest.mark.parametrize("path", [PATH, ELSEWHERE])
-async def test_many_requests_at_once_that_offer_another_protocol(worker: Worker, path: str) -> None:
+async def test_many_requests_at_once_that_offer_another_protocol(
+    worker: InProcessWorker, path: str
+) -> None:
     async with listening(worker, app=http1.Echo()) as connect:
         offer = http1.table(path, http1.HONEST)["h2c"]
         address = (await connect()).address
@@ -110,7 +112,7 @@ async def test_many_requests_at_once_that_offer_another_protocol(worker: Worker,
     ],
 )
 async def test_a_refusal_waits_for_the_replies_before_it(
-    worker: Worker, path: str, broken: bytes
+    worker: InProcessWorker, path: str, broken: bytes
 ) -> None:
     async with listening(worker, app=http1.Echo()) as connect:
         address = (await connect()).address
@@ -128,7 +130,7 @@ async def test_a_refusal_waits_for_the_replies_before_it(
 @pytest.mark.parametrize("path", [PATH, ELSEWHERE])
 @pytest.mark.parametrize("endless", [b"0\r\n" + b"x: y\r\n" * 200_000, b"5;" + b"x" * 1_200_000])
 async def test_trailers_and_extensions_without_end_are_refused(
-    worker: Worker, path: str, endless: bytes
+    worker: InProcessWorker, path: str, endless: bytes
 ) -> None:
     async with listening(worker, app=http1.Echo()) as connect:
         address = (await connect()).address
@@ -137,7 +139,7 @@ async def test_trailers_and_extensions_without_end_are_refused(
     assert reply.status == 431
 
 
-async def test_trailers_do_not_become_headers(worker: Worker) -> None:
+async def test_trailers_do_not_become_headers(worker: InProcessWorker) -> None:
     seen: list[Any] = []
     echo = http1.Echo()
 

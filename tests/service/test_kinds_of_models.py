@@ -16,30 +16,30 @@ from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Version
 from registry.store import Registry
 from service.errors import InvalidRequest, RunFailed
-from service.models.loaded_models import Models
-from service.models.loader import Loader
+from service.models.loaded_models import LoadedModels
+from service.models.loader import VersionLoader
 from service.pipeline import Pipeline
-from service.prediction_log import Ids, PredictionLog
+from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol import json
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
-from tests.service.in_process import MemoryLog, Worker
+from tests.service.in_process import InProcessWorker, MemoryLog
 from tests.tiny_model import as_model
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 node, info = helper.make_node, helper.make_tensor_value_info
 
 
-class Bench:
+class KindBench:
     """A registry, and a worker's inside over it without a network."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.registry = Registry(Home(folder / "home"))
-        ids = Ids("p")
+        ids = IdGenerator("p")
         self.log = MemoryLog()
         log = PredictionLog(self.log, ids)
-        self.models = Models(self.registry, Loader(Settings(), log, ids, Statistics()))
+        self.models = LoadedModels(self.registry, VersionLoader(Settings(), log, ids, Statistics()))
         self.pipeline = Pipeline(self.models, log)
 
     def register(self, graph: onnx.GraphProto, frame: pd.DataFrame, **manifest: Any) -> Version:
@@ -64,14 +64,14 @@ class Bench:
             for name, (datatype, shape, data) in inputs.items()
         ]
         body = json.encode({"inputs": tensors})
-        call = Worker().call("rest", "kind", "")
+        call = InProcessWorker().call("rest", "kind", "")
         return await self.pipeline.infer(call, lambda _: json.decode_request(body))
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KindBench:
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
-    return Bench(tmp_path)
+    return KindBench(tmp_path)
 
 
 def _columns(*names: str, of: str) -> list[dict[str, Any]]:
@@ -122,7 +122,9 @@ TREES = {
 
 
 @pytest.mark.parametrize("columns", [2, None])
-async def test_trees_as_boosting_libraries_convert_them(bench: Bench, columns: int | None) -> None:
+async def test_trees_as_boosting_libraries_convert_them(
+    bench: KindBench, columns: int | None
+) -> None:
     version = bench.register(_trees(columns), NUMBERS, **TREES)
     assert version.manifest.signature is not None
     assert version.manifest.signature.inputs[0].shape == [-1, 2]
@@ -135,17 +137,17 @@ async def test_trees_as_boosting_libraries_convert_them(bench: Bench, columns: i
         await bench.ask(X=("FP32", [1, 3], [1.0, 1.0, 1.0]))
 
 
-async def test_requests_to_an_open_width_still_share_a_run(bench: Bench) -> None:
+async def test_requests_to_an_open_width_still_share_a_run(bench: KindBench) -> None:
     bench.register(_trees(None), NUMBERS, **TREES)
     await bench.models.refresh()
     answers = await asyncio.gather(
         *(bench.ask(X=("FP32", [1, 2], [value, 1.0])) for value in (1.0, 2.0, 3.0))
     )
-    assert [answer.share.batch_rows for answer in answers] == [3, 3, 3]
+    assert [answer.run.batch_rows for answer in answers] == [3, 3, 3]
     assert [answer.outputs["label"].data for answer in answers] == [[0], [1], [1]]
 
 
-async def test_several_inputs_and_outputs_of_several_kinds(bench: Bench) -> None:
+async def test_several_inputs_and_outputs_of_several_kinds(bench: KindBench) -> None:
     graph = helper.make_graph(
         [
             node("LabelEncoder", ["word"], ["code"], domain="ai.onnx.ml",
@@ -182,7 +184,7 @@ async def test_several_inputs_and_outputs_of_several_kinds(bench: Bench) -> None
 
     await bench.models.refresh()
     red, other = await asyncio.gather(ask(1.0, "red", 2), ask(1.0, "grün", 3))
-    assert {red.share.batch_rows, other.share.batch_rows} == {2}
+    assert {red.run.batch_rows, other.run.batch_rows} == {2}
     assert {name: t.data for name, t in red.outputs.items()} == {
         "y": [13.0], "said": ["red"], "dear": [True]
     }  # fmt: skip
@@ -205,7 +207,7 @@ def _sums(*nodes: onnx.NodeProto, **outputs: list[int | None]) -> onnx.GraphProt
 SUMS = {"features": _columns("a", "b", of="x"), "prediction": {"label": "y"}}
 
 
-async def test_a_scalar_output_travels_and_its_requests_run_one_by_one(bench: Bench) -> None:
+async def test_a_scalar_output_travels_and_its_requests_run_one_by_one(bench: KindBench) -> None:
     mean = node("ReduceMean", ["x"], ["mean"], keepdims=0)
     bench.register(_sums(mean, mean=[]), NUMBERS, **SUMS)
     await bench.models.refresh()
@@ -215,14 +217,14 @@ async def test_a_scalar_output_travels_and_its_requests_run_one_by_one(bench: Be
     assert [(a.outputs["mean"].shape, a.outputs["mean"].data) for a in answers] == [
         ([], [1.0]), ([], [5.0])
     ]  # fmt: skip
-    assert [a.share.batch_rows for a in answers] == [2, 2]
+    assert [a.run.batch_rows for a in answers] == [2, 2]
     bytes_of = json.encode_response(
         model="kind", version="1", request_id="", parameters={}, outputs=answers[0].outputs
     )
     assert b'"shape":[],"data":[1.0]' in bytes_of
 
 
-async def test_an_output_of_any_length_is_answered_to_each_alone(bench: Bench) -> None:
+async def test_an_output_of_any_length_is_answered_to_each_alone(bench: KindBench) -> None:
     positive = [
         node("Greater", ["y", "zero"], ["is"]),
         node("Compress", ["y", "flat"], ["kept"], axis=0),
@@ -245,7 +247,7 @@ async def test_an_output_of_any_length_is_answered_to_each_alone(bench: Bench) -
     assert [a.outputs["kept"].shape for a in answers] == [[1, 1], [0, 1]]
 
 
-async def test_a_dimension_that_depends_on_the_values_comes_back_as_it_is(bench: Bench) -> None:
+async def test_a_dimension_that_depends_on_the_values_comes_back_as_it_is(bench: KindBench) -> None:
     graph = _sums(
         node("Transpose", ["x"], ["turned"]), node("MatMul", ["x", "turned"], ["gram"]),
         gram=[None, None],
@@ -257,7 +259,7 @@ async def test_a_dimension_that_depends_on_the_values_comes_back_as_it_is(bench:
 
 
 async def test_a_request_that_the_session_refuses_does_not_harm_its_neighbours(
-    bench: Bench,
+    bench: KindBench,
 ) -> None:
     graph = _sums(
         node("Cast", ["y"], ["whole"], to=INT64),
@@ -278,7 +280,7 @@ async def test_a_request_that_the_session_refuses_does_not_harm_its_neighbours(
     assert {event.run_us > 0 for event in bench.log.events if event.outcome == "ok"} == {True}
 
 
-def test_a_scalar_input_is_refused_saying_what_is_expected(bench: Bench) -> None:
+def test_a_scalar_input_is_refused_saying_what_is_expected(bench: KindBench) -> None:
     graph = helper.make_graph(
         [node("Identity", ["x"], ["y"])], "scalar", [info("x", FLOAT, [])], [info("y", FLOAT, [])]
     )
@@ -286,7 +288,7 @@ def test_a_scalar_input_is_refused_saying_what_is_expected(bench: Bench) -> None
         bench.register(graph, NUMBERS, features=_columns("a", of="x"), prediction={"label": "y"})
 
 
-def test_an_input_of_more_dimensions_is_refused_saying_what_is_expected(bench: Bench) -> None:
+def test_an_input_of_more_dimensions_is_refused_saying_what_is_expected(bench: KindBench) -> None:
     graph = helper.make_graph(
         [node("Identity", ["x"], ["y"])],
         "cube",
@@ -313,7 +315,7 @@ _MAP = helper.make_map_type_proto(STRING, helper.make_tensor_type_proto(FLOAT, [
     ],
 )
 def test_sequences_are_refused_with_the_fix(
-    bench: Bench, operator: str, kind: Any, fix: str
+    bench: KindBench, operator: str, kind: Any, fix: str
 ) -> None:
     graph = _sums(node(operator, ["x"], ["z"]))
     graph.output.append(helper.make_value_info("z", kind))
@@ -321,7 +323,7 @@ def test_sequences_are_refused_with_the_fix(
         bench.register(graph, NUMBERS, **SUMS)
 
 
-def test_a_dictionary_as_input_is_refused_with_the_fix(bench: Bench) -> None:
+def test_a_dictionary_as_input_is_refused_with_the_fix(bench: KindBench) -> None:
     vectorizer = node(
         "DictVectorizer", ["d"], ["y"], domain="ai.onnx.ml", string_vocabulary=["a", "b"]
     )
@@ -332,6 +334,6 @@ def test_a_dictionary_as_input_is_refused_with_the_fix(bench: Bench) -> None:
         bench.register(graph, NUMBERS, features=_columns("a", of="d"), prediction={"label": "y"})
 
 
-def test_a_provider_that_nobody_makes_is_refused_at_registration(bench: Bench) -> None:
+def test_a_provider_that_nobody_makes_is_refused_at_registration(bench: KindBench) -> None:
     with pytest.raises(InvalidManifest, match=r"no 'CUDDA'; expected some of .*CUDA.*CPU"):
         bench.register(_sums(), NUMBERS, **SUMS, session={"providers": ["CUDDA", "cpu"]})

@@ -1,4 +1,4 @@
-"""Keys at the real doors, on a service of two workers: REST, gRPC, and what is left behind."""
+"""Keys at the real admissions, on a service of two workers: REST, gRPC, and what is left behind."""
 
 import time
 from collections.abc import Callable, Iterator

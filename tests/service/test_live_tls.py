@@ -24,7 +24,7 @@ ROW = {"price": 0.5, "colour": "red"}
 _ASKED = 12
 
 
-class Secured(Service):
+class TlsService(Service):
     """A service that shows a certificate and asks for one, and for keys."""
 
     def __init__(self, root: Any, free_port: Callable[[], int], **settings: str) -> None:
@@ -68,11 +68,11 @@ def secured(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     free_port: Callable[[], int],
-) -> Iterator[Secured]:
+) -> Iterator[TlsService]:
     root = tmp_path_factory.mktemp("secured")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Secured(root, free_port, grpc=request.param)
+        service = TlsService(root, free_port, grpc=request.param)
         service.register()
         service.registry.promote("tiny", "1")
         service.key = service.add_key("predict", "operate")
@@ -81,7 +81,7 @@ def secured(
         service.stop()
 
 
-def _headers(secured: Secured) -> dict[str, str]:
+def _headers(secured: TlsService) -> dict[str, str]:
     return {"authorization": f"Bearer {secured.key}"}
 
 
@@ -93,7 +93,7 @@ def _inputs(triton: Any) -> list[Any]:
     return [price, colour]
 
 
-def test_tritons_grpc_client_infers_with_a_certificate_on_both_sides(secured: Secured) -> None:
+def test_tritons_grpc_client_infers_with_a_certificate_on_both_sides(secured: TlsService) -> None:
     with triton_grpc.InferenceServerClient(
         f"127.0.0.1:{secured.grpc_port}",
         ssl=True,
@@ -105,7 +105,7 @@ def test_tritons_grpc_client_infers_with_a_certificate_on_both_sides(secured: Se
         assert answer.as_numpy("label").tolist() == [1]
 
 
-def test_tritons_http_client_infers_with_a_certificate_on_both_sides(secured: Secured) -> None:
+def test_tritons_http_client_infers_with_a_certificate_on_both_sides(secured: TlsService) -> None:
     with triton_http.InferenceServerClient(
         f"127.0.0.1:{secured.port}",
         ssl=True,
@@ -116,7 +116,7 @@ def test_tritons_http_client_infers_with_a_certificate_on_both_sides(secured: Se
 
 
 def test_our_client_infers_with_a_certificate_and_a_key(
-    secured: Secured, monkeypatch: pytest.MonkeyPatch
+    secured: TlsService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verify = secured.files.context()
     with Client(secured.url, api_key=secured.key, verify=verify) as client:
@@ -132,13 +132,13 @@ def test_our_client_infers_with_a_certificate_and_a_key(
         assert refusal.value.status == 401
 
 
-async def test_our_asynchronous_client_does_the_same(secured: Secured) -> None:
+async def test_our_asynchronous_client_does_the_same(secured: TlsService) -> None:
     verify = secured.files.context()
     async with AsyncClient(secured.url, api_key=secured.key, verify=verify) as client:
         assert (await client.predict("tiny", [ROW])).labels == [1]
 
 
-def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: Secured) -> None:
+def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: TlsService) -> None:
     bare = secured.files.context(shown=False)
     for port in (secured.port, secured.admin_port):
         with pytest.raises(httpx.HTTPError):
@@ -155,7 +155,7 @@ def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: Secured) -
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_old_versions_of_tls_are_not_spoken(secured: Secured, version: ssl.TLSVersion) -> None:
+def test_old_versions_of_tls_are_not_spoken(secured: TlsService, version: ssl.TLSVersion) -> None:
     context = secured.files.context()
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = version
@@ -180,7 +180,7 @@ def test_old_versions_of_tls_are_not_spoken(secured: Secured, version: ssl.TLSVe
     ],
 )
 def test_what_is_for_operators_is_on_the_admin_port_and_nowhere_else(
-    secured: Secured, method: str, path: str
+    secured: TlsService, method: str, path: str
 ) -> None:
     headers = _headers(secured)
     assert secured.http.request(method, path, headers=headers).status_code == 404
@@ -189,7 +189,7 @@ def test_what_is_for_operators_is_on_the_admin_port_and_nowhere_else(
         assert admin.request(method, path, headers=headers).status_code == 200
 
 
-def test_probes_answer_on_both_ports_and_inference_on_one(secured: Secured) -> None:
+def test_probes_answer_on_both_ports_and_inference_on_one(secured: TlsService) -> None:
     body = {"model": "tiny", "rows": [ROW]}
     infer = "/v2/models/tiny/infer"
     with secured.connect(secured.admin_port) as admin:
@@ -200,7 +200,7 @@ def test_probes_answer_on_both_ports_and_inference_on_one(secured: Secured) -> N
     assert secured.http.post(infer, json=body, headers=_headers(secured)).status_code == 400
 
 
-def test_any_worker_answers_for_all_on_the_admin_port(secured: Secured) -> None:
+def test_any_worker_answers_for_all_on_the_admin_port(secured: TlsService) -> None:
     def answered() -> set[float]:
         found = set()
         for _ in range(_ASKED):
@@ -224,7 +224,7 @@ def test_any_worker_answers_for_all_on_the_admin_port(secured: Secured) -> None:
     secured.until(lambda: answered() == {logged})  # each worker tells a moment later
 
 
-def test_models_are_unloaded_everywhere_through_the_admin_port(secured: Secured) -> None:
+def test_models_are_unloaded_everywhere_through_the_admin_port(secured: TlsService) -> None:
     def statuses() -> set[int]:
         found = set()
         for _ in range(_ASKED):
@@ -239,7 +239,7 @@ def test_models_are_unloaded_everywhere_through_the_admin_port(secured: Secured)
             secured.until(lambda: statuses() == {status})  # noqa: B023
 
 
-def test_basic_credentials_are_no_key_here(secured: Secured) -> None:
+def test_basic_credentials_are_no_key_here(secured: TlsService) -> None:
     pair = base64.b64encode(f"me:{secured.key}".encode()).decode()
     reply = secured.http.get("/v2", headers={"authorization": f"Basic {pair}"})
     assert reply.status_code == 401

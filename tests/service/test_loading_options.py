@@ -20,20 +20,20 @@ from eventlog.settings import Home
 from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import SessionOptions, Version
 from registry.store import Registry
-from service.call import Answer
+from service.call import InferenceResponse
 from service.errors import InvalidRequest, NotReady
-from service.models.loaded_models import Models
-from service.models.loader import Loader, session_options
+from service.models.loaded_models import LoadedModels
+from service.models.loader import VersionLoader, session_options
 from service.models.providers import choose
-from service.models.routing import Served
+from service.models.routing import LoadedVersion
 from service.models.session import Session
 from service.pipeline import Pipeline
-from service.prediction_log import Ids, PredictionLog
+from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import ArrayTensor
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
-from tests.service.in_process import MemoryLog, Worker
+from tests.service.in_process import InProcessWorker, MemoryLog
 from tests.tiny_model import as_model, register_tiny
 
 
@@ -43,9 +43,9 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     return Registry(Home(tmp_path / "home"))
 
 
-def loader(**settings: Any) -> Loader:
-    ids = Ids("p")
-    return Loader(Settings(**settings), PredictionLog(MemoryLog(), ids), ids, Statistics())
+def loader(**settings: Any) -> VersionLoader:
+    ids = IdGenerator("p")
+    return VersionLoader(Settings(**settings), PredictionLog(MemoryLog(), ids), ids, Statistics())
 
 
 def register(
@@ -92,9 +92,9 @@ def test_a_model_of_a_fixed_batch_dimension_is_served_with_batching_off(
         a + 1.0 for a in range(10)
     ]
 
-    async def three_at_once() -> list[Answer]:
-        worker = Worker()
-        worker.models = Models(registry, loader())
+    async def three_at_once() -> list[InferenceResponse]:
+        worker = InProcessWorker()
+        worker.models = LoadedModels(registry, loader())
         worker.pipeline = Pipeline(worker.models, worker.log)
         await worker.models.refresh()
         rows = np.ones((4, 2), np.float32)
@@ -105,7 +105,7 @@ def test_a_model_of_a_fixed_batch_dimension_is_served_with_batching_off(
         )
 
     answers = asyncio.run(three_at_once())
-    assert [answer.share.batch_rows for answer in answers] == [4, 4, 4]
+    assert [answer.run.batch_rows for answer in answers] == [4, 4, 4]
     assert answers[2].outputs["y"].data == [2.0] * 4
 
 
@@ -168,8 +168,8 @@ def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_goes_on(
     damaged.chmod(0o644)
     frame.assign(price="dear").to_parquet(damaged)
 
-    async def follow() -> Models:
-        models = Models(registry, loader())
+    async def follow() -> LoadedModels:
+        models = LoadedModels(registry, loader())
         registry.promote("tiny", "1")
         await models.refresh()
         registry.promote("tiny", "2")
@@ -179,7 +179,7 @@ def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_goes_on(
     models = asyncio.run(follow())
     served, alias = models.resolve("tiny", "")
     assert (served.version.number, alias) == ("1", "champion")
-    assert not isinstance(models.versions("tiny")["2"], Served)
+    assert not isinstance(models.versions("tiny")["2"], LoadedVersion)
     with pytest.raises(NotReady, match=r"version 2 is not ready: .*price"):
         models.resolve("tiny", "2")
 
@@ -191,13 +191,13 @@ def test_an_unloaded_version_gives_its_session_back_at_once(
     runners: list[weakref.ref[Any]] = []
     load = loader()
 
-    def noting(version: Version) -> Served:
+    def noting(version: Version) -> LoadedVersion:
         served: Any = load(version)
         runners.append(weakref.ref(served.queue._queue._runner))
         return served
 
     async def come_and_go() -> None:
-        models = Models(registry, noting)
+        models = LoadedModels(registry, noting)
         await models.refresh()
         assert runners[0]() is not None
         registry.unload("tiny")

@@ -12,7 +12,7 @@ import tritonclient.grpc as triton_grpc
 from eventlog.errors import LogUnavailable
 from service.protocol import json
 from tests.service.conftest import Service
-from tests.service.in_process import Worker
+from tests.service.in_process import InProcessWorker
 from tests.small_disk import fill, mounted
 
 BODY = {
@@ -28,25 +28,25 @@ SUMS = (
 
 
 @pytest.fixture
-async def worker() -> Worker:
-    worker = Worker()
+async def worker() -> InProcessWorker:
+    worker = InProcessWorker()
     await worker.models.refresh()
     worker.appender.waits_for_disk = True
     return worker
 
 
-def _ask(worker: Worker, body: bytes = SUMS) -> "asyncio.Task[Any]":
+def _ask(worker: InProcessWorker, body: bytes = SUMS) -> "asyncio.Task[Any]":
     call = worker.call("rest", "sums", "")
     return asyncio.create_task(worker.pipeline.infer(call, lambda _: json.decode_request(body)))
 
 
-async def _logged(worker: Worker, events: int) -> None:
+async def _logged(worker: InProcessWorker, events: int) -> None:
     async with asyncio.timeout(10):
         while worker.appender.next_sequence < events:
             await asyncio.sleep(0)
 
 
-async def test_no_reply_leaves_before_its_event_is_on_disk(worker: Worker) -> None:
+async def test_no_reply_leaves_before_its_event_is_on_disk(worker: InProcessWorker) -> None:
     asked = [_ask(worker), _ask(worker), _ask(worker, b"{")]
     await _logged(worker, 3)
     for _ in range(10):
@@ -57,7 +57,7 @@ async def test_no_reply_leaves_before_its_event_is_on_disk(worker: Worker) -> No
     assert [getattr(answer, "outputs", {}).keys() for answer in answers] == [{"y"}, {"y"}, set()]
 
 
-async def test_what_could_not_be_brought_to_disk_is_no_answer(worker: Worker) -> None:
+async def test_what_could_not_be_brought_to_disk_is_no_answer(worker: InProcessWorker) -> None:
     asked = _ask(worker)
     await _logged(worker, 1)
     worker.appender.fsynced(LogUnavailable("fsync failed"))
@@ -65,7 +65,7 @@ async def test_what_could_not_be_brought_to_disk_is_no_answer(worker: Worker) ->
         await asked
 
 
-async def test_a_caller_who_left_meanwhile_is_not_told(worker: Worker) -> None:
+async def test_a_caller_who_left_meanwhile_is_not_told(worker: InProcessWorker) -> None:
     asked = _ask(worker)
     await _logged(worker, 1)
     asked.cancel()
@@ -76,7 +76,7 @@ async def test_a_caller_who_left_meanwhile_is_not_told(worker: Worker) -> None:
 
 async def test_a_full_log_refuses_before_the_run_and_writes_nothing() -> None:
     ran = []
-    worker = Worker(gate=lambda: ran.append(1))
+    worker = InProcessWorker(gate=lambda: ran.append(1))
     await worker.models.refresh()
     worker.appender.full = True
     assert not worker.pipeline.ready

@@ -10,27 +10,27 @@ from registry.errors import UnknownModel, UnknownVersion
 from registry.manifest import Version
 from registry.store import Registry
 from service.errors import InvalidRequest, NotReady
-from service.models.loaded_models import Models
-from service.models.repository import IndexEntry, Repository
-from service.models.routing import Served
+from service.models.loaded_models import LoadedModels
+from service.models.repository import IndexEntry, ModelRepository
+from service.models.routing import LoadedVersion
 from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST
 from tests.tiny_model import register_tiny
 
 
-class Worker:
+class RepositoryWorker:
     """One worker on a real registry; `broken` names the versions that do not load."""
 
     def __init__(self, registry: Registry) -> None:
         self.broken: set[str] = set()
-        self.models = Models(registry, self._load)
-        self.repository = Repository(registry, self.models)
+        self.models = LoadedModels(registry, self._load)
+        self.repository = ModelRepository(registry, self.models)
 
-    def _load(self, version: Version) -> Served:
+    def _load(self, version: Version) -> LoadedVersion:
         if version.number in self.broken:
             raise NotReady("weights are missing")
         nobody: Any = None  # asks this batcher
-        return Served(version, InputCheck(MANIFEST, 1), nobody)
+        return LoadedVersion(version, InputCheck(MANIFEST, 1), nobody)
 
     def answers(self, asked: str = "") -> str:
         return self.models.resolve("tiny", asked)[0].version.number
@@ -60,14 +60,14 @@ def registry(stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-async def worker(registry: Registry) -> Worker:
-    worker = Worker(registry)
+async def worker(registry: Registry) -> RepositoryWorker:
+    worker = RepositoryWorker(registry)
     await worker.models.refresh()
     return worker
 
 
 async def test_an_unloaded_version_takes_no_request_by_any_name_until_it_is_loaded(
-    worker: Worker,
+    worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {"version": "1"}, actor="me")
     for asked in ("", "1", "champion"):
@@ -79,7 +79,7 @@ async def test_an_unloaded_version_takes_no_request_by_any_name_until_it_is_load
 
 
 async def test_a_model_without_a_version_in_the_request_goes_and_comes_whole(
-    worker: Worker,
+    worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {"unload_dependents": False}, actor="me")
     assert worker.states() == {"1": "UNAVAILABLE", "2": "UNAVAILABLE"}
@@ -90,25 +90,27 @@ async def test_a_model_without_a_version_in_the_request_goes_and_comes_whole(
 
 
 async def test_what_was_unloaded_on_purpose_does_not_make_the_service_unready(
-    worker: Worker,
+    worker: RepositoryWorker,
 ) -> None:
     await worker.repository.unload("tiny", {}, actor="me")
     assert worker.models.ready
 
 
 async def test_every_worker_follows_also_one_that_starts_later(
-    worker: Worker, registry: Registry
+    worker: RepositoryWorker, registry: Registry
 ) -> None:
-    other = Worker(registry)
+    other = RepositoryWorker(registry)
     await other.models.refresh()
     await worker.repository.unload("tiny", {"version": "2"}, actor="me")
     await other.models.refresh()
-    late = Worker(registry)
+    late = RepositoryWorker(registry)
     await late.models.refresh()
     assert worker.states() == other.states() == late.states() == {"1": "READY", "2": "UNAVAILABLE"}
 
 
-async def test_a_version_that_does_not_load_says_why_and_is_tried_again(worker: Worker) -> None:
+async def test_a_version_that_does_not_load_says_why_and_is_tried_again(
+    worker: RepositoryWorker,
+) -> None:
     await worker.repository.unload("tiny", {"version": "2"}, actor="me")
     worker.broken = {"2"}
     with pytest.raises(NotReady, match="version 2 is not ready: weights are missing"):
@@ -123,7 +125,7 @@ async def test_a_version_that_does_not_load_says_why_and_is_tried_again(worker: 
 
 
 async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
-    worker: Worker, registry: Registry
+    worker: RepositoryWorker, registry: Registry
 ) -> None:
     before = registry.revision()
     repository = worker.repository
@@ -139,7 +141,7 @@ async def test_what_cannot_be_meant_is_refused_and_changes_nothing(
 
 
 async def test_the_history_tells_who_unloaded_what_and_aliases_stay_what_they_are(
-    worker: Worker, registry: Registry
+    worker: RepositoryWorker, registry: Registry
 ) -> None:
     await worker.repository.unload("tiny", {"version": "1"}, actor="ada")
     await worker.repository.load("tiny", {}, actor="bob")
@@ -149,7 +151,7 @@ async def test_the_history_tells_who_unloaded_what_and_aliases_stay_what_they_ar
 
 
 async def test_a_failing_champion_never_falls_back_to_a_version_that_was_unloaded(
-    worker: Worker, registry: Registry
+    worker: RepositoryWorker, registry: Registry
 ) -> None:
     await worker.repository.unload("tiny", {"version": "2"}, actor="me")
     worker.broken = {"2"}

@@ -8,27 +8,27 @@ from registry.errors import InvalidManifest, UnknownModel, UnknownVersion
 from registry.manifest import Version
 from registry.store import ModelState
 from service.errors import NotReady
-from service.models.loaded_models import Models
-from service.models.routing import Served
+from service.models.loaded_models import LoadedModels
+from service.models.routing import LoadedVersion
 from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST, FakeCatalogue
 
 
-class Bench:
+class RouteBench:
     """Models over a registry in memory; `broken` names the versions that do not load."""
 
     def __init__(self) -> None:
         self.catalogue = FakeCatalogue(sums=["1"])
         self.broken: set[str] = set()
         self.loads: list[str] = []
-        self.models = Models(self.catalogue, self._load)
+        self.models = LoadedModels(self.catalogue, self._load)
 
-    def _load(self, version: Version) -> Served:
+    def _load(self, version: Version) -> LoadedVersion:
         self.loads.append(version.number)
         if version.number in self.broken:
             raise NotReady("weights are missing")
         nobody: Any = None  # asks this batcher
-        return Served(version, InputCheck(MANIFEST, 1), nobody)
+        return LoadedVersion(version, InputCheck(MANIFEST, 1), nobody)
 
     async def move(self, *numbers: str, **aliases: str) -> None:
         self.catalogue.held["sums"] += numbers
@@ -41,20 +41,20 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> Bench:
-    bench = Bench()
+async def bench() -> RouteBench:
+    bench = RouteBench()
     await bench.models.refresh()
     return bench
 
 
-async def test_without_a_champion_the_newest_version_answers(bench: Bench) -> None:
+async def test_without_a_champion_the_newest_version_answers(bench: RouteBench) -> None:
     await bench.move("2")
     assert bench.answers() == "2"
     assert bench.models.resolve("sums", "")[1] == ""
     assert bench.models.numbers("sums") == ["1", "2"]
 
 
-async def test_the_champion_answers_whatever_is_newer(bench: Bench) -> None:
+async def test_the_champion_answers_whatever_is_newer(bench: RouteBench) -> None:
     await bench.move("2", "3", champion="2")
     assert bench.answers() == "2"
     assert bench.models.resolve("sums", "")[1] == "champion"
@@ -63,7 +63,9 @@ async def test_the_champion_answers_whatever_is_newer(bench: Bench) -> None:
     assert (bench.answers(), bench.answers("champion"), bench.answers("shadow")) == ("1", "1", "3")
 
 
-async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(bench: Bench) -> None:
+async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(
+    bench: RouteBench,
+) -> None:
     await bench.move(champion="1")
     bench.broken = {"2"}
     await bench.move("2", champion="2")
@@ -76,14 +78,16 @@ async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(bench:
     assert bench.answers() == "2"
 
 
-async def test_without_a_champion_a_version_that_does_not_load_is_passed_over(bench: Bench) -> None:
+async def test_without_a_champion_a_version_that_does_not_load_is_passed_over(
+    bench: RouteBench,
+) -> None:
     bench.broken = {"2"}
     await bench.move("2")
     assert bench.answers() == "1"
 
 
 async def test_a_model_none_of_whose_versions_loads_is_not_ready() -> None:
-    bench = Bench()
+    bench = RouteBench()
     bench.broken = {"1"}
     await bench.models.refresh()
     assert not bench.models.ready
@@ -92,7 +96,7 @@ async def test_a_model_none_of_whose_versions_loads_is_not_ready() -> None:
 
 
 async def test_a_version_is_loaded_once_and_nothing_is_read_while_nothing_moves(
-    bench: Bench,
+    bench: RouteBench,
 ) -> None:
     await bench.move("2")
     await bench.move(champion="1")
@@ -102,7 +106,7 @@ async def test_a_version_is_loaded_once_and_nothing_is_read_while_nothing_moves(
 
 
 async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: RouteBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = bench.catalogue.state
 
@@ -118,7 +122,9 @@ async def test_a_model_that_cannot_be_read_does_not_hold_up_the_others(
     assert bench.answers() == "1"
 
 
-async def test_what_does_not_exist_is_unknown_and_the_message_names_what_does(bench: Bench) -> None:
+async def test_what_does_not_exist_is_unknown_and_the_message_names_what_does(
+    bench: RouteBench,
+) -> None:
     await bench.move("2", champion="1")
     with pytest.raises(UnknownModel, match="no model 'summs'; models: sums"):
         bench.models.resolve("summs", "")

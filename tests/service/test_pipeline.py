@@ -10,9 +10,9 @@ from eventlog.errors import LogUnavailable
 from registry.errors import UnknownModel
 from service.errors import Expired, InvalidRequest, RunFailed
 from service.protocol import json
-from service.protocol.feedback import Truth
+from service.protocol.feedback import FeedbackLabel
 from service.protocol.messages import InferRequest
-from tests.service.in_process import Worker
+from tests.service.in_process import InProcessWorker
 
 BODY = (
     b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
@@ -21,8 +21,8 @@ BODY = (
 
 
 @pytest.fixture
-async def worker() -> Worker:
-    worker = Worker()
+async def worker() -> InProcessWorker:
+    worker = InProcessWorker()
     await worker.models.refresh()
     return worker
 
@@ -31,11 +31,13 @@ def _decode(body: bytes) -> Any:
     return lambda _: json.decode_request(body)
 
 
-async def _infer(worker: Worker, body: bytes = BODY, model: str = "sums") -> Any:
+async def _infer(worker: InProcessWorker, body: bytes = BODY, model: str = "sums") -> Any:
     return await worker.pipeline.infer(worker.call("rest", model, ""), _decode(body))
 
 
-async def test_requests_that_come_together_are_logged_in_one_append(worker: Worker) -> None:
+async def test_requests_that_come_together_are_logged_in_one_append(
+    worker: InProcessWorker,
+) -> None:
     answers = await asyncio.gather(*(_infer(worker) for _ in range(4)))
     assert [len(append) for append in worker.appender.appends] == [4]
     assert [event.prediction_id for event in worker.appender.events] == [
@@ -45,7 +47,7 @@ async def test_requests_that_come_together_are_logged_in_one_append(worker: Work
     assert [e.batch_offset for e in worker.appender.events] == [0, 1, 2, 3]
 
 
-async def test_no_answer_leaves_while_the_log_takes_no_events(worker: Worker) -> None:
+async def test_no_answer_leaves_while_the_log_takes_no_events(worker: InProcessWorker) -> None:
     worker.appender.broken = True
     with pytest.raises(LogUnavailable):
         await _infer(worker)
@@ -56,7 +58,7 @@ async def test_no_answer_leaves_while_the_log_takes_no_events(worker: Worker) ->
     assert worker.appender.next_sequence == 1
 
 
-async def test_what_is_refused_is_logged_with_its_reason(worker: Worker) -> None:
+async def test_what_is_refused_is_logged_with_its_reason(worker: InProcessWorker) -> None:
     with pytest.raises(UnknownModel):
         await _infer(worker, model="m" * 500)
     with pytest.raises(InvalidRequest):
@@ -67,7 +69,7 @@ async def test_what_is_refused_is_logged_with_its_reason(worker: Worker) -> None
     assert "JSON" in invalid.reason
 
 
-async def test_a_deadline_that_the_client_states_is_honoured(worker: Worker) -> None:
+async def test_a_deadline_that_the_client_states_is_honoured(worker: InProcessWorker) -> None:
     late = BODY.replace(b'"parameters": {}', b'"parameters": {"timeout": 1}')
     with pytest.raises(Expired):
         await _infer(worker, late)
@@ -75,13 +77,15 @@ async def test_a_deadline_that_the_client_states_is_honoured(worker: Worker) -> 
 
 
 @pytest.mark.parametrize("stated", [b"0", b"true", b'"1s"', b"1" * 40])
-async def test_a_deadline_that_is_none_is_refused(worker: Worker, stated: bytes) -> None:
+async def test_a_deadline_that_is_none_is_refused(worker: InProcessWorker, stated: bytes) -> None:
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"timeout": %s}' % stated)
     with pytest.raises(InvalidRequest, match="timeout"):
         await _infer(worker, body)
 
 
-async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(worker: Worker) -> None:
+async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(
+    worker: InProcessWorker,
+) -> None:
     def broken(_: Any) -> InferRequest:
         raise ZeroDivisionError("secret")
 
@@ -93,7 +97,7 @@ async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(worker: W
 
 async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> None:
     gate = threading.Event()
-    worker = Worker(gate=lambda: gate.wait(30))
+    worker = InProcessWorker(gate=lambda: gate.wait(30))
     await worker.models.refresh()
     running = asyncio.create_task(_infer(worker))
     await asyncio.sleep(0)
@@ -108,7 +112,9 @@ async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> Non
     assert [event.outcome for event in worker.appender.events] == ["cancelled", "ok"]
 
 
-async def test_who_leaves_as_the_batch_is_answered_harms_no_neighbour(worker: Worker) -> None:
+async def test_who_leaves_as_the_batch_is_answered_harms_no_neighbour(
+    worker: InProcessWorker,
+) -> None:
     leaving, staying = (asyncio.create_task(_infer(worker)) for _ in range(2))
     await asyncio.sleep(0)  # both wait, and the next turn answers both
     leaving.cancel()  # its future is cancelled now, its task hears of it after the batch
@@ -118,8 +124,8 @@ async def test_who_leaves_as_the_batch_is_answered_harms_no_neighbour(worker: Wo
     assert [event.outcome for event in worker.appender.events] == ["ok", "ok"]
 
 
-async def test_labels_are_logged_in_one_append(worker: Worker) -> None:
-    worker.log.labelled([Truth("p", 0, 1, 5), Truth("p", 1, 0, None)])
+async def test_labels_are_logged_in_one_append(worker: InProcessWorker) -> None:
+    worker.log.append_labels([FeedbackLabel("p", 0, 1, 5), FeedbackLabel("p", 1, 0, None)])
     (append,) = worker.appender.appends
     assert [(e.prediction_id, e.row, e.label) for e in append] == [("p", 0, 1), ("p", 1, 0)]
     assert append[0].time == 5

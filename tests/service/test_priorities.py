@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from registry.manifest import QueueLimits
 from service.batching.admission import Admission
-from service.batching.order import FirstCome, Ranked
-from service.batching.policy import Limits
-from service.batching.queue_limits import doors_of
+from service.batching.order import AgingQueue, FifoQueue
+from service.batching.policy import BatchPolicy
+from service.batching.queue_limits import admissions_of
 from service.errors import InvalidRequest, Overloaded
 from service.protocol import json
 from service.settings import Settings
-from tests.service.in_process import Worker
-from tests.service.test_batching import Bench
+from tests.service.in_process import InProcessWorker
+from tests.service.test_batching import BatchBench
 from tests.service.test_pipeline import BODY
 
 LEVELS, STEP = 3, 10
 
 
 @dataclass(eq=False)
-class Waiting:
+class StubJob:
     queued: float
     level: int
 
@@ -33,21 +33,21 @@ class Waiting:
 arrivals = st.lists(st.tuples(st.integers(0, 15), st.integers(0, LEVELS - 1)), max_size=40)
 
 
-def _arrive(stated: list[tuple[int, int]]) -> list[Waiting]:
+def _arrive(stated: list[tuple[int, int]]) -> list[StubJob]:
     now, jobs = 0, []
     for gap, level in stated:
         now += gap
-        jobs.append(Waiting(now, level))
+        jobs.append(StubJob(now, level))
     return jobs
 
 
-def _drained(queue: Ranked[Waiting]) -> list[Waiting]:
+def _drained(queue: AgingQueue[StubJob]) -> list[StubJob]:
     return [queue.popleft() for _ in range(len(queue))]
 
 
 @given(arrivals)
 def test_nobody_is_overtaken_by_who_came_much_later(stated: list[tuple[int, int]]) -> None:
-    queue: Ranked[Waiting] = Ranked(LEVELS, STEP)
+    queue: AgingQueue[StubJob] = AgingQueue(LEVELS, STEP)
     jobs = _arrive(stated)
     for job in jobs:
         queue.append(job)
@@ -62,7 +62,7 @@ def test_nobody_is_overtaken_by_who_came_much_later(stated: list[tuple[int, int]
 
 @given(arrivals)
 def test_within_a_level_it_is_first_come_first_served(stated: list[tuple[int, int]]) -> None:
-    queue: Ranked[Waiting] = Ranked(LEVELS, STEP)
+    queue: AgingQueue[StubJob] = AgingQueue(LEVELS, STEP)
     jobs = _arrive(stated)
     for job in jobs:
         queue.append(job)
@@ -73,9 +73,9 @@ def test_within_a_level_it_is_first_come_first_served(stated: list[tuple[int, in
 
 @given(arrivals.filter(bool), st.data())
 def test_both_orders_offer_the_same(stated: list[tuple[int, int]], data: st.DataObject) -> None:
-    one: FirstCome[Waiting] = FirstCome()
-    several: Ranked[Waiting] = Ranked(LEVELS, STEP)
-    jobs = [Waiting(job.queued, 0) for job in _arrive(stated)]
+    one: FifoQueue[StubJob] = FifoQueue()
+    several: AgingQueue[StubJob] = AgingQueue(LEVELS, STEP)
+    jobs = [StubJob(job.queued, 0) for job in _arrive(stated)]
     for job in jobs:
         one.append(job)
         several.append(job)
@@ -94,12 +94,12 @@ def test_both_orders_offer_the_same(stated: list[tuple[int, int]], data: st.Data
 @given(st.integers(0, 2**62), st.integers(1, 16), st.data())
 def test_every_priority_has_a_level(priority: int, levels: int, data: st.DataObject) -> None:
     default = data.draw(st.integers(1, levels))
-    level = Limits(1, levels=levels, default_level=default).level(priority)
+    level = BatchPolicy(1, levels=levels, default_level=default).level(priority)
     assert level == (priority - 1 if 1 <= priority <= levels else default - 1)
 
 
 async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
-    bench = Bench(most=1)
+    bench = BatchBench(most=1)
     bench.rank(levels=2, step=10.0)
     first = bench.ask(1)
     await asyncio.sleep(0)  # it runs
@@ -111,27 +111,27 @@ async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
         await expected
         await asyncio.sleep(0)
     assert not bench.batcher.waiting
-    assert [door.requests for door in bench.batcher._doors] == [0, 0]
+    assert [admission.requests for admission in bench.batcher._admissions] == [0, 0]
 
 
 async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_higher_one() -> None:
-    bench = Bench(most=1)
+    bench = BatchBench(most=1)
     bench.rank(
         levels=2,
         step=10.0,
-        doors=doors_of(
+        admissions=admissions_of(
             "tiny", QueueLimits(priority_levels=2, max_requests=2, max_wait_ms=1_500), Settings()
         ),
     )
-    bench.batcher._doors[0].served(1, 5.0)  # a row is thought to take a second
+    bench.batcher._admissions[0].served(1, 5.0)  # a row is thought to take a second
     for number in (1, 2):
         bench.ask(number)
     with pytest.raises(Overloaded, match="is full"):
         bench.ask(3)
     bench.ask(4, priority=1)
-    assert bench.batcher._doors[0].wait == 1.0
-    assert bench.batcher._doors[1].wait == 3.0
-    bench.batcher.knock()  # one of the levels may still have room
+    assert bench.batcher._admissions[0].wait == 1.0
+    assert bench.batcher._admissions[1].wait == 3.0
+    bench.batcher.check_capacity()  # one of the levels may still have room
 
 
 def test_a_door_counts_those_who_go_first() -> None:
@@ -147,7 +147,7 @@ def test_a_door_counts_those_who_go_first() -> None:
 
 @pytest.mark.parametrize("stated", [b"-1", b"true", b'"high"', b"1.5", b"1" * 30])
 async def test_a_priority_that_is_none_is_refused(stated: bytes) -> None:
-    worker = Worker()
+    worker = InProcessWorker()
     await worker.models.refresh()
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"priority": %s}' % stated)
     with pytest.raises(InvalidRequest, match="priority"):
@@ -158,7 +158,7 @@ async def test_a_priority_that_is_none_is_refused(stated: bytes) -> None:
 
 @pytest.mark.parametrize("stated", [0, 1, 7])
 async def test_any_level_is_taken_where_there_is_only_one(stated: int) -> None:
-    worker = Worker()
+    worker = InProcessWorker()
     await worker.models.refresh()
     body = BODY.replace(b'"parameters": {}', b'"parameters": {"priority": %d}' % stated)
     call = worker.call("rest", "sums", "")

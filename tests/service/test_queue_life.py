@@ -13,9 +13,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from eventlog.errors import DriftlineError
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
-from service.batching.job import Job, Share
+from service.batching.job import Job, RunResult
 from service.batching.merge import Arrays
-from service.batching.policy import Limits
+from service.batching.policy import BatchPolicy
 from service.errors import Expired, Overloaded, RunFailed
 
 _TURNS = 4  # of the event loop, in which everything that can happen at once has happened
@@ -49,7 +49,7 @@ class _Held(Executor):
     def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
         assert not self.given, "a batch started while another ran"
         (jobs,) = args
-        assert all(job.deadline > self._clock() and not job.settled for job in jobs)
+        assert all(job.deadline > self._clock() and not job.done for job in jobs)
         self.given.append((Future(), fn, args))
         return self.given[0][0]
 
@@ -69,8 +69,10 @@ class QueueLife(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.now = 0.0
         self.runner, self.executor = _Runner(), _Held(lambda: self.now)
-        limits = Limits(_MOST_ROWS, levels=self.levels, default_level=self.levels)
-        self.doors = [Admission("tiny", _MOST_WAITING, _MOST_BYTES) for _ in range(limits.levels)]
+        limits = BatchPolicy(_MOST_ROWS, levels=self.levels, default_level=self.levels)
+        self.admissions = [
+            Admission("tiny", _MOST_WAITING, _MOST_BYTES) for _ in range(limits.levels)
+        ]
         self.drops: Counter[str] = Counter()
         self.told: dict[int, list[Any]] = {}
         self.left: set[int] = set()
@@ -79,16 +81,16 @@ class QueueLife(RuleBasedStateMachine):
             runner=self.runner,
             finish=self._finish,
             limits=limits,
-            doors=self.doors,
+            admissions=self.admissions,
             executor=self.executor,
             batch_ids=lambda: "b",
             clock=lambda: self.now,
             count_drop=lambda why: self.drops.update([why]),
         )
 
-    def _finish(self, batch: Sequence[tuple[int, Share]]) -> list[int]:
-        for ticket, share in batch:
-            assert set(share.outputs["y"].tolist()) == {ticket}, "somebody else's rows"
+    def _finish(self, batch: Sequence[tuple[int, RunResult]]) -> list[int]:
+        for ticket, run in batch:
+            assert set(run.outputs["y"].tolist()) == {ticket}, "somebody else's rows"
         return [ticket for ticket, _ in batch]
 
     def _turn(self) -> None:
@@ -134,10 +136,10 @@ class QueueLife(RuleBasedStateMachine):
     @rule(job=jobs)
     def leave(self, job: Job[int, int] | None) -> None:
         """Somebody goes away, perhaps after the answer."""
-        if job is None or job.settled:
+        if job is None or job.done:
             return
         self.left.add(job.ticket)
-        if self.batcher.abandon(job):
+        if self.batcher.cancel(job):
             self.left_waiting.add(job.ticket)
             assert job.ticket not in self.runner.met
 
@@ -156,9 +158,9 @@ class QueueLife(RuleBasedStateMachine):
         """Other limits; what waits stays."""
 
         async def change() -> None:
-            self.doors = [Admission("tiny", most, _MOST_BYTES) for _ in range(self.levels)]
-            limits = Limits(rows, levels=self.levels, default_level=self.levels)
-            self.batcher.tune(limits, self.doors)
+            self.admissions = [Admission("tiny", most, _MOST_BYTES) for _ in range(self.levels)]
+            limits = BatchPolicy(rows, levels=self.levels, default_level=self.levels)
+            self.batcher.tune(limits, self.admissions)
 
         self.loop.run_until_complete(change())
 
@@ -189,10 +191,10 @@ class QueueLife(RuleBasedStateMachine):
     @invariant()
     def the_door_counts_what_waits(self) -> None:
         """Requests, and nothing below zero."""
-        assert sum(door.requests for door in self.doors) == self.batcher.waiting
-        for door in self.doors:
-            assert door.requests <= _MOST_WAITING
-            assert door.size >= door.rows >= door.requests
+        assert sum(admission.requests for admission in self.admissions) == self.batcher.waiting
+        for admission in self.admissions:
+            assert admission.requests <= _MOST_WAITING
+            assert admission.size >= admission.rows >= admission.requests
 
     def teardown(self) -> None:
         """In the end everybody has heard, but those who left, and nothing is left behind."""
@@ -206,7 +208,9 @@ class QueueLife(RuleBasedStateMachine):
         for number, outcomes in self.told.items():
             assert all(o in (number, "refused") or isinstance(o, DriftlineError) for o in outcomes)
         assert self.batcher.waiting == 0
-        assert {(door.requests, door.rows, door.size) for door in self.doors} == {(0, 0, 0)}
+        assert {
+            (admission.requests, admission.rows, admission.size) for admission in self.admissions
+        } == {(0, 0, 0)}
         self.loop.close()
 
 

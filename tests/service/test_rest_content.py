@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidRequest, TooLarge, Unsupported
-from service.rest.content import Encoding, accepted, check_type, compress, decompress
+from service.rest.content import Encoding, check_type, compress, decompress, preferred_encoding
 
 BODY = b'{"inputs": []}' * 100
 GZIPPED = gzip.compress(BODY, mtime=0)  # the same in every process of a parallel run
@@ -97,7 +97,7 @@ def test_an_encoding_nobody_reads_is_refused_by_name(encoding: bytes) -> None:
     ],
 )
 def test_a_reply_is_compressed_as_the_client_prefers(header: bytes, chosen: str | None) -> None:
-    assert accepted(header) == chosen
+    assert preferred_encoding(header) == chosen
 
 
 @pytest.mark.parametrize(

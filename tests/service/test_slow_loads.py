@@ -11,14 +11,14 @@ from registry.errors import UnknownModel
 from registry.manifest import Version
 from registry.workers import WorkerReport
 from service.errors import NotReady
-from service.models.loaded_models import Models
-from service.models.repository import Repository
-from service.models.routing import Absent, Served
+from service.models.loaded_models import LoadedModels
+from service.models.repository import ModelRepository
+from service.models.routing import LoadedVersion, UnavailableVersion
 from service.protocol.validation import InputCheck
 from tests.service.in_process import MANIFEST, FakeCatalogue
 
 
-class Bench:
+class LoadBench:
     """Two models, of which `slow` has a version 2 that loads when its gate is opened."""
 
     def __init__(self) -> None:
@@ -27,17 +27,17 @@ class Bench:
         self.gate = threading.Event()
         self.loads: list[tuple[str, str]] = []
         self.reports: list[WorkerReport] = []
-        self.models = Models(self.catalogue, self._load, report=self.reports.append)
+        self.models = LoadedModels(self.catalogue, self._load, report=self.reports.append)
         self.broken = False
 
-    def _load(self, version: Version) -> Served:
+    def _load(self, version: Version) -> LoadedVersion:
         self.loads.append((version.model, version.number))
         if (version.model, version.number) == ("slow", "2"):
             assert self.gate.wait(30)
             if self.broken:
                 raise NotReady("weights are missing")
         nobody: Any = None  # asks this batcher
-        return Served(version, InputCheck(MANIFEST, 1), nobody)
+        return LoadedVersion(version, InputCheck(MANIFEST, 1), nobody)
 
     async def move(self, model: str, *numbers: str, champion: str) -> None:
         self.catalogue.held[model] += numbers
@@ -54,8 +54,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
+async def bench() -> AsyncIterator[LoadBench]:
+    bench = LoadBench()
     await bench.models.refresh()
     await bench.move("slow", "2", champion="2")
     yield bench
@@ -63,18 +63,18 @@ async def bench() -> AsyncIterator[Bench]:
     bench.models.close()
 
 
-async def test_the_old_version_answers_until_the_new_one_can(bench: Bench) -> None:
+async def test_the_old_version_answers_until_the_new_one_can(bench: LoadBench) -> None:
     assert bench.answers("slow") == "1"
     with pytest.raises(NotReady, match="version 2 is being loaded"):
         bench.models.resolve("slow", "2")
-    entries = Repository(Any, bench.models).index()  # type: ignore[arg-type]
+    entries = ModelRepository(Any, bench.models).index()  # type: ignore[arg-type]
     assert [e.state for e in entries if e.name == "slow"] == ["READY", "LOADING"]
     assert bench.models.ready
     await bench.finish()
     assert bench.answers("slow") == "2"
 
 
-async def test_other_names_move_meanwhile(bench: Bench) -> None:
+async def test_other_names_move_meanwhile(bench: LoadBench) -> None:
     await bench.move("quick", champion="2")
     assert bench.answers("quick") == "2"
     await bench.move("slow", champion="1")  # rolled back before it was ever there
@@ -83,12 +83,12 @@ async def test_other_names_move_meanwhile(bench: Bench) -> None:
     assert bench.models.numbers("slow") == ["1", "2"]
 
 
-async def test_who_waits_for_one_model_does_not_wait_for_another(bench: Bench) -> None:
+async def test_who_waits_for_one_model_does_not_wait_for_another(bench: LoadBench) -> None:
     await asyncio.wait_for(bench.models.refresh("quick"), 10)
     assert not bench.gate.is_set()
 
 
-async def test_a_report_does_not_claim_what_is_still_being_loaded(bench: Bench) -> None:
+async def test_a_report_does_not_claim_what_is_still_being_loaded(bench: LoadBench) -> None:
     asked_at = bench.catalogue.moves
     await bench.move("quick", champion="2")
     report = bench.reports[-1]
@@ -100,12 +100,12 @@ async def test_a_report_does_not_claim_what_is_still_being_loaded(bench: Bench) 
     assert bench.reports[-1].serving["slow"]["champion"] == "2"
 
 
-async def test_what_was_unloaded_meanwhile_never_answers(bench: Bench) -> None:
+async def test_what_was_unloaded_meanwhile_never_answers(bench: LoadBench) -> None:
     bench.catalogue.put_away = {"slow": {"2"}}
     await bench.move("slow", champion="1")
     await bench.finish()
     two = bench.models.versions("slow")["2"]
-    assert isinstance(two, Absent)
+    assert isinstance(two, UnavailableVersion)
     assert two.state == "unloaded"
     bench.catalogue.put_away = {}
     await bench.move("slow", champion="2")
@@ -114,14 +114,14 @@ async def test_what_was_unloaded_meanwhile_never_answers(bench: Bench) -> None:
     assert bench.loads.count(("slow", "2")) == 2
 
 
-async def test_it_is_loaded_once_however_often_the_registry_moves(bench: Bench) -> None:
+async def test_it_is_loaded_once_however_often_the_registry_moves(bench: LoadBench) -> None:
     for number in ("2", "1", "2"):
         await bench.move("quick", champion=number)
     await bench.finish()
     assert bench.loads.count(("slow", "2")) == 1
 
 
-async def test_one_that_fails_is_told_and_tried_again_at_the_next_change(bench: Bench) -> None:
+async def test_one_that_fails_is_told_and_tried_again_at_the_next_change(bench: LoadBench) -> None:
     bench.broken = True
     await bench.finish()
     assert bench.answers("slow") == "1"
@@ -133,7 +133,7 @@ async def test_one_that_fails_is_told_and_tried_again_at_the_next_change(bench: 
 
 
 async def test_a_new_model_is_loading_and_not_unknown_and_the_worker_stays_ready(
-    bench: Bench,
+    bench: LoadBench,
 ) -> None:
     with pytest.raises(UnknownModel):
         bench.answers("new")

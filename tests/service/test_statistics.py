@@ -5,25 +5,25 @@ from typing import Any
 import pytest
 
 from registry.errors import UnknownModel, UnknownVersion
-from service.batching.job import Share
+from service.batching.job import RunResult
 from service.telemetry.statistics import Duration, Statistics, VersionStatistics
-from tests.service.in_process import Worker, version
+from tests.service.in_process import InProcessWorker, version
 
 MS = 1_000_000  # nanoseconds
 
 
-def _share(*, queue_us: int, run_us: int) -> Share:
-    return Share({}, "b", 3, 0, queue_us, run_us)
+def _share(*, queue_us: int, run_us: int) -> RunResult:
+    return RunResult({}, "b", 3, 0, queue_us, run_us)
 
 
 def test_every_request_bears_its_batch_and_the_parts_make_up_the_whole() -> None:
-    worker = Worker()
+    worker = InProcessWorker()
     calls = [worker.call("rest", "sums", ""), worker.call("rest", "sums", "")]
     calls[1].started = 0.001  # seconds; the other came at 0
     counted = VersionStatistics("sums", "1", clock=lambda: 0.109, now=lambda: 7.1)
     shares = [_share(queue_us=2_000, run_us=4_000), _share(queue_us=1_000, run_us=4_000)]
-    counted.answered(list(zip(calls, shares, strict=True)), rows=3, began=0.008, ended=0.009)
-    told = counted.told()
+    counted.record_batch(list(zip(calls, shares, strict=True)), rows=3, began=0.008, ended=0.009)
+    told = counted.snapshot()
     assert (told.inference_count, told.execution_count, told.last_inference) == (3, 1, 7_000)
     stats = told.inference_stats
     assert stats.success == Duration(2, (9 + 8) * MS)
@@ -37,28 +37,28 @@ def test_every_request_bears_its_batch_and_the_parts_make_up_the_whole() -> None
 
 
 def test_runs_are_told_apart_by_their_size() -> None:
-    call: Any = Worker().call("rest", "sums", "")
+    call: Any = InProcessWorker().call("rest", "sums", "")
     counted = VersionStatistics("sums", "1")
     for rows in (8, 1, 8):
         batch = [(call, _share(queue_us=0, run_us=1_000))]
-        counted.answered(batch, rows=rows, began=0.001, ended=0.002)
-    told = counted.told()
+        counted.record_batch(batch, rows=rows, began=0.001, ended=0.002)
+    told = counted.snapshot()
     assert [(b.batch_size, b.compute_infer.count) for b in told.batch_stats] == [(1, 1), (8, 2)]
     assert (told.inference_count, told.execution_count) == (17, 3)
 
 
 def test_a_batch_that_nobody_waits_for_counts_nothing() -> None:
     counted = VersionStatistics("sums", "1")
-    counted.answered([], rows=0, began=0.0, ended=0.0)
-    assert counted.told() == VersionStatistics("sums", "1").told()
+    counted.record_batch([], rows=0, began=0.0, ended=0.0)
+    assert counted.snapshot() == VersionStatistics("sums", "1").snapshot()
 
 
 async def test_a_question_names_all_models_one_or_one_version() -> None:
-    worker, statistics = Worker(), Statistics()
+    worker, statistics = InProcessWorker(), Statistics()
     worker.catalogue.held = {"sums": ["1", "2"], "more": ["1"]}
     worker.catalogue.named = {"sums": {"champion": "1"}}
     await worker.models.refresh()
-    statistics.failed(version("1"), 0.5)
+    statistics.record_failure(version("1"), 0.5)
 
     def asked(*names: str) -> list[tuple[str, str, int]]:
         told = statistics.of_versions(worker.models.select(*names))

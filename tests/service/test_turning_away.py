@@ -10,7 +10,7 @@ from eventlog.errors import LogUnavailable
 from service.call import Call
 from service.errors import Overloaded
 from service.protocol import json
-from tests.service.in_process import Worker
+from tests.service.in_process import InProcessWorker
 from tests.service.test_pipeline import BODY
 
 _PLACES = 4  # of the worker's queue
@@ -21,7 +21,7 @@ class Flooded:
 
     def __init__(self) -> None:
         self.held = threading.Event()
-        self.worker = Worker(gate=self.held.wait)
+        self.worker = InProcessWorker(gate=self.held.wait)
         self.read = 0
         self._inside: list[asyncio.Task[Any]] = []
 

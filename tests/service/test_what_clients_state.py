@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import EARLIEST, LATEST, read_event_time
-from service.protocol.feedback import Truth, read_feedback
+from service.protocol.feedback import FeedbackLabel, read_feedback
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -78,9 +78,9 @@ def test_feedback_is_one_truth_per_label() -> None:
         {"prediction_id": "q", "labels": [True, 1.5], "row": 1},
     ]
     assert read_feedback(msgspec.json.encode(items)) == [
-        Truth("p", 3, "late", 1_372_636_800_000_000),
-        Truth("q", 1, True, None),
-        Truth("q", 2, 1.5, None),
+        FeedbackLabel("p", 3, "late", 1_372_636_800_000_000),
+        FeedbackLabel("q", 1, True, None),
+        FeedbackLabel("q", 2, 1.5, None),
     ]
     assert read_feedback(b"[]") == []
 

@@ -11,7 +11,7 @@ import msgspec
 
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
-from service.call import Answer, Call
+from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import read_predictions, read_rows
@@ -26,14 +26,14 @@ from service.rest.asgi import (
     send_body,
     send_error,
 )
-from service.rest.content import plain
+from service.rest.content import decode_body
 from service.rest.dependencies import InferenceDependencies
-from service.rest.replies import told_in_headers
+from service.rest.replies import response_headers
 
 _PATH = "/predict"
 
 
-class _Question(msgspec.Struct, forbid_unknown_fields=True):
+class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body, its rows not read yet."""
 
     model: str
@@ -46,11 +46,11 @@ class _Question(msgspec.Struct, forbid_unknown_fields=True):
         return read_rows(_decoded(_rows, self.rows), self.event_time, manifest)
 
 
-_questions = msgspec.json.Decoder(_Question)
+_requests = msgspec.json.Decoder(_PredictRequest)
 _rows = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-class Predictions:
+class PredictMiddleware:
     """Wraps an ASGI application; `dependencies` is called for each request."""
 
     def __init__(self, app: App, dependencies: Callable[[], InferenceDependencies]) -> None:
@@ -74,22 +74,24 @@ class Predictions:
         else:
             await send_body(send, _encode(answer), [*_told(answer), *_about(call)])
 
-    async def _answer(self, call: Call, headers: dict[bytes, bytes], receive: Receive) -> Answer:
+    async def _answer(
+        self, call: Call, headers: dict[bytes, bytes], receive: Receive
+    ) -> InferenceResponse:
         inference = self._dependencies()
         try:
-            question = await _read(headers, receive, inference.max_body_bytes)
+            request = await _read(headers, receive, inference.max_body_bytes)
         except DriftlineError as error:
             raise inference.pipeline.refuse(call, error) from None
-        call.model, call.asked = question.model, question.version
+        call.model, call.selector = request.model, request.version
         inference.authorizer.admit("predict", headers.get(b"authorization"), call.model)
-        return await inference.pipeline.infer(call, question.decode)
+        return await inference.pipeline.infer(call, request.decode)
 
 
-async def _read(headers: dict[bytes, bytes], receive: Receive, limit: int) -> _Question:
+async def _read(headers: dict[bytes, bytes], receive: Receive, limit: int) -> _PredictRequest:
     body = await read_body(headers.get(b"content-length"), receive, limit)
     kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"")
-    question: _Question = _decoded(_questions, plain(body, kind, encoding, limit))
-    return question
+    request: _PredictRequest = _decoded(_requests, decode_body(body, kind, encoding, limit))
+    return request
 
 
 def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) -> Any:
@@ -104,7 +106,7 @@ def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) ->
         raise InvalidRequest("the body is nested too deeply") from None
 
 
-def _encode(answer: Answer) -> bytes:
+def _encode(answer: InferenceResponse) -> bytes:
     return msgspec.json.encode(
         {
             "model": answer.version.model,
@@ -115,10 +117,10 @@ def _encode(answer: Answer) -> bytes:
     )
 
 
-def _told(answer: Answer) -> list[Header]:
-    lines = told_in_headers(answer).splitlines()
+def _told(answer: InferenceResponse) -> list[Header]:
+    lines = response_headers(answer).splitlines()
     pairs: list[Header] = [(b"content-type", b"application/json")]
-    for name, _, value in (line.partition(b": ") for line in lines):
+    for name, _, value in (channel.partition(b": ") for channel in lines):
         pairs.append((name, value))
     return pairs
 

@@ -22,7 +22,7 @@ from service.rest.head import target
 from service.telemetry.metrics import flush
 
 
-class Front:
+class BodyMiddleware:
     """Wraps an ASGI application."""
 
     def __init__(self, app: App, max_body_bytes: int) -> None:
@@ -54,7 +54,7 @@ class Front:
 
 
 def _as_json(scope: Scope, send: Send) -> Send:
-    """A `send` that turns a framework's refusal in plain text into `{"error": ...}`."""
+    """A `send` that turns a framework's refusal in decode_body text into `{"error": ...}`."""
     refusal: Message | None = None
 
     async def send_as_json(message: Message) -> None:
