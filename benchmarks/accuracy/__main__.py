@@ -1,4 +1,4 @@
-"""`make accuracy`: the tables of docs/accuracy.md, on standard output."""
+"""Measure false alarms and detected changes; docs/accuracy.md explains the tables."""
 
 import click
 
