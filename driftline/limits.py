@@ -11,7 +11,7 @@ from rich.table import Table
 
 from driftline.converging import wait_for_workers
 from eventlog.settings import Home
-from registry.aliases import LIMITED, Move
+from registry.history import HistoryRow
 from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import Manifest
 from registry.store import Registry
@@ -84,15 +84,15 @@ def _show(registry: Registry, model: str, number: str) -> None:
     versions = [registry.version(model, number)] if number else state.versions
     table = Table("version", "limit", "value", "manifest", box=None)
     for version in versions:
-        change = state.standing.limits.get(version.number, UNCHANGED)
+        change = state.desired.limits.get(version.number, UNCHANGED)
         now = _values(limited(version.manifest, change))
         for name, before in _values(version.manifest).items():
             was = "" if now[name] == before else str(before)
             table.add_row(version.number, name, str(now[name]), was)
     Console().print(table)
-    for move in registry.history(model):
-        if move.alias == LIMITED and move.number in {"", number or move.number}:
-            click.echo(_told(move))
+    for row in registry.history(model):
+        if row.kind == "limits" and row.number in {"", number or row.number}:
+            click.echo(_line(row))
 
 
 def _values(manifest: Manifest) -> dict[str, Any]:
@@ -104,9 +104,9 @@ def _values(manifest: Manifest) -> dict[str, Any]:
     return {name: _AS_SET if value is None else value for name, value in {**queue, **flat}.items()}
 
 
-def _told(move: Move) -> str:
-    at = datetime.fromtimestamp(move.moved / 1e6, UTC)
+def _line(row: HistoryRow) -> str:
+    at = datetime.fromtimestamp(row.time / 1e6, UTC)
     return (
-        f"{at:%Y-%m-%d %H:%M} UTC, {move.actor or 'somebody'}: "
-        f"version {move.number or '(all)'} {_spell(move.limits())}"
+        f"{at:%Y-%m-%d %H:%M} UTC, {row.actor or 'unknown'}: "
+        f"version {row.number or '(all)'} {_spell(row.limits())}"
     )

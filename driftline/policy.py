@@ -97,16 +97,16 @@ def _spelled(value: Any) -> str:
 
 
 def _source(held: Held) -> str:
-    return "manifest" if held.move is None else f"revision {held.move.revision}"
+    return "manifest" if held.row is None else f"revision {held.row.revision}"
 
 
 def _told(before: Held, after: Held) -> str:
-    move = after.move
-    assert move is not None
-    at = datetime.fromtimestamp(move.moved / 1e6, UTC)
+    row = after.row
+    assert row is not None
+    at = datetime.fromtimestamp(row.time / 1e6, UTC)
     return (
-        f"revision {move.revision}, {at:%Y-%m-%d %H:%M:%S} UTC, {move.actor or 'somebody'}, "
-        f"version {move.number or '(all)'}: {_changes(before, after)}; because: {after.change.why}"
+        f"revision {row.revision}, {at:%Y-%m-%d %H:%M:%S} UTC, {row.actor or 'unknown'}, "
+        f"version {row.number or '(all)'}: {_changes(before, after)}; because: {after.change.why}"
     )
 
 

@@ -1,15 +1,16 @@
 """The registry's branch of the error tree; see eventlog/errors.py for the whole.
 
 RegistryError
-├── UnknownModel        no model of that name; the message lists those that exist
-├── UnknownVersion      no such version of a model; the message lists those that exist
-├── InvalidName         a model's or an alias's name that cannot be used
-├── InvalidModel        an ONNX file that cannot be served
-├── InvalidManifest     a manifest that cannot be read or does not agree with the file
-├── InvalidReference    reference data that does not fit the model
-├── InvalidLimits       limits that a version cannot have
-├── InvalidPolicy       a monitoring policy that a version cannot be watched by
-└── InvalidFeatures     values that do not fit the features or the tensors that carry them
+├── UnknownModel          no model of that name; the message lists those that exist
+├── UnknownVersion        no such version of a model; the message lists those that exist
+├── InvalidName           a model's or an alias's name that cannot be used
+├── InvalidModel          an ONNX file that cannot be served
+├── InvalidManifest       a manifest that cannot be read or does not agree with the file
+├── InvalidReference      reference data that does not fit the model
+├── InvalidLimits         limits that a version cannot have
+├── InvalidPolicy         a monitoring policy that a version cannot be watched by
+├── InvalidFeatures       values that do not fit the features or the tensors that carry them
+└── IncompatibleRegistry  a registry file of a newer release
 """
 
 from eventlog.errors import DriftlineError
@@ -53,3 +54,7 @@ class InvalidPolicy(RegistryError):
 
 class InvalidFeatures(RegistryError):
     """Values that do not fit the features, or tensors that do not carry them."""
+
+
+class IncompatibleRegistry(RegistryError):
+    """A registry file of a newer release."""

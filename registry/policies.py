@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from registry.aliases import POLICY, Move
 from registry.errors import InvalidManifest, InvalidPolicy
+from registry.history import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
 from registry.validation import check_monitoring
 
@@ -35,23 +35,25 @@ class Held(msgspec.Struct, frozen=True):
 
     policy: Monitoring
     at: int  # microseconds since the epoch; 0: from the beginning
-    move: Move | None = None  # None: it stands in the manifest
+    row: HistoryRow | None = None  # None: the manifest states it
     change: PolicyChange = PolicyChange()
 
 
-def policies_of(version: Version, moves: Sequence[Move]) -> list[Held]:
+def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[Held]:
     """Every policy of a version, oldest first, by the history of its model.
 
     It begins with what held for its model when it was registered.
     """
-    registered = next((m.revision for m in moves if m.tells_registered(version.number)), 0)
+    registered = next(
+        (r.revision for r in history if r.kind == "registered" and r.number == version.number), 0
+    )
     held = [Held(version.manifest.monitoring, 0)]
-    for move in moves:
-        if move.alias == POLICY and move.number in {"", version.number}:
-            change = decode(move.detail)
+    for row in history:
+        if row.kind == "policy" and row.number in {"", version.number}:
+            change = decode(row.detail)
             policy = changed(version.manifest, held[-1].policy, change)
-            at = 0 if move.revision < registered else move.moved
-            held.append(Held(policy, at, move, change))
+            at = 0 if row.revision < registered else row.time
+            held.append(Held(policy, at, row, change))
     return held
 
 
@@ -75,12 +77,12 @@ def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> 
         raise InvalidPolicy(f"{version.model} version {version.number}: {error}") from None
 
 
-def require_inherited(model: str, manifest: Manifest, moves: Iterable[Move]) -> None:
+def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryRow]) -> None:
     """Raise InvalidPolicy where what holds for every version of a model cannot for one to come."""
     policy = manifest.monitoring
-    for move in moves:
-        if move.alias == POLICY and not move.number:
-            policy = changed(manifest, policy, decode(move.detail))
+    for row in history:
+        if row.kind == "policy" and not row.number:
+            policy = changed(manifest, policy, decode(row.detail))
     try:
         check_monitoring(replace(manifest, monitoring=policy))
     except InvalidManifest as error:

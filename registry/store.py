@@ -25,7 +25,6 @@ from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException
 
 from eventlog.settings import Home
-from registry.aliases import Aliases, Move, Standing
 from registry.batching import (
     FILE,
     Verdict,
@@ -43,6 +42,7 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
+from registry.history import DesiredState, History, HistoryRow
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
 from registry.manifest_file import read_manifest
@@ -74,7 +74,7 @@ class ModelState(msgspec.Struct, frozen=True):
     """Everything that the registry says of one model."""
 
     versions: list[Version]  # oldest first
-    standing: Standing
+    desired: DesiredState
 
 
 class Registry:
@@ -84,7 +84,7 @@ class Registry:
         self._folder = store_folder(home)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._store = ModelStore(self._folder)
-        self._aliases = Aliases(home.registry)
+        self._history = History(home.registry)
         self._clock = clock
 
     def register(
@@ -119,7 +119,7 @@ class Registry:
                 version = self._add(model, digest, files)
             elif read_verdict(version) is None:  # as an earlier release left it
                 write_verdict(Path(version.path), verdict)
-            self._aliases.registered(model, version.number, moved=version.created, actor=actor)
+            self._history.register(model, version.number, time=version.created, actor=actor)
         return version
 
     def models(self) -> list[str]:
@@ -146,7 +146,7 @@ class Registry:
 
     def aliases(self, model: str) -> dict[str, str]:
         """Alias -> version number; empty where nothing was promoted."""
-        return self._aliases.current(model)
+        return self._history.aliases(model)
 
     def promote(self, model: str, number: str, *, alias: str = "champion", actor: str = "") -> int:
         """Move the alias to the version; returns the registry's revision after it.
@@ -159,7 +159,7 @@ class Registry:
                 "- and _"
             )
         found = self.version(model, number)
-        return self._aliases.move(model, alias, found.number, moved=self._now(), actor=actor)
+        return self._history.promote(model, alias, found.number, time=self._now(), actor=actor)
 
     def load(self, model: str, number: str = "", *, actor: str = "") -> int:
         """Say that a version, or every version of a model, shall be loaded; returns the revision.
@@ -167,7 +167,7 @@ class Registry:
         Raises UnknownModel or UnknownVersion.
         """
         self._require(model, number)
-        return self._aliases.load(model, number, moved=self._now(), actor=actor)
+        return self._history.load(model, number, time=self._now(), actor=actor)
 
     def unload(self, model: str, number: str = "", *, actor: str = "") -> int:
         """Say that a version shall not be loaded, or none of a model, not even one still to come.
@@ -175,7 +175,7 @@ class Registry:
         Returns the revision; raises UnknownModel or UnknownVersion.
         """
         self._require(model, number)
-        return self._aliases.unload(model, number, moved=self._now(), actor=actor)
+        return self._history.unload(model, number, time=self._now(), actor=actor)
 
     def limit(self, model: str, number: str, change: LimitChange, *, actor: str = "") -> int:
         """Give a version, or with "" every version of a model, other limits; returns the revision.
@@ -188,13 +188,13 @@ class Registry:
         state = self.state(model)
         for version in state.versions:
             if number in {"", version.number}:
-                held = state.standing.limits.get(version.number, UNCHANGED)
+                held = state.desired.limits.get(version.number, UNCHANGED)
                 limited(version.manifest, sum_up([held, change]))
-        return self._aliases.limit(model, number, change, moved=self._now(), actor=actor)
+        return self._history.change_limits(model, number, change, time=self._now(), actor=actor)
 
     def policies(self, version: Version) -> list[Held]:
         """Every policy that a version is or was watched by, and who made it so; oldest first."""
-        return policies_of(version, self._aliases.history(version.model))
+        return policies_of(version, self._history.rows(version.model))
 
     def change_policy(
         self, model: str, number: str, change: PolicyChange, *, actor: str = ""
@@ -210,26 +210,26 @@ class Registry:
             for version in self.versions(model):
                 if number in {"", version.number}:
                     check_change(version, self.policies(version)[-1].policy, change)
-            return self._aliases.change_policy(
-                model, number, detail, moved=self._now(), actor=actor
-            )
+            return self._history.change_policy(model, number, detail, time=self._now(), actor=actor)
 
     def state(self, model: str) -> ModelState:
         """Everything that the registry says of a model now; raises UnknownModel."""
         versions = self.versions(model)
-        return ModelState(versions, self._aliases.standing(model, [v.number for v in versions]))
+        return ModelState(
+            versions, self._history.desired_state(model, [v.number for v in versions])
+        )
 
-    def history(self, model: str) -> list[Move]:
+    def history(self, model: str) -> list[HistoryRow]:
         """Every registration, move of an alias, load, unload and other change, oldest first."""
-        return self._aliases.history(model)
+        return self._history.rows(model)
 
     def revision(self) -> int:
         """A number that grows with every change of the registry; cheap to ask for."""
-        return self._aliases.revision()
+        return self._history.revision()
 
     def changed(self, since: int) -> set[str]:
         """The models of which anything changed after this revision."""
-        return self._aliases.changed(since)
+        return self._history.changed(since)
 
     def _require(self, model: str, number: str) -> None:
         if number:
@@ -254,7 +254,7 @@ class Registry:
         return next((version for version in versions if version.digest == digest), None)
 
     def _add(self, model: str, digest: str, files: dict[str, Callable[[Path], object]]) -> Version:
-        used = self._aliases.numbers(model) | {_version(i).number for i in self._stored(model)}
+        used = self._history.numbers(model) | {_version(i).number for i in self._stored(model)}
         number = str(max(map(int, used), default=0) + 1)
         tag = f"{model}:{number}-{digest[:12]}"
         with self._staging() as staging:

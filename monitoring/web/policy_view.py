@@ -62,7 +62,7 @@ def policies(catalogue: Catalogue | None, model: str, number: str) -> list[Held]
 
 
 def _watched(before: PolicyPeriod | None, era: PolicyPeriod) -> Watched:
-    move, changes = era.held.move, []
+    row, changes = era.held.row, []
     if before is not None:
         differing = differences(before.policy, era.policy)
         changes = [Change(name, *values) for name, values in differing.items()]
@@ -71,9 +71,9 @@ def _watched(before: PolicyPeriod | None, era: PolicyPeriod) -> Watched:
         end=None,
         policy=era.digest,
         monitoring=era.policy,
-        revision=move.revision if move else 0,
-        actor=move.actor if move else "",
-        made=move.moved if move else 0,
+        revision=row.revision if row else 0,
+        actor=row.actor if row else "",
+        made=row.time if row else 0,
         why=era.held.change.why,
         changes=changes,
     )

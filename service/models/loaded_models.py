@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from eventlog.errors import DriftlineError
-from registry.aliases import Standing
 from registry.errors import RegistryError, UnknownModel, UnknownVersion
+from registry.history import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from registry.store import ModelState
@@ -170,8 +170,8 @@ class LoadedModels:
     def _show(self, model: str) -> None:
         """Let the model's names mean what they shall, as far as it is loaded."""
         state = self._states[model]
-        loaded = {v.number: self._one(v, state.standing) for v in state.versions}
-        routes = routes_of(model, loaded, state.standing.aliases, self._routes)
+        loaded = {v.number: self._one(v, state.desired) for v in state.versions}
+        routes = routes_of(model, loaded, state.desired.aliases, self._routes)
         for key in self._names.get(model, ()):
             del self._routes[key]
         for number in self._loaded.get(model, {}).keys() - loaded.keys():
@@ -180,15 +180,15 @@ class LoadedModels:
         self._names[model] = list(routes)
         self._loaded[model] = loaded
 
-    def _one(self, version: Version, standing: Standing) -> LoadedVersion | UnavailableVersion:
+    def _one(self, version: Version, desired: DesiredState) -> LoadedVersion | UnavailableVersion:
         key, number = (version.model, version.number), version.number
-        if number in standing.unloaded:
+        if number in desired.unloaded:
             self._outcomes.pop(key, None)
             return UnavailableVersion(f"version {number} was unloaded", "unloaded")
         outcome = self._outcomes.get(key)
         if outcome is None:
             return UnavailableVersion(f"version {number} is being loaded", "loading")
-        tuned = self._outcomes[key] = _tuned(outcome, standing.limits.get(number))
+        tuned = self._outcomes[key] = _tuned(outcome, desired.limits.get(number))
         return tuned
 
     def _begin(self, model: str) -> None:
@@ -196,7 +196,7 @@ class LoadedModels:
         state = self._states[model]
         for version in state.versions:
             key = model, version.number
-            if version.number in state.standing.unloaded or key in self._loads:
+            if version.number in state.desired.unloaded or key in self._loads:
                 continue
             if not isinstance(self._outcomes.get(key), LoadedVersion):
                 self._begun[key] = self.revision

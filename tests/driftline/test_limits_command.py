@@ -43,7 +43,7 @@ def test_all_changes_can_be_taken_back(registry: Registry) -> None:
     assert (
         "every version of tiny: the limits of the manifest again" in run("tiny", "--reset").output
     )
-    assert registry.state("tiny").standing.limits == {}
+    assert registry.state("tiny").desired.limits == {}
 
 
 def test_what_cannot_be_is_refused(registry: Registry) -> None:

@@ -1,6 +1,5 @@
 """Limits that are changed beside a version, and what they come to."""
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.settings import Home
-from registry.aliases import LIMITED, Aliases
 from registry.errors import InvalidLimits, UnknownVersion
 from registry.limits import UNCHANGED, LimitChange, limited, sum_up
 from registry.store import Registry
@@ -41,7 +39,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 def _held(registry: Registry) -> dict[str, dict[str, int]]:
-    limits = registry.state("tiny").standing.limits
+    limits = registry.state("tiny").desired.limits
     return {number: change.stated() for number, change in limits.items()}
 
 
@@ -58,8 +56,8 @@ def test_changes_of_a_version_and_of_all_versions_add_up(
     registry.limit("tiny", "1", UNCHANGED)
     assert "1" not in _held(registry)
     assert registry.version("tiny", "1") == before
-    limited = [m for m in registry.history("tiny") if m.alias == LIMITED]
-    assert [(m.number, m.actor, m.limits().stated()) for m in limited] == [
+    limited = [row for row in registry.history("tiny") if row.kind == "limits"]
+    assert [(row.number, row.actor, row.limits().stated()) for row in limited] == [
         ("", "ada", {"max_requests": 5, "max_wait_ms": 9}),
         ("1", "bob", {"max_requests": 7}),
         ("1", "", {}),
@@ -106,18 +104,3 @@ def test_only_models_of_which_something_changed_are_named(
     registry.limit("other", "", LimitChange(max_requests=1))
     assert registry.changed(now) == {"other"}
     assert registry.changed(0) == {"other", "tiny"}
-
-
-def test_a_history_from_before_limits_could_be_changed_is_brought_up_to_date(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "registry.db"
-    Aliases(path).move("tiny", "champion", "1", moved=1, actor="ann")
-    connection = sqlite3.connect(path)
-    connection.execute("ALTER TABLE moves DROP COLUMN detail")
-    connection.commit()
-    connection.close()
-    aliases = Aliases(path)
-    assert aliases.current("tiny") == {"champion": "1"}
-    aliases.limit("tiny", "1", LimitChange(max_bytes=5), moved=2, actor="")
-    assert aliases.standing("tiny", ["1"]).limits == {"1": LimitChange(max_bytes=5)}

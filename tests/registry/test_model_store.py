@@ -144,7 +144,7 @@ def test_an_alias_names_a_version(registry: Registry, write: Write) -> None:
     assert registry.promote("shop", "1", actor="ann") > before
     registry.promote("shop", "1", alias="tried-in-lyon")
     assert registry.aliases("shop") == {"champion": "1", "tried-in-lyon": "1"}
-    assert [move.actor for move in registry.history("shop")] == ["", "ann", ""]
+    assert [row.actor for row in registry.history("shop")] == ["", "ann", ""]
 
 
 @pytest.mark.parametrize("alias", ["", "1", "Champion", "a b", "x" * 64])

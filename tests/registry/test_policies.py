@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.settings import Home
-from registry.aliases import POLICY, Move
 from registry.errors import InvalidPolicy, UnknownModel, UnknownVersion
+from registry.history import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
 from registry.manifest_file import read_policy, read_stated
 from registry.policies import (
@@ -51,12 +51,13 @@ def version(**monitoring: Any) -> Version:
     return Version(model="tiny", number="1", digest="", created=0, manifest=manifest, path="")
 
 
-def moves(changes: list[PolicyChange]) -> list[Move]:
+def _policy_row(revision: int, number: str, time: int, change: PolicyChange) -> HistoryRow:
+    return HistoryRow(revision, "tiny", "policy", number, time, "ada", detail=encode(change))
+
+
+def rows_of(changes: list[PolicyChange]) -> list[HistoryRow]:
     """One a second, all of version 1."""
-    return [
-        Move(n, "tiny", POLICY, "1", n * 1_000_000, "ada", encode(change))
-        for n, change in enumerate(changes, start=1)
-    ]
+    return [_policy_row(n, "1", n * 1_000_000, change) for n, change in enumerate(changes, start=1)]
 
 
 @given(st.lists(stated, max_size=6))
@@ -70,7 +71,7 @@ def test_a_field_holds_what_was_stated_of_it_last_since_all_was_taken_back(
             rows = 9
         elif "min_rows" in fields.get("alarms", {}):
             rows = fields["alarms"]["min_rows"]
-    last = policies_of(subject, moves([PolicyChange(fields) for fields in stated]))[-1]
+    last = policies_of(subject, rows_of([PolicyChange(fields) for fields in stated]))[-1]
     assert last.policy.alarms.min_rows == rows
 
 
@@ -78,7 +79,7 @@ def test_a_field_holds_what_was_stated_of_it_last_since_all_was_taken_back(
 def test_every_field_is_traced_to_the_change_that_gave_it_its_value(
     stated: list[dict[str, Any] | None],
 ) -> None:
-    held = policies_of(version(), moves([PolicyChange(fields) for fields in stated]))
+    held = policies_of(version(), rows_of([PolicyChange(fields) for fields in stated]))
     found = origins(held)
     assert set(found) == set(flat(held[-1].policy))
     for field, source in found.items():
@@ -90,9 +91,9 @@ def test_every_field_is_traced_to_the_change_that_gave_it_its_value(
 
 def test_a_field_that_goes_back_to_the_manifest_is_the_manifests_again() -> None:
     changes = [PolicyChange({"alarms": {"min_rows": 7}}), PolicyChange(None)]
-    held = policies_of(version(), moves(changes))
-    assert origins(held[:2])["alarms.min_rows"].move == held[1].move
-    assert origins(held)["alarms.min_rows"].move is None
+    held = policies_of(version(), rows_of(changes))
+    assert origins(held[:2])["alarms.min_rows"].row == held[1].row
+    assert origins(held)["alarms.min_rows"].row is None
 
 
 def test_null_is_a_value_and_takes_a_features_own_method_away() -> None:
@@ -112,11 +113,9 @@ def test_policies_are_told_apart_by_what_differs_from_the_defaults() -> None:
 
 
 def test_a_version_begins_with_what_held_for_its_model() -> None:
-    before = Move(
-        1, "tiny", POLICY, "", 5, "ada", encode(PolicyChange({"alarms": {"min_rows": 7}}))
-    )
-    registered = Move(2, "tiny", "", "1", 6, "")
-    after = Move(3, "tiny", POLICY, "", 7, "ada", encode(PolicyChange({"rerun": {"rows": 0}})))
+    before = _policy_row(1, "", 5, PolicyChange({"alarms": {"min_rows": 7}}))
+    registered = HistoryRow(2, "tiny", "registered", "1", 6, "")
+    after = _policy_row(3, "", 7, PolicyChange({"rerun": {"rows": 0}}))
     held = policies_of(version(), [before, registered, after])
     assert [one.at for one in held] == [0, 0, 7]
     assert [one.policy.alarms.min_rows for one in held] == [500, 7, 7]
@@ -143,8 +142,8 @@ def test_changes_are_kept_with_who_when_and_why_beside_a_version_that_stays(
     change = PolicyChange({"alarms": {"min_rows": 7}}, "quiet nights")
     revision = registry.change_policy("tiny", "1", change, actor="bob")
     held = _held(registry)
-    assert held.move is not None
-    assert (held.move.revision, held.move.actor, held.at) == (revision, "bob", 3_000_000)
+    assert held.row is not None
+    assert (held.row.revision, held.row.actor, held.at) == (revision, "bob", 3_000_000)
     assert held.change.why == "quiet nights"
     assert (held.policy.alarms.min_rows, held.policy.rerun.rows) == (7, 0)
     assert registry.version("tiny", "1") == before

@@ -9,8 +9,8 @@ import numpy as np
 
 from eventlog.errors import LogUnavailable
 from eventlog.events import Event
-from registry.aliases import Standing
 from registry.errors import UnknownModel
+from registry.history import DesiredState
 from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
 from registry.store import ModelState
@@ -106,7 +106,7 @@ class FakeCatalogue:
             raise UnknownModel(model)
         versions = [version(number, model) for number in self.held[model]]
         aliases, unloaded = self.named.get(model, {}), self.put_away.get(model, set())
-        return ModelState(versions, Standing(aliases, unloaded, self.limits.get(model, {})))
+        return ModelState(versions, DesiredState(aliases, unloaded, self.limits.get(model, {})))
 
     def changed(self, since: int) -> set[str]:
         return set(self.held)

@@ -248,8 +248,8 @@ def test_the_history_names_whose_key_loaded_and_unloaded(guarded: Service, opera
     assert guarded.http.post(path % "unload", headers=headers).status_code == 200
     with triton_grpc.InferenceServerClient(f"127.0.0.1:{guarded.grpc_port}") as client:
         client.load_model("tiny", headers=headers)
-    told = [(move.alias, move.actor) for move in guarded.registry.history("tiny")[before:]]
-    assert told == [("-", "operate"), ("+", "operate")]
+    recorded = [(row.kind, row.actor) for row in guarded.registry.history("tiny")[before:]]
+    assert recorded == [("unloaded", "operate"), ("loaded", "operate")]
 
 
 def test_refusals_are_counted_and_write_no_event(guarded: Service, operate: str) -> None:

@@ -145,8 +145,8 @@ async def test_the_history_tells_who_unloaded_what_and_aliases_stay_what_they_ar
 ) -> None:
     await worker.repository.unload("tiny", {"version": "1"}, actor="ada")
     await worker.repository.load("tiny", {}, actor="bob")
-    told = [(move.alias, move.number, move.actor) for move in registry.history("tiny")[-2:]]
-    assert told == [("-", "1", "ada"), ("+", "", "bob")]
+    recorded = [(row.kind, row.number, row.actor) for row in registry.history("tiny")[-2:]]
+    assert recorded == [("unloaded", "1", "ada"), ("loaded", "", "bob")]
     assert registry.aliases("tiny") == {"champion": "1"}
 
 
