@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md from the declarations: python deploy/metrics_page.py [FILE]."""
+"""Generate docs/metrics.md from the declarations: python deploy/metrics_page.py [FILE]."""
 
 import sys
 import time
@@ -17,16 +17,19 @@ from monitoring.web.metrics.collector import StoreCollector
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 HEAD = """# Metrics
 
-Generated from the declarations by `python deploy/metrics_page.py`. Names end in their unit; what
-ends in `_total` only grows. Labels hold models, versions, columns and sources that are registered
-or configured, never what a client made up. What is asked of them is in `deploy/prometheus` and
-`deploy/grafana`, and what to do when they alarm is in the [runbooks](runbooks/index.md).
+This page lists every Prometheus metric. It is generated from the declarations by
+`python deploy/metrics_page.py`.
+
+Names end in their unit; names that end in `_total` are counters. Label values are registered
+models, versions and columns, or configured sources, never values that a client chose. Rules and
+dashboards are in `deploy/prometheus` and `deploy/grafana`; each alert has a
+[runbook](runbooks/index.md).
 """
 Declared = tuple[str, str, str, str]  # name, type, labels, meaning
 
 
 class _NothingFound:
-    """Findings of a monitor that has seen nothing: the declarations are the same."""
+    """Stand in for a monitor without data: the declarations are the same."""
 
     def ledger(self) -> list[Any]:
         return []

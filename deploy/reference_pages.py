@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code: python deploy/reference_pages.py [FOLDER]."""
+"""Generate docs/reference/ from the code: python deploy/reference_pages.py [FOLDER]."""
 
 import inspect
 import re
@@ -29,38 +29,43 @@ GROUPS: list[tuple[str, str, type[msgspec.Struct]]] = [
     ("Kafka", "DRIFTLINE_KAFKA_", KafkaSettings),
     ("The forwarder: `driftline forward`", "DRIFTLINE_FORWARDER_", ForwarderSettings),
     ("The monitor: `driftline monitor`", MONITOR_PREFIX, MonitorSettings),
-    ("What the monitor keeps", KEEP_PREFIX, Retention),
+    ("The monitor's retention", KEEP_PREFIX, Retention),
     ("Log lines of every process", LOGGING_PREFIX, LoggingSettings),
 ]
 SETTINGS = """# Settings
 
-Generated from the code by `python deploy/reference_pages.py`. Every setting is an environment
-variable; a value that does not fit is refused at the start, by name. Besides these there are
-`DRIFTLINE_HOME`, the folder that holds everything (`~/.driftline`), `BENTOML_HOME`, where BentoML
-keeps registered models (`bentoml` below the former), `DRIFTLINE_API_KEY`, the key that our client
-and commands show, and OpenTelemetry's own ones ([traces](../operations.md#traces-and-log-lines)).
+This page lists every setting. It is generated from the code by `python deploy/reference_pages.py`.
+
+Every setting is an environment variable. An invalid value is refused at start, by name. Further
+variables:
+
+- `DRIFTLINE_HOME`: the folder that holds everything (`~/.driftline`).
+- `BENTOML_HOME`: where BentoML stores registered models (`bentoml` below `DRIFTLINE_HOME`).
+- `DRIFTLINE_API_KEY`: the key that Driftline's client and commands send.
+- OpenTelemetry's own variables ([traces](../operations.md#traces-and-log-lines)).
 """
 COMMANDS = """# Commands
 
-Generated from the code by `python deploy/reference_pages.py`. Every command takes `--help`; an
-expected error is one line on standard error and the exit status 1.
+This page lists every command. It is generated from the code by `python deploy/reference_pages.py`.
+
+Every command takes `--help`. An expected error is one line on standard error and exit status 1.
 """
 _FIELD = re.compile(r"    (\w+): .*?(?:  # (.*))?$")
 
 
 def main(folder: Path) -> None:
-    """Write both pages."""
+    """Write the pages of settings and commands."""
     (folder / "settings.md").write_text(SETTINGS + "".join(_settings(*one) for one in GROUPS))
     (folder / "commands.md").write_text(COMMANDS + "".join(_commands(driftline, "driftline")))
 
 
 def _settings(title: str, prefix: str, kind: type[msgspec.Struct]) -> str:
-    said = _comments(kind)
-    lines = [f"\n## {title}\n", "| variable | default | |", "| --- | --- | --- |"]
+    comments = _comments(kind)
+    lines = [f"\n## {title}\n", "| variable | default | meaning |", "| --- | --- | --- |"]
     for field in msgspec.structs.fields(kind):
         default = "empty" if field.default in ("", None) else f"`{_plain(field.default)}`"
-        words = [said.get(field.name, ""), _choices(field.type)]
-        description = "; ".join(word for word in words if word).replace("|", "\\|")
+        parts = [comments.get(field.name, ""), _choices(field.type)]
+        description = "; ".join(part for part in parts if part).replace("|", "\\|")
         lines.append(f"| `{prefix}{field.name.upper()}` | {default} | {description} |")
     return "\n".join(lines) + "\n"
 
@@ -75,7 +80,7 @@ def _choices(kind: Any) -> str:
 
 
 def _comments(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """What the source says of each field, above it or behind it."""
+    """Return the source comment of each field, above or behind it."""
     found: dict[str, str] = {}
     above: list[str] = []
     for line in inspect.getsource(kind).splitlines():
@@ -100,7 +105,7 @@ def _commands(command: click.Command, name: str) -> Iterator[str]:
     yield f"\n## {name}\n\n{inspect.cleandoc(command.help or '')}\n\n```text\n{usage}\n```\n"
     shown = [one for one in command.params if isinstance(one, click.Option) and one.name != "help"]
     if shown:
-        yield "\n| option | |\n| --- | --- |\n"
+        yield "\n| option | meaning |\n| --- | --- |\n"
         yield from (f"| `{', '.join(one.opts)}` | {_of_option(one)} |\n" for one in shown)
 
 

@@ -38,7 +38,7 @@ def test_every_block_runs_and_its_answers_and_labels_are_logged(
 ) -> None:
     monkeypatch.chdir(ROOT)
     columns = [feature.name for feature in version.manifest.features]
-    names: dict[str, Any] = {"frame": load_reference(version)[columns].head(3), "truth": [0, 1, 0]}
+    names: dict[str, Any] = {"frame": load_reference(version)[columns].head(3), "labels": [0, 1, 0]}
     blocks = [code for page in PAGES for code in _python(page)]
     assert len(blocks) == 3
     for code in blocks:
