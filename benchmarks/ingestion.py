@@ -26,13 +26,12 @@ from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Positions, Reader
 from eventlog.segments import SegmentReader
-from monitoring.consumer import Consumer
+from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.evaluation import Evaluation
-from monitoring.garbage_collection import expect_rows
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
-from monitoring.windows.version_state import ConsumerState, FindVersion
+from monitoring.windows.consumer_state import ConsumerState, FindVersion
 from registry.manifest import (
     Feature,
     Manifest,
@@ -110,7 +109,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
     """Take in a log to its end."""
-    expect_rows()
+    tune_garbage_collection()
     with tempfile.TemporaryDirectory() as folder:
         _reference(Path(folder))
         return _take_in(database, follow, partial(_version, window, folder))
@@ -118,10 +117,10 @@ def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
 
 def _take_in(database: Where, follow: Follow, find: FindVersion) -> Cost:
     journal = Journal(Database(database))
-    memory = ConsumerState(journal, find)
-    reader = follow(memory.positions)
-    conclusion = Evaluation(journal, memory, page="", clock=lambda: 0)
-    consumer = Consumer(journal, memory, reader, _AtOnce(), conclusion)
+    state = ConsumerState(journal, find)
+    reader = follow(state.positions)
+    evaluation = Evaluation(journal, state, page="", clock=lambda: 0)
+    consumer = Consumer(journal, state, reader, _AtOnce(), evaluation)
     while not consumer.step(1) and not consumer.drained:  # connects
         pass
     begun, before, longest = time.perf_counter(), time.process_time(), 0.0

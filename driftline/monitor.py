@@ -23,10 +23,9 @@ from eventlog.log import Reader
 from eventlog.process_lock import ProcessLock
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
-from monitoring.consumer import Consumer
+from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
-from monitoring.garbage_collection import expect_rows
 from monitoring.log_retention import PositionPublisher
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
@@ -42,8 +41,8 @@ from monitoring.tracing import WindowTraces
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
+from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.policy_source import RegistryPolicies
-from monitoring.windows.version_state import ConsumerState
 from registry.store import Registry
 from telemetry import logs
 from telemetry.tracing import Tracing
@@ -83,7 +82,7 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     settings = msgspec.structs.replace(settings, **given)
     home = Home.from_environment()
     tls = _check(home, settings)
-    expect_rows()
+    tune_garbage_collection()
     lock = lock_file(home)
     with nullcontext() if lock is None else ProcessLock(lock, "monitor"):
         require_free([Address(settings.host, settings.port, f"--port or {PREFIX}PORT")])
@@ -172,8 +171,8 @@ def _start(
     if not store.try_lock(LEADING):
         raise DatabaseUnavailable("another monitor is at work on this database")
 
-    def reader(memory: ConsumerState) -> tuple[Reader, Callable[[], None]]:
-        return _reader(home, settings, memory), _nothing
+    def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
+        return _reader(home, settings, state), _nothing
 
     return _lead(parts, home, settings, progress, store, reader)
 
@@ -191,8 +190,8 @@ def _member(
     part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
     parts.callback(part.close)
 
-    def reader(memory: ConsumerState) -> tuple[Reader, Callable[[], None]]:
-        everything = SharedChunkReader(handed, memory.positions, settings.patience)
+    def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
+        everything = SharedChunkReader(handed, state.positions, settings.patience)
         return everything, everything.commit
 
     return Member(
@@ -212,8 +211,8 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     journal = Journal(store)
     registry = Registry(home)
     following = RegistryPolicies(registry)
-    memory = ConsumerState(journal, registry.version, following.timeline, retention())
-    reader, taken = reader_for(memory)
+    state = ConsumerState(journal, registry.version, following.timeline, retention())
+    reader, taken = reader_for(state)
     reader = TrackedReader(reader, progress)
     parts.callback(reader.close)
     receiver = Receiver.configured(settings)
@@ -221,30 +220,30 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
     scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(scorer.close)
-    conclusion = Evaluation(
-        journal, memory, page=settings.page, clock=lambda: time.time_ns() // 1_000
+    evaluation = Evaluation(
+        journal, state, page=settings.page, clock=lambda: time.time_ns() // 1_000
     )
     tracing = Tracing.configured("monitor")
     if tracing is not None:
         parts.callback(tracing.close)
     return Consumer(
         journal,
-        memory,
+        state,
         reader,
         scorer,
-        conclusion,
+        evaluation,
         traces=WindowTraces(tracing),
-        taken=taken,
-        changed=following.changed,
+        before_commit=taken,
+        changed_policies=following.changed,
         most_waiting=settings.waiting_bytes,
     )
 
 
-def _reader(home: Home, settings: MonitorSettings, memory: ConsumerState) -> Reader:
+def _reader(home: Home, settings: MonitorSettings, state: ConsumerState) -> Reader:
     if settings.source == "segments":
-        return SegmentReader(home.log, memory.positions)
+        return SegmentReader(home.log, state.positions)
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
-    return KafkaReader(kafka, settings.group, memory.positions, settings.patience)
+    return KafkaReader(kafka, settings.group, state.positions, settings.patience)
 
 
 def _nothing() -> None:

@@ -77,7 +77,7 @@ def _show(registry: Registry, model: str, number: str) -> None:
 
 def _holds(held: Sequence[Held]) -> str:
     """Which windows are watched by the last policy."""
-    start = timeline(held).eras[-1].start
+    start = timeline(held).periods[-1].start
     if not start:
         return "it holds from the beginning"
     at = datetime.fromtimestamp(start / 1e6, UTC)

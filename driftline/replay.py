@@ -16,7 +16,7 @@ from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.backtest import TimeRangeReader, watch_again
-from monitoring.garbage_collection import expect_rows
+from monitoring.consumer import tune_garbage_collection
 from monitoring.results import Alarm, Result
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import database as recorded_database
@@ -25,9 +25,9 @@ from monitoring.storage.database import Database, exists
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.web import formats
+from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies
-from monitoring.windows.version_state import ConsumerState
 from registry.manifest_file import read_policy
 from registry.store import Registry
 
@@ -100,7 +100,7 @@ def _watch(
     if fresh.exists():
         raise click.ClickException(f"{fresh} exists; expected a folder without one")
     into.mkdir(parents=True, exist_ok=True)
-    expect_rows()
+    tune_garbage_collection()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     registry = Registry(home)
@@ -114,8 +114,8 @@ def _watch(
     database = Database(fresh, lasting=False)
     try:
         journal = Journal(database)
-        memory = ConsumerState(journal, registry.version, timeline, retention())
-        watch_again(reader, journal, memory, scorer, stop)
+        state = ConsumerState(journal, registry.version, timeline, retention())
+        watch_again(reader, journal, state, scorer, stop)
     finally:
         scorer.close()
         reader.close()

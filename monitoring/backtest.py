@@ -14,7 +14,7 @@ from monitoring.consumer import Consumer
 from monitoring.evaluation import Evaluation
 from monitoring.scoring.queue import Scorer
 from monitoring.storage.journal import Journal
-from monitoring.windows.version_state import ConsumerState
+from monitoring.windows.consumer_state import ConsumerState
 
 _AT_ONCE = 2_000  # records
 _PAUSE = 0.05  # seconds, while nothing but scoring goes on
@@ -60,15 +60,15 @@ class TimeRangeReader:
 
 
 def watch_again(
-    reader: Reader, journal: Journal, memory: ConsumerState, scorer: Scorer, stop: threading.Event
+    reader: Reader, journal: Journal, state: ConsumerState, scorer: Scorer, stop: threading.Event
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
-    `journal` and `memory` are of a new database. Nobody is told: retraining requests stay in its
+    `journal` and `state` are of a new database. Nobody is told: retraining requests stay in its
     outbox.
     """
-    conclusion = Evaluation(journal, memory, page="", clock=lambda: time.time_ns() // 1_000)
-    consumer = Consumer(journal, memory, reader, scorer, conclusion)
+    evaluation = Evaluation(journal, state, page="", clock=lambda: time.time_ns() // 1_000)
+    consumer = Consumer(journal, state, reader, scorer, evaluation)
     closed = False
     while not stop.is_set():
         if consumer.step(_AT_ONCE):

@@ -1,9 +1,10 @@
-"""The loop: poll, take in, close, commit; score beside it; conclude, commit.
+"""The monitor's loop: poll, ingest, close windows, commit; evaluate what is scored, commit.
 
-A step is one transaction: what was read, what follows from it and how far the log has been read
-stand and fall together, so a crash repeats a step and never half of one.
+A step is one transaction: what was read, what follows from it and the positions of the log are
+committed together, so a crash repeats a step and never half of one. Scoring runs beside the loop.
 """
 
+import gc
 from collections.abc import Callable, Collection, Sequence
 
 from eventlog.log import Positions, Reader, Record
@@ -12,85 +13,92 @@ from monitoring.ingest.ingestion import Ingestion
 from monitoring.ingest.loss_detection import LossDetection
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
+from monitoring.storage.rows import QueuedJob
 from monitoring.tracing import WindowTraces
+from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.expiry import Expiry
 from monitoring.windows.lifecycle import WindowLifecycle
-from monitoring.windows.version_state import ConsumerState
 
 MOST_WAITING = 4 << 30  # bytes
-STEPS = 10  # between two looks for dead letters that are to be tried again
+RETRY_STEPS = 10  # between two looks for dead letters to retry
+
+
+def tune_garbage_collection() -> None:
+    """Look less often for cycles among rows by the ten thousand, which never form any."""
+    gc.set_threshold(100_000, 50, 100)
 
 
 class Consumer:
-    """Follows a log until told to stop."""
+    """Follows a log and keeps the monitor's database up to date."""
 
     def __init__(  # noqa: PLR0913  # the ports of the loop
         self,
         journal: Journal,
-        memory: ConsumerState,
+        state: ConsumerState,
         reader: Reader,
         scorer: Scorer,
-        conclusion: Evaluation,
+        evaluation: Evaluation,
         *,
         traces: WindowTraces | None = None,
-        taken: Callable[[], None] = lambda: None,
-        changed: Callable[[], Collection[str]] = tuple,
+        before_commit: Callable[[], None] = lambda: None,
+        changed_policies: Callable[[], Collection[str]] = tuple,
         most_waiting: int = MOST_WAITING,
     ) -> None:
-        """`reader` begins at the memory's positions; each step calls `taken` before it commits.
+        """Read with `reader`, which begins at the positions of `state`.
 
-        `changed` names the models that are watched otherwise than when it was called last. While
-        scorings of more than `most_waiting` bytes wait, hardly anything is taken in.
+        `before_commit` runs within each step's transaction. `changed_policies` names the models
+        whose policies changed since its last call. While more than `most_waiting` bytes of scoring
+        jobs are queued, a step ingests a single record.
         """
         self._most_waiting = most_waiting
-        self._taken = taken
-        self._changed = changed
+        self._before_commit = before_commit
+        self._changed_policies = changed_policies
         self._traces = traces or WindowTraces(None)
         self._journal = journal
-        self._memory = memory
+        self._state = state
         self._reader = reader
         self._queue = ScoringQueue(journal, scorer)
-        self._conclusion = conclusion
-        self._keeping = Expiry(journal, memory)
-        self._intake = Ingestion(journal, memory, self._keeping)
-        self._closing = WindowLifecycle(journal, memory, self._keeping)
-        self._settling = LossDetection(memory)
-        self._drained = False  # whether the windows have been looked at since the log was drained
+        self._evaluation = evaluation
+        self._expiry = Expiry(journal, state)
+        self._ingestion = Ingestion(journal, state, self._expiry)
+        self._lifecycle = WindowLifecycle(journal, state, self._expiry)
+        self._loss_detection = LossDetection(state)
+        self._drained = False  # whether windows were updated since the log was read to its end
 
     def step(self, limit: int) -> bool:
-        """Take in at most `limit` records and conclude what is scored; whether anything moved."""
+        """Ingest at most `limit` records, evaluate what is scored; returns whether anything was."""
         crowded = self._queue.size > self._most_waiting
         records = self._reader.poll(1 if crowded else limit)
         gaps = self._reader.gaps()
-        # After the look at the log: of whatever stands there, no later policy is known of than now.
-        if models := self._changed():
-            self._memory.follow(models)
+        # After the poll, so that every policy older than these records is known.
+        if models := self._changed_policies():
+            self._state.update_policies(models)
         drained = self._reader.drained
-        overdue = drained and self._settling.due(self._reader.patience)
-        behind = self._keeping.behind
-        if records or gaps or overdue or behind or drained != self._drained:
+        overdue = drained and self._loss_detection.is_due(self._reader.patience)
+        backlog = self._expiry.has_backlog
+        if records or gaps or overdue or backlog or drained != self._drained:
             with self._journal.database.transaction():
                 for gap in gaps:
-                    self._intake.pass_over(gap)
-                self._take(records, drained=drained)
-                self._keeping.tidy(records)
-                self._memory.save()
-                self._taken()
+                    self._ingestion.skip(gap)
+                jobs = self._ingest(records, drained=drained)
+                self._expiry.delete_some(records)
+                self._state.save()
+                self._before_commit()
             self._drained = drained
-            self._submit()
-        concluded = self._conclude()
-        return (bool(records) and not crowded) or concluded or behind
+            self._submit(jobs)
+        evaluated = self._evaluate()
+        return (bool(records) and not crowded) or evaluated or backlog
 
     def close_all(self) -> None:
         """Close every open window now: no event is expected any more."""
         with self._journal.database.transaction():
-            self._closing.close_all()
-            self._memory.save()
-        self._submit()
+            jobs = self._lifecycle.close_all()
+            self._state.save()
+        self._submit(jobs)
 
     def positions(self) -> Positions:
-        """How far the log is taken in, as committed with the last step."""
-        return self._memory.positions
+        """Return how far each stream is ingested, as committed with the last step."""
+        return self._state.positions
 
     @property
     def drained(self) -> bool:
@@ -103,59 +111,62 @@ class Consumer:
         return bool(self._queue)
 
     def run(self, wait: Callable[[float], bool], limit: int, idle_pause: float) -> None:
-        """Step until `wait(seconds)` says that it is time to stop."""
+        """Step until `wait(seconds)` returns True."""
         steps = 0
         while not wait(0 if self.step(limit) else idle_pause):
             steps += 1
-            if steps % STEPS == 0:  # people can wait; a quiet step asks the database for nothing
-                self.take_again()
+            if steps % RETRY_STEPS == 0:  # not every step: a quiet one queries nothing
+                self.retry_dead_letters()
 
-    def take_again(self) -> bool:
-        """Take in the dead letters that a person wants tried again; whether there were any."""
+    def retry_dead_letters(self) -> bool:
+        """Ingest the dead letters marked for a retry; returns whether there were any."""
         if not self._journal.has_retries():
             return False
+        jobs: list[QueuedJob] = []
         with self._journal.database.transaction():
             for letter in self._journal.pop_retries():
-                watching = self._intake.again(letter)
-                if watching is not None:
-                    self._closing.look(watching, drained=True)
-            self._memory.save()
-            self._taken()
-        self._submit()
+                version = self._ingestion.retry(letter)
+                if version is not None:
+                    jobs += self._lifecycle.update(version, drained=True)
+            self._state.save()
+            self._before_commit()
+        self._submit(jobs)
         return True
 
-    def _take(self, records: Sequence[Record], *, drained: bool) -> None:
+    def _ingest(self, records: Sequence[Record], *, drained: bool) -> list[QueuedJob]:
+        """Ingest records and update windows; returns the scoring jobs that were decided on."""
+        jobs: list[QueuedJob] = []
         self._journal.predictions.prefetch(record.event for record in records)
         for record in records:
-            watching = self._intake.take(record)
-            self._traces.taken(record)
-            if watching is not None:
+            version = self._ingestion.ingest(record)
+            self._traces.ingested(record)
+            if version is not None:
                 # After every record, so that results do not depend on where a step ends.
-                self._closing.look(watching, drained=False)
-            self._closing.look_around()
+                jobs += self._lifecycle.update(version, drained=False)
+            jobs += self._lifecycle.update_idle()
         if drained:
-            self._settling.settle(self._reader.patience)
-            for watching in self._memory.everything():
-                self._closing.look(watching, drained=True)
+            self._loss_detection.detect(self._reader.patience)
+            for version in self._state.versions():
+                jobs += self._lifecycle.update(version, drained=True)
+        return jobs
 
-    def _submit(self) -> None:
-        decided, self._closing.scheduled = self._closing.scheduled, []
-        self._queue.add(decided)
+    def _submit(self, jobs: Sequence[QueuedJob]) -> None:
+        self._queue.add(jobs)
         self._feed()
 
     def _feed(self) -> None:
         for job in self._queue.feed():
             self._traces.scheduled(job.key, job.model, job.version, job.window)
 
-    def _conclude(self) -> bool:
-        """All that is scored by now, in one transaction: of a thousand models much is at once."""
+    def _evaluate(self) -> bool:
+        """Evaluate all that is scored by now, in one transaction."""
         self._feed()
-        concluded = self._queue.replies()
-        if not concluded:
+        scored = self._queue.replies()
+        if not scored:
             return False
         with self._journal.database.transaction():
-            for pending, reply in concluded:
-                self._conclusion.conclude(pending, reply)
-        for pending, reply in concluded:
-            self._traces.concluded(reply.key, pending.result)
+            for pending, reply in scored:
+                self._evaluation.evaluate(pending, reply)
+        for pending, reply in scored:
+            self._traces.evaluated(reply.key, pending.result)
         return True

@@ -208,7 +208,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     epoch: int  # with `next_sequence` the highest place ever seen, plus one
     next_sequence: int
-    heard: int = 0  # its newest reception, in microseconds
+    received: int = msgspec.field(name="heard", default=0)  # its newest reception, in microseconds
     events: int = 0
     lost: int = 0  # numbers that never came and were given up
     recovered: int = 0  # of those given up, how many came after all

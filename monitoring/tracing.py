@@ -27,7 +27,7 @@ class WindowTraces:
         self._known: dict[tuple[str, str], deque[tuple[int, str]]] = {}
         self._begun: dict[str, Span] = {}
 
-    def taken(self, record: Record) -> None:
+    def ingested(self, record: Record) -> None:
         """A record was taken in."""
         event = record.event
         if self._tracing is None or not isinstance(event, PredictionEvent):
@@ -45,7 +45,7 @@ class WindowTraces:
                 "score window", "consumer", time.time_ns(), links=links
             )
 
-    def concluded(self, key: str, result: Result) -> None:
+    def evaluated(self, key: str, result: Result) -> None:
         """Its scores became a result."""
         span = self._begun.pop(key, None)
         if span is None:

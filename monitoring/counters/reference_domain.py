@@ -53,7 +53,7 @@ class Domain:
             (n, _Categories(one)) for n, one in enumerate(known) if isinstance(one, frozenset)
         ]
 
-    def odd(self, rows: Sequence[Sequence[Any]]) -> Array:
+    def codes(self, rows: Sequence[Sequence[Any]]) -> Array:
         """What is odd about each value, uint8 [rows, features]; rows may be longer."""
         found = np.zeros((self.width, len(rows)), np.uint8)
         if rows:
@@ -61,7 +61,7 @@ class Domain:
             if self._numbers:
                 found[self._numbers] = self._of_numbers([columns[n] for n in self._numbers])
             for place, categories in self._categories:
-                found[place] = categories.odd(columns[place])
+                found[place] = categories.codes(columns[place])
         return found.T
 
     def _of_numbers(self, columns: list[tuple[Any, ...]]) -> Array:
@@ -80,7 +80,7 @@ class _Categories:
         self._known = known
         self._remembered: dict[Any, int] = {}
 
-    def odd(self, column: Sequence[Any]) -> list[int]:
+    def codes(self, column: Sequence[Any]) -> list[int]:
         try:
             found = list(map(self._remembered.get, column))
         except TypeError:  # lists and the like have no hash

@@ -1,79 +1,86 @@
-"""Counts rows in their windows many at a time: what they hold is looked at in columns."""
+"""Count the rows of windows many at a time, in columns."""
 
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from monitoring.counters.domain_reader import read_domain
 from monitoring.counters.reference_domain import Domain
-from monitoring.counters.window_counters import Pair
-from monitoring.windows.window_state import WindowState
+from monitoring.counters.window_counters import InputCounters, LabelCounters, Pair
 from registry.manifest import Version
 
 _logger = logging.getLogger(__name__)
-_AT_ONCE = 4_096  # rows that may wait
+_AT_ONCE = 4_096  # rows that are held back
+
+
+class CountedWindow(Protocol):
+    """A window whose rows are counted."""
+
+    start: int
+    inputs: InputCounters
+    answers: LabelCounters
 
 
 class RowCounters:
-    """The rows of one version, which wait here until they are counted together."""
+    """Holds rows of one version back until `flush` counts them in their windows together."""
 
     def __init__(self, version: Version) -> None:
-        """Its reference says which values are odd."""
+        """Compare values with the reference of `version`."""
         self._version = version
         self._regression = version.manifest.task == "regression"
-        self._waiting: dict[int, _Rows] = {}  # by the start of their window
+        self._held: dict[int, _HeldRows] = {}  # by the start of their window
         self._rows = 0
 
-    def add(self, state: WindowState, values: Sequence[Any]) -> None:
-        """Count a row in its window; `settle` brings it into the counts."""
-        self._of(state).values.append(values)
-        self._settle_many()
+    def add(self, window: CountedWindow, values: Sequence[Any]) -> None:
+        """Count a row in its window."""
+        self._of(window).values.append(values)
+        self._flush_many()
 
-    def add_known(self, state: WindowState, odd: bytes) -> None:
-        """The same of a row that was looked at before (`oddities`)."""
-        self._of(state).odd.append(odd)
-        self._settle_many()
+    def add_codes(self, window: CountedWindow, codes: bytes) -> None:
+        """Count a row by its value codes (`value_codes`), which were computed before."""
+        self._of(window).codes.append(codes)
+        self._flush_many()
 
-    def compare(self, state: WindowState, truth: object, told: object) -> None:
-        """Count a row whose truth is known, once more."""
-        self._of(state).answers.append((truth, told))
-        self._settle_many()
+    def add_label(self, window: CountedWindow, label: object, prediction: object) -> None:
+        """Count a labelled row."""
+        self._of(window).labels.append((label, prediction))
+        self._flush_many()
 
-    def oddities(self, rows: Sequence[Sequence[Any]]) -> list[bytes] | None:
-        """What is odd about each value of the rows, a byte each, nothing where none is.
+    def value_codes(self, rows: Sequence[Sequence[Any]]) -> list[bytes] | None:
+        """Return the codes of every row's values, a byte each (see `Domain.codes`).
 
-        None where the reference cannot be read.
+        Empty bytes: all values are ordinary. None where the reference cannot be read.
         """
         if self._domain is None:
             return None
-        return [bytes(row) if row.any() else b"" for row in self._domain.odd(rows)]
+        return [bytes(row) if row.any() else b"" for row in self._domain.codes(rows)]
 
-    def settle(self) -> None:
-        """Bring everything that waits into the windows' counts."""
-        for rows in self._waiting.values():
-            rows.compare(regression=self._regression)
+    def flush(self) -> None:
+        """Count every row that is held back."""
+        for rows in self._held.values():
+            rows.count_labels(regression=self._regression)
             if self._domain is not None:
-                rows.count(self._domain)
-        self._waiting.clear()
+                rows.count_values(self._domain)
+        self._held.clear()
         self._rows = 0
 
-    def _of(self, state: WindowState) -> "_Rows":
-        rows = self._waiting.get(state.start)
+    def _of(self, window: CountedWindow) -> "_HeldRows":
+        rows = self._held.get(window.start)
         if rows is None:
-            rows = self._waiting[state.start] = _Rows(state)
+            rows = self._held[window.start] = _HeldRows(window)
         return rows
 
-    def _settle_many(self) -> None:
+    def _flush_many(self) -> None:
         self._rows += 1
         if self._rows >= _AT_ONCE:
-            self.settle()
+            self.flush()
 
     @cached_property
     def _domain(self) -> Domain | None:
-        """None: rows stay uncounted, and the window knows (`WindowState.counted`)."""
+        """None: values stay uncounted, which `WindowState.counted` shows."""
         try:
             return read_domain(self._version)
         except (OSError, ValueError, KeyError) as error:
@@ -82,22 +89,22 @@ class RowCounters:
             return None
 
 
-class _Rows:
-    """Those of one window."""
+class _HeldRows:
+    """Rows of one window."""
 
-    def __init__(self, state: WindowState) -> None:
-        self._state = state
+    def __init__(self, window: CountedWindow) -> None:
+        self._window = window
         self.values: list[Sequence[Any]] = []
-        self.odd: list[bytes] = []
-        self.answers: list[Pair] = []
+        self.codes: list[bytes] = []
+        self.labels: list[Pair] = []
 
-    def compare(self, *, regression: bool) -> None:
-        tally = self._state.answers
-        (tally.errors if regression else tally.confusion).add(self.answers)
+    def count_labels(self, *, regression: bool) -> None:
+        counters = self._window.answers
+        (counters.errors if regression else counters.confusion).add(self.labels)
 
-    def count(self, domain: Domain) -> None:
+    def count_values(self, domain: Domain) -> None:
         if self.values:
-            self._state.inputs.add(domain.odd(self.values))
-        if self.odd:
-            told = np.frombuffer(b"".join(self.odd), np.uint8).reshape(-1, domain.width)
-            self._state.inputs.add(told, ordinary=len(self.odd) - len(told))
+            self._window.inputs.add(domain.codes(self.values))
+        if self.codes:
+            codes = np.frombuffer(b"".join(self.codes), np.uint8).reshape(-1, domain.width)
+            self._window.inputs.add(codes, ordinary=len(self.codes) - len(codes))

@@ -21,17 +21,17 @@ MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
 
 
 def enter(
-    ledger: SourceLedger, record: Record, *, readable: bool, heard: int = 0
+    ledger: SourceLedger, record: Record, *, readable: bool, received: int = 0
 ) -> tuple[SourceLedger, bool]:
-    """The ledger after the record, which was received at `heard`, and whether it is new."""
+    """The ledger after the record, which was received at `received`, and whether it is new."""
     place, top = Position(record.epoch, record.sequence), ledger.top
     if place < top:
-        return _fill(ledger, place, readable=readable, heard=heard)
+        return _fill(ledger, place, readable=readable, received=received)
     after = replace(
         ledger,
         epoch=record.epoch,
         next_sequence=record.sequence + 1,
-        heard=max(ledger.heard, heard),
+        received=max(ledger.received, received),
         events=ledger.events + 1,
         unreadable=ledger.unreadable + (not readable),
     )
@@ -46,7 +46,7 @@ def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
 
 
 def _fill(
-    ledger: SourceLedger, place: Position, *, readable: bool, heard: int
+    ledger: SourceLedger, place: Position, *, readable: bool, received: int
 ) -> tuple[SourceLedger, bool]:
     at = bisect_right(ledger.holes, place, key=lambda hole: hole.start) - 1
     if at < 0 or place >= ledger.holes[at].end:
@@ -55,7 +55,7 @@ def _fill(
     found = hole.lost and hole.size > 0
     after = replace(
         ledger,
-        heard=max(ledger.heard, heard),
+        received=max(ledger.received, received),
         events=ledger.events + 1,
         unreadable=ledger.unreadable + (not readable),
         lost=ledger.lost - found,

@@ -15,7 +15,7 @@ from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.segments.scores import Segments
 from monitoring.settings import MonitorSettings
-from monitoring.windows.policy_source import Catalogue
+from monitoring.windows.policy_source import VersionSource
 from registry.manifest import Monitoring, Version
 from registry.policies import digest
 
@@ -37,7 +37,7 @@ class Recent:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: VersionSource,
         room: int = MonitorSettings().reference_values,
         load: Callable[[Version], Baseline] = Baseline,
     ) -> None:

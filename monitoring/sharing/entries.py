@@ -1,7 +1,8 @@
 """Records on their way from the monitor that read them to the one that takes them in.
 
 What costs most of an event is done before: it is decoded, its values are laid out and encoded as
-they will be kept. What does not fit travels as it came, so that it is set aside as anywhere else.
+they will be stored. What does not fit travels unchanged, so that it is dead-lettered as anywhere
+else.
 """
 
 from collections import defaultdict
@@ -35,8 +36,8 @@ class Entry(msgspec.Struct, array_like=True):
     value: bytes  # the event, without its values where they are in `bodies`
     unreadable: str | None = None  # the reason
     bodies: list[bytes] | None = None  # of every answered row
-    odd: list[bytes] | None = None  # about each of their values (`Counting.oddities`)
-    told: list[bytes] | None = None  # what was predicted in each
+    codes: list[bytes] | None = None  # of their values (`RowCounters.value_codes`)
+    predicted: list[bytes] | None = None  # the prediction of each
     received: int | None = None  # of an unreadable record, where it is known
 
 
@@ -86,19 +87,19 @@ class EntryEncoder:
             if layout.has_more(event):
                 return []  # travels as it came, so that it is counted as anywhere else
             entry.bodies = [rows.encode(row) for row in laid]
-            entry.told = [layout.told(row) for row in laid]
+            entry.predicted = [layout.prediction(row) for row in laid]
         except (RegistryError, KeyError, ValueError, TypeError):
             return []
         entry.value = wire.encode(replace(event, inputs={}, outputs={}))
         return laid
 
     def _look_at(self, key: Key, parts: Sequence[tuple[Entry, Rows]]) -> None:
-        """Say what is odd about the rows of these entries, all of one version, at once."""
-        odd = self._of(key).counting.oddities([row for _, laid in parts for row in laid])
-        if odd is not None:
-            each = iter(odd)
+        """Add the value codes of the rows of these entries, all of one version."""
+        codes = self._of(key).counters.value_codes([row for _, laid in parts for row in laid])
+        if codes is not None:
+            each = iter(codes)
             for entry, laid in parts:
-                entry.odd = list(islice(each, len(laid)))
+                entry.codes = list(islice(each, len(laid)))
 
     def _of(self, key: Key) -> "_Known":
         known = self._known.get(key)
@@ -112,7 +113,7 @@ class _Known:
 
     def __init__(self, version: Version) -> None:
         self.layout = rows.RowLayout(version.manifest)
-        self.counting = RowCounters(version)
+        self.counters = RowCounters(version)
 
 
 def _entry(record: Record) -> Entry:
@@ -130,11 +131,11 @@ def record(chunk: Chunk, entry: Entry) -> Record:
         if entry.unreadable is None
         else UnreadableEvent(entry.unreadable, entry.received)
     )
-    told = (entry.source, entry.epoch, entry.sequence, event)
+    place = (entry.source, entry.epoch, entry.sequence, event)
     beyond = Position(chunk.life, entry.beyond)
     if entry.bodies is None:
-        return Record(*told, entry.value, chunk.stream, beyond)
-    nothing = [None] * len(entry.bodies)  # is said by who read it as an earlier release
-    parts = zip(entry.bodies, entry.told or nothing, entry.odd or nothing, strict=True)
+        return Record(*place, entry.value, chunk.stream, beyond)
+    nothing = [None] * len(entry.bodies)  # from a monitor of an earlier release
+    parts = zip(entry.bodies, entry.predicted or nothing, entry.codes or nothing, strict=True)
     answers = [rows.PredictedRow(*one) for one in parts]
-    return PreparedRecord(*told, entry.value, chunk.stream, beyond, answers)
+    return PreparedRecord(*place, entry.value, chunk.stream, beyond, answers)

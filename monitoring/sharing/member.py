@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from monitoring.consumer import STEPS, Consumer
+from monitoring.consumer import RETRY_STEPS, Consumer
 from monitoring.sharing.handing import PartReader, StreamPublisher
 from monitoring.storage.database import Database
 
@@ -44,8 +44,8 @@ class Member:
         steps = 0
         while not wait(0 if self.step(limit) else idle_pause):
             steps += 1
-            if self._consumer is not None and steps % STEPS == 0:
-                self._consumer.take_again()
+            if self._consumer is not None and steps % RETRY_STEPS == 0:
+                self._consumer.retry_dead_letters()
 
     def close_all(self) -> None:
         """Close every open window now; only where this one leads."""

@@ -24,7 +24,8 @@ from monitoring.storage.predictions import Key, Predictions
 from monitoring.storage.results import closed
 from monitoring.storage.rows import PendingScore, QueuedJob, encode
 from monitoring.windows.totals import add
-from monitoring.windows.window_state import VersionProgress, WindowState
+from monitoring.windows.watermark import VersionProgress
+from monitoring.windows.window_state import WindowState, decode_window
 
 
 class Journal:
@@ -56,8 +57,8 @@ class Journal:
     def windows(self, key: Key) -> dict[int, WindowState]:
         """The windows that may still change, by start."""
         found = self.database.all("SELECT body FROM windows WHERE model = ? AND version = ?", *key)
-        states = [as_struct(body, WindowState) for (body,) in found]
-        return {state.start: state for state in states if not state.expired}
+        states = [decode_window(as_bytes(body)) for (body,) in found]
+        return {state.start: state for state in states if state.phase != "expired"}
 
     def queued_jobs(self) -> list[QueuedJob]:
         """Scorings that were decided on and not concluded, oldest first."""

@@ -99,20 +99,20 @@ class Predictions:
                 added.number is None,
                 label,
                 added.time,
-                added.told,
+                added.predicted,
             )
         return known
 
     def add_label(self, prediction_id: str, row: int, label: Label) -> None:
         """Join a label to its row."""
         self._search({prediction_id})
-        place, told = (prediction_id, row), encode(label)
+        place, encoded = (prediction_id, row), encode(label)
         known = self._known.get(place)
         if known is not None:
             known.label = label
-            self._labelled[place] = told
+            self._labelled[place] = encoded
         elif (added := self._added.get(place)) is not None:
-            added.label = told
+            added.label = encoded
 
     def add_early_label(self, prediction_id: str, row: int, early: EarlyLabel) -> bool:
         """Let a label wait for its prediction; False where one waits already, which then holds."""
@@ -259,7 +259,7 @@ class Predictions:
             "FROM predictions WHERE prediction_id IN (...)",
             missing,
         )
-        for prediction_id, row, model, version, start, number, label, time, told in found:
+        for prediction_id, row, model, version, start, number, label, time, predicted in found:
             self._known[str(prediction_id), as_int(row)] = StoredPrediction(
                 str(model),
                 str(version),
@@ -267,7 +267,7 @@ class Predictions:
                 number is None,
                 None if label is None else decode(as_bytes(label)),
                 as_int_or_none(time),
-                as_bytes_or_none(told),
+                as_bytes_or_none(predicted),
             )
         self._searched |= missing
 

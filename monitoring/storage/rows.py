@@ -51,7 +51,7 @@ class StoredRow(msgspec.Struct):
     body: bytes | None  # its values, if the window's sample keeps them
     label: bytes | None
     time: int | None  # event time
-    told: bytes | None = None  # what was predicted; null where it was not kept, or is in no window
+    predicted: bytes | None = None  # the prediction; None: not logged, or in no window
 
 
 class StoredPrediction(msgspec.Struct):
@@ -63,7 +63,7 @@ class StoredPrediction(msgspec.Struct):
     late: bool  # whether it came late, so that no window holds it
     label: Label | None
     time: int | None  # event time of the prediction, where it was kept
-    told: bytes | None = None  # what was predicted, where it was kept
+    predicted: bytes | None = None  # the prediction, where it was stored
 
 
 class SampledRow(msgspec.Struct, frozen=True):
@@ -93,8 +93,8 @@ class PredictedRow(msgspec.Struct, gc=False):
     """One answered row whose payload was kept."""
 
     values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
-    told: bytes | None  # what was predicted, encoded
-    odd: bytes | None = None  # of encoded values, what is odd about each (`Counting.oddities`)
+    predicted: bytes | None  # the prediction, encoded
+    codes: bytes | None = None  # of encoded values: a code each (`RowCounters.value_codes`)
 
 
 class RowLayout:
@@ -108,12 +108,12 @@ class RowLayout:
         self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
         self._answer = len(manifest.features)
         self._slices = list(_slices(manifest.features))
-        self._told = _NUMBERS if manifest.task == "regression" else _LABELS
+        self._label_types = _NUMBERS if manifest.task == "regression" else _LABELS
         self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
 
-    def told(self, row: Sequence[Any]) -> bytes:
-        """What was predicted in a row's values, encoded."""
+    def prediction(self, row: Sequence[Any]) -> bytes:
+        """Return the encoded prediction among a row's values."""
         return encode(row[self._answer])
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
@@ -149,7 +149,7 @@ class RowLayout:
     def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
         prediction = self._manifest.prediction
         label = event.outputs[prediction.label].data
-        if len(label) != 1 or type(label[0]) not in self._told:
+        if len(label) != 1 or type(label[0]) not in self._label_types:
             return None
         row += label
         if prediction.probabilities:

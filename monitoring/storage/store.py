@@ -35,7 +35,8 @@ from monitoring.storage.database import (
 )
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.totals import ClosedTotals
-from monitoring.windows.window_state import VersionProgress, WindowState, counts, together
+from monitoring.windows.watermark import VersionProgress
+from monitoring.windows.window_state import decode_window, merge_panes, result_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,9 +106,9 @@ class Store:
             model,
             version,
         )
-        states = [as_struct(body, WindowState) for (body,) in found]
-        filling = together([state for state in states if not state.closed])
-        return [counts(model, version, state, sampled=0) for state in filling]
+        states = [decode_window(as_bytes(body)) for (body,) in found]
+        opened = merge_panes([state for state in states if state.takes_events])
+        return [result_of(model, version, state, sampled=0) for state in opened]
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
         """What came too late for this window, or for any."""

@@ -37,7 +37,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 def watched(held: Sequence[Held]) -> list[Watched]:
     """Every era that these policies make, the newest first."""
-    eras = timeline(held).eras
+    eras = timeline(held).periods
     told = [_watched(None, eras[0]), *(_watched(*pair) for pair in pairwise(eras))]
     return [
         msgspec.structs.replace(one, end=after.start if after else None)

@@ -1,4 +1,7 @@
-"""Closes windows when their time has come and decides what is to be scored."""
+"""Close, revise and expire windows as event time passes, and decide what is to be scored.
+
+Every method returns the scoring jobs that it decided on, in order; they are in the journal already.
+"""
 
 from typing import Any
 
@@ -11,168 +14,152 @@ from monitoring.scoring.jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore, QueuedJob
+from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.expiry import Expiry
-from monitoring.windows.grid import END_OF_TIME, SECOND, Close, Fill, due
-from monitoring.windows.version_state import ConsumerState, VersionState
-from monitoring.windows.window_state import WindowState, counts, trail, watermark
+from monitoring.windows.grid import END_OF_TIME, SECOND
+from monitoring.windows.version_state import Eviction, VersionState
+from monitoring.windows.window_state import WindowState, result_of
 
 
 class WindowLifecycle:
-    """Part of the consumer's step; `scheduled` gathers what the step decided to have scored."""
+    """Part of the consumer's step; everything it writes is in that step's transaction."""
 
-    def __init__(self, journal: Journal, memory: ConsumerState, keeping: Expiry) -> None:
-        """Work on `memory`, keep decisions in `journal`."""
+    def __init__(self, journal: Journal, state: ConsumerState, expiry: Expiry) -> None:
+        """Change `state`; write results and jobs to `journal`."""
         self._journal = journal
-        self._memory = memory
-        self._keeping = keeping
-        self._minute = memory.latest // MINUTE  # of reception, in which was looked around last
-        self.scheduled: list[QueuedJob] = []
+        self._state = state
+        self._expiry = expiry
+        self._minute = state.latest // MINUTE  # of reception, in which idle versions were checked
 
-    def look(self, watching: VersionState, *, drained: bool) -> None:
-        """Close, revise and expire what the watermark asks for."""
-        self._look(watching, watermark(watching.watch, drained=drained))
+    def update(self, version: VersionState, *, drained: bool) -> list[QueuedJob]:
+        """Close, revise and expire the windows of a version that the watermark has passed."""
+        return self._update(version, version.watermark(drained=drained))
 
-    def look_around(self) -> None:
-        """Do the same for versions that nobody asks any more, once a minute of the log."""
-        minute = self._memory.latest // MINUTE
+    def update_idle(self) -> list[QueuedJob]:
+        """Do the same for versions without traffic, once a minute of the log's reception time."""
+        minute = self._state.latest // MINUTE
         if minute == self._minute:
-            return
+            return []
         self._minute = minute
-        for watching in self._memory.everything():
-            if watching.wakes <= self._memory.latest:
-                self._look(watching, self._memory.silence(watching))
+        jobs: list[QueuedJob] = []
+        for version in self._state.versions():
+            if version.idle_deadline <= self._state.latest:
+                jobs += self._update(version, self._state.idle_watermark(version))
+        return jobs
 
-    def _look(self, watching: VersionState, mark: int) -> None:
-        self._close_until(watching, mark)
-        self._revise(watching, mark)
+    def close_all(self) -> list[QueuedJob]:
+        """Close every window as if event time had ended; later labels still revise them."""
+        jobs: list[QueuedJob] = []
+        for version in self._state.versions():
+            jobs += self._close_until(version, END_OF_TIME - 1)
+            if (state := version.close_open_window()) is not None:
+                jobs += self._closed(version, state)
+        return jobs
 
-    def close_all(self) -> None:
-        """Close every window, as if time had moved on for ever; labels stay welcome."""
-        for watching in self._memory.everything():
-            self._close_until(watching, END_OF_TIME - 1)
-            if (filling := watching.filling()) is not None:
-                self._close(watching, watching.state(filling.window))
-
-    def _close_until(self, watching: VersionState, mark: int) -> None:
-        closed_until = watching.watch.closed_until
-        done = watching.timeline.done(mark, closed_until)
-        if done < watching.due:
-            return
-        filling, panes = watching.filling(), watching.panes()
-        for step in due(watching.timeline.grid, filling, panes, closed_until, done):
-            if isinstance(step, Close):
-                state = watching.state(step.window)
-                state.end = step.window.end
-                self._close(watching, state)
-            else:
-                self._fill(watching, step)
-        watching.due = watching.next_end()
-
-    def _fill(self, watching: VersionState, step: Fill) -> None:
-        state = watching.state(step.window)
-        state.pane = False
-        if step.pane.start != step.window.start:
-            self._memory.absorb(watching, state, step.pane)
-        watching.watch.closed_until = step.pane.end
-
-    def _close(self, watching: VersionState, state: WindowState) -> None:
-        watching.watch.closed_until = state.end
-        watching.close(state)
-        if state.rows:
-            self._schedule(watching, state, drift=True)
-            self._trail(watching, state)
-        else:
-            state.revision += 1
-            self._journal.add_result(_counts(watching, state, sampled=0))
-
-    def _revise(self, watching: VersionState, mark: int) -> None:
-        for start in sorted(watching.relabelled):
-            state = watching.windows[start]
+    def _update(self, version: VersionState, mark: int) -> list[QueuedJob]:
+        jobs = self._close_until(version, mark)
+        for state in version.pop_relabelled():
             if state.needs_revision(final=False):
-                self._schedule(watching, state, drift=False)
-        watching.relabelled.clear()
-        for state in watching.expiring(mark):
-            self._expire(watching, state)
-            self._keeping.expired(watching, state.end, mark)
+                jobs.append(self._schedule(version, state))
+        for state in version.expiring(mark):
+            if state.needs_revision(final=True) or state.labelled < state.rows:
+                jobs.append(self._schedule(version, state, final=True))
+            version.expire(state)
+            self._expiry.window_expired(version, state.end, mark)
+        return jobs
 
-    def _expire(self, watching: VersionState, state: WindowState) -> None:
-        """No label is awaited any more."""
-        watching.touched.add(state.start)
-        state.expired = True
-        fresh = state.needs_revision(final=True)
-        if fresh or state.labelled < state.rows:
-            self._schedule(watching, state, drift=False)
+    def _close_until(self, version: VersionState, mark: int) -> list[QueuedJob]:
+        jobs: list[QueuedJob] = []
+        for effect in version.close_until(mark):
+            if isinstance(effect, Eviction):
+                predictions = self._journal.predictions
+                predictions.evict_above(version.key, effect.window, effect.largest)
+            else:
+                jobs += self._closed(version, effect)
+        return jobs
 
-    def _schedule(self, watching: VersionState, state: WindowState, *, drift: bool) -> None:
-        """Have the window scored as it is at this moment of the log."""
-        watching.touched.add(state.start)
-        watching.counting.settle()
-        state.revision += 1
-        state.scored_labels = state.labelled
-        kept = self._journal.predictions.sampled_rows(watching.key, state.window)
-        beyond = state.counted and state.rows > len(kept)
+    def _closed(self, version: VersionState, state: WindowState) -> list[QueuedJob]:
+        """Have a closed window scored; an empty one has its result at once."""
+        if not state.rows:
+            version.begin_scoring(state)
+            self._journal.add_result(_result(version, state, sampled=0))
+            return []
+        job = self._schedule(version, state, closing=True)
+        version.extend_trailing(state)
+        return [job]
+
+    def _schedule(
+        self,
+        version: VersionState,
+        state: WindowState,
+        *,
+        closing: bool = False,
+        final: bool = False,
+    ) -> QueuedJob:
+        """Have a window scored as it is at this moment of the log.
+
+        `closing`: drift and data quality, too; a revision scores performance alone. `final`: no
+        further label is awaited.
+        """
+        version.begin_scoring(state)
+        sampled = self._journal.predictions.sampled_rows(version.key, state.window)
+        incomplete = state.counted and state.rows > len(sampled)
+        bodies, labels = [row.body for row in sampled], [row.label for row in sampled]
         job = ScoreJob(
-            key=f"{state.revision}@{'/'.join(watching.key)}@{state.start}",
-            model=watching.version.model,
-            version=watching.version.number,
+            key=f"{state.revision}@{'/'.join(version.key)}@{state.start}",
+            model=version.version.model,
+            version=version.version.number,
             window=state.window,
-            columns=rows.by_column(
-                watching.watch.columns, [row.body for row in kept], [row.label for row in kept]
-            ),
-            reference=self._trailing(watching, state.window) if drift else {},
-            order=sorted(range(len(kept)), key=lambda at: kept[at].place),
-            inputs=replace(state.inputs) if drift and beyond else None,
-            answers=state.answers.in_order() if beyond else None,
-            drift=drift,
-            policy=watching.era(state.start).policy,
-            report=_report_name(watching, state.window) if drift else "",
+            columns=rows.by_column(version.columns, bodies, labels),
+            reference=self._trailing_reference(version, state.start) if closing else {},
+            order=sorted(range(len(sampled)), key=lambda at: sampled[at].place),
+            inputs=replace(state.inputs) if closing and incomplete else None,
+            answers=state.answers.in_order() if incomplete else None,
+            drift=closing,
+            policy=version.policy(state.start),
+            report=_report_name(version, state.window) if closing else "",
         )
-        result = _counts(watching, state, sampled=len(kept))
+        result = _result(version, state, sampled=len(sampled), final=final)
         pending = PendingScore(
             self._journal.next_job(),
             job,
             result,
-            dict(self._memory.positions),
-            _rules(watching, state, result, drift=drift),
+            dict(self._state.positions),
+            _rules(version, state, result, closing=closing),
         )
-        self.scheduled.append(self._journal.add_job(pending))
+        return self._journal.add_job(pending)
 
-    def _trailing(self, watching: VersionState, window: Window) -> dict[str, list[Any]]:
-        """The rows that the window's drift is measured against; none: the registered reference."""
-        trailing, recent = watching.era(window.start).policy.trailing, watching.watch.recent
-        if trailing is None or len(recent) < trailing.windows:
+    def _trailing_reference(self, version: VersionState, start: int) -> dict[str, list[Any]]:
+        """Return the rows to measure drift against; empty: the registered reference."""
+        trailing = version.policy(start).trailing
+        span = version.trailing_span(start)
+        if trailing is None or span is None:
             return {}
-        before = Window(recent[-trailing.windows], window.start)
-        bodies = self._journal.predictions.smallest_rows(watching.key, before, trailing.rows)
-        return rows.by_column(watching.watch.columns, bodies, [])
-
-    def _trail(self, watching: VersionState, state: WindowState) -> None:
-        policy = watching.era(state.start).policy
-        if policy.trailing is None:
-            watching.watch.recent = []  # where a later policy wants it, it begins anew
-        elif state.rows >= policy.alarms.min_rows:
-            trail(watching.watch, state.start, policy.trailing.windows)
+        bodies = self._journal.predictions.smallest_rows(version.key, span, trailing.rows)
+        return rows.by_column(version.columns, bodies, [])
 
 
-def _counts(watching: VersionState, state: WindowState, *, sampled: int) -> Result:
-    found = counts(*watching.key, state, sampled=sampled)
-    return replace(found, policy=watching.era(state.start).digest)
+def _result(
+    version: VersionState, state: WindowState, *, sampled: int, final: bool = False
+) -> Result:
+    counted = result_of(*version.key, state, sampled=sampled, final=final)
+    return replace(counted, policy=version.period(state.start).digest)
 
 
 def _rules(
-    watching: VersionState, state: WindowState, result: Result, *, drift: bool
+    version: VersionState, state: WindowState, result: Result, *, closing: bool
 ) -> list[Rule]:
-    """What needs no labels is judged when the window closes, the truth once it is known enough.
+    """Return the rules to judge with this scoring.
 
-    This is decided here and not when the scores come, because it must not depend on how long
-    scoring takes.
+    Rules without labels are judged when the window closes, performance once enough labels are
+    known. Deciding it here and not with the scores keeps it independent of how long scoring takes.
     """
-    alarms = watching.era(state.start).policy.alarms
-    rules: list[Rule] = ["drift", "estimate", "parity"] if drift else []
-    if drift and alarms.max_gap.selection_rate is not None:
+    alarms = version.policy(state.start).alarms
+    rules: list[Rule] = ["drift", "estimate", "parity"] if closing else []
+    if closing and alarms.max_gap.selection_rate is not None:
         rules.append(SELECTION_GAP)
-    if not state.judged and can_judge_performance(result, alarms):
-        state.judged = True
+    if state.phase == "closed" and can_judge_performance(result, alarms):
+        version.judge(state)
         rules += ["performance", "concept"]
         if alarms.min_segment_score is not None:
             rules.append("segment")
@@ -181,5 +168,5 @@ def _rules(
     return rules
 
 
-def _report_name(watching: VersionState, window: Window) -> str:
-    return f"{watching.version.model}-{watching.version.number}-{window.start // SECOND}.html"
+def _report_name(version: VersionState, window: Window) -> str:
+    return f"{version.version.model}-{version.version.number}-{window.start // SECOND}.html"

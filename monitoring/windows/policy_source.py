@@ -1,4 +1,4 @@
-"""Policies of watching: each version's own as the registry has them, or one in their place."""
+"""Where policies come from: each version's own in the registry, or one for all in a backtest."""
 
 import sqlite3
 import time
@@ -11,38 +11,38 @@ from monitoring.windows.policy_periods import PolicyTimeline, timeline
 from registry.manifest import Monitoring, Version
 from registry.policies import Held
 
-_EVERY = 1.0  # seconds; far less than the margin of core/eras.py
+_EVERY = 1.0  # seconds; far less than policy_periods.MARGIN
 
 
-class Catalogue(Protocol):
-    """Where versions are found."""
+class VersionSource(Protocol):
+    """Where registered versions are found; the registry is one."""
 
     def version(self, model: str, number: str) -> Version:
-        """The version; raises RegistryError."""
+        """Return the version; raises RegistryError."""
         ...
 
 
-class History(Protocol):
-    """Where policies are found, with everything that they were before; the registry is one."""
+class PolicyHistory(Protocol):
+    """Every policy of every version, past and present; the registry is one."""
 
     def policies(self, version: Version) -> list[Held]:
-        """Every policy that a version is or was watched by, oldest first."""
+        """Return the policies of a version, oldest first."""
         ...
 
     def revision(self) -> int:
-        """A number that grows with every change; cheap to ask for."""
+        """Return a number that grows with every change; cheap."""
         ...
 
     def changed(self, since: int) -> set[str]:
-        """The models of which anything changed after this revision."""
+        """Return the models of which anything changed after this revision."""
         ...
 
 
 class RegistryPolicies:
-    """Looks for changes of policies, at most once a second: that costs a look at a small file."""
+    """Follows policies in the registry, with at most one query a second."""
 
-    def __init__(self, history: History, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` gives seconds, from anywhere."""
+    def __init__(self, history: PolicyHistory, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds from an arbitrary start."""
         self._history = history
         self._clock = clock
         with _readable():
@@ -50,12 +50,12 @@ class RegistryPolicies:
         self._due = clock() + _EVERY
 
     def timeline(self, version: Version) -> PolicyTimeline:
-        """The eras of a version as they are known now; raises DatabaseUnavailable."""
+        """Return the policy periods of a version; raises DatabaseUnavailable."""
         with _readable():
             return timeline(self._history.policies(version))
 
     def changed(self) -> set[str]:
-        """The models of which something changed since this was asked last.
+        """Return the models of which something changed since the last call.
 
         Raises DatabaseUnavailable.
         """
@@ -69,20 +69,20 @@ class RegistryPolicies:
 
 
 class FixedPolicy:
-    """Has every version watched by one policy from the beginning."""
+    """One policy for every version and all time."""
 
     def __init__(self, policy: Monitoring) -> None:
-        """`policy` takes the place of what each version is or was watched by."""
+        """`policy` replaces the registered ones."""
         self._policy = policy
 
     def timeline(self, _version: Version) -> PolicyTimeline:
-        """One era."""
+        """Return a timeline of one period."""
         return timeline([Held(self._policy, 0)])
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Who went on without knowing what the registry says would decide what a replay does not."""
+    """Stop where the registry is unreadable: a replay would decide by policies unknown here."""
     try:
         yield
     except sqlite3.Error as error:

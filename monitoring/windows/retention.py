@@ -1,12 +1,12 @@
-"""Everything that decides how long what was monitored is kept lives here.
+"""Decide how long monitored data is kept. Pure.
 
-What results depend on goes by the log and never by a clock, so that whoever reads the log again
-lets go of the same at the same place in it: rows by the event time of their version, at the
-moments at which its windows expire, labels that wait by the hour in which the log received them.
+What results depend on expires by the log and never by a clock, so a replay expires the same at the
+same place in the log: rows by the event time of their version, whenever its windows expire; early
+labels by the hour in which the log received them.
 
-A row can be found by its label while its window awaits labels, and for `late_days` longer: then its
-label is late. After that nobody knows of the row any more, whether its window sampled it or not,
-and its label is one that waits for a prediction.
+A row can be found by its label while its window awaits labels, and for `late_days` longer; in that
+time its label counts as late. After that the row is unknown, whether its window sampled it or not,
+and its label is an early one.
 """
 
 from typing import Annotated
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from monitoring.windows.grid import SECOND
-from monitoring.windows.window_state import VersionProgress
+from monitoring.windows.watermark import VersionProgress
 
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
@@ -24,33 +24,33 @@ Days = Annotated[float, Meta(ge=0, le=36_500)]
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """For how many days, or up to how many, the monitor keeps what it no longer needs itself."""
+    """For how many days, or up to how many items, the monitor keeps what it no longer needs."""
 
     # Rows, after their window awaits labels no more: so long their labels are known to be late.
     late_days: Days = 7.0
     samples_days: Days = 90.0  # a window's sampled rows, after it awaits labels no more
-    results_days: Days = 730.0  # results, up to the window that was concluded last
-    early_labels_days: Days = 30.0  # labels, since their reception, that wait for their prediction
+    results_days: Days = 730.0  # results, before the window that was evaluated last
+    early_labels_days: Days = 30.0  # labels without a prediction, since their reception
     minutes_days: Days = 90.0  # counts by the minute of reception, for `driftline ledger`
-    webhooks_days: Days = 90.0  # webhooks delivered or given up, since they were asked for
+    webhooks_days: Days = 90.0  # webhooks delivered or given up, since they were requested
     reports_days: Days = 90.0  # Evidently's reports, since they were written
     dead_letters: Annotated[int, Meta(ge=0)] = 100_000  # the newest
 
 
-def advance(watch: VersionProgress, kept: Retention, expired: int, ended: int) -> None:
-    """Move a version's horizons: every window that ends by `expired` awaits no labels any more.
+def advance(progress: VersionProgress, kept: Retention, expired: int, ended: int) -> None:
+    """Move a version's horizons: every window that ends by `expired` awaits no label any more.
 
     `ended` is the event time that the watermark has passed by the wait for labels. No horizon
-    passes `expired`, behind which rows are still awaited by their windows.
+    passes `expired`, behind which windows still await labels of their rows.
     """
     late = int(kept.late_days * DAY)
-    samples = max(late, int(kept.samples_days * DAY))  # else their labels would be late no more
-    watch.rows_until = max(watch.rows_until, min(expired, ended - late))
-    watch.samples_until = max(watch.samples_until, min(expired, ended - samples))
+    samples = max(late, int(kept.samples_days * DAY))  # a label of a sampled row counts as late
+    progress.rows_until = max(progress.rows_until, min(expired, ended - late))
+    progress.samples_until = max(progress.samples_until, min(expired, ended - samples))
     # A trailing reference reaches no further back than samples are kept.
-    watch.recent = [start for start in watch.recent if start >= watch.samples_until]
+    progress.recent = [start for start in progress.recent if start >= progress.samples_until]
 
 
 def hour(received: int, days: float) -> int:
-    """What was received before this hour has been kept for so many days, now that this comes."""
+    """Return the hour before which receptions are older than `days`, as of `received`."""
     return (received - int(days * DAY)) // HOUR * HOUR

@@ -1,299 +1,389 @@
-"""The model versions under watch, as the consumer holds them between transactions."""
+"""One monitored model version: its windows, counters and samples, and what of them is unsaved.
 
-import logging
+Every change of a window goes through its `VersionState`, which notes what has to be saved or looked
+at again. Callers get effects back (closed windows, evictions, changes to save) and apply them to
+the database; nothing here writes it.
+"""
+
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from eventlog.log import Position
+import msgspec
+
+from eventlog.events import Label
+from monitoring.counters.duration_buckets import count
 from monitoring.counters.reference_domain import category
 from monitoring.counters.row_counters import RowCounters
-from monitoring.results import LateCounts, SourceLedger, Window
+from monitoring.results import Window
 from monitoring.storage import rows
-from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
-from monitoring.windows.grid import END_OF_TIME, SECOND, CountedSpan
-from monitoring.windows.policy_periods import PolicyPeriod, PolicyTimeline, as_registered
+from monitoring.storage.rows import PredictedRow, StoredPrediction, StoredRow
+from monitoring.windows import retention
+from monitoring.windows.grid import END_OF_TIME, SECOND, Close, CountedSpan, Fill, due
+from monitoring.windows.policy_periods import PolicyPeriod, PolicyTimeline
 from monitoring.windows.retention import Retention
 from monitoring.windows.row_sample import RowSample
-from monitoring.windows.window_state import IDLE, VersionProgress, WindowState, silence
-from registry.errors import RegistryError
-from registry.manifest import Version
+from monitoring.windows.watermark import IDLE, VersionProgress
+from monitoring.windows.window_state import WindowState
+from registry.manifest import Monitoring, Version
 
-_logger = logging.getLogger(__name__)
 
-FindVersion = Callable[[str, str], Version]  # (model, number); raises RegistryError
+class Eviction(msgspec.Struct, frozen=True):
+    """Rows of the window whose hash is larger lose their values: the sample is full."""
+
+    window: Window
+    largest: int
+
+
+class WindowChanges(msgspec.Struct, frozen=True):
+    """What has to be written of a version's windows."""
+
+    saved: list[WindowState]
+    deleted: list[int]  # starts
 
 
 class VersionState:
-    """One model version: its counts here, its rows in the journal."""
+    """The state of one model version between the steps of the consumer."""
 
     def __init__(
         self,
         version: Version,
         timeline: PolicyTimeline,
-        watch: VersionProgress,
+        progress: VersionProgress,
         windows: dict[int, WindowState],
+        sampled_hashes: Callable[[Window], Iterable[int]],
     ) -> None:
-        """`windows` by start: those that may still change."""
+        """`windows` by start: those that may still change.
+
+        `sampled_hashes` reads the hashes of a window's stored sample.
+        """
         self.version = version
-        self.timeline = timeline
         self.layout = rows.RowLayout(version.manifest)
-        self.counting = RowCounters(version)
         stated = version.manifest.prediction.classes
         classification = version.manifest.task == "classification"
         self.classes = frozenset(map(category, stated)) if classification else None
-        self.watch = watch
-        self.due = 0  # no pane or window ends before this event time
-        self.windows = windows
-        self.starts = sorted(windows)
-        in_order = [windows[start] for start in self.starts]
-        self.open = {state.start: state for state in in_order if not state.closed}
-        # Closed windows that await labels, by start and until when.
-        self._awaiting = [self._until(state) for state in in_order if state.closed]
+        self._timeline = timeline
+        self._progress = progress
+        self._sampled_hashes = sampled_hashes
+        self._counters = RowCounters(version)
+        self._due = 0  # no pane or window ends before this event time
+        self._windows = windows
+        self._starts = sorted(windows)
+        in_order = [windows[start] for start in self._starts]
+        self._open = {state.start: state for state in in_order if state.takes_events}
+        # Closed windows that await labels, by deadline and start.
+        self._awaiting = [self._label_deadline(s) for s in in_order if not s.takes_events]
         heapify(self._awaiting)
-        self.samples: dict[int, RowSample] = {}
-        # closed windows whose labels changed since last looked at
-        self.relabelled: set[int] = set()
-        self.touched: set[int] = set()  # windows to save at the end of the step
-        self.absorbed: set[int] = set()  # panes to forget then
+        self._samples: dict[int, RowSample] = {}
+        self._relabelled: set[int] = set()  # closed windows with new labels since the last look
+        self._unsaved: set[int] = set()
+        self._absorbed: set[int] = set()  # panes to delete with the next save
+
+    # What it is
 
     @property
     def key(self) -> Key:
         """Model and version number."""
         return self.version.model, self.version.number
 
-    def era(self, time: int) -> PolicyPeriod:
-        """How this version is watched at an event time; all of a window by that of its start."""
-        return self.timeline.at(time)
-
-    def pane(self, time: int) -> Window:
-        """The pane that holds the event time."""
-        return self.timeline.pane(time)
-
-    def panes(self) -> list[CountedSpan]:
-        """Those with events that no window has taken in yet, in order."""
-        done = self.watch.closed_until
-        panes = sorted(start for start in self.open if start >= done)
-        return [CountedSpan(self.open[start].window, self.open[start].rows) for start in panes]
-
-    def filling(self) -> CountedSpan | None:
-        """The window that has taken in panes and awaits more."""
-        done = self.watch.closed_until
-        state = next((state for state in self.open.values() if state.start < done), None)
-        return None if state is None else CountedSpan(state.window, state.rows)
-
-    def next_end(self) -> int:
-        """When the next pane or window ends."""
-        filling = self.filling()
-        ends = [pane.window.end for pane in self.panes()]
-        if filling is not None:
-            ends.append(self.timeline.grid(filling.window.start).latest_end(filling.window.start))
-        return min(ends, default=END_OF_TIME)
-
-    def holding(self, start: int) -> WindowState | None:
-        """The window that keeps the rows of the pane that begins here, if it may still change."""
-        state = self.windows.get(start)
-        if state is None and (before := bisect_right(self.starts, start)):
-            state = self.windows[self.starts[before - 1]]
-        return state if state is not None and start < state.end else None
-
-    def state(self, window: Window) -> WindowState:
-        """The counts of a window or pane, begun if there are none; saved at the end of the step."""
-        self.touched.add(window.start)
-        state = self.windows.get(window.start)
-        if state is None:
-            by_rows = self.era(window.start).grid.rows is not None
-            state = WindowState(window.start, window.end, pane=by_rows)
-            self.windows[window.start] = self.open[window.start] = state
-            insort(self.starts, window.start)
-            self.due = min(self.due, window.end)
-            self.samples[window.start] = self.sample(window)
-        return state
-
-    def close(self, state: WindowState) -> None:
-        """Close a window, which from now on only awaits labels; windows close in order."""
-        self.touched.add(state.start)
-        self.counting.settle()
-        state.pane = False
-        state.closed = True
-        self.open.pop(state.start)
-        heappush(self._awaiting, self._until(state))
-        self.samples.pop(state.start, None)
-
-    def forget(self, start: int) -> WindowState:
-        """Know nothing any more of a window that cannot change, or of a pane that was taken in."""
-        self.counting.settle()
-        self.starts.pop(bisect_left(self.starts, start))
-        self.open.pop(start, None)
-        self.samples.pop(start, None)
-        return self.windows.pop(start)
-
-    def expiring(self, mark: int) -> Iterator[WindowState]:
-        """The closed windows whose labels nobody awaits any more at this watermark."""
-        while self._awaiting and self._awaiting[0][0] <= mark:
-            yield self.windows[heappop(self._awaiting)[1]]
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of a stored row's values."""
+        return self._progress.columns
 
     @property
-    def wakes(self) -> int:
-        """Before the log receives something at this time, silence ends no window of it."""
-        expires = self._awaiting[0][0] if self._awaiting else END_OF_TIME
-        return min(self.due, expires) + self.watch.lag + IDLE
+    def rows_until(self) -> int:
+        """Rows whose pane begins before this event time have expired."""
+        return self._progress.rows_until
 
-    def awaited_from(self) -> int:
-        """No window before this event time awaits labels, or more events."""
-        waiting = (start for start in self.starts if not self.windows[start].expired)
+    @property
+    def samples_until(self) -> int:
+        """Sampled rows whose pane begins before this event time have expired."""
+        return self._progress.samples_until
+
+    def period(self, time: int) -> PolicyPeriod:
+        """Return the policy period of an event time; a window has that of its start."""
+        return self._timeline.at(time)
+
+    def policy(self, time: int) -> Monitoring:
+        """Return the policy of an event time."""
+        return self._timeline.at(time).policy
+
+    def follow(self, timeline: PolicyTimeline) -> bool:
+        """Apply changed policy periods; False where they are the same."""
+        if timeline.periods == self._timeline.periods:
+            return False
+        self._timeline, self._due = timeline, 0
+        return True
+
+    def has_windows_since(self, time: int) -> bool:
+        """Return whether a window begins at this event time or later."""
+        return bool(self._starts) and self._starts[-1] >= time
+
+    # Ingestion
+
+    def advance(self, source: str, time: int, received: int) -> None:
+        """Record the progress of a source."""
+        self._progress.advance(source, time, received)
+
+    def pane(self, time: int) -> Window:
+        """Return the pane that holds the event time."""
+        return self._timeline.pane(time)
+
+    def is_done(self, pane: Window) -> bool:
+        """Return whether an event of this pane is late."""
+        return pane.end <= self._progress.closed_until
+
+    def add_event(self, pane: Window, outcome: str, latency: int | None) -> WindowState:
+        """Count a request in its pane; `latency` (microseconds) of answered ones alone."""
+        state = self._begin(pane)
+        state.events[outcome] = state.events.get(outcome, 0) + 1
+        if latency is not None:
+            count(state.latency, latency)
+        return state
+
+    def add_row(self, state: WindowState, row: PredictedRow | None) -> None:
+        """Count a predicted row; None: its payload was not logged."""
+        state.rows += 1
+        if row is None:
+            state.inputs.withheld += 1
+        elif not isinstance(row.values, bytes):
+            self._counters.add(state, row.values)
+        elif row.codes is not None:
+            self._counters.add_codes(state, row.codes)
+
+    def sample(self, state: WindowState, number: int) -> tuple[bool, int | None]:
+        """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
+        return self._sample(state.window).offer(number)
+
+    def add_label(
+        self, state: WindowState, row: StoredRow | StoredPrediction, label: Label, time: int | None
+    ) -> None:
+        """Count the label of a row; `time` is when the label became known, in microseconds."""
+        state.labelled += 1
+        if row.time is not None and time is not None:
+            count(state.label_delay, time - row.time)
+        if row.predicted is not None:
+            self._counters.add_label(state, label, rows.decode(row.predicted))
+        self._relabel(state)
+
+    def add_conflict(self, state: WindowState) -> None:
+        """Count a label that contradicts an earlier one of its row."""
+        state.conflicting += 1
+        self._relabel(state)
+
+    def window_at(self, start: int) -> WindowState | None:
+        """Return the window that holds the pane beginning here; None once its labels expired."""
+        state = self._windows.get(start)
+        if state is None and (before := bisect_right(self._starts, start)):
+            state = self._windows[self._starts[before - 1]]
+        return None if state is None or start >= state.end or state.phase == "expired" else state
+
+    # Closing
+
+    def watermark(self, *, drained: bool) -> int:
+        """Return the event time before which no event is expected."""
+        return self._progress.watermark(drained=drained)
+
+    def idle_watermark(self, received: Mapping[str, int], latest: int) -> int:
+        """Return the watermark without traffic, from the newest reception of each source."""
+        return self._progress.idle_watermark(received, latest)
+
+    @property
+    def sources(self) -> Iterable[str]:
+        """The sources that have served this version."""
+        return self._progress.progress
+
+    @property
+    def idle_deadline(self) -> int:
+        """The reception time before which no window ends or expires without traffic."""
+        expires = self._awaiting[0][0] if self._awaiting else END_OF_TIME
+        return min(self._due, expires) + self._progress.lag + IDLE
+
+    def close_until(self, mark: int) -> Iterator[Eviction | WindowState]:
+        """Close what the watermark has passed, in order of event time.
+
+        Yields evictions and closed windows; each is to be applied before the next is taken.
+        """
+        closed_until = self._progress.closed_until
+        done = self._timeline.done(mark, closed_until)
+        if done < self._due:
+            return
+        panes = self._panes()
+        for step in due(self._timeline.grid, self._filling(), panes, closed_until, done):
+            if isinstance(step, Close):
+                yield self._close(self._begin(step.window), step.window.end)
+            elif (eviction := self._fill(step)) is not None:
+                yield eviction
+        self._due = self._next_end()
+
+    def close_open_window(self) -> WindowState | None:
+        """Close the window that still absorbs panes, before its end; None where there is none."""
+        filling = self._filling()
+        if filling is None:
+            return None
+        return self._close(self._begin(filling.window), filling.window.end)
+
+    def begin_scoring(self, state: WindowState) -> None:
+        """Begin a new revision of a closed window."""
+        self._unsaved.add(state.start)
+        self._counters.flush()
+        state.revision += 1
+        state.scored_labels = state.labelled
+
+    def judge(self, state: WindowState) -> None:
+        """Note that the window's performance is judged with the revision that has begun."""
+        state.move("judge")
+
+    def pop_relabelled(self) -> list[WindowState]:
+        """Return the closed windows whose labels changed since the last call, oldest first."""
+        if not self._relabelled:
+            return []
+        relabelled = [self._windows[start] for start in sorted(self._relabelled)]
+        self._relabelled.clear()
+        return relabelled
+
+    def expiring(self, mark: int) -> Iterator[WindowState]:
+        """Yield the closed windows that await no label at this watermark; `expire` is to follow."""
+        while self._awaiting and self._awaiting[0][0] <= mark:
+            yield self._windows[heappop(self._awaiting)[1]]
+
+    def expire(self, state: WindowState) -> None:
+        """End a window: no label revises it."""
+        self._unsaved.add(state.start)
+        state.move("expire")
+
+    def expire_rows(self, kept: Retention, until: int, mark: int) -> None:
+        """Move the horizons of stored rows after a window that ends at `until` has expired.
+
+        A window before it may still await labels: after a change of policy waits differ.
+        """
+        wait = self._timeline.longest_wait(self._progress.rows_until, until)
+        retention.advance(self._progress, kept, min(until, self._awaited_from()), mark - wait)
+
+    def trailing_span(self, start: int) -> Window | None:
+        """Return the span of the trailing reference of a window; None: the registered one holds."""
+        trailing, recent = self.policy(start).trailing, self._progress.recent
+        if trailing is None or len(recent) < trailing.windows:
+            return None
+        return Window(recent[-trailing.windows], start)
+
+    def extend_trailing(self, state: WindowState) -> None:
+        """Make a closed window part of the trailing reference of those that follow."""
+        policy, progress = self.policy(state.start), self._progress
+        if policy.trailing is None:
+            progress.recent = []  # a later policy that wants one begins with its own windows
+        elif state.rows >= policy.alarms.min_rows:
+            progress.recent = [*progress.recent, state.start][-policy.trailing.windows :]
+
+    # Saving
+
+    def encoded_progress(self) -> bytes:
+        """Return what is stored of the version besides its windows."""
+        return rows.encode(self._progress)
+
+    def pop_changes(self) -> WindowChanges:
+        """Return what changed since the last call, and drop the windows that have expired."""
+        self._counters.flush()
+        changes = WindowChanges([], [])
+        for start in sorted(self._unsaved):
+            if self._windows[start].phase == "expired":
+                changes.deleted.append(start)
+                self._drop(start)
+            else:
+                changes.saved.append(self._windows[start])
+        changes.deleted.extend(sorted(self._absorbed))
+        self._unsaved.clear()
+        self._absorbed.clear()
+        return changes
+
+    def _panes(self) -> list[CountedSpan]:
+        """Those with events that no window has absorbed, in order."""
+        done = self._progress.closed_until
+        panes = sorted(start for start in self._open if start >= done)
+        return [CountedSpan(self._open[start].window, self._open[start].rows) for start in panes]
+
+    def _filling(self) -> CountedSpan | None:
+        """The window that has absorbed panes and awaits more."""
+        done = self._progress.closed_until
+        state = next((state for state in self._open.values() if state.start < done), None)
+        return None if state is None else CountedSpan(state.window, state.rows)
+
+    def _next_end(self) -> int:
+        """When the next pane or window ends."""
+        filling = self._filling()
+        ends = [pane.window.end for pane in self._panes()]
+        if filling is not None:
+            start = filling.window.start
+            ends.append(self._timeline.grid(start).latest_end(start))
+        return min(ends, default=END_OF_TIME)
+
+    def _begin(self, window: Window) -> WindowState:
+        """Return the state of a window or pane, a new one if there is none."""
+        self._unsaved.add(window.start)
+        state = self._windows.get(window.start)
+        if state is None:
+            by_rows = self.period(window.start).grid.rows is not None
+            state = WindowState(window.start, window.end, phase="pane" if by_rows else "open")
+            self._windows[window.start] = self._open[window.start] = state
+            insort(self._starts, window.start)
+            self._due = min(self._due, window.end)
+            self._samples[window.start] = self._empty_sample(window)
+        return state
+
+    def _fill(self, step: Fill) -> Eviction | None:
+        """Have a window absorb the pane that follows, or begin with it."""
+        filling = self._begin(step.window)
+        filling.move("open")
+        self._progress.closed_until = step.pane.end
+        if step.pane.start == step.window.start:
+            return None
+        largest = self._sample(filling.window).merge(self._sample(step.pane))
+        filling.absorb(self._drop(step.pane.start))
+        self._unsaved.discard(step.pane.start)
+        self._absorbed.add(step.pane.start)
+        return None if largest is None else Eviction(filling.window, largest)
+
+    def _close(self, state: WindowState, end: int) -> WindowState:
+        state.end = end
+        self._progress.closed_until = end
+        self._counters.flush()
+        state.move("open")  # an empty window was not opened by a pane
+        state.move("close")
+        self._open.pop(state.start)
+        heappush(self._awaiting, self._label_deadline(state))
+        self._samples.pop(state.start, None)
+        return state
+
+    def _drop(self, start: int) -> WindowState:
+        self._counters.flush()
+        self._starts.pop(bisect_left(self._starts, start))
+        self._open.pop(start, None)
+        self._samples.pop(start, None)
+        return self._windows.pop(start)
+
+    def _relabel(self, state: WindowState) -> None:
+        self._unsaved.add(state.start)
+        if not state.takes_events:
+            self._relabelled.add(state.start)
+
+    def _awaited_from(self) -> int:
+        """No window before this event time awaits labels or events."""
+        waiting = (start for start in self._starts if self._windows[start].phase != "expired")
         return next(waiting, END_OF_TIME)
 
-    def sample(self, window: Window) -> RowSample:
-        """An empty one of as many rows as the window may keep."""
-        return RowSample(self.era(window.start).policy.window.max_rows)
-
-    def _until(self, state: WindowState) -> tuple[int, int]:
-        wait = self.era(state.start).policy.window.label_wait
-        return state.end + wait * SECOND, state.start
-
-
-class ConsumerState:
-    """Everything the consumer knows, loaded once and saved with every step."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        find_version: FindVersion,
-        timeline: Callable[[Version], PolicyTimeline] = as_registered,
-        retention: Retention | None = None,
-    ) -> None:
-        """Take up where the journal stands; `timeline` says how versions are watched."""
-        self.retention = retention or Retention()
-        self._journal = journal
-        self._find_version = find_version
-        self._timeline = timeline
-        self._watching: dict[Key, VersionState] = {}
-        self._watches: dict[Key, bytes] = {}  # as they were saved last
-        self.positions: dict[str, Position] = journal.positions()
-        self.ledgers: dict[str, SourceLedger] = journal.ledgers()
-        self.latest = max((ledger.heard for ledger in self.ledgers.values()), default=0)
-        self.totals: Counter[str] = Counter()  # since the last save
-        self.monitored: Counter[tuple[str, int]] = Counter()  # since then, by source and minute
-        self._late: dict[tuple[str, str, int], LateCounts] = {}  # since then, by version and pane
-        for key, watch in journal.version_progress().items():
-            try:
-                version = find_version(*key)
-                eras = timeline(version)
-            except RegistryError as error:
-                # What it left stays in the database; others must be watched all the same.
-                _logger.warning("not watched any more: %s", error)
-                continue
-            self._watching[key] = VersionState(version, eras, watch, journal.windows(key))
-
-    def watching(self, model: str, number: str) -> VersionState:
-        """The version under watch, from now on if it was not; raises RegistryError."""
-        known = self._watching.get((model, number))
-        if known is None:
-            version = self._find_version(model, number)
-            watch = VersionProgress(model, number, columns=rows.columns(version.manifest))
-            known = VersionState(version, self._timeline(version), watch, {})
-            self._watching[model, number] = known
-        return known
-
-    def follow(self, models: Collection[str]) -> None:
-        """Look again at how the versions of these models are watched."""
-        for (model, number), watching in self._watching.items():
-            eras = self._timeline(watching.version) if model in models else watching.timeline
-            if eras.eras != watching.timeline.eras:
-                watching.timeline, watching.due = eras, 0
-                digest, since = eras.eras[-1].digest, eras.eras[-1].start
-                _logger.info("%s version %s is watched by policy %s", model, number, digest)
-                if watching.starts and watching.starts[-1] >= since:
-                    # Events are stamped ahead of the registry's clock, or that is wrong.
-                    _logger.warning("windows had begun before it was known; a replay may differ")
-
-    def rows_until(self, model: str, number: str) -> int:
-        """Rows of this version whose window begins before it are forgotten."""
-        known = self._watching.get((model, number))
-        return 0 if known is None else known.watch.rows_until
-
-    def everything(self) -> list[VersionState]:
-        """Every version under watch."""
-        return list(self._watching.values())
-
-    def silence(self, watching: VersionState) -> int:
-        """The watermark of a version of which nothing more is said."""
-        ledgers = {source: self.ledgers.get(source) for source in watching.watch.progress}
-        heard = {source: ledger.heard for source, ledger in ledgers.items() if ledger}
-        return silence(watching.watch, heard, self.latest)
-
-    def late(self, watching: VersionState, start: int, rows: int) -> None:
-        """Count an event that came too late for the pane that begins at `start`."""
-        self.totals["late_events"] += 1
-        self.totals["late_rows"] += rows
-        before = self._late.get((*watching.key, start), LateCounts())
-        self._late[*watching.key, start] = LateCounts(before.events + 1, before.rows + rows)
-
-    def move(self, stream: str, after: Position) -> None:
-        """Note how far a stream has been taken in; what comes again moves nothing back."""
-        before = self.positions.get(stream)
-        if before is None or before < after:
-            self.positions[stream] = after
-
-    def sample(self, watching: VersionState, window: Window) -> RowSample:
-        """The rows that a window keeps."""
-        sample = watching.samples.get(window.start)
+    def _sample(self, window: Window) -> RowSample:
+        sample = self._samples.get(window.start)
         if sample is None:
-            sample = watching.sample(window)
-            for number in self._journal.predictions.sampled_hashes(watching.key, window):
+            sample = self._samples[window.start] = self._empty_sample(window)
+            for number in self._sampled_hashes(window):
                 sample.offer(number)
-            watching.samples[window.start] = sample
         return sample
 
-    def absorb(self, watching: VersionState, filling: WindowState, pane: Window) -> None:
-        """Have the window that is filling take in the pane that comes next, rows and counts."""
-        kept = self.sample(watching, filling.window)
-        largest = kept.merge(self.sample(watching, pane))
-        filling.absorb(watching.forget(pane.start))
-        watching.touched.discard(pane.start)
-        watching.absorbed.add(pane.start)
-        watching.touched.add(filling.start)
-        if largest is not None:
-            self._journal.predictions.evict_above(watching.key, filling.window, largest)
+    def _empty_sample(self, window: Window) -> RowSample:
+        return RowSample(self.policy(window.start).window.max_rows)
 
-    def save(self) -> None:
-        """Write what changed; part of the step's transaction."""
-        self._journal.save_progress(self.positions, self.ledgers.values())
-        self._save_watches()
-        self._save_windows()
-        for name, more in sorted(self.totals.items()):
-            self._journal.count(name, more)
-        self.totals.clear()
-        self._journal.count_ingested(self.monitored)
-        self.monitored.clear()
-        self._journal.count_late(self._late)
-        self._late.clear()
-
-    def _save_watches(self) -> None:
-        """Those that changed: of a thousand models, most are quiet in any one step."""
-        changed = []
-        for key, watching in self._watching.items():
-            body = rows.encode(watching.watch)
-            if body != self._watches.get(key):
-                self._watches[key] = body
-                changed.append((*key, body))
-        self._journal.save_version_progress(changed)
-
-    def _save_windows(self) -> None:
-        changed, gone = [], []
-        for watching in self._watching.values():
-            watching.counting.settle()
-            for start in sorted(watching.touched):
-                if watching.windows[start].expired:
-                    gone.append((*watching.key, start))
-                    watching.forget(start)
-                else:
-                    changed.append((watching.key, watching.windows[start]))
-            watching.touched.clear()
-            gone += [(*watching.key, start) for start in sorted(watching.absorbed)]
-            watching.absorbed.clear()
-        self._journal.delete_windows(gone)
-        self._journal.save_windows(changed)
+    def _label_deadline(self, state: WindowState) -> tuple[int, int]:
+        wait = self.policy(state.start).window.label_wait
+        return state.end + wait * SECOND, state.start

@@ -1,16 +1,19 @@
-"""Everything that decides how far event time has come, and what a window counts, lives here.
+"""What a window counts, and the phases of its life. Pure.
 
-A source's newest event time says how far it has come; the watermark is the least of them, so that
-reading one source ahead of another makes nobody late. A pane (grid.py) is done once the watermark
-has passed its end by the grace; then the window that is filling takes it in. What comes for a pane
-that is done is late: counted, and kept apart.
+    phase     on          becomes   meaning
+    pane      open        open      a part of event time that no window has absorbed yet
+    open      open        open      takes in events; absorbs the panes that are done
+    open      close       closed    takes in no events; labels revise its result
+    closed    judge       judged    its performance was judged, which happens once
+    closed    expire      expired   takes in no labels; deleted with the end of the step
+    judged    expire      expired
 
-A version that nobody asks any more has no newest event. Its time goes on with what is heard of its
-sources about others: what they would have said of it came never later after its event time than
-`lag`. So its last windows close, and labels stop being awaited, though nothing follows.
+A pane that another window absorbs ends there. What arrives for a pane that is done is late: it is
+counted apart and belongs to no window.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -18,22 +21,24 @@ from monitoring.counters.duration_buckets import add
 from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import Result, Window
 from monitoring.scoring.service_health import health
-from monitoring.windows.grid import SECOND
 
-IDLE = 60 * SECOND  # a source this far behind the others' newest reception holds nobody up
-GONE = 3600 * SECOND  # one that is this far behind the others speaks of nothing any more
-MOST_SHOWN = 20  # classes beside one another in a result
+MOST_SHOWN = 20  # classes of a confusion matrix in a result
 
+Phase = Literal["pane", "open", "closed", "judged", "expired"]
+Transition = Literal["open", "close", "judge", "expire"]
 
-class SourceProgress(msgspec.Struct):
-    """How far one source has come for one model version."""
-
-    newest: int  # event time
-    received: int  # the service's clock at the newest reception
+TRANSITIONS: dict[tuple[Phase, Transition], Phase] = {
+    ("pane", "open"): "open",
+    ("open", "open"): "open",
+    ("open", "close"): "closed",
+    ("closed", "judge"): "judged",
+    ("closed", "expire"): "expired",
+    ("judged", "expire"): "expired",
+}
 
 
 class WindowState(msgspec.Struct):
-    """The exact counts of one window or pane, open or closed; its rows lie in the store."""
+    """The exact counters of one window or pane; its rows lie in the database."""
 
     start: int
     end: int
@@ -41,24 +46,40 @@ class WindowState(msgspec.Struct):
     rows: int = 0
     labelled: int = 0
     conflicting: int = 0
-    latency: dict[int, int] = {}  # answered requests, by bucket (buckets.py)
-    label_delay: dict[int, int] = {}  # labelled rows: from the prediction to its truth, by bucket
+    latency: dict[int, int] = {}  # answered requests, by bucket (duration_buckets.py)
+    label_delay: dict[int, int] = {}  # labelled rows: from prediction to label, by bucket
     inputs: InputCounters = msgspec.field(default_factory=InputCounters)
     answers: LabelCounters = msgspec.field(default_factory=LabelCounters)
-    pane: bool = False  # a part that no window has taken in yet
-    closed: bool = False
-    expired: bool = False  # labels no longer revise it
+    phase: Phase = "open"
     scored_labels: int = 0  # labelled rows when it was last scored
     revision: int = -1  # of its newest result
-    judged: bool = False  # whether its performance has been judged
 
     @property
     def window(self) -> Window:
         """Its place in event time."""
         return Window(self.start, self.end)
 
+    @property
+    def takes_events(self) -> bool:
+        """Whether events may still be counted in it."""
+        return self.phase in {"pane", "open"}
+
+    @property
+    def counted(self) -> bool:
+        """Whether every row's values were counted; not where an earlier release began it."""
+        return self.inputs.rows + self.inputs.withheld == self.rows
+
+    def move(self, transition: Transition) -> None:
+        """Enter the next phase; raises ValueError where the table has no such transition."""
+        try:
+            self.phase = TRANSITIONS[self.phase, transition]
+        except KeyError:
+            raise ValueError(
+                f"window {self.start}: cannot {transition} while {self.phase}"
+            ) from None
+
     def absorb(self, pane: "WindowState") -> None:
-        """Take in the counts of the pane that comes next."""
+        """Add the counters of the pane that follows."""
         self.end = pane.end
         self.rows += pane.rows
         self.labelled += pane.labelled
@@ -68,11 +89,6 @@ class WindowState(msgspec.Struct):
         add(self.label_delay, pane.label_delay)
         self.inputs.merge(pane.inputs)
         self.answers.merge(pane.answers)
-
-    @property
-    def counted(self) -> bool:
-        """Whether every row's values were looked at; not where an earlier release began it."""
-        return self.inputs.rows + self.inputs.withheld == self.rows
 
     def needs_revision(self, *, final: bool) -> bool:
         """Return whether the labels since the last scoring justify a new one.
@@ -84,7 +100,7 @@ class WindowState(msgspec.Struct):
         return fresh > 0 and (final or 5 * fresh >= self.rows or self.labelled == self.rows)
 
     def in_order(self) -> "WindowState":
-        """The same counts, whatever was counted first: equal ones are equal to the byte."""
+        """Return the same counters in a canonical order: equal ones are equal to the byte."""
         return msgspec.structs.replace(
             self,
             events=dict(sorted(self.events.items())),
@@ -94,81 +110,56 @@ class WindowState(msgspec.Struct):
         )
 
 
-class VersionProgress(msgspec.Struct):
-    """One model version under watch."""
+class _Flags(msgspec.Struct):
+    """The phase as earlier releases stored it: four flags, and no `phase`."""
 
-    model: str
-    version: str
-    progress: dict[str, SourceProgress] = {}  # by source
-    columns: list[str] = []  # names of a stored row's values
-    lag: int = 0  # the longest that an event in time was received after its event time
-    recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
-    closed_until: int = 0  # every pane that ends here or earlier is done
-    rows_until: int = 0  # rows whose pane begins before it are forgotten
-    samples_until: int = 0  # and those in samples
+    phase: str = ""
+    pane: bool = False
+    closed: bool = False
+    expired: bool = False
+    judged: bool = False
 
 
-def advance(watch: VersionProgress, source: str, time: int, received: int) -> None:
-    """Take note of an event of this source."""
-    progress = watch.progress.get(source)
-    if progress is None:
-        watch.progress[source] = SourceProgress(time, received)
-    else:
-        progress.newest = max(progress.newest, time)
-        progress.received = max(progress.received, received)
-    if time >= watch.closed_until:
-        watch.lag = max(watch.lag, received - time)
+def decode_window(body: bytes) -> WindowState:
+    """Decode a stored window, of this release or an earlier one."""
+    window = _decode_window(body)
+    flags = _decode_flags(body)
+    if not flags.phase:
+        window.phase = _phase_of(flags)
+    return window
 
 
-def watermark(watch: VersionProgress, *, drained: bool) -> int:
-    """No earlier event is expected; 0 before the first.
-
-    Only when everything written has been read (`drained`) is a source that fell silent known to be
-    silent and not just unread.
-    """
-    if len(watch.progress) <= 1:  # asked for every event: in short where it can be
-        return next((progress.newest for progress in watch.progress.values()), 0)
-    latest = max(progress.received for progress in watch.progress.values())
-    return min(
-        progress.newest
-        for progress in watch.progress.values()
-        if not (drained and progress.received < latest - IDLE)
-    )
+_decode_window = msgspec.json.Decoder(WindowState).decode
+_decode_flags = msgspec.json.Decoder(_Flags).decode
 
 
-def silence(watch: VersionProgress, heard: Mapping[str, int], latest: int) -> int:
-    """The watermark where nothing is said of the version any more; never less than `watermark`.
-
-    `heard` has the newest reception of each source, `latest` is the newest of all.
-    """
-    return min(
-        (
-            max(progress.newest, max(heard.get(source, 0), latest - GONE) - watch.lag - IDLE)
-            for source, progress in watch.progress.items()
-        ),
-        default=0,
-    )
+def _phase_of(flags: _Flags) -> Phase:
+    if flags.expired:
+        return "expired"
+    if flags.closed:
+        return "judged" if flags.judged else "closed"
+    return "pane" if flags.pane else "open"
 
 
-def trail(watch: VersionProgress, start: int, most: int) -> None:
-    """Have a closed window's rows be part of the trailing reference of the `most` that follow."""
-    watch.recent = [*watch.recent, start][-most:]
-
-
-def together(states: Iterable[WindowState]) -> list[WindowState]:
-    """Open windows, oldest first, as a person sees them: panes are part of the one that fills."""
-    seen: list[WindowState] = []
+def merge_panes(states: Iterable[WindowState]) -> list[WindowState]:
+    """Return open windows as a person sees them, oldest first: panes belong to the open one."""
+    merged: list[WindowState] = []
     for state in states:
-        if state.pane and seen:
-            seen[-1].absorb(state)
+        if state.phase == "pane" and merged:
+            merged[-1].absorb(state)
         else:
-            seen.append(state)
-    return seen
+            merged.append(state)
+    return merged
 
 
-def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Result:
-    """A window's counts and what they say as a result; conservation holds in it."""
-    waiting = state.rows - state.labelled
+def result_of(
+    model: str, version: str, state: WindowState, *, sampled: int, final: bool = False
+) -> Result:
+    """Build a result from a window's counters; its rows are labelled, pending or expired.
+
+    `final`: no further label is awaited, so unlabelled rows have expired.
+    """
+    unlabelled = state.rows - state.labelled
     confusion = state.answers.confusion
     return Result(
         model=model,
@@ -179,8 +170,8 @@ def counts(model: str, version: str, state: WindowState, *, sampled: int) -> Res
         rows=state.rows,
         sampled=sampled,
         labelled=state.labelled,
-        pending=0 if state.expired else waiting,
-        expired=waiting if state.expired else 0,
+        pending=0 if final else unlabelled,
+        expired=unlabelled if final else 0,
         conflicting=state.conflicting,
         confusion=confusion.in_order().cells if len(confusion.names) <= MOST_SHOWN else {},
         verdict="not enough data",

@@ -1,4 +1,4 @@
-"""A consumer on a log in memory: the port's fakes, and a story to tell it."""
+"""A consumer on a log in state: the port's fakes, and a story to tell it."""
 
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -19,9 +19,9 @@ from monitoring.results import Score
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Driver, Where
 from monitoring.storage.journal import Journal
+from monitoring.windows.consumer_state import ConsumerState, FindVersion
 from monitoring.windows.policy_source import RegistryPolicies
 from monitoring.windows.retention import Retention
-from monitoring.windows.version_state import ConsumerState, FindVersion
 from registry.errors import UnknownModel
 from registry.manifest import (
     AlarmPolicy,
@@ -261,19 +261,19 @@ class Monitor:
         self.database = Database(where)
         journal = Journal(self.database)
         policies = policies or RegistryPolicies(History())
-        memory = ConsumerState(journal, find or _find, policies.timeline, retention)
-        reader: Reader = FakeReader(records, memory.positions, chance or random.Random(0))
+        state = ConsumerState(journal, find or _find, policies.timeline, retention)
+        reader: Reader = FakeReader(records, state.positions, chance or random.Random(0))
         if follow is not None:
-            reader = follow(memory.positions)
+            reader = follow(state.positions)
         self.scorer = scorer or FakeScorer()
-        conclusion = Evaluation(journal, memory, page="http://page", clock=lambda: 7)
+        evaluation = Evaluation(journal, state, page="http://page", clock=lambda: 7)
         self.consumer = Consumer(
             journal,
-            memory,
+            state,
             reader,
             self.scorer,
-            conclusion,
-            changed=policies.changed,
+            evaluation,
+            changed_policies=policies.changed,
             most_waiting=most_waiting,
         )
 

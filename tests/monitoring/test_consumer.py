@@ -314,7 +314,7 @@ def test_a_dead_letter_is_taken_in_once_what_it_lacked_is_there(tmp_path: Path) 
     for first in (True, False):
         monitor = Monitor(path, records, find=find)
         monitor.drain()
-        assert monitor.consumer.take_again() is first
+        assert monitor.consumer.retry_dead_letters() is first
         assert [live.rows for live in store.live("late", "1")] == [1]
         reasons = {letter.reason for letter in store.dead_letters(9)}
         assert len(reasons) == 2

@@ -14,7 +14,7 @@ from monitoring.results import Result, Window
 from monitoring.scoring.jobs import ScoreReply
 from monitoring.storage.database import Database, Where, as_struct
 from monitoring.storage.store import Store
-from monitoring.windows.window_state import IDLE
+from monitoring.windows.watermark import IDLE
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,

@@ -221,5 +221,5 @@ def test_nothing_is_decided_while_the_registry_cannot_be_read() -> None:
 
 def test_a_policy_on_trial_takes_the_place_of_all_that_held() -> None:
     other = like(alarms={"consecutive": 99})
-    (era,) = FixedPolicy(other).timeline(VERSION).eras
+    (era,) = FixedPolicy(other).timeline(VERSION).periods
     assert (era.start, era.policy) == (0, other)

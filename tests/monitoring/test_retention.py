@@ -16,7 +16,7 @@ from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.windows.retention import DAY, Retention, advance, hour
-from monitoring.windows.window_state import VersionProgress
+from monitoring.windows.watermark import VersionProgress
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything
 

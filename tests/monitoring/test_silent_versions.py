@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from monitoring.results import Result
 from monitoring.storage.store import Store
-from monitoring.windows.window_state import GONE, IDLE
+from monitoring.windows.watermark import GONE, IDLE
 from registry.errors import UnknownModel
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor, everything

@@ -32,7 +32,7 @@ PARTS = st.lists(st.lists(VALUES), max_size=6)
 
 def _tally(rows: list[Any], withheld: int = 0) -> InputCounters:
     tally = InputCounters(withheld=withheld)
-    tally.add(DOMAIN.odd(rows))
+    tally.add(DOMAIN.codes(rows))
     return tally
 
 
@@ -57,7 +57,7 @@ def test_parts_add_up_in_any_order_to_what_is_counted_at_once(
 
 @given(st.lists(VALUES, min_size=1))
 def test_rows_without_anything_odd_can_be_counted_by_their_number(rows: list[Any]) -> None:
-    odd = DOMAIN.odd(rows)
+    odd = DOMAIN.codes(rows)
     dull = ~odd.any(axis=1)
     tally = InputCounters()
     tally.add(odd[~dull], ordinary=int(dull.sum()))
@@ -76,7 +76,7 @@ def test_a_value_is_missing_or_outside_of_what_the_reference_has_or_neither() ->
         ("1", "red", None),
         ([1], "red", None),
     ]
-    assert DOMAIN.odd(rows).tolist() == [
+    assert DOMAIN.codes(rows).tolist() == [
         [MISSING, MISSING, 0],
         [MISSING, OUTSIDE, 0],
         [0, 0, 0],
@@ -91,7 +91,7 @@ def test_a_value_is_missing_or_outside_of_what_the_reference_has_or_neither() ->
 
 def test_what_is_remembered_of_categories_has_an_end_and_changes_nothing() -> None:
     column = [(0.0, f"new {n}", None) for n in range(25_000)] + [(0.0, "red", None)]
-    found = np.concatenate([DOMAIN.odd(column[at : at + 999]) for at in range(0, 25_001, 999)])
+    found = np.concatenate([DOMAIN.codes(column[at : at + 999]) for at in range(0, 25_001, 999)])
     assert found[:, 1].tolist() == [OUTSIDE] * 25_000 + [0]
 
 
@@ -99,7 +99,7 @@ def test_a_range_is_of_finite_numbers_and_without_any_holds_everything() -> None
     parts = [np.array([np.nan, 2.0]), np.array([]), np.array([np.inf, -3.0])]
     assert bounds(parts) == (-3.0, 2.0)
     assert bounds([np.array([np.nan])]) == (-math.inf, math.inf)
-    assert Domain([bounds([])]).odd([(math.inf,)]).tolist() == [[0]]
+    assert Domain([bounds([])]).codes([(math.inf,)]).tolist() == [[0]]
 
 
 def test_counting_leaves_what_was_merged_as_it_was() -> None:

@@ -40,7 +40,7 @@ def test_a_range_is_of_the_finite_numbers_of_all_row_groups(
     tmp_path: Path, reference: pa.Array, inside: list[float], outside: list[float]
 ) -> None:
     domain = read_domain(_version(tmp_path, reference))
-    odd = domain.odd([(value,) for value in [None, NAN, *inside, *outside]])
+    odd = domain.codes([(value,) for value in [None, NAN, *inside, *outside]])
     assert odd.tolist() == [[MISSING]] * 2 + [[0]] * len(inside) + [[OUTSIDE]] * len(outside)
 
 
@@ -52,14 +52,14 @@ def test_categories_are_those_of_the_reference_however_they_are_stored(
     tmp_path: Path, reference: pa.Array
 ) -> None:
     domain = read_domain(_version(tmp_path, reference, "categorical"))
-    odd = domain.odd([(value,) for value in (None, 1, "1", 1.0, "nan", "None")])
+    odd = domain.codes([(value,) for value in (None, 1, "1", 1.0, "nan", "None")])
     assert odd.tolist() == [[MISSING], [0], [0], [0], [OUTSIDE], [OUTSIDE]]
 
 
 def test_a_feature_that_is_not_in_the_log_as_it_came_is_not_looked_at(tmp_path: Path) -> None:
     hidden = PayloadPolicy({"f": "hmac"})
     domain = read_domain(_version(tmp_path, pa.array([1.0]), payload=hidden))
-    assert domain.odd([("hmac:12",), (None,)]).tolist() == [[0], [0]]
+    assert domain.codes([("hmac:12",), (None,)]).tolist() == [[0], [0]]
 
 
 def test_without_a_file_there_is_no_domain(tmp_path: Path) -> None:

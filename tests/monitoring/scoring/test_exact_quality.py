@@ -29,7 +29,7 @@ def test_shares_from_counts_are_those_from_the_rows(
 ) -> None:
     prices, colours = (list(column) for column in zip(*rows, strict=True))
     inputs = InputCounters()
-    inputs.add(read_domain(baseline.version).odd(rows))
+    inputs.add(read_domain(baseline.version).codes(rows))
     window = frame({"price": prices, "colour": colours})
     from_rows = _counted(score_quality(baseline, window))
     assert _counted(score_quality(baseline, window, inputs=inputs)) == from_rows

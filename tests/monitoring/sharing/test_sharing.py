@@ -22,7 +22,7 @@ from monitoring.sharing.member import Member
 from monitoring.sharing.taking import SharedChunkReader
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
-from monitoring.windows.version_state import ConsumerState
+from monitoring.windows.consumer_state import ConsumerState
 from tests.monitoring.log_in_memory import (
     HOUR,
     STORY,
@@ -136,16 +136,16 @@ class One:
             policies = ticking(story or History())
             memory = ConsumerState(journal, _find, policies.timeline)
             reader = SharedChunkReader(handed, memory.positions, patience=0)
-            conclusion = Evaluation(journal, memory, page="http://page", clock=lambda: 7)
+            evaluation = Evaluation(journal, memory, page="http://page", clock=lambda: 7)
             scorer = FakeScorer()
             return Consumer(
                 journal,
                 memory,
                 reader,
                 scorer,
-                conclusion,
-                taken=reader.commit,
-                changed=policies.changed,
+                evaluation,
+                before_commit=reader.commit,
+                changed_policies=policies.changed,
             )
 
         self.member = Member(self.database, handing, self.part, lead)

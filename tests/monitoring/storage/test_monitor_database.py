@@ -15,7 +15,8 @@ from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import EarlyLabel, StoredRow, encode
 from monitoring.storage.store import Store
-from monitoring.windows.window_state import VersionProgress, WindowState
+from monitoring.windows.watermark import VersionProgress
+from monitoring.windows.window_state import WindowState
 
 KEY = ("tiny", "1")
 WINDOW = Window(0, 10)
@@ -244,8 +245,8 @@ def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
 def test_open_windows_are_live_and_closed_ones_are_not(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         journal.save_windows([(KEY, WindowState(10, 20, rows=4, labelled=1))])
-        journal.save_windows([(KEY, WindowState(0, 10, rows=9, closed=True))])
-        journal.save_windows([(KEY, WindowState(20, 30, rows=1, expired=True, closed=True))])
+        journal.save_windows([(KEY, WindowState(0, 10, rows=9, phase="closed"))])
+        journal.save_windows([(KEY, WindowState(20, 30, rows=1, phase="expired"))])
     (live,) = store.live(*KEY)
     assert (live.window.start, live.rows, live.pending, live.scores) == (10, 4, 3, [])
     assert sorted(journal.windows(KEY)) == [0, 10]
@@ -349,7 +350,7 @@ def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where
     journal = Journal(Database(where))
     known = journal.predictions.find("p", 0)
     assert known is not None
-    assert (known.time, known.told) == (None, None)
+    assert (known.time, known.predicted) == (None, None)
     assert journal.predictions.find("late", 0) is None, "nobody knows when to let go of it"
     with journal.database.transaction():
         assert journal.predictions.pop_early_labels("q") == {0: EarlyLabel(b"1", None, 0)}

@@ -69,7 +69,7 @@ class AtOnceOrTogether(RuleBasedStateMachine):
                     [one.add_early_label(name, row, EarlyLabel(encode(label), 7, self.number))]
                 )
             else:
-                told.append([known.start, known.label, known.time, known.told])
+                told.append([known.start, known.label, known.time, known.predicted])
                 one.add_label(name, row, label)
         self._same(told)
 

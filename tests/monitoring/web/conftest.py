@@ -31,7 +31,8 @@ from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.body import envelope
 from monitoring.windows.totals import ClosedTotals, add_up
-from monitoring.windows.window_state import VersionProgress, WindowState
+from monitoring.windows.watermark import VersionProgress
+from monitoring.windows.window_state import WindowState
 
 WEEK = 7 * 86_400_000_000
 FIRST = 1_357_516_800_000_000  # Monday 7 January 2013

@@ -81,7 +81,7 @@ def test_who_hears_of_changes_late_has_decided_nothing_otherwise(
 def test_eras_begin_with_windows_one_after_the_other_and_each_with_another_policy(
     later: list[Held],
 ) -> None:
-    eras = timeline([FIRST, *later]).eras
+    eras = timeline([FIRST, *later]).periods
     starts = [era.start for era in eras]
     assert starts == sorted(set(starts))
     assert starts[0] == 0
@@ -146,7 +146,7 @@ def test_a_window_that_is_filling_ends_where_another_policy_begins() -> None:
     by_rows = Held(policy(1, length=None, rows=100, step=60), 0)
     later = Held(policy(1), 1234 * SECOND)
     eras = timeline([by_rows, later])
-    assert eras.eras[1].start == 1320 * SECOND  # the minute after the margin is over
+    assert eras.periods[1].start == 1320 * SECOND  # the minute after the margin is over
     closed, _, _ = watch(eras.grid, [0, 1300 * SECOND, 1400 * SECOND], [END_OF_TIME - 1])
     assert closed == [
         (Window(0, 1320 * SECOND), 2),
@@ -157,12 +157,12 @@ def test_a_window_that_is_filling_ends_where_another_policy_begins() -> None:
 def test_a_change_that_is_taken_back_at_once_begins_no_era() -> None:
     changed = Held(policy(2), 3 * MARGIN)
     back = msgspec.structs.replace(FIRST, at=4 * MARGIN)
-    assert len(timeline([FIRST, changed]).eras) == 2
-    assert len(timeline([FIRST, changed, back]).eras) == 1
+    assert len(timeline([FIRST, changed]).periods) == 2
+    assert len(timeline([FIRST, changed, back]).periods) == 1
 
 
 def test_what_held_before_a_version_was_registered_holds_from_its_beginning() -> None:
-    eras = timeline([FIRST, Held(policy(2), 0), Held(policy(3), 5)]).eras
+    eras = timeline([FIRST, Held(policy(2), 0), Held(policy(3), 5)]).periods
     assert [(era.start, era.policy.alarms.min_rows) for era in eras] == [
         (0, 2),
         (LENGTH * SECOND, 3),

@@ -4,30 +4,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.windows.row_sample import LARGEST, RowSample, row_hash
-from monitoring.windows.window_state import IDLE, VersionProgress, advance, watermark
+from monitoring.windows.watermark import IDLE, VersionProgress
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))
 def test_the_watermark_of_known_sources_never_goes_back(told: list[tuple[str, int]]) -> None:
     watch = VersionProgress("tiny", "1")
     for source in "abc":
-        advance(watch, source, 0, 0)
+        watch.advance(source, 0, 0)
     before = 0
     for source, time in told:
-        advance(watch, source, time, 0)
-        after = watermark(watch, drained=False)
+        watch.advance(source, time, 0)
+        after = watch.watermark(drained=False)
         assert after >= before
         before = after
 
 
 def test_a_source_is_silent_only_once_it_is_further_behind_than_the_patience() -> None:
     watch = VersionProgress("tiny", "1")
-    advance(watch, "slow", 10, received=0)
-    advance(watch, "fast", 99, received=IDLE)
-    assert watermark(watch, drained=True) == 10
-    advance(watch, "fast", 99, received=IDLE + 1)
-    assert watermark(watch, drained=True) == 99
-    assert watermark(watch, drained=False) == 10
+    watch.advance("slow", 10, received=0)
+    watch.advance("fast", 99, received=IDLE)
+    assert watch.watermark(drained=True) == 10
+    watch.advance("fast", 99, received=IDLE + 1)
+    assert watch.watermark(drained=True) == 99
+    assert watch.watermark(drained=False) == 10
 
 
 @given(st.integers(0, 40), st.integers(1, 40))

@@ -1,21 +1,21 @@
 """Windows, watermark, sampling, joining and the ledger: pure, and the same in any order."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.ingest.labels import join
 from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import RowSample, row_hash
+from monitoring.windows.watermark import IDLE, VersionProgress
 from monitoring.windows.window_state import (
-    IDLE,
     MOST_SHOWN,
-    VersionProgress,
+    TRANSITIONS,
     WindowState,
-    advance,
-    counts,
-    silence,
-    together,
-    watermark,
+    decode_window,
+    merge_panes,
+    result_of,
 )
 
 times = st.integers(0, 2**52)
@@ -30,20 +30,20 @@ def test_the_watermark_is_the_least_progress_whatever_the_order(told: dict[str, 
     forward, backward = _watch(), _watch()
     for source, moments in told.items():
         for moment in moments:
-            advance(forward, source, moment, 5)
+            forward.advance(source, moment, 5)
     for source, moments in reversed(told.items()):
         for moment in sorted(moments):
-            advance(backward, source, moment, 5)
+            backward.advance(source, moment, 5)
     expected = min(max(moments) for moments in told.values())
-    assert watermark(forward, drained=False) == watermark(backward, drained=False) == expected
+    assert forward.watermark(drained=False) == backward.watermark(drained=False) == expected
 
 
 def test_a_silent_source_holds_nobody_up_once_everything_is_read() -> None:
     watch = _watch()
-    advance(watch, "silent", 10 * SECOND, 0)
-    advance(watch, "lively", 500 * SECOND, IDLE + 1)
-    assert watermark(watch, drained=False) == 10 * SECOND
-    assert watermark(watch, drained=True) == 500 * SECOND
+    watch.advance("silent", 10 * SECOND, 0)
+    watch.advance("lively", 500 * SECOND, IDLE + 1)
+    assert watch.watermark(drained=False) == 10 * SECOND
+    assert watch.watermark(drained=True) == 500 * SECOND
 
 
 @given(
@@ -55,17 +55,17 @@ def test_silence_never_moves_time_back_nor_beyond_what_was_heard(
 ) -> None:
     watch = _watch()
     for source, (moment, received) in told.items():
-        advance(watch, source, moment, received)
+        watch.advance(source, moment, received)
         heard[source] = max(heard.get(source, 0), received)
     latest = max(heard.values())
-    mark = watermark(watch, drained=False)
-    assert mark <= silence(watch, heard, latest) <= max(mark, latest - watch.lag - IDLE)
+    mark = watch.watermark(drained=False)
+    assert mark <= watch.idle_watermark(heard, latest) <= max(mark, latest - watch.lag - IDLE)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.booleans())
 def test_rows_are_labelled_pending_or_expired(rows: int, labelled: int, expired: bool) -> None:
-    state = WindowState(0, 1, rows=rows + labelled, labelled=labelled, expired=expired)
-    result = counts("tiny", "1", state, sampled=0)
+    state = WindowState(0, 1, rows=rows + labelled, labelled=labelled)
+    result = result_of("tiny", "1", state, sampled=0, final=expired)
     assert result.rows == result.labelled + result.pending + result.expired
     assert (result.expired if not expired else result.pending) == 0
 
@@ -74,8 +74,8 @@ def test_a_result_shows_classes_beside_one_another_as_long_as_a_person_reads_the
     few, many = WindowState(0, 1), WindowState(0, 1)
     few.answers.confusion.add([(1, 0), (0, 0), (1, 0)])
     many.answers.confusion.add((n, 0) for n in range(MOST_SHOWN + 1))
-    assert counts("tiny", "1", few, sampled=0).confusion == {"0": {"0": 1}, "1": {"0": 2}}
-    assert counts("tiny", "1", many, sampled=0).confusion == {}
+    assert result_of("tiny", "1", few, sampled=0).confusion == {"0": {"0": 1}, "1": {"0": 2}}
+    assert result_of("tiny", "1", many, sampled=0).confusion == {}
 
 
 @given(st.lists(st.integers(0, 200), unique=True), st.integers(1, 20), st.randoms())
@@ -131,13 +131,44 @@ def test_merged_samples_are_the_sample_of_it_all(numbers: list[int], at: int, si
 
 def test_open_panes_are_shown_as_part_of_the_window_that_fills() -> None:
     filling = WindowState(0, 60, rows=3, events={"ok": 3})
-    panes = [WindowState(60, 120, rows=2, events={"ok": 2, "failed": 1}, pane=True)]
-    (seen,) = together([filling, *panes])
+    panes = [WindowState(60, 120, rows=2, events={"ok": 2, "failed": 1}, phase="pane")]
+    (seen,) = merge_panes([filling, *panes])
     assert (seen.start, seen.end, seen.rows, seen.events) == (0, 120, 5, {"ok": 5, "failed": 1})
     apart = [WindowState(0, 60, rows=3), WindowState(60, 120, rows=2)]
-    assert together(apart) == apart, "windows by time alone stay as they are"
+    assert merge_panes(apart) == apart, "windows by time alone stay as they are"
 
 
 def _needs_revision(*, rows: int, labelled: int, scored: int, final: bool) -> bool:
     window = WindowState(0, 1, rows=rows, labelled=labelled, scored_labels=scored)
     return window.needs_revision(final=final)
+
+
+def test_a_window_refuses_what_its_phase_does_not_allow() -> None:
+    for phase in ("pane", "open", "closed", "judged", "expired"):
+        for transition in ("open", "close", "judge", "expire"):
+            window = WindowState(0, 1, phase=phase)
+            if (phase, transition) in TRANSITIONS:
+                window.move(transition)
+            else:
+                with pytest.raises(ValueError, match=f"cannot {transition} while {phase}"):
+                    window.move(transition)
+
+
+@pytest.mark.parametrize(
+    ("flags", "phase"),
+    [
+        ({"pane": True}, "pane"),
+        ({}, "open"),
+        ({"closed": True}, "closed"),
+        ({"closed": True, "judged": True}, "judged"),
+        ({"closed": True, "judged": True, "expired": True}, "expired"),
+    ],
+)
+def test_a_window_of_an_earlier_release_is_read(flags: dict[str, bool], phase: str) -> None:
+    stored = msgspec.to_builtins(WindowState(0, 9, rows=3)) | dict.fromkeys(
+        ("pane", "closed", "expired", "judged"), False
+    )
+    del stored["phase"]
+    window = decode_window(msgspec.json.encode(stored | flags))
+    assert (window.end, window.rows, window.phase) == (9, 3, phase)
+    assert decode_window(msgspec.json.encode(window)) == window
