@@ -1,58 +1,82 @@
-"""The `driftline` command: names its nouns and loads the one that was asked for."""
+"""The `driftline` command: lists its commands and imports the one that is called."""
 
 import importlib.util
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
 from eventlog.errors import DriftlineError, SettingError
 from eventlog.parent_death import end_with_parent
 
-# Command -> the module whose `commands()` provides it; loaded only when asked for, because the
-# service and the monitor bring heavy libraries that `driftline models` has no use for.
+
+class Entry(NamedTuple):
+    """One command: the module whose `commands()` provides it, and how `--help` lists it."""
+
+    module: str
+    summary: str
+    package: str = ""  # marks the extra that the command needs
+
+
+_REGISTRY, _LOG, _SERVICE, _MONITOR = "bentoml", "kafka", "grpc", "standardwebhooks"
+
+# Summaries stand here so that `driftline --help` imports no command: some bring libraries that take
+# seconds and 200 MB.
 COMMANDS = {
-    "up": "driftline.up",
-    "register": "driftline.models",
-    "provision": "driftline.provision",
-    "models": "driftline.models",
-    "promote": "driftline.models",
-    "unload": "driftline.models",
-    "limits": "driftline.limits",
-    "policy": "driftline.policy",
-    "serve": "driftline.serve",
-    "monitor": "driftline.monitor",
-    "status": "driftline.status",
-    "alarms": "driftline.alarms",
-    "webhooks": "driftline.webhooks",
-    "deadletters": "driftline.webhooks",
-    "replay": "driftline.replay",
-    "backtest": "driftline.replay",
-    "events": "driftline.events",
-    "keys": "driftline.keys",
-    "load": "driftline.load",
-    "ledger": "driftline.ledger",
-    "probe": "driftline.probe",
-    "forward": "driftline.forward",
-    "topics": "driftline.forward",
+    "up": Entry("driftline.up", "Run the service and the monitor until Ctrl-C.", _REGISTRY),
+    "register": Entry(
+        "driftline.models", "Validate an ONNX model and store it as a version.", _REGISTRY
+    ),
+    "provision": Entry(
+        "driftline.provision", "Register the models of a folder and set their aliases.", _REGISTRY
+    ),
+    "models": Entry("driftline.models", "List models, versions and aliases.", _REGISTRY),
+    "promote": Entry("driftline.models", "Point an alias at a version.", _REGISTRY),
+    "unload": Entry("driftline.models", "Unload versions, or load them again.", _REGISTRY),
+    "limits": Entry("driftline.limits", "Show or change limits of versions.", _REGISTRY),
+    "policy": Entry("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "serve": Entry("driftline.serve", "Serve the registered models over REST and gRPC.", _SERVICE),
+    "monitor": Entry(
+        "driftline.monitor", "Monitor the event log and serve the status page.", _MONITOR
+    ),
+    "status": Entry("driftline.status", "Show every model version and its alarms.", _REGISTRY),
+    "alarms": Entry("driftline.alarms", "List, acknowledge, resolve or silence alarms.", _REGISTRY),
+    "webhooks": Entry("driftline.webhooks", "List, test and resend retrain requests.", _MONITOR),
+    "deadletters": Entry(
+        "driftline.webhooks", "List records that the monitor dead-lettered.", _MONITOR
+    ),
+    "replay": Entry("driftline.replay", "Recompute all windows from the log.", _MONITOR),
+    "backtest": Entry(
+        "driftline.replay", "Show which alarms another policy would have raised.", _MONITOR
+    ),
+    "events": Entry("driftline.events", "Print, count, verify or export logged events."),
+    "keys": Entry("driftline.keys", "Create, list and revoke API keys."),
+    "load": Entry("driftline.load", "Run a load test against a service."),
+    "ledger": Entry("driftline.ledger", "Compare answered, logged and monitored events.", _LOG),
+    "probe": Entry("driftline.probe", "Exit 0 if a URL returns 2xx, else 1."),
+    "forward": Entry("driftline.forward", "Forward the local log to Kafka.", _LOG),
+    "topics": Entry("driftline.forward", "Create the Kafka topics.", _LOG),
 }
 
 _OWN = {"service", "monitoring", "registry", "access", "eventlog", "telemetry", "loadtests"}
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is looked up."""
+    """Import a command's module only when the command is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """Every command, in the order a newcomer meets them."""
+        """Return every command, in the order in which a new user needs them."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The named command, or None."""
+        """Import and return the named command, or None."""
         if cmd_name not in COMMANDS:
             return None
         try:
-            provided: list[click.Command] = importlib.import_module(COMMANDS[cmd_name]).commands()
+            provided: list[click.Command] = importlib.import_module(
+                COMMANDS[cmd_name].module
+            ).commands()
         except ImportError as error:
             _require_own(error.name or "")
             if not isinstance(error, ModuleNotFoundError):
@@ -60,9 +84,24 @@ class LazyGroup(click.Group):
             return _absent(cmd_name, error.name or "")
         return next(command for command in provided if command.name == cmd_name)
 
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List every command with its summary, without importing it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _summary(entry)) for name, entry in COMMANDS.items()])
+
+
+def _summary(entry: Entry) -> str:
+    if entry.package and importlib.util.find_spec(entry.package) is None:
+        return _missing(entry.package)
+    return entry.summary
+
+
+def _missing(package: str) -> str:
+    return f"Not in this installation: package {package} is missing."
+
 
 def _require_own(module: str) -> None:
-    """Raise SettingError where another package stands in the place of one of ours."""
+    """Raise SettingError if a package of the same name shadows one of Driftline's."""
     package = module.partition(".")[0]
     found = importlib.util.find_spec(package) if package in _OWN else None
     if found is None:
@@ -72,34 +111,33 @@ def _require_own(module: str) -> None:
     place = next((place for place in places if place), "")
     if not Path(place).is_relative_to(root / package):
         raise SettingError(
-            f"{place} stands in the place of Driftline's own package {package!r}: remove "
-            "its folder from PYTHONPATH, or rename it"
+            f"{place} shadows Driftline's package {package!r}: remove its folder from PYTHONPATH, "
+            "or rename it"
         )
 
 
 def _absent(command: str, package: str) -> click.Command:
-    """A command that this installation lacks the packages for: each image brings what it runs."""
-    words = f"Not in this installation: it has no {package}."
+    """Return a command that reports the missing package: images hold only what they run."""
 
     def refuse() -> None:
-        raise SettingError(f"{command} cannot run here: the package {package} is not installed")
+        raise SettingError(f"driftline {command}: package {package} is not installed")
 
     options = {
         "ignore_unknown_options": True,
         "allow_extra_args": True,
         "allow_interspersed_args": False,
     }
-    return click.Command(command, callback=refuse, help=words, context_settings=options)
+    return click.Command(command, callback=refuse, help=_missing(package), context_settings=options)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="driftline")
 def driftline() -> None:
-    """Serve ONNX models, log every answer, and know when a model drifts."""
+    """Serve ONNX models, log every prediction and detect drift."""
 
 
 def main() -> None:
-    """Run the command; an expected error is one clear line, never a traceback."""
+    """Run the command; print an expected error as one line, without a traceback."""
     end_with_parent()
     try:
         driftline(standalone_mode=False)

@@ -19,20 +19,23 @@ def _without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.table", None)  # as if it were not installed
 
 
-def test_help_lists_every_command_and_says_which_are_absent() -> None:
-    said = CliRunner().invoke(driftline, ["--help"], catch_exceptions=False).output
+def test_help_lists_every_command_and_marks_those_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "standardwebhooks", None)
+    output = CliRunner().invoke(driftline, ["--help"], catch_exceptions=False).output
     for command in COMMANDS:
-        assert f"\n  {command} " in said
-    assert "Not in this installation" in said
+        assert f"\n  {command} " in output
+    assert "monitor      Not in this installation: package standardwebhooks is missing." in output
 
 
-def test_an_absent_command_says_what_is_missing_whatever_it_is_given() -> None:
-    with pytest.raises(SettingError, match=r"status cannot run here: the package rich\.table"):
+def test_a_command_names_the_package_that_it_lacks_whatever_its_arguments() -> None:
+    with pytest.raises(SettingError, match=r"status: package rich\.table is not installed"):
         CliRunner().invoke(driftline, ["status", "--any", "thing"], catch_exceptions=False)
     assert CliRunner().invoke(driftline, ["probe", "--help"]).exit_code == 0
 
 
-def test_a_package_in_the_place_of_one_of_ours_is_named(tmp_path: Path) -> None:
+def test_a_package_that_shadows_one_of_ours_is_named(tmp_path: Path) -> None:
     place = tmp_path / "registry" / "__init__.py"
     place.parent.mkdir()
     place.touch()
@@ -46,4 +49,4 @@ def test_a_package_in_the_place_of_one_of_ours_is_named(tmp_path: Path) -> None:
     )
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
-    assert line.startswith(f"driftline: {place} stands in the place of Driftline's own package")
+    assert line.startswith(f"driftline: {place} shadows Driftline's package 'registry'")
