@@ -18,8 +18,7 @@ from rich.table import Table
 from eventlog.settings import Home
 from monitoring.results import Window
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.reference_cache import Recent
-from monitoring.scoring.window_scorer import Scoring
+from monitoring.scoring.window_scorer import Recent, Scoring
 from registry.manifest import Monitoring
 from registry.onnx_file import load
 from registry.reference import answer_reference

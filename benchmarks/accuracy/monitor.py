@@ -14,12 +14,11 @@ from monitoring.alarms.budget import part, rules
 from monitoring.alarms.decision import Streak, judge
 from monitoring.alarms.evidence import weigh
 from monitoring.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
-from monitoring.scoring.drift.clean import clean
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import measure
 from monitoring.scoring.drift.thresholds import Thresholds
 from monitoring.scoring.performance.scores import Performance
-from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.reference import Baseline, Column, clean
 
 _LARGE = 1_000  # rows, from where on Evidently takes distances
 _FEW = 5  # values: such numbers are categories to it

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
-from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.messages import read, write
-from monitoring.scoring.reference_cache import Recent
+from monitoring.scoring.jobs import ScoreJob, read, write
 from monitoring.scoring.report_retention import OldReports
-from monitoring.scoring.window_scorer import Scoring
+from monitoring.scoring.window_scorer import Recent, Scoring
 from monitoring.settings import PREFIX, MonitorSettings, retention
 from registry.store import Registry
 

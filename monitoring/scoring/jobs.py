@@ -1,6 +1,10 @@
-"""What the scoring process is asked and what it answers."""
+"""What the scoring process is asked and what it answers.
 
-from typing import Any
+Messages between the monitor and its scoring process: a length, then JSON.
+"""
+
+import struct
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -37,3 +41,24 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     scores: list[Score]
     report: str = ""  # the file that was written
     error: str = ""  # the scoring as a whole failed; scores is empty
+
+
+Kind = TypeVar("Kind")
+
+_LENGTH = struct.Struct(">I")
+
+
+def write(stream: IO[bytes], message: msgspec.Struct) -> None:
+    """Send one message."""
+    body = msgspec.json.encode(message)
+    stream.write(_LENGTH.pack(len(body)) + body)
+    stream.flush()
+
+
+def read(stream: IO[bytes], kind: type[Kind]) -> Kind | None:
+    """Receive one message; None when the other side has closed."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    body = stream.read(size := _LENGTH.unpack(head)[0])
+    return msgspec.json.decode(body, type=kind) if len(body) == size else None

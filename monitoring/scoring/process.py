@@ -13,8 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from eventlog.parent_death import child_environment
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.scoring.messages import read, write
+from monitoring.scoring.jobs import ScoreJob, ScoreReply, read, write
 
 _TRIES = 2
 

@@ -1,18 +1,110 @@
-"""Data quality of every feature, against what the reference is like."""
+"""What is too much the same: stuck features and rows that are there twice.
+
+Sameness is judged by chance. If the reference's commonest value makes up a share p of it, n rows
+in a row are all that value with the chance p^n; what would be seen once in a million windows is no
+chance any more. Missing values are left out: their share is a figure of its own.
+
+Data quality of every feature, against what the reference is like.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import log
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 from monitoring.counters.window_counters import InputCounters
 from monitoring.results import Score
-from monitoring.scoring.duplicates import distinct_values, duplicate_share, longest_run
-from monitoring.scoring.isolation import attempt
+from monitoring.scoring.feature_values import Table, Values, share_of_duplicates
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.values import Table, Values, reference_table, window_table
+from monitoring.scoring.score_rules import SMALLEST, Array, attempt, significant
 from registry.manifest import Feature, Kind
+
+_CHANCE = 1e-6
+_LEAST_RUN = 10  # a shorter one is nobody's concern
+_LIKE_THE_REFERENCE = 2  # a run may be so many times as long as the reference's own longest
+_SPREADS = 4.0  # above what the reference shows by chance
+_TOLERATED = 0.05
+
+
+def distinct_values(values: Values, expected: Values) -> Score:
+    """How many different values there are; a single one is too few where the reference varies."""
+    name, column, known = "distinct_values", values.feature.name, len(values.known)
+    different = len(np.unique(values.known))
+    if different != 1:
+        note = "" if different else "all values are missing"
+        return Score(name=name, column=column, value=different or None, note=note)
+    usual, common = expected.variety
+    stuck = known >= SMALLEST and usual > 1 and known * log(common) < log(_CHANCE)
+    always = f"always {values.name(values.known[0])}; {usual} different values in the reference"
+    return Score(
+        name=name,
+        column=column,
+        value=1.0,
+        breached=stuck,
+        note=always if stuck else "",
+    )
+
+
+def longest_run(values: Values, order: Array, expected: Values, expected_order: Array) -> Score:
+    """The most rows in a row, in the order of event time, that hold the same value."""
+    name, column = "longest_run", values.feature.name
+    length, code = _longest(values.codes[order])
+    if not length:
+        return Score(name=name, column=column, value=None, note="all values are missing")
+    _, common = expected.variety
+    if common >= 1:
+        return Score(name=name, column=column, value=float(length))
+    by_chance = log(_CHANCE / max(len(values.known), 2)) / log(common) if common else 0
+    own, _ = _longest(expected.codes[expected_order])
+    limit = max(_LEAST_RUN, round(by_chance), _LIKE_THE_REFERENCE * own)
+    breached = length > limit
+    return Score(
+        name=name,
+        column=column,
+        value=float(length),
+        threshold=float(limit),
+        breached=breached,
+        note=f"{values.name(code)} in {length} rows in a row" if breached else "",
+    )
+
+
+def duplicate_share(window: Table, expected: Table) -> Score:
+    """Share of rows whose features are those of another row that was counted already.
+
+    The more rows the more of them meet, so it is of no more rows than the reference has (a power
+    of two of them), and beside what as many rows of the reference show.
+    """
+    name, rows = "duplicate_share", min(len(window), len(expected))
+    if not window.features:
+        return Score(name=name, value=None, note="no feature is in the log as it came")
+    if rows < SMALLEST:
+        return Score(name=name, value=None, note=f"only {rows} rows, {SMALLEST} are needed")
+    rows = 1 << rows.bit_length() - 1
+    share = share_of_duplicates(window.fingerprints[:rows])
+    usual, deviation = expected.usual_duplicates(rows)
+    limit = round(usual + _SPREADS * deviation + _TOLERATED, 6)
+    return Score(
+        name=name,
+        value=share,
+        threshold=limit,
+        breached=share > limit,
+        note=f"reference {usual:.3f}, on {rows:,} rows",
+    )
+
+
+def _longest(codes: Array) -> tuple[int, float]:
+    """The length of the longest run of a code, and the code; 0 for no codes."""
+    known = codes[~np.isnan(codes)]
+    if not len(known):
+        return 0, 0.0
+    ends = np.append(np.flatnonzero(known[1:] != known[:-1]), len(known) - 1)
+    lengths = np.diff(ends, prepend=-1)
+    at = int(lengths.argmax())
+    return int(lengths[at]), float(known[ends[at]])
+
 
 _TOLERATED = 0.05  # how far a share may lie above the reference's own
 _NONE = "all values are missing"
@@ -45,7 +137,7 @@ def score_quality(
     `order` are the numbers of the rows in the order of event time; empty: as they are. `inputs`
     counts what can be counted in all rows of the window; without it these are all.
     """
-    window = window_table(baseline, frame, order)
+    window = baseline.window_table(frame, order)
     of_all = None if inputs is None else partial(_of_tally, inputs, baseline)
     counts = of_all or partial(_of_rows, window, baseline)
     scores: list[Score] = []
@@ -58,19 +150,17 @@ def score_quality(
             scores += attempt(name, part, column=feature.name)
         part = partial(_run, feature, window, baseline)
         scores += attempt("longest_run", part, column=feature.name)
-    return scores + attempt(
-        "duplicate_share", lambda: [duplicate_share(window, reference_table(baseline))]
-    )
+    return scores + attempt("duplicate_share", lambda: [duplicate_share(window, baseline.table)])
 
 
 def _of_counts(
     counted: Counted, feature: Feature, counts: Callable[[Feature], Count], baseline: Baseline
 ) -> list[Score]:
-    return [counted(counts(feature), reference_table(baseline)[feature])]
+    return [counted(counts(feature), baseline.table[feature])]
 
 
 def _of_rows(window: Table, baseline: Baseline, feature: Feature) -> Count:
-    values, expected = window[feature], reference_table(baseline)[feature]
+    values, expected = window[feature], baseline.table[feature]
     return Count(len(values), values.missing, len(values.known), values.outside(expected))
 
 
@@ -81,11 +171,11 @@ def _of_tally(inputs: InputCounters, baseline: Baseline, feature: Feature) -> Co
 
 
 def _measured(measure: Measure, feature: Feature, window: Table, baseline: Baseline) -> list[Score]:
-    return [measure(window[feature], reference_table(baseline)[feature])]
+    return [measure(window[feature], baseline.table[feature])]
 
 
 def _run(feature: Feature, window: Table, baseline: Baseline) -> list[Score]:
-    expected = reference_table(baseline)
+    expected = baseline.table
     return [longest_run(window[feature], window.order, expected[feature], expected.order)]
 
 
@@ -125,7 +215,7 @@ def _of_another_type(values: Values, expected: Values) -> Score:
 
 
 def _share(name: str, feature: Feature, share: float, own: float, note: str = "") -> Score:
-    limit, share = own + _TOLERATED, float(f"{share:.9g}")
+    limit, share = own + _TOLERATED, significant(share)
     return Score(
         name=name,
         column=feature.name,

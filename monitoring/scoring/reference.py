@@ -1,5 +1,11 @@
-"""A version's baseline: its reference data as the scores need it, loaded once."""
+"""A version's baseline: its reference data as the scores need it, loaded once.
 
+Columns as they can be compared.
+
+One feature's values as numbers that stand for them, for whatever asks which are the same.
+"""
+
+from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -8,21 +14,13 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
-from monitoring.counters.reference_domain import category
+from monitoring.counters.reference_domain import category, number
+from monitoring.scoring.feature_values import Table
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
+from registry.payload import keeping
 from registry.reference import load_reference
 
 SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
-
-
-def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Every value that is there as a category; each different one is looked at once."""
-    try:
-        codes, different = pd.factorize(values)
-    except TypeError:  # lists and the like have no hash
-        return values.map(category, na_action="ignore")
-    names = np.array([*map(category, different), None], dtype=object)  # the last is for none
-    return pd.Series(names[codes], values.index, dtype=object)
 
 
 class Column:
@@ -96,9 +94,29 @@ class Baseline:
             self._categories[feature] = {name: index for index, name in enumerate(known)}
         return self._categories[feature]
 
+    @cached_property
+    def table(self) -> Table:
+        """The logged features of the reference, in the order in which it was registered."""
+        return Table(keeping(self.manifest).features, self.frame)
+
+    def window_table(self, window: pd.DataFrame, order: Sequence[int] = ()) -> Table:
+        """The logged features of a window; `order`: row numbers by event time, empty: as given."""
+        return Table(keeping(self.manifest).features, window, order)
+
     def under(self, policy: Monitoring) -> "Baseline":
         """The same reference for windows that are watched by another policy."""
         other = copy(self)
         other.manifest = replace(self.manifest, monitoring=policy)
         other.version = replace(self.version, manifest=other.manifest)
         return other
+
+
+def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
+    """A column as it can be compared: numbers or strings, everything else missing."""
+    if column.kind == "categorical":
+        return values.map(category, na_action="ignore")
+    try:
+        numbers = np.array(values.tolist(), dtype=float)
+    except (TypeError, ValueError, OverflowError):  # words among them: one by one
+        return values.map(number).astype(float)
+    return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), values.index)

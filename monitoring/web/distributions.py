@@ -11,8 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.drift.clean import clean
-from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.reference import Baseline, Column, clean
 from monitoring.web.queries import Catalogue
 from registry.errors import RegistryError
 from registry.manifest import Version

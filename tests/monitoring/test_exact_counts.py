@@ -16,8 +16,7 @@ from eventlog.events import PredictionEvent, Tensor
 from eventlog.settings import Home
 from monitoring.results import Result, Score
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.reference_cache import Recent
-from monitoring.scoring.window_scorer import Scoring
+from monitoring.scoring.window_scorer import Recent, Scoring
 from monitoring.storage.database import Database, Where, as_struct
 from monitoring.storage.store import Store
 from monitoring.windows.window_state import WindowState

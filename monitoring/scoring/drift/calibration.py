@@ -16,23 +16,13 @@ from math import ceil
 import msgspec
 import numpy as np
 
-from monitoring.scoring.drift.resampling import DRAWS, REFERENCES, WINDOWS
-from monitoring.scoring.drift.statistics import Array
+from monitoring.scoring.drift.null_distribution import DRAWS, REFERENCES, WINDOWS, Drawn
 from monitoring.scoring.drift.tails import Tail
+from monitoring.scoring.score_rules import Array
 
 _LEAST = float(-np.log(0.01))  # for the share, no column drifts more often than this by chance
 _SEEN = 0.02  # a share of the draws that is counted; a smaller one is extrapolated
 _STEPS = 30  # halvings
-
-
-class Drawn(msgspec.Struct, frozen=True):
-    """One statistic on windows without drift, in the order of the draws; greater is more drift."""
-
-    values: Array
-    floor: float  # below it a difference does not matter
-    strong: float = 0.0  # the same for a column by itself
-    shared: bool = False  # whether it is one of the columns whose share is judged
-    fixed: float | None = None  # the user's own limit
 
 
 class Limits(msgspec.Struct, frozen=True):

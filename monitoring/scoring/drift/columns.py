@@ -10,13 +10,11 @@ from typing import Any
 import pandas as pd
 
 from monitoring.results import Score
-from monitoring.scoring.drift.clean import clean
 from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift, test_columns
-from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.drift.thresholds import Thresholds
 from monitoring.scoring.drift.whole_window import score_whole
-from monitoring.scoring.isolation import failure
-from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.reference import Baseline, Column, clean
+from monitoring.scoring.score_rules import SMALLEST, failure, significant
 from registry.payload import withheld
 from registry.validation import UNFIT_METHODS
 
@@ -81,7 +79,7 @@ def _score(column: Column, outcomes: dict[str, Drift | str], reasons: dict[str, 
     return Score(
         name="drift",
         column=column.name,
-        value=float(f"{outcome.value:.9g}"),
+        value=significant(outcome.value),
         method=outcome.method,
         threshold=outcome.threshold,
         breached=outcome.drifted,

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
 
-from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
-from monitoring.scoring.values import Array, Table, Values
+from monitoring.scoring.feature_values import Table, Values
+from monitoring.scoring.score_rules import SMALLEST, Array
 
 _ERRORS = 0.01  # of a part that has not changed, features together
 

@@ -22,9 +22,9 @@ import pandas as pd
 from scipy.special import ndtri
 
 from monitoring.counters.reference_domain import category, number
-from monitoring.scoring.drift.resampling import WINDOWS, Resampling
-from monitoring.scoring.drift.statistics import Array
+from monitoring.scoring.drift.null_distribution import WINDOWS, Resampling
 from monitoring.scoring.reference import Column
+from monitoring.scoring.score_rules import Array
 
 _COMMON = 3  # values of a categorical column that are looked at
 _MOST = 64  # columns that are paired, at most: 2,016 pairs

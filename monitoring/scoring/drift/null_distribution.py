@@ -1,4 +1,14 @@
-"""What chance makes of every drift statistic: the statistics of windows drawn from the reference.
+"""Windows, and references, drawn from a reference: what chance alone does to a statistic.
+
+Rows that follow each other in time are more alike than rows drawn one by one, so both are put
+together from blocks of neighbouring rows (the reference keeps the order it was registered in).
+Everything that is calibrated is a sum over rows (histograms, products, errors), so a window is
+drawn by adding up sums that were made once per block.
+
+The reference is a sample too. Drawing a reference anew beside every few windows lets a threshold
+know how far a reference of this size may lie from what the model really meets.
+
+What chance makes of every drift statistic: the statistics of windows drawn from the reference.
 
 Statistics are such that more is more drift: distances as they are, p-values as -ln(p). The two
 default methods are computed from counts in bins, all draws at once; other methods by Evidently
@@ -9,20 +19,91 @@ make limits stricter than they need be).
 from collections.abc import Iterator
 from functools import cached_property
 from math import exp, log
+from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
-from monitoring.scoring.drift.bins import Bins
-from monitoring.scoring.drift.calibration import Drawn
-from monitoring.scoring.drift.clean import clean
 from monitoring.scoring.drift.evidently_adapter import P_VALUES, measure
-from monitoring.scoring.drift.resampling import DRAWS, SMALLEST, WINDOWS, Resampling
-from monitoring.scoring.drift.statistics import Array
+from monitoring.scoring.drift.statistics import Bins
 from monitoring.scoring.drift.tails import Tail
-from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.reference import Baseline, Column, clean
+from monitoring.scoring.score_rules import SMALLEST, Array
 from registry.payload import withheld
 from registry.validation import UNFIT_METHODS
+
+REFERENCES = 40
+WINDOWS = 50  # beside each reference
+DRAWS = REFERENCES * WINDOWS
+_MAX_BLOCKS = 100_000  # blocks in a reference
+_WINDOW_BLOCKS = 20  # in a window
+_STARTS = 2_000  # places where a block may begin
+_BOOTSTRAP_SEED = 20130101
+_STEPS = 4  # size classes from one power of two to the next
+
+
+class Resampling:
+    """Draws for windows of one size from one reference; the same ones in every process."""
+
+    def __init__(self, rows: int, window: int, reference: int = 0) -> None:
+        """For windows of `window` rows, from the `rows` that are kept of `reference` rows."""
+        chance = np.random.default_rng(_BOOTSTRAP_SEED)
+        self._size = min(max(1, window // _WINDOW_BLOCKS), rows)
+        self._rows = rows
+        self._starts = np.sort(chance.permutation(rows)[:_STARTS])
+        blocks = min(-(-(reference or rows) // self._size), _MAX_BLOCKS)
+        self._windows = self._draw(chance, DRAWS, -(-window // self._size))
+        self._references = self._draw(chance, REFERENCES, blocks)
+
+    def sums(self, values: Array) -> tuple[Array, Array]:
+        """Of `values` [rows, features] over each window [DRAWS, ..] and each reference.
+
+        The windows of one reference follow each other.
+        """
+        blocks = self._of_blocks(values)
+        return self._windows @ blocks, self._references @ blocks
+
+    def rows(self, draw: int) -> tuple[Array, Array]:
+        """The rows of one window and of its reference, by their places."""
+        reference = self._references[draw // WINDOWS]
+        return self._places(self._windows[draw]), self._places(reference)
+
+    def _of_blocks(self, values: Array) -> Array:
+        around = np.concatenate([values, values[: self._size]]).astype(np.float64)
+        upto = np.concatenate([np.zeros((1, around.shape[1])), np.cumsum(around, axis=0)])
+        sums: Array = upto[self._starts + self._size] - upto[self._starts]
+        return sums
+
+    def _draw(self, chance: np.random.Generator, draws: int, blocks: int) -> Any:
+        chosen = chance.integers(0, len(self._starts), size=draws * blocks)
+        drawn = np.repeat(np.arange(draws), blocks)
+        shape = (draws, len(self._starts))
+        return csr_matrix((np.ones(len(chosen)), (drawn, chosen)), shape=shape)
+
+    def _places(self, blocks: Any) -> Array:
+        starts = np.repeat(self._starts[blocks.indices], blocks.data.astype(int))
+        steps = np.arange(self._size)
+        places: Array = ((starts[:, None] + steps) % self._rows).ravel()
+        return places
+
+
+def size_class(rows: int) -> int:
+    """The class's own size, at or below `rows`: the smaller window is the noisier one."""
+    steps = int(_STEPS * np.log2(max(rows, SMALLEST)) + 1e-9)
+    return int(2 ** (steps / _STEPS) + 1e-9)
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """One statistic on windows without drift, in the order of the draws; greater is more drift."""
+
+    values: Array
+    floor: float  # below it a difference does not matter
+    strong: float = 0.0  # the same for a column by itself
+    shared: bool = False  # whether it is one of the columns whose share is judged
+    fixed: float | None = None  # the user's own limit
+
 
 STRONG = 2.5  # times the practical floor: what one column has to move to raise an alarm by itself
 DEFAULTS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
@@ -32,7 +113,7 @@ _SLOW = frozenset({"ed", "anderson", *UNFIT_METHODS})
 _APART = 200  # draws where Evidently computes
 _ROWS = 50_000  # of the reference that are looked at
 _PIECES = 50  # of neighbouring rows, where it is larger
-_SEED = 20130103
+_TAIL_SEED = 20130103
 
 
 class Drawing:
@@ -109,7 +190,7 @@ class Drawing:
             except Exception:  # noqa: BLE001 - what one method cannot take, others can
                 return None
             drawn.append(statistic(method, told.value))
-        return Tail(np.array(drawn)).draw(np.random.default_rng(_SEED), DRAWS)
+        return Tail(np.array(drawn)).draw(np.random.default_rng(_TAIL_SEED), DRAWS)
 
     def _judged(self, column: Column, values: Array) -> Drawn:
         method, smallest = self.method(column), self._policy.alarms.smallest_drift

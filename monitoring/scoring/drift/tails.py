@@ -5,11 +5,9 @@ follows a generalized Pareto distribution, as extremes do; its two parameters ar
 method of moments. A surprise is -ln(probability of so much or more): 4.6 for one in a hundred.
 """
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from monitoring.scoring.score_rules import Array
 
 _BULK = 0.9  # of the draws lie below what the tail is fitted to
 _EXPONENTIAL = 1e-9  # a shape of nothing

@@ -11,14 +11,12 @@ import msgspec
 import numpy as np
 
 from monitoring.alarms.budget import level
-from monitoring.scoring.drift.calibration import Drawn, calibrate
-from monitoring.scoring.drift.clean import clean
+from monitoring.scoring.drift.calibration import calibrate
 from monitoring.scoring.drift.evidently_adapter import P_VALUES
 from monitoring.scoring.drift.joint import Together
-from monitoring.scoring.drift.null_distribution import STRONG, Drawing, value_of
-from monitoring.scoring.drift.resampling import size_class
-from monitoring.scoring.drift.statistics import Array
-from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.drift.null_distribution import STRONG, Drawing, Drawn, size_class, value_of
+from monitoring.scoring.reference import Baseline, Column, clean
+from monitoring.scoring.score_rules import Array
 
 
 class Sized(msgspec.Struct, frozen=True):

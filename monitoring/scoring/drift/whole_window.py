@@ -11,13 +11,11 @@ import pandas as pd
 
 from monitoring.alarms.budget import false_alarms, level, wording
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
-from monitoring.scoring.drift.clean import clean
 from monitoring.scoring.drift.joint import Change
 from monitoring.scoring.drift.null_distribution import statistic
-from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.drift.thresholds import Sized, Thresholds
-from monitoring.scoring.isolation import attempt
-from monitoring.scoring.reference import Baseline
+from monitoring.scoring.reference import Baseline, clean
+from monitoring.scoring.score_rules import SMALLEST, attempt
 
 _SHOWN = 3  # columns of a joint change that are named
 

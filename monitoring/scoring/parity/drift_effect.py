@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.counters.reference_domain import category
-from monitoring.scoring.values import Array
+from monitoring.scoring.score_rules import Array
 
 _SEED = 20130101
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from monitoring.counters.reference_domain import category
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.values import Array
+from monitoring.scoring.score_rules import Array
 from registry.batching import runnable, verdict_of
 from registry.errors import InvalidFeatures, InvalidModel
 from registry.features import to_tensors

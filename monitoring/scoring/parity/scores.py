@@ -18,11 +18,11 @@ import pandas as pd
 
 from monitoring.counters.reference_domain import category, number
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
-from monitoring.scoring.isolation import attempt
+from monitoring.scoring.feature_values import Values
 from monitoring.scoring.parity.drift_effect import swap_categories, swap_numbers
 from monitoring.scoring.parity.rerun import Answered, Columns, Rerun
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.values import Array, Values
+from monitoring.scoring.score_rules import Array, attempt, significant
 from registry.manifest import Feature
 
 _MOST = 30  # columns that are swapped
@@ -86,7 +86,7 @@ class Again:
             note += f"; {unfit:,} rows do not hold what the model takes"
         return Score(
             name=PARITY,
-            value=_rounded(value),
+            value=significant(value),
             threshold=allowed,
             breached=value > allowed,
             note=note,
@@ -141,7 +141,7 @@ class Again:
         shift = None
         if answered.score is not None and again.score is not None:
             moved = answered.score[sound] - again.score
-            shift = _rounded(float(moved.mean()))
+            shift = significant(float(moved.mean()))
         if self._regression:
             assert answered.score is not None
             assert again.score is not None
@@ -151,7 +151,7 @@ class Again:
             changed = sum(was != is_now for was, is_now in zip(before, now, strict=True))
             value = changed / len(now)
             note = f"{changed:,} of {len(now):,} answers are others with the reference's values"
-        scores = [Score(name=EFFECT, column=column, value=_rounded(value), note=note)]
+        scores = [Score(name=EFFECT, column=column, value=significant(value), note=note)]
         if shift is not None:
             scores.append(Score(name=SHIFT, column=column, value=shift))
         return scores
@@ -196,7 +196,3 @@ def _chosen(columns: Columns, rows: Array) -> Columns:
 def _numbers(answered: Answered) -> Array:
     assert answered.score is not None
     return answered.score
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

@@ -13,11 +13,10 @@ import pandas as pd
 
 from monitoring.alarms.evidence import FAR, WIDTH
 from monitoring.results import ERROR_GAP, GAP, Score
-from monitoring.scoring.drift.resampling import SMALLEST
 from monitoring.scoring.performance.estimator import Estimator, Spread
-from monitoring.scoring.performance.metrics import ERRORS, Answers, Figures
-from monitoring.scoring.performance.rows import answers_of
+from monitoring.scoring.performance.metrics import ERRORS, Answers, Figures, answers_of
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.score_rules import SMALLEST, significant
 
 # The reference is a sample too: so many times its own error is no change of the world.
 _TOLERATED = 2.0
@@ -67,11 +66,11 @@ class Gaps:
         )
         return Score(
             name=gap,
-            value=_round(worse),
-            threshold=_round(limit),
+            value=significant(worse),
+            threshold=significant(limit),
             breached=worse > limit,
-            low=_round(worse - WIDTH * usual),
-            high=_round(worse + WIDTH * usual),
+            low=significant(worse - WIDTH * usual),
+            high=significant(worse + WIDTH * usual),
             note=f"{name} {found:.3f}, {beside}",
         )
 
@@ -79,7 +78,3 @@ class Gaps:
         target = self._baseline.manifest.target
         rows = answers_of(self._baseline, self._baseline.frame, target)
         return self._figures(rows).get(name)
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.9g}")

@@ -20,16 +20,16 @@ from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
 from monitoring.counters.reference_domain import category, number
-from monitoring.scoring.drift.resampling import DRAWS, Resampling, size_class
+from monitoring.scoring.drift.null_distribution import DRAWS, Resampling, size_class
 from monitoring.scoring.performance.metrics import (
     Answers,
-    Array,
     Figures,
+    answers_of,
     classification,
     regression,
 )
-from monitoring.scoring.performance.rows import answers_of
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.score_rules import Array
 
 _DRAWS = 50  # windows
 _MOST = 2_000  # rows of a drawn window; larger ones are told from it by the root of their size

@@ -2,6 +2,8 @@
 
 Every row may carry a weight, so the same figures serve rows whose truth is known and rows whose
 truth is only likely (see estimation.py). A figure that is not defined for these rows is None.
+
+A window's rows, or the reference's, as the figures of performance take them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +11,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 from msgspec.structs import replace
 from sklearn import metrics
 
-Array = np.ndarray[Any, Any]
+from monitoring.counters.reference_domain import number
+from monitoring.scoring.feature_values import categories
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.score_rules import Array, significant
+
 Figures = dict[str, float | None]
 
 ERRORS = frozenset(  # the smaller the better
@@ -103,7 +110,7 @@ def intervals(
         if value is None or len(known) < parts:
             continue
         error = float(np.sqrt((parts - 1) * np.var(known)))
-        found[name] = (_round(value - WIDTH * error), _round(value + WIDTH * error))
+        found[name] = (significant(value - WIDTH * error), significant(value + WIDTH * error))
     return found
 
 
@@ -200,8 +207,31 @@ def _defined(metric: Callable[..., float], actual: Array, told: Array, **how: An
 
 def rounded(value: float) -> float | None:
     """To nine digits; None where it is not finite."""
-    return _round(value) if np.isfinite(value) else None
+    return significant(value) if np.isfinite(value) else None
 
 
-def _round(value: float) -> float:
-    return float(f"{value:.9g}")
+def answers_of(baseline: Baseline, frame: pd.DataFrame, truth: str | None) -> Answers:
+    """The answers beside the truth in column `truth`; without one, what was told counts as true."""
+    told = frame["prediction"]
+    actual = told if truth is None else frame[truth]
+    if baseline.manifest.task == "regression":
+        return Answers(
+            actual.map(number).to_numpy(dtype=float), told.map(number).to_numpy(dtype=float)
+        )
+    known = dict(baseline.classes)
+    return Answers(
+        _codes(actual, known),
+        _codes(told, known),
+        {
+            baseline.classes[name]: frame[stored].map(number).to_numpy(dtype=float)
+            for name, stored in baseline.probabilities.items()
+        },
+        baseline.positive_class,
+    )
+
+
+def _codes(values: "pd.Series[Any]", known: dict[str, int]) -> Array:
+    """Each value's class; a new one gets the next number."""
+    codes, different = pd.factorize(categories(values), use_na_sentinel=False)
+    places = [known.setdefault(str(name), len(known)) for name in different]
+    return np.array(places, dtype=np.int64)[codes]

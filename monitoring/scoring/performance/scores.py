@@ -1,30 +1,89 @@
-"""Performance of a window's rows: realised where the label is known, estimated everywhere."""
+"""Figures of performance from what was counted in all rows of a window that keeps some of them.
 
-from collections.abc import Callable
+Performance of a window's rows: realised where the label is known, estimated everywhere.
+"""
+
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from math import sqrt
 from statistics import NormalDist
 
+import msgspec
+import numpy as np
 import pandas as pd
 
 from monitoring.alarms.budget import level
 from monitoring.counters.reference_domain import number
-from monitoring.counters.window_counters import LabelCounters
+from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.results import ESTIMATED, GAP, Score
-from monitoring.scoring.drift.resampling import SMALLEST
-from monitoring.scoring.isolation import attempt
-from monitoring.scoring.performance.counted import Realised, counted
 from monitoring.scoring.performance.estimate_gap import Gaps
 from monitoring.scoring.performance.estimator import Estimator, Spread
 from monitoring.scoring.performance.metrics import (
     ERRORS,
     Answers,
     Figures,
+    answers_of,
     classification,
     intervals,
     regression,
+    rounded,
 )
-from monitoring.scoring.performance.rows import answers_of
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.score_rules import SMALLEST, attempt, significant
+
+Interval = tuple[float, float]
+
+
+class Realised(msgspec.Struct, frozen=True):
+    """Figures of so many rows whose label is known, with the intervals that there are."""
+
+    rows: int
+    figures: Figures = {}
+    around: Mapping[str, Interval] = {}
+
+
+def counted(baseline: Baseline, answers: LabelCounters, sample: Realised) -> Realised:
+    """Of all rows, the figures that need no more than counts.
+
+    Their intervals are the sample's, narrower as the root of the rows: chance errs less in more.
+    """
+    regression = baseline.manifest.task == "regression"
+    rows = answers.errors.rows if regression else answers.confusion.rows
+    if rows < SMALLEST:
+        return Realised(rows)
+    figures = _of_errors(answers.errors) if regression else _of_classes(baseline, answers.confusion)
+    narrower = sqrt(sample.rows / rows)
+    around: dict[str, Interval] = {}
+    for name, (low, high) in sample.around.items():
+        if (value := figures.get(name)) is not None:
+            half = narrower * (high - low) / 2
+            around[name] = value - half, value + half
+    return Realised(rows, figures, around)
+
+
+def _of_classes(baseline: Baseline, confusion: ConfusionMatrix) -> Figures:
+    """By the formulas of rows, each cell as one row that weighs as much as it counts."""
+    if confusion.crowded:
+        return {"accuracy": rounded(confusion.hits / confusion.rows)}
+    known = dict(baseline.classes)
+    cells = [
+        (known.setdefault(true, len(known)), known.setdefault(said, len(known)), rows)
+        for true, row in confusion.cells.items()
+        for said, rows in row.items()
+    ]
+    actual, told, weights = np.array(cells, dtype=np.int64).T
+    return classification(Answers(actual, told, {}, baseline.positive_class, weights))
+
+
+def _of_errors(errors: ErrorSums) -> Figures:
+    if errors.undefined:
+        return {}  # where one error is no number, neither is their mean
+    return {
+        "mae": rounded(errors.absolute.mean(errors.rows)),
+        "rmse": rounded(sqrt(errors.squares.mean(errors.rows))),
+        "bias": rounded(errors.errors.mean(errors.rows)),
+    }
+
 
 BAND = 2.0  # times the usual error, around an estimate
 
@@ -130,8 +189,8 @@ class Performance:
             value=value,
             threshold=limit,
             breached=breached,
-            low=None if low is None else float(f"{low:.9g}"),
-            high=None if high is None else float(f"{high:.9g}"),
+            low=None if low is None else significant(low),
+            high=None if high is None else significant(high),
             note="not defined for these labels" if value is None else note,
         )
 

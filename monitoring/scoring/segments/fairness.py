@@ -1,4 +1,6 @@
-"""Whether a model treats groups alike: the gaps between them in two rates.
+"""Shares with their 95 % intervals, and the difference of two of them. Pure.
+
+Whether a model treats groups alike: the gaps between them in two rates.
 
 The selection rate is the share of a group's rows that got the positive answer, the true-positive
 rate that of its rows whose truth is positive. A gap is the highest rate less the lowest. That the
@@ -8,15 +10,52 @@ the reference. Groups of several values ("(other)") and of none ("(missing)") ar
 
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from math import sqrt
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Score
-from monitoring.scoring.drift.resampling import SMALLEST
-from monitoring.scoring.performance.metrics import Answers, Array
-from monitoring.scoring.performance.proportions import Proportion, difference
+from monitoring.scoring.performance.metrics import Answers
+from monitoring.scoring.score_rules import SMALLEST, Array, significant
+
+_Z = 1.959964  # standard errors: 95 %
+
+
+class Proportion(msgspec.Struct, frozen=True):
+    """A share of `rows`, `hits` of them."""
+
+    hits: int
+    rows: int
+
+    @property
+    def value(self) -> float:
+        """The share."""
+        return self.hits / self.rows
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where it lies in 95 % of all cases."""
+        return self.within(_Z)
+
+    def within(self, errors: float) -> tuple[float, float]:
+        """Wilson's score interval of so many standard errors, which stays within 0 and 1 and holds
+        for few rows too.
+        """
+        n, p = self.rows, self.value
+        middle = (p + errors**2 / (2 * n)) / (1 + errors**2 / n)
+        half = errors / (1 + errors**2 / n) * sqrt(p * (1 - p) / n + errors**2 / (4 * n**2))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def difference(high: Proportion, low: Proportion, errors: float = _Z) -> tuple[float, float]:
+    """Newcombe's interval of `high` less `low`, from the two score intervals."""
+    gap = high.value - low.value
+    (high_from, high_to), (low_from, low_to) = high.within(errors), low.within(errors)
+    down = sqrt((high.value - high_from) ** 2 + (low_to - low.value) ** 2)
+    up = sqrt((high_to - high.value) ** 2 + (low.value - low_from) ** 2)
+    return gap - down, gap + up
 
 
 class Allowed(msgspec.Struct, frozen=True):
@@ -114,9 +153,9 @@ def _gap(
     return Score(
         name=name,
         segment=column,
-        value=_rounded(groups[high].value - groups[low].value),
-        low=_rounded(bounds[0]),
-        high=_rounded(bounds[1]),
+        value=significant(groups[high].value - groups[low].value),
+        low=significant(bounds[0]),
+        high=significant(bounds[1]),
         note=note,
     )
 
@@ -124,7 +163,3 @@ def _gap(
 def _extremes(groups: Mapping[str, Proportion]) -> tuple[str, str]:
     by_rate = sorted(groups, key=lambda name: (groups[name].value, name))
     return by_rate[-1], by_rate[0]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from monitoring.counters.reference_domain import number
-from monitoring.scoring.reference import Baseline, categories
+from monitoring.scoring.feature_values import categories
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.score_rules import Array
 from registry.manifest import Feature, Segment
 from registry.payload import withheld
-
-Array = np.ndarray[Any, Any]
 
 _OTHER, _MISSING = "(other)", "(missing)"
 _LONGEST = 60  # characters of a value's name

@@ -1,28 +1,70 @@
-"""What a window shows in parts: one for each value, or each range, of the policy's segments.
+"""Everything that decides when a group, or the gap between two, breaks a rule lives here.
+
+Few rows say little about a group, and among many groups some look bad by chance. A rule is broken
+only where a figure lies beyond its limit by more than chance does to any of the groups, as rarely
+as the budget of false alarms allows the rule in one window.
+
+What a window shows in parts: one for each value, or each range, of the policy's segments.
 
 Evidently's own grouping is not used: for several metrics it gives every group the whole's value.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property, partial
+from statistics import NormalDist
 
+import msgspec
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
+from scipy.stats import t as student
 
+from monitoring.alarms.budget import level
 from monitoring.results import ESTIMATED, Score
 from monitoring.scoring.drift.features import moved_features
-from monitoring.scoring.drift.resampling import SMALLEST
-from monitoring.scoring.isolation import attempt
-from monitoring.scoring.performance.metrics import Array, intervals, only
-from monitoring.scoring.performance.proportions import Proportion
-from monitoring.scoring.performance.rows import answers_of
+from monitoring.scoring.feature_values import Table
+from monitoring.scoring.performance.metrics import ERRORS, WIDTH, answers_of, intervals, only
 from monitoring.scoring.performance.scores import BAND, Performance
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.segments.fairness import Rates, gaps, rates
+from monitoring.scoring.score_rules import SMALLEST, Array, attempt, significant
+from monitoring.scoring.segments.fairness import Allowed, Proportion, Rates, gaps, rates
 from monitoring.scoring.segments.grouping import Grouping, grouping
-from monitoring.scoring.segments.limits import Limits
-from monitoring.scoring.values import Table, reference_table, window_table
-from registry.manifest import Segment
+from registry.manifest import Manifest, Segment
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the policy of one version asks of groups."""
+
+    gaps: tuple[Allowed, Allowed]  # of the selection rate, and of the true-positive rate
+    score: float | None  # of every group
+    chance: float  # with which a group may break the limit of its score
+
+    @classmethod
+    def of(cls, manifest: Manifest, groups: Sequence[int]) -> "Limits":
+        """`groups` are the numbers of named groups, by segment."""
+        stated, allowed = manifest.monitoring.alarms, level(manifest)
+        pairs = sum(number * (number - 1) // 2 for number in groups)
+        errors = NormalDist().inv_cdf(1 - allowed / max(pairs, 1))
+        gaps = stated.max_gap.selection_rate, stated.max_gap.true_positive_rate
+        together = sum(number + 2 for number in groups)  # with the others, and with none
+        return cls(
+            (Allowed(gaps[0], errors), Allowed(gaps[1], errors)),
+            stated.min_segment_score,
+            allowed / max(together, 1),
+        )
+
+    def judged(self, score: Score, parts: int) -> Score:
+        """A group's score beside the limit; its interval comes of so many `parts` left out."""
+        if self.score is None or score.value is None or score.low is None or score.high is None:
+            return score
+        error = (score.high - score.low) / 2 / WIDTH
+        beyond = float(student.ppf(1 - self.chance, parts - 1)) * error
+        if score.name in ERRORS:
+            breached = score.value - beyond > self.score
+        else:
+            breached = score.value + beyond < self.score
+        return replace(score, threshold=self.score, breached=breached)
+
 
 _INTERVAL_GROUPS = 10  # left out in turn: half as many as for the whole, which costs half
 
@@ -107,7 +149,7 @@ class _Cut:
         self._window = window
         self._regression = baseline.manifest.task == "regression"
         self.places = groups.places(window[groups.column])
-        self.table = window_table(baseline, window)
+        self.table = baseline.window_table(window)
         self.told = answers_of(baseline, window, truth=None)
         known = performance.labelled(window)
         self.labelled = known.index.to_numpy()
@@ -131,7 +173,7 @@ class _Cut:
         said = told.told if self._regression else told.scores.get(told.positive or 0)
         if said is not None and (self._regression or told.positive is not None):
             finite = said[np.isfinite(said)]
-            mean = _rounded(float(finite.mean())) if len(finite) else None
+            mean = significant(float(finite.mean())) if len(finite) else None
             note = "" if len(finite) else "no prediction is a number"
             scores.append(Score(name="mean_prediction", value=mean, segment=segment, note=note))
         return scores
@@ -170,8 +212,8 @@ class _Cut:
             Score(
                 name=ESTIMATED + chief,
                 value=value,
-                low=_rounded(value - band),
-                high=_rounded(value + band),
+                low=significant(value - band),
+                high=significant(value + band),
                 segment=segment,
             )
         ]
@@ -179,8 +221,8 @@ class _Cut:
 
 def share(name: str, found: Proportion, segment: str) -> Score:
     """A proportion as a score with its interval."""
-    low, high = (_rounded(one) for one in found.interval)
-    value = _rounded(found.value)
+    low, high = (significant(one) for one in found.interval)
+    value = significant(found.value)
     note = f"of {found.rows:,} rows"
     return Score(name=name, value=value, low=low, high=high, segment=segment, note=note)
 
@@ -199,7 +241,7 @@ def _drift(
     scored, moved = moved_features(
         window,
         rows,
-        reference_table(baseline),
+        baseline.table,
         known,
         baseline.manifest.monitoring.alarms.smallest_drift,
     )
@@ -207,13 +249,9 @@ def _drift(
         note = f"no feature has {SMALLEST} values in it and in the reference"
         yield Score(name="drifted_share", value=None, segment=segment, note=note)
         return
-    value = _rounded(len(moved) / scored)
+    value = significant(len(moved) / scored)
     yield Score(name="drifted_share", value=value, segment=segment, note=_named(moved))
 
 
 def _named(moved: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{column} {distance:.2f}" for column, distance in moved[:3])
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

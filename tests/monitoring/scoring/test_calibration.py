@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from monitoring.scoring.drift.bins import Bins
-from monitoring.scoring.drift.calibration import Drawn, calibrate
+from monitoring.scoring.drift.calibration import calibrate
 from monitoring.scoring.drift.joint import Together
-from monitoring.scoring.drift.resampling import DRAWS, WINDOWS, Resampling
-from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
+from monitoring.scoring.drift.null_distribution import DRAWS, WINDOWS, Drawn, Resampling
+from monitoring.scoring.drift.statistics import Bins, jensenshannon, wasserstein
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.reference import Column
 

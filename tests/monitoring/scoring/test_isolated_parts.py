@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from monitoring.results import Score, Window
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import Thresholds
-from monitoring.scoring.isolation import attempt
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.reference_cache import Recent
-from monitoring.scoring.window_scorer import Scoring
+from monitoring.scoring.score_rules import attempt
+from monitoring.scoring.window_scorer import Recent, Scoring
 from registry.manifest import Version
 
 Draw = Callable[..., pd.DataFrame]

@@ -10,12 +10,10 @@ from msgspec.structs import replace
 from monitoring.alarms.budget import level
 from monitoring.results import Score
 from monitoring.scoring.performance.metrics import Answers, classification, intervals, only
-from monitoring.scoring.performance.proportions import Proportion
 from monitoring.scoring.performance.scores import Performance
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.segments.fairness import Rates, gaps
-from monitoring.scoring.segments.limits import Limits
-from monitoring.scoring.segments.scores import Segments
+from monitoring.scoring.segments.fairness import Proportion, Rates, gaps
+from monitoring.scoring.segments.scores import Limits, Segments
 from registry.manifest import MaxGap, Segment
 
 Draw = Callable[..., pd.DataFrame]

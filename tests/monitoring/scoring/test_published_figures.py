@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 
 from monitoring.scoring.performance.estimator import Estimator
-from monitoring.scoring.performance.metrics import classification
-from monitoring.scoring.performance.rows import answers_of
+from monitoring.scoring.performance.metrics import answers_of, classification
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Feature, Manifest, Prediction, Version
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.reference_cache import Recent
+from monitoring.scoring.window_scorer import Recent
 from registry.manifest import AlarmPolicy, Monitoring, Version
 
 STRICT = Monitoring(alarms=AlarmPolicy(smallest_drift=0.05))

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.results import Score
-from monitoring.scoring.duplicates import fingerprints
+from monitoring.scoring.feature_values import Table, Values
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.values import Table, Values
 from registry.manifest import Feature
 
 Draw = Callable[..., pd.DataFrame]
@@ -132,7 +131,7 @@ def test_rows_have_one_fingerprint_where_their_values_are_the_same(
     table = Table([NUMBER, WORD], frame)
     codes = list(zip(*(table[f].codes.tolist() for f in (NUMBER, WORD)), strict=True))
     told = {tuple("-" if one != one else one for one in row) for row in codes}  # noqa: PLR0124
-    assert len(np.unique(fingerprints(table))) == len(told)
+    assert len(np.unique(table.fingerprints)) == len(told)
 
 
 @given(st.lists(st.sampled_from([None, "", "a", 1, True, 2.5, 2**70, float("nan")])))

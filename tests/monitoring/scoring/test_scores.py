@@ -13,7 +13,7 @@ from monitoring.counters.reference_domain import category
 from monitoring.results import Score
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift, test_columns
-from monitoring.scoring.drift.resampling import size_class
+from monitoring.scoring.drift.null_distribution import size_class
 from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
 from monitoring.scoring.drift.thresholds import Thresholds
 from monitoring.scoring.performance.scores import Performance

@@ -14,10 +14,11 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from monitoring.counters.reference_domain import category
 from monitoring.results import Score
+from monitoring.scoring.feature_values import categories
 from monitoring.scoring.performance.metrics import Answers, area, classification, only
-from monitoring.scoring.performance.proportions import Proportion, difference
 from monitoring.scoring.performance.scores import Performance
-from monitoring.scoring.reference import Baseline, categories
+from monitoring.scoring.reference import Baseline
+from monitoring.scoring.segments.fairness import Proportion, difference
 from monitoring.scoring.segments.scores import Segments
 from registry.errors import InvalidManifest
 from registry.manifest import Segment

@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from monitoring.results import Score, Window
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.reference_cache import Recent
-from monitoring.scoring.window_scorer import Scoring
+from monitoring.scoring.window_scorer import Recent, Scoring
 from registry.manifest import Trailing, Version
 
 Draw = Callable[..., pd.DataFrame]

@@ -1,4 +1,4 @@
-"""One feature's values as numbers that stand for them, for whatever asks which are the same."""
+"""Feature values as numbers: equal values share a code, whatever their type."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,14 +8,23 @@ import numpy as np
 import pandas as pd
 
 from eventlog.events import INFINITIES
-from monitoring.scoring.memoize import remembered
-from monitoring.scoring.reference import Baseline, categories
+from monitoring.counters.reference_domain import category
+from monitoring.scoring.score_rules import Array, significant
 from registry.manifest import Feature
-from registry.payload import keeping
 
-Array = np.ndarray[Any, Any]
-
+_SEED = 20130101
+_DRAWS = 20  # samples of the rows, for the usual share of duplicates
 _NUMBERS = frozenset({"floating", "integer", "mixed-integer-float", "boolean", "empty"})
+
+
+def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Every value that is there as a category; each different one is looked at once."""
+    try:
+        codes, different = pd.factorize(values)
+    except TypeError:  # lists and the like have no hash
+        return values.map(category, na_action="ignore")
+    names = np.array([*map(category, different), None], dtype=object)  # the last is for none
+    return pd.Series(names[codes], values.index, dtype=object)
 
 
 class Values:
@@ -40,6 +49,14 @@ class Values:
             return _numbers(self._values)
         codes, self._names = pd.factorize(categories(self._values))
         return np.where(codes < 0, np.nan, codes.astype(float))
+
+    @cached_property
+    def variety(self) -> tuple[int, float]:
+        """The number of distinct known values, and the share of the most frequent one."""
+        if not len(self.known):
+            return 0, 0.0
+        counts = np.unique(self.known, return_counts=True)[1]
+        return len(counts), float(counts.max() / counts.sum())
 
     @cached_property
     def known(self) -> Array:
@@ -108,6 +125,7 @@ class Table:
         self.order = np.asarray(order if len(order) else range(len(frame)), dtype=np.int64)
         self._frame = frame
         self._values: dict[str, Values] = {}
+        self._duplicates: dict[int, tuple[float, float]] = {}  # by number of rows
 
     def __len__(self) -> int:
         """Rows."""
@@ -120,16 +138,43 @@ class Table:
             known = self._values[feature.name] = Values(feature, self._frame[feature.name])
         return known
 
+    @cached_property
+    def fingerprints(self) -> Array:
+        """One 64-bit hash per row, equal for rows that are equal in every feature."""
+        mixed = np.zeros(len(self), dtype=np.uint64)
+        for feature in self.features:
+            codes = self[feature].codes + 0.0  # one zero, not two
+            codes[np.isnan(codes)] = np.nan  # one NaN, not many
+            mixed = _mix(mixed ^ codes.view(np.uint64))
+        return mixed
 
-def window_table(baseline: Baseline, window: pd.DataFrame, order: Sequence[int] = ()) -> Table:
-    """A window's features."""
-    return Table(keeping(baseline.manifest).features, window, order)
+    def usual_duplicates(self, rows: int) -> tuple[float, float]:
+        """Mean and standard deviation of the share of duplicates among `rows` random rows.
+
+        Drawn once for each number of rows, with a fixed seed: every process finds the same.
+        """
+        if rows not in self._duplicates:
+            random = np.random.default_rng(_SEED)
+            shares = [
+                share_of_duplicates(random.choice(self.fingerprints, rows, replace=False))
+                for _ in range(_DRAWS)
+            ]
+            self._duplicates[rows] = float(np.mean(shares)), float(np.std(shares))
+        return self._duplicates[rows]
 
 
-@remembered
-def reference_table(baseline: Baseline) -> Table:
-    """The reference's features, in the order in which it was registered."""
-    return Table(keeping(baseline.manifest).features, baseline.frame)
+def share_of_duplicates(fingerprints: Array) -> float:
+    """Return the share of rows that repeat an earlier row."""
+    return significant(1 - len(np.unique(fingerprints)) / len(fingerprints))
+
+
+def _mix(numbers: Array) -> Array:
+    """Spread every bit over all others, as SplitMix64 does."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: Array = numbers ^ (numbers >> np.uint64(31))
+    return mixed
 
 
 def _numbers(values: "pd.Series[Any]") -> Array:

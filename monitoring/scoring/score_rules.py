@@ -2,8 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
 
 from monitoring.results import Score
+
+Array = np.ndarray[Any, Any]
+
+SMALLEST = 30  # values; fewer say nothing
 
 _logger = logging.getLogger(__name__)
 
@@ -28,3 +35,8 @@ def failure(error: Exception) -> str:
     """What went wrong, on one line."""
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"could not be computed: {said[:_LONGEST]}"
+
+
+def significant(value: float) -> float:
+    """Round to nine significant digits, so that a score's last bits never differ."""
+    return float(f"{value:.9g}")
