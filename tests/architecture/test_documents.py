@@ -10,15 +10,19 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 
 
-def test_every_folder_of_the_tree_in_the_architecture_exists() -> None:
+def test_the_tree_in_the_architecture_names_every_package() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     tree = page.split("## Where to find it")[1].split("```text\n")[1].split("```")[0]
     folders: list[str] = []
+    named = set()
     for indent, name in re.findall(r"^( *)([\w-]+)/  +\S", tree, re.MULTILINE):
         folders = [*folders[: len(indent) // 2], name]
-        assert (ROOT / "/".join(folders)).is_dir(), folders
-    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
-    assert {package for package in packages if f"\n{package}/ " not in f"\n{tree}"} == set()
+        named.add("/".join(folders))
+    assert {folder for folder in named if not (ROOT / folder).is_dir()} == set()
+    roots = [folder for folder in named if "/" not in folder and folder != "tests"]
+    files = [path for root in roots for path in (ROOT / root).rglob("__init__.py")]
+    packages = {str(path.parent.relative_to(ROOT)) for path in files}
+    assert packages - named == set(), "name these folders in docs/architecture.md"
 
 
 def test_every_test_that_holds_a_promise_exists() -> None:
