@@ -1,1 +1,1 @@
-"""Who may call the service: its routes and methods with their scopes, and the doors before them."""
+"""Authorization: which scope each route and method requires, and the start-up checks."""

@@ -1,4 +1,4 @@
-"""What the settings and the key file say about who may call, when the service starts."""
+"""Check the exposure settings at start-up and create the authorizer."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,7 +14,7 @@ from service.settings import PREFIX, Settings
 
 
 def check_start(settings: Settings, home: Home) -> None:
-    """Raise SettingError where the service would be open to more than its settings say."""
+    """Raise SettingError if the service would be open to other machines without credentials."""
     keys = KeyFile.of(home).read()
     tls = tls_of(settings)
     check_exposure(
@@ -26,7 +26,7 @@ def check_start(settings: Settings, home: Home) -> None:
 
 
 def addresses(settings: Settings) -> list[Address]:
-    """Where the service listens."""
+    """Return every address that the service listens on."""
     found = [
         Address(settings.host, settings.port, f"--port or {PREFIX}PORT"),
         Address(
@@ -40,30 +40,33 @@ def addresses(settings: Settings) -> list[Address]:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """The certificates of the service's ports, None where they have none; raises SettingError."""
+    """Return the certificates of the service's ports, or None; raises SettingError."""
     return Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
 
 
 def check_encrypted(settings: Settings, arguments: Sequence[str]) -> None:
-    """Raise SettingError where a worker with these arguments would speak REST in plain text
-    although there are certificates: BentoML takes them from its own command line alone.
+    """Raise SettingError if certificates are set but a worker would serve REST in plain text.
+
+    BentoML takes certificates from its command line only; `arguments` are the worker's.
     """
     if tls_of(settings) is not None and not any(
         argument.startswith("--ssl-certfile") for argument in arguments
     ):
         raise SettingError(
             f"{PREFIX}TLS_CERTIFICATE is set, but BentoML was started without --ssl-certfile and "
-            "--ssl-keyfile and would answer REST in plain text: give both, or use driftline serve"
+            "--ssl-keyfile and would serve REST in plain text: state both, or use driftline serve"
         )
 
 
 def create_authorizer(
     settings: Settings, home: Home, refused: Callable[[AccessError], None]
 ) -> Authorizer:
-    """The authorizer of one worker, on the keys of the home; raises SettingError."""
-    shown = bool(settings.tls_client_ca)  # a certificate, by every caller
+    """Create the authorizer of one worker from the home's keys; raises SettingError."""
+    client_certificates = bool(settings.tls_client_ca)
     return Authorizer(
         KeyFile.of(home),
-        open_without_keys=is_loopback(settings.host) or settings.allow_anonymous or shown,
+        open_without_keys=is_loopback(settings.host)
+        or settings.allow_anonymous
+        or client_certificates,
         refused=refused,
     )

@@ -1,8 +1,8 @@
-"""Every REST route and gRPC method with the scope that it asks for. What is not here is refused.
+"""The scope that each REST route and gRPC method requires. Unlisted routes are refused.
 
-- open: anybody may, for probes that carry no key
-- any: whoever has a good key
-- predict: a key for the model that is named, or for all
+- open: no key, for probes
+- any: any valid key
+- predict: a key for the named model, or for all models
 - read, operate: see docs/security.md
 """
 
@@ -15,10 +15,10 @@ from access.keys import Scope
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What a call of a route or method asks for."""
+    """The scope that a route or method requires."""
 
     scope: Scope
-    admin: bool = False  # where there is an admin port, served there and nowhere else
+    admin: bool = False  # served on the admin port only, if there is one
 
 
 _MODEL = "/v2/models/{model}"
@@ -34,20 +34,20 @@ ROUTES: dict[str, Rule] = {
     f"{_MODEL}/ready": Rule("open"),
     f"{_VERSION}/ready": Rule("open"),
     "/v2": Rule("any"),
-    "/v2/models/stats": Rule("read", admin=True),  # before a model could be named `stats`
+    "/v2/models/stats": Rule("read", admin=True),  # first: a model's route matches too
     f"{_MODEL}/stats": Rule("read", admin=True),
     f"{_VERSION}/stats": Rule("read", admin=True),
     _MODEL: Rule("predict"),
     _VERSION: Rule("predict"),
     f"{_MODEL}/infer": Rule("predict"),
     f"{_VERSION}/infer": Rule("predict"),
-    "/predict": Rule("predict"),  # its body names the model, and the handler asks again
+    "/predict": Rule("predict"),  # the body names the model, so the handler authorizes again
     "/v1/feedback": Rule("predict"),
     f"{_REPOSITORY}/index": Rule("read", admin=True),
     f"{_REPOSITORY}/models/{{model}}/load": Rule("operate", admin=True),
     f"{_REPOSITORY}/models/{{model}}/unload": Rule("operate", admin=True),
     "/metrics": Rule("read", admin=True),
-    "/": Rule("any", admin=True),  # BentoML's page, what it shows and what it describes
+    "/": Rule("any", admin=True),  # BentoML's page, its assets and its schema
     "/docs.json": Rule("any", admin=True),
     "/schema.json": Rule("any", admin=True),
     "/static_content/{path:path}": Rule("any", admin=True),
@@ -76,7 +76,7 @@ METHODS: dict[str, Rule] = {
 
 
 class RuleMatch(msgspec.Struct, frozen=True):
-    """A rule, and the model that the path names, if it names one."""
+    """A rule and the model in the path, if the path names one."""
 
     rule: Rule
     model: str | None
@@ -88,7 +88,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Rule]] = [
 
 
 def match_rule(path: str) -> RuleMatch | None:
-    """The rule of a REST path, read as the router reads it; None for a path without one."""
+    """Return the rule of a REST path, matched as the router does; None if it has none."""
     for pattern, rule in _PATTERNS:
         if found := pattern.match(path):
             return RuleMatch(rule, found.groupdict().get("model"))

@@ -1,1 +1,1 @@
-"""The REST transport: the Open Inference Protocol's /v2 routes, and /v1/feedback."""
+"""REST: the Open Inference Protocol under /v2, /predict and /v1/feedback."""

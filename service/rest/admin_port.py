@@ -1,9 +1,8 @@
-"""What each port of a worker serves: all on one, or what is for operators on a port of its own.
+"""Serve operators' routes on the public port, or on an admin port of their own.
 
-With an admin port every worker listens on it (SO_REUSEPORT, as gRPC does), so none is special and
-one that dies takes nothing with it. Any worker can answer there: metrics are summed over the
-workers by BentoML's multi-process files, and load and unload go through the registry, which all
-workers follow.
+With an admin port, every worker listens on it (SO_REUSEPORT, as for gRPC). No worker is special, so
+a worker that dies closes nothing for the others. Any worker can answer: BentoML's multi-process
+files sum the metrics, and all workers follow load and unload through the registry.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from service.settings import Settings
 
 
 def with_admin_port(app: App, authorizer: Callable[[], Authorizer], settings: Settings) -> App:
-    """The application for the public port, which opens the admin port beside it if there is one."""
+    """Return the public port's application, which opens the admin port if one is set."""
     if not settings.admin_port:
         return AuthorizationMiddleware(app, authorizer, "whole")
     return AdminPort(
@@ -35,7 +34,7 @@ def with_admin_port(app: App, authorizer: Callable[[], Authorizer], settings: Se
 
 
 class AdminPort:
-    """Serves a second application from the start to the end of the first one's life."""
+    """Serve a second application for as long as the first one lives."""
 
     def __init__(self, public: App, admin: App, settings: Settings) -> None:
         self._public = public
@@ -43,7 +42,7 @@ class AdminPort:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand every request to the public application; open and close with its lifespan."""
+        """Pass every request to the public application; open and close with its lifespan."""
         if scope["type"] != "lifespan":
             await self._public(scope, receive, send)
             return
@@ -83,11 +82,11 @@ class AdminPort:
 
 
 class _EmbeddedServer(uvicorn.Server):
-    """A server in a loop that is not its own: signals are the host's to handle."""
+    """A server in another server's event loop, which handles the signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Install no signal handlers."""
         yield
 
 

@@ -1,4 +1,4 @@
-"""Reading bodies and sending replies without a framework."""
+"""Read request bodies and send replies over plain ASGI, without a framework."""
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
@@ -20,18 +20,19 @@ _JSON: Header = (b"content-type", b"application/json")
 
 
 class Disconnected(Exception):
-    """The client left before it was answered."""
+    """The client disconnected before the reply."""
 
 
 def authorization_of(scope: Scope) -> bytes | None:
-    """The Authorization header of a request, None where it has none."""
+    """Return the Authorization header of a request, or None."""
     return next((value for name, value in scope["headers"] if name == b"authorization"), None)
 
 
 async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes:
-    """The body of a request; `stated` is its content-length header, if it has one.
+    """Return the body of a request; `stated` is its content-length header, if present.
 
-    Raises TooLarge as soon as more than `limit` bytes are announced or have come, and Disconnected.
+    Raises TooLarge as soon as more than `limit` bytes are announced or received. Raises
+    Disconnected if the client disconnects first.
     """
     if stated is not None and int(stated) > limit:
         raise TooLarge(f"the body has {int(stated)} bytes; expected at most {limit}")
@@ -57,7 +58,7 @@ async def send_json(
     headers: dict[str, str] | None = None,
     more: Sequence[Header] = (),
 ) -> None:
-    """Send a whole JSON reply."""
+    """Send a complete JSON reply."""
     pairs = [_JSON, *more]
     if headers:
         pairs += [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -65,14 +66,14 @@ async def send_json(
 
 
 async def send_body(send: Send, body: bytes, headers: list[Header], status: int = 200) -> None:
-    """Send a whole reply."""
+    """Send a complete reply."""
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def send_error(send: Send, error: DriftlineError, more: Sequence[Header] = ()) -> None:
-    """Send an error of the tree; a connection whose body was not read to its end is closed."""
+    """Send an error reply; close the connection if its body was not read to the end."""
     headers = headers_of(error)
     if isinstance(error, TooLarge):
         headers["connection"] = "close"

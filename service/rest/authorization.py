@@ -1,4 +1,4 @@
-"""The door of REST: an ASGI application that lets a request on or refuses it before its body."""
+"""Authorize REST requests before their body is read."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -18,41 +18,43 @@ from service.rest.asgi import (
     send_json,
 )
 
-Face = Literal["whole", "public", "admin"]
+RouteView = Literal["whole", "public", "admin"]
 
 
 class AuthorizationMiddleware:
-    """One face of the service: everything on one port, or what is public, or what is not."""
+    """Serve one view of the service: all routes, the public ones, or the admin ones."""
 
-    def __init__(self, app: App, authorizer: Callable[[], Authorizer], face: Face) -> None:
-        """`authorizer` is called for each request: the worker starts after this is built."""
+    def __init__(self, app: App, authorizer: Callable[[], Authorizer], view: RouteView) -> None:
+        """Wrap `app`; call `authorizer` for each request, as the worker starts later than this."""
         self._app = app
         self._authorizer = authorizer
-        self._face = face
+        self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request on, or refuse it."""
+        """Pass an authorized request to the application; refuse any other."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close"})
         else:
-            await self._let_on(scope, receive, send)
+            await self._authorize(scope, receive, send)
 
-    async def _let_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        access = self._authorizer()
-        found = match_rule(scope["path"])
-        given = authorization_of(scope)
+    async def _authorize(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorizer = self._authorizer()
+        match = match_rule(scope["path"])
+        authorization = authorization_of(scope)
         try:
-            if found is None:
-                access.admit("any", given)
+            if match is None:
+                authorizer.admit("any", authorization)
             else:
-                access.admit(found.rule.scope, given, found.model)
+                authorizer.admit(match.rule.scope, authorization, match.model)
         except AccessError as error:
             await send_error(send, error)
             return
         shown = (
-            access.is_open and self._face == "whole" if found is None else self._shows(found.rule)
+            authorizer.is_open and self._view == "whole"
+            if match is None
+            else self._shows(match.rule)
         )
         if shown:
             await self._app(scope, receive, send)
@@ -61,7 +63,7 @@ class AuthorizationMiddleware:
             await send_json(send, body, 404)
 
     def _shows(self, rule: Rule) -> bool:
-        match self._face:
+        match self._view:
             case "whole":
                 return True
             case "public":

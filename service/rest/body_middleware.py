@@ -1,7 +1,7 @@
-"""The ASGI callable in front of BentoML's application.
+"""Read the body of every request that is not inference, within the size limit.
 
-Inference is answered before ASGI (see connection.py). All else comes through here and goes on with
-a body that is read and within the limit.
+Inference is answered before ASGI (see connection.py). Every other request passes through here on
+its way to BentoML's application.
 """
 
 import msgspec
@@ -23,16 +23,16 @@ from service.telemetry.metrics import flush
 
 
 class BodyMiddleware:
-    """Wraps an ASGI application."""
+    """Wrap an ASGI application."""
 
     def __init__(self, app: App, max_body_bytes: int) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand one request on, or refuse it."""
+        """Pass on one request with its body read; refuse a body over the limit."""
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
-            await self._hand_on(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         try:
             body = await read_body(_length(scope), receive, self._max_body_bytes)
@@ -41,9 +41,9 @@ class BodyMiddleware:
         except Disconnected:
             return
         else:
-            await self._hand_on(scope, _replay(body, receive), send)
+            await self._pass_on(scope, _replay(body, receive), send)
 
-    async def _hand_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and target(scope["path"]) is not None:
             body = msgspec.json.encode({"error": f"got {scope['method']}; expected POST"})
             await send_json(send, body, 405, {"allow": "POST"})
@@ -54,7 +54,7 @@ class BodyMiddleware:
 
 
 def _as_json(scope: Scope, send: Send) -> Send:
-    """A `send` that turns a framework's refusal in decode_body text into `{"error": ...}`."""
+    """Wrap `send` so that a framework's plain-text 404 or 405 becomes `{"error": ...}`."""
     refusal: Message | None = None
 
     async def send_as_json(message: Message) -> None:
@@ -76,7 +76,7 @@ def _is_plain_refusal(start: Message) -> bool:
 
 
 def _refusal(scope: Scope, start: Message) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a 404 or 405."""
+    """Return the body and headers of a 404 or 405."""
     if start["status"] == 404:
         return msgspec.json.encode({"error": f"no route {scope['path']}"}), {}
     allow = next((value.decode() for name, value in start["headers"] if name == b"allow"), "")
@@ -90,7 +90,7 @@ def _length(scope: Scope) -> bytes | None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read already, then what comes after it."""
+    """Return a `receive` that yields the body already read, then whatever follows."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

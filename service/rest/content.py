@@ -1,6 +1,6 @@
-"""What the headers say about a body: its type, how it is compressed, how the reply may be. Pure.
+"""Interpret the headers of a body: its type, its compression, the reply's compression. Pure.
 
-A body's size is bounded after decompression as it is before, and memory with it.
+The size limit holds before and after decompression, and so bounds memory.
 """
 
 import zlib
@@ -10,13 +10,13 @@ from service.errors import InvalidRequest, TooLarge, Unsupported
 
 Encoding = Literal["gzip", "deflate"]
 
-# From here on JSON replies are compressed for clients that accept it: text of numbers halves for
-# 7 us a KiB. Raw tensors are left alone: random floats lose a tenth of their size for 20 us a KiB.
+# JSON replies from this size are compressed if the client accepts it: text of numbers halves at
+# 7 us per KiB. Raw tensors are not: random floats lose a tenth of their size at 20 us per KiB.
 LARGE = 16_384  # bytes
 
 _WINDOWS: dict[bytes, int] = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits
 _REPLY_WINDOWS: dict[Encoding, int] = {"gzip": 31, "deflate": 15}
-# Besides JSON itself: raw tensors, and what curl and fetch call a body when nobody told them.
+# JSON, raw tensors, and the types that curl and fetch send by default.
 _TYPES = {
     b"",
     b"application/json",
@@ -27,13 +27,13 @@ _TYPES = {
 
 
 def decode_body(body: bytes, kind: bytes, encoding: bytes, limit: int) -> bytes:
-    """The body that a content-type and a content-encoding header speak of; see the next two."""
+    """Check the content type and decompress; see `check_type` and `decompress`."""
     check_type(kind)
     return decompress(body, encoding, limit)
 
 
 def check_type(stated: bytes) -> None:
-    """Raise Unsupported when the content-type header names something that is no JSON."""
+    """Raise Unsupported if the content-type header names anything but JSON."""
     kind = stated.partition(b";")[0].strip().lower()
     if kind not in _TYPES and not kind.endswith(b"+json"):
         raise Unsupported(
@@ -43,10 +43,10 @@ def check_type(stated: bytes) -> None:
 
 
 def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
-    """The body as it was before its content-encoding; `limit` is in bytes.
+    """Decompress a body by its content-encoding header; `limit` is in bytes.
 
-    Raises Unsupported for an encoding that is not read here, InvalidRequest for a damaged body,
-    and TooLarge as soon as more than `limit` bytes have come out of it.
+    Raises Unsupported for an unknown encoding, InvalidRequest for a damaged body, and TooLarge as
+    soon as the output exceeds `limit`.
     """
     name = encoding.strip().lower()
     if name in {b"", b"identity"}:
@@ -55,22 +55,26 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise Unsupported(f"content encoding {_quoted(encoding)}; expected gzip or deflate")
     stream = zlib.decompressobj(_WINDOWS[name])
     try:
-        decode_body = stream.decompress(body, limit + 1)
+        output = stream.decompress(body, limit + 1)
     except zlib.error as error:
         raise InvalidRequest(f"the body is not {name.decode()}: {error}") from None
-    if len(decode_body) > limit:
-        raise TooLarge(f"the body has more than {limit} bytes decompressed; expected at most that")
+    if len(output) > limit:
+        raise TooLarge(
+            f"the decompressed body has more than {limit} bytes; expected at most {limit}"
+        )
     if not stream.eof:
-        raise InvalidRequest(f"the body's {name.decode()} ends too early: {len(body)} bytes")
+        raise InvalidRequest(
+            f"the body's {name.decode()} is truncated at {len(body)} bytes; expected all of it"
+        )
     if stream.unused_data:
         raise InvalidRequest(
             f"{len(stream.unused_data)} bytes follow the body's {name.decode()}; expected none"
         )
-    return decode_body
+    return output
 
 
 def preferred_encoding(accept_encoding: bytes) -> Encoding | None:
-    """The encoding that a client which sent this header would have its reply in."""
+    """Return the reply encoding that an accept-encoding header prefers, or None."""
     weights = dict(map(_weight, accept_encoding.lower().split(b",")))
     weights.setdefault(b"gzip", weights.get(b"*", 0.0))
     if weights[b"gzip"] > 0 and weights[b"gzip"] >= weights.get(b"deflate", 0.0):
@@ -79,7 +83,7 @@ def preferred_encoding(accept_encoding: bytes) -> Encoding | None:
 
 
 def compress(body: bytes, encoding: Encoding) -> bytes:
-    """The body of a reply in that encoding, at the level that costs least."""
+    """Compress the body of a reply at the cheapest level."""
     return zlib.compress(body, 1, _REPLY_WINDOWS[encoding])
 
 

@@ -1,7 +1,7 @@
-"""What the REST handlers use of a worker.
+"""Dependencies of the REST handlers.
 
-BentoML builds the ASGI application before the worker starts, so handlers get a function that
-returns their dependencies, and call it for each request.
+BentoML builds the ASGI application before the worker starts. Handlers therefore hold a function
+that returns their dependencies, and call it for each request.
 """
 
 import msgspec
@@ -16,17 +16,17 @@ from service.telemetry.statistics import Statistics
 
 
 class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that inference over HTTP needs."""
+    """Dependencies of inference over HTTP."""
 
     pipeline: Pipeline
     authorizer: Authorizer
     new_call: CallFactory
     max_body_bytes: int
-    keep_alive_s: int  # how long an idle connection stays open
+    keep_alive_s: int  # before an idle connection is closed
 
 
 class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the other routes need."""
+    """Dependencies of all other routes."""
 
     models: LoadedModels
     repository: ModelRepository

@@ -1,4 +1,4 @@
-"""The one table from the error tree to HTTP status codes."""
+"""Map the error tree to HTTP status codes."""
 
 import msgspec
 
@@ -54,12 +54,12 @@ STATUS: dict[type[DriftlineError], int] = {
 
 
 def status_of(error: DriftlineError) -> int:
-    """The status of an error: its own, or that of the nearest class above it."""
+    """Return the status of an error: its own, or that of its nearest base class."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def headers_of(error: DriftlineError) -> dict[str, str]:
-    """What an error's reply says in its headers: when to come back, or with what."""
+    """Return an error's reply headers: when to retry, or how to authenticate."""
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": 'Bearer realm="driftline"'}
     if isinstance(error, Overloaded):
@@ -68,5 +68,5 @@ def headers_of(error: DriftlineError) -> dict[str, str]:
 
 
 def body_of(error: DriftlineError) -> bytes:
-    """The JSON body of an error, as the Open Inference Protocol has it."""
+    """Return an error's JSON body as the Open Inference Protocol defines it."""
     return msgspec.json.encode({"error": message_of(error)})

@@ -21,21 +21,21 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ReplyChannel(Protocol):
-    """The connection that the request came over."""
+    """The connection of the request, as an exchange uses it."""
 
     def write(self, data: bytes) -> None:
-        """Send something that is not the reply."""
+        """Send bytes that are not the reply."""
         ...
 
     def reply(self, exchange: "Exchange", message: list[bytes]) -> None:
-        """Send the reply, status channel first; the next request may begin."""
+        """Send the reply, status line first; the next request may begin."""
         ...
 
 
 class Exchange:
-    """Collects a body, has it answered when its turn has come, and replies once.
+    """Collect a body, submit it in its turn, and reply once.
 
-    It stands where uvicorn has its cycle of request and response, hence some of its names.
+    It takes the place of uvicorn's request-response cycle, hence some of its names.
     """
 
     __slots__ = (
@@ -51,10 +51,10 @@ class Exchange:
         "keep_alive",
         "response_complete",
     )  # fmt: skip
-    message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nobody waits for it
+    message_event: ClassVar = asyncio.Event()  # uvicorn sets it; nothing awaits it
 
     def __init__(self, channel: ReplyChannel, inference: InferenceDependencies, head: Head) -> None:
-        """Take up a request whose head has come."""
+        """Begin a request whose head is complete."""
         self._channel = channel
         self._inference = inference
         self._head = head
@@ -68,7 +68,7 @@ class Exchange:
         self.disconnected = False
 
     def begin(self) -> None:
-        """All earlier requests of the connection are answered: this one's turn."""
+        """Authorize and submit: all earlier requests of the connection are answered."""
         if self.response_complete:
             return
         self._begun = True
@@ -86,7 +86,7 @@ class Exchange:
             self._channel.write(_CONTINUE)
 
     def feed(self, piece: bytes) -> None:
-        """A piece of the body came."""
+        """Add a piece of the body; refuse a body over the limit."""
         self._size += len(piece)
         limit = self._inference.max_body_bytes
         if self._size <= limit:
@@ -95,13 +95,13 @@ class Exchange:
             self._refuse(f"the body has more than {limit} bytes; expected at most {limit}")
 
     def end(self) -> None:
-        """The body has come whole."""
+        """Mark the body as complete; submit it if it is this request's turn."""
         self._ended = True
         if self._begun and not self.response_complete:
             self._answer()
 
     def cancel(self) -> None:
-        """The client left."""
+        """Cancel the request: the client disconnected."""
         if not self.response_complete:
             self.response_complete = True
             self._inference.pipeline.leave(self._call)
@@ -112,11 +112,11 @@ class Exchange:
         decode = partial(_decode, body, self._head, self._inference.max_body_bytes)
         self._inference.pipeline.submit(self._call, decode, self._reply)
 
-    def _refuse(self, why: str) -> None:
-        self._reject(self._inference.pipeline.refuse(self._call, TooLarge(why)))
+    def _refuse(self, reason: str) -> None:
+        self._reject(self._inference.pipeline.refuse(self._call, TooLarge(reason)))
 
     def _reject(self, error: DriftlineError) -> None:
-        self.keep_alive = False  # what is left of the body is not read
+        self.keep_alive = False  # the rest of the body is not read
         self._pieces.clear()
         self._reply(error)
 

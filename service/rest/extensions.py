@@ -1,4 +1,4 @@
-"""The REST routes of the protocol's extensions: model repository, statistics."""
+"""REST routes of the protocol's extensions: model repository and statistics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from service.errors import InvalidRequest
 from service.rest.asgi import authorization_of
 from service.rest.dependencies import RouteDependencies
 
-_ACTOR = "rest"  # where nobody is asked for a key
+_ACTOR = "rest"  # if the service requires no key
 
 
 class _IndexRequest(msgspec.Struct):
@@ -28,7 +28,7 @@ _change_requests = msgspec.json.Decoder(_ChangeRequest)
 
 
 def extension_routes(dependencies: Callable[[], RouteDependencies]) -> list[Route]:
-    """The routes; `dependencies` is called for each request."""
+    """Return the routes; `dependencies` is called for each request."""
     routes = _Extensions(dependencies)
     model = "/v2/repository/models/{model}"
     return [
@@ -70,14 +70,14 @@ class _Extensions:
     async def statistics(self, request: Request) -> Response:
         worker, named = self._dependencies(), request.path_params
         versions = worker.models.select(named.get("model", ""), named.get("version", ""))
-        told = worker.statistics.of_versions(versions)
-        body = msgspec.json.encode({"model_stats": told})
+        statistics = worker.statistics.of_versions(versions)
+        body = msgspec.json.encode({"model_stats": statistics})
         return Response(body, media_type="application/json")
 
 
 async def _read(decoder: "msgspec.json.Decoder[Any]", request: Request) -> Any:
-    """The JSON of a body, which may be empty; raises InvalidRequest."""
+    """Decode the JSON of a body, which may be empty; raises InvalidRequest."""
     try:
         return decoder.decode(await request.body() or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not a request in JSON: {error}") from None
+        raise InvalidRequest(f"the body is not valid JSON for this request: {error}") from None

@@ -1,4 +1,4 @@
-"""The head of an inference request over HTTP. Pure."""
+"""Parse the head of an inference request over HTTP. Pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,23 +13,23 @@ _JSON_LENGTH = binary.HEADER.encode()
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What its request channel and headers say, as far as inference cares."""
+    """The parts of the request line and headers that inference uses."""
 
     model: str
     selector: str  # version number, alias or "" for the champion
     keep_alive: bool = True  # whether the connection stays open after the reply
-    length: int | None = None  # of the body, in bytes; None where it comes in chunks
-    json_length: bytes | None = None  # where the binary extension's JSON ends, as it was sent
+    length: int | None = None  # of the body, in bytes; None if it is chunked
+    json_length: bytes | None = None  # header of the binary extension: where the JSON ends
     traceparent: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
-    kind: bytes = b""  # of the body, by its content-type, where that is not JSON's own
-    encoding: bytes = b""  # of the body, as it was sent
-    reply_encoding: Encoding | None = None  # that the client would have a large reply in
+    kind: bytes = b""  # content-type of the body, if it is not application/json
+    encoding: bytes = b""  # content-encoding of the body
+    reply_encoding: Encoding | None = None  # preferred for a large reply
 
 
 def target(path: str) -> tuple[str, str] | None:
-    """The model and version that an inference path names, None for other paths."""
+    """Return the model and version that an inference path names; None for other paths."""
     if not path.endswith("/infer"):
         return None
     match path.split("/"):
@@ -41,23 +41,23 @@ def target(path: str) -> tuple[str, str] | None:
 
 
 def read_head(model: str, selector: str, headers: Iterable[Header], *, keep_alive: bool) -> Head:
-    """The head with these headers, whose names are in lower case."""
-    told: dict[str, Any] = {}
+    """Return the head of these headers, whose names are in lower case."""
+    fields: dict[str, Any] = {}
     for name, value in headers:
         if name == b"content-length":
-            told["length"] = int(value)  # the parser lets nothing but digits through
+            fields["length"] = int(value)  # the parser accepts digits only
         elif name == _JSON_LENGTH:
-            told["json_length"] = value
+            fields["json_length"] = value
         elif name == b"traceparent":
-            told["traceparent"] = value.decode("latin-1")
+            fields["traceparent"] = value.decode("latin-1")
         elif name == b"authorization":
-            told["authorization"] = value
+            fields["authorization"] = value
         elif name == b"expect":
-            told["expects_continue"] = value.lower() == b"100-continue"
+            fields["expects_continue"] = value.lower() == b"100-continue"
         elif name == b"content-type" and value != b"application/json":
-            told["kind"] = value
+            fields["kind"] = value
         elif name == b"content-encoding":
-            told["encoding"] = value
+            fields["encoding"] = value
         elif name == b"accept-encoding":
-            told["reply_encoding"] = preferred_encoding(value)
-    return Head(model, selector, keep_alive, **told)
+            fields["reply_encoding"] = preferred_encoding(value)
+    return Head(model, selector, keep_alive, **fields)

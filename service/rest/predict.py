@@ -1,7 +1,7 @@
-"""`POST /predict`: rows of named features, answered in front of BentoML's application.
+"""Answer `POST /predict`: rows of named features, before BentoML's application.
 
-BentoML shows the route in its docs and its client calls it, but would refuse a body in its own
-words and without an event.
+BentoML documents the route and its client calls it. Its own handler would refuse a body in
+BentoML's words and without an event, so this one answers first.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _PATH = "/predict"
 
 
 class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body, its rows not read yet."""
+    """The body, its rows still JSON."""
 
     model: str
     rows: msgspec.Raw
@@ -42,7 +42,7 @@ class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     event_time: str | int | None = None
 
     def decode(self, manifest: Manifest) -> InferRequest:
-        """The request that the rows state; raises InvalidRequest or InvalidFeatures."""
+        """Return the inference request; raises InvalidRequest or InvalidFeatures."""
         return read_rows(_decoded(_rows, self.rows), self.event_time, manifest)
 
 
@@ -51,14 +51,14 @@ _rows = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class PredictMiddleware:
-    """Wraps an ASGI application; `dependencies` is called for each request."""
+    """Wrap an ASGI application; `dependencies` is called for each request."""
 
     def __init__(self, app: App, dependencies: Callable[[], InferenceDependencies]) -> None:
         self._app = app
         self._dependencies = dependencies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for predictions, hand on any other."""
+        """Answer a /predict request; pass on any other."""
         if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -66,13 +66,13 @@ class PredictMiddleware:
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
         call = self._dependencies().new_call("predict", "", "", traceparent)
         try:
-            answer = await self._answer(call, headers, receive)
+            response = await self._answer(call, headers, receive)
         except DriftlineError as error:
-            await send_error(send, error, _about(call))
+            await send_error(send, error, _call_headers(call))
         except Disconnected:
             self._dependencies().pipeline.leave(call)
         else:
-            await send_body(send, _encode(answer), [*_told(answer), *_about(call)])
+            await send_body(send, _encode(response), [*_headers(response), *_call_headers(call)])
 
     async def _answer(
         self, call: Call, headers: dict[bytes, bytes], receive: Receive
@@ -99,33 +99,33 @@ def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes | msgspec.Raw) ->
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(
-            'the body is no JSON like {"model": ..., "rows": [{feature: value, ...}, ...]}: '
+            'invalid body; expected JSON like {"model": ..., "rows": [{feature: value}, ...]}: '
             f"{error}"
         ) from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
 
 
-def _encode(answer: InferenceResponse) -> bytes:
+def _encode(response: InferenceResponse) -> bytes:
     return msgspec.json.encode(
         {
-            "model": answer.version.model,
-            "version": answer.version.number,
-            "prediction_id": answer.prediction_id,
-            "predictions": read_predictions(answer.version.manifest.prediction, answer.outputs),
+            "model": response.version.model,
+            "version": response.version.number,
+            "prediction_id": response.prediction_id,
+            "predictions": read_predictions(response.version.manifest.prediction, response.outputs),
         }
     )
 
 
-def _told(answer: InferenceResponse) -> list[Header]:
-    lines = response_headers(answer).splitlines()
+def _headers(response: InferenceResponse) -> list[Header]:
+    lines = response_headers(response).splitlines()
     pairs: list[Header] = [(b"content-type", b"application/json")]
     for name, _, value in (channel.partition(b": ") for channel in lines):
         pairs.append((name, value))
     return pairs
 
 
-def _about(call: Call) -> list[Header]:
-    """What every reply says of its call: the trace, and the event of one without an answer."""
-    told = {b"traceparent": call.traceparent, b"driftline-prediction-id": call.prediction_id}
-    return [(name, value.encode()) for name, value in told.items() if value]
+def _call_headers(call: Call) -> list[Header]:
+    """Return the trace of a call and, where the call failed, the id of its event."""
+    headers = {b"traceparent": call.traceparent, b"driftline-prediction-id": call.prediction_id}
+    return [(name, value.encode()) for name, value in headers.items() if value]

@@ -1,6 +1,6 @@
-"""Answers and errors as HTTP/1.1 messages, in pieces that leave in one write.
+"""Encode responses and errors as HTTP/1.1 messages, in pieces for one write.
 
-The status channel comes first, so that the connection can put its own headers behind it.
+The status line is the first piece, so that the connection can insert its own headers after it.
 """
 
 from http import HTTPStatus
@@ -20,14 +20,14 @@ _JSON_LENGTH = binary.HEADER.encode()
 
 
 def encode_response(answer: InferenceResponse, encoding: Encoding | None = None) -> list[bytes]:
-    """An answer as JSON, or with raw bytes behind it where the client asked for some.
+    """Encode a response as JSON, followed by raw bytes if the client requested them.
 
-    Large JSON is compressed, if `encoding` names how the client would have it.
+    Large JSON is compressed if `encoding` names the client's preferred encoding.
     """
     if answer.request.classes:
         answer = answer.with_classes()
     wanted = answer.wanted()
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "model": answer.version.model,
         "version": answer.version.number,
         "request_id": answer.request.id,
@@ -37,9 +37,9 @@ def encode_response(answer: InferenceResponse, encoding: Encoding | None = None)
     headers = response_headers(answer)
     arrays, request = answer.run.outputs, answer.request
     if raw := {name: arrays[name] for name in wanted if request.wants_raw(name)}:
-        body, length = binary.encode_response(**told, raw=raw)
+        body, length = binary.encode_response(**fields, raw=raw)
         return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)
-    body = json.encode_response(**told)
+    body = json.encode_response(**fields)
     if encoding is not None and len(body) >= LARGE:
         body = compress(body, encoding)
         headers += b"content-encoding: %b\r\n" % encoding.encode()
@@ -47,7 +47,7 @@ def encode_response(answer: InferenceResponse, encoding: Encoding | None = None)
 
 
 def response_headers(answer: InferenceResponse) -> bytes:
-    """How the answer came about, for those who would not read its body."""
+    """Return version, prediction id and timings, for clients that do not parse the body."""
     run = answer.run
     return (
         f"driftline-version: {answer.version.number}\r\n"
@@ -59,7 +59,7 @@ def response_headers(answer: InferenceResponse) -> bytes:
 
 
 def encode_error(error: DriftlineError, prediction_id: str = "") -> list[bytes]:
-    """An error of the tree; the id is that of its event."""
+    """Encode an error; `prediction_id` is that of its event."""
     headers = headers_of(error)
     if prediction_id:
         headers["driftline-prediction-id"] = prediction_id

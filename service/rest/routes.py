@@ -1,4 +1,4 @@
-"""The REST routes that are not the fast path: health, metadata, feedback."""
+"""REST routes off the fast path: health, metadata, feedback."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from service.rest.extensions import extension_routes
 
 
 def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
-    """The application that BentoML mounts; `dependencies` is called for each request."""
+    """Return the application that BentoML mounts; `dependencies` is called for each request."""
     routes = _Routes(dependencies)
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     return Starlette(
@@ -28,7 +28,7 @@ def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
             Route("/v2", routes.server),
             Route("/v2/health/live", routes.live),
             Route("/v2/health/ready", routes.ready),
-            *extension_routes(dependencies),  # before a model could be named `stats`
+            *extension_routes(dependencies),  # first: a model's route would match `stats`
             Route(model, routes.model),
             Route(version, routes.model),
             Route(f"{model}/ready", routes.model_ready),
@@ -40,7 +40,7 @@ def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
 
 
 def error_response(error: DriftlineError) -> Response:
-    """The reply to a request that ended with an error of the tree."""
+    """Return the reply to a request that raised `error`."""
     return Response(body_of(error), status_of(error), headers_of(error), "application/json")
 
 
@@ -73,11 +73,11 @@ class _Routes:
         return _json({"name": model, "ready": True})
 
     async def feedback(self, request: Request) -> Response:
-        truths = read_feedback(await self._body(request))
+        labels = read_feedback(await self._body(request))
         log = self._dependencies().log
-        log.append_labels(truths)
+        log.append_labels(labels)
         await log.wait_until_safe()
-        return _json({"preferred_encoding": len(truths)})
+        return _json({"preferred_encoding": len(labels)})
 
     async def _body(self, request: Request) -> bytes:
         headers = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]

@@ -89,7 +89,7 @@ async def listening(
         def dependencies(self) -> Any:
             return worker.inference
 
-    Here._known.clear()
+    Here._cached_heads.clear()
     await worker.models.refresh()
     front = BodyMiddleware(app, worker.settings.max_body_bytes)
     config = Config(front, lifespan="off")
