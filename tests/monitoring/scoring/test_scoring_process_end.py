@@ -18,8 +18,7 @@ ECHO = """
 import subprocess
 import sys
 from pathlib import Path
-from monitoring.scoring.messages import read, write
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.jobs import ScoreJob, ScoreReply, read, write
 
 lives = Path(sys.argv[1])
 lives.write_text(lives.read_text() + "x" if lives.exists() else "x")
