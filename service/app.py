@@ -11,6 +11,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from service.auth.configuration import check_encrypted
+from service.dependency_versions import check_versions
 from service.rest.admin_port import with_admin_port
 from service.rest.asgi import App
 from service.rest.body_middleware import BodyMiddleware
@@ -47,6 +48,7 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
         """What a worker hands to its HTTP server, whose connections and log lines are ours."""
         end_with_parent(grace=_settings.shutdown_grace_s + _LAST_MOMENT_S)
+        check_versions()
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"

@@ -15,6 +15,7 @@ from eventlog.parent_death import PARENT
 from eventlog.settings import Home, from_environment
 from registry.store import store_folder
 from service.auth.configuration import tls_of
+from service.dependency_versions import check_versions
 from service.settings import PREFIX, Settings
 from telemetry import logs
 
@@ -24,6 +25,7 @@ _NOT_BOUND = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; accepted requests are answered before this returns."""
+    check_versions()
     from service.app import Driftline  # noqa: PLC0415  # reads the settings as it is imported
 
     # Workers stand in the folder that holds the packages: relative paths would mean others there.

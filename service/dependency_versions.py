@@ -1,0 +1,25 @@
+"""Check the installed versions of libraries whose internals the service relies on.
+
+service/rest subclasses uvicorn's HTTP protocol and BentoML's service; service/grpc counts zttp's
+frames. None of this is public interface, and any release may change it.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+from eventlog.errors import SettingError
+
+TESTED: Mapping[str, str] = {"uvicorn": "0.54", "bentoml": "1.4", "zttp": "0.0.35"}
+
+
+def check_versions(installed: Callable[[str], str] = version) -> None:
+    """Raise SettingError if a library's version is none that the service was tested with."""
+    for name, tested in TESTED.items():
+        found = installed(name)
+        if f"{found}.".startswith(f"{tested}."):
+            continue
+        tried = ", ".join(f"{library} {release}" for library, release in TESTED.items())
+        raise SettingError(
+            f"{name} {found} is installed; expected {name} {tested}: the service relies on its "
+            f"internals and was tested with {tried}. Install from requirements/service.lock"
+        )
