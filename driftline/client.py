@@ -13,6 +13,7 @@
 service's own sentence.
 """
 
+import math
 import os
 import ssl
 import sys
@@ -75,10 +76,21 @@ def _question(
     model: str, rows: Frame | Sequence[Row], version: str, event_time: str | int | None
 ) -> bytes:
     records = rows if isinstance(rows, Sequence) else rows.to_dict("records")
-    body: dict[str, Any] = {"model": model, "version": version, "rows": records}
+    spelled = [{name: _spelled(value) for name, value in row.items()} for row in records]
+    body: dict[str, Any] = {"model": model, "version": version, "rows": spelled}
     if event_time is not None:
         body["event_time"] = event_time
     return msgspec.json.encode(body)  # NaN becomes null, which is how a missing value travels
+
+
+def _spelled(value: Any) -> Any:
+    """Return a value as JSON holds it: infinities as words, a NumPy scalar as Python's number."""
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    item = getattr(value, "item", None)  # of NumPy's scalars, without importing NumPy
+    return value if item is None else _spelled(item())
 
 
 def _truth(

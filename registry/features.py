@@ -127,13 +127,15 @@ def _string(feature: Feature, datatype: str, row: int, value: object) -> str:
 
 
 def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> Array:
+    dtype = NUMPY[datatype]
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         given = values
     else:
-        given = np.asarray(
-            [_number(feature, datatype, row, value) for row, value in enumerate(values)]
-        )
-    cast, faulty = _cast(given, NUMPY[datatype], nullable=feature.nullable)
+        numbers = [_number(feature, datatype, row, value) for row, value in enumerate(values)]
+        if dtype.kind != "f":
+            return _integers(feature, datatype, numbers, values)
+        given = np.array(numbers, np.float64)
+    cast, faulty = _cast(given, dtype, nullable=feature.nullable)
     if faulty.any():
         row = int(faulty.argmax())
         raise _misfit(feature, datatype, row, values[row])
@@ -150,13 +152,36 @@ def _cast(given: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array,
     return cast, overflowed | (missing & (not nullable))
 
 
-def _number(feature: Feature, datatype: str, row: int, value: object) -> Any:
+def _integers(
+    feature: Feature, datatype: str, numbers: Sequence[float | int], values: Sequence[Any] | Array
+) -> Array:
+    """Convert each number by itself: an array of mixed numbers would round the large ones."""
+    dtype = NUMPY[datatype]
+    smallest, largest = (0, 1) if dtype.kind == "b" else _bounds(dtype)
+    for row, number in enumerate(numbers):
+        if not (smallest <= number <= largest and number == int(number)):
+            raise _misfit(feature, datatype, row, values[row])
+    array: Array = np.array([int(number) for number in numbers], dtype)
+    return array
+
+
+def _bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _number(feature: Feature, datatype: str, row: int, value: object) -> float | int:
+    """Return a value as a Python number: NaN where it is missing, words as infinities."""
     if _missing(value):
         return float("nan")
-    if isinstance(value, float | np.number | np.bool_):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
         return value
     if isinstance(value, int) and _SMALLEST <= value <= _LARGEST:
         return value
+    if isinstance(value, str) and value in _INFINITIES:
+        return _INFINITIES[value]
     raise _misfit(feature, datatype, row, value)
 
 

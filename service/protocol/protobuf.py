@@ -75,6 +75,13 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
         )
     tensors: list[RawTensor] | list[TypedTensor]
     if raw:
+        for tensor in inputs:
+            if tensor.HasField("contents"):
+                raise InvalidRequest(
+                    "has typed contents beside raw_input_contents; expected one or the other for "
+                    "all inputs",
+                    tensor=tensor.name,
+                )
         tensors = [
             RawTensor(tensor.name, tensor.datatype, tensor.shape, data)
             for tensor, data in zip(inputs, raw, strict=True)
@@ -102,7 +109,12 @@ def encode_response(  # noqa: PLR0913  # one argument for each field of the mess
     outputs: dict[str, tuple[str, Array]],
     raw: bool,
 ) -> pb.ModelInferResponse:
-    """The message of an answer; `outputs` holds datatype and array by name."""
+    """The message of an answer; `outputs` holds datatype and array by name.
+
+    The contents of all outputs are raw if those of any are (FP16 has no typed contents): clients
+    match raw contents to outputs by their place.
+    """
+    raw = raw or any(datatype not in _CONTENTS for datatype, _ in outputs.values())
     response = pb.ModelInferResponse(model_name=model, model_version=version, id=request_id)
     for name, value in parameters.items():
         if isinstance(value, str):
@@ -113,7 +125,7 @@ def encode_response(  # noqa: PLR0913  # one argument for each field of the mess
             response.parameters[name].int64_param = value
     for name, (datatype, array) in outputs.items():
         tensor = response.outputs.add(name=name, datatype=datatype, shape=array.shape)
-        if raw or datatype not in _CONTENTS:
+        if raw:
             response.raw_output_contents.append(write_raw(datatype, array))
         else:
             values = array.ravel().tolist()

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -64,6 +65,14 @@ def test_a_frame_is_asked_row_by_row_and_missing_values_travel_as_null(service: 
     ]
     assert answer.labels == [1, 0]
     assert answer.probabilities[0] == {"0": 0.25, "1": 0.75}
+
+
+def test_infinities_travel_as_words_and_scalars_of_numpy_as_numbers(service: Service) -> None:
+    row = {"distance": float("inf"), "delay": np.float32("-inf"), "count": np.int64(2**53 + 1)}
+    _client(service).predict("flights", [row | {"carrier": "UA"}])
+    assert service.asked[0][1]["rows"] == [
+        {"distance": "Infinity", "delay": "-Infinity", "count": 2**53 + 1, "carrier": "UA"}
+    ]
 
 
 def test_feedback_takes_an_answer_or_its_id_and_one_label_or_many(service: Service) -> None:

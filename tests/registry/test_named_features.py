@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from eventlog.events import Tensor
 from registry.errors import InvalidFeatures, InvalidManifest
@@ -194,3 +195,46 @@ def test_an_image_shaped_input_carries_no_features() -> None:
     )
     with pytest.raises(InvalidManifest, match=r"\[N\], \[N, 1\] or \[N, k\]"):
         to_tensors(manifest, {"age": [1.0]})
+
+
+WIDE = [
+    (datatype, number)
+    for datatype, numbers in {
+        "INT64": [9_007_199_254_740_993, -(2**63), 2**63 - 1],
+        "UINT64": [9_223_372_036_854_775_809, 2**64 - 1, 0],
+        "INT32": [2**31 - 1, -(2**31)],
+    }.items()
+    for number in numbers
+]
+NEIGHBOURS = [1, 1.0, True, np.float32(2), np.uint8(3), np.int64(4)]
+
+
+@pytest.mark.parametrize(("datatype", "number"), WIDE)
+@pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=lambda value: type(value).__name__)
+def test_a_wide_integer_is_exact_beside_any_other_number(
+    datatype: str, number: int, neighbour: Any
+) -> None:
+    manifest = one_number(datatype)
+    for values in ([number, neighbour], [neighbour, number]):
+        array = to_tensors(manifest, {"x": values})["x"]
+        assert [int(value) for value in array] == [int(value) for value in values]
+
+
+@pytest.mark.parametrize("wrong", [0.5, -1, 2**64, float("inf"), float("nan"), None, "Infinity"])
+def test_a_number_that_is_no_such_integer_is_refused_by_its_row(wrong: Any) -> None:
+    with pytest.raises(InvalidFeatures, match="row 1, feature 'x'"):
+        to_tensors(one_number("UINT64"), {"x": [2**64 - 1, wrong]})
+
+
+def test_rows_state_infinities_by_their_words() -> None:
+    array = to_tensors(one_number("FP64"), {"x": ["Infinity", "-Infinity", 1]})["x"]
+    assert array.tolist() == [np.inf, -np.inf, 1.0]
+
+
+def one_number(datatype: str) -> Manifest:
+    tensor = TensorSpec("x", datatype, [-1])
+    return replace(
+        MANIFEST,
+        features=[Feature("x", kind="numeric", input="x")],
+        signature=Signature(inputs=[tensor], outputs=[]),
+    )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.datatypes import NUMPY
 from service.errors import InvalidRequest
 from service.protocol import open_inference_pb2 as pb
 from service.protocol.protobuf import decode_request, encode_response
@@ -85,3 +86,27 @@ def test_parameters_of_every_kind_are_read() -> None:
     request.parameters["c"].bool_param = True
     request.parameters["d"].SetInParent()
     assert decode_request(request).parameters == {"a": 5, "b": "s", "c": True, "d": None}
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("others", [["FP32"], ["BYTES", "INT64"], ["BOOL", "FP16"], []])
+def test_contents_are_raw_for_all_outputs_or_for_none(others: list[str], raw: bool) -> None:
+    datatypes = ["FP16", *others]
+    values = {"BYTES": np.array(["a"], np.object_)}
+    outputs = {
+        f"y{place}": (one, values.get(one, np.ones(1, NUMPY[one])))
+        for place, one in enumerate(datatypes)
+    }
+    response = encode_response(
+        model="m", version="1", request_id="", parameters={}, outputs=outputs, raw=raw
+    )
+    assert len(response.raw_output_contents) == len(outputs)
+    assert not any(tensor.HasField("contents") for tensor in response.outputs)
+
+
+def test_typed_contents_beside_raw_ones_are_refused() -> None:
+    message = pb.ModelInferRequest(model_name="m", raw_input_contents=[b"\0\0\0\0"])
+    tensor = message.inputs.add(name="x", datatype="FP32", shape=[1])
+    tensor.contents.fp32_contents.append(1.0)
+    with pytest.raises(InvalidRequest, match="typed contents beside raw_input_contents"):
+        decode_request(message)
