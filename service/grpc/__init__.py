@@ -1,1 +1,1 @@
-"""The gRPC transport: inference.GRPCInferenceService."""
+"""gRPC: inference.GRPCInferenceService, health and reflection."""

@@ -1,4 +1,4 @@
-"""The front by grpc.aio: grpc's own server and HTTP/2, in the worker's event loop."""
+"""Serve gRPC with grpc.aio: grpc's own server and HTTP/2, in the worker's event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,16 +19,16 @@ from service.grpc.errors import code_of
 from service.grpc.limits import LONGEST_METADATA
 from service.settings import Settings
 
-_MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters beside the values
+_MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters, in bytes
 _Reply = tuple[bytes, TrailingMetadata]
 
 
 async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Server:
-    """Listen on the shared port; raises SettingError when the address cannot be had."""
+    """Listen on the shared port; raises SettingError if the address is not available."""
     limit = settings.max_body_bytes
     server = grpc.aio.server(
         options=[
-            ("grpc.so_reuseport", 1),  # every worker listens, the kernel deals out connections
+            ("grpc.so_reuseport", 1),  # every worker listens; the kernel distributes connections
             ("grpc.max_metadata_size", LONGEST_METADATA),
             ("grpc.absolute_max_metadata_size", LONGEST_METADATA),
             ("grpc.max_receive_message_length", limit),
@@ -60,52 +60,52 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
-    """Lets calls in by the authorizer, and runs their methods."""
+    """Authorize calls and run their methods."""
 
     def __init__(self, authorizer: MethodAuthorizer) -> None:
         self._authorizer = authorizer
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """The handler of a call, one that refuses it, or None for a method there is not."""
-        told = dict(details.invocation_metadata or ())
+        """Return the handler of a call, one that refuses it, or None for an unknown method."""
+        metadata = dict(details.invocation_metadata or ())
         try:
             method = self._authorizer.authorize(
-                details.method, _as_bytes(told.get("authorization"))
+                details.method, _as_bytes(metadata.get("authorization"))
             )
         except AccessError as error:
-            # Any kind is answered by it: the status comes before the first message is asked for.
+            # Fits unary methods too: the status is sent before the first message is read.
             return grpc.stream_stream_rpc_method_handler(partial(_refuse, error))
-        return None if method is None else _handler(method, told)
+        return None if method is None else _handler(method, metadata)
 
 
-def _handler(method: Method, told: dict[str, Any]) -> grpc.RpcMethodHandler:
+def _handler(method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
     if isinstance(method, Unary):
-        return grpc.unary_unary_rpc_method_handler(partial(_unary, method, told))
-    return grpc.stream_stream_rpc_method_handler(partial(_streaming, method, told))
+        return grpc.unary_unary_rpc_method_handler(partial(_unary, method, metadata))
+    return grpc.stream_stream_rpc_method_handler(partial(_streaming, method, metadata))
 
 
 class _AioCall:
-    """A call's context; `told` is its metadata."""
+    """The context of a call; `metadata` holds its headers."""
 
     __slots__ = ("_reply", "authorization", "leave", "seconds_left", "traceparent")
 
-    def __init__(self, told: dict[str, Any], context: Any) -> None:
-        self.authorization = _as_bytes(told.get("authorization"))
-        self.traceparent: str = told.get("traceparent", "")
+    def __init__(self, metadata: dict[str, Any], context: Any) -> None:
+        self.authorization = _as_bytes(metadata.get("authorization"))
+        self.traceparent: str = metadata.get("traceparent", "")
         self.seconds_left: Callable[[], float | None] = context.time_remaining
         self.leave: Callable[[], None] | None = None
         self._reply: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
 
-    def answer(self, message: bytes, told: TrailingMetadata = ()) -> None:
-        """Wake up the coroutine that grpc waits for."""
-        self._reply.set_result((message, told))
+    def answer(self, message: bytes, trailing: TrailingMetadata = ()) -> None:
+        """Wake the coroutine that grpc awaits."""
+        self._reply.set_result((message, trailing))
 
-    def refuse(self, error: DriftlineError, told: TrailingMetadata = ()) -> None:
-        """Wake it up with an error."""
-        self._reply.set_exception(_Refusal(error, told))
+    def refuse(self, error: DriftlineError, trailing: TrailingMetadata = ()) -> None:
+        """Wake it with an error."""
+        self._reply.set_exception(_Refusal(error, trailing))
 
     async def reply(self) -> _Reply:
-        """What the method says; raises _Refusal. The caller leaves where this is cancelled."""
+        """Return the method's reply; raises _Refusal. On cancellation, cancel the request."""
         try:
             return await self._reply
         except asyncio.CancelledError:
@@ -115,34 +115,34 @@ class _AioCall:
 
 
 class _Refusal(Exception):
-    """A call ends with an error."""
+    """The error that ends a call."""
 
-    def __init__(self, error: DriftlineError, told: TrailingMetadata) -> None:
+    def __init__(self, error: DriftlineError, trailing: TrailingMetadata) -> None:
         super().__init__(error)
         self.error = error
-        self.told = told
+        self.trailing = trailing
 
 
-async def _unary(method: Unary, told: dict[str, Any], data: bytes, context: Any) -> bytes:
-    call = _AioCall(told, context)
+async def _unary(method: Unary, metadata: dict[str, Any], data: bytes, context: Any) -> bytes:
+    call = _AioCall(metadata, context)
     method.handle(data, call)
     try:
         message, trailing = await call.reply()
-    except _Refusal as error_trailers:
-        context.set_trailing_metadata(tuple(error_trailers.told))
-        await context.abort(code_of(error_trailers.error), message_of(error_trailers.error))
+    except _Refusal as refusal:
+        context.set_trailing_metadata(tuple(refusal.trailing))
+        await context.abort(code_of(refusal.error), message_of(refusal.error))
         raise
     context.set_trailing_metadata(tuple(trailing))
     return message
 
 
 async def _streaming(
-    method: Streaming, told: dict[str, Any], requests: AsyncIterator[bytes], context: Any
+    method: Streaming, metadata: dict[str, Any], requests: AsyncIterator[bytes], context: Any
 ) -> AsyncIterator[bytes]:
     try:
-        async for reply in method.handle(requests, _AioCall(told, context)):
+        async for reply in method.handle(requests, _AioCall(metadata, context)):
             yield reply
-    except Exception as error:  # noqa: BLE001  # its caller must hear something
+    except Exception as error:  # noqa: BLE001  # the client must get a status
         await _refuse(public_error(error), None, context)
 
 

@@ -1,7 +1,7 @@
-"""Between methods and what carries their calls: grpc.aio, or HTTP/2 connections of our own.
+"""The interface between gRPC methods and the servers that carry their calls.
 
-A method is found by its path in one table, and knows of its call what `CallContext` says. A
-transport makes a context for every call and brings its answer back.
+One table maps paths to methods. A server creates a `CallContext` for every call and sends the
+method's reply.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ _logger = logging.getLogger(__name__)
 
 
 class CallContext(Protocol):
-    """One call, as its method sees it; `answer` or `refuse` ends it, once."""
+    """One call as its method sees it; `answer` or `refuse` ends it, once."""
 
     authorization: bytes | None
     traceparent: str
-    leave: Callable[[], None] | None  # set by the method: what to do when the caller leaves
+    leave: Callable[[], None] | None  # set by the method, called when the client cancels
 
     def seconds_left(self) -> float | None:
-        """Until the caller's deadline, None where it has none."""
+        """Return the seconds to the client's deadline, or None without one."""
         ...
 
-    def answer(self, message: bytes, told: TrailingMetadata = ()) -> None:
+    def answer(self, message: bytes, trailing: TrailingMetadata = ()) -> None:
         """Reply with an encoded message."""
         ...
 
-    def refuse(self, error: DriftlineError, told: TrailingMetadata = ()) -> None:
-        """Reply with the status of an error of the tree."""
+    def refuse(self, error: DriftlineError, trailing: TrailingMetadata = ()) -> None:
+        """Reply with the status of an error."""
         ...
 
 
@@ -46,9 +46,9 @@ def _refuse(error: DriftlineError, context: CallContext) -> None:
 
 
 class Unary(msgspec.Struct, frozen=True):
-    """One message in, one out; neither function raises.
+    """A method of one message in and one out; neither function raises.
 
-    `reject` is for a call whose message the transport cannot read.
+    `reject` ends a call whose message the server cannot read.
     """
 
     handle: Callable[[bytes, CallContext], None]
@@ -56,7 +56,7 @@ class Unary(msgspec.Struct, frozen=True):
 
 
 class Streaming(msgspec.Struct, frozen=True):
-    """MessageDecoder in, messages out; raises errors of the tree."""
+    """A method of many messages in and out; raises DriftlineError."""
 
     handle: Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
@@ -66,20 +66,22 @@ Methods = Mapping[str, Method]  # by path, as in /package.Service/Method
 
 
 def parse(read: Callable[[bytes], Request], data: bytes) -> Request:
-    """A message from its bytes; raises InvalidRequest."""
+    """Decode a message; raises InvalidRequest."""
     try:
         return read(data)
     except DecodeError:
-        raise InvalidRequest(f"the {len(data)} bytes are not the message of this method") from None
+        raise InvalidRequest(
+            f"the {len(data)} bytes are not this method's message; expected protobuf"
+        ) from None
 
 
 def sync_unary(message: Any, answer: Callable[[Any, CallContext], Any]) -> Unary:
-    """A method that answers without waiting; `message` is the class of its requests."""
+    """Return a method that answers at once; `message` is the class of its requests."""
 
     def handle(data: bytes, context: CallContext) -> None:
         try:
             reply = answer(parse(message.FromString, data), context).SerializeToString()
-        except Exception as error:  # noqa: BLE001  # its caller must hear something
+        except Exception as error:  # noqa: BLE001  # the client must get a status
             context.refuse(public_error(error))
         else:
             context.answer(reply)
@@ -88,12 +90,12 @@ def sync_unary(message: Any, answer: Callable[[Any, CallContext], Any]) -> Unary
 
 
 def async_unary(message: Any, answer: Callable[[Any, CallContext], Awaitable[Any]]) -> Unary:
-    """A method that waits before it answers; a caller who leaves ends it."""
+    """Return a method that runs in a task, cancelled if the client cancels."""
 
     async def run(data: bytes, context: CallContext) -> None:
         try:
             reply = await answer(parse(message.FromString, data), context)
-        except Exception as error:  # noqa: BLE001  # its caller must hear something
+        except Exception as error:  # noqa: BLE001  # the client must get a status
             context.refuse(public_error(error))
         else:
             context.answer(reply.SerializeToString())
@@ -110,8 +112,8 @@ def async_unary(message: Any, answer: Callable[[Any, CallContext], Awaitable[Any
 
 
 def public_error(error: Exception) -> DriftlineError:
-    """What a caller is told of whatever happened; the server's log keeps what nobody foresaw."""
+    """Return the error to report to the client; log an unexpected one and hide it."""
     if isinstance(error, DriftlineError):
         return error
-    _logger.error("a call failed", exc_info=error)
-    return RunFailed("the call failed; the server's log says why")
+    _logger.error("a gRPC call failed", exc_info=error)
+    return RunFailed("the call failed; see the server's log")

@@ -1,4 +1,4 @@
-"""The one table from the error tree to gRPC status codes."""
+"""Map the error tree to gRPC status codes."""
 
 import grpc
 
@@ -53,6 +53,6 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
 
 
 def code_of(error: DriftlineError) -> grpc.StatusCode:
-    """The code of an error: its own, or that of the nearest class above it."""
+    """Return the code of an error: its own, or that of its nearest base class."""
     found = (CODES[kind] for kind in type(error).__mro__ if kind in CODES)
     return next(found, grpc.StatusCode.INTERNAL)

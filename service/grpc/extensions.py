@@ -1,4 +1,4 @@
-"""The extensions of the protocol over gRPC: model repository and statistics, into messages."""
+"""Encode the model repository and statistics extensions as protobuf messages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from service.telemetry.statistics import Duration, ModelStatistics
 def index(
     repository: ModelRepository, request: pb.RepositoryIndexRequest
 ) -> pb.RepositoryIndexResponse:
-    """What there is, and what of it is loaded."""
+    """List every version and whether it is loaded."""
     entries: Sequence[IndexEntry] = repository.index(ready=request.ready)
     return pb.RepositoryIndexResponse(
         models=[
@@ -26,7 +26,7 @@ def index(
 async def load(
     repository: ModelRepository, request: pb.RepositoryModelLoadRequest, actor: str
 ) -> pb.RepositoryModelLoadResponse:
-    """Load what is named; raises what `ModelRepository.load` raises."""
+    """Load the named versions; raises what `ModelRepository.load` raises."""
     await repository.load(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelLoadResponse()
 
@@ -34,24 +34,24 @@ async def load(
 async def unload(
     repository: ModelRepository, request: pb.RepositoryModelUnloadRequest, actor: str
 ) -> pb.RepositoryModelUnloadResponse:
-    """Unload what is named; raises what `ModelRepository.unload` raises."""
+    """Unload the named versions; raises what `ModelRepository.unload` raises."""
     await repository.unload(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelUnloadResponse()
 
 
-def statistics(told: Sequence[ModelStatistics]) -> pb.ModelStatisticsResponse:
-    """What versions have done."""
-    return pb.ModelStatisticsResponse(model_stats=[_version(one) for one in told])
+def statistics(versions: Sequence[ModelStatistics]) -> pb.ModelStatisticsResponse:
+    """Encode the statistics of versions."""
+    return pb.ModelStatisticsResponse(model_stats=[_version(one) for one in versions])
 
 
-def _version(told: ModelStatistics) -> pb.ModelStatistics:
-    stats = told.inference_stats
+def _version(version: ModelStatistics) -> pb.ModelStatistics:
+    stats = version.inference_stats
     return pb.ModelStatistics(
-        name=told.name,
-        version=told.version,
-        last_inference=told.last_inference,
-        inference_count=told.inference_count,
-        execution_count=told.execution_count,
+        name=version.name,
+        version=version.version,
+        last_inference=version.last_inference,
+        inference_count=version.inference_count,
+        execution_count=version.execution_count,
         inference_stats=pb.InferStatistics(
             success=_duration(stats.success),
             fail=_duration(stats.fail),
@@ -69,13 +69,13 @@ def _version(told: ModelStatistics) -> pb.ModelStatistics:
                 compute_infer=_duration(one.compute_infer),
                 compute_output=_duration(one.compute_output),
             )
-            for one in told.batch_stats
+            for one in version.batch_stats
         ],
     )
 
 
-def _duration(told: Duration) -> pb.StatisticDuration:
-    return pb.StatisticDuration(count=told.count, ns=told.ns)
+def _duration(version: Duration) -> pb.StatisticDuration:
+    return pb.StatisticDuration(count=version.count, ns=version.ns)
 
 
 def _plain(parameters: Mapping[str, pb.ModelRepositoryParameter]) -> dict[str, Any]:

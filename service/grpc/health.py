@@ -1,4 +1,4 @@
-"""grpc.health.v1.Health: whether the service answers, asked once or watched."""
+"""grpc.health.v1.Health: report the worker's readiness, once or as a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -10,41 +10,42 @@ from service.errors import UnknownService
 from service.grpc.calls import CallContext, Methods, Streaming, parse, sync_unary
 
 HEALTH = "grpc.health.v1.Health"
-_LOOK_AGAIN_S = 0.25
+_WATCH_INTERVAL_S = 0.25
 
 
 class Health:
-    """The state of every service of the port, which is that of the worker."""
+    """The status of every service of the port, which is the worker's."""
 
     def __init__(self, services: Iterable[str], ready: Callable[[], bool]) -> None:
-        """`ready` says whether the worker answers; the empty name stands for all services."""
+        """`ready` returns whether the worker is ready; the empty name means all services."""
         self._services = {"", *services}
         self._ready = ready
         self._leaving = asyncio.Event()
 
     def methods(self) -> Methods:
-        """Every method by its path."""
+        """Return every method by its path."""
         return {
             f"/{HEALTH}/Check": sync_unary(pb.HealthCheckRequest, self._check),
             f"/{HEALTH}/Watch": Streaming(self._watch),
         }
 
     def leave(self) -> None:
-        """Say that the service goes away, and end what watches it."""
+        """Report NOT_SERVING from now on, and end all watch streams."""
         self._leaving.set()
 
     def _status(self) -> int:
         well = self._ready() and not self._leaving.is_set()
-        told: int = (pb.HealthCheckResponse.NOT_SERVING, pb.HealthCheckResponse.SERVING)[well]
-        return told
+        status: int = (pb.HealthCheckResponse.NOT_SERVING, pb.HealthCheckResponse.SERVING)[well]
+        return status
 
     def _check(self, request: pb.HealthCheckRequest, _: CallContext) -> pb.HealthCheckResponse:
         if request.service not in self._services:
-            raise UnknownService(f"no service {request.service!r}")
+            known = ", ".join(sorted(filter(None, self._services)))
+            raise UnknownService(f"service {request.service!r}: unknown; expected one of {known}")
         return pb.HealthCheckResponse(status=self._status())
 
     async def _watch(self, requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
-        told: int | None = None
+        reported: int | None = None
         async for data in requests:
             request = parse(pb.HealthCheckRequest.FromString, data)
             while True:
@@ -52,10 +53,10 @@ class Health:
                 status = self._status()
                 if request.service not in self._services:
                     status = pb.HealthCheckResponse.SERVICE_UNKNOWN
-                if status != told:
+                if status != reported:
                     yield pb.HealthCheckResponse(status=status).SerializeToString()
-                    told = status
+                    reported = status
                 if leaving:
                     return
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._leaving.wait(), _LOOK_AGAIN_S)
+                    await asyncio.wait_for(self._leaving.wait(), _WATCH_INTERVAL_S)

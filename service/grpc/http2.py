@@ -1,6 +1,6 @@
-"""One HTTP/2 connection that carries gRPC, read and written by zttp, without a task for each call.
+"""One HTTP/2 connection for gRPC, parsed by zttp, without a task for each call.
 
-Everything that the calls of one turn of the event loop have to say leaves in one write.
+All replies of one event-loop iteration leave in one write.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from service.grpc.http2_call import Http2Call
 
 _logger = logging.getLogger(__name__)
 
-# zttp ends a connection after 8,192 frames of the kind that floods are made of, and never forgets
-# one; every call brings two. So a connection is given up before, when nothing is lost by it.
+# zttp ends a connection after 8,192 frames of the kinds that floods use, over its whole life, and
+# every call has two. A connection is retired before that, when no call is lost.
 MOST_CALLS = 3_000
 MOST_UPDATES = 6_000
-# 256 calls that were left before their answer are another flood; those in flight may be left, too.
+# zttp counts 256 cancelled calls as a flood; those in flight may be cancelled, too.
 MOST_LEFT = 100
-_LAST_STREAM = 2**31 - 1  # says: what was begun goes on
-_PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a whole frame
+_LAST_STREAM = 2**31 - 1  # GOAWAY with this id lets open calls finish
+_PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a complete frame
 
 
 class Http2Server:
-    """What all connections of a worker share."""
+    """The state that all HTTP/2 connections of a worker share."""
 
     def __init__(self, authorizer: MethodAuthorizer, *, limit: int, most_calls: int) -> None:
-        """`limit` is in bytes, of one message; `most_calls` are taken at once."""
+        """`limit` is the largest message in bytes; `most_calls` bounds concurrent calls."""
         self.authorizer = authorizer
         self.limit = limit
         self.most_calls = most_calls
@@ -39,10 +39,10 @@ class Http2Server:
 
 
 class Http2Connection(asyncio.Protocol):
-    """Finds the method of each call, and keeps its calls until they are answered."""
+    """Dispatch the calls of one connection."""
 
     def __init__(self, shared: Http2Server) -> None:
-        """`shared` is the worker's."""
+        """`shared` is the worker's state."""
         self.shared = shared
         self.calls: dict[int, Http2Call] = {}
         self._http2 = zttp.Connection(zttp.SERVER, zttp.HTTP2)
@@ -51,13 +51,13 @@ class Http2Connection(asyncio.Protocol):
         self._flushing = False
         self._retiring = self._heard = False
         self._begun = self._updates = self._left = 0
-        self._unread: set[Http2Call] = set()  # calls whose methods are behind with reading
+        self._unread: set[Http2Call] = set()  # calls whose methods lag behind their messages
         self._stalled = False
 
-    # What the transport calls
+    # Called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say what we take."""
+        """Send the server's settings."""
         self._transport = transport
         self.shared.connections.add(self)
         self.shared.deserted.clear()
@@ -65,46 +65,46 @@ class Http2Connection(asyncio.Protocol):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
-        """Begin, feed and end calls."""
+        """Parse frames; begin, feed and end calls."""
         try:
             self._http2.receive_data(data)
             self._take(self._http2.next_event)
         except zttp.RemoteProtocolError as error:
-            _logger.info("a gRPC connection ends: %s", error)
+            _logger.info("closing a gRPC connection: %s", error)
             self.flush()
             self._transport.close()
             return
         self.soon()
 
     def pause_writing(self) -> None:
-        """The caller does not read: take no more from it."""
+        """Stop reading while the client does not read."""
         self._stalled = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Read again once the client reads."""
         self._stalled = False
         if not self._unread:
             self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Nobody is left to be answered."""
+        """Cancel every call of the connection."""
         self.shared.connections.discard(self)
         if not self.shared.connections:
             self.shared.deserted.set()
         for call in list(self.calls.values()):
             call.left()
 
-    # What calls call
+    # Called by calls
 
     def soon(self) -> None:
-        """Write at the end of this turn of the event loop what there is to write."""
+        """Schedule a flush at the end of this event-loop iteration."""
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what there is to write."""
+        """Write all pending frames."""
         self._flushing = False
         data = self._http2.data_to_send()
         if data and not self._transport.is_closing():
@@ -113,14 +113,14 @@ class Http2Connection(asyncio.Protocol):
             self._transport.close()
 
     def ended(self, call: Http2Call) -> None:
-        """A call has its answer or nobody to hear it."""
+        """Forget a call that is answered or cancelled."""
         if self.calls.pop(call.number, None) is not None:
             self.shared.calls -= 1
         self.behind(call, behind=False)
         self.soon()
 
     def behind(self, call: Http2Call, *, behind: bool) -> None:
-        """Whether the method of a call is behind with reading, so that more must wait."""
+        """Pause reading while the method of a call lags behind its messages."""
         if behind:
             self._unread.add(call)
             self._transport.pause_reading()
@@ -130,9 +130,9 @@ class Http2Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def retire(self) -> None:
-        """Let the caller go elsewhere with new calls, and close once the old ones are answered.
+        """Send GOAWAY, and close once all open calls are answered.
 
-        Calls may be on their way until the caller has heard, which its answer to a ping shows.
+        New calls may arrive until the client has read the GOAWAY: until it acknowledges a ping.
         """
         if not self._retiring:
             self._retiring = True
@@ -141,11 +141,11 @@ class Http2Connection(asyncio.Protocol):
             self._transport.write(_PING)
 
     def close(self) -> None:
-        """Close now."""
+        """Close the connection immediately."""
         self._transport.close()
 
     def _take(self, next_event: Callable[[], zttp.Event]) -> None:
-        """Follow what came, the most frequent first."""
+        """Handle parsed events; the checks are ordered by frequency."""
         calls = self.calls
         while (event := next_event()) is not zttp.NEED_DATA:
             if isinstance(event, zttp.WindowUpdate):

@@ -1,4 +1,4 @@
-"""One gRPC call on an HTTP/2 connection, from its head to its trailers; of one message or many."""
+"""One gRPC call on an HTTP/2 connection, unary or streaming, from head to trailers."""
 
 import asyncio
 import time
@@ -19,11 +19,11 @@ from service.grpc.wire import Header, MessageDecoder
 if TYPE_CHECKING:
     from service.grpc.http2 import Http2Connection
 
-_MOST_UNREAD = 1 << 20  # bytes that wait for a method, of one call, before reading stops
+_MOST_UNREAD = 1 << 20  # bytes queued for one method before reading stops
 
 
 class Http2Call:
-    """One call; what its method is told of it (see `calls.CallContext`)."""
+    """One call; implements `calls.CallContext`."""
 
     __slots__ = (
         "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
@@ -32,7 +32,7 @@ class Http2Call:
     )  # fmt: skip
 
     def __init__(self, connection: "Http2Connection", stream: zttp.Stream, number: int) -> None:
-        """`number` is the stream's."""
+        """`number` is the HTTP/2 stream id."""
         self.number = number
         self.authorization: bytes | None = None
         self.traceparent = ""
@@ -50,7 +50,7 @@ class Http2Call:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, event: zttp.Request) -> None:
-        """Read the head, and find the method."""
+        """Read the head and find the method."""
         try:
             kind = self._read(event.headers)
             if event.method != b"POST" or not kind.startswith(wire.CONTENT_TYPE):
@@ -58,7 +58,9 @@ class Http2Call:
                 return
             shared = self._connection.shared
             if shared.calls > shared.most_calls:
-                raise Overloaded(f"{shared.most_calls} calls at once are all that is taken here")
+                raise Overloaded(
+                    f"{shared.most_calls} concurrent calls are open, the limit; retry later"
+                )
             self._method = shared.authorizer.authorize(
                 event.path.decode("latin-1"), self.authorization
             )
@@ -73,14 +75,14 @@ class Http2Call:
         if isinstance(self._method, Streaming):
             self._streaming = _RequestStream(self, self._connection)
             task = asyncio.create_task(self._stream_replies(self._method, self._streaming))
-            self.leave = task.cancel  # type: ignore[assignment]  # its answer is of no interest
+            self.leave = task.cancel  # type: ignore[assignment]  # its return value is not used
             if (left := self.seconds_left()) is not None:
                 self._timer = asyncio.get_running_loop().call_later(max(left, 0), self._expire)
         if event.end_stream:
             self.end()
 
     def take(self, event: zttp.Data | zttp.EndOfMessage | zttp.RstStream) -> None:
-        """Go on with what the caller did."""
+        """Handle one event of the client."""
         if isinstance(event, zttp.Data):
             self.feed(event.data)
         elif isinstance(event, zttp.EndOfMessage):
@@ -89,7 +91,7 @@ class Http2Call:
             self.left()
 
     def feed(self, data: bytes) -> None:
-        """Bytes of the caller's messages came."""
+        """Decode a piece of the client's messages."""
         if self._ended or self._messages is None:
             return
         try:
@@ -99,7 +101,7 @@ class Http2Call:
             self._reject(error)
 
     def end(self) -> None:
-        """The caller has said everything."""
+        """End the client's side of the call."""
         if self._ended or self._messages is None:
             return
         try:
@@ -112,7 +114,7 @@ class Http2Call:
             self._reject(error)
 
     def left(self) -> None:
-        """The caller left, or its connection did."""
+        """Cancel the call: the client reset it or disconnected."""
         if self._ended:
             return
         self._ended = True
@@ -121,54 +123,54 @@ class Http2Call:
         self._over()
 
     def room(self) -> None:
-        """The caller reads on."""
+        """Continue sending: the client's window has grown."""
         if self._room is not None:
             self._room.set()
 
     def seconds_left(self) -> float | None:
-        """Until the caller's deadline, None where it has none."""
+        """Return the seconds to the client's deadline, or None without one."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
-    def answer(self, message: bytes, told: TrailingMetadata = ()) -> None:
+    def answer(self, message: bytes, trailing: TrailingMetadata = ()) -> None:
         """Reply with an encoded message."""
         if not self._ended:
             self._say(message)
-            self._finish(wire.trailers(told))
+            self._finish(wire.trailers(trailing))
 
-    def refuse(self, error: DriftlineError, told: TrailingMetadata = ()) -> None:
-        """Reply with the status of an error of the tree."""
+    def refuse(self, error: DriftlineError, trailing: TrailingMetadata = ()) -> None:
+        """Reply with the status of an error."""
         if not self._ended:
-            self._finish(wire.error_trailers(error, told))
+            self._finish(wire.error_trailers(error, trailing))
 
     def _read(self, headers: Iterable[Header]) -> bytes:
-        """Take in what the head says; its content type."""
-        told = dict(headers)
+        """Read the metadata; return the content type."""
+        metadata = dict(headers)
         size = sum(map(len, chain.from_iterable(headers)))
         if size > LONGEST_METADATA:
             raise LimitExceeded(
                 f"the metadata has {size} bytes; expected at most {LONGEST_METADATA}"
             )
-        self.authorization = told.get(b"authorization")
-        self._encoding = told.get(b"grpc-encoding", b"identity")
-        if (timeout := told.get(b"grpc-timeout")) is not None:
+        self.authorization = metadata.get(b"authorization")
+        self._encoding = metadata.get(b"grpc-encoding", b"identity")
+        if (timeout := metadata.get(b"grpc-timeout")) is not None:
             self._deadline = time.monotonic() + wire.read_timeout(timeout)
-        if (traceparent := told.get(b"traceparent")) is not None:
+        if (traceparent := metadata.get(b"traceparent")) is not None:
             self.traceparent = traceparent.decode("latin-1")
-        self._accepted = told.get(b"grpc-accept-encoding", b"")
-        return told.get(b"content-type", b"")
+        self._accepted = metadata.get(b"grpc-accept-encoding", b"")
+        return metadata.get(b"content-type", b"")
 
     def _message(self, one: bytes) -> None:
         method = self._method
         if self._streaming is not None:
             self._streaming.put(one)
         elif isinstance(method, Unary):
-            self._method = None  # it has had its message
+            self._method = None  # it has its one message
             method.handle(one, self)
         else:
             raise InvalidRequest("the call has more than one message; expected one")
 
     def _reject(self, error: DriftlineError) -> None:
-        """Refuse, with an event in the log where the method keeps one."""
+        """Refuse the call, with an event if the method logs refusals."""
         method, self._method = self._method, None
         if self._ended:
             return
@@ -192,16 +194,16 @@ class Http2Call:
                 self._say(reply)
                 self._connection.soon()
                 await self._drained()
-        except Exception as error:  # noqa: BLE001  # its caller must hear something
+        except Exception as error:  # noqa: BLE001  # the client must get a status
             self.refuse(public_error(error))
         else:
             if not self._ended:
                 self._finish(wire.trailers(()))
 
     async def _drained(self) -> None:
-        """Wait until the caller has taken most of what was said.
+        """Wait until the client has read the pending replies.
 
-        What makes room comes behind what is not read yet, so reading goes on.
+        Window updates arrive behind unread messages, so reading continues meanwhile.
         """
         while not self._ended and self._stream.pending_bytes:
             self._room = asyncio.Event()
@@ -211,21 +213,21 @@ class Http2Call:
 
     @property
     def has_no_room(self) -> bool:
-        """Whether replies wait for the caller to read."""
+        """Whether replies wait for the client to read."""
         return self._room is not None
 
     def _say(self, message: bytes) -> None:
-        packs = len(message) >= wire.WORTH_COMPRESSING and self._packs()
+        compresses = len(message) >= wire.WORTH_COMPRESSING and self._compresses()
         if not self._head_sent:
             self._head_sent = True
-            told = [(b"grpc-encoding", self._encoding)] if packs else []
-            self._stream.send_response(200, [*wire.HEAD, *told])
+            encoding = [(b"grpc-encoding", self._encoding)] if compresses else []
+            self._stream.send_response(200, [*wire.HEAD, *encoding])
         self._stream.send_data(
-            wire.compressed(message, self._encoding) if packs else wire.message(message)
+            wire.compressed(message, self._encoding) if compresses else wire.message(message)
         )
 
-    def _packs(self) -> bool:
-        """Whether the caller compresses, and reads what is compressed alike."""
+    def _compresses(self) -> bool:
+        """Return whether the client sends and accepts the same compression."""
         return self._encoding != b"identity" and self._encoding in self._accepted
 
     def _finish(self, trailers: list[Header]) -> None:
@@ -237,7 +239,7 @@ class Http2Call:
         self._over()
 
     def _expire(self) -> None:
-        """A stream's deadline passed; a single message's is the pipeline's to heed."""
+        """End a stream whose deadline has passed; the pipeline expires unary calls."""
         self._reject(Expired("the deadline passed while the stream was open"))
 
     def _over(self) -> None:
@@ -247,7 +249,7 @@ class Http2Call:
 
 
 class _RequestStream:
-    """The messages of a stream, between the connection and the method that reads them."""
+    """Queue the messages of a stream between the connection and the method."""
 
     def __init__(self, call: Http2Call, connection: "Http2Connection") -> None:
         self._call = call
@@ -257,7 +259,7 @@ class _RequestStream:
         self._most = _MOST_UNREAD + connection.shared.limit * 4
 
     def put(self, message: bytes | None) -> None:
-        """A message, or the end; raises Overloaded where too many wait, and reading cannot."""
+        """Add a message, or None for the end; raises Overloaded over the limit."""
         self._queue.put_nowait(message)
         self._size += len(message or b"")
         if self._size <= _MOST_UNREAD:
@@ -265,10 +267,10 @@ class _RequestStream:
         if not self._call.has_no_room:
             self._connection.behind(self._call, behind=True)
         elif self._size > self._most:
-            raise Overloaded(f"{self._size} bytes of requests wait for their replies to be read")
+            raise Overloaded(f"{self._size} bytes are queued while the client reads no replies")
 
     async def read(self) -> AsyncIterator[bytes]:
-        """Every message until the end."""
+        """Yield every message until the end."""
         while (message := await self._queue.get()) is not None:
             self._size -= len(message)
             if self._size <= _MOST_UNREAD:

@@ -1,4 +1,4 @@
-"""ModelInfer and ModelStreamInfer: protobuf messages in and out of the pipeline."""
+"""ModelInfer and ModelStreamInfer: connect protobuf messages to the pipeline."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,10 +23,10 @@ _Outcome = InferenceResponse | DriftlineError
 
 
 class Inference:
-    """Answers inference, one request at a time or many over one stream."""
+    """Answer inference, one request per call or many per stream."""
 
     def __init__(self, pipeline: Pipeline, new_call: NewCall, access: Authorizer) -> None:
-        """`new_call` takes model, version, traceparent and the seconds left to answer."""
+        """`new_call` takes model, selector, traceparent and the seconds to the deadline."""
         self._pipeline = pipeline
         self._new_call = new_call
         self._access = access
@@ -38,7 +38,9 @@ class Inference:
 
         def reply(outcome: _Outcome) -> None:
             if isinstance(outcome, InferenceResponse):
-                context.answer(_encode(outcome).SerializeToString(), _told(call, outcome))
+                context.answer(
+                    _encode(outcome).SerializeToString(), _response_metadata(call, outcome)
+                )
             else:
                 context.refuse(outcome, _error_metadata(call, outcome))
 
@@ -47,11 +49,11 @@ class Inference:
 
     def _reject(self, error: DriftlineError, context: CallContext) -> None:
         call = self._call(context)
-        told = self._pipeline.refuse(call, error)
-        context.refuse(told, _error_metadata(call, told))
+        reported = self._pipeline.refuse(call, error)
+        context.refuse(reported, _error_metadata(call, reported))
 
     def _call(self, context: CallContext) -> Call:
-        """A call whose model is not known before its message is read."""
+        """Create a call whose model is unknown until its message is read."""
         return self._new_call("", "", context.traceparent, context.seconds_left())
 
     def _submit(
@@ -59,7 +61,7 @@ class Inference:
     ) -> None:
         try:
             request = parse(pb.ModelInferRequest.FromString, data)
-            # The authorizer let the method pass for some model; now its name is known.
+            # The method was authorized for some model; now the model is known.
             self._access.admit("predict", context.authorization, request.model_name)
         except AccessError as error:
             reply(error)
@@ -76,7 +78,7 @@ class Inference:
             yield reply
 
     async def _answer_part(self, context: CallContext, data: bytes) -> bytes:
-        """The reply to one request of a stream, which outlives its error_trailers."""
+        """Answer one request of a stream; an error does not end the stream."""
         call = self._call(context)
         future: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
         self._submit(data, call, context, future.set_result)
@@ -116,24 +118,24 @@ def _encode(answer: InferenceResponse) -> pb.ModelInferResponse:
     )
 
 
-def _told(call: Call, answer: InferenceResponse) -> TrailingMetadata:
-    """How the answer came about, for those who would not read its message."""
+def _response_metadata(call: Call, answer: InferenceResponse) -> TrailingMetadata:
+    """Return version, prediction id and timings, for clients that do not read the message."""
     run = answer.run
-    told = [
+    metadata = [
         ("driftline-version", answer.version.number),
         ("driftline-prediction-id", answer.prediction_id),
         ("driftline-queue-us", str(run.queue_us)),
         ("driftline-run-us", str(run.run_us)),
     ]
-    return [*told, ("traceparent", call.traceparent)] if call.traceparent else told
+    return [*metadata, ("traceparent", call.traceparent)] if call.traceparent else metadata
 
 
 def _error_metadata(call: Call, error: DriftlineError) -> TrailingMetadata:
-    told = []
+    metadata = []
     if call.prediction_id:
-        told.append(("driftline-prediction-id", call.prediction_id))
+        metadata.append(("driftline-prediction-id", call.prediction_id))
     if call.traceparent:
-        told.append(("traceparent", call.traceparent))
-    if isinstance(error, Overloaded):  # what gRPC's clients that retry go by
-        told.append(("grpc-retry-pushback-ms", str(1_000 * error.retry_after)))
-    return told
+        metadata.append(("traceparent", call.traceparent))
+    if isinstance(error, Overloaded):  # read by gRPC's retrying clients
+        metadata.append(("grpc-retry-pushback-ms", str(1_000 * error.retry_after)))
+    return metadata

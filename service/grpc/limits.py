@@ -1,3 +1,3 @@
-"""What every gRPC front keeps to, beside the settings."""
+"""Limits of both gRPC servers that are not settings."""
 
-LONGEST_METADATA = 16_384  # bytes of a call's names and values, as REST's heads
+LONGEST_METADATA = 16_384  # bytes of a call's names and values; REST has the same limit

@@ -1,4 +1,4 @@
-"""The native front: HTTP/2 connections of our own in the worker's event loop."""
+"""Serve gRPC natively: HTTP/2 connections in the worker's event loop."""
 
 import asyncio
 import ssl
@@ -14,15 +14,15 @@ from service.settings import Settings
 
 
 class NativeListener:
-    """What listens in one worker."""
+    """The listening socket and connections of one worker."""
 
     def __init__(self, server: asyncio.Server, shared: Http2Server) -> None:
-        """See `start`."""
+        """Use `start` to create one."""
         self._server = server
         self._shared = shared
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls; end when all are answered, after `grace` seconds at the latest."""
+        """Refuse new calls; return once all are answered, or after `grace` seconds."""
         self._server.close()
         connections = self._shared.connections
         for connection in list(connections):
@@ -35,7 +35,7 @@ class NativeListener:
 
 
 async def start(authorizer: MethodAuthorizer, settings: Settings) -> NativeListener:
-    """Listen on the shared port; raises SettingError when the address cannot be had."""
+    """Listen on the shared port; raises SettingError if the address is not available."""
     shared = Http2Server(
         authorizer, limit=settings.max_body_bytes, most_calls=settings.max_grpc_calls
     )

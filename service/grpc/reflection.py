@@ -1,4 +1,4 @@
-"""grpc.reflection: the services describe themselves to clients that know none of their messages."""
+"""grpc.reflection: describe the services to clients without the proto files."""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -13,17 +13,17 @@ REFLECTION: str = reflection.SERVICE_NAME
 
 
 def methods(services: Iterable[str]) -> Methods:
-    """Every method by its path; `services` are those to be named."""
-    pool = open_inference_pb2.DESCRIPTOR.pool  # our own, which knows no other service yet
+    """Return every method by its path; `services` are the names to list."""
+    pool = open_inference_pb2.DESCRIPTOR.pool  # a pool of its own, without the other services
     for other in (health_pb2, reflection_pb2):
         pool.AddSerializedFile(other.DESCRIPTOR.serialized_pb)
     servicer = reflection.aio.ReflectionServicer(services, pool=pool)
 
-    async def tell(requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
-        async for told in servicer.ServerReflectionInfo(_read(requests), None):
-            yield told.SerializeToString()
+    async def describe(requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
+        async for reply in servicer.ServerReflectionInfo(_read(requests), None):
+            yield reply.SerializeToString()
 
-    return {f"/{REFLECTION}/ServerReflectionInfo": Streaming(tell)}
+    return {f"/{REFLECTION}/ServerReflectionInfo": Streaming(describe)}
 
 
 async def _read(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:

@@ -1,4 +1,4 @@
-"""What listens for gRPC in one worker: every method in one table, behind the front that is set."""
+"""Serve all gRPC methods of one worker, with the server that the settings select."""
 
 from typing import Protocol
 
@@ -11,18 +11,18 @@ from service.settings import Settings
 
 
 class GrpcListener(Protocol):
-    """What listens."""
+    """A listening gRPC server."""
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls; end when all are answered, after `grace` seconds at the latest."""
+        """Refuse new calls; return once all are answered, or after `grace` seconds."""
         ...
 
 
 class GrpcServer:
-    """All services of the port."""
+    """All services of the gRPC port."""
 
     def __init__(self, servicer: Servicer, settings: Settings, access: Authorizer) -> None:
-        """`start` listens."""
+        """Build the method table; `start` listens."""
         services = (SERVICE, HEALTH, reflection.REFLECTION)
         self._settings = settings
         self._health = Health(services, lambda: servicer.ready)
@@ -37,14 +37,14 @@ class GrpcServer:
         )
 
     async def start(self) -> None:
-        """Listen on the shared port; raises SettingError when the address cannot be had."""
+        """Listen on the shared port; raises SettingError if the address is not available."""
         if self._settings.grpc == "native":
             self._listener = await native.start(self._authorizer, self._settings)
         else:
             self._listener = await aio.start(self._authorizer, self._settings)
 
     async def stop(self) -> None:
-        """Take no more calls, and end when those that were taken are answered or time is up."""
+        """Refuse new calls; return once all are answered, or after the grace period."""
         self._health.leave()
         if self._listener is not None:
             await self._listener.stop(self._settings.shutdown_grace_s)

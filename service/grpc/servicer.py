@@ -14,13 +14,13 @@ from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Statistics
 
 SERVICE = "inference.GRPCInferenceService"
-_ACTOR = "grpc"  # where nobody is asked for a key
+_ACTOR = "grpc"  # if the service requires no key
 
 
 class Servicer:
-    """The methods of the service, one for each of the protocol's that Driftline answers."""
+    """One handler for each method of the protocol."""
 
-    def __init__(  # noqa: PLR0913  # what the methods speak for, all by name
+    def __init__(  # noqa: PLR0913  # the ports of the methods, all by name
         self,
         *,
         pipeline: Pipeline,
@@ -30,7 +30,7 @@ class Servicer:
         new_call: NewCall,
         access: Authorizer,
     ) -> None:
-        """`new_call` takes model, version, traceparent and the seconds left to answer."""
+        """`new_call` takes model, selector, traceparent and the seconds to the deadline."""
         self._pipeline = pipeline
         self._models = models
         self._repository = repository
@@ -40,11 +40,11 @@ class Servicer:
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers."""
+        """Whether every model is ready."""
         return self._pipeline.ready
 
     def methods(self) -> Methods:
-        """Every method by its path."""
+        """Return every method by its path."""
         methods: Methods = {
             "ModelInfer": self._inference.unary,
             "ModelStreamInfer": self._inference.streaming,
@@ -84,7 +84,7 @@ class Servicer:
     def _model_metadata(
         self, request: pb.ModelMetadataRequest, context: CallContext
     ) -> pb.ModelMetadataResponse:
-        # The authorizer let the method pass for some model; now its name is known.
+        # The method was authorized for some model; now the model is known.
         self._access.admit("predict", context.authorization, request.name)
         model = describe(self._models, request.name, request.version)
         return pb.ModelMetadataResponse(
@@ -98,8 +98,10 @@ class Servicer:
     def _model_statistics(
         self, request: pb.ModelStatisticsRequest, _: CallContext
     ) -> pb.ModelStatisticsResponse:
-        told = self._statistics.of_versions(self._models.select(request.name, request.version))
-        return extensions.statistics(told)
+        statistics = self._statistics.of_versions(
+            self._models.select(request.name, request.version)
+        )
+        return extensions.statistics(statistics)
 
     def _index(
         self, request: pb.RepositoryIndexRequest, _: CallContext
@@ -117,7 +119,7 @@ class Servicer:
         return await extensions.unload(self._repository, request, self._actor(context))
 
     def _actor(self, context: CallContext) -> str:
-        """Whose key the call carries."""
+        """Return the name of the call's key."""
         return self._access.name_of(context.authorization) or _ACTOR
 
 

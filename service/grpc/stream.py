@@ -1,17 +1,17 @@
-"""One stream of requests: many in flight, their replies in the order in which they came."""
+"""Answer a stream of requests concurrently, in the order of the requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-_IN_FLIGHT = 64  # requests of one stream that are read and not yet answered
+_IN_FLIGHT = 64  # unanswered requests of one stream
 
 
 async def in_order(
     requests: AsyncIterator[bytes], answer: Callable[[bytes], Awaitable[bytes]]
 ) -> AsyncIterator[bytes]:
-    """The answers; a client that leaves takes its requests in flight with it.
+    """Yield the replies in order; cancel all requests in flight if the client cancels.
 
-    Where the client does not read its answers, no further requests are read.
+    While the client does not read its replies, no further requests are read.
     """
     pending: asyncio.Queue[asyncio.Future[bytes] | None] = asyncio.Queue(_IN_FLIGHT)
 

@@ -1,4 +1,4 @@
-"""gRPC's own words on top of HTTP/2: prefixed messages, timeouts, statuses. Pure."""
+"""gRPC's encoding on HTTP/2: prefixed messages, timeouts, statuses. Pure."""
 
 import struct
 import zlib
@@ -26,7 +26,7 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def read_timeout(stated: bytes) -> float:
-    """The seconds of a `grpc-timeout`; raises InvalidRequest."""
+    """Return the seconds of a `grpc-timeout` header; raises InvalidRequest."""
     digits, unit = stated[:-1], _SECONDS.get(stated[-1:])
     if unit is None or not digits.isdigit() or len(digits) > _MOST_DIGITS:
         raise InvalidRequest(f"grpc-timeout is {stated[:20]!r}; expected digits and a unit")
@@ -34,25 +34,26 @@ def read_timeout(stated: bytes) -> float:
 
 
 class MessageDecoder:
-    """Cuts the messages of one call out of its bytes, as they come."""
+    """Split the bytes of one call into messages, incrementally."""
 
     __slots__ = ("_encoding", "_held", "_limit")
 
     def __init__(self, limit: int, encoding: bytes = b"identity") -> None:
-        """`limit` is in bytes, of one message, as sent and unpacked."""
+        """`limit` is the largest message in bytes, compressed and decompressed."""
         self._limit = limit
         self._encoding = encoding
         self._held = b""
 
     @property
     def size(self) -> int:
-        """Bytes that are not a whole message yet."""
+        """Bytes of the incomplete message."""
         return len(self._held)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are whole now; raises LimitExceeded, InvalidRequest, UnknownEncoding.
+        """Return the messages completed by `data`.
 
-        A message that would be too long is refused at its prefix, before it is collected.
+        Refuses an oversized message at its prefix, before buffering it. Raises LimitExceeded,
+        InvalidRequest or UnknownEncoding.
         """
         held = self._held + data if self._held else data
         found: list[bytes] = []
@@ -71,9 +72,9 @@ class MessageDecoder:
         return found
 
     def finish(self) -> None:
-        """The caller has said everything; raises InvalidRequest in the middle of a message."""
+        """End the call; raises InvalidRequest in the middle of a message."""
         if self._held:
-            raise InvalidRequest(f"the call ends after {len(self._held)} bytes of a message")
+            raise InvalidRequest(f"the call ends in a message, after {len(self._held)} bytes of it")
 
     def _unpacked(self, message: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._encoding)
@@ -84,16 +85,16 @@ class MessageDecoder:
         try:
             plain = unpacking.decompress(message, self._limit + 1)
         except zlib.error as error:
-            raise InvalidRequest(f"a compressed message cannot be read: {error}") from None
+            raise InvalidRequest(f"a compressed message is damaged: {error}") from None
         if len(plain) > self._limit:
-            raise LimitExceeded(f"a message unpacks to more than {self._limit} bytes")
+            raise LimitExceeded(f"a message decompresses to more than {self._limit} bytes")
         if not unpacking.eof:
-            raise InvalidRequest("a compressed message ends too early")
+            raise InvalidRequest("a compressed message is truncated; expected a whole stream")
         return plain
 
 
 def check_encoding(stated: bytes) -> None:
-    """Raise UnknownEncoding for a compression that is not read here."""
+    """Raise UnknownEncoding for an unsupported compression."""
     if stated not in ENCODINGS:
         known = ", ".join(name.decode() for name in ENCODINGS)
         name = stated[:40].decode("latin-1")
@@ -101,29 +102,29 @@ def check_encoding(stated: bytes) -> None:
 
 
 def message(data: bytes) -> bytes:
-    """A message behind its prefix."""
+    """Return a message with its prefix."""
     return _PREFIX.pack(0, len(data)) + data
 
 
 def compressed(data: bytes, encoding: bytes) -> bytes:
-    """A message behind its prefix, compressed by gzip or deflate."""
+    """Return a message with its prefix, compressed by gzip or deflate."""
     packing = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS[encoding])
     packed = packing.compress(data) + packing.flush()
     return _PREFIX.pack(1, len(packed)) + packed
 
 
-def trailers(told: TrailingMetadata) -> list[Header]:
-    """What follows the messages of an answer."""
-    return [_OK, *_encoded(told)]
+def trailers(trailing: TrailingMetadata) -> list[Header]:
+    """Return the trailers of a successful call."""
+    return [_OK, *_encoded(trailing)]
 
 
-def error_trailers(error: DriftlineError, told: TrailingMetadata) -> list[Header]:
-    """An error of the tree as status and message."""
+def error_trailers(error: DriftlineError, trailing: TrailingMetadata) -> list[Header]:
+    """Return the trailers of an error: status and message."""
     status: int = code_of(error).value[0]
-    words = quote(message_of(error), safe=_PRINTABLE)
-    found = [(b"grpc-status", b"%d" % status), (b"grpc-message", words.encode())]
-    return [*found, *_encoded(told)]
+    text = quote(message_of(error), safe=_PRINTABLE)
+    found = [(b"grpc-status", b"%d" % status), (b"grpc-message", text.encode())]
+    return [*found, *_encoded(trailing)]
 
 
-def _encoded(told: TrailingMetadata) -> list[Header]:
-    return [(name.encode(), value.encode()) for name, value in told]
+def _encoded(trailing: TrailingMetadata) -> list[Header]:
+    return [(name.encode(), value.encode()) for name, value in trailing]

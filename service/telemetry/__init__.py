@@ -1,1 +1,1 @@
-"""What the service says about itself."""
+"""Metrics, statistics and traces of the service."""

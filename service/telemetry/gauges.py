@@ -1,4 +1,4 @@
-"""What is measured from time to time rather than counted."""
+"""Gauges that are sampled periodically."""
 
 import asyncio
 import shutil
@@ -19,10 +19,10 @@ async def update_gauges_periodically(
     *,
     triton: bool,
 ) -> None:
-    """Measure for ever, every `interval` seconds.
+    """Sample the gauges forever, every `interval` seconds.
 
-    `cache_bytes` gives the size of every response cache, by model and version. `triton` shows
-    the statistics under the names of Triton's metrics.
+    `cache_bytes` returns the size of every response cache, by model and version. `triton` also
+    exports the statistics under the names of Triton's metrics.
     """
     while True:
         with suppress(FileNotFoundError):

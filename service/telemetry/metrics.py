@@ -1,8 +1,8 @@
-"""Every metric of the service, declared in one place.
+"""Every metric of the service.
 
-BentoML serves them at /metrics, summed over the workers; PROMETHEUS_MULTIPROC_DIR must be set
-before this module is imported, and BentoML's supervisor sets it for every worker. What is counted
-for every request or batch becomes visible by `flush`.
+BentoML serves them at /metrics, summed over the workers. PROMETHEUS_MULTIPROC_DIR must be set
+before this module is imported; BentoML's supervisor sets it for every worker. Counts per request
+and batch become visible by `flush`.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from service.telemetry.buffered import BufferedCounter, BufferedHistogram
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PARTS = (0.0001, 0.00025, *_SECONDS)  # of a request's time
-_FLUSHING = 0.0005  # of a core, unless values would be shown later than
-_LATEST = 10.0  # seconds: between two scrapes, which are 15 apart by default
+_FLUSHING = 0.0005  # share of a core that flushing may use, up to _LATEST
+_LATEST = 10.0  # seconds; scrapes are 15 s apart by default
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 _REQUESTS = BufferedCounter(
@@ -95,8 +95,8 @@ _CACHE = Gauge(
     ["model", "version"],
     multiprocess_mode="livesum",
 )
-_cached: set[tuple[str, str]] = set()  # what _CACHE shows
-_waiting: dict[tuple[str, str], int] = {}  # what _QUEUE is to show
+_cached: set[tuple[str, str]] = set()  # the label values of _CACHE
+_waiting: dict[tuple[str, str], int] = {}  # the next values of _QUEUE
 _EVENTS = BufferedCounter(
     Counter("driftline_events_appended_total", "Events appended to the log.", ["type"])
 )
@@ -126,8 +126,8 @@ _LOADED = Gauge(
 def count_request(
     version: Version | None, protocol: Protocol, outcome: Outcome, seconds: float
 ) -> None:
-    """One inference request ended."""
-    # What clients call a model that does not exist is no label: there is no end to such names.
+    """Count one finished inference request."""
+    # An unknown model's name is no label value: clients could create any number of them.
     model, number = ("", "") if version is None else (version.model, version.number)
     _REQUESTS.inc((model, number, protocol, outcome))
     if outcome == "ok":
@@ -135,14 +135,14 @@ def count_request(
 
 
 def count_batch(version: Version, rows: int, waiting: int) -> None:
-    """One batch was answered, and so many requests waited meanwhile."""
+    """Count one answered batch of `rows`, while `waiting` requests were queued."""
     names = (version.model, version.number)
     _BATCH_ROWS.observe(names, rows)
     _waiting[names] = waiting
 
 
 def count_times(version: Version, queued_us: Iterable[int], run_us: int) -> None:
-    """One batch was answered, whose requests had waited so long before its run; microseconds."""
+    """Observe one batch's run time and its requests' queue times, in microseconds."""
     names = (version.model, version.number)
     _RUN.observe(names, run_us / 1e6)
     for waited in queued_us:
@@ -150,17 +150,17 @@ def count_times(version: Version, queued_us: Iterable[int], run_us: int) -> None
 
 
 def count_drop(version: Version, reason: Drop) -> None:
-    """A request left the queue without a run."""
+    """Count a request that left the queue without a run."""
     _UNRUN.inc((version.model, version.number, reason))
 
 
 def count_lookup(version: Version, result: Literal["hit", "miss"]) -> None:
-    """An answer was looked for in the response cache."""
+    """Count one lookup in the response cache."""
     _LOOKUPS.inc((version.model, version.number, result))
 
 
 def set_cache_bytes(sizes: Mapping[tuple[str, str], int]) -> None:
-    """The caches hold so many bytes, by model and version; others are gone."""
+    """Set the size of every cache by model and version; set all others to 0."""
     for names in _cached - sizes.keys():
         _CACHE.labels(*names).set(0)
     for names, size in sizes.items():
@@ -170,34 +170,43 @@ def set_cache_bytes(sizes: Mapping[tuple[str, str], int]) -> None:
 
 
 def count_events(kind: str, number: int) -> None:
-    """So many events of a kind, "prediction" or "feedback", are in the log."""
+    """Count events appended to the log; `kind` is "prediction" or "feedback"."""
     _EVENTS.inc((kind,), number)
 
 
 def count_refused(error: AccessError) -> None:
-    """A call was refused because of who made it."""
+    """Count a call refused by authentication or authorization."""
     _REFUSED.labels(type(error).__name__).inc()
 
 
 def count_dropped(number: int) -> None:
-    """So many events were not kept, because the disk is full."""
+    """Count events dropped because the disk is full."""
     _DROPPED.inc(number)
 
 
 def set_disk_space(free: int, size: int) -> None:
-    """The disk of the log has so many bytes free, of so many."""
+    """Set the free and total bytes of the log's disk."""
     _DISK_FREE.set(free)
     _DISK_SIZE.set(size)
 
 
 def count_loaded(number: int) -> None:
-    """This worker has loaded so many versions."""
+    """Set the number of versions that this worker has loaded."""
     _LOADED.set(number)
 
 
 def flush() -> None:
-    """Make visible what was counted since the last time."""
-    for metric in (_REQUESTS, _LATENCY, _BATCH_ROWS, _QUEUED, _RUN, _UNRUN, _LOOKUPS, _EVENTS):
+    """Make all buffered counts visible."""
+    for metric in (
+        _REQUESTS,
+        _LATENCY,
+        _BATCH_ROWS,
+        _QUEUED,
+        _RUN,
+        _UNRUN,
+        _LOOKUPS,
+        _EVENTS,
+    ):
         metric.flush()
     while _waiting:
         names, waiting = _waiting.popitem()
@@ -205,12 +214,12 @@ def flush() -> None:
 
 
 def pause_after(flush_s: float, shortest: float) -> float:
-    """Seconds until the next flush: what hundreds of models need shall not be needed often."""
+    """Return the seconds until the next flush, so that flushing stays cheap."""
     return min(max(shortest, flush_s / _FLUSHING), _LATEST)
 
 
 async def flush_periodically(shortest: float) -> None:
-    """Flush for ever, every `shortest` seconds where that is cheap."""
+    """Flush forever, at least `shortest` seconds apart."""
     pause = shortest
     while True:
         await asyncio.sleep(pause)

@@ -1,8 +1,8 @@
 """The statistics extension: what each version has done in this worker since it started.
 
-Shape and meaning are Triton's: every request of a batch bears the whole of the batch's durations,
-so that a sum divided by its count is what one request waited; `batch_stats` counts runs. The
-numbers are of the worker that is selector; /metrics speaks for all of them.
+Shape and meaning are Triton's. Every request of a batch counts the whole batch's durations, so that
+sum / count is what one request waited; `batch_stats` counts runs. The numbers are those of the
+worker that answers; /metrics sums all workers.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,35 +16,35 @@ from service.call import Call
 
 
 class Duration(msgspec.Struct):
-    """How often something happened, and how long it took together, in nanoseconds."""
+    """A count of occurrences and their total duration in nanoseconds."""
 
     count: int = 0
     ns: int = 0
 
     def add(self, ns: int, count: int = 1) -> None:
-        """It happened `count` times more, for `ns` together."""
+        """Add `count` occurrences of `ns` nanoseconds in total."""
         self.count += count
         self.ns += ns
 
 
 class InferenceStatistics(msgspec.Struct):
-    """By request. What ran has four parts: `queue` and what follows it.
+    """Durations by request: queue, input, run and output.
 
-    `success` and `queue` count what came from the cache, the others do not.
+    Cache hits count in `success` and `queue` only.
     """
 
-    success: Duration = msgspec.field(default_factory=Duration)  # from receipt to the log
+    success: Duration = msgspec.field(default_factory=Duration)  # from receipt to log append
     fail: Duration = msgspec.field(default_factory=Duration)
     queue: Duration = msgspec.field(default_factory=Duration)  # waiting for the run
     compute_input: Duration = msgspec.field(default_factory=Duration)  # reading and checking
     compute_infer: Duration = msgspec.field(default_factory=Duration)  # merging and running
     compute_output: Duration = msgspec.field(default_factory=Duration)  # splitting and logging
-    cache_hit: Duration = msgspec.field(default_factory=Duration)  # looking up what was found
-    cache_miss: Duration = msgspec.field(default_factory=Duration)  # looking up and keeping
+    cache_hit: Duration = msgspec.field(default_factory=Duration)  # lookup
+    cache_miss: Duration = msgspec.field(default_factory=Duration)  # lookup and insertion
 
 
 class BatchStatistics(msgspec.Struct):
-    """By run, of all runs of one size."""
+    """Durations by run, over all runs of one batch size."""
 
     batch_size: int  # rows
     compute_input: Duration = msgspec.field(default_factory=Duration)
@@ -53,7 +53,7 @@ class BatchStatistics(msgspec.Struct):
 
 
 class ModelStatistics(msgspec.Struct):
-    """Of one version, as the extension describes it."""
+    """The statistics of one version, as the extension defines them."""
 
     name: str
     version: str
@@ -65,7 +65,7 @@ class ModelStatistics(msgspec.Struct):
 
 
 class _Runs:
-    """What all runs of one size come to; seconds, or microseconds where the name says so."""
+    """Totals over all runs of one size, in seconds unless the name has a unit."""
 
     __slots__ = (
         "count",
@@ -87,13 +87,13 @@ class _Runs:
 
     @property
     def input_ns(self) -> int:
-        """What is left of all requests' time."""
+        """The remainder of all requests' time: reading and checking."""
         parts = (self.queue_us + self.runs_us) * 1_000 + _ns(self.outputs)
         return max(0, _ns(self.total) - parts)
 
 
 class VersionStatistics:
-    """Counts as the worker goes: a handful of additions for a batch, two more for a request."""
+    """Counters of one version: a few additions per batch, two per request."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class VersionStatistics:
         clock: Callable[[], float] = perf_counter,
         now: Callable[[], float] = time,
     ) -> None:
-        """`clock` is what `Call.started` was read from; `now` gives seconds since the epoch."""
+        """`clock` is the clock of `Call.started`; `now` returns epoch seconds."""
         self._named = name, version
         self._clock = clock
         self._now = now
@@ -116,8 +116,8 @@ class VersionStatistics:
     def record_batch(
         self, batch: Sequence[tuple[Call, RunResult]], *, rows: int, began: float, ended: float
     ) -> None:
-        """A batch was answered: its run was over at `began`, its events in the log at `ended`."""
-        if not batch:  # every caller left during the run
+        """Record a batch whose run ended at `began` and whose events were logged at `ended`."""
+        if not batch:  # every client cancelled during the run
             return
         runs = self._sizes.get(rows)
         if runs is None:
@@ -134,17 +134,17 @@ class VersionStatistics:
         self._last = ended
 
     def record_hits(self, calls: Sequence[Call], *, ended: float) -> None:
-        """Requests were answered from the cache, their events in the log at `ended`."""
+        """Record cache hits whose events were logged at `ended`."""
         for call in calls:
             self._hits.add(_ns(ended - call.started))
         self._last = ended
 
     def record_failure(self, seconds: float) -> None:
-        """A request got no answer."""
+        """Record a request without a response."""
         self._fail.add(_ns(seconds))
 
     def snapshot(self) -> ModelStatistics:
-        """What there is to tell now."""
+        """Return the statistics up to now."""
         sizes = sorted(self._sizes.items())
         runs = [one for _, one in sizes]
         last = (self._now() - (self._clock() - self._last)) * 1_000 if self._last else 0
@@ -186,24 +186,24 @@ def _ns(seconds: float) -> int:
 
 
 class Statistics:
-    """Of every version that this worker has served; loading one anew goes on counting."""
+    """The statistics of every version of this worker; they survive a reload."""
 
     def __init__(self) -> None:
         self._versions: dict[tuple[str, str], VersionStatistics] = {}
 
     def of(self, version: Version) -> VersionStatistics:
-        """Where to count for a version."""
+        """Return the counters of a version."""
         key = version.model, version.number
         if key not in self._versions:
             self._versions[key] = VersionStatistics(*key)
         return self._versions[key]
 
     def record_failure(self, version: Version, seconds: float) -> None:
-        """A request to this version got no answer."""
+        """Record a request to this version without a response."""
         self.of(version).record_failure(seconds)
 
     def snapshots(self) -> list[ModelStatistics]:
-        """Of every version that was ever asked for, loaded or not."""
+        """Return the statistics of every version, loaded or not."""
         return [one.snapshot() for one in self._versions.values()]
 
     def of_versions(self, versions: Iterable[Version]) -> list[ModelStatistics]:

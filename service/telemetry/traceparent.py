@@ -1,4 +1,4 @@
-"""The W3C's `traceparent` header: which trace a request belongs to. Pure."""
+"""Parse the W3C `traceparent` header. Pure."""
 
 import re
 
@@ -10,9 +10,9 @@ _LENGTH = 55  # characters that every version has
 
 
 def read_traceparent(stated: str) -> str:
-    """The part of the header that this version knows, "" for one that names no trace.
+    """Return the header's fields known to this version; "" if it names no trace.
 
-    A request with a malformed header is answered as if it had none, as the W3C demands.
+    A malformed header is ignored, as the W3C requires.
     """
     form = _FORM.fullmatch(stated.strip())
     if form is None or (form["more"] and stated.strip().startswith("00")):

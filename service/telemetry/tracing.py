@@ -1,7 +1,7 @@
-"""The span of a request: queue, run and append to the log within it.
+"""Record the span of a request, with queue, run and log append as its children.
 
-Begun when the request is received, so that its event, its reply and everything behind Kafka name it
-as their parent. What nobody samples costs a context and nothing else.
+The span begins at receipt, so that the event, the reply and all Kafka consumers have it as their
+parent. An unsampled request costs one context only.
 """
 
 import time
@@ -15,7 +15,7 @@ _US = 1_000  # nanoseconds
 
 
 class RequestSpan:
-    """One request's span, and when it entered the queue."""
+    """The span of one request."""
 
     __slots__ = ("_ended", "_queued", "_span")
 
@@ -26,18 +26,18 @@ class RequestSpan:
 
     @classmethod
     def begin(cls, tracing: Tracing, parent: str) -> "tuple[str, RequestSpan | None]":
-        """The traceparent that the request goes on with, and its trace if it is recorded."""
+        """Return the request's traceparent, and its span if the trace is sampled."""
         span = tracing.begin("infer", "server", time.time_ns(), parent)
         if span.recorded:
             return span.traceparent, cls(span)
         return parent, None
 
     def queued(self) -> None:
-        """The request waits for its run."""
+        """Mark the time at which the request enters the queue."""
         self._queued = time.time_ns()
 
     def answered(self, call: Call, answer: InferenceResponse) -> None:
-        """Its event is in the log and its reply may leave."""
+        """End the span: the event is in the log."""
         now = time.time_ns()
         if answer.run.cached:
             self._span.child("cache hit", self._queued, now, {})  # with its append to the log
@@ -59,7 +59,7 @@ class RequestSpan:
         self._span.child("log append", min(ended, now), now, {})
 
     def unanswered(self, call: Call, outcome: Outcome) -> None:
-        """It ended otherwise, or its caller left before the answer that it has."""
+        """End the span of a request that failed or was cancelled."""
         if self._ended:
             return
         self._ended = True
@@ -67,7 +67,7 @@ class RequestSpan:
 
 
 def _about(call: Call, outcome: Outcome, prediction_id: str) -> Attributes:
-    told: Attributes = {
+    attributes: Attributes = {
         "driftline.protocol": call.protocol,
         "driftline.model": call.version.model if call.version else "",
         "driftline.version": call.version.number if call.version else "",
@@ -76,4 +76,4 @@ def _about(call: Call, outcome: Outcome, prediction_id: str) -> Attributes:
         "driftline.prediction.id": prediction_id,
         "driftline.rows": call.inputs.rows if call.inputs else 0,
     }
-    return {name: value for name, value in told.items() if value != ""}
+    return {name: value for name, value in attributes.items() if value != ""}

@@ -1,7 +1,7 @@
-"""The statistics under the names of Triton's metrics, for dashboards that read those already.
+"""Export the statistics under the names of Triton's metrics, for existing dashboards.
 
-Set to the statistics' sums from time to time, so a request costs nothing more. Triton's names do
-not end in _total as a counter's must, so these are gauges by type; they only grow.
+The values are set periodically, at no cost per request. Triton's names lack a counter's _total, so
+these are gauges by type; they only grow.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from service.telemetry.statistics import ModelStatistics
 
 
 def _metric(name: str, meaning: str) -> Gauge:
-    # Of workers that ended, too: it was answered.
+    # Sums include ended workers.
     return Gauge(f"nv_inference_{name}", meaning, ["model", "version"], multiprocess_mode="sum")
 
 
@@ -40,7 +40,7 @@ _MISSES = Gauge(
 
 
 def show(statistics: Iterable[ModelStatistics]) -> None:
-    """Make these sums the metrics' values."""
+    """Set the metrics to these statistics."""
     for one in statistics:
         parts = one.inference_stats
         for metric, value in (
