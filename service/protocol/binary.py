@@ -45,13 +45,13 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
     parts: list[bytes] = []
     tensors: list[OutputTensor] = []
     for name, tensor in outputs.items():
-        told = OutputTensor(name, tensor.datatype, tensor.shape)
+        output = OutputTensor(name, tensor.datatype, tensor.shape)
         if name in raw:
             parts.append(write_raw(tensor.datatype, raw[name]))
-            told.parameters = {_SIZE: len(parts[-1])}
+            output.parameters = {_SIZE: len(parts[-1])}
         else:
-            told.data = tensor.values()
-        tensors.append(told)
+            output.data = tensor.values()
+        tensors.append(output)
     head = encode(JsonResponse(model, version, parameters, tensors, request_id))
     return b"".join([head, *parts]), len(head)
 
@@ -68,7 +68,7 @@ def _length(stated: bytes, size: int) -> int:
 def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTensor]:
     tensors: list[RequestTensor] = []
     for tensor in request.inputs:
-        if _SIZE not in tensor.parameters:
+        if _SIZE not in (tensor.parameters or {}):
             tensors.append(tensor)
             continue
         size = _size(tensor, len(body) - position)
@@ -84,7 +84,7 @@ def _tensors(request: JsonRequest, body: bytes, position: int) -> list[RequestTe
 
 
 def _size(tensor: JsonTensor, left: int) -> int:
-    size = tensor.parameters[_SIZE]
+    size = (tensor.parameters or {}).get(_SIZE)
     if type(size) is not int or not 0 <= size <= left:
         raise InvalidRequest(
             f"{_SIZE} is {size!r}; expected a number of bytes, at most the {left} that are left",

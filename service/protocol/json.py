@@ -4,6 +4,7 @@ Values may lie flat or nested as the shape says. A missing number is null or "Na
 "Infinity" and "-Infinity". Numbers must fit the datatype: nothing is cut, wrapped or guessed.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -34,7 +35,7 @@ class JsonTensor(msgspec.Struct):
     shape: list[int]
     datatype: str
     data: msgspec.Raw = msgspec.Raw()
-    parameters: dict[str, _Parameter] = {}
+    parameters: dict[str, _Parameter] | None = None
 
     def array(self) -> Array:
         """The values with the stated shape; raises InvalidRequest where they do not fit."""
@@ -75,7 +76,7 @@ class JsonTensor(msgspec.Struct):
         return array if array.ndim == len(self.shape) else array.reshape(self.shape)
 
     def _refuse_without_data(self) -> None:
-        if "binary_data_size" in self.parameters:
+        if "binary_data_size" in (self.parameters or {}):
             raise InvalidRequest(
                 "its binary_data_size speaks of bytes after the JSON; expected the header "
                 "Inference-Header-Content-Length to say where they begin",
@@ -89,30 +90,37 @@ class _OutputParameters(msgspec.Struct, frozen=True):
     classification: int | None = None
 
 
+_NOTHING_STATED = _OutputParameters()
+
+
 class _WantedOutput(msgspec.Struct, frozen=True):
     name: str
-    parameters: _OutputParameters = _OutputParameters()
+    parameters: _OutputParameters | None = None
 
 
 class JsonRequest(msgspec.Struct):
-    """The JSON of a request, its tensors not read yet."""
+    """The JSON of a request, its tensors not read yet.
+
+    An optional field that is null counts as absent: serialisers of Java and C# write it so.
+    """
 
     inputs: list[JsonTensor]
-    id: str = ""
-    outputs: list[_WantedOutput] = []
-    parameters: dict[str, _Parameter] = {}
+    id: str | None = None
+    outputs: list[_WantedOutput] | None = None
+    parameters: dict[str, _Parameter] | None = None
 
     def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
         """The request with these tensors for its inputs."""
-        raw = self.parameters.get("binary_data_output") is True
+        request_id, parameters = self.id or "", self.parameters or {}
+        raw = parameters.get("binary_data_output") is True
         if not self.outputs:
-            return InferRequest(self.id, tensors, [], self.parameters, raw)
-        selector = {output.name: output.parameters for output in self.outputs}
+            return InferRequest(request_id, tensors, [], parameters, raw)
+        selector = {output.name: output.parameters or _NOTHING_STATED for output in self.outputs}
         return InferRequest(
-            self.id,
+            request_id,
             tensors,
             list(selector),
-            self.parameters,
+            parameters,
             raw,
             as_raw={n: p.binary_data for n, p in selector.items() if p.binary_data is not None},
             classes={
@@ -142,6 +150,9 @@ class JsonResponse(msgspec.Struct, omit_defaults=True):
 
 
 _requests = msgspec.json.Decoder(JsonRequest)
+# A string, which stays as it is, or a bare word that stands for a number.
+_BARE = re.compile(rb'("(?:[^"\\]|\\.)*")|(-?\b(?:NaN|Infinity)\b)', re.DOTALL)
+_WORD = re.compile(rb'"(?:-?NaN|-?Infinity)"')
 encode = msgspec.json.Encoder().encode
 
 
@@ -156,11 +167,40 @@ def read_json(body: bytes) -> JsonRequest:
     if not body:
         raise InvalidRequest('the body is empty; expected JSON like {"inputs": [...]}')
     try:
-        return _requests.decode(body)
+        try:
+            return _requests.decode(body)
+        except msgspec.DecodeError:
+            quoted = _quote_bare_numbers(body)
+            if quoted is None:
+                raise
+            return _checked(_requests.decode(quoted))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is not an inference request in JSON: {error}") from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
+
+
+def _quote_bare_numbers(body: bytes) -> bytes | None:
+    """Return the body with NaN and infinities as strings; None where it has none outside strings.
+
+    Python's json module, tritonclient and BentoML's client write them bare, which is not JSON.
+    """
+    if b"NaN" not in body and b"Infinity" not in body:
+        return None
+    quoted, count = _BARE.subn(lambda found: found[1] or b'"%b"' % found[2], body)
+    return quoted if count and quoted != body else None
+
+
+def _checked(request: JsonRequest) -> JsonRequest:
+    """Refuse text beside quoted numbers: an element of BYTES may have been a bare number."""
+    for tensor in request.inputs:
+        if tensor.datatype == "BYTES" and _WORD.search(bytes(tensor.data)):
+            raise InvalidRequest(
+                "expected text, and no bare NaN or Infinity in a request whose text holds such a "
+                "word",
+                tensor=tensor.name,
+            )
+    return request
 
 
 def encode_response(

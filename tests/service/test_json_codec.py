@@ -1,5 +1,7 @@
 """JSON of the Open Inference Protocol: what goes in comes out, what does not fit is refused."""
 
+import json
+import math
 from typing import Any
 
 import msgspec
@@ -120,3 +122,33 @@ def test_binary_data_is_refused_by_its_name() -> None:
     tensor = JsonTensor("x", [1], "FP32", parameters={"binary_data_size": 4})
     with pytest.raises(InvalidRequest, match="binary"):
         tensor.array()
+
+
+def test_a_field_that_is_null_counts_as_absent() -> None:
+    tensor = {"name": "x", "datatype": "INT64", "shape": [1], "data": [1], "parameters": None}
+    wanted = [{"name": "y", "parameters": None}]
+    body = {"inputs": [tensor], "id": None, "parameters": None}
+    for outputs in (None, wanted):
+        request = decode_request(msgspec.json.encode(body | {"outputs": outputs}))
+        assert request.id == ""
+        assert request.parameters == {}
+        assert list(request.outputs) == ([] if outputs is None else ["y"])
+        assert request.inputs[0].array().tolist() == [1]
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+def test_bare_nan_and_infinities_are_numbers_of_a_floating_point_tensor(datatype: str) -> None:
+    tensor = {"name": "NaN", "datatype": datatype, "shape": [4]}
+    tensor["data"] = [float("nan"), float("inf"), float("-inf"), 1.5]
+    request = decode_request(json.dumps({"inputs": [tensor], "id": 'a "NaN" \\'}).encode())
+    values = request.inputs[0].array().tolist()
+    assert math.isnan(values[0])
+    assert values[1:] == [math.inf, -math.inf, 1.5]
+    assert request.id == 'a "NaN" \\'
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "BOOL", "BYTES"])
+def test_bare_nan_is_refused_where_the_tensor_holds_no_floats(datatype: str) -> None:
+    tensor = {"name": "x", "datatype": datatype, "shape": [1], "data": [float("nan")]}
+    with pytest.raises(InvalidRequest):
+        decode_request(json.dumps({"inputs": [tensor]}).encode()).inputs[0].array()
