@@ -23,7 +23,7 @@ from benchmarks.compare.http_connection import HttpConnection
 from benchmarks.compare.models import Subject, small
 from benchmarks.compare.requests import Question, open_inference_json
 from benchmarks.service_process import serving
-from driftline.converging import wait_for_workers
+from driftline.convergence import wait_for_workers
 from eventlog.settings import Home
 from registry.limits import LimitChange
 from registry.store import Registry

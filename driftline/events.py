@@ -77,10 +77,10 @@ def verify() -> None:
 @click.option("--to", "end", type=_TIME, help="Event time before, UTC.")
 def export(file: Path, kind: Any, model: str, start: datetime | None, end: datetime | None) -> None:
     """Write events to FILE: Parquet where it ends in .parquet, else a line of JSON each."""
-    from driftline.exporting import Choice, export_events  # noqa: PLC0415 - pyarrow takes a while
+    from driftline.event_export import EventFilter, export_events  # noqa: PLC0415 - pyarrow takes a while
 
-    choice = Choice(kind, model, _microseconds(start), _microseconds(end))
-    written, unreadable = export_events(Home.from_environment().log, file, choice)
+    wanted = EventFilter(kind, model, _microseconds(start), _microseconds(end))
+    written, unreadable = export_events(Home.from_environment().log, file, wanted)
     click.echo(f"{written} events written to {file}")
     if unreadable:
         click.echo(f"{unreadable} records could not be read; driftline events verify", err=True)

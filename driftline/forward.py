@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 from prometheus_client import start_http_server
 
-from access.listening import Address, require_free
+from access.ports import Address, require_free
 from eventlog.backlog import Backlog
 from eventlog.errors import NotAcknowledged
 from eventlog.forwarder import Cursors, Forwarder

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from driftline.converging import wait_for_workers
+from driftline.convergence import wait_for_workers
 from eventlog.settings import Home
 from registry.history import HistoryRow
 from registry.limits import UNCHANGED, LimitChange, limited

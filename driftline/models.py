@@ -8,12 +8,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from driftline.converging import say_what_loaded, say_who_serves, wait_for_workers
+from driftline.convergence import print_loaded_workers, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
 from registry.batching import INDEPENDENT, explain, read_verdict
 from registry.reference import doubts, load_reference
 from registry.store import Registry
-from registry.workers import read_workers
+from registry.worker_reports import read_workers
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -85,7 +85,7 @@ def promote(model: str, number: str, alias: str, wait: bool, timeout: float) -> 
     revision = Registry(home).promote(model, number, alias=alias, actor=getpass.getuser())
     click.echo(f"{model} {alias} is version {number} (registry revision {revision})")
     if wait:
-        say_who_serves(wait_for_workers(home, revision, timeout), model, alias, number)
+        print_serving_workers(wait_for_workers(home, revision, timeout), model, alias, number)
 
 
 @click.command()
@@ -106,7 +106,7 @@ def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> N
         return
     reports = wait_for_workers(home, revision, timeout)
     if undo:
-        say_what_loaded(reports, model, number)
+        print_loaded_workers(reports, model, number)
     else:
         click.echo(f"{len(reports)} of {len(reports)} workers have unloaded it")
 

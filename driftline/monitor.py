@@ -14,7 +14,7 @@ import msgspec
 from access.authorizer import Authorizer
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
-from access.listening import Address, require_free
+from access.ports import Address, require_free
 from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader

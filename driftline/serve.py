@@ -4,7 +4,7 @@ import os
 
 import click
 
-from access.listening import reserved
+from access.ports import reserved
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from access.listening import Address, require_free
+from access.ports import Address, require_free
 from driftline.supervisor import Child, Supervisor
 from eventlog.errors import SettingError
 from eventlog.process_lock import ProcessLock, require_unlocked

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.events import Label, Tensor
+from registry.batch_runner import run_in_batches
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
 from registry.manifest import Manifest, Version
-from registry.running import run_in_batches
 
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from access.listening import numeric
+from access.ports import numeric
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 

@@ -9,7 +9,7 @@ from functools import partial
 from eventlog.answer_counts import CountingWriter
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.store import Registry
-from registry.workers import WorkerDesk
+from registry.worker_reports import WorkerReportPublisher
 from service.auth.configuration import create_authorizer
 from service.call_factory import CallFactory
 from service.grpc.server import GrpcServer
@@ -56,7 +56,7 @@ class Worker:
         ids = IdGenerator()
         log = PredictionLog(self._writer, ids, count=count_events)
         registry = Registry(home)
-        self._report_publisher = WorkerDesk(home.workers)
+        self._report_publisher = WorkerReportPublisher(home.workers)
         self._statistics = Statistics()
         load = VersionLoader(settings, log, ids, self._statistics)
         self._cache_bytes = load.cache_bytes

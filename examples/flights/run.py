@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from access.listening import Address, require_free
+from access.ports import Address, require_free
 from driftline.supervisor import Supervisor
 from driftline.up import addresses, children
 from eventlog.errors import SettingError

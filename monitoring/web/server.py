@@ -9,7 +9,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from access.http1 import Http1Connection
-from access.listening import bound, numeric
+from access.ports import bound, numeric
 from access.tls import Tls
 from monitoring.errors import PageUnavailable
 

@@ -6,7 +6,7 @@ from access.authorizer import Authorizer
 from access.errors import AccessError
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
-from access.listening import Address
+from access.ports import Address
 from access.tls import Tls
 from eventlog.errors import SettingError
 from eventlog.settings import Home

@@ -5,7 +5,7 @@ import ssl
 from contextlib import suppress
 from functools import partial
 
-from access.listening import bound
+from access.ports import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
 from service.grpc.authorization import MethodAuthorizer

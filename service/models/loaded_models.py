@@ -17,7 +17,7 @@ from registry.history import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from registry.store import ModelState
-from registry.workers import WorkerReport
+from registry.worker_reports import WorkerReport
 from service.errors import NotReady
 from service.models.routing import Loaded, LoadedVersion, Routes, UnavailableVersion, routes_of
 

@@ -14,7 +14,7 @@ import uvicorn
 
 from access.authorizer import Authorizer
 from access.http1 import Http1Connection
-from access.listening import bound
+from access.ports import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
 from service.rest.asgi import App, Message, Receive, Scope, Send

@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from registry.limits import UNCHANGED
 from registry.manifest import Version
-from registry.workers import read_workers
+from registry.worker_reports import read_workers
 from tests.service.conftest import Service
 from tests.service.test_live_repository import BODY
 

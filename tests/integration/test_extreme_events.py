@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from driftline.exporting import Choice, export_events
+from driftline.event_export import EventFilter, export_events
 from eventlog import wire
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder, Sink
@@ -150,9 +150,9 @@ def passes_every_stage(home: Path, where: Where, made: Sequence[Made]) -> None:
         assert found == event or _small(found) == _small(event)
     assert all(len(message.value) <= topics.largest_message for message in kafka.held)
     monitored(where, lambda at: SegmentReader(home / "log", at), len(events))
-    assert export_events(home / "log", home / "all.jsonl", Choice()) == (len(events), 0)
+    assert export_events(home / "log", home / "all.jsonl", EventFilter()) == (len(events), 0)
     for kind in ("prediction", "feedback"):
-        export_events(home / "log", home / f"{kind}.parquet", Choice(kind))
+        export_events(home / "log", home / f"{kind}.parquet", EventFilter(kind))
 
 
 def test_every_field_at_its_extremes_passes_every_stage(tmp_path: Path, where: Where) -> None:

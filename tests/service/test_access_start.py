@@ -8,7 +8,7 @@ import pytest
 from access.errors import Unauthenticated
 from access.keyfile import KeyFile
 from access.keys import make_key
-from access.listening import require_free
+from access.ports import require_free
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from service.auth.configuration import addresses, check_encrypted, check_start, create_authorizer

@@ -9,7 +9,7 @@ import pytest
 
 from registry.errors import UnknownModel
 from registry.manifest import Version
-from registry.workers import WorkerReport
+from registry.worker_reports import WorkerReport
 from service.errors import NotReady
 from service.models.loaded_models import LoadedModels
 from service.models.repository import ModelRepository

@@ -15,13 +15,13 @@ import numpy as np
 from monitoring.counters.reference_domain import category
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
+from registry.batch_runner import run_in_batches
 from registry.batching import runnable, verdict_of
 from registry.errors import InvalidFeatures, InvalidModel
 from registry.features import to_tensors
 from registry.manifest import Manifest
 from registry.onnx_file import load
 from registry.payload import withheld
-from registry.running import run_in_batches
 
 Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
 

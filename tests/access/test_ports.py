@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from access.listening import Address, bound, numeric, require_free, reserved
+from access.ports import Address, bound, numeric, require_free, reserved
 from eventlog.errors import SettingError
 
 HOSTS = ["127.0.0.1", "::1", "0.0.0.0", "::"]

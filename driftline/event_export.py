@@ -21,7 +21,7 @@ _TOGETHER = 1_000
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
-class Choice(msgspec.Struct, frozen=True):
+class EventFilter(msgspec.Struct, frozen=True):
     """Which events are wanted: event time in [start, end) microseconds, None for no bound."""
 
     kind: Kind | None = None
@@ -29,7 +29,7 @@ class Choice(msgspec.Struct, frozen=True):
     start: int | None = None
     end: int | None = None
 
-    def takes(self, event: Event) -> bool:
+    def matches(self, event: Event) -> bool:
         """Whether the event is wanted; a label belongs to no model, so a model excludes labels."""
         return (
             (self.kind is None or isinstance(event, KINDS[self.kind]))
@@ -39,7 +39,7 @@ class Choice(msgspec.Struct, frozen=True):
         )
 
 
-def export_events(log: Path, target: Path, choice: Choice) -> tuple[int, int]:
+def export_events(log: Path, target: Path, wanted: EventFilter) -> tuple[int, int]:
     """Write the chosen events to a `.jsonl` or `.parquet` file; events, and unreadable records.
 
     The file appears whole or not at all. Parquet holds one kind of event, since kinds differ in
@@ -47,11 +47,11 @@ def export_events(log: Path, target: Path, choice: Choice) -> tuple[int, int]:
     """
     fresh = target.with_name(f"{target.name}.part")
     unreadable: list[int] = []
-    chosen = _chosen(log, choice, unreadable)
+    chosen = _chosen(log, wanted, unreadable)
     if target.suffix == ".parquet":
-        if choice.kind is None:
+        if wanted.kind is None:
             raise click.UsageError("Parquet holds one kind of event: expected --kind")
-        count = _write_parquet(fresh, choice.kind, chosen)
+        count = _write_parquet(fresh, wanted.kind, chosen)
     else:
         with fresh.open("wb") as file:
             count = write_lines(file, chosen)
@@ -68,11 +68,11 @@ def write_lines(file: Any, chosen: Iterable[list[Event]]) -> int:
     return count
 
 
-def _chosen(log: Path, choice: Choice, unreadable: list[int]) -> Iterator[list[Event]]:
+def _chosen(log: Path, wanted: EventFilter, unreadable: list[int]) -> Iterator[list[Event]]:
     reader = SegmentReader(log, {})
     try:
         while records := reader.poll(_TOGETHER):
-            yield [event for event in _readable(records, unreadable) if choice.takes(event)]
+            yield [event for event in _readable(records, unreadable) if wanted.matches(event)]
     finally:
         reader.close()
 

@@ -7,7 +7,7 @@ import click
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
-from registry.workers import WorkerReport, read_workers
+from registry.worker_reports import WorkerReport, read_workers
 
 _PAUSE = 0.05  # seconds between two looks
 
@@ -41,7 +41,9 @@ def wait_for_workers(
         sleep(_PAUSE)
 
 
-def say_who_serves(reports: Sequence[WorkerReport], model: str, alias: str, number: str) -> None:
+def print_serving_workers(
+    reports: Sequence[WorkerReport], model: str, alias: str, number: str
+) -> None:
     """Print how many workers answer the alias with the version.
 
     Raises NotConverged with the reason where one does not.
@@ -57,7 +59,7 @@ def say_who_serves(reports: Sequence[WorkerReport], model: str, alias: str, numb
     click.echo(sentence)
 
 
-def say_what_loaded(reports: Sequence[WorkerReport], model: str, number: str) -> None:
+def print_loaded_workers(reports: Sequence[WorkerReport], model: str, number: str) -> None:
     """Print how many workers have loaded the version, or with "" all versions of the model.
 
     Raises NotConverged with the reason where one has not.

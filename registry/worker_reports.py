@@ -23,7 +23,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     unready: dict[str, dict[str, str]] = {}  # model -> number -> why it is not loaded
 
 
-class WorkerDesk:
+class WorkerReportPublisher:
     """Where one worker reports; for as long as the process lives or until `close`."""
 
     def __init__(self, folder: Path) -> None:

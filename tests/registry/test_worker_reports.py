@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from driftline.converging import NotConverged, say_who_serves, wait_for_workers
+from driftline.convergence import NotConverged, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
-from registry.workers import WorkerDesk, WorkerReport, read_workers
+from registry.worker_reports import WorkerReport, WorkerReportPublisher, read_workers
 
 REPORT = WorkerReport(3, {"tiny": {"champion": "2"}}, {"tiny": {"4": "it is damaged"}})
 
 
 def test_a_worker_is_seen_before_it_has_followed_anything(tmp_path: Path) -> None:
-    desk = WorkerDesk(tmp_path)
+    desk = WorkerReportPublisher(tmp_path)
     assert read_workers(tmp_path) == [WorkerReport(-1)]
     desk.publish(REPORT)
     assert read_workers(tmp_path) == [REPORT]
@@ -26,8 +26,8 @@ def test_a_worker_is_seen_before_it_has_followed_anything(tmp_path: Path) -> Non
 
 def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from registry.workers import WorkerDesk\n"
-        "desk = WorkerDesk(Path(sys.argv[1])); print('here', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from registry.worker_reports import WorkerReportPublisher\n"
+        "desk = WorkerReportPublisher(Path(sys.argv[1])); print('here', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -41,7 +41,7 @@ def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
 
 def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    fast, slow = WorkerDesk(home.workers), WorkerDesk(home.workers)
+    fast, slow = WorkerReportPublisher(home.workers), WorkerReportPublisher(home.workers)
     fast.publish(REPORT)
     pauses: list[float] = []
 
@@ -56,7 +56,7 @@ def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> No
 
 
 def test_waiting_in_vain_says_how_many_are_behind(tmp_path: Path) -> None:
-    desk = WorkerDesk(Home(tmp_path).workers)
+    desk = WorkerReportPublisher(Home(tmp_path).workers)
     with pytest.raises(NotConverged, match="after 0 s 1 of 1 workers had not followed"):
         wait_for_workers(Home(tmp_path), 3, 0)
     desk.close()
@@ -65,7 +65,7 @@ def test_waiting_in_vain_says_how_many_are_behind(tmp_path: Path) -> None:
 def test_a_version_that_a_worker_could_not_load_is_told_with_the_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    say_who_serves([REPORT, REPORT], "tiny", "champion", "2")
+    print_serving_workers([REPORT, REPORT], "tiny", "champion", "2")
     assert capsys.readouterr().out == "2 of 2 workers serve version 2\n"
     with pytest.raises(NotConverged, match="0 of 1 workers serve version 4: it is damaged"):
-        say_who_serves([REPORT], "tiny", "champion", "4")
+        print_serving_workers([REPORT], "tiny", "champion", "4")
