@@ -1,16 +1,16 @@
-"""Call a Driftline service from Python: predictions in, truth back later.
+"""Call a Driftline service from Python: request predictions, send labels later.
 
     from driftline.client import Client
 
     with Client("http://127.0.0.1:3000") as flights:
         answer = flights.predict("flights", frame)     # a DataFrame or a list of dicts
         answer.labels, answer.probabilities
-        flights.feedback(answer, truth)                # whenever it is known
+        flights.feedback(answer, labels)               # as soon as they are known
 
     Client("https://models.example.org", api_key="dl_...", verify="authority.pem")
 
-`AsyncClient` does the same with `await`. Errors of the service are raised as ClientError with the
-service's own sentence.
+`AsyncClient` does the same with `await`. An error reply is raised as ClientError with the
+message of the service.
 """
 
 import math
@@ -30,31 +30,31 @@ Row = Mapping[str, Any]
 
 
 class Frame(Protocol):
-    """What a pandas (or alike) DataFrame offers; none is imported here."""
+    """A DataFrame of pandas or a similar library; none is imported here."""
 
     def to_dict(self, orient: str) -> Any:
-        """With "records": one dict per row."""
+        """Return one dict per row for `orient="records"`."""
         ...
 
 
 class ClientError(Exception):
-    """The service refused; the message is its own, `status` the HTTP status."""
+    """An error reply; the message is that of the service, `status` the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Keep both."""
+        """Store status and message."""
         super().__init__(message)
         self.status = status
 
 
 class RowPrediction(msgspec.Struct, frozen=True):
-    """The answer for one row."""
+    """The prediction for one row."""
 
     label: Label | None
     probabilities: dict[str, float | None] = {}
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """One request's answer; `prediction_id` names it when the truth is told."""
+    """The reply to one request; feedback refers to it by `prediction_id`."""
 
     model: str
     version: str
@@ -63,16 +63,16 @@ class Prediction(msgspec.Struct, frozen=True):
 
     @property
     def labels(self) -> list[Label | None]:
-        """One label (or number) per row."""
+        """Return one label (or number) per row."""
         return [row.label for row in self.predictions]
 
     @property
     def probabilities(self) -> list[dict[str, float | None]]:
-        """One mapping of class to probability per row; empty where the model has none."""
+        """Return one mapping of class to probability per row; empty if the model has none."""
         return [row.probabilities for row in self.predictions]
 
 
-def _question(
+def _predict_body(
     model: str, rows: Frame | Sequence[Row], version: str, event_time: str | int | None
 ) -> bytes:
     records = rows if isinstance(rows, Sequence) else rows.to_dict("records")
@@ -80,7 +80,7 @@ def _question(
     body: dict[str, Any] = {"model": model, "version": version, "rows": spelled}
     if event_time is not None:
         body["event_time"] = event_time
-    return msgspec.json.encode(body)  # NaN becomes null, which is how a missing value travels
+    return msgspec.json.encode(body)  # NaN becomes null, the encoding of a missing value
 
 
 def _spelled(value: Any) -> Any:
@@ -93,7 +93,7 @@ def _spelled(value: Any) -> Any:
     return value if item is None else _spelled(item())
 
 
-def _truth(
+def _feedback_body(
     prediction: Prediction | str, labels: Label | Sequence[Label], event_time: str | int | None
 ) -> bytes:
     name = prediction if isinstance(prediction, str) else prediction.prediction_id
@@ -122,12 +122,12 @@ Verify = bool | str | ssl.SSLContext
 
 def _headers(api_key: str | None) -> dict[str, str]:
     key = os.environ.get("DRIFTLINE_API_KEY", "") if api_key is None else api_key
-    said = {"authorization": f"Bearer {key}"} if key else {}
-    return {"content-type": "application/json", **said}
+    authorization = {"authorization": f"Bearer {key}"} if key else {}
+    return {"content-type": "application/json", **authorization}
 
 
 def _traced() -> dict[str, str]:
-    """The trace that the caller is in, where it records any; nobody else pays for an import."""
+    """Return trace headers of the caller, without importing OpenTelemetry for those without it."""
     if "opentelemetry.trace" not in sys.modules:
         return {}
     from opentelemetry.propagate import inject  # noqa: PLC0415
@@ -139,26 +139,26 @@ def _traced() -> dict[str, str]:
 
 @contextmanager
 def _span(tracer: Any, name: str, model: str = "") -> Iterator[Callable[[str, str], None]]:
-    """A span of the caller's tracer around a call, which is told version and prediction id.
+    """Record a span of the caller's tracer; yield a function that adds version and prediction id.
 
-    It says names and ids only: what an error quotes may be a payload.
+    It holds names and ids only, because error messages may quote a payload.
     """
     if tracer is None:
         yield lambda _version, _prediction_id: None
         return
-    from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 - theirs who gave a tracer
+    from opentelemetry.trace import SpanKind, StatusCode  # noqa: PLC0415 - installed where a tracer is
 
     quiet = {"record_exception": False, "set_status_on_exception": False}
     with tracer.start_as_current_span(name, kind=SpanKind.CLIENT, **quiet) as span:
 
-        def told(version: str, prediction_id: str) -> None:
+        def annotate(version: str, prediction_id: str) -> None:
             span.set_attribute("driftline.version", version)
             span.set_attribute("driftline.prediction.id", prediction_id)
 
         if model:
             span.set_attribute("driftline.model", model)
         try:
-            yield told
+            yield annotate
         except Exception as error:
             span.set_attribute("error.type", str(getattr(error, "status", type(error).__name__)))
             span.set_status(StatusCode.ERROR)
@@ -170,7 +170,7 @@ def _verify(verify: Verify) -> bool | ssl.SSLContext:
 
 
 class Client:
-    """Blocking calls over one kept connection."""
+    """A blocking client with one persistent connection."""
 
     def __init__(
         self,
@@ -181,11 +181,11 @@ class Client:
         verify: Verify = True,
         tracer: Any = None,
     ) -> None:
-        """`timeout` in seconds, for each call; the key is DRIFTLINE_API_KEY's by default.
+        """Create a client.
 
-        `verify` is the file of the authority that signed the service's certificate, or an SSL
-        context, with which a certificate of one's own can be shown. With a tracer of OpenTelemetry
-        each call is a span of its own; without one, the trace that the caller is in travels along.
+        `timeout` is in seconds per call. `api_key` defaults to DRIFTLINE_API_KEY. `verify` is a CA
+        file, or an SSL context, which can hold a client certificate. With an OpenTelemetry tracer
+        each call is a span; without one, the trace context of the caller is sent.
         """
         self._tracer = tracer
         self._http = httpx.Client(
@@ -200,12 +200,15 @@ class Client:
         version: str = "",
         event_time: str | int | None = None,
     ) -> Prediction:
-        """Ask for every row; `version` is a number or an alias, the champion by default."""
-        content = _question(model, rows, version, event_time)
-        with _span(self._tracer, "predict", model) as told:
+        """Request predictions for rows; `version` is a number or an alias, by default champion.
+
+        Raises ClientError for an error reply, httpx.HTTPError if the service is unreachable.
+        """
+        content = _predict_body(model, rows, version, event_time)
+        with _span(self._tracer, "predict", model) as annotate:
             reply = self._http.post("/predict", content=content, headers=_traced())
             answer = msgspec.json.decode(_read(reply), type=Prediction)
-            told(answer.version, answer.prediction_id)
+            annotate(answer.version, answer.prediction_id)
         return answer
 
     def feedback(
@@ -215,8 +218,8 @@ class Client:
         *,
         event_time: str | int | None = None,
     ) -> None:
-        """Tell the truth: one label for a one-row prediction, else one per row."""
-        content = _truth(prediction, labels, event_time)
+        """Send labels: one for a prediction of one row, else one per row."""
+        content = _feedback_body(prediction, labels, event_time)
         with _span(self._tracer, "feedback"):
             _read(self._http.post("/v1/feedback", content=content, headers=_traced()))
 
@@ -225,7 +228,7 @@ class Client:
         self._http.close()
 
     def __enter__(self) -> Self:
-        """For `with`."""
+        """Return the client."""
         return self
 
     def __exit__(
@@ -234,12 +237,12 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close at the end of `with`."""
+        """Close the connection."""
         self.close()
 
 
 class AsyncClient:
-    """The same with `await`, for many calls at once."""
+    """The same client with `await`, for concurrent calls."""
 
     def __init__(
         self,
@@ -265,11 +268,11 @@ class AsyncClient:
         event_time: str | int | None = None,
     ) -> Prediction:
         """See Client.predict."""
-        content = _question(model, rows, version, event_time)
-        with _span(self._tracer, "predict", model) as told:
+        content = _predict_body(model, rows, version, event_time)
+        with _span(self._tracer, "predict", model) as annotate:
             reply = await self._http.post("/predict", content=content, headers=_traced())
             answer = msgspec.json.decode(_read(reply), type=Prediction)
-            told(answer.version, answer.prediction_id)
+            annotate(answer.version, answer.prediction_id)
         return answer
 
     async def feedback(
@@ -280,7 +283,7 @@ class AsyncClient:
         event_time: str | int | None = None,
     ) -> None:
         """See Client.feedback."""
-        content = _truth(prediction, labels, event_time)
+        content = _feedback_body(prediction, labels, event_time)
         with _span(self._tracer, "feedback"):
             _read(await self._http.post("/v1/feedback", content=content, headers=_traced()))
 
@@ -289,7 +292,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:
-        """For `async with`."""
+        """Return the client."""
         return self
 
     async def __aexit__(
@@ -298,5 +301,5 @@ class AsyncClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close at the end of `async with`."""
+        """Close the connections."""
         await self.close()

@@ -1,4 +1,4 @@
-"""Waits until every worker has followed the registry, and says what they serve."""
+"""Wait until every worker has applied the registry, and print what the workers serve."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ from eventlog.errors import DriftlineError
 from eventlog.settings import Home
 from registry.worker_reports import WorkerReport, read_workers
 
-_PAUSE = 0.05  # seconds between two looks
+_PAUSE = 0.05  # seconds between two reads
 
 
 class NotConverged(DriftlineError):
-    """Some worker does not serve what it was told to."""
+    """A worker does not serve the desired state."""
 
 
 def wait_for_workers(
@@ -23,9 +23,9 @@ def wait_for_workers(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[WorkerReport]:
-    """The reports of all workers, once each has followed up to the revision.
+    """Return the reports of all workers once each has applied the revision.
 
-    Raises NotConverged after `timeout` seconds, saying how many have not.
+    Raises NotConverged with the number of workers behind after `timeout` seconds.
     """
     deadline = clock() + timeout
     while True:
@@ -35,8 +35,8 @@ def wait_for_workers(
             return reports
         if clock() >= deadline:
             raise NotConverged(
-                f"after {timeout:g} s {behind} of {len(reports)} workers had not followed to "
-                f"registry revision {revision}; they go on trying"
+                f"{behind} of {len(reports)} workers have not applied registry revision {revision} "
+                f"within {timeout:g} s; they continue to try"
             )
         sleep(_PAUSE)
 
@@ -44,12 +44,12 @@ def wait_for_workers(
 def print_serving_workers(
     reports: Sequence[WorkerReport], model: str, alias: str, number: str
 ) -> None:
-    """Print how many workers answer the alias with the version.
+    """Print how many workers serve the version under the alias.
 
-    Raises NotConverged with the reason where one does not.
+    Raises NotConverged with the reason if one does not.
     """
     if not reports:
-        click.echo("no worker is running here; the next one to start will serve it")
+        click.echo("no worker is running; the next one to start serves it")
         return
     served = sum(report.serving.get(model, {}).get(alias) == number for report in reports)
     sentence = f"{served} of {len(reports)} workers serve version {number}"
@@ -62,7 +62,7 @@ def print_serving_workers(
 def print_loaded_workers(reports: Sequence[WorkerReport], model: str, number: str) -> None:
     """Print how many workers have loaded the version, or with "" all versions of the model.
 
-    Raises NotConverged with the reason where one has not.
+    Raises NotConverged with the reason if one has not.
     """
     reasons = {
         reason
@@ -71,5 +71,5 @@ def print_loaded_workers(reports: Sequence[WorkerReport], model: str, number: st
         if number in {"", name}
     }
     if reasons:
-        raise NotConverged(f"not every worker has loaded it: {'; '.join(sorted(reasons))}")
+        raise NotConverged(f"not loaded by every worker: {'; '.join(sorted(reasons))}")
     click.echo(f"{len(reports)} of {len(reports)} workers have loaded it")

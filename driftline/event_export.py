@@ -1,4 +1,4 @@
-"""Events out of the log into a file, a thousand at a time: JSON lines or Parquet."""
+"""Export events of the log to JSON lines or Parquet, a thousand at a time."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,12 +17,12 @@ from eventlog.segments import SegmentReader
 
 Kind = Literal["prediction", "feedback"]
 KINDS: dict[Kind, type[Event]] = {"prediction": PredictionEvent, "feedback": FeedbackEvent}
-_TOGETHER = 1_000
+_CHUNK = 1_000  # records
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
 class EventFilter(msgspec.Struct, frozen=True):
-    """Which events are wanted: event time in [start, end) microseconds, None for no bound."""
+    """Select events: event time in [start, end) microseconds, None for no bound."""
 
     kind: Kind | None = None
     model: str = ""
@@ -30,7 +30,7 @@ class EventFilter(msgspec.Struct, frozen=True):
     end: int | None = None
 
     def matches(self, event: Event) -> bool:
-        """Whether the event is wanted; a label belongs to no model, so a model excludes labels."""
+        """Return whether the event is selected; labels have no model, so a model excludes them."""
         return (
             (self.kind is None or isinstance(event, KINDS[self.kind]))
             and (not self.model or getattr(event, "model", "") == self.model)
@@ -40,17 +40,17 @@ class EventFilter(msgspec.Struct, frozen=True):
 
 
 def export_events(log: Path, target: Path, wanted: EventFilter) -> tuple[int, int]:
-    """Write the chosen events to a `.jsonl` or `.parquet` file; events, and unreadable records.
+    """Write the selected events to a `.jsonl` or `.parquet` file.
 
-    The file appears whole or not at all. Parquet holds one kind of event, since kinds differ in
-    their columns.
+    Returns the numbers of events and of unreadable records. The file is replaced atomically.
+    Parquet holds one kind of event, because kinds differ in their columns.
     """
     fresh = target.with_name(f"{target.name}.part")
     unreadable: list[int] = []
     chosen = _chosen(log, wanted, unreadable)
     if target.suffix == ".parquet":
         if wanted.kind is None:
-            raise click.UsageError("Parquet holds one kind of event: expected --kind")
+            raise click.UsageError("a Parquet file holds one kind of event: expected --kind")
         count = _write_parquet(fresh, wanted.kind, chosen)
     else:
         with fresh.open("wb") as file:
@@ -60,7 +60,7 @@ def export_events(log: Path, target: Path, wanted: EventFilter) -> tuple[int, in
 
 
 def write_lines(file: Any, chosen: Iterable[list[Event]]) -> int:
-    """One JSON object a line."""
+    """Write one JSON object per line; return the number of events."""
     count = 0
     for events in chosen:
         file.writelines(wire.encode(event) + b"\n" for event in events)
@@ -71,7 +71,7 @@ def write_lines(file: Any, chosen: Iterable[list[Event]]) -> int:
 def _chosen(log: Path, wanted: EventFilter, unreadable: list[int]) -> Iterator[list[Event]]:
     reader = SegmentReader(log, {})
     try:
-        while records := reader.poll(_TOGETHER):
+        while records := reader.poll(_CHUNK):
             yield [event for event in _readable(records, unreadable) if wanted.matches(event)]
     finally:
         reader.close()
@@ -86,7 +86,7 @@ def _readable(records: Iterable[Record], unreadable: list[int]) -> Iterator[Even
 
 
 def _write_parquet(path: Path, kind: Kind, chosen: Iterable[list[Event]]) -> int:
-    """One column a field; tensors and labels, whose types differ by model, as JSON."""
+    """Write one column per field; tensors and labels as JSON, since types differ by model."""
     fields = msgspec.structs.fields(KINDS[kind])
     schema = pa.schema([(field.name, _ARROW.get(field.type, pa.string())) for field in fields])
     count = 0

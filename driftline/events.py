@@ -1,4 +1,4 @@
-"""`driftline events`: look at the event log."""
+"""`driftline events`: print, count, verify, export and delete logged events."""
 
 import time
 from datetime import UTC, datetime
@@ -20,19 +20,19 @@ _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [events]
 
 
 @click.group()
 def events() -> None:
-    """Look at the event log."""
+    """Print, count, verify or export logged events."""
 
 
 @events.command()
-@click.option("--follow", "-f", is_flag=True, help="Keep printing what comes.")
+@click.option("--follow", "-f", is_flag=True, help="Continue with new events.")
 def tail(follow: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """Print every event as a line of JSON, oldest first per source."""
+    """Print every event as one line of JSON, oldest first per source."""
     reader = SegmentReader(Home.from_environment().log, {})
     while True:
         records = reader.poll(1000)
@@ -46,7 +46,7 @@ def tail(follow: bool) -> None:  # noqa: FBT001 - click passes flags by position
 
 @events.command()
 def count() -> None:
-    """Print how many events each source holds."""
+    """Print the number of events of each source."""
     counts: dict[str, int] = {}
     reader = SegmentReader(Home.from_environment().log, {})
     while records := reader.poll(10_000):
@@ -59,7 +59,7 @@ def count() -> None:
 
 @events.command()
 def verify() -> None:
-    """Check every frame and number of the log; ends with 1 where something is missing."""
+    """Check every frame and sequence number of the log; exit 1 if an event is missing."""
     findings = find(Home.from_environment().log)
     click.echo("source\tepochs\tevents\tunreadable\tmissing\ttorn bytes")
     for one in findings:
@@ -73,23 +73,26 @@ def verify() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--kind", type=click.Choice(["prediction", "feedback"]), help="Only these events.")
 @click.option("--model", default="", help="Only predictions of this model.")
-@click.option("--from", "start", type=_TIME, help="Event time from, UTC.")
-@click.option("--to", "end", type=_TIME, help="Event time before, UTC.")
+@click.option("--from", "start", type=_TIME, help="First event time, UTC.")
+@click.option("--to", "end", type=_TIME, help="End of event time (exclusive), UTC.")
 def export(file: Path, kind: Any, model: str, start: datetime | None, end: datetime | None) -> None:
-    """Write events to FILE: Parquet where it ends in .parquet, else a line of JSON each."""
-    from driftline.event_export import EventFilter, export_events  # noqa: PLC0415 - pyarrow takes a while
+    """Write events to FILE: as Parquet if it ends in .parquet, else as JSON lines."""
+    from driftline.event_export import (  # noqa: PLC0415 - pyarrow is slow to import
+        EventFilter,
+        export_events,
+    )
 
     wanted = EventFilter(kind, model, _microseconds(start), _microseconds(end))
     written, unreadable = export_events(Home.from_environment().log, file, wanted)
     click.echo(f"{written} events written to {file}")
     if unreadable:
-        click.echo(f"{unreadable} records could not be read; driftline events verify", err=True)
+        click.echo(f"{unreadable} records are unreadable; see driftline events verify", err=True)
         raise click.exceptions.Exit(1)
 
 
 @events.command()
 def sweep() -> None:
-    """Delete the segments that DRIFTLINE_LOG_RETAIN_* lets go, as the service does by itself."""
+    """Delete segments that DRIFTLINE_LOG_RETAIN_* expires; the service does so regularly."""
     home, settings = Home.from_environment(), from_environment(LogSettings, LOG_PREFIX)
     for path in sweep_log(home, settings, time.time()):
         click.echo(f"deleted {path}")
@@ -97,11 +100,11 @@ def sweep() -> None:
 
 @events.command()
 @click.argument("origin", required=False)
-@click.option("--limit", default=50, show_default=True, help="How many, the newest first.")
+@click.option("--limit", default=50, show_default=True, help="Number of records, newest first.")
 def deadletters(origin: str | None, limit: int) -> None:
-    """List the events that the forwarder could not forward to Kafka, and why.
+    """List the events that the forwarder dead-lettered, with the reasons.
 
-    With ORIGIN (`source:epoch:sequence`) write that record to stdout as it lies in the log.
+    With ORIGIN (`source:epoch:sequence`), write the bytes of that record to stdout.
     """
     letters = DeadLetters(Home.from_environment().dead_letters)
     if origin is not None:
@@ -120,9 +123,9 @@ def _record(letters: DeadLetters, origin: str) -> bytes:
     except ValueError:
         raise click.BadParameter(f"{origin!r}: expected source:epoch:sequence") from None
     if letter is None:
-        raise click.ClickException(f"no dead letter {origin!r}; without ORIGIN all are listed")
+        raise click.ClickException(f"no dead letter {origin!r}; run without ORIGIN to list all")
     if letter.record is None:
-        raise click.ClickException(f"the record of {origin} was deleted to make room for others")
+        raise click.ClickException(f"the record of {origin} was deleted to free space")
     return letter.record
 
 

@@ -1,4 +1,4 @@
-"""`driftline forward` and `driftline topics`: the road from the local log to Kafka."""
+"""`driftline forward` and `driftline topics`: forward the local log to Kafka."""
 
 import signal
 import threading
@@ -21,19 +21,19 @@ from eventlog.tracing import ForwardTraces
 from telemetry import logs
 from telemetry.tracing import Tracing
 
-_LAST_MOMENT = 3  # seconds
+_STOP_TIMEOUT = 3  # seconds
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [forward, topics]
 
 
 @click.command()
 def forward() -> None:
-    """Bring the local log to Kafka until SIGTERM (DRIFTLINE_KAFKA_* says where); one per home.
+    """Forward the local log to Kafka until SIGTERM; one forwarder per home.
 
-    With DRIFTLINE_FORWARDER_METRICS_PORT it shows its metrics there.
+    DRIFTLINE_KAFKA_* holds the settings. DRIFTLINE_FORWARDER_METRICS_PORT exposes metrics.
     """
     logs.configure("forwarder", from_environment(logs.LoggingSettings, logs.PREFIX))
     home = Home.from_environment()
@@ -65,18 +65,18 @@ def forward() -> None:
 
 
 def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> None:
-    """Stop when told to: a batch on its way has a moment, a Kafka that does not answer no more.
+    """Stop on SIGINT or SIGTERM; abort a send that Kafka does not acknowledge in time.
 
-    What was not acknowledged then is sent again by the next life.
+    The next start sends unacknowledged events again.
     """
 
     def stop(*_: object) -> None:
         stopping.set()
-        signal.alarm(_LAST_MOMENT)
+        signal.alarm(_STOP_TIMEOUT)
 
     def give_up(*_: object) -> None:
         if sending():
-            raise NotAcknowledged("told to stop while Kafka did not answer")
+            raise NotAcknowledged("stopped while Kafka did not acknowledge a batch")
 
     signal.signal(signal.SIGALRM, give_up)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -84,7 +84,7 @@ def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> N
 
 
 def _checked_settings() -> ForwarderSettings:
-    """Where metrics are shown; raises SettingError where nothing can listen there."""
+    """Return the metrics settings; raise SettingError if the port is not free."""
     prefix = "DRIFTLINE_FORWARDER_"
     settings = from_environment(ForwarderSettings, prefix)
     if settings.metrics_port:
@@ -97,7 +97,7 @@ def _checked_settings() -> ForwarderSettings:
 def _metrics(
     settings: ForwarderSettings, progress: ReaderLag, unacknowledged: Callable[[], int]
 ) -> ForwarderMetrics:
-    """The forwarder's metrics, shown where the settings say."""
+    """Create the metrics of the forwarder, and expose them if a port is set."""
     metrics = ForwarderMetrics(progress, unacknowledged)
     if settings.metrics_port:
         start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
@@ -106,14 +106,19 @@ def _metrics(
 
 @click.group()
 def topics() -> None:
-    """Manage the topics."""
+    """Create the Kafka topics."""
 
 
 @topics.command()
-@click.option("--partitions", default=6, show_default=True, help="Of predictions and feedback.")
-@click.option("--replicas", default=1, show_default=True, help="Copies of each; 3 in production.")
+@click.option(
+    "--partitions",
+    default=6,
+    show_default=True,
+    help="Partitions of each event topic.",
+)
+@click.option("--replicas", default=1, show_default=True, help="Replication; 3 in production.")
 def create(partitions: int, replicas: int) -> None:
-    """Create the topics that are not there yet, and say what differs about those that are."""
+    """Create missing topics, and report differences of existing ones."""
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     made = create_topics(settings, partitions=partitions, replicas=replicas)
     for topic in made.created:
@@ -123,4 +128,4 @@ def create(partitions: int, replicas: int) -> None:
 
 
 def _failed(error: NotAcknowledged, pause: float) -> None:
-    click.echo(f"driftline: {error}; trying again in {pause:.1f} s", err=True)
+    click.echo(f"driftline: {error}; retry in {pause:.1f} s", err=True)

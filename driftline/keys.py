@@ -1,4 +1,4 @@
-"""`driftline keys`: make, list and revoke the keys of callers."""
+"""`driftline keys`: create, list and revoke API keys."""
 
 import time
 from datetime import UTC, datetime
@@ -13,27 +13,27 @@ from eventlog.settings import Home
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [keys]
 
 
 @click.group()
 def keys() -> None:
-    """Say who may call the service and the status page, and for what."""
+    """Create, list and revoke API keys of the service and the status page."""
 
 
 @keys.command()
-@click.option("--name", required=True, help="Whose key it is; two live keys may share a name.")
+@click.option("--name", required=True, help="Owner of the key; two active keys may share a name.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     required=True,
-    help="predict, predict:MODEL, read or operate; may be given more than once.",
+    help="predict, predict:MODEL, read or operate; repeat for several.",
 )
-@click.option("--expires", default="", help="After which time, e.g. 12h, 90d or 4w.  [never]")
+@click.option("--expires", default="", help="Lifetime: 12h, 90d, 4w.  [default: unlimited]")
 def create(name: str, scopes: tuple[str, ...], expires: str) -> None:
-    """Make a key and show it this once: only a hash of it is kept."""
+    """Create a key and print it once: only its hash is stored."""
     shown = []
 
     def add(held: list[Key]) -> list[Key]:
@@ -48,16 +48,16 @@ def create(name: str, scopes: tuple[str, ...], expires: str) -> None:
         return [*held, made]
 
     _file().change(add)
-    click.echo("Keep it safe, it cannot be shown again:", err=True)
+    click.echo("Store this key now; it cannot be shown again:", err=True)
     click.echo(shown[0])
 
 
 @keys.command("list")
 def list_keys() -> None:
-    """List every key, also those that no longer open anything; never a secret."""
+    """List every key, expired and revoked ones too; secrets are never shown."""
     held = _file().read() or []
     if not held:
-        click.echo("There are no keys: on loopback everybody may do everything.")
+        click.echo("No keys: on loopback every caller has every scope.")
         return
     table = Table("id", "name", "scopes", "created", "expires", "state", box=None)
     now = time.time()
@@ -71,7 +71,7 @@ def list_keys() -> None:
 @keys.command()
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
-    """Let a key open nothing any more; running workers notice within a second."""
+    """Revoke a key; running workers apply it within one second."""
     _file().change(lambda held: revoke_key(held, key_id, time.time()))
     click.echo(f"{key_id} is revoked")
 

@@ -1,4 +1,4 @@
-"""`driftline ledger`: answered, logged, forwarded, dead-lettered, monitored, side by side."""
+"""`driftline ledger`: compare answered, logged, forwarded, dead-lettered and monitored events."""
 
 import sys
 from collections import Counter
@@ -26,19 +26,18 @@ _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [ledger]
 
 
 @click.command()
 @click.option("--from", "begin", type=click.DateTime(_FORMATS), help="First minute, UTC.")
-@click.option("--to", "end", type=click.DateTime(_FORMATS), help="Minute to stop before, UTC.")
+@click.option("--to", "end", type=click.DateTime(_FORMATS), help="End (exclusive), UTC.")
 def ledger(begin: datetime | None, end: datetime | None) -> None:
-    """Compare what was answered, logged, forwarded and monitored, by source.
+    """Compare the numbers of answered, logged, forwarded and monitored events per source.
 
-    Events count in the minute in which they were received. What was forwarded and what the
-    forwarder dead-lettered make up what is logged. Ends with status 1 if anything is missing that
-    is not just on its way.
+    Events count in the minute in which they were received. Logged events are either forwarded,
+    dead-lettered or still in transit. Exits 1 if an event is missing that is not in transit.
     """
     minutes = (_minute(begin, 0), _minute(end, 1 << 62))
     accounts = [balance_of(book, minutes) for book in _books(Home.from_environment())]
@@ -50,7 +49,7 @@ def ledger(begin: datetime | None, end: datetime | None) -> None:
 
 
 def _books(home: Home) -> list[SourceCounts]:
-    """What is furthest down the road is read first, so that nothing seems to be missing."""
+    """Read the last stage first, so that events in transit do not seem to be missing."""
     books = {path.name: SourceCounts(path.name) for path in _sources(home)}
     seen: dict[str, Position] = {}
     where, since = database(home), 0
@@ -84,7 +83,7 @@ def _read_segments(
     for path in _sources(home):
         present = segments(path)
         if present and (present[0].epoch, present[0].base) != (1, 0):
-            books[path.name].begins = 1 << 62  # until the first record says more
+            books[path.name].begins = 1 << 62  # until the first record is read
     dead_letters = DeadLetters(home.dead_letters).origins()
     reader = SegmentReader(home.log, {})
     while records := reader.poll(5_000):
@@ -135,5 +134,5 @@ def _differences(one: Balance) -> list[str]:
             "`driftline events deadletters` shows why"
         )
     if one.clipped:
-        lines.append(f"{one.source}: retention has deleted the beginning; compared is what is left")
+        lines.append(f"{one.source}: retention deleted the beginning; only the rest is compared")
     return lines

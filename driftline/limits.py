@@ -1,4 +1,4 @@
-"""`driftline limits`: what may wait for a version, changed without registering it anew."""
+"""`driftline limits`: show or change the limits of a version without a new registration."""
 
 import getpass
 from collections.abc import Callable
@@ -17,21 +17,21 @@ from registry.manifest import Manifest
 from registry.store import Registry
 
 _MEANINGS = {
-    "max_batch_size": "Rows that may run together.",
-    "max_delay_us": "How long a batch may wait to fill.",
-    "max_requests": "What may wait, per worker and level.",
-    "max_bytes": "What may wait, per worker and level.",
-    "max_wait_ms": "Who would wait longer is refused.",
-    "priority_levels": "Levels that requests may state; 1 is the highest.",
-    "default_priority": "Level of who states none.",
-    "priority_step_ms": "What a level is worth.",
-    "cache_max_bytes": "Answers remembered, per worker; 0: none.",
+    "max_batch_size": "Maximum rows of a batch.",
+    "max_delay_us": "Maximum wait of a batch for more requests.",
+    "max_requests": "Maximum queued requests, per worker and priority level.",
+    "max_bytes": "Maximum queued bytes, per worker and priority level.",
+    "max_wait_ms": "Requests with a longer expected wait are refused.",
+    "priority_levels": "Number of priority levels; 1 is the highest.",
+    "default_priority": "Priority of requests that state none.",
+    "priority_step_ms": "Head start of one priority level over the next.",
+    "cache_max_bytes": "Size of the response cache, per worker; 0: off.",
 }
-_AS_SET = "as the service is set"
+_AS_SET = "service default"
 
 
 def commands() -> list[click.Command]:
-    """The commands of this file."""
+    """Return the commands of this module."""
     return [limits]
 
 
@@ -46,37 +46,37 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("model")
 @click.argument("version", default="")
 @_options
-@click.option("--reset", is_flag=True, help="Take all changes back.")
-@click.option("--wait/--no-wait", default=True, help="Until every worker has followed.")
+@click.option("--reset", is_flag=True, help="Revoke all changes.")
+@click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
 def limits(
     *, model: str, version: str, reset: bool, wait: bool, timeout: float, **stated: int | None
 ) -> None:
-    """Show the limits of MODEL, or of one VERSION by number or alias, or change them.
+    """Show or change the limits of MODEL, or of one VERSION (number or alias).
 
-    Without VERSION a change holds for every version, future ones too. Nothing is loaded anew, and
-    what waits goes on waiting.
+    Without VERSION, a change applies to every version, future ones too. The model is not reloaded;
+    queued requests stay queued.
     """
     home = Home.from_environment()
     registry = Registry(home)
     change = LimitChange(**stated)
     if reset and change.stated():
-        raise click.UsageError("--reset takes all changes back; expected no other limit beside it")
+        raise click.UsageError("--reset revokes all changes: expected no other limit with it")
     number = registry.aliases(model).get(version, version)
     if not reset and not change.stated():
         _show(registry, model, number)
         return
     revision = registry.limit(model, number, change, actor=getpass.getuser())
     what = f"{model} version {number}" if number else f"every version of {model}"
-    click.echo(f"{what}: {_spell(change)} (registry revision {revision})")
+    click.echo(f"{what}: {_format(change)} (registry revision {revision})")
     if wait:
         reports = wait_for_workers(home, revision, timeout)
-        click.echo(f"{len(reports)} of {len(reports)} workers have followed")
+        click.echo(f"{len(reports)} of {len(reports)} workers have applied it")
 
 
-def _spell(change: LimitChange) -> str:
+def _format(change: LimitChange) -> str:
     stated = change.stated()
-    return ", ".join(f"{n} {v}" for n, v in stated.items()) or "the limits of the manifest again"
+    return ", ".join(f"{n} {v}" for n, v in stated.items()) or "limits of the manifest"
 
 
 def _show(registry: Registry, model: str, number: str) -> None:
@@ -96,11 +96,11 @@ def _show(registry: Registry, model: str, number: str) -> None:
 
 
 def _values(manifest: Manifest) -> dict[str, Any]:
-    """Every limit by its name as a change has it."""
+    """Return every limit by the name that a change uses."""
     flat = {"max_batch_size": manifest.max_batch_size, "cache_max_bytes": manifest.cache.max_bytes}
     names = [name for name in LimitChange.__struct_fields__ if name not in flat]
     queue = {name: getattr(manifest.queue, name) for name in names}
-    queue["default_priority"] = queue["default_priority"] or "the lowest"
+    queue["default_priority"] = queue["default_priority"] or "lowest"
     return {name: _AS_SET if value is None else value for name, value in {**queue, **flat}.items()}
 
 
@@ -108,5 +108,5 @@ def _line(row: HistoryRow) -> str:
     at = datetime.fromtimestamp(row.time / 1e6, UTC)
     return (
         f"{at:%Y-%m-%d %H:%M} UTC, {row.actor or 'unknown'}: "
-        f"version {row.number or '(all)'} {_spell(row.limits())}"
+        f"version {row.number or '(all)'} {_format(row.limits())}"
     )

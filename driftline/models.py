@@ -19,17 +19,22 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def commands() -> list[click.Command]:
-    """The commands of this file."""
+    """Return the commands of this module."""
     return [register, models, promote, unload]
 
 
 @click.command()
 @click.argument("onnx", type=_FILE)
-@click.option("--name", required=True, help="The model this is a version of.")
-@click.option("--manifest", required=True, type=_FILE, help="YAML; see docs/manifest.md.")
-@click.option("--reference", required=True, type=_FILE, help="Parquet; rows not trained on.")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--manifest", required=True, type=_FILE, help="YAML file; see docs/manifest.md.")
+@click.option(
+    "--reference",
+    required=True,
+    type=_FILE,
+    help="Parquet; rows outside the training data.",
+)
 def register(onnx: Path, name: str, manifest: Path, reference: Path) -> None:
-    """Validate an ONNX model and store it as an immutable version."""
+    """Validate an ONNX model and store it as an immutable version of a model."""
     registry = Registry(Home.from_environment())
     version = registry.register(
         onnx, model=name, manifest=manifest, reference=reference, actor=getpass.getuser()
@@ -40,12 +45,12 @@ def register(onnx: Path, name: str, manifest: Path, reference: Path) -> None:
     for doubt in doubts(version.manifest, load_reference(version)):
         click.secho(f"warning: {doubt}", fg="yellow", err=True)
     if not registry.aliases(name):
-        click.echo(f"serve it: driftline promote {name} --version {version.number}")
+        click.echo(f"to serve it: driftline promote {name} --version {version.number}")
 
 
 @click.command()
 def models() -> None:
-    """List every model, its versions and the aliases that name them."""
+    """List every model, its versions and their aliases."""
     home = Home.from_environment()
     registry, workers = Registry(home), read_workers(home.workers)
     table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
@@ -66,21 +71,21 @@ def models() -> None:
     if table.rows:
         Console().print(table)
     else:
-        click.echo("No model is registered yet; see driftline register --help.")
+        click.echo("No model is registered; see driftline register --help.")
 
 
-_WAIT = click.option("--wait/--no-wait", default=True, help="Until every worker has followed.")
+_WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
 _TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
 
 
 @click.command()
 @click.argument("model")
-@click.option("--version", "number", required=True, help="The version's number, e.g. 2.")
-@click.option("--alias", default="champion", show_default=True, help="The name to move.")
+@click.option("--version", "number", required=True, help="Number of the version, for example 2.")
+@click.option("--alias", default="champion", show_default=True, help="Alias to set.")
 @_WAIT
 @_TIMEOUT
 def promote(model: str, number: str, alias: str, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
-    """Let an alias name a version; clients that name no version get the champion."""
+    """Point an alias at a version; requests without a version use the alias champion."""
     home = Home.from_environment()
     revision = Registry(home).promote(model, number, alias=alias, actor=getpass.getuser())
     click.echo(f"{model} {alias} is version {number} (registry revision {revision})")
@@ -90,18 +95,18 @@ def promote(model: str, number: str, alias: str, wait: bool, timeout: float) -> 
 
 @click.command()
 @click.argument("model")
-@click.option("--version", "number", default="", help="Only this version; else all of the model.")
-@click.option("--undo", is_flag=True, help="Load what was unloaded.")
+@click.option("--version", "number", default="", help="Only this version.  [default: all versions]")
+@click.option("--undo", is_flag=True, help="Load again.")
 @_WAIT
 @_TIMEOUT
 def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
-    """Take a version, or every version of a model, from traffic in every worker."""
+    """Unload a version, or every version of a model, in every worker."""
     home = Home.from_environment()
     change = Registry(home).load if undo else Registry(home).unload
     revision = change(model, number, actor=getpass.getuser())
     what = f"{model} version {number}" if number else f"every version of {model}"
-    shall = "shall be loaded" if undo else "shall not be loaded"
-    click.echo(f"{what} {shall} (registry revision {revision})")
+    state = "loaded" if undo else "unloaded"
+    click.echo(f"{what}: desired state {state} (registry revision {revision})")
     if not wait:
         return
     reports = wait_for_workers(home, revision, timeout)

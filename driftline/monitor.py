@@ -1,4 +1,4 @@
-"""`driftline monitor`: follow the log, keep watch, serve the page, send the webhooks."""
+"""`driftline monitor`: read the log, score windows, serve the status page, send webhooks."""
 
 import logging
 import signal
@@ -48,7 +48,7 @@ from telemetry import logs
 from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
-_RECONNECT = 1.0  # seconds until a database that was lost is looked for again
+_RECONNECT = 1.0  # seconds between attempts to connect to a lost database
 
 Work = Callable[
     [Consumer | Member, MonitorSettings, threading.Event, PositionPublisher | None], None
@@ -56,25 +56,25 @@ Work = Callable[
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [monitor]
 
 
 @click.command()
-@click.option("--host", help="Address of the page.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port of the page.  [default: 3100]")
+@click.option("--host", help="Address of the status page.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port of the status page.  [default: 3100]")
 @click.option(
     "--allow-anonymous",
     is_flag=True,
     default=None,
-    help="Listen where other machines can reach though no key was made.",
+    help="Listen on a non-loopback address without any API key.",
 )
-@click.option("--until-idle", is_flag=True, help="End once the log is drained and scored.")
-@click.option("--close", is_flag=True, help="With --until-idle: close the open windows, too.")
+@click.option("--until-idle", is_flag=True, help="Exit when all events are read and scored.")
+@click.option("--close", is_flag=True, help="With --until-idle: also close open windows.")
 def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:  # noqa: FBT001  # click's
-    """Monitor the event log until SIGTERM (DRIFTLINE_MONITOR_* configures).
+    """Monitor the event log until SIGTERM; DRIFTLINE_MONITOR_* holds the settings.
 
-    A home has one monitor; on PostgreSQL several may share it.
+    A home has one monitor; with PostgreSQL several monitors share the work.
     """
     logs.configure("monitor", from_environment(logs.LoggingSettings, logs.PREFIX))
     settings = from_environment(MonitorSettings, PREFIX)
@@ -94,7 +94,7 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     if settings.source == "kafka":
-        home.consumed.unlink(missing_ok=True)  # who reads topics keeps no segment from deletion
+        home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
     with ExitStack() as parts:
         progress = _show(parts, home, settings, tls)
         while not _watched(home, settings, progress, stopping, work):
@@ -108,9 +108,9 @@ def _watched(
     stopping: threading.Event,
     work: Work,
 ) -> bool:
-    """Watch until told to stop; False where the database was lost meanwhile.
+    """Monitor until the stop event; return False if the database was lost.
 
-    Everything is taken up anew then from what was committed, which nobody else knows.
+    The next attempt continues from the committed state.
     """
     with ExitStack() as parts:
         try:
@@ -126,7 +126,7 @@ def _watched(
 
 
 def _check(home: Home, settings: MonitorSettings) -> Tls | None:
-    """The page's certificates; raises SettingError where strangers could reach the page."""
+    """Return the certificates of the page; raise SettingError for an exposed page without keys."""
     tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
     check_exposure(
         settings.host,
@@ -144,7 +144,7 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
 
 
 def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> ReaderLag:
-    """Serve the page, whatever becomes of the work behind it."""
+    """Serve the status page for the life of the process, also while the database is lost."""
     progress, where = ReaderLag(time.time), database(home)
     Database(where).close()  # a mistaken address ends the command
     application = app(
@@ -162,14 +162,14 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
 def _start(
     parts: ExitStack, home: Home, settings: MonitorSettings, progress: ReaderLag
 ) -> Consumer | Member:
-    """The one monitor of a database, or one of several where they can share the topics."""
+    """Start the only monitor of a database, or one of several that share the topics."""
     where = database(home)
     store = Database(where, reconnects=False)
     parts.callback(store.close)
     if settings.source == "kafka" and isinstance(where, str):
         return _member(parts, home, settings, progress, store)
     if not store.try_lock(LEADING):
-        raise DatabaseUnavailable("another monitor is at work on this database")
+        raise DatabaseUnavailable("another monitor holds this database")
 
     def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
         return _reader(home, settings, state), _nothing
@@ -207,7 +207,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     store: Database,
     reader_for: Callable[[ConsumerState], tuple[Reader, Callable[[], None]]],
 ) -> Consumer:
-    """Take in, decide, and ask for retraining, which one monitor alone does at a time."""
+    """Create the consumer that ingests and decides; one monitor at a time runs it."""
     journal = Journal(store)
     registry = Registry(home)
     following = RegistryPolicies(registry)
@@ -247,7 +247,7 @@ def _reader(home: Home, settings: MonitorSettings, state: ConsumerState) -> Read
 
 
 def _nothing() -> None:
-    """What a reader of its own log has to do with a step."""
+    """Do nothing after a step: segments need no commit of shared chunks."""
 
 
 def _follow(

@@ -1,4 +1,4 @@
-"""`driftline policy`: how a version is watched, changed without registering it anew."""
+"""`driftline policy`: show or change the monitoring policy without a new registration."""
 
 import getpass
 from collections.abc import Sequence
@@ -23,21 +23,21 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def commands() -> list[click.Command]:
-    """The commands of this file."""
+    """Return the commands of this module."""
     return [policy]
 
 
 @click.command()
 @click.argument("model")
 @click.argument("version", default="")
-@click.option("--file", type=_FILE, help="YAML: the fields of `monitoring` that shall change.")
-@click.option("--reset", is_flag=True, help="Take all changes back.")
-@click.option("--why", default="", help="The reason, which is kept with the change.")
+@click.option("--file", type=_FILE, help="YAML: the fields of `monitoring` to change.")
+@click.option("--reset", is_flag=True, help="Revoke all changes.")
+@click.option("--why", default="", help="Reason, recorded with the change.")
 def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str) -> None:
-    """Show how MODEL, or one VERSION by number or alias, is watched, or change that.
+    """Show or change the monitoring policy of MODEL, or of one VERSION (number or alias).
 
-    Without VERSION a change holds for every version, future ones too. Only the fields that the file
-    states change. Windows that begin a minute after the change or later are watched by it.
+    Without VERSION, a change applies to every version, future ones too. Only the fields in the file
+    change. The change applies to windows that begin at least one minute later.
     """
     registry = Registry(Home.from_environment())
     number = registry.aliases(model).get(version, version)
@@ -45,19 +45,19 @@ def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str
         _show(registry, model, number)
         return
     if file is not None and reset:
-        raise click.UsageError("--reset takes all changes back; expected no --file beside it")
+        raise click.UsageError("--reset revokes all changes: expected no --file with it")
     if not why.strip():
-        raise click.UsageError("expected --why: the reason is kept with the change")
+        raise click.UsageError("expected --why: the reason is recorded with the change")
     change = PolicyChange(None if file is None else read_stated(file), why.strip())
     before = {v.number: registry.policies(v)[-1] for v in _versions(registry, model, number)}
     revision = registry.change_policy(model, number, change, actor=getpass.getuser())
     what = f"{model} version {number}" if number else f"every version of {model}"
-    click.echo(f"{what} is watched by another policy (registry revision {revision})")
+    click.echo(f"{what}: policy changed (registry revision {revision})")
     for one in _versions(registry, model, number):
         if one.number in before:
             held = registry.policies(one)
             changes = _changes(before[one.number], held[-1])
-            click.echo(f"version {one.number}: {changes}; {_holds(held)}")
+            click.echo(f"version {one.number}: {changes}; {_start(held)}")
 
 
 def _versions(registry: Registry, model: str, number: str) -> Sequence[Version]:
@@ -69,30 +69,30 @@ def _show(registry: Registry, model: str, number: str) -> None:
     for version in _versions(registry, model, number):
         held = registry.policies(version)
         named = f"{model} version {version.number}, policy {digest(held[-1].policy)}"
-        console.print(plain(f"{named}: {_holds(held)}", "bold"))
+        console.print(plain(f"{named}: {_start(held)}", "bold"))
         console.print(_fields(held))
         for before, after in pairwise(held):
-            console.print(plain(_told(before, after)))
+            console.print(plain(_line(before, after)))
 
 
-def _holds(held: Sequence[Held]) -> str:
-    """Which windows are watched by the last policy."""
+def _start(held: Sequence[Held]) -> str:
+    """Return from when on the last policy applies."""
     start = timeline(held).periods[-1].start
     if not start:
-        return "it holds from the beginning"
+        return "applies to all windows"
     at = datetime.fromtimestamp(start / 1e6, UTC)
-    return f"it holds for windows from {at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"applies to windows from {at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _fields(held: Sequence[Held]) -> Table:
-    """Every field of the last policy, and which change made it so."""
+    """List every field of the last policy and the change that set it."""
     table, sources = table_of("field", "value", "from"), origins(held)
     for field, value in flat(held[-1].policy).items():
-        table.add_row(field, plain(_spelled(value)), _source(sources[field]))
+        table.add_row(field, plain(_format(value)), _source(sources[field]))
     return table
 
 
-def _spelled(value: Any) -> str:
+def _format(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
@@ -100,18 +100,18 @@ def _source(held: Held) -> str:
     return "manifest" if held.row is None else f"revision {held.row.revision}"
 
 
-def _told(before: Held, after: Held) -> str:
+def _line(before: Held, after: Held) -> str:
     row = after.row
     assert row is not None
     at = datetime.fromtimestamp(row.time / 1e6, UTC)
     return (
         f"revision {row.revision}, {at:%Y-%m-%d %H:%M:%S} UTC, {row.actor or 'unknown'}, "
-        f"version {row.number or '(all)'}: {_changes(before, after)}; because: {after.change.why}"
+        f"version {row.number or '(all)'}: {_changes(before, after)}; reason: {after.change.why}"
     )
 
 
 def _changes(before: Held, after: Held) -> str:
     changes = differences(before.policy, after.policy)
-    parts = [f"{name} {_spelled(old)} -> {_spelled(new)}" for name, (old, new) in changes.items()]
-    said = ", ".join(parts) or "nothing is different"
-    return f"the manifest's policy again ({said})" if after.change.stated is None else said
+    parts = [f"{name} {_format(old)} -> {_format(new)}" for name, (old, new) in changes.items()]
+    text = ", ".join(parts) or "no difference"
+    return f"policy of the manifest ({text})" if after.change.stated is None else text

@@ -1,4 +1,4 @@
-"""`driftline provision`: models that a volume or an image brings, into the registry."""
+"""`driftline provision`: register the models of a folder, such as a volume or an image layer."""
 
 import getpass
 from pathlib import Path
@@ -17,20 +17,20 @@ _ALIASES = "aliases.yaml"
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [provision]
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--name", default="", help="The model, where the folder holds one version's files.")
+@click.option("--name", default="", help="Model name, if FOLDER is one version.")
 def provision(folder: Path, name: str) -> None:
-    """Register what a folder holds, and let aliases name it; doing so again changes nothing.
+    """Register the models of a folder and set their aliases; a second run changes nothing.
 
-    FOLDER/MODEL/VERSION/ holds model.onnx, manifest.yaml and reference.parquet; versions are taken
-    in the order of their names, 2 before 10, and become 1, 2, ... FOLDER/MODEL/aliases.yaml says
-    which folder each alias names; without it the last one is the champion. With --name, FOLDER
-    itself is a version.
+    FOLDER/MODEL/VERSION/ holds model.onnx, manifest.yaml and reference.parquet. Versions are
+    registered in the order of their folder names (2 before 10) as 1, 2, and so on.
+    FOLDER/MODEL/aliases.yaml maps aliases to folders; without it the last version becomes
+    champion. With --name, FOLDER itself is a version.
     """
     registry = Registry(Home.from_environment())
     if name:
@@ -38,7 +38,7 @@ def provision(folder: Path, name: str) -> None:
         return
     found = [one for one in sorted(folder.iterdir()) if one.is_dir() and _versions(one)]
     if not found:
-        raise InvalidManifest(f"{folder} holds no MODEL/VERSION/ with {', '.join(_FILES)}")
+        raise InvalidManifest(f"{folder}: expected MODEL/VERSION/ with {', '.join(_FILES)}")
     for model in found:
         numbers = {
             one.name: _register(registry, model.name, one).number for one in _versions(model)
@@ -66,13 +66,13 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
 
 
 def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
-    """Alias to version number."""
+    """Return the version number of each alias."""
     path = model / _ALIASES
     if not path.is_file():
         return {"champion": list(numbers.values())[-1]}
     stated = yaml.safe_load(path.read_bytes())
     if not isinstance(stated, dict):
-        raise InvalidManifest(f"{path}: expected alias: folder, as in champion: 2")
+        raise InvalidManifest(f"{path}: expected alias: folder, for example champion: 2")
     named = {str(alias): str(folder) for alias, folder in stated.items()}
     if unknown := sorted(set(named.values()) - set(numbers)):
         known = ", ".join(numbers)

@@ -10,7 +10,7 @@ from eventlog.settings import Home
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [serve]
 
 
@@ -18,18 +18,18 @@ def commands() -> list[click.Command]:
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="REST port.  [default: 3000]")
 @click.option("--grpc-port", type=int, help="gRPC port.  [default: 8001]")
-@click.option("--workers", type=int, help="Processes, each with every model.  [default: 1]")
+@click.option("--workers", type=int, help="Worker processes; each loads every model.  [default: 1]")
 @click.option(
     "--allow-anonymous",
     is_flag=True,
     default=None,
-    help="Listen where other machines can reach though no key was made.",
+    help="Listen on a non-loopback address without any API key.",
 )
 def serve(**options: str | int | bool | None) -> None:
-    """Serve the registered models over REST and gRPC until Ctrl-C; a home has one service.
+    """Serve the registered models over REST and gRPC until Ctrl-C; one service per home.
 
-    Every other setting is an environment variable DRIFTLINE_SERVICE_<NAME>; an option given here
-    wins over its variable.
+    Environment variables DRIFTLINE_SERVICE_<NAME> hold every other setting. An option overrides its
+    variable.
     """
     from service.auth.configuration import addresses, check_start  # noqa: PLC0415  # not needed for --help
     from service.settings import PREFIX, read_settings  # noqa: PLC0415

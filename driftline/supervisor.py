@@ -1,4 +1,4 @@
-"""Several processes under one roof: started together, restarted when they die, stopped in order."""
+"""Supervise child processes: start them together, restart them, stop them in order."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ import msgspec
 
 from eventlog.parent_death import child_environment
 
-_LONGEST_PAUSE = 30.0  # seconds between restarts of a process that keeps dying
+_LONGEST_PAUSE = 30.0  # seconds between restarts of a process that fails repeatedly
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A process to keep alive, and the URL that answers 200 once it is ready."""
+    """A supervised process, and the URL that returns 200 once it is ready."""
 
     name: str
     command: list[str]
@@ -23,7 +23,7 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    """Runs children until `stop` or until one of them fails to become ready at first start."""
+    """Run children until `stop`, or until one fails before it was ever ready."""
 
     def __init__(
         self,
@@ -32,9 +32,10 @@ class Supervisor:
         grace: float,
         output: IO[bytes] | None = None,
     ) -> None:
-        """`say` gets one line per thing a person should know; `grace` is seconds to stop in.
+        """Prepare the supervisor; `say` receives messages for the operator.
 
-        What the children print goes to `output`, by default where this process prints.
+        A child that does not stop within `grace` seconds is killed. `output` receives what the
+        children print; None inherits the streams of this process.
         """
         self._children = children
         self._say = say
@@ -45,11 +46,11 @@ class Supervisor:
         self._failed = False
 
     def stop(self) -> None:
-        """Begin the orderly end: children are stopped in the order they were given."""
+        """Stop the children, one after the other in the given order."""
         self._stopping.set()
 
     async def ready(self) -> bool:
-        """Wait until every child is ready; False when the start failed or was given up."""
+        """Wait until every child is ready; return False if the start failed or was stopped."""
         everyone = asyncio.create_task(self._everyone_ready())
         stopped = asyncio.create_task(self._stopping.wait())
         done, pending = await asyncio.wait({everyone, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -58,7 +59,7 @@ class Supervisor:
         return everyone in done
 
     async def run(self) -> int:
-        """Keep the children running until told to stop; the exit status for the shell."""
+        """Keep the children running until `stop`; return the exit status."""
         keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
         await self._stopping.wait()
         for keeper in keepers:
@@ -94,12 +95,12 @@ class Supervisor:
                 self._failed = True
                 self.stop()
                 return
-            self._say(f"{child.name} ended (status {status}); starting it again in {pause:.0f} s")
+            self._say(f"{child.name} ended (status {status}); restart in {pause:.0f} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _announce(self, child: Child) -> None:
-        # Its certificate names its public address, not loopback; nothing secret is asked or told.
+        # The certificate names the public address, not loopback; a health check sends no secret.
         async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # noqa: S501
             while True:
                 try:
@@ -116,6 +117,6 @@ class Supervisor:
         try:
             await asyncio.wait_for(process.wait(), self._grace)
         except TimeoutError:
-            # The child leads a session of its own, so its workers go with it.
+            # The child leads its own session, so this kills its workers too.
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()

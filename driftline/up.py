@@ -1,4 +1,4 @@
-"""`driftline up`: the service and the monitor together."""
+"""`driftline up`: run the service and the monitor together."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from monitoring.settings import MonitorSettings, lock_file
 from service.settings import PREFIX as SERVICE
 from service.settings import read_settings
 
-# -P: the current folder's own service.py or registry/ must not be taken for ours.
+# -P: a service.py or registry/ in the current folder must not shadow our package.
 _DRIFTLINE = [sys.executable, "-P", "-m", "driftline"]
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - and how to reach it from here
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the loopback address of each
 
 
 def commands() -> list[click.Command]:
-    """The commands of this noun."""
+    """Return the commands of this module."""
     return [up]
 
 
@@ -31,9 +31,9 @@ def commands() -> list[click.Command]:
 @click.option("--port", default=3000, show_default=True, help="REST port of the service.")
 @click.option("--grpc-port", default=8001, show_default=True, help="gRPC port of the service.")
 @click.option("--monitor-port", default=3100, show_default=True, help="Port of the status page.")
-@click.option("--grace", default=20.0, show_default=True, help="Seconds each part has to stop in.")
+@click.option("--grace", default=20.0, show_default=True, help="Seconds for each process to stop.")
 def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
-    """Run the service and the monitor until Ctrl-C; a home has one of each."""
+    """Run the service and the monitor until Ctrl-C; one of each per home."""
     home = Home.from_environment()
     with ProcessLock(home.lock("up"), "driftline up"):
         require_unlocked(home.lock("service"), "service")
@@ -44,7 +44,7 @@ def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
 
 
 def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
-    """Where the parts will listen."""
+    """Return the addresses of both processes."""
     service, monitor = read_settings(), from_environment(MonitorSettings, MONITOR)
     found = [
         Address(service.host, port, "--port"),
@@ -57,7 +57,7 @@ def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
 
 
 def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
-    """The parts, in the order in which they stop: the monitor sees the service's last events."""
+    """Return both processes in stop order: the monitor reads the last events of the service."""
     serve = ["serve", "--port", str(port), "--grpc-port", str(grpc_port)]
     monitor = ["monitor", "--port", str(monitor_port)]
     service_host = read_settings().host
@@ -77,11 +77,11 @@ def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
 
 
 def _base(prefix: str, host: str, port: int) -> str:
-    """The URL of a part; raises SettingError where it would not answer the question of health."""
+    """Return the URL of a process; raise SettingError if a health check cannot reach it."""
     if os.environ.get(f"{prefix}TLS_CLIENT_CA"):
         raise SettingError(
-            f"{prefix}TLS_CLIENT_CA: driftline up has no certificate to ask with whether "
-            "its parts are ready; expected driftline serve and driftline monitor instead"
+            f"{prefix}TLS_CLIENT_CA: driftline up has no client certificate for its health "
+            "checks; use driftline serve and driftline monitor instead"
         )
     scheme = "https" if os.environ.get(f"{prefix}TLS_CERTIFICATE") else "http"
     near = _EVERYWHERE.get(host, host)
@@ -89,7 +89,7 @@ def _base(prefix: str, host: str, port: int) -> str:
 
 
 async def run(parts: list[Child], grace: float) -> int:
-    """Supervise the parts until SIGINT or SIGTERM; the exit status."""
+    """Supervise both processes until SIGINT or SIGTERM; return the exit status."""
     supervisor = Supervisor(parts, lambda line: click.echo(f"driftline: {line}"), grace)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -110,7 +110,7 @@ def test_dead_letters_of_the_forwarder_are_listed_and_shown(home: Home) -> None:
         ["host-0:1:3", "1970-01-02T00:00:00+00:00", "9", r"too\nlarge\x9b"],
     ]
     assert _run("deadletters", "host-0:1:3").output == "{the raw}\n"
-    assert "deleted to make room" in _run("deadletters", "host-0:1:4").output
+    assert "deleted to free space" in _run("deadletters", "host-0:1:4").output
     for unknown, reason in (("host-0:1:9", "no dead letter"), ("x", "expected source:epoch")):
         result = _run("deadletters", unknown)
         assert reason in result.output

@@ -138,7 +138,7 @@ def test_what_retention_deleted_is_said_and_not_missing(home: Home, writer: Coun
     _append(writer, 10, minute=2)
     segments(home.log / "host-0")[0].path.unlink()
     result = _run()
-    assert "retention has deleted the beginning" in result.output
+    assert "retention deleted the beginning" in result.output
     assert (_figures(result), result.exit_code) == (["10", "10", "-", "-", "-"], 0)
 
 

@@ -48,7 +48,7 @@ def run(*arguments: str) -> Result:
 
 def test_an_empty_registry_says_how_to_fill_it(files: list[str]) -> None:
     assert files
-    assert "No model is registered yet; see driftline register --help." in run("models").output
+    assert "No model is registered; see driftline register --help." in run("models").output
 
 
 def test_registering_names_the_version_and_the_next_step(files: list[str]) -> None:

@@ -36,9 +36,9 @@ def run(*arguments: str) -> Result:
 
 def test_a_change_is_shown_with_who_made_it_when_and_why(registry: Registry, file: str) -> None:
     said = run("tiny", "champion", "--file", file, "--why", "nights are quiet").output
-    assert "tiny version 1 is watched by another policy (registry revision 3)" in said
+    assert "tiny version 1: policy changed (registry revision 3)" in said
     assert "version 1: alarms.min_rows 50 -> 7, drift_methods.price none -> psi" in said
-    assert "; it holds for windows from 20" in said
+    assert "; applies to windows from 20" in said
     lines = [line.split() for line in run("tiny").output.splitlines()]
     assert ["alarms.min_rows", "7", "revision", "3"] in lines
     assert ["alarms.consecutive", "2", "manifest"] in lines
@@ -46,14 +46,14 @@ def test_a_change_is_shown_with_who_made_it_when_and_why(registry: Registry, fil
     last = " ".join(lines[-1])
     assert last.startswith("revision 3, 20")
     assert f"UTC, {who}, version 1: alarms.min_rows 50 -> 7" in last
-    assert last.endswith("; because: nights are quiet")
+    assert last.endswith("; reason: nights are quiet")
 
 
 def test_all_changes_can_be_taken_back(registry: Registry, file: str) -> None:
     run("tiny", "--file", file, "--why", "a trial")
     said = run("tiny", "--reset", "--why", "it was one").output
-    assert "every version of tiny is watched by another policy" in said
-    assert "the manifest's policy again (alarms.min_rows 7 -> 50" in said
+    assert "every version of tiny: policy changed" in said
+    assert "policy of the manifest (alarms.min_rows 7 -> 50" in said
     version = registry.version("tiny", "1")
     assert registry.policies(version)[-1].policy == version.manifest.monitoring
 

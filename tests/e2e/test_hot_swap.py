@@ -114,7 +114,7 @@ def test_promoting_adding_unloading_and_loading_under_load_fails_nobody(pair: Se
         said = _driftline(pair, "unload", "tiny", "--version", "1", "--undo")
         assert "2 of 2 workers have loaded it" in said
         limits = ("--max-wait-ms", "5000", "--priority-levels", "2", "--cache-max-bytes", "100000")
-        assert "2 of 2 workers have followed" in _driftline(pair, "limits", "tiny", *limits)
+        assert "2 of 2 workers have applied it" in _driftline(pair, "limits", "tiny", *limits)
         pair.registry.limit("tiny", "", UNCHANGED)
         assert "2 of 2 workers serve" in _driftline(pair, "promote", "tiny", "--version", "1")
     assert traffic.faults == []

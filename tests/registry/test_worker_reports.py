@@ -16,18 +16,19 @@ REPORT = WorkerReport(3, {"tiny": {"champion": "2"}}, {"tiny": {"4": "it is dama
 
 
 def test_a_worker_is_seen_before_it_has_followed_anything(tmp_path: Path) -> None:
-    desk = WorkerReportPublisher(tmp_path)
+    publisher = WorkerReportPublisher(tmp_path)
     assert read_workers(tmp_path) == [WorkerReport(-1)]
-    desk.publish(REPORT)
+    publisher.publish(REPORT)
     assert read_workers(tmp_path) == [REPORT]
-    desk.close()
+    publisher.close()
     assert read_workers(tmp_path) == []
 
 
 def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from registry.worker_reports import WorkerReportPublisher\n"
-        "desk = WorkerReportPublisher(Path(sys.argv[1])); print('here', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from registry import worker_reports\n"
+        "publisher = worker_reports.WorkerReportPublisher(Path(sys.argv[1])); "
+        "print('here', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -51,15 +52,15 @@ def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> No
 
     assert wait_for_workers(home, 3, 60, sleep=sleep) == [REPORT, REPORT]
     assert len(pauses) == 1
-    for desk in (fast, slow):
-        desk.close()
+    for publisher in (fast, slow):
+        publisher.close()
 
 
 def test_waiting_in_vain_says_how_many_are_behind(tmp_path: Path) -> None:
-    desk = WorkerReportPublisher(Home(tmp_path).workers)
-    with pytest.raises(NotConverged, match="after 0 s 1 of 1 workers had not followed"):
+    publisher = WorkerReportPublisher(Home(tmp_path).workers)
+    with pytest.raises(NotConverged, match="1 of 1 workers have not applied registry revision"):
         wait_for_workers(Home(tmp_path), 3, 0)
-    desk.close()
+    publisher.close()
 
 
 def test_a_version_that_a_worker_could_not_load_is_told_with_the_reason(
