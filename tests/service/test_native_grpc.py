@@ -170,10 +170,10 @@ def _prefixed(data: bytes, flag: int = 0) -> bytes:
     ("body", "headers", "status", "words"),
     [
         (b"", {}, b"3", b"no message"),
-        (b"\0\0", {}, b"3", b"ends after 2 bytes"),
+        (b"\0\0", {}, b"3", b"ends in a message, after 2 bytes"),
         (_prefixed(b"") * 2, {}, b"5", b"no model"),
         (_prefixed(b"x", 1), {}, b"12", b"compressed and grpc-encoding is"),
-        (_prefixed(b"no gzip", 1), {"grpc_encoding": "gzip"}, b"3", b"cannot be read"),
+        (_prefixed(b"no gzip", 1), {"grpc_encoding": "gzip"}, b"3", b"is damaged"),
         (_prefixed(b""), {"grpc_encoding": "br"}, b"12", b"expected one of identity"),
         (_prefixed(b""), {"grpc_timeout": "soon"}, b"3", b"grpc-timeout"),
         (_prefixed(b""), {"path": "/nobody/Nothing"}, b"12", b"no such method"),
