@@ -54,7 +54,7 @@ ROUTES: dict[str, Rule] = {
 }
 
 _INFERENCE = "/inference.GRPCInferenceService"
-_REFLECTION = "/grpc.reflection.v1alpha.ServerReflection"
+_REFLECTION = "/grpc.reflection"
 _HEALTH = "/grpc.health.v1.Health"
 
 METHODS: dict[str, Rule] = {
@@ -71,7 +71,8 @@ METHODS: dict[str, Rule] = {
     f"{_INFERENCE}/RepositoryIndex": Rule("read", admin=True),
     f"{_INFERENCE}/RepositoryModelLoad": Rule("operate", admin=True),
     f"{_INFERENCE}/RepositoryModelUnload": Rule("operate", admin=True),
-    f"{_REFLECTION}/ServerReflectionInfo": Rule("any"),
+    f"{_REFLECTION}.v1.ServerReflection/ServerReflectionInfo": Rule("any"),
+    f"{_REFLECTION}.v1alpha.ServerReflection/ServerReflectionInfo": Rule("any"),
 }
 
 

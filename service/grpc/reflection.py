@@ -1,15 +1,24 @@
-"""grpc.reflection: describe the services to clients without the proto files."""
+"""grpc.reflection: describe the services to clients without the proto files.
+
+Both versions of the protocol are served: v1, which grpcurl and ghz use, and v1alpha. Their messages
+are the same on the wire.
+"""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+from google.protobuf import descriptor_pb2, text_format
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from service.grpc.calls import CallContext, Methods, Streaming, parse
 from service.protocol import open_inference_pb2
 
-REFLECTION: str = reflection.SERVICE_NAME
+V1ALPHA: str = reflection.SERVICE_NAME
+V1 = V1ALPHA.replace("v1alpha", "v1")
+REFLECTION = (V1, V1ALPHA)  # the names of the services
 
 
 def methods(services: Iterable[str]) -> Methods:
@@ -17,13 +26,42 @@ def methods(services: Iterable[str]) -> Methods:
     pool = open_inference_pb2.DESCRIPTOR.pool  # a pool of its own, without the other services
     for other in (health_pb2, reflection_pb2):
         pool.AddSerializedFile(other.DESCRIPTOR.serialized_pb)
-    servicer = reflection.aio.ReflectionServicer(services, pool=pool)
+    pool.AddSerializedFile(_v1().SerializeToString())
+    servicer = reflection.aio.ReflectionServicer(services, pool=_MethodPool(pool))
 
     async def describe(requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
         async for reply in servicer.ServerReflectionInfo(_read(requests), None):
             yield reply.SerializeToString()
 
-    return {f"/{REFLECTION}/ServerReflectionInfo": Streaming(describe)}
+    return {f"/{service}/ServerReflectionInfo": Streaming(describe) for service in REFLECTION}
+
+
+class _MethodPool:
+    """A descriptor pool that also finds methods by name; protobuf's own finds services only."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's
+        """Return the file that declares a message, service, field or method; raises KeyError."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            found = self._pool.FindServiceByName(service)
+            if method not in found.methods_by_name:
+                raise
+            return found.file
+
+
+def _v1() -> descriptor_pb2.FileDescriptorProto:
+    """Return the file of v1: the package ships v1alpha alone, which differs by its name."""
+    alpha = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
+    text = text_format.MessageToString(alpha).replace("v1alpha", "v1")
+    return text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
 
 
 async def _read(requests: AsyncIterator[bytes]) -> AsyncIterator[Any]:

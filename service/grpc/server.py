@@ -23,7 +23,7 @@ class GrpcServer:
 
     def __init__(self, servicer: Servicer, settings: Settings, access: Authorizer) -> None:
         """Build the method table; `start` listens."""
-        services = (SERVICE, HEALTH, reflection.REFLECTION)
+        services = (SERVICE, HEALTH, *reflection.REFLECTION)
         self._settings = settings
         self._health = Health(services, lambda: servicer.ready)
         self.methods = {

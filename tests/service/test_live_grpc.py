@@ -12,6 +12,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
@@ -117,15 +118,34 @@ def test_models_are_listed_unloaded_loaded_and_counted(at: str, serving: Service
 
 def test_the_services_describe_themselves(at: str) -> None:
     with grpc.insecure_channel(at) as channel:
-        told = ProtoReflectionDescriptorDatabase(channel)
-        assert {SERVICE, "grpc.health.v1.Health"} <= set(told.get_services())
-        pool = DescriptorPool(told)
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert {SERVICE, "grpc.health.v1.Health"} <= set(database.get_services())
+        pool = DescriptorPool(database)
         methods = pool.FindServiceByName(SERVICE).methods_by_name
         assert methods["ModelStreamInfer"].output_type.name == "ModelStreamInferResponse"
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", SERVICE):
             status = health.Check(health_pb2.HealthCheckRequest(service=name)).status
             assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_resolves_services_messages_and_methods(at: str, version: str) -> None:
+    reflection = f"grpc.reflection.{version}.ServerReflection"
+    known = (SERVICE, f"{SERVICE}.ModelInfer", "inference.ModelInferRequest", reflection)
+    asked = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        for symbol in (*known, f"{SERVICE}.NoMethod", "no.Service.Method")
+    ]
+    with grpc.insecure_channel(at) as channel:
+        call = channel.stream_stream(
+            f"/{reflection}/ServerReflectionInfo",
+            reflection_pb2.ServerReflectionRequest.SerializeToString,
+            reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        replies = list(call(iter(asked)))
+    kinds = [reply.WhichOneof("message_response") for reply in replies]
+    assert kinds == ["file_descriptor_response"] * len(known) + ["error_response"] * 2
 
 
 def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
