@@ -18,7 +18,7 @@ from rich.table import Table
 from eventlog.settings import Home
 from monitoring.results import Window
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.window_scorer import Recent, Scoring
+from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from registry.manifest import Monitoring
 from registry.onnx_file import load
 from registry.reference import answer_reference
@@ -50,7 +50,7 @@ def main() -> None:
         os.environ["BENTOML_HOME"] = str(home / "bentoml")
         registry = Registry(Home(home))
         version = _register(registry, home)
-        scoring = Scoring(Recent(registry), home / "reports")
+        scoring = WindowScorer(ScorerCache(registry), home / "reports")
         rows = _window(version)
         table = Table(title=f"{ROWS:,} rows of {NUMBERS + WORDS} features, {SHIFTED} moved")
         for name in ("what", "CPU s", "wall s", "scores"):
@@ -60,7 +60,7 @@ def main() -> None:
         console.print(table)
 
 
-def _measured(scoring: Scoring, job: ScoreJob) -> tuple[str, str, str]:
+def _measured(scoring: WindowScorer, job: ScoreJob) -> tuple[str, str, str]:
     wall, cpu = time.perf_counter(), time.process_time()
     reply = scoring.score(job)
     took = time.process_time() - cpu, time.perf_counter() - wall

@@ -16,9 +16,9 @@ from monitoring.alarms.evidence import weigh
 from monitoring.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import measure
-from monitoring.scoring.drift.thresholds import Thresholds
-from monitoring.scoring.performance.scores import Performance
-from monitoring.scoring.reference import Baseline, Column, clean
+from monitoring.scoring.drift.thresholds import DriftThresholds
+from monitoring.scoring.performance.scores import PerformanceScorer
+from monitoring.scoring.reference import Baseline, Column, comparable
 
 _LARGE = 1_000  # rows, from where on Evidently takes distances
 _FEW = 5  # values: such numbers are categories to it
@@ -48,8 +48,8 @@ class Watch:
         """Without `labels` only drift is looked at."""
         self.manifest = baseline.manifest
         self._baseline = baseline
-        self._thresholds = Thresholds(baseline)
-        self._performance = Performance(baseline) if labels else None
+        self._thresholds = DriftThresholds(baseline)
+        self._performance = PerformanceScorer(baseline) if labels else None
         self.judged: list[Rule] = rules(baseline.manifest) if labels else ["drift"]
         self._policy = baseline.manifest.monitoring.alarms
 
@@ -110,7 +110,10 @@ def _without_truth(result: Result) -> Result:
 
 
 def evidently_drifted(
-    baseline: Baseline, thresholds: Thresholds, window: pd.DataFrame, scores: Sequence[Score] = ()
+    baseline: Baseline,
+    thresholds: DriftThresholds,
+    window: pd.DataFrame,
+    scores: Sequence[Score] = (),
 ) -> dict[str, bool]:
     """By column: what DataDriftPreset says by its defaults, without making its report.
 
@@ -125,7 +128,7 @@ def evidently_drifted(
     }
 
 
-def _same(thresholds: Thresholds, column: Column) -> bool:
+def _same(thresholds: DriftThresholds, column: Column) -> bool:
     """Whether Evidently would choose our method: distances, beside a large reference."""
     reference = thresholds.expected(column)
     return reference.count() > _LARGE and (column.kind == "categorical" or _many(reference))
@@ -135,8 +138,8 @@ def _many(values: "pd.Series[Any]") -> bool:
     return values.iloc[: 10 * _FEW].nunique() > _FEW or values.nunique() > _FEW
 
 
-def _default(thresholds: Thresholds, column: Column, window: pd.DataFrame) -> bool:
+def _default(thresholds: DriftThresholds, column: Column, window: pd.DataFrame) -> bool:
     categorical = column.kind == "categorical"
-    current = clean(window[column.stored], column).dropna()
+    current = comparable(window[column.stored], column).dropna()
     reference = thresholds.expected(column).dropna()
     return measure(None, reference, current, categorical=categorical).drifted

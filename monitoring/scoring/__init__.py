@@ -1,1 +1,1 @@
-"""Scores closed windows against the reference, in a process of its own, off the ingest path."""
+"""Score closed windows against the reference, in a process of its own."""

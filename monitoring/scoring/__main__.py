@@ -1,4 +1,4 @@
-"""The scoring process: jobs come on standard input, replies leave on standard output."""
+"""Run the scoring process: jobs on standard input, replies on standard output."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from pathlib import Path
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from monitoring.scoring.jobs import ScoreJob, read, write
-from monitoring.scoring.report_retention import OldReports
-from monitoring.scoring.window_scorer import Recent, Scoring
+from monitoring.scoring.report_retention import ReportRetention
+from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.settings import PREFIX, MonitorSettings, retention
 from registry.store import Registry
 
@@ -22,13 +22,13 @@ def main() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
     room = from_environment(MonitorSettings, PREFIX).reference_values
-    recent = Recent(Registry(Home.from_environment()), room)
+    recent = ScorerCache(Registry(Home.from_environment()), room)
     reports = Path(sys.argv[1])
-    scoring = Scoring(recent, reports)
-    old = OldReports(reports, retention().reports_days)
+    scoring = WindowScorer(recent, reports)
+    old = ReportRetention(reports, retention().reports_days)
     while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
         write(replies, scoring.score(job))
-        old.delete_now_and_then()
+        old.delete_expired()
 
 
 if __name__ == "__main__":

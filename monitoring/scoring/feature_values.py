@@ -18,7 +18,7 @@ _NUMBERS = frozenset({"floating", "integer", "mixed-integer-float", "boolean", "
 
 
 def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Every value that is there as a category; each different one is looked at once."""
+    """Convert every value to a category, once per distinct value; missing values stay missing."""
     try:
         codes, different = pd.factorize(values)
     except TypeError:  # lists and the like have no hash
@@ -27,8 +27,8 @@ def categories(values: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.Series(names[codes], values.index, dtype=object)
 
 
-class Values:
-    """A feature's values in the rows of a window or of the reference, in their order."""
+class FeatureValues:
+    """One feature's values in a window or in the reference, one per row."""
 
     def __init__(self, feature: Feature, values: "pd.Series[Any]") -> None:
         """`values` may hold anything."""
@@ -36,7 +36,7 @@ class Values:
         self._values = values
 
     def __len__(self) -> int:
-        """Rows, those without a value as well."""
+        """Count rows, including those without a value."""
         return len(self._values)
 
     @cached_property
@@ -74,10 +74,8 @@ class Values:
         """Rows without a value."""
         return int(self._values.isna().sum())
 
-    def outside(self, expected: "Values") -> int:
-        """How many of the known values are beyond the range, or of none of the categories, of
-        the expected ones.
-        """
+    def outside(self, expected: "FeatureValues") -> int:
+        """Count known values outside the expected range, or in none of the expected categories."""
         if self.feature.kind == "numeric":
             low, high = expected.bounds
             return int(((self.known < low) | (self.known > high)).sum())
@@ -110,12 +108,12 @@ class Values:
         return _shares(1.0 - float(words.mean()))
 
     def name(self, code: float) -> str:
-        """How the value with this code is written."""
+        """Return the value of a code, as text."""
         return f"{code:g}" if self.feature.kind == "numeric" else repr(str(self._names[int(code)]))
 
 
-class Table:
-    """The features of a window or of the reference whose values are in the log as they came."""
+class FeatureTable:
+    """The features of a window or of the reference that the payload policy logs unchanged."""
 
     def __init__(
         self, features: Sequence[Feature], frame: pd.DataFrame, order: Sequence[int] = ()
@@ -124,18 +122,18 @@ class Table:
         self.features = features
         self.order = np.asarray(order if len(order) else range(len(frame)), dtype=np.int64)
         self._frame = frame
-        self._values: dict[str, Values] = {}
+        self._values: dict[str, FeatureValues] = {}
         self._duplicates: dict[int, tuple[float, float]] = {}  # by number of rows
 
     def __len__(self) -> int:
         """Rows."""
         return len(self._frame)
 
-    def __getitem__(self, feature: Feature) -> Values:
+    def __getitem__(self, feature: Feature) -> FeatureValues:
         """The values of one feature."""
         known = self._values.get(feature.name)
         if known is None:
-            known = self._values[feature.name] = Values(feature, self._frame[feature.name])
+            known = self._values[feature.name] = FeatureValues(feature, self._frame[feature.name])
         return known
 
     @cached_property
@@ -198,5 +196,5 @@ def _is_number(text: str) -> bool:
 
 
 def _shares(numeric: float) -> dict[str, float]:
-    told = {"numbers": numeric, "words": 1.0 - numeric}
-    return {kind: share for kind, share in told.items() if share > 0}
+    shares = {"numbers": numeric, "words": 1.0 - numeric}
+    return {kind: share for kind, share in shares.items() if share > 0}

@@ -1,6 +1,6 @@
-"""What the scoring process is asked and what it answers.
+"""Define the jobs and replies of the scoring process, and their framing on its pipes.
 
-Messages between the monitor and its scoring process: a length, then JSON.
+A message is its length (4 bytes, big-endian), then JSON.
 """
 
 import struct
@@ -23,8 +23,8 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     # Sampled rows by column: every feature, "prediction", "probability_<class>", "label" (None
     # where not known). A missing number is None.
     columns: dict[str, list[Any]]
-    # Rows of windows before to measure drift against, in the order of event time, by column;
-    # empty: the registered reference is.
+    # Rows of earlier windows to measure drift against, by event time, by column; empty: the
+    # registered reference.
     reference: dict[str, list[Any]] = {}
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
     inputs: InputCounters | None = None  # of all rows, where these are not all
@@ -49,14 +49,14 @@ _LENGTH = struct.Struct(">I")
 
 
 def write(stream: IO[bytes], message: msgspec.Struct) -> None:
-    """Send one message."""
+    """Write one message and flush."""
     body = msgspec.json.encode(message)
     stream.write(_LENGTH.pack(len(body)) + body)
     stream.flush()
 
 
 def read(stream: IO[bytes], kind: type[Kind]) -> Kind | None:
-    """Receive one message; None when the other side has closed."""
+    """Read one message; None when the other side has closed the pipe."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None

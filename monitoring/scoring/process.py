@@ -1,7 +1,7 @@
-"""The monitor's side of the scoring process.
+"""Run the scoring process from the monitor.
 
-One job is under way at a time; a thread feeds the process and waits for it. A process that dies is
-started again and gets the job once more; a job that ends it twice is answered with the error.
+One job runs at a time; a thread writes it and waits for the reply. If the process dies, it is
+started again and the job is retried once. If it dies again, the reply holds the error.
 """
 
 import subprocess
@@ -19,12 +19,15 @@ _TRIES = 2
 
 
 def scoring_command(reports: Path) -> list[str]:
-    """What runs the scoring process; Evidently's reports go below `reports`."""
+    """Return the command of the scoring process; reports are written to `reports`."""
     return [sys.executable, "-P", "-m", "monitoring.scoring", str(reports)]
 
 
 class ScoringProcess:
-    """Scores windows beside the loop; see `monitoring.scoring.queue.Scorer`."""
+    """Score windows in another process; implements `monitoring.scoring.queue.Scorer`.
+
+    Call its methods from one thread.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         """`command` runs the process (see `scoring_command`); it starts with the first job."""
@@ -43,7 +46,7 @@ class ScoringProcess:
         self._jobs.put(job)
 
     def replies(self) -> list[ScoreReply]:
-        """What is finished, in the order of the jobs; never blocks."""
+        """Return the finished jobs' replies, in the order of the jobs; never blocks."""
         finished: list[ScoreReply] = []
         while True:
             try:
@@ -54,11 +57,11 @@ class ScoringProcess:
 
     @property
     def waiting(self) -> int:
-        """Jobs whose reply was not handed out yet."""
+        """Jobs whose reply has not been returned yet."""
         return self._waiting
 
     def close(self) -> None:
-        """End the process; what it was at is left undone."""
+        """End the process; the current job is abandoned."""
         self._closing = True
         self._jobs.put(None)
         if self._process is not None:

@@ -1,10 +1,8 @@
-"""What is too much the same: stuck features and rows that are there twice.
+"""Score data quality per feature against the reference, and duplicate rows.
 
-Sameness is judged by chance. If the reference's commonest value makes up a share p of it, n rows
-in a row are all that value with the chance p^n; what would be seen once in a million windows is no
-chance any more. Missing values are left out: their share is a figure of its own.
-
-Data quality of every feature, against what the reference is like.
+A feature is stuck when the reference makes that practically impossible: if its most frequent value
+has share p, n rows in a row hold it with probability p^n; below one in a million the score is
+breached. Missing values are excluded here; their share is a score of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,27 +15,27 @@ import pandas as pd
 
 from monitoring.counters.window_counters import InputCounters
 from monitoring.results import Score
-from monitoring.scoring.feature_values import Table, Values, share_of_duplicates
+from monitoring.scoring.feature_values import FeatureTable, FeatureValues, share_of_duplicates
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import SMALLEST, Array, attempt, significant
+from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt, significant
 from registry.manifest import Feature, Kind
 
 _CHANCE = 1e-6
-_LEAST_RUN = 10  # a shorter one is nobody's concern
+_LEAST_RUN = 10  # shorter ones never breach
 _LIKE_THE_REFERENCE = 2  # a run may be so many times as long as the reference's own longest
 _SPREADS = 4.0  # above what the reference shows by chance
 _TOLERATED = 0.05
 
 
-def distinct_values(values: Values, expected: Values) -> Score:
-    """How many different values there are; a single one is too few where the reference varies."""
+def distinct_values(values: FeatureValues, expected: FeatureValues) -> Score:
+    """Count distinct values; a single one breaches where the reference varies."""
     name, column, known = "distinct_values", values.feature.name, len(values.known)
     different = len(np.unique(values.known))
     if different != 1:
         note = "" if different else "all values are missing"
         return Score(name=name, column=column, value=different or None, note=note)
     usual, common = expected.variety
-    stuck = known >= SMALLEST and usual > 1 and known * log(common) < log(_CHANCE)
+    stuck = known >= MIN_VALUES and usual > 1 and known * log(common) < log(_CHANCE)
     always = f"always {values.name(values.known[0])}; {usual} different values in the reference"
     return Score(
         name=name,
@@ -48,8 +46,10 @@ def distinct_values(values: Values, expected: Values) -> Score:
     )
 
 
-def longest_run(values: Values, order: Array, expected: Values, expected_order: Array) -> Score:
-    """The most rows in a row, in the order of event time, that hold the same value."""
+def longest_run(
+    values: FeatureValues, order: Array, expected: FeatureValues, expected_order: Array
+) -> Score:
+    """Find the longest run of one value, by event time."""
     name, column = "longest_run", values.feature.name
     length, code = _longest(values.codes[order])
     if not length:
@@ -71,17 +71,17 @@ def longest_run(values: Values, order: Array, expected: Values, expected_order: 
     )
 
 
-def duplicate_share(window: Table, expected: Table) -> Score:
-    """Share of rows whose features are those of another row that was counted already.
+def duplicate_share(window: FeatureTable, expected: FeatureTable) -> Score:
+    """Score the share of rows that repeat an earlier row in every feature.
 
-    The more rows the more of them meet, so it is of no more rows than the reference has (a power
-    of two of them), and beside what as many rows of the reference show.
+    It grows with the number of rows. It is therefore computed on a power of two of rows, at most as
+    many as the reference has, and compared with as many random rows of the reference.
     """
     name, rows = "duplicate_share", min(len(window), len(expected))
     if not window.features:
         return Score(name=name, value=None, note="no feature is in the log as it came")
-    if rows < SMALLEST:
-        return Score(name=name, value=None, note=f"only {rows} rows, {SMALLEST} are needed")
+    if rows < MIN_VALUES:
+        return Score(name=name, value=None, note=f"only {rows} rows, {MIN_VALUES} are needed")
     rows = 1 << rows.bit_length() - 1
     share = share_of_duplicates(window.fingerprints[:rows])
     usual, deviation = expected.usual_duplicates(rows)
@@ -96,7 +96,7 @@ def duplicate_share(window: Table, expected: Table) -> Score:
 
 
 def _longest(codes: Array) -> tuple[int, float]:
-    """The length of the longest run of a code, and the code; 0 for no codes."""
+    """Return the length of the longest run of a code, and the code; 0 for no codes."""
     known = codes[~np.isnan(codes)]
     if not len(known):
         return 0, 0.0
@@ -106,15 +106,15 @@ def _longest(codes: Array) -> tuple[int, float]:
     return int(lengths[at]), float(known[ends[at]])
 
 
-_TOLERATED = 0.05  # how far a share may lie above the reference's own
+_TOLERATED = 0.05  # above the reference's own share
 _NONE = "all values are missing"
 _NONE_EXPECTED = "all values are missing in the reference"
 
-Measure = Callable[[Values, Values], Score]
+Measure = Callable[[FeatureValues, FeatureValues], Score]
 
 
-class Count(msgspec.Struct, frozen=True):
-    """How many rows lack a feature's value, and how many have one that the reference does not."""
+class FeatureCounts(msgspec.Struct, frozen=True):
+    """Counts of one feature: rows, missing, known, and known but outside the reference."""
 
     rows: int
     missing: int
@@ -122,7 +122,7 @@ class Count(msgspec.Struct, frozen=True):
     outside: int
 
 
-Counted = Callable[[Count, Values], Score]  # and the reference's values
+Counted = Callable[[FeatureCounts, FeatureValues], Score]  # and the reference's values
 
 
 def score_quality(
@@ -131,11 +131,11 @@ def score_quality(
     order: Sequence[int] = (),
     inputs: InputCounters | None = None,
 ) -> list[Score]:
-    """Of every feature what is missing, out of range or unseen, of another type, or stuck; and
-    the share of rows that are there twice.
+    """Score the data quality of every feature, and the share of duplicate rows.
 
-    `order` are the numbers of the rows in the order of event time; empty: as they are. `inputs`
-    counts what can be counted in all rows of the window; without it these are all.
+    Per feature: missing, out of range or unseen, changed type, distinct values, longest run.
+    `order`: row numbers by event time; empty: as given. `inputs`: counters of all rows of the
+    window; None: `frame` holds all rows.
     """
     window = baseline.window_table(frame, order)
     of_all = None if inputs is None else partial(_of_tally, inputs, baseline)
@@ -154,32 +154,37 @@ def score_quality(
 
 
 def _of_counts(
-    counted: Counted, feature: Feature, counts: Callable[[Feature], Count], baseline: Baseline
+    counted: Counted,
+    feature: Feature,
+    counts: Callable[[Feature], FeatureCounts],
+    baseline: Baseline,
 ) -> list[Score]:
     return [counted(counts(feature), baseline.table[feature])]
 
 
-def _of_rows(window: Table, baseline: Baseline, feature: Feature) -> Count:
+def _of_rows(window: FeatureTable, baseline: Baseline, feature: Feature) -> FeatureCounts:
     values, expected = window[feature], baseline.table[feature]
-    return Count(len(values), values.missing, len(values.known), values.outside(expected))
+    return FeatureCounts(len(values), values.missing, len(values.known), values.outside(expected))
 
 
-def _of_tally(inputs: InputCounters, baseline: Baseline, feature: Feature) -> Count:
+def _of_tally(inputs: InputCounters, baseline: Baseline, feature: Feature) -> FeatureCounts:
     place = baseline.features.index(feature)
     missing = inputs.missing[place]
-    return Count(inputs.rows, missing, inputs.rows - missing, inputs.outside[place])
+    return FeatureCounts(inputs.rows, missing, inputs.rows - missing, inputs.outside[place])
 
 
-def _measured(measure: Measure, feature: Feature, window: Table, baseline: Baseline) -> list[Score]:
+def _measured(
+    measure: Measure, feature: Feature, window: FeatureTable, baseline: Baseline
+) -> list[Score]:
     return [measure(window[feature], baseline.table[feature])]
 
 
-def _run(feature: Feature, window: Table, baseline: Baseline) -> list[Score]:
+def _run(feature: Feature, window: FeatureTable, baseline: Baseline) -> list[Score]:
     expected = baseline.table
     return [longest_run(window[feature], window.order, expected[feature], expected.order)]
 
 
-def _missing(count: Count, expected: Values) -> Score:
+def _missing(count: FeatureCounts, expected: FeatureValues) -> Score:
     share, own = (
         missing / rows if rows else 0.0
         for missing, rows in ((count.missing, count.rows), (expected.missing, len(expected)))
@@ -187,8 +192,8 @@ def _missing(count: Count, expected: Values) -> Score:
     return _share("missing_share", expected.feature, share, own)
 
 
-def _out_of_range(count: Count, expected: Values) -> Score:
-    """Infinities are."""
+def _out_of_range(count: FeatureCounts, expected: FeatureValues) -> Score:
+    """Score the share of known values outside the reference's range; infinities count."""
     name, column = "out_of_range_share", expected.feature.name
     if not count.known:
         return Score(name=name, column=column, value=None, note=_NONE)
@@ -197,14 +202,14 @@ def _out_of_range(count: Count, expected: Values) -> Score:
     return Score(name=name, column=column, value=count.outside / count.known)
 
 
-def _unseen(count: Count, expected: Values) -> Score:
+def _unseen(count: FeatureCounts, expected: FeatureValues) -> Score:
     if not count.known:
         return Score(name="unseen_share", column=expected.feature.name, value=None, note=_NONE)
     return _share("unseen_share", expected.feature, count.outside / count.known, 0.0)
 
 
-def _of_another_type(values: Values, expected: Values) -> Score:
-    """Words where the reference has numbers, numbers where it has words."""
+def _of_another_type(values: FeatureValues, expected: FeatureValues) -> Score:
+    """Score the share of words where the reference has numbers, or the reverse."""
     name, usual = "type_change_share", expected.kinds
     if not values.kinds or not usual:
         note = _NONE_EXPECTED if values.kinds else _NONE

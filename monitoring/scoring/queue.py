@@ -1,4 +1,4 @@
-"""Scorings that wait for their turn: in the database, and only the next few of them in memory."""
+"""Queue scoring jobs: all of them in the database, the next few in memory."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -10,49 +10,52 @@ from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore, QueuedJob
 
-IN_HAND = 16 << 20  # bytes of scorings, as they lie in the database, that the scorer has at once
+IN_HAND = 16 << 20  # bytes of jobs, as stored in the database, that the scorer holds at once
 
 
 class Scorer(Protocol):
-    """Scores windows beside the loop; replies come in the order of the jobs."""
+    """Score windows in the background; replies come in the order of the jobs."""
 
     def submit(self, job: ScoreJob) -> None:
         """Queue a job; never blocks."""
         ...
 
     def replies(self) -> list[ScoreReply]:
-        """What is finished; never blocks."""
+        """Return the finished jobs' replies; never blocks."""
         ...
 
     @property
     def waiting(self) -> int:
-        """Jobs whose reply was not handed out yet."""
+        """Jobs whose reply has not been returned yet."""
         ...
 
 
 class ScoringQueue:
-    """Hands scorings to the scorer as it gets on; not for use within a transaction."""
+    """Feed the scorer from the database, a bounded number of bytes at a time.
+
+    Do not call within a transaction.
+    """
 
     def __init__(self, journal: Journal, scorer: Scorer) -> None:
-        """Take up what was decided on and not concluded."""
+        """Load the jobs that were queued and not finished."""
         self._journal = journal
         self._scorer = scorer
         self._waiting = deque(journal.queued_jobs())
         self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # by key; without their rows
-        self.size = sum(one.size for one in self._waiting)  # bytes of all that are not concluded
+        self.size = sum(one.size for one in self._waiting)  # bytes of all unfinished jobs
 
     def __len__(self) -> int:
-        """Scorings that are not concluded."""
+        """Jobs that are not finished."""
         return len(self._waiting) + len(self._in_hand)
 
     def add(self, decided: Iterable[QueuedJob]) -> None:
-        """Have more of them wait."""
+        """Queue more jobs."""
         for one in decided:
             self._waiting.append(one)
             self.size += one.size
 
     def feed(self) -> list[ScoreJob]:
-        """Submit the next ones, as many as may be in memory; without their rows."""
+        """Submit the next jobs within the memory limit; return them without their rows."""
         begun: list[ScoreJob] = []
         in_hand = sum(size for _, size in self._in_hand.values())
         while self._waiting and (not in_hand or in_hand + self._waiting[0].size <= IN_HAND):
@@ -66,7 +69,7 @@ class ScoringQueue:
         return begun
 
     def replies(self) -> list[tuple[PendingScore, ScoreReply]]:
-        """What is scored by now, in the order in which it was decided on."""
+        """Return finished jobs with their replies, in the order in which they were queued."""
         scored = []
         for reply in self._scorer.replies():
             pending, size = self._in_hand.pop(reply.key)

@@ -1,9 +1,4 @@
-"""A version's baseline: its reference data as the scores need it, loaded once.
-
-Columns as they can be compared.
-
-One feature's values as numbers that stand for them, for whatever asks which are the same.
-"""
+"""Load the baseline of a version: its reference data in the form that scores need."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -15,7 +10,7 @@ import pandas as pd
 from msgspec.structs import replace
 
 from monitoring.counters.reference_domain import category, number
-from monitoring.scoring.feature_values import Table
+from monitoring.scoring.feature_values import FeatureTable
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
 from registry.payload import keeping
 from registry.reference import load_reference
@@ -24,7 +19,7 @@ SCORE_COLUMN = "probability"  # how the positive class's probability is called a
 
 
 class Column:
-    """One column that can drift."""
+    """A column that can drift: a feature, the prediction, or the positive class's probability."""
 
     def __init__(self, name: str, kind: Kind, stored: str) -> None:
         """`stored` is its name among a window's and the reference's columns."""
@@ -34,10 +29,10 @@ class Column:
 
 
 class Baseline:
-    """The reference of one version, and what can be known before any window comes."""
+    """The reference of one version, and everything that is derived from it alone."""
 
     def __init__(self, version: Version, rows: pd.DataFrame | None = None) -> None:
-        """`rows` are in the place of the registered reference of `version`."""
+        """`rows` replace the registered reference of `version`."""
         self.version = version
         self.manifest: Manifest = version.manifest
         self.frame: pd.DataFrame = load_reference(version) if rows is None else rows
@@ -67,7 +62,7 @@ class Baseline:
 
     @cached_property
     def classes(self) -> dict[str, int]:
-        """The number of every class as text: the manifest's first, then what else is true."""
+        """Index of every class, as text: the manifest's classes, then others among the labels."""
         stated = [category(name) for name in self.manifest.prediction.classes]
         found = {category(value) for value in self.frame[self.manifest.target]}
         return {name: index for index, name in enumerate([*stated, *sorted(found - set(stated))])}
@@ -95,24 +90,24 @@ class Baseline:
         return self._categories[feature]
 
     @cached_property
-    def table(self) -> Table:
+    def table(self) -> FeatureTable:
         """The logged features of the reference, in the order in which it was registered."""
-        return Table(keeping(self.manifest).features, self.frame)
+        return FeatureTable(keeping(self.manifest).features, self.frame)
 
-    def window_table(self, window: pd.DataFrame, order: Sequence[int] = ()) -> Table:
+    def window_table(self, window: pd.DataFrame, order: Sequence[int] = ()) -> FeatureTable:
         """The logged features of a window; `order`: row numbers by event time, empty: as given."""
-        return Table(keeping(self.manifest).features, window, order)
+        return FeatureTable(keeping(self.manifest).features, window, order)
 
     def under(self, policy: Monitoring) -> "Baseline":
-        """The same reference for windows that are watched by another policy."""
+        """Return the same reference under another policy."""
         other = copy(self)
         other.manifest = replace(self.manifest, monitoring=policy)
         other.version = replace(self.version, manifest=other.manifest)
         return other
 
 
-def clean(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
-    """A column as it can be compared: numbers or strings, everything else missing."""
+def comparable(values: "pd.Series[Any]", column: Column) -> "pd.Series[Any]":
+    """Return a column as numbers or strings; every other value becomes missing."""
     if column.kind == "categorical":
         return values.map(category, na_action="ignore")
     try:

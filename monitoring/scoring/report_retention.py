@@ -1,6 +1,6 @@
-"""Deletes Evidently's reports that were kept for long enough: they are 4 to 5 MB each.
+"""Delete expired Evidently reports, which are 4 to 5 MB each.
 
-By their files' age: results do not depend on whether their report is still there.
+Age is that of the file. Results do not depend on whether their report still exists.
 """
 
 import time
@@ -8,27 +8,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-_EVERY = 3_600.0  # seconds between two looks through the folder
+_EVERY = 3_600.0  # seconds between two scans of the folder
 _DAY = 86_400.0
 
 
-class OldReports:
-    """Who writes reports calls it after each."""
+class ReportRetention:
+    """Delete expired reports of one folder; call it after each report."""
 
     def __init__(self, folder: Path, days: float, clock: Callable[[], float] = time.time) -> None:
-        """Reports in `folder` are kept for so many days; `clock` gives seconds since the epoch."""
+        """Retain reports for `days` days; `clock` returns seconds since the epoch."""
         self._folder = folder
         self._days = days
         self._clock = clock
         self._due = 0.0
 
-    def delete_now_and_then(self) -> None:
-        """Look through the folder, if that was not done a moment ago."""
+    def delete_expired(self) -> None:
+        """Delete expired reports; scans the folder at most once an hour."""
         now = self._clock()
         if now < self._due:
             return
         self._due = now + _EVERY
         for report in self._folder.glob("*.html"):
-            with suppress(OSError):  # gone already, or not ours: the next look tries again
+            with suppress(OSError):  # deleted meanwhile, or not ours: the next scan retries
                 if report.stat().st_mtime < now - self._days * _DAY:
                     report.unlink()

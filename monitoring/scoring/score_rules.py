@@ -1,4 +1,7 @@
-"""One part or one column that fails says so, and takes nothing else of the window with it."""
+"""Rules that hold for every score: isolation of failures, smallest sample, rounding.
+
+A part or a column that fails yields a score without a value; the rest of the window is unaffected.
+"""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -10,7 +13,7 @@ from monitoring.results import Score
 
 Array = np.ndarray[Any, Any]
 
-SMALLEST = 30  # values; fewer say nothing
+MIN_VALUES = 30  # values or rows; no statistic is computed from fewer
 
 _logger = logging.getLogger(__name__)
 
@@ -20,21 +23,23 @@ _LONGEST = 200  # characters of an error's text
 def attempt(
     name: str, compute: Callable[[], Iterable[Score]], *, column: str = "", segment: str = ""
 ) -> list[Score]:
-    """The scores that `compute` gives, or one without a value that says why there are none.
+    """Return the scores of `compute`; if it raises, one score without a value and with the reason.
 
-    `name`, `column` and `segment` are those of the score that stands for a part that fails.
+    `name`, `column` and `segment` identify that one score. Never raises.
     """
     try:
         return list(compute())
     except Exception as error:
         _logger.exception("%s could not be computed", f"{name} {column} {segment}".strip())
-        return [Score(name=name, column=column, segment=segment, value=None, note=failure(error))]
+        return [
+            Score(name=name, column=column, segment=segment, value=None, note=failure_note(error))
+        ]
 
 
-def failure(error: Exception) -> str:
-    """What went wrong, on one line."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"could not be computed: {said[:_LONGEST]}"
+def failure_note(error: Exception) -> str:
+    """Describe an exception on one line, for a score's note."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"could not be computed: {text[:_LONGEST]}"
 
 
 def significant(value: float) -> float:

@@ -1,6 +1,6 @@
-"""Everything that decides what a window's counts say of the service and of its labels lives here.
+"""Compute error shares, latency and label delay from a window's counters.
 
-Shares are of the requests that named a version; durations are seconds.
+Shares are of the requests that named a version; durations are in seconds.
 """
 
 from collections.abc import Iterable, Mapping

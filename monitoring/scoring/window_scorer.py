@@ -1,10 +1,8 @@
-"""What the scoring process keeps of the versions that it has seen, and what it lets go of.
+"""Score one window, with scorers that are cached per version and policy.
 
-A version's reference, and all that was drawn from it, serves every window to come; made anew it
-costs seconds. It is kept for each policy by which windows are watched: after a change those of the
-old one are still revised, as labels come. What was not used for longest goes first.
-
-Scores one window: everything that is computed about its rows.
+Calibrating a version takes seconds, so its scorers serve every later window. They are cached for
+each policy: after a policy change, windows of the earlier one are still revised as labels arrive.
+The least recently used are evicted first.
 """
 
 from collections.abc import Callable
@@ -16,34 +14,34 @@ from msgspec.structs import replace
 
 from monitoring.results import REFERENCE_ROWS, Score
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
-from monitoring.scoring.parity.scores import Again
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.parity.scores import ParityScorer
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import attempt
-from monitoring.scoring.segments.scores import Segments
+from monitoring.scoring.segments.scores import SegmentScorer
 from monitoring.settings import MonitorSettings
 from monitoring.windows.policy_source import VersionSource
 from registry.manifest import Monitoring, Trailing, Version
 from registry.policies import digest
 
 
-class Parts:
-    """What scores the windows of one version by one policy."""
+class VersionScorers:
+    """The scorers of one version under one policy."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is drawn before the first window."""
         self.baseline = baseline
-        self.thresholds = Thresholds(baseline)
-        self.performance = Performance(baseline)
-        self.segments = Segments(baseline, self.performance)
-        self.again = Again(baseline)
+        self.thresholds = DriftThresholds(baseline)
+        self.performance = PerformanceScorer(baseline)
+        self.segments = SegmentScorer(baseline, self.performance)
+        self.again = ParityScorer(baseline)
 
 
-class Recent:
-    """The parts of versions and policies, the least recently used first."""
+class ScorerCache:
+    """A cache of scorers by version and policy, least recently used first."""
 
     def __init__(
         self,
@@ -51,16 +49,20 @@ class Recent:
         room: int = MonitorSettings().reference_values,
         load: Callable[[Version], Baseline] = Baseline,
     ) -> None:
-        """`room` for so many values, rows times columns; what was used last stays in any case."""
+        """Keep at most `room` reference values (rows times columns), and always the last used."""
         self._catalogue = catalogue
         self._room = room
         self._load = load
-        self._kept: dict[tuple[str, str, str], Parts] = {}
+        self._kept: dict[tuple[str, str, str], VersionScorers] = {}
 
-    def parts(self, model: str, number: str, policy: Monitoring | None) -> Parts:
-        """What scores by a policy; None: the manifest's. Raises RegistryError."""
+    def parts(self, model: str, number: str, policy: Monitoring | None) -> VersionScorers:
+        """Return the scorers for a policy (None: the manifest's).
+
+        Raises:
+            RegistryError: The registry does not have the version.
+        """
         key = model, number, "" if policy is None else digest(policy)
-        parts = self._kept.pop(key, None) or Parts(self._baseline(model, number, policy))
+        parts = self._kept.pop(key, None) or VersionScorers(self._baseline(model, number, policy))
         self._kept[key] = parts
         self._make_room()
         return parts
@@ -83,16 +85,16 @@ class Recent:
             del self._kept[key]
 
 
-class Scoring:
-    """Scores one window after the other, each by the policy that its job states."""
+class WindowScorer:
+    """Score windows one at a time, each by the policy of its job."""
 
-    def __init__(self, recent: Recent, reports: Path) -> None:
-        """Reports go below the folder `reports`."""
+    def __init__(self, recent: ScorerCache, reports: Path) -> None:
+        """`reports` is the folder of Evidently's reports."""
         self._recent = recent
         self._reports = reports
 
     def score(self, job: ScoreJob) -> ScoreReply:
-        """All scores of one window; what went wrong as a whole is said in the reply."""
+        """Score one window; a failure of the whole is reported in the reply, never raised."""
         try:
             scores = self._score(job)
         except Exception as error:  # noqa: BLE001 - the next window must be scored all the same
@@ -111,13 +113,13 @@ class Scoring:
         scores += parts.performance.score(window, answers=job.answers)
         return scores + parts.segments.score(window, drift=job.drift)
 
-    def _of_inputs(self, parts: Parts, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
-        """What labels have no bearing on."""
+    def _of_inputs(self, parts: VersionScorers, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
+        """Score everything that does not depend on labels."""
         html = self._reports / job.report if job.report else None
         against, thresholds = parts.baseline, parts.thresholds
         if job.reference:
             against = Baseline(against.version, frame(job.reference))
-            thresholds = Thresholds(against)
+            thresholds = DriftThresholds(against)
         scores = attempt("drifted_share", lambda: score_drift(against, thresholds, window, html))
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
         scores += parts.again.score(window, drifted, against)
@@ -134,5 +136,5 @@ def _measured_against(trailing: Trailing, against: Baseline, *, trails: bool) ->
 
 
 def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    """The rows as they came: nothing is turned into floats because one value is missing."""
+    """Return rows with values as logged: a missing value does not turn a column into floats."""
     return pd.DataFrame(columns, dtype=object)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from monitoring.scoring.reference import Baseline, Column, clean
+from monitoring.scoring.reference import Baseline, Column, comparable
 from monitoring.web.queries import Catalogue
 from registry.errors import RegistryError
 from registry.manifest import Version
@@ -83,8 +83,8 @@ def distributions(
 
 def distribution(column: Column, reference: pd.DataFrame, rows: pd.DataFrame) -> Distribution:
     """One column of the rows beside the reference."""
-    expected = clean(reference[column.stored], column).dropna()
-    found = clean(rows[column.stored], column).dropna()
+    expected = comparable(reference[column.stored], column).dropna()
+    found = comparable(rows[column.stored], column).dropna()
     if expected.empty or found.empty:
         where = "in the reference" if expected.empty else "in this window"
         return _hidden(column.name, f"all values are missing {where}")

@@ -13,7 +13,7 @@ from benchmarks.accuracy.measurement import Setting, Trial, with_drift, without_
 from benchmarks.accuracy.monitor import evidently_drifted
 from benchmarks.accuracy.populations import Population, baseline
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Monitoring
 
@@ -52,7 +52,7 @@ def test_the_shortcut_says_of_every_column_what_evidently_s_preset_says(
 ) -> None:
     chance, population = np.random.default_rng(1), Population(5)
     made = baseline(tmp_path, population.draw(chance, reference_rows), Monitoring())
-    thresholds = Thresholds(made)
+    thresholds = DriftThresholds(made)
     for place in (0, 5, 8, 11):
         window = population.draw(chance, 300, planted()[place].change)
         scores = score_drift(made, thresholds, window, None)
@@ -64,7 +64,7 @@ def test_the_shortcut_says_of_every_column_what_evidently_s_preset_says(
 def test_scores_are_the_same_with_evidently_s_report_and_without(tmp_path: Path) -> None:
     chance, population = np.random.default_rng(2), Population(5)
     made = baseline(tmp_path, population.draw(chance, 2_000), Monitoring())
-    thresholds, window = Thresholds(made), population.draw(chance, 400)
+    thresholds, window = DriftThresholds(made), population.draw(chance, 400)
     with_report = score_drift(made, thresholds, window, tmp_path / "report.html")
     assert (tmp_path / "report.html").exists()
     assert score_drift(made, thresholds, window, None) == with_report

@@ -16,7 +16,7 @@ from eventlog.events import PredictionEvent, Tensor
 from eventlog.settings import Home
 from monitoring.results import Result, Score
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.window_scorer import Recent, Scoring
+from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.storage.database import Database, Where, as_struct
 from monitoring.storage.store import Store
 from monitoring.windows.window_state import WindowState
@@ -50,7 +50,7 @@ class RealScorer(FakeScorer):
 
     def __init__(self, version: Version, reports: Path) -> None:
         super().__init__()
-        self._scoring = Scoring(Recent(_One(version)), reports)
+        self._scoring = WindowScorer(ScorerCache(_One(version)), reports)
 
     def submit(self, job: ScoreJob) -> None:
         self.jobs.append(job)

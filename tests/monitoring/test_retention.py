@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from monitoring.results import LateCounts
-from monitoring.scoring.report_retention import OldReports
+from monitoring.scoring.report_retention import ReportRetention
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
@@ -249,18 +249,18 @@ def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(where: Wh
 
 def test_reports_go_by_their_age_and_are_looked_through_once_an_hour(tmp_path: Path) -> None:
     now = [1_000_000.0]
-    old = OldReports(tmp_path, days=1, clock=lambda: now[0])
+    old = ReportRetention(tmp_path, days=1, clock=lambda: now[0])
     for name, age in [("old.html", 90_000), ("fresh.html", 80_000), ("other.txt", 90_000)]:
         (tmp_path / name).write_text("")
         os.utime(tmp_path / name, (now[0] - age, now[0] - age))
-    old.delete_now_and_then()
+    old.delete_expired()
     assert {path.name for path in tmp_path.iterdir()} == {"fresh.html", "other.txt"}
     now[0] += 3_599
     os.utime(tmp_path / "fresh.html", (0, 0))
-    old.delete_now_and_then()
+    old.delete_expired()
     assert (tmp_path / "fresh.html").exists()
     now[0] += 1
-    old.delete_now_and_then()
+    old.delete_expired()
     assert not (tmp_path / "fresh.html").exists()
 
 

@@ -1,1 +1,1 @@
-"""Drift of columns and of the whole window against the reference."""
+"""Detect drift of columns, and of the window as a whole, against the reference."""

@@ -1,13 +1,13 @@
-"""Everything that decides how the limits of drift follow from the budget lives here.
+"""Derive drift thresholds from the false-alarm budget.
 
-A window drifts in one of three ways: a share of its columns did, one column did strongly (its
-values, or how many are missing), or the columns go together otherwise. Under chance alone the three
-together may break the rule as often as the budget allows and no more. That is found with windows
-drawn from the reference (`resampling.py`): each way's statistic is turned into a surprise
-(`tails.py`), and the three get the one chance at which the drawn windows raise alarms at the rate
-that the budget states, through the hysteresis.
+A window drifts in one of three ways: a share of its columns drifted, one column drifted strongly
+(its values or its share of missing values), or the correlations between columns changed. Together
+the three may raise false alarms at most as often as the budget allows. Windows drawn from the
+reference (`null_distribution.py`) give each statistic's distribution without drift; each is
+expressed as a surprisal (`tails.py`), and all three get the one probability at which the drawn
+windows break the rule at the budgeted rate, given how many consecutive windows an alarm takes.
 
-A difference below a practical floor never counts, however significant.
+A difference below a practical floor never counts, however significant it is.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from math import ceil
 import msgspec
 import numpy as np
 
-from monitoring.scoring.drift.null_distribution import DRAWS, REFERENCES, WINDOWS, Drawn
+from monitoring.scoring.drift.null_distribution import DRAWS, REFERENCES, WINDOWS, NullDistribution
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.score_rules import Array
 
@@ -25,8 +25,8 @@ _SEEN = 0.02  # a share of the draws that is counted; a smaller one is extrapola
 _STEPS = 30  # halvings
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """From where on statistics of windows of one size count; by the names of `Drawn`."""
+class DriftLimits(msgspec.Struct, frozen=True):
+    """Thresholds of drift statistics for one window size, by statistic."""
 
     drifted: dict[str, float]
     alone: dict[str, float]  # raises an alarm by itself
@@ -34,18 +34,18 @@ class Limits(msgspec.Struct, frozen=True):
     met: bool  # whether the budget can be: limits that the user fixed may exceed it
 
 
-class _Way:
-    """One way in which a window can drift: the surprise of each drawn window, -1 for none."""
+class _DriftRule:
+    """One way in which a window can drift: the surprisal of each drawn window, -1 for none."""
 
-    def __init__(self, surprises: Array, least: float) -> None:
-        self._surprises = surprises
+    def __init__(self, surprisals: Array, least: float) -> None:
+        self._surprises = surprisals
         self._least = least
-        self._edge = float(np.quantile(surprises, 1 - _SEEN))
+        self._edge = float(np.quantile(surprisals, 1 - _SEEN))
 
     def reach(self, chance: float) -> float:
-        """From what surprise on lies so small a share of windows.
+        """Return the surprisal that a share `chance` of windows reaches.
 
-        Where draws are too few to tell: a surprise of 1 more is rarer by a factor of e.
+        Below the draws' resolution it is extrapolated: 1 more is rarer by a factor of e.
         """
         if chance < _SEEN:
             found = self._edge + float(np.log(_SEEN / chance))
@@ -60,35 +60,36 @@ class _Way:
 
 
 def calibrate(
-    columns: Mapping[str, Drawn],
-    joint: Drawn | None,
+    columns: Mapping[str, NullDistribution],
+    joint: NullDistribution | None,
     *,
     share: float,
     level: float,
     consecutive: int,
-) -> Limits:
-    """Limits at which a calm window breaks the rule with the chance `level`.
+) -> DriftLimits:
+    """Find the thresholds at which a window without drift breaks the rule with probability `level`.
 
-    `share` of the shared columns make a window drifted; an alarm takes `consecutive` windows.
+    `share`: of the shared columns, that makes a window drifted. `consecutive`: windows that an
+    alarm takes.
     """
     tails = {name: Tail(drawn.values) for name, drawn in columns.items()}
     ways = [
-        _Way(_shared(columns, tails, share), _LEAST),
-        _Way(_strongest(columns, tails), 0.0),
+        _DriftRule(_shared(columns, tails, share), _LEAST),
+        _DriftRule(_strongest(columns, tails), 0.0),
     ]
     if joint is not None:
         tail = Tail(joint.values)
-        ways.append(_Way(tail.surprise(joint.values), 0.0))
+        ways.append(_DriftRule(tail.surprisal(joint.values), 0.0))
     chance = _common(ways, level, consecutive)
     marked, strong = (way.reach(chance) for way in ways[:2])
     alone = {n: _limit(max(d.strong, d.fixed or 0), tails[n], strong) for n, d in columns.items()}
     drifted = {
-        # What raises an alarm by itself has drifted, and no alarm comes of calling it so.
+        # A column that raises an alarm by itself counts as drifted, too.
         n: min(alone[n], _limit(d.floor, tails[n], marked)) if d.fixed is None else d.fixed
         for n, d in columns.items()
     }
     stated = _stated(columns, share)
-    return Limits(
+    return DriftLimits(
         drifted,
         alone,
         0.0 if joint is None else tail.value(ways[2].reach(chance)),
@@ -96,18 +97,20 @@ def calibrate(
     )
 
 
-def _limit(floor: float, tail: Tail, surprise: float) -> float:
-    return round(max(floor, tail.value(surprise)), 6)
+def _limit(floor: float, tail: Tail, surprisal: float) -> float:
+    return round(max(floor, tail.value(surprisal)), 6)
 
 
 def _from(floor: float, values: Array, tail: Tail) -> Array:
     """Surprises, -1 where the floor is not reached."""
-    found: Array = np.where(values >= floor, tail.surprise(values), -1.0)
+    found: Array = np.where(values >= floor, tail.surprisal(values), -1.0)
     return found
 
 
-def _shared(columns: Mapping[str, Drawn], tails: Mapping[str, Tail], share: float) -> Array:
-    """Of as many columns as make the share: the least surprise of the greatest so many."""
+def _shared(
+    columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail], share: float
+) -> Array:
+    """Return the k-th greatest surprisal of each draw, k columns being the share."""
     parts = [
         _from(drawn.floor if drawn.fixed is None else np.inf, drawn.values, tails[name])
         for name, drawn in columns.items()
@@ -124,8 +127,8 @@ def _greatest(parts: list[Array], share: float) -> Array:
     return least
 
 
-def _strongest(columns: Mapping[str, Drawn], tails: Mapping[str, Tail]) -> Array:
-    """The greatest surprise of any column that moved far enough to matter by itself."""
+def _strongest(columns: Mapping[str, NullDistribution], tails: Mapping[str, Tail]) -> Array:
+    """Return the greatest surprisal of a column above its own floor, for each draw."""
     parts = [
         _from(max(drawn.strong, drawn.fixed or 0.0), drawn.values, tails[name])
         for name, drawn in columns.items()
@@ -133,7 +136,7 @@ def _strongest(columns: Mapping[str, Drawn], tails: Mapping[str, Tail]) -> Array
     return np.max(parts, axis=0) if parts else np.full(DRAWS, -1.0)
 
 
-def _stated(columns: Mapping[str, Drawn], share: float) -> Array | None:
+def _stated(columns: Mapping[str, NullDistribution], share: float) -> Array | None:
     """Which draws break the rule by the user's own limits alone; None where there are none."""
     if all(drawn.fixed is None for drawn in columns.values()):
         return None
@@ -146,8 +149,8 @@ def _stated(columns: Mapping[str, Drawn], share: float) -> Array | None:
     return broken
 
 
-def _common(ways: list[_Way], level: float, consecutive: int) -> float:
-    """The chance of each way at which all together break the rule as often as they may."""
+def _common(ways: list[_DriftRule], level: float, consecutive: int) -> float:
+    """Find the common probability at which all rules together use up the budget (bisection)."""
 
     def together(chance: float) -> float:
         broken = np.any([way.broken(chance) for way in ways], axis=0)
@@ -164,9 +167,9 @@ def _common(ways: list[_Way], level: float, consecutive: int) -> float:
 
 
 def _chance(broken: Array, consecutive: int) -> float:
-    """How probable a window breaks the rule, as far as it matters to so many windows in a row.
+    """Return the per-window probability that `consecutive` windows in a row break the rule.
 
-    Windows beside one reference have that reference's chance in common: its power is averaged.
+    Windows of one reference share that reference's deviation, so its power is averaged.
     """
     times = min(consecutive, WINDOWS // 2)
     beside = broken.reshape(REFERENCES, WINDOWS).sum(axis=1).astype(float)

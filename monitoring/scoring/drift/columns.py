@@ -1,7 +1,7 @@
-"""Drift of every feature, of the prediction and of its score, against the reference.
+"""Score the drift of every feature, of the prediction and of its probability.
 
-Columns are looked at one by one first: what cannot be scored is said with its reason, and never
-loses the window. Missing values are left out here; their share is a matter of quality.py.
+Each column is checked on its own first: one that cannot be scored gets a reason and does not affect
+the others. Missing values are excluded here; `quality.py` scores their share.
 """
 
 from pathlib import Path
@@ -10,20 +10,21 @@ from typing import Any
 import pandas as pd
 
 from monitoring.results import Score
-from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift, test_columns
-from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, test_columns
+from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.drift.whole_window import score_whole
-from monitoring.scoring.reference import Baseline, Column, clean
-from monitoring.scoring.score_rules import SMALLEST, failure, significant
+from monitoring.scoring.reference import Baseline, Column, comparable
+from monitoring.scoring.score_rules import MIN_VALUES, failure_note, significant
 from registry.payload import withheld
 from registry.validation import UNFIT_METHODS
 
 
 def score_drift(
-    baseline: Baseline, thresholds: Thresholds, window: pd.DataFrame, html: Path | None
+    baseline: Baseline, thresholds: DriftThresholds, window: pd.DataFrame, html: Path | None
 ) -> list[Score]:
-    """One "drift" score per column, "drifted_share" of the features that could be scored, and the
-    scores of the whole (see whole.py).
+    """Score "drift" per column, "drifted_share" over features, and the window as a whole.
+
+    With `html`, Evidently's report is written to that file.
     """
     hidden = withheld(baseline.manifest)
     current: dict[str, pd.Series[Any]] = {}
@@ -33,9 +34,11 @@ def score_drift(
     reasons: dict[str, str] = {}
     for column in baseline.columns:
         try:
-            now, then = clean(window[column.stored], column), thresholds.expected(column)
+            now, then = comparable(window[column.stored], column), thresholds.expected(column)
             method = thresholds.method(column)
-            reason = hidden.get(column.name) or UNFIT_METHODS.get(method) or unscorable(now, then)
+            reason = (
+                hidden.get(column.name) or UNFIT_METHODS.get(method) or reason_unscorable(now, then)
+            )
             if not reason:
                 limits = thresholds.of_column(column, len(window), int(now.count()))
                 tests.append(_test(thresholds, column, limits.drifted))
@@ -43,10 +46,10 @@ def score_drift(
                     alone[column.name] = limits.alone
                 current[column.name], reference[column.name] = now, then
         except Exception as error:  # noqa: BLE001 - the other columns must not suffer
-            reason = failure(error)
+            reason = failure_note(error)
         if reason:
             reasons[column.name] = reason
-    outcomes: dict[str, Drift | str] = {}
+    outcomes: dict[str, ColumnDrift | str] = {}
     if tests:
         outcomes = test_columns(tests, pd.DataFrame(current), pd.DataFrame(reference), html)
     scores = [_score(column, outcomes, reasons) for column in baseline.columns]
@@ -54,25 +57,27 @@ def score_drift(
     return [*scores, _share(baseline, scores), *whole]
 
 
-def _test(thresholds: Thresholds, column: Column, limit: float | None) -> ColumnTest:
+def _test(thresholds: DriftThresholds, column: Column, limit: float | None) -> ColumnTest:
     return ColumnTest(column.name, column.kind == "categorical", thresholds.method(column), limit)
 
 
-def unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:
-    """Why a column cannot be scored, empty where it can."""
+def reason_unscorable(current: "pd.Series[Any]", reference: "pd.Series[Any]") -> str:
+    """Return why a column cannot be scored; empty where it can."""
     known, expected = current.dropna(), reference.dropna()
     if expected.empty:
         return "all values are missing in the reference"
     if known.empty:
         return "all values are missing"
-    if len(known) < SMALLEST:
-        return f"only {len(known)} values, at least {SMALLEST} are needed"
+    if len(known) < MIN_VALUES:
+        return f"only {len(known)} values, at least {MIN_VALUES} are needed"
     if known.nunique() == 1 and expected.nunique() == 1 and known.iloc[0] == expected.iloc[0]:
         return "constant, as in the reference"
     return ""
 
 
-def _score(column: Column, outcomes: dict[str, Drift | str], reasons: dict[str, str]) -> Score:
+def _score(
+    column: Column, outcomes: dict[str, ColumnDrift | str], reasons: dict[str, str]
+) -> Score:
     outcome = outcomes.get(column.name, reasons.get(column.name, ""))
     if isinstance(outcome, str):
         return Score(name="drift", column=column.name, value=None, note=outcome)

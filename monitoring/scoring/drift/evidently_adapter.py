@@ -1,6 +1,6 @@
-"""Evidently, as Driftline uses it: the only place that imports it.
+"""Call Evidently; no other file imports it.
 
-Importing it takes seconds and hundreds of megabytes, so only the scoring process does.
+The import takes seconds and hundreds of megabytes, so only the scoring process pays for it.
 """
 
 import os
@@ -32,8 +32,8 @@ class ColumnTest(msgspec.Struct, frozen=True):
     threshold: float | None  # None: Evidently's default for the method
 
 
-class Drift(msgspec.Struct, frozen=True):
-    """What the test of one column said."""
+class ColumnDrift(msgspec.Struct, frozen=True):
+    """The outcome of one column's drift test."""
 
     value: float
     method: str
@@ -49,8 +49,8 @@ class Drift(msgspec.Struct, frozen=True):
 
 def test_columns(
     tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path | None
-) -> dict[str, Drift | str]:
-    """By column: what its test said, or why it could not be made.
+) -> dict[str, ColumnDrift | str]:
+    """Test every column; return its outcome, or the reason why it has none.
 
     Without `html` the methods are called by themselves, which takes a tenth of the time. The report
     is written to `html` if any column could be tested; one that Evidently cannot handle would lose
@@ -62,39 +62,41 @@ def test_columns(
         return dict(_run(tests, current, reference, html))
     except Exception:  # noqa: BLE001 - whatever it is, the other columns must not suffer
         alone = test_columns(tests, current, reference, None)
-    sound = [test for test in tests if isinstance(alone[test.name], Drift)]
+    sound = [test for test in tests if isinstance(alone[test.name], ColumnDrift)]
     if 0 < len(sound) < len(tests):
         test_columns(sound, current, reference, html)
     return alone
 
 
-def _alone(test: ColumnTest, current: pd.DataFrame, reference: pd.DataFrame) -> Drift | str:
+def _alone(test: ColumnTest, current: pd.DataFrame, reference: pd.DataFrame) -> ColumnDrift | str:
     sides = [frame[test.name].dropna() for frame in (reference, current)]
     try:
-        told = measure(test.method, *sides, categorical=test.categorical)
+        outcome = measure(test.method, *sides, categorical=test.categorical)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other columns must not suffer
         return f"could not be tested: {error}"
     return (
-        told if test.threshold is None else msgspec.structs.replace(told, threshold=test.threshold)
+        outcome
+        if test.threshold is None
+        else msgspec.structs.replace(outcome, threshold=test.threshold)
     )
 
 
 def measure(
     method: str | None, reference: "pd.Series[Any]", current: "pd.Series[Any]", *, categorical: bool
-) -> Drift:
+) -> ColumnDrift:
     """What one column's test says, without a report; no method: Evidently's choice.
 
     Raises whatever the method does on columns that it cannot take.
     """
     kind = ColumnType.Categorical if categorical else ColumnType.Numerical
     test = get_stattest(reference, current, kind, method)
-    told = test(reference, current, kind, None)
-    return Drift(float(told.drift_score), test.name, float(told.actual_threshold))
+    outcome = test(reference, current, kind, None)
+    return ColumnDrift(float(outcome.drift_score), test.name, float(outcome.actual_threshold))
 
 
 def _run(
     tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path
-) -> dict[str, Drift]:
+) -> dict[str, ColumnDrift]:
     names = [test.name for test in tests]
     definition = DataDefinition(
         numerical_columns=[test.name for test in tests if not test.categorical],
@@ -117,7 +119,7 @@ def _is_drift(metric: dict[str, Any]) -> bool:
     return str(metric["config"]["type"]).endswith(":ValueDrift")
 
 
-def _read(metric: dict[str, Any]) -> tuple[str, Drift]:
+def _read(metric: dict[str, Any]) -> tuple[str, ColumnDrift]:
     config = metric["config"]
-    drift = Drift(float(metric["value"]), str(config["method"]), float(config["threshold"]))
+    drift = ColumnDrift(float(metric["value"]), str(config["method"]), float(config["threshold"]))
     return str(config["column"]), drift

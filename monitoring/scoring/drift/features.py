@@ -1,8 +1,8 @@
-"""Which features moved within a part of a window: the same distances as for the whole.
+"""Test which features drifted within one segment of a window.
 
-The part of the reference may be small too, so a limit calibrated for whole windows would not hold.
-A feature has moved when its distance matters (`alarms.smallest_drift`) and a test of
-two samples says that it is no chance, with one error in a hundred parts for all features together.
+A segment of the reference may be small, so thresholds calibrated for whole windows do not hold. A
+feature drifted when its distance reaches `alarms.smallest_drift` and a two-sample test
+(Kolmogorov-Smirnov, or chi-squared) rejects equality at 1 %, Bonferroni-corrected over features.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
 
 from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
-from monitoring.scoring.feature_values import Table, Values
-from monitoring.scoring.score_rules import SMALLEST, Array
+from monitoring.scoring.feature_values import FeatureTable, FeatureValues
+from monitoring.scoring.score_rules import MIN_VALUES, Array
 
 _ERRORS = 0.01  # of a part that has not changed, features together
 
 
-def moved_features(
-    window: Table, rows: Array, expected: Table, known: Array, smallest: float
+def drifted_features(
+    window: FeatureTable, rows: Array, expected: FeatureTable, known: Array, smallest: float
 ) -> tuple[int, Sequence[tuple[str, float]]]:
     """How many features could be compared, and those that moved with their distance, worst first.
 
@@ -29,7 +29,7 @@ def moved_features(
     moved: list[tuple[str, float]] = []
     for feature in window.features:
         pair = _pair(window[feature], rows, expected[feature], known)
-        if min(map(len, pair)) < SMALLEST:
+        if min(map(len, pair)) < MIN_VALUES:
             continue
         compared += 1
         measure = wasserstein if feature.kind == "numeric" else jensenshannon
@@ -40,7 +40,9 @@ def moved_features(
     return compared, sorted(moved, key=lambda one: (-one[1], one[0]))
 
 
-def _pair(values: Values, rows: Array, expected: Values, known: Array) -> tuple[Array, Array]:
+def _pair(
+    values: FeatureValues, rows: Array, expected: FeatureValues, known: Array
+) -> tuple[Array, Array]:
     """The known values of both, as numbers that mean the same."""
     now, then = values.codes[rows], expected.codes[known]
     now, then = now[np.isfinite(now)], then[np.isfinite(then)]

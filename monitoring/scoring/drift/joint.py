@@ -1,15 +1,14 @@
-"""Drift that no single column shows: columns that go together otherwise than in the reference.
+"""Detect changed correlations between columns, which no single column shows.
 
-Two things are looked at, both blind to what each column does by itself as far as can be:
+Two kinds of measures, both as independent of each column's own distribution as possible:
 
-- the correlation of every pair of columns, numbers by their rank in the reference (so that no
-  outlier decides) and categories by their commonest values;
-- the reconstruction error: how far rows lie from the directions that carry most of the reference's
-  variance (PCA), which gathers what is spread over many pairs.
+- the correlation of every pair of columns: numbers by their normal score (rank in the reference,
+  so that outliers do not dominate), categories by indicators of their most frequent values;
+- the reconstruction error: the distance of rows from the principal components that carry most of
+  the reference's variance (PCA), which gathers changes spread over many pairs.
 
-Each change is measured against what chance does to it in windows of the same size, and has a
-practical floor. The joint drift is the greatest of them in parts of its limit: 1 and above is
-drift.
+Each change is divided by its usual size in windows of the same number of rows, and has a practical
+floor. The joint drift is the greatest ratio to its threshold: 1 and above is drift.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from monitoring.counters.reference_domain import category, number
-from monitoring.scoring.drift.null_distribution import WINDOWS, Resampling
+from monitoring.scoring.drift.null_distribution import WINDOWS, BlockBootstrap
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import Array
 
@@ -32,22 +31,22 @@ _VARIANCE = 0.8  # of the reference that the kept directions carry
 _SMALLEST = 1e-9  # what varies less is constant
 
 
-class Change(msgspec.Struct, frozen=True):
-    """What changed most about how columns go together."""
+class JointChange(msgspec.Struct, frozen=True):
+    """One changed correlation, or the changed reconstruction error."""
 
-    columns: tuple[str, ...]  # none: all of them together
+    columns: tuple[str, ...]  # empty: the reconstruction error of all
     before: float
     now: float
 
     def __str__(self) -> str:
-        """As a person says it."""
+        """Describe the change for a score's note."""
         pair = " and ".join(self.columns)
         what = f"the correlation of {pair}" if pair else "the reconstruction error of whole rows"
         return f"{what} is {self.now:.2f}, {self.before:.2f} in the reference"
 
 
-class Encoding:
-    """Rows as numbers [rows, d], fixed by the reference: about 0, missing values 0."""
+class RowEncoding:
+    """Encode rows as numbers [rows, d], fixed by the reference; missing values are 0."""
 
     def __init__(self, frame: pd.DataFrame, columns: list[Column]) -> None:
         """From the reference."""
@@ -88,16 +87,16 @@ def _encoded(column: Column, known: Any, values: "pd.Series[Any]") -> Array:
         share = (below + upto + 1) / 2 / (len(known) + 1)
         scores: Array = np.where(np.isfinite(numbers), ndtri(share), 0.0)[:, None]
         return scores
-    told = values.map(category, na_action="ignore")
-    return np.column_stack([told == name for name in known]).astype(float)
+    names = values.map(category, na_action="ignore")
+    return np.column_stack([names == name for name in known]).astype(float)
 
 
-class Together:
-    """How the columns of a reference go together, and those of windows beside it."""
+class JointDrift:
+    """Compare the correlations of windows with those of a reference."""
 
     def __init__(self, frame: pd.DataFrame, columns: list[Column]) -> None:
         """From the reference."""
-        self._encoding = Encoding(frame, columns)
+        self._encoding = RowEncoding(frame, columns)
         rows = self._encoding.rows(frame)
         self._mean, spread = rows.mean(axis=0), rows.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)
@@ -109,7 +108,7 @@ class Together:
 
     @property
     def possible(self) -> bool:
-        """Whether there are two columns that can go together."""
+        """Whether at least two columns vary."""
         return bool(self._apart.any())
 
     @cached_property
@@ -121,8 +120,8 @@ class Together:
         """The measures of these rows: every correlation and, last, the reconstruction error."""
         return self._of((self._encoding.rows(frame) - self._mean) / self._spread)
 
-    def drawn(self, resampling: Resampling) -> Array:
-        """By how much the measures [draws, k] of windows differ from their reference's."""
+    def drawn(self, resampling: BlockBootstrap) -> Array:
+        """Return measures of drawn windows less their reference's [draws, k]."""
         rows = self._reference
         parts = [rows, rows**2, self._errors(rows), np.ones((len(rows), 1))]
         sums = [resampling.sums(part) for part in parts]
@@ -139,14 +138,14 @@ class Together:
         apart: Array = windows - np.repeat(references, WINDOWS, axis=0)
         return apart
 
-    def change(self, place: int, now: float) -> Change:
-        """What the measure at this place says."""
+    def change(self, place: int, now: float) -> JointChange:
+        """Return the change of the measure at an index."""
         before = float(self.of_reference[place])
         if place == len(self._left):
-            return Change((), before, now)
+            return JointChange((), before, now)
         names = self._encoding.names
         pair = (names[self._left[place]], names[self._right[place]])
-        return Change(pair, before, now)
+        return JointChange(pair, before, now)
 
     def _of(self, rows: Array) -> Array:
         products = (rows.T @ rows)[self._left, self._right]

@@ -1,19 +1,16 @@
-"""Windows, and references, drawn from a reference: what chance alone does to a statistic.
+"""Draw the distribution of every drift statistic without drift, by block bootstrap.
 
-Rows that follow each other in time are more alike than rows drawn one by one, so both are put
-together from blocks of neighbouring rows (the reference keeps the order it was registered in).
-Everything that is calibrated is a sum over rows (histograms, products, errors), so a window is
-drawn by adding up sums that were made once per block.
+Rows that follow each other in time are more alike than random rows. Windows and references are
+therefore composed of blocks of neighbouring rows (circular block bootstrap, Politis and Romano
+1992). Everything that is calibrated is a sum over rows, so a draw adds up sums that are computed
+once per block.
 
-The reference is a sample too. Drawing a reference anew beside every few windows lets a threshold
-know how far a reference of this size may lie from what the model really meets.
+The reference is itself a sample. A new reference is drawn for every few windows, so thresholds
+include how far a reference of this size may lie from the data that the model meets.
 
-What chance makes of every drift statistic: the statistics of windows drawn from the reference.
-
-Statistics are such that more is more drift: distances as they are, p-values as -ln(p). The two
-default methods are computed from counts in bins, all draws at once; other methods by Evidently
-itself, on fewer draws, as if such a column had nothing in common with the others (which can only
-make limits stricter than they need be).
+Statistics grow with drift: distances as they are, p-values as -ln(p). The two default methods are
+computed from counts in bins, all draws at once. Evidently computes the others on fewer draws, as if
+such a column were independent of the rest, which can only make thresholds stricter.
 """
 
 from collections.abc import Iterator
@@ -27,10 +24,10 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from monitoring.scoring.drift.evidently_adapter import P_VALUES, measure
-from monitoring.scoring.drift.statistics import Bins
+from monitoring.scoring.drift.statistics import BinnedColumn
 from monitoring.scoring.drift.tails import Tail
-from monitoring.scoring.reference import Baseline, Column, clean
-from monitoring.scoring.score_rules import SMALLEST, Array
+from monitoring.scoring.reference import Baseline, Column, comparable
+from monitoring.scoring.score_rules import MIN_VALUES, Array
 from registry.payload import withheld
 from registry.validation import UNFIT_METHODS
 
@@ -44,8 +41,8 @@ _BOOTSTRAP_SEED = 20130101
 _STEPS = 4  # size classes from one power of two to the next
 
 
-class Resampling:
-    """Draws for windows of one size from one reference; the same ones in every process."""
+class BlockBootstrap:
+    """Draw windows of one size, and references, by block bootstrap; equal in every process."""
 
     def __init__(self, rows: int, window: int, reference: int = 0) -> None:
         """For windows of `window` rows, from the `rows` that are kept of `reference` rows."""
@@ -58,9 +55,9 @@ class Resampling:
         self._references = self._draw(chance, REFERENCES, blocks)
 
     def sums(self, values: Array) -> tuple[Array, Array]:
-        """Of `values` [rows, features] over each window [DRAWS, ..] and each reference.
+        """Sum `values` [rows, k] over windows [DRAWS, k] and references [REFERENCES, k].
 
-        The windows of one reference follow each other.
+        The windows of one reference are consecutive.
         """
         blocks = self._of_blocks(values)
         return self._windows @ blocks, self._references @ blocks
@@ -90,13 +87,13 @@ class Resampling:
 
 
 def size_class(rows: int) -> int:
-    """The class's own size, at or below `rows`: the smaller window is the noisier one."""
-    steps = int(_STEPS * np.log2(max(rows, SMALLEST)) + 1e-9)
+    """Return the calibrated window size at or below `rows`: the smaller one is noisier."""
+    steps = int(_STEPS * np.log2(max(rows, MIN_VALUES)) + 1e-9)
     return int(2 ** (steps / _STEPS) + 1e-9)
 
 
-class Drawn(msgspec.Struct, frozen=True):
-    """One statistic on windows without drift, in the order of the draws; greater is more drift."""
+class NullDistribution(msgspec.Struct, frozen=True):
+    """One statistic on windows without drift [DRAWS]; greater is more drift."""
 
     values: Array
     floor: float  # below it a difference does not matter
@@ -105,7 +102,9 @@ class Drawn(msgspec.Struct, frozen=True):
     fixed: float | None = None  # the user's own limit
 
 
-STRONG = 2.5  # times the practical floor: what one column has to move to raise an alarm by itself
+STRONG_FACTOR = (
+    2.5  # times the practical floor: what one column has to move to raise an alarm by itself
+)
 DEFAULTS = {"numeric": "wasserstein", "categorical": "jensenshannon"}
 _SMALLEST_P = 1e-300
 _P_VALUE = 0.05  # as large as a p-value's threshold gets: Evidently's own default
@@ -116,8 +115,8 @@ _PIECES = 50  # of neighbouring rows, where it is larger
 _TAIL_SEED = 20130103
 
 
-class Drawing:
-    """Draws windows of any size from one baseline's reference."""
+class NullSampler:
+    """Compute null distributions of one baseline's drift statistics, for any window size."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Columns that the payload policy withholds are left out."""
@@ -133,18 +132,18 @@ class Drawing:
         """Evidently's name of the method: the manifest's, or the default for the kind."""
         return self._policy.drift_methods.get(column.name, DEFAULTS[column.kind])
 
-    def resampling(self, window: int) -> Resampling:
+    def resampling(self, window: int) -> BlockBootstrap:
         """For windows of so many rows."""
-        return Resampling(len(self.frame), window, self._rows)
+        return BlockBootstrap(len(self.frame), window, self._rows)
 
-    def drift(self, resampling: Resampling) -> Iterator[tuple[str, Drawn]]:
+    def drift(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
         """The drift statistic of every column for which chance can be drawn."""
         for column in self.columns:
             values = self._values(column, resampling)
             if values is not None:
                 yield column.name, self._judged(column, values)
 
-    def missing(self, resampling: Resampling) -> Iterator[tuple[str, Drawn]]:
+    def missing(self, resampling: BlockBootstrap) -> Iterator[tuple[str, NullDistribution]]:
         """By how much the share of missing values of every feature differs."""
         floor = self._policy.alarms.smallest_drift
         for column in self.columns:
@@ -153,7 +152,7 @@ class Drawing:
                 counted = np.column_stack([absent, np.ones(len(absent))])
                 shares = [sums[:, 0] / sums[:, 1] for sums in resampling.sums(counted)]
                 apart = np.abs(shares[0] - np.repeat(shares[1], WINDOWS))
-                yield column.name, Drawn(apart, floor, floor)
+                yield column.name, NullDistribution(apart, floor, floor)
 
     @cached_property
     def known(self) -> dict[str, float]:
@@ -162,21 +161,21 @@ class Drawing:
 
     @cached_property
     def _cleaned(self) -> pd.DataFrame:
-        return pd.DataFrame({c.name: clean(self.frame[c.stored], c) for c in self.columns})
+        return pd.DataFrame({c.name: comparable(self.frame[c.stored], c) for c in self.columns})
 
     @cached_property
-    def _bins(self) -> dict[str, Bins]:
-        return {c.name: Bins(self._cleaned[c.name], c) for c in self.columns}
+    def _bins(self) -> dict[str, BinnedColumn]:
+        return {c.name: BinnedColumn(self._cleaned[c.name], c) for c in self.columns}
 
-    def _values(self, column: Column, resampling: Resampling) -> Array | None:
-        if self._cleaned[column.name].count() < SMALLEST:
+    def _values(self, column: Column, resampling: BlockBootstrap) -> Array | None:
+        if self._cleaned[column.name].count() < MIN_VALUES:
             return None
         if self.method(column) != DEFAULTS[column.kind]:
             return self._apart(column, resampling)
         windows, references = resampling.sums(self._bins[column.name].one_hot())
         return self._bins[column.name].distance(windows, np.repeat(references, WINDOWS, axis=0))
 
-    def _apart(self, column: Column, resampling: Resampling) -> Array | None:
+    def _apart(self, column: Column, resampling: BlockBootstrap) -> Array | None:
         """By Evidently's method; None where it cannot be."""
         method, values = self.method(column), self._cleaned[column.name]
         if method in _SLOW:
@@ -186,39 +185,39 @@ class Drawing:
         for draw in range(0, DRAWS, DRAWS // _APART):
             window, reference = (values.iloc[rows].dropna() for rows in resampling.rows(draw))
             try:
-                told = measure(method, reference, window, categorical=categorical)
+                outcome = measure(method, reference, window, categorical=categorical)
             except Exception:  # noqa: BLE001 - what one method cannot take, others can
                 return None
-            drawn.append(statistic(method, told.value))
+            drawn.append(drift_statistic(method, outcome.value))
         return Tail(np.array(drawn)).draw(np.random.default_rng(_TAIL_SEED), DRAWS)
 
-    def _judged(self, column: Column, values: Array) -> Drawn:
+    def _judged(self, column: Column, values: Array) -> NullDistribution:
         method, smallest = self.method(column), self._policy.alarms.smallest_drift
         floor, strong = (
-            (statistic(method, _P_VALUE),) * 2
+            (drift_statistic(method, _P_VALUE),) * 2
             if method in P_VALUES
-            else (smallest, STRONG * smallest)
+            else (smallest, STRONG_FACTOR * smallest)
         )
         stated = self._policy.drift_thresholds.get(column.name)
-        return Drawn(
+        return NullDistribution(
             values,
             floor,
             strong,
             shared=column.name in self.features,
-            fixed=None if stated is None else statistic(method, stated),
+            fixed=None if stated is None else drift_statistic(method, stated),
         )
 
 
-def statistic(method: str, value: float) -> float:
-    """A method's value such that more is more drift."""
+def drift_statistic(method: str, value: float) -> float:
+    """Convert a method's value so that greater is more drift: p-values to -ln(p)."""
     if method not in P_VALUES:
         return value
     return -log(max(value, _SMALLEST_P))
 
 
-def value_of(method: str, told: float) -> float:
-    """The method's value behind a statistic."""
-    return exp(-told) if method in P_VALUES else told
+def method_value(method: str, value: float) -> float:
+    """Convert a statistic back to the method's value."""
+    return exp(-value) if method in P_VALUES else value
 
 
 def _thinned(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,13 +1,10 @@
-"""The two default drift statistics, fast enough to be computed hundreds of times.
+"""Compute the two default drift statistics, on rows and on counts in bins.
 
-They agree with Evidently's methods of the same names on the same rows (a test compares them); they
-are used to calibrate thresholds, Evidently's own to score windows.
+Both agree with Evidently's methods of the same names on the same rows (a test compares them). They
+calibrate thresholds; windows are scored with Evidently's own.
 
-The default drift statistics from counts in bins, for thousands of drawn windows at once.
-
-Numbers: bins fixed by the reference, half of them equally full and half equally wide, so that both
-the bulk and the tails are told apart. Categories: one bin each. Scoring uses Evidently's own
-statistics on the rows; a test holds both to the same values.
+Numeric bins are fixed by the reference: half of them hold equally many rows and half are equally
+wide, so that both the bulk and the tails are resolved. A category is a bin of its own.
 """
 
 from typing import Any
@@ -41,7 +38,7 @@ _BINS = 40  # equally full, and as many equally wide
 _CATEGORIES = 200  # counted one by one, the rarest of more together
 
 
-class Bins:
+class BinnedColumn:
     """One column of a reference in bins; missing values are in none."""
 
     def __init__(self, values: "pd.Series[Any]", column: Column) -> None:
@@ -82,9 +79,9 @@ class Bins:
         return codes
 
     def _categories(self, values: "pd.Series[Any]") -> Array:
-        told = values.map(category, na_action="ignore")
-        common = {name: place for place, name in enumerate(told.value_counts().index)}
-        codes = told.map(common).fillna(-1).to_numpy(dtype=int)
+        names = values.map(category, na_action="ignore")
+        common = {name: place for place, name in enumerate(names.value_counts().index)}
+        codes = names.map(common).fillna(-1).to_numpy(dtype=int)
         kept: Array = np.minimum(codes, _CATEGORIES - 1)
         return kept
 

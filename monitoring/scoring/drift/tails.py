@@ -1,8 +1,8 @@
-"""How surprising a value is beside values that chance made, also beyond the largest of them.
+"""Extrapolate the upper tail of a statistic beyond the largest drawn value.
 
-A thousand draws cannot show what happens once in ten thousand. Above their 90 % quantile the excess
-follows a generalized Pareto distribution, as extremes do; its two parameters are fitted by the
-method of moments. A surprise is -ln(probability of so much or more): 4.6 for one in a hundred.
+A thousand draws cannot show what happens once in ten thousand. Above the 90 % quantile the excess
+is modelled by a generalized Pareto distribution (peaks over threshold), fitted by the method of
+moments. The surprisal of a value is -ln P(statistic >= value): 4.6 for one in a hundred.
 """
 
 import numpy as np
@@ -25,23 +25,23 @@ class Tail:
         self._share = len(excess) / len(self._drawn)
         self._shape, self._scale = _fit(excess)
 
-    def surprise(self, values: Array) -> Array:
+    def surprisal(self, values: Array) -> Array:
         """-ln of the probability that chance makes so much or more."""
         rank = np.searchsorted(self._drawn, values, side="left")
         common = 1 - rank / (len(self._drawn) + 1)
         beyond = np.log(1 / max(self._share, 1e-12)) + _ln_rarity(
             np.maximum(values - self._edge, 0), self._shape, self._scale
         )
-        surprise: Array = np.where(values > self._edge, beyond, -np.log(common))
-        return surprise
+        surprisal: Array = np.where(values > self._edge, beyond, -np.log(common))
+        return surprisal
 
     def draw(self, chance: np.random.Generator, count: int) -> Array:
         """So many values as chance would make them."""
         return np.array([self.value(one) for one in chance.exponential(size=count)])
 
-    def value(self, surprise: float) -> float:
-        """From what value on chance surprises so much."""
-        share = float(np.exp(-surprise))
+    def value(self, surprisal: float) -> float:
+        """From what value on chance surprisals so much."""
+        share = float(np.exp(-surprisal))
         if share >= self._share:
             return float(np.quantile(self._drawn, 1 - share))
         rarity = float(np.log(self._share / share))

@@ -1,8 +1,8 @@
-"""The thresholds of every column and of the whole, for windows of any size.
+"""Calibrate the thresholds of every column and of the whole window, by window size.
 
-Made when the first window of a size comes, in the scoring process: registration cannot know how
-many rows windows will hold, the policy may change later, and it takes a second at most. The
-reference decides everything, so every process finds the same.
+Calibration happens in the scoring process when the first window of a size arrives: at registration
+neither the number of rows nor later policies are known. It takes about a second and depends on the
+reference alone, so every process computes the same thresholds.
 """
 
 from functools import cache, cached_property
@@ -13,44 +13,50 @@ import numpy as np
 from monitoring.alarms.budget import level
 from monitoring.scoring.drift.calibration import calibrate
 from monitoring.scoring.drift.evidently_adapter import P_VALUES
-from monitoring.scoring.drift.joint import Together
-from monitoring.scoring.drift.null_distribution import STRONG, Drawing, Drawn, size_class, value_of
-from monitoring.scoring.reference import Baseline, Column, clean
+from monitoring.scoring.drift.joint import JointDrift
+from monitoring.scoring.drift.null_distribution import (
+    STRONG_FACTOR,
+    NullDistribution,
+    NullSampler,
+    method_value,
+    size_class,
+)
+from monitoring.scoring.reference import Baseline, Column, comparable
 from monitoring.scoring.score_rules import Array
 
 
-class Sized(msgspec.Struct, frozen=True):
-    """The thresholds for windows of one size."""
+class WindowThresholds(msgspec.Struct, frozen=True):
+    """Thresholds for windows of one size."""
 
     drifted: dict[str, float]  # by column, in the unit of its method
     alone: dict[str, float]  # by column, where it raises an alarm by itself
     missing: dict[str, float]  # by feature: the change of the missing share that does
-    joint: Array  # by measure of `Together`: the change that does; empty where there is none
+    joint: Array  # by measure of `JointDrift`; empty where there is none
     met: bool  # whether the budget can be kept: the user's own thresholds may exceed it
 
 
-class OfColumn(msgspec.Struct, frozen=True):
-    """The thresholds of one column of one window; None: Evidently's default, or none."""
+class ColumnThresholds(msgspec.Struct, frozen=True):
+    """Thresholds of one column in one window; None: Evidently's default, or none."""
 
     drifted: float | None
     alone: float | None
 
 
-class Thresholds:
-    """Calibrated on one version's reference to its budget of false alarms."""
+class DriftThresholds:
+    """Calibrate thresholds on one version's reference to its false-alarm budget."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is drawn before the first window."""
         self._manifest = baseline.manifest
-        self._drawing = Drawing(baseline)
+        self._drawing = NullSampler(baseline)
         self._sized = cache(self._calibrate)
-        self.expected = cache(lambda column: clean(baseline.frame[column.stored], column))
+        self.expected = cache(lambda column: comparable(baseline.frame[column.stored], column))
 
     def method(self, column: Column) -> str:
         """Evidently's name of the method: the manifest's, or the default for the kind."""
         return self._drawing.method(column)
 
-    def of(self, rows: int) -> Sized:
+    def of(self, rows: int) -> WindowThresholds:
         """For a window of so many rows."""
         return self._sized(size_class(rows))
 
@@ -59,34 +65,34 @@ class Thresholds:
         stated = self._manifest.monitoring.drift_thresholds.get(column.name)
         return self.of(rows).drifted.get(column.name) if stated is None else stated
 
-    def of_column(self, column: Column, rows: int, known: int) -> OfColumn:
-        """Where a column drifted, and where it raises an alarm by itself, with `known` values.
+    def of_column(self, column: Column, rows: int, known: int) -> ColumnThresholds:
+        """Return the thresholds of a column that has `known` values among `rows`.
 
-        A column with fewer values than the reference's share of missing ones lets expect is noisier
-        by the root of that.
+        With fewer values than the reference's missing share predicts, the statistic is noisier, and
+        the thresholds grow by the root of that ratio.
         """
         drifted, alone = self.threshold(column, rows), self.of(rows).alone.get(column.name)
         expected = rows * self._drawing.known[column.name]
         if self.method(column) in P_VALUES or known >= expected:
-            return OfColumn(drifted, alone)
+            return ColumnThresholds(drifted, alone)
         noisier = float(np.sqrt(expected / known))
         stated = column.name in self._manifest.monitoring.drift_thresholds
-        return OfColumn(
+        return ColumnThresholds(
             drifted if stated or drifted is None else round(drifted * noisier, 6),
             None if alone is None else round(alone * noisier, 6),
         )
 
     @cached_property
-    def together(self) -> Together:
-        """How the features that are in the log go together."""
+    def together(self) -> JointDrift:
+        """The correlations of the logged features."""
         columns = [c for c in self._drawing.columns if c.name in self._drawing.features]
-        return Together(self._drawing.frame, columns)
+        return JointDrift(self._drawing.frame, columns)
 
-    def _calibrate(self, rows: int) -> Sized:
+    def _calibrate(self, rows: int) -> WindowThresholds:
         alarms, drawing = self._manifest.monitoring.alarms, self._drawing
         resampling = drawing.resampling(rows)
         drift, missing = dict(drawing.drift(resampling)), dict(drawing.missing(resampling))
-        floor = STRONG * alarms.smallest_drift
+        floor = STRONG_FACTOR * alarms.smallest_drift
         apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
         usual = np.zeros(0) if apart is None else np.sqrt(np.mean(apart**2, axis=0))
         limits = calibrate(
@@ -98,17 +104,17 @@ class Thresholds:
             consecutive=alarms.consecutive,
         )
         methods = {column.name: drawing.method(column) for column in drawing.columns}
-        return Sized(
-            {n: value_of(methods[n], limits.drifted[f"drift {n}"]) for n in drift},
-            {n: value_of(methods[n], limits.alone[f"drift {n}"]) for n in drift},
+        return WindowThresholds(
+            {n: method_value(methods[n], limits.drifted[f"drift {n}"]) for n in drift},
+            {n: method_value(methods[n], limits.alone[f"drift {n}"]) for n in drift},
             {n: limits.alone[f"missing {n}"] for n in missing},
             np.maximum(limits.joint * usual, floor),
             limits.met,
         )
 
 
-def _joint(apart: Array, usual: Array, floor: float) -> Drawn:
+def _joint(apart: Array, usual: Array, floor: float) -> NullDistribution:
     """The greatest change of any measure, in usual ones; those below the floor do not count."""
     counted = np.where((apart >= floor) & (usual > 0), apart, 0.0)
     scaled = np.divide(counted, usual, out=np.zeros_like(counted), where=usual > 0)
-    return Drawn(scaled.max(axis=1), 0.0)
+    return NullDistribution(scaled.max(axis=1), 0.0)

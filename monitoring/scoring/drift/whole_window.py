@@ -1,6 +1,6 @@
-"""Scores of a window as a whole: its strongest column, how columns go together, and the budget.
+"""Score a window as a whole: its strongest column, its correlations, and the budget.
 
-Both scores are in parts of their limit: 1 and above is drift.
+The first two are ratios to their thresholds: 1 and above is drift.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,18 @@ import pandas as pd
 
 from monitoring.alarms.budget import false_alarms, level, wording
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
-from monitoring.scoring.drift.joint import Change
-from monitoring.scoring.drift.null_distribution import statistic
-from monitoring.scoring.drift.thresholds import Sized, Thresholds
-from monitoring.scoring.reference import Baseline, clean
-from monitoring.scoring.score_rules import SMALLEST, attempt
+from monitoring.scoring.drift.joint import JointChange
+from monitoring.scoring.drift.null_distribution import drift_statistic
+from monitoring.scoring.drift.thresholds import DriftThresholds, WindowThresholds
+from monitoring.scoring.reference import Baseline, comparable
+from monitoring.scoring.score_rules import MIN_VALUES, attempt
 
 _SHOWN = 3  # columns of a joint change that are named
 
 
 def score_whole(
     baseline: Baseline,
-    thresholds: Thresholds,
+    thresholds: DriftThresholds,
     window: pd.DataFrame,
     drift: Sequence[Score],
     alone: Mapping[str, float],
@@ -45,22 +45,24 @@ def _can(score: Score, alone: Mapping[str, float]) -> bool:
 
 
 def _moved(score: Score, limit: float) -> tuple[float, str]:
-    """How far in parts of its limit, and in words."""
+    """Return the drift as a ratio to its threshold, and its description."""
     value = 0.0 if score.value is None else score.value
-    told, allowed = (statistic(score.method, one) for one in (value, limit))
-    return told / allowed if allowed > 0 else 0.0, (
+    reached, allowed = (drift_statistic(score.method, one) for one in (value, limit))
+    return reached / allowed if allowed > 0 else 0.0, (
         f"{score.column} {value:.3g} ({score.method}; alone enough from {limit:.3g})"
     )
 
 
-def _missing(baseline: Baseline, window: pd.DataFrame, sized: Sized) -> list[tuple[float, str]]:
-    """The same of the missing values of every feature."""
+def _missing(
+    baseline: Baseline, window: pd.DataFrame, sized: WindowThresholds
+) -> list[tuple[float, str]]:
+    """Return the same for every feature's share of missing values."""
     found = []
     for column in baseline.columns:
         limit = sized.missing.get(column.name, 0.0)
         if limit > 0:
-            now = float(clean(window[column.stored], column).isna().mean())
-            before = float(clean(baseline.frame[column.stored], column).isna().mean())
+            now = float(comparable(window[column.stored], column).isna().mean())
+            before = float(comparable(baseline.frame[column.stored], column).isna().mean())
             words = f"{column.name} {now:.0%} missing, {before:.0%} in the reference"
             found.append((abs(now - before) / limit, words))
     return found
@@ -73,12 +75,12 @@ def _strongest(moved: list[tuple[float, str]]) -> Score:
     return _in_parts(STRONGEST, ratio, words)
 
 
-def _joint(thresholds: Thresholds, window: pd.DataFrame) -> list[Score]:
+def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
     together = thresholds.together
     if not together.possible:
         return [Score(name=JOINT, value=None, note="fewer than two columns that vary")]
-    if len(window) < SMALLEST:
-        few = f"only {len(window)} rows, at least {SMALLEST} are needed"
+    if len(window) < MIN_VALUES:
+        few = f"only {len(window)} rows, at least {MIN_VALUES} are needed"
         return [Score(name=JOINT, value=None, threshold=1.0, note=few)]
     now, sized = together.of_window(window), thresholds.of(len(window))
     apart = np.abs(now - together.of_reference)
@@ -92,8 +94,8 @@ def _joint(thresholds: Thresholds, window: pd.DataFrame) -> list[Score]:
     return [score, *_columns(changes, ratios[order])]
 
 
-def _columns(changes: Sequence[Change], ratios: Sequence[float]) -> list[Score]:
-    """The columns that are in the greatest changes, each by its greatest."""
+def _columns(changes: Sequence[JointChange], ratios: Sequence[float]) -> list[Score]:
+    """Score the columns with the greatest changes, each by its greatest one."""
     greatest: dict[str, Score] = {}
     for change, ratio in zip(changes, ratios, strict=True):
         for column in change.columns:
@@ -109,8 +111,8 @@ def _in_parts(name: str, ratio: float, words: str, column: str = "") -> Score:
     )
 
 
-def _budget(baseline: Baseline, sized: Sized) -> Score:
-    """Which budget the limits were made for."""
+def _budget(baseline: Baseline, sized: WindowThresholds) -> Score:
+    """Return the false-alarm budget as a score."""
     policy = baseline.manifest.monitoring
     words = (
         f"{wording(policy)}; a window without drift breaks the drift rule with a chance of at most "

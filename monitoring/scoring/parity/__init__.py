@@ -1,1 +1,1 @@
-"""Logged rows are re-run through their version: parity and the effect of drift."""
+"""Re-run the model on logged rows: prediction parity, and the effect of drift."""

@@ -1,9 +1,8 @@
-"""A feature's values, changed as little as it takes for them to be distributed as in the reference.
+"""Map a feature's values back to the reference's distribution, with the fewest changes.
 
-Numbers keep their order: the median becomes the reference's median, and so on. Of a category that
-is too frequent some rows, drawn by chance, get one that is too rare. So a feature that has not
-moved stays as it is, and what the model then answers otherwise is the drift's doing alone. Pure;
-the chance is the same every time.
+Numbers are mapped by quantile and keep their order. Of categories, excess rows are reassigned at
+random to under-represented ones. A feature without drift stays as it is, so changed predictions are
+due to the drift alone. Pure; the random seed is fixed.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from monitoring.scoring.score_rules import Array
 _SEED = 20130101
 
 
-def swap_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
+def restore_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
     """Numbers with NaN for missing ones, one a row; missing ones where the reference has them.
 
     `expected` are the reference's. Where a feature is not nullable none becomes missing.
@@ -44,7 +43,7 @@ def swap_numbers(values: Array, expected: Array, *, nullable: bool) -> Array:
     return swapped
 
 
-def swap_categories(
+def restore_categories(
     values: Sequence[Any], expected: "pd.Series[Any]", *, nullable: bool
 ) -> list[Any]:
     """Categories with None for missing ones, one a row, in the reference's own spelling."""

@@ -1,7 +1,7 @@
-"""A registered version, run again on rows of a window: nowhere else does the monitor run models.
+"""Re-run a registered version on logged rows; no other file of the monitor runs models.
 
-One thread, and batches of the size that the manifest allows, so that equal rows get equal answers
-wherever and whenever a window is scored.
+One thread and the batch size of the manifest, so that equal rows get equal predictions wherever and
+whenever a window is scored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,16 +31,16 @@ _FEWEST = 50  # rows, however large the model
 _SESSIONS = 8  # kept, of the versions that were scored last
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """What the version answers to some rows."""
+class Predictions(msgspec.Struct, frozen=True):
+    """Predictions of the version for some rows."""
 
-    told: list[Any]  # classes as text, or numbers
+    values: list[Any]  # classes as text, or numbers
     probabilities: Mapping[str, Array] = {}  # by class as text
     score: Array | None = None  # the positive class's probability, or the predicted numbers
 
 
-class Rerun:
-    """One version that can be run again."""
+class ModelRerun:
+    """Run one version on logged rows."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is loaded before the first run."""
@@ -50,7 +50,7 @@ class Rerun:
 
     @property
     def reason(self) -> str:
-        """Why it cannot be run again, empty where it can."""
+        """Why the version cannot be re-run; empty where it can."""
         if not self._manifest.monitoring.rerun.rows:
             return "not run again: monitoring.rerun.rows is 0"
         if hidden := withheld(self._manifest):
@@ -85,7 +85,7 @@ class Rerun:
         return min(wanted, max(_FEWEST, wanted * _SMALL // max(size, 1)))
 
     def fitting(self, columns: Columns, rows: int) -> Array:
-        """Which rows the model takes: a mask."""
+        """Return a mask of the rows that fit the model's inputs."""
         if self._fits(columns):
             return np.ones(rows, dtype=bool)
         alone = (
@@ -93,11 +93,12 @@ class Rerun:
         )
         return np.array([self._fits(one) for one in alone], dtype=bool)
 
-    def answer(self, columns: Columns, rows: int) -> tuple[Answered, Array]:
-        """Its answers to those of the rows that it does not fail on, and which these are: a mask.
+    def answer(self, columns: Columns, rows: int) -> tuple[Predictions, Array]:
+        """Return predictions, and a mask of the rows that they are for: those without a failure.
 
-        Raises InvalidModel where the file cannot be loaded, InvalidFeatures for rows that do not
-        fit it.
+        Raises:
+            InvalidModel: The model file cannot be loaded.
+            InvalidFeatures: A row does not fit the model's inputs; call `fitting` first.
         """
         session = _session(str(self._file), self._baseline.version.digest)
         tensors = to_tensors(self._manifest, columns)
@@ -123,20 +124,20 @@ class Rerun:
             return False
         return True
 
-    def _read(self, outputs: Sequence[Mapping[str, Array]]) -> Answered:
+    def _read(self, outputs: Sequence[Mapping[str, Array]]) -> Predictions:
         prediction = self._manifest.prediction
-        told = [one for part in outputs for one in part[prediction.label].ravel().tolist()]
+        values = [one for part in outputs for one in part[prediction.label].ravel().tolist()]
         if self._manifest.task == "regression":
-            numbers = np.array(told, dtype=float)
-            return Answered(told, score=numbers)
-        names = [category(one) for one in told]
+            numbers = np.array(values, dtype=float)
+            return Predictions(values, score=numbers)
+        names = [category(one) for one in values]
         if not prediction.probabilities:
-            return Answered(names)
+            return Predictions(names)
         parts = [part[prediction.probabilities].astype(float) for part in outputs]
         table = np.concatenate(parts) if parts else np.empty((0, len(prediction.classes)))
         by_class = {category(one): table[:, at] for at, one in enumerate(prediction.classes)}
         positive = None if prediction.positive is None else by_class[category(prediction.positive)]
-        return Answered(names, by_class, positive)
+        return Predictions(names, by_class, positive)
 
 
 @lru_cache(maxsize=_SESSIONS)

@@ -1,11 +1,10 @@
-"""What running the version again on rows of a window tells.
+"""Score prediction parity and the effect of drift on predictions.
 
-Parity: whether the service answered what the registered version answers. Where it did not, serving
-is at fault (another file, another way of reading inputs), whatever the data look like.
+Parity: whether the service's predictions are those of the registered version. If not, serving is at
+fault (another model file, another reading of the inputs), whatever the data look like.
 
-Effect: how much a drifted column matters. Its values are put back to the reference's distribution
-(see swapping.py) and the version is run once more; what it now answers otherwise is what the drift
-did to the answers.
+Effect: how much a drifted column matters. Its values are mapped back to the reference's
+distribution (`drift_effect.py`) and the version is re-run; the changed predictions are the effect.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +17,9 @@ import pandas as pd
 
 from monitoring.counters.reference_domain import category, number
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
-from monitoring.scoring.feature_values import Values
-from monitoring.scoring.parity.drift_effect import swap_categories, swap_numbers
-from monitoring.scoring.parity.rerun import Answered, Columns, Rerun
+from monitoring.scoring.feature_values import FeatureValues
+from monitoring.scoring.parity.drift_effect import restore_categories, restore_numbers
+from monitoring.scoring.parity.rerun import Columns, ModelRerun, Predictions
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array, attempt, significant
 from registry.manifest import Feature
@@ -29,13 +28,13 @@ _MOST = 30  # columns that are swapped
 _Drifted = tuple[Feature, "pd.Series[Any]"]  # and its values in the reference
 
 
-class Again:
-    """Runs the windows of one version again."""
+class ParityScorer:
+    """Re-run one version on its windows, and score parity and effects."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is loaded before the first window."""
         self._baseline = baseline
-        self._rerun = Rerun(baseline)
+        self._rerun = ModelRerun(baseline)
         self._policy = baseline.manifest.monitoring.rerun
         self._regression = baseline.manifest.task == "regression"
         self._features = {feature.name: feature for feature in baseline.features}
@@ -43,10 +42,10 @@ class Again:
     def score(
         self, window: pd.DataFrame, drifted: Sequence[str], against: Baseline | None = None
     ) -> list[Score]:
-        """Parity, and the effect of each drifted column and of all of them together.
+        """Score parity, and the effect of each drifted column and of all of them together.
 
-        `drifted` are names of columns; what is no feature is left out. They are put back to what
-        they are like in `against`, which is the registered reference unless stated.
+        `drifted` names columns; those that are no feature are ignored. Their values are mapped to
+        the distribution in `against`; None: in the registered reference.
         """
         expected = (against or self._baseline).frame
         features = [self._features[name] for name in drifted if name in self._features][:_MOST]
@@ -67,19 +66,21 @@ class Again:
             yield Score(name=PARITY, value=None, note="no row holds what the model takes")
             return
         columns = _chosen(columns, fits)
-        answered, sound = self._rerun.answer(columns, int(fits.sum()))
-        yield self._parity(sample[fits], answered, sound, unfit=int((~fits).sum()))
+        predictions, sound = self._rerun.answer(columns, int(fits.sum()))
+        yield self._parity(sample[fits], predictions, sound, unfit=int((~fits).sum()))
         columns = _chosen(columns, sound)
         swapped: dict[str, Sequence[Any] | Array] = {}
         for drifted in chosen:
-            part = partial(self._of_column, drifted, columns, answered, swapped)
+            part = partial(self._of_column, drifted, columns, predictions, swapped)
             yield from attempt(EFFECT, part, column=drifted[0].name)
         if swapped:
-            yield from attempt(EFFECT, partial(self._effect, columns, answered, swapped))
+            yield from attempt(EFFECT, partial(self._effect, columns, predictions, swapped))
 
-    def _parity(self, logged: pd.DataFrame, again: Answered, sound: Array, *, unfit: int) -> Score:
-        differs = ~sound  # what the model fails on now has an answer in the log
-        differs[sound] = ~self._same(logged[sound], again)
+    def _parity(
+        self, logged: pd.DataFrame, rerun: Predictions, sound: Array, *, unfit: int
+    ) -> Score:
+        differs = ~sound  # rows that the model fails on now were predicted in the log
+        differs[sound] = ~self._same(logged[sound], rerun)
         value, allowed = float(differs.mean()), self._policy.differing
         note = f"{int(differs.sum()):,} of {len(differs):,} answers"
         if unfit:
@@ -92,23 +93,23 @@ class Again:
             note=note,
         )
 
-    def _same(self, logged: pd.DataFrame, again: Answered) -> Array:
-        """Which logged answers are those given again, up to the tolerance."""
-        tolerance, told = self._policy.tolerance, logged["prediction"]
+    def _same(self, logged: pd.DataFrame, rerun: Predictions) -> Array:
+        """Which logged answers are those given rerun, up to the tolerance."""
+        tolerance, logged_values = self._policy.tolerance, logged["prediction"]
         if self._regression:
-            numbers, now = told.map(number).to_numpy(dtype=float), _numbers(again)
+            numbers, now = logged_values.map(number).to_numpy(dtype=float), _numbers(rerun)
             near: Array = np.abs(numbers - now) <= tolerance * np.maximum(np.abs(now), self._spread)
             return near
-        classes = [category(one) for one in told]
-        same = np.array([was == now for was, now in zip(classes, again.told, strict=True)], bool)
-        if not again.probabilities:
+        classes = [category(one) for one in logged_values]
+        same = np.array([was == now for was, now in zip(classes, rerun.values, strict=True)], bool)
+        if not rerun.probabilities:
             return same
         stored = self._baseline.probabilities
         close = [
             np.abs(logged[stored[name]].map(number).to_numpy(dtype=float) - now) <= tolerance
-            for name, now in again.probabilities.items()
+            for name, now in rerun.probabilities.items()
         ]
-        ranked = np.sort(np.array(list(again.probabilities.values())), axis=0)
+        ranked = np.sort(np.array(list(rerun.probabilities.values())), axis=0)
         tied = ranked[-1] - ranked[-2] <= 2 * tolerance if len(ranked) > 1 else np.zeros_like(same)
         agreed: Array = np.all(close, axis=0) & (same | tied)
         return agreed
@@ -117,34 +118,34 @@ class Again:
         self,
         drifted: _Drifted,
         columns: Columns,
-        answered: Answered,
+        predictions: Predictions,
         swapped: dict[str, Sequence[Any] | Array],
     ) -> list[Score]:
         feature, expected = drifted
         put = _put_back(feature, columns[feature.name], expected)
         swapped[feature.name] = put
-        return self._effect(columns, answered, {feature.name: put}, feature.name)
+        return self._effect(columns, predictions, {feature.name: put}, feature.name)
 
     def _effect(
         self,
         columns: Columns,
-        answered: Answered,
+        predictions: Predictions,
         swapped: Mapping[str, Sequence[Any] | Array],
         column: str = "",
     ) -> list[Score]:
-        again, sound = self._rerun.answer({**columns, **swapped}, len(answered.told))
-        before = [one for one, kept in zip(answered.told, sound, strict=True) if kept]
+        rerun, sound = self._rerun.answer({**columns, **swapped}, len(predictions.values))
+        before = [one for one, kept in zip(predictions.values, sound, strict=True) if kept]
         if not before:
             note = "the model fails on the reference's values"
             return [Score(name=EFFECT, column=column, value=None, note=note)]
-        now = again.told
+        now = rerun.values
         shift = None
-        if answered.score is not None and again.score is not None:
-            moved = answered.score[sound] - again.score
+        if predictions.score is not None and rerun.score is not None:
+            moved = predictions.score[sound] - rerun.score
             shift = significant(float(moved.mean()))
         if self._regression:
-            assert answered.score is not None
-            assert again.score is not None
+            assert predictions.score is not None
+            assert rerun.score is not None
             value = float(np.abs(moved).mean()) / self._spread
             note = f"on {len(now):,} rows, in standard deviations of the reference's predictions"
         else:
@@ -162,18 +163,20 @@ class Again:
 
     @property
     def _spread(self) -> float:
-        """Of the reference's predictions: what a number's change is measured in."""
-        told = self._baseline.frame["prediction"].to_numpy(dtype=float)
-        return float(np.std(told)) or 1.0
+        """Standard deviation of the reference's predictions, the unit of a regression's change."""
+        logged_values = self._baseline.frame["prediction"].to_numpy(dtype=float)
+        return float(np.std(logged_values)) or 1.0
 
 
 def _put_back(
     feature: Feature, given: Sequence[Any] | Array, expected: "pd.Series[Any]"
 ) -> Sequence[Any] | Array:
     if feature.kind == "categorical":
-        return swap_categories(list(given), expected, nullable=feature.nullable)
+        return restore_categories(list(given), expected, nullable=feature.nullable)
     numbers = np.asarray(given, dtype=float)
-    return swap_numbers(numbers, Values(feature, expected).codes, nullable=feature.nullable)
+    return restore_numbers(
+        numbers, FeatureValues(feature, expected).codes, nullable=feature.nullable
+    )
 
 
 def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:
@@ -193,6 +196,6 @@ def _chosen(columns: Columns, rows: Array) -> Columns:
     }
 
 
-def _numbers(answered: Answered) -> Array:
-    assert answered.score is not None
-    return answered.score
+def _numbers(predictions: Predictions) -> Array:
+    assert predictions.score is not None
+    return predictions.score

@@ -1,1 +1,1 @@
-"""Performance of a window: realised from labels, estimated without them."""
+"""Measure performance from labels, and estimate it without them."""

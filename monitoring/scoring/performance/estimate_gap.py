@@ -1,9 +1,9 @@
-"""How much worse the truth is than was expected of the same rows, window by window.
+"""Compare measured performance with its estimate for the same rows.
 
-Two gaps are looked at: that of the score which the policy speaks of, and that of plain errors (the
-share of wrong answers, or the mean absolute error). What is expected is the estimate where there is
-one (see estimation.py), so that a change of the inputs alone opens no gap; else what the reference
-showed. `core/sequential.py` weighs them over windows.
+Two gaps are scored: that of the policy's metric, and that of the plain error (share of wrong
+predictions, or mean absolute error). The expectation is the estimate where there is one
+(`estimator.py`), so a change of the inputs alone opens no gap; otherwise it is the reference's
+value. `monitoring/alarms/evidence.py` accumulates gaps over windows.
 """
 
 from collections.abc import Callable
@@ -13,46 +13,53 @@ import pandas as pd
 
 from monitoring.alarms.evidence import FAR, WIDTH
 from monitoring.results import ERROR_GAP, GAP, Score
-from monitoring.scoring.performance.estimator import Estimator, Spread
-from monitoring.scoring.performance.metrics import ERRORS, Answers, Figures, answers_of
+from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
+from monitoring.scoring.performance.metrics import ERRORS, LabelledRows, Metrics, labelled_rows
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import SMALLEST, significant
+from monitoring.scoring.score_rules import MIN_VALUES, significant
 
-# The reference is a sample too: so many times its own error is no change of the world.
+# The reference is a sample, too: a gap of so many times its standard error is tolerated.
 _TOLERATED = 2.0
 
 
-class Gaps:
-    """Of the windows of one version."""
+class EstimateGaps:
+    """Score the gaps between measured and expected performance of one version."""
 
     def __init__(
         self,
         baseline: Baseline,
-        estimator: Estimator,
-        figures: Callable[[Answers], Figures],
-        chief: str,
+        estimator: PerformanceEstimator,
+        figures: Callable[[LabelledRows], Metrics],
+        primary: str,
     ) -> None:
-        """`chief` is the score that the policy speaks of."""
+        """`primary` is the policy's metric."""
         self._baseline = baseline
         self._estimator = estimator
         self._figures = figures
         plain = "mae" if baseline.manifest.task == "regression" else "accuracy"
-        self._watched = {GAP: chief} if chief == plain else {GAP: chief, ERROR_GAP: plain}
+        self._watched = {GAP: primary} if primary == plain else {GAP: primary, ERROR_GAP: plain}
         self._of_reference = cache(self._reference)
 
     def score(self, labelled: pd.DataFrame) -> list[Score]:
-        """`labelled`: the rows whose label is known, with a column `label`."""
-        if len(labelled) < SMALLEST:
+        """Score both gaps; `labelled` holds rows with a label, in column `label`."""
+        if len(labelled) < MIN_VALUES:
             return []
-        real = self._figures(answers_of(self._baseline, labelled, "label"))
-        told = self._estimator.figures(labelled) if self._estimator.possible else {}
-        gaps = (self._gap(g, name, real, told, len(labelled)) for g, name in self._watched.items())
+        real = self._figures(labelled_rows(self._baseline, labelled, "label"))
+        estimates = self._estimator.figures(labelled) if self._estimator.possible else {}
+        gaps = (
+            self._gap(g, name, real, estimates, len(labelled)) for g, name in self._watched.items()
+        )
         return [gap for gap in gaps if gap is not None]
 
-    def _gap(self, gap: str, name: str, real: Figures, told: Figures, rows: int) -> Score | None:
-        estimated = told.get(name) is not None
-        found, expected = real.get(name), told.get(name) if estimated else self._of_reference(name)
-        of: Spread = "error" if estimated else "truth"
+    def _gap(
+        self, gap: str, name: str, real: Metrics, estimates: Metrics, rows: int
+    ) -> Score | None:
+        estimated = estimates.get(name) is not None
+        found, expected = (
+            real.get(name),
+            estimates.get(name) if estimated else self._of_reference(name),
+        )
+        of: Spread = "error" if estimated else "label"
         usual = self._estimator.spread(name, rows, of)
         own = self._estimator.spread(name, len(self._baseline.frame), of)
         if found is None or expected is None or usual is None or own is None:
@@ -76,5 +83,5 @@ class Gaps:
 
     def _reference(self, name: str) -> float | None:
         target = self._baseline.manifest.target
-        rows = answers_of(self._baseline, self._baseline.frame, target)
+        rows = labelled_rows(self._baseline, self._baseline.frame, target)
         return self._figures(rows).get(name)

@@ -1,12 +1,12 @@
-"""Performance before labels come, estimated from what the model itself says.
+"""Estimate performance before labels arrive.
 
-Classification: the reference shows how often a probability came true (isotonic regression per
-class). A row whose truth is unknown then counts as each class with that chance, and every figure is
-that of these weighted rows; what NannyML publishes for the same method (CBPE) comes out to the
-digit. Regression: a model of the model's errors, trained on the reference.
+Classification: confidence-based performance estimation (CBPE, as published by NannyML). Isotonic
+regression calibrates each class's probability on the reference. An unlabelled row then counts once
+per class, weighted by that class's calibrated probability. Regression: gradient boosting predicts
+the model's absolute and squared errors, trained on the reference.
 
-Both see a change of the inputs. Neither can see that the world now answers differently to the same
-inputs; then estimate and truth part, which is what the gap is for.
+Both see a change of the inputs. Neither can see concept drift: then estimate and measured
+performance diverge, which `estimate_gap.py` scores.
 """
 
 from collections.abc import Mapping
@@ -20,29 +20,31 @@ from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
 from monitoring.counters.reference_domain import category, number
-from monitoring.scoring.drift.null_distribution import DRAWS, Resampling, size_class
+from monitoring.scoring.drift.null_distribution import DRAWS, BlockBootstrap, size_class
 from monitoring.scoring.performance.metrics import (
-    Answers,
-    Figures,
-    answers_of,
+    LabelledRows,
+    Metrics,
     classification,
+    labelled_rows,
     regression,
 )
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
 
 _DRAWS = 50  # windows
-_MOST = 2_000  # rows of a drawn window; larger ones are told from it by the root of their size
+_MOST = (
+    2_000  # rows of a drawn window; larger ones are extrapolated from it by the root of their size
+)
 _SEED = 20130101
 
 
 # Of the estimate less the truth of the same window; of the truth, and of the estimate, less what it
 # is in the whole reference.
-Spread = Literal["error", "truth", "estimate"]
+Spread = Literal["error", "label", "estimate"]
 
 
-class Estimator:
-    """Estimates for the windows of one version, calibrated once on its reference."""
+class PerformanceEstimator:
+    """Estimate performance for one version's windows, calibrated once on its reference."""
 
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is trained before the first estimate."""
@@ -51,32 +53,32 @@ class Estimator:
 
     @cached_property
     def possible(self) -> bool:
-        """Whether the model says enough: probabilities, or numbers."""
+        """Whether the model returns probabilities, or is a regression."""
         regression = self._baseline.manifest.task == "regression"
         return regression or bool(self._baseline.probabilities)
 
-    def figures(self, window: pd.DataFrame) -> Figures:
-        """What the figures of these rows would be, going by the reference."""
+    def figures(self, window: pd.DataFrame) -> Metrics:
+        """Estimate the metrics of these rows; their labels are not used."""
         if self._baseline.manifest.task == "regression":
             return self._errors(window)
-        told = answers_of(self._baseline, window, truth=None)
-        known = told.only(np.isfinite(np.array(list(told.scores.values()))).all(axis=0))
-        return classification(self._likely(known)) if len(known.told) else {}
+        rows = labelled_rows(self._baseline, window, label=None)
+        known = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
+        return classification(self._likely(known)) if len(known.predicted) else {}
 
-    def _likely(self, told: Answers) -> Answers:
-        """Every row once for each class, weighted by the class's chance."""
-        chances = self._chances(told.scores)
-        names, rows = list(chances), len(told.told)
-        return Answers(
-            np.repeat(names, rows),
-            np.tile(told.told, len(names)),
-            {name: np.tile(score, len(names)) for name, score in told.scores.items()},
-            told.positive,
+    def _likely(self, rows: LabelledRows) -> LabelledRows:
+        """Repeat every row for each class, weighted by the class's calibrated probability."""
+        chances = self._chances(rows.scores)
+        names, count = list(chances), len(rows.predicted)
+        return LabelledRows(
+            np.repeat(names, count),
+            np.tile(rows.predicted, len(names)),
+            {name: np.tile(score, len(names)) for name, score in rows.scores.items()},
+            rows.positive,
             np.concatenate([chances[name] for name in names]),
         )
 
     def spread(self, name: str, rows: int, of: Spread = "error") -> float | None:
-        """How far a figure lies off by chance, as root mean square, in windows of so many rows."""
+        """Return a metric's root mean square deviation by chance, in windows of `rows` rows."""
         drawn = size_class(min(rows, _MOST))
         measured = self._spreads(drawn)[of].get(name)
         return None if measured is None else measured * (drawn / rows) ** 0.5
@@ -103,10 +105,10 @@ class Estimator:
         }
 
     @cached_property
-    def _reference(self) -> Answers:
-        return answers_of(self._baseline, self._baseline.frame, self._baseline.manifest.target)
+    def _reference(self) -> LabelledRows:
+        return labelled_rows(self._baseline, self._baseline.frame, self._baseline.manifest.target)
 
-    def _errors(self, window: pd.DataFrame) -> Figures:
+    def _errors(self, window: pd.DataFrame) -> Metrics:
         columns = self._columns(window)
         absolute, squared = self._error_models
         with threadpool_limits(1, "openmp"):  # sums in one order, whatever the machine
@@ -117,7 +119,7 @@ class Estimator:
     @cached_property
     def _error_models(self) -> tuple[Any, Any]:
         known = self._reference
-        error = known.told - known.actual
+        error = known.predicted - known.actual
         columns = self._columns(self._baseline.frame)[np.isfinite(error)]
         error = error[np.isfinite(error)]
         how: dict[str, Any] = {"random_state": _SEED, "early_stopping": False, "max_iter": 60}
@@ -127,7 +129,7 @@ class Estimator:
         return absolute, squared
 
     def _columns(self, frame: pd.DataFrame) -> Array:
-        """Features and prediction as numbers; a category is its place among the reference's."""
+        """Return prediction and features [rows, columns]; categories as indices."""
         columns = [frame["prediction"].map(number).to_numpy(dtype=float)]
         for feature in self._baseline.features:
             values = frame[feature.name]
@@ -140,24 +142,24 @@ class Estimator:
         return np.column_stack(columns)
 
     def _measure(self, rows: int) -> dict[Spread, dict[str, float]]:
-        """The spreads of windows drawn from the reference."""
+        """Measure the spreads on windows drawn from the reference."""
         frame, known = self._baseline.frame, self._reference
-        truth = regression if self._baseline.manifest.task == "regression" else classification
-        whole = truth(known.only(np.arange(len(frame))))
-        resampling = Resampling(len(frame), rows)
+        measure = regression if self._baseline.manifest.task == "regression" else classification
+        whole = measure(known.select(np.arange(len(frame))))
+        resampling = BlockBootstrap(len(frame), rows)
         expected = self.figures(frame) if self.possible else {}
-        found: dict[Spread, dict[str, list[float]]] = {"error": {}, "truth": {}, "estimate": {}}
+        found: dict[Spread, dict[str, list[float]]] = {"error": {}, "label": {}, "estimate": {}}
         for draw in range(0, DRAWS, DRAWS // _DRAWS):
             drawn, _ = resampling.rows(draw)
-            real = truth(known.only(drawn))
-            told = self.figures(frame.iloc[drawn]) if self.possible else {}
-            _less(found["error"], told, real)
-            _less(found["truth"], real, whole)
-            _less(found["estimate"], told, expected)
+            real = measure(known.select(drawn))
+            estimated = self.figures(frame.iloc[drawn]) if self.possible else {}
+            _less(found["error"], estimated, real)
+            _less(found["label"], real, whole)
+            _less(found["estimate"], estimated, expected)
         return {of: _spread(each) for of, each in found.items()}
 
 
-def _less(found: dict[str, list[float]], figures: Figures, others: Figures) -> None:
+def _less(found: dict[str, list[float]], figures: Metrics, others: Metrics) -> None:
     for name, value in figures.items():
         other = others.get(name)
         if value is not None and other is not None:

@@ -1,9 +1,7 @@
-"""Figures of performance: what a model answered against what was true.
+"""Compute performance metrics of predictions against labels.
 
-Every row may carry a weight, so the same figures serve rows whose truth is known and rows whose
-truth is only likely (see estimation.py). A figure that is not defined for these rows is None.
-
-A window's rows, or the reference's, as the figures of performance take them.
+Every row may carry a weight, so the same formulas serve labelled rows and rows whose label is only
+probable (`estimator.py`). A metric that is not defined for these rows is None.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +18,7 @@ from monitoring.scoring.feature_values import categories
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array, significant
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 
 ERRORS = frozenset(  # the smaller the better
     {"log_loss", "brier", "calibration_error", "mae", "rmse", "mape"}
@@ -28,81 +26,87 @@ ERRORS = frozenset(  # the smaller the better
 _OF_LABELS = frozenset({"accuracy", "precision", "recall", "f1"})
 _BINS = 10
 _GROUPS = 20
-WIDTH = 1.96  # standard errors: 95 %
+NORMAL_QUANTILE = 1.96  # standard errors: 95 %
 
 
-class Answers(msgspec.Struct, frozen=True):
-    """Rows of answers beside the truth; all arrays have one entry per row.
+class LabelledRows(msgspec.Struct, frozen=True):
+    """Predictions and labels; all arrays have one entry per row.
 
-    Numbers, or the numbers of classes: 0, 1, ...
+    Values of a regression, or indices of classes: 0, 1, ...
     """
 
     actual: Array
-    told: Array
+    predicted: Array
     scores: Mapping[int, Array] = {}  # probability by class
     positive: int | None = None  # the class of interest among two
     weights: Array | None = None
 
-    def only(self, rows: Array) -> "Answers":
-        """These rows of it; `rows` is a mask."""
-        return Answers(
+    def select(self, rows: Array) -> "LabelledRows":
+        """Return the rows of a boolean mask, or of an array of row numbers."""
+        return LabelledRows(
             self.actual[rows],
-            self.told[rows],
+            self.predicted[rows],
             {name: score[rows] for name, score in self.scores.items()},
             self.positive,
             None if self.weights is None else self.weights[rows],
         )
 
 
-def regression(rows: Answers) -> Figures:
-    """Mean errors in the target's unit, the share of variance explained, and the bias."""
-    actual, told, weights = rows.actual, rows.told, rows.weights
+def regression(rows: LabelledRows) -> Metrics:
+    """Compute mean errors (target unit), MAPE, R² and bias (mean of predicted - label)."""
+    actual, predicted, weights = rows.actual, rows.predicted, rows.weights
     return {
-        "mae": _defined(metrics.mean_absolute_error, actual, told, sample_weight=weights),
-        "rmse": _defined(metrics.root_mean_squared_error, actual, told, sample_weight=weights),
-        "mape": _mape(actual, told),
-        "r2": _defined(metrics.r2_score, actual, told, sample_weight=weights),
-        "bias": rounded(float(np.average(told - actual, weights=weights))),
+        "mae": _defined(metrics.mean_absolute_error, actual, predicted, sample_weight=weights),
+        "rmse": _defined(metrics.root_mean_squared_error, actual, predicted, sample_weight=weights),
+        "mape": _mape(actual, predicted),
+        "r2": _defined(metrics.r2_score, actual, predicted, sample_weight=weights),
+        "bias": rounded(float(np.average(predicted - actual, weights=weights))),
     }
 
 
-def classification(rows: Answers) -> Figures:
-    """Of the labels, and of the probabilities where there are any; for many classes their mean."""
+def classification(rows: LabelledRows) -> Metrics:
+    """Compute accuracy, precision, recall and F1, and metrics of probabilities where there are any.
+
+    With more than two classes, each is the unweighted mean over classes (macro average).
+    """
     table = _table(rows)
-    hits, told, actual = np.diag(table), table.sum(axis=0), table.sum(axis=1)
-    seen = np.flatnonzero(told + actual)
+    hits, predicted, actual = np.diag(table), table.sum(axis=0), table.sum(axis=1)
+    seen = np.flatnonzero(predicted + actual)
     classes = seen if rows.positive is None else np.array([rows.positive])
-    figures: Figures = {
+    figures: Metrics = {
         "accuracy": rounded(float(hits.sum() / table.sum())),
-        "precision": _share(hits[classes], told[classes]),
+        "precision": _share(hits[classes], predicted[classes]),
         "recall": _share(hits[classes], actual[classes]),
-        "f1": _share(2 * hits[classes], told[classes] + actual[classes]),
+        "f1": _share(2 * hits[classes], predicted[classes] + actual[classes]),
     }
     return figures | _of_scores(rows) if rows.scores else figures
 
 
-def _table(rows: Answers) -> Array:
-    """The weight of rows by actual and told class."""
-    classes = max(2, int(max(rows.actual.max(), rows.told.max())) + 1)
-    cells = rows.actual * classes + rows.told
+def _table(rows: LabelledRows) -> Array:
+    """Return the confusion matrix [actual, predicted] of weights."""
+    classes = max(2, int(max(rows.actual.max(), rows.predicted.max())) + 1)
+    cells = rows.actual * classes + rows.predicted
     return np.bincount(cells, rows.weights, minlength=classes**2).reshape(classes, classes)
 
 
 def _share(parts: Array, wholes: Array) -> float | None:
-    """The mean share over classes; a class that never occurs has a share of 0."""
+    """Return the mean share over classes; a class that never occurs has a share of 0."""
     shares = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
     return rounded(float(np.mean(shares)))
 
 
-def intervals(
-    rows: Answers, figures: Callable[[Answers], Figures], whole: Figures, parts: int = _GROUPS
+def jackknife_intervals(
+    rows: LabelledRows,
+    figures: Callable[[LabelledRows], Metrics],
+    whole: Metrics,
+    parts: int = _GROUPS,
 ) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each figure, by leaving out one group of rows after the other.
+    """Compute the 95 % interval of each metric by the delete-a-group jackknife.
 
-    The rows' order decides who is in which group, so equal rows give equal intervals.
+    Groups are assigned by row number, so equal rows give equal intervals.
     """
     groups = np.arange(len(rows.actual)) % parts
-    without = [figures(rows.only(groups != group)) for group in range(parts)]
+    without = [figures(rows.select(groups != group)) for group in range(parts)]
     found: dict[str, tuple[float, float]] = {}
     for name, value in whole.items():
         left = [part.get(name) for part in without]
@@ -110,12 +114,17 @@ def intervals(
         if value is None or len(known) < parts:
             continue
         error = float(np.sqrt((parts - 1) * np.var(known)))
-        found[name] = (significant(value - WIDTH * error), significant(value + WIDTH * error))
+        found[name] = (
+            significant(value - NORMAL_QUANTILE * error),
+            significant(value + NORMAL_QUANTILE * error),
+        )
     return found
 
 
-def only(name: str, figures: Callable[[Answers], Figures]) -> Callable[[Answers], Figures]:
-    """One of the `figures` alone, without those that cost more than it does."""
+def single_metric(
+    name: str, figures: Callable[[LabelledRows], Metrics]
+) -> Callable[[LabelledRows], Metrics]:
+    """Return a function that computes one metric only, without the more expensive ones."""
     if name == "roc_auc":
         return lambda rows: {name: _roc_auc(rows) if rows.scores else None}
     if name in _OF_LABELS:
@@ -123,7 +132,7 @@ def only(name: str, figures: Callable[[Answers], Figures]) -> Callable[[Answers]
     return lambda rows: {name: figures(rows).get(name)}
 
 
-def _of_scores(rows: Answers) -> Figures:
+def _of_scores(rows: LabelledRows) -> Metrics:
     sides = _sides(rows)
     return {
         "roc_auc": _roc_auc(rows),
@@ -138,20 +147,20 @@ def _of_scores(rows: Answers) -> Figures:
     }
 
 
-def _sides(rows: Answers) -> list[tuple[Array, Array]]:
+def _sides(rows: LabelledRows) -> list[tuple[Array, Array]]:
     """Whether it is the class, and its probability, of the class of interest or of each."""
     classes = [rows.positive] if rows.positive is not None else sorted(rows.scores)
     return [(rows.actual == name, rows.scores[name]) for name in classes]
 
 
-def _roc_auc(rows: Answers) -> float | None:
-    return _mean(area(is_it, score, rows.weights) for is_it, score in _sides(rows))
+def _roc_auc(rows: LabelledRows) -> float | None:
+    return _mean(roc_auc(is_it, score, rows.weights) for is_it, score in _sides(rows))
 
 
-def area(is_it: Array, score: Array, weights: Array | None = None) -> float | None:
-    """The area below the ROC curve: how often a row of the class has the higher score.
+def roc_auc(is_it: Array, score: Array, weights: Array | None = None) -> float | None:
+    """Compute the area under the ROC curve from ranks (Mann-Whitney U); None if a side is empty.
 
-    As sklearn's, an order of magnitude faster: intervals ask for it hundreds of times.
+    Equal to scikit-learn's and ten times faster: intervals compute it hundreds of times.
     """
     order = np.argsort(score, kind="stable")
     weights = np.ones(len(score)) if weights is None else weights[order]
@@ -165,8 +174,8 @@ def area(is_it: Array, score: Array, weights: Array | None = None) -> float | No
     return rounded(float((inside * below).sum() / (inside.sum() * outside.sum())))
 
 
-def _log_loss(rows: Answers) -> float | None:
-    """Of the probability that was given to what was true."""
+def _log_loss(rows: LabelledRows) -> float | None:
+    """Compute the mean negative log-likelihood of the label's probability."""
     given = np.zeros(len(rows.actual))
     for name, score in rows.scores.items():
         given[rows.actual == name] = score[rows.actual == name]
@@ -175,7 +184,7 @@ def _log_loss(rows: Answers) -> float | None:
 
 
 def _calibration_error(is_it: Array, score: Array, weights: Array | None) -> float | None:
-    """How far probability and truth lie apart, on average over ten groups of like probability."""
+    """Compute the expected calibration error over ten bins of equally many rows."""
     weights = np.ones(len(score)) if weights is None else weights
     edges = np.quantile(score, np.linspace(0, 1, _BINS + 1)[1:-1])
     group = np.searchsorted(edges, score, side="right")
@@ -183,12 +192,12 @@ def _calibration_error(is_it: Array, score: Array, weights: Array | None) -> flo
     return rounded(float(np.abs(excess).sum() / weights.sum()))
 
 
-def _mape(actual: Array, told: Array) -> float | None:
-    """Mean error relative to the truth, where the truth is not 0."""
+def _mape(actual: Array, predicted: Array) -> float | None:
+    """Compute the mean absolute percentage error over rows whose label is not 0."""
     known = actual != 0
     if not known.any():
         return None
-    return rounded(float(np.mean(np.abs(told[known] - actual[known]) / np.abs(actual[known]))))
+    return rounded(float(np.mean(np.abs(predicted[known] - actual[known]) / np.abs(actual[known]))))
 
 
 def _mean(values: Any) -> float | None:
@@ -198,30 +207,35 @@ def _mean(values: Any) -> float | None:
     return rounded(float(np.mean([value for value in known if value is not None])))
 
 
-def _defined(metric: Callable[..., float], actual: Array, told: Array, **how: Any) -> float | None:
+def _defined(
+    metric: Callable[..., float], actual: Array, predicted: Array, **how: Any
+) -> float | None:
     try:
-        return rounded(float(metric(actual, told, **how)))
+        return rounded(float(metric(actual, predicted, **how)))
     except ValueError:
         return None
 
 
 def rounded(value: float) -> float | None:
-    """To nine digits; None where it is not finite."""
+    """Round to nine significant digits; None where the value is not finite."""
     return significant(value) if np.isfinite(value) else None
 
 
-def answers_of(baseline: Baseline, frame: pd.DataFrame, truth: str | None) -> Answers:
-    """The answers beside the truth in column `truth`; without one, what was told counts as true."""
-    told = frame["prediction"]
-    actual = told if truth is None else frame[truth]
+def labelled_rows(baseline: Baseline, frame: pd.DataFrame, label: str | None) -> LabelledRows:
+    """Return predictions, labels and probabilities of a frame, as arrays of one entry per row.
+
+    `label` names the column of labels; None: predictions stand in for them (rows without labels).
+    """
+    predicted = frame["prediction"]
+    actual = predicted if label is None else frame[label]
     if baseline.manifest.task == "regression":
-        return Answers(
-            actual.map(number).to_numpy(dtype=float), told.map(number).to_numpy(dtype=float)
+        return LabelledRows(
+            actual.map(number).to_numpy(dtype=float), predicted.map(number).to_numpy(dtype=float)
         )
     known = dict(baseline.classes)
-    return Answers(
+    return LabelledRows(
         _codes(actual, known),
-        _codes(told, known),
+        _codes(predicted, known),
         {
             baseline.classes[name]: frame[stored].map(number).to_numpy(dtype=float)
             for name, stored in baseline.probabilities.items()
@@ -231,7 +245,7 @@ def answers_of(baseline: Baseline, frame: pd.DataFrame, truth: str | None) -> An
 
 
 def _codes(values: "pd.Series[Any]", known: dict[str, int]) -> Array:
-    """Each value's class; a new one gets the next number."""
+    """Return each value's class index; an unknown class gets the next one."""
     codes, different = pd.factorize(categories(values), use_na_sentinel=False)
     places = [known.setdefault(str(name), len(known)) for name in different]
     return np.array(places, dtype=np.int64)[codes]

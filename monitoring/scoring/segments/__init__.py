@@ -1,1 +1,1 @@
-"""Scores per group of rows: segments and fairness."""
+"""Score the segments of a window, and the fairness gaps between them."""

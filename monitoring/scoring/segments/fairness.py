@@ -1,11 +1,9 @@
-"""Shares with their 95 % intervals, and the difference of two of them. Pure.
+"""Compute fairness gaps between groups, with their confidence intervals.
 
-Whether a model treats groups alike: the gaps between them in two rates.
-
-The selection rate is the share of a group's rows that got the positive answer, the true-positive
-rate that of its rows whose truth is positive. A gap is the highest rate less the lowest. That the
-extremes of many groups lie apart by chance is why it comes with an interval and with the gap in
-the reference. Groups of several values ("(other)") and of none ("(missing)") are nobody's.
+The selection rate is the share of a group's rows with the positive prediction; the true-positive
+rate is that share among its rows with a positive label. A gap is the highest rate less the lowest.
+The extremes of many groups differ by chance, so a gap comes with an interval and with the gap in
+the reference. The groups "(other)" and "(missing)" are not compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,14 +15,14 @@ import numpy as np
 from msgspec.structs import replace
 
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Score
-from monitoring.scoring.performance.metrics import Answers
-from monitoring.scoring.score_rules import SMALLEST, Array, significant
+from monitoring.scoring.performance.metrics import LabelledRows
+from monitoring.scoring.score_rules import MIN_VALUES, Array, significant
 
 _Z = 1.959964  # standard errors: 95 %
 
 
 class Proportion(msgspec.Struct, frozen=True):
-    """A share of `rows`, `hits` of them."""
+    """A binomial proportion: `hits` of `rows`."""
 
     hits: int
     rows: int
@@ -36,12 +34,13 @@ class Proportion(msgspec.Struct, frozen=True):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where it lies in 95 % of all cases."""
+        """The 95 % confidence interval."""
         return self.within(_Z)
 
     def within(self, errors: float) -> tuple[float, float]:
-        """Wilson's score interval of so many standard errors, which stays within 0 and 1 and holds
-        for few rows too.
+        """Return Wilson's score interval of so many standard errors.
+
+        It stays within 0 and 1 and holds for few rows, too (Wilson 1927).
         """
         n, p = self.rows, self.value
         middle = (p + errors**2 / (2 * n)) / (1 + errors**2 / n)
@@ -50,7 +49,7 @@ class Proportion(msgspec.Struct, frozen=True):
 
 
 def difference(high: Proportion, low: Proportion, errors: float = _Z) -> tuple[float, float]:
-    """Newcombe's interval of `high` less `low`, from the two score intervals."""
+    """Return Newcombe's interval of `high` less `low` (1998, method 10)."""
     gap = high.value - low.value
     (high_from, high_to), (low_from, low_to) = high.within(errors), low.within(errors)
     down = sqrt((high.value - high_from) ** 2 + (low_to - low.value) ** 2)
@@ -58,58 +57,65 @@ def difference(high: Proportion, low: Proportion, errors: float = _Z) -> tuple[f
     return gap - down, gap + up
 
 
-class Allowed(msgspec.Struct, frozen=True):
-    """From where on a gap breaks its rule."""
+class GapLimit(msgspec.Struct, frozen=True):
+    """The largest gap that a policy allows."""
 
-    gap: float | None = None  # None: whatever it is
+    gap: float | None = None  # None: any
     errors: float = 0.0  # standard errors that it must lie beyond, all pairs of groups together
 
 
-class Rates(msgspec.Struct, frozen=True):
+class GroupRates(msgspec.Struct, frozen=True):
     """Both rates by group, of groups with enough rows."""
 
     selected: Mapping[str, Proportion]
-    found: Mapping[str, Proportion]  # of those whose truth is positive
-    possible: bool = False  # whether there is a positive answer
+    found: Mapping[str, Proportion]  # among rows with a positive label
+    possible: bool = False  # whether the model has a positive class
 
 
 def rates(
-    told: Answers, real: Answers | None, places: Array, labelled: Array, names: Sequence[str]
-) -> Rates:
-    """The rates of each named group.
+    predicted: LabelledRows,
+    real: LabelledRows | None,
+    places: Array,
+    labelled: Array,
+    names: Sequence[str],
+) -> GroupRates:
+    """Compute both rates of each named group.
 
-    `places` say which group a row of `told` is in; `labelled` are the numbers of the rows of `real`
-    among them.
+    `places`: the group index of each row of `predicted`; `labelled`: the row numbers of `real`.
     """
-    if told.positive is None:
-        return Rates({}, {})
+    if predicted.positive is None:
+        return GroupRates({}, {})
     everyone = np.ones(len(places), dtype=bool)
-    selected = _by_group(told.told == told.positive, everyone, places, names)
+    selected = _by_group(predicted.predicted == predicted.positive, everyone, places, names)
     found: dict[str, Proportion] = {}
     if real is not None:
         positive = real.actual == real.positive
-        found = _by_group(real.told == real.positive, positive, places[labelled], names)
-    return Rates(selected, found, possible=True)
+        found = _by_group(real.predicted == real.positive, positive, places[labelled], names)
+    return GroupRates(selected, found, possible=True)
 
 
 def gaps(
-    column: str, told: Rates, usual: Rates, selection: Allowed, true_positives: Allowed
+    column: str,
+    current: GroupRates,
+    usual: GroupRates,
+    selection: GapLimit,
+    true_positives: GapLimit,
 ) -> list[Score]:
-    """Both gaps of a column; none where the model has no positive answer."""
-    if not told.possible:
+    """Score both gaps of a column; empty where the model has no positive class."""
+    if not current.possible:
         return []
     found = [
-        _gap(SELECTION_GAP, column, told.selected, usual.selected, "rows"),
-        _gap(TRUE_POSITIVE_GAP, column, told.found, usual.found, "labelled positive rows"),
+        _gap(SELECTION_GAP, column, current.selected, usual.selected, "rows"),
+        _gap(TRUE_POSITIVE_GAP, column, current.found, usual.found, "labelled positive rows"),
     ]
     return [
-        _judged(found[0], told.selected, selection),
-        _judged(found[1], told.found, true_positives),
+        _judged(found[0], current.selected, selection),
+        _judged(found[1], current.found, true_positives),
     ]
 
 
-def _judged(score: Score, groups: Mapping[str, Proportion], allowed: Allowed) -> Score:
-    """Whether two groups surely lie further apart than is allowed, which few rows never show."""
+def _judged(score: Score, groups: Mapping[str, Proportion], allowed: GapLimit) -> Score:
+    """Breach where the interval of two groups' gap lies above the limit; few rows never do."""
     if allowed.gap is None:
         return score
     if score.value is None:
@@ -129,7 +135,7 @@ def _by_group(
     found = {}
     for place, name in enumerate(names):
         rows = (places == place) & among
-        if rows.sum() >= SMALLEST:
+        if rows.sum() >= MIN_VALUES:
             found[name] = Proportion(int(hits[rows].sum()), int(rows.sum()))
     return found
 
@@ -142,7 +148,7 @@ def _gap(
     what: str,
 ) -> Score:
     if len(groups) < 2:
-        note = f"fewer than two groups have {SMALLEST} {what}"
+        note = f"fewer than two groups have {MIN_VALUES} {what}"
         return Score(name=name, segment=column, value=None, note=note)
     high, low = _extremes(groups)
     bounds = difference(groups[high], groups[low])

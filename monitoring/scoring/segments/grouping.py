@@ -1,7 +1,7 @@
-"""Which group a row belongs to: one for each value of a feature, or for each range of its numbers.
+"""Assign rows to groups: one per value of a feature, or per range of its numbers.
 
-The groups are those of the reference, the commonest first, so that there are as many of them as the
-policy says whatever clients send; every other value is "(other)", and none is "(missing)".
+Groups come from the reference, the most frequent first. Their number is therefore fixed by the
+policy, whatever clients send; other values are "(other)", and missing ones "(missing)".
 """
 
 from collections.abc import Sequence
@@ -37,15 +37,15 @@ class Grouping:
             common = sorted(counts.index, key=lambda name: (-counts[name], name))
             named = common[: segment.values]
             self._places = {name: place for place, name in enumerate(named)}
-        self.names = _told_apart([*named, _OTHER, _MISSING])
+        self.names = _distinct([*named, _OTHER, _MISSING])
 
     @property
     def named(self) -> Sequence[str]:
-        """The groups that are one value or one range each."""
+        """The groups of one value or one range each."""
         return self.names[:-2]
 
     def places(self, values: "pd.Series[Any]") -> Array:
-        """The place of each row's group among `names`."""
+        """Return the index of each row's group in `names`."""
         other, missing = len(self.names) - 2, len(self.names) - 1
         if self._edges:
             numbers = values.map(number).to_numpy(dtype=float)
@@ -57,7 +57,7 @@ class Grouping:
 
 
 def grouping(baseline: Baseline, segment: Segment) -> Grouping | str:
-    """The groups of a segment's column, or why there are none."""
+    """Return the groups of a segment's column, or the reason why it has none."""
     features = {feature.name: feature for feature in baseline.features}
     feature = features.get(segment.column)
     if feature is None:
@@ -70,13 +70,13 @@ def grouping(baseline: Baseline, segment: Segment) -> Grouping | str:
     return Grouping(segment, feature, baseline.frame[feature.name])
 
 
-def _told_apart(names: Sequence[str]) -> list[str]:
-    """The names, short and each once."""
-    told: dict[str, str] = {}
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Shorten the names and keep them unique."""
+    distinct: dict[str, str] = {}
     for name in names:
         short = name[:_LONGEST]
-        told[f"{short} ({len(told)})" if short in told else short] = name
-    return list(told)
+        distinct[f"{short} ({len(distinct)})" if short in distinct else short] = name
+    return list(distinct)
 
 
 def _ranges(edges: Sequence[float]) -> list[str]:

@@ -1,10 +1,8 @@
-"""Everything that decides when a group, or the gap between two, breaks a rule lives here.
+"""Score each group of the policy's segments, and judge it against its limits.
 
-Few rows say little about a group, and among many groups some look bad by chance. A rule is broken
-only where a figure lies beyond its limit by more than chance does to any of the groups, as rarely
-as the budget of false alarms allows the rule in one window.
-
-What a window shows in parts: one for each value, or each range, of the policy's segments.
+A small group is noisy, and among many groups some look bad by chance. A limit is breached only when
+a score lies beyond it by more than chance explains for any of the groups (Bonferroni), at the rate
+that the false-alarm budget allows per window.
 
 Evidently's own grouping is not used: for several metrics it gives every group the whole's value.
 """
@@ -21,43 +19,49 @@ from scipy.stats import t as student
 
 from monitoring.alarms.budget import level
 from monitoring.results import ESTIMATED, Score
-from monitoring.scoring.drift.features import moved_features
-from monitoring.scoring.feature_values import Table
-from monitoring.scoring.performance.metrics import ERRORS, WIDTH, answers_of, intervals, only
-from monitoring.scoring.performance.scores import BAND, Performance
+from monitoring.scoring.drift.features import drifted_features
+from monitoring.scoring.feature_values import FeatureTable
+from monitoring.scoring.performance.metrics import (
+    ERRORS,
+    NORMAL_QUANTILE,
+    jackknife_intervals,
+    labelled_rows,
+    single_metric,
+)
+from monitoring.scoring.performance.scores import BAND_WIDTH, PerformanceScorer
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import SMALLEST, Array, attempt, significant
-from monitoring.scoring.segments.fairness import Allowed, Proportion, Rates, gaps, rates
+from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt, significant
+from monitoring.scoring.segments.fairness import GapLimit, GroupRates, Proportion, gaps, rates
 from monitoring.scoring.segments.grouping import Grouping, grouping
 from registry.manifest import Manifest, Segment
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What the policy of one version asks of groups."""
+class GroupLimits(msgspec.Struct, frozen=True):
+    """The limits of a policy for its groups, corrected for the number of comparisons."""
 
-    gaps: tuple[Allowed, Allowed]  # of the selection rate, and of the true-positive rate
-    score: float | None  # of every group
-    chance: float  # with which a group may break the limit of its score
+    gaps: tuple[GapLimit, GapLimit]  # of the selection rate, and of the true-positive rate
+    score: float | None  # of the policy's metric, in every group
+    chance: float  # the probability at which a group may breach it without cause
 
     @classmethod
-    def of(cls, manifest: Manifest, groups: Sequence[int]) -> "Limits":
-        """`groups` are the numbers of named groups, by segment."""
+    def of(cls, manifest: Manifest, groups: Sequence[int]) -> "GroupLimits":
+        """Derive them from a manifest; `groups`: the number of named groups of each segment."""
         stated, allowed = manifest.monitoring.alarms, level(manifest)
         pairs = sum(number * (number - 1) // 2 for number in groups)
         errors = NormalDist().inv_cdf(1 - allowed / max(pairs, 1))
         gaps = stated.max_gap.selection_rate, stated.max_gap.true_positive_rate
         together = sum(number + 2 for number in groups)  # with the others, and with none
         return cls(
-            (Allowed(gaps[0], errors), Allowed(gaps[1], errors)),
+            (GapLimit(gaps[0], errors), GapLimit(gaps[1], errors)),
             stated.min_segment_score,
             allowed / max(together, 1),
         )
 
     def judged(self, score: Score, parts: int) -> Score:
-        """A group's score beside the limit; its interval comes of so many `parts` left out."""
+        """Compare a group's score with its limit (one-sided t-test on `parts` jackknife groups)."""
         if self.score is None or score.value is None or score.low is None or score.high is None:
             return score
-        error = (score.high - score.low) / 2 / WIDTH
+        error = (score.high - score.low) / 2 / NORMAL_QUANTILE
         beyond = float(student.ppf(1 - self.chance, parts - 1)) * error
         if score.name in ERRORS:
             breached = score.value - beyond > self.score
@@ -69,11 +73,11 @@ class Limits(msgspec.Struct, frozen=True):
 _INTERVAL_GROUPS = 10  # left out in turn: half as many as for the whole, which costs half
 
 
-class Segments:
-    """Scores the windows of one version in parts."""
+class SegmentScorer:
+    """Score the segments of one version's windows."""
 
-    def __init__(self, baseline: Baseline, performance: Performance) -> None:
-        """`performance` is that of the same version."""
+    def __init__(self, baseline: Baseline, performance: PerformanceScorer) -> None:
+        """`performance` scores the same version."""
         self._baseline = baseline
         self._performance = performance
         stated = baseline.manifest.monitoring.segments
@@ -81,17 +85,14 @@ class Segments:
         self._grouping = cache(self._group)
 
     @cached_property
-    def _limits(self) -> Limits:
-        """Of all segments together: many groups are many chances to look bad."""
+    def _limits(self) -> GroupLimits:
+        """Limits over all segments together, because every group is one more comparison."""
         groups = (self._grouping(place)[0] for place in range(len(self._segments)))
         known = [one for one in groups if not isinstance(one, str)]
-        return Limits.of(self._baseline.manifest, [len(one.named) for one in known])
+        return GroupLimits.of(self._baseline.manifest, [len(one.named) for one in known])
 
     def score(self, window: pd.DataFrame, *, drift: bool) -> list[Score]:
-        """Of every segment's groups their figures, and the gaps between them.
-
-        `drift` says whether to look for drift in each, too.
-        """
+        """Score every group and the gaps between groups; with `drift`, each group's drift, too."""
         scores: list[Score] = []
         for place, segment in enumerate(self._segments):
             part = partial(self._column, place, window, drift=drift)
@@ -103,7 +104,7 @@ class Segments:
         if isinstance(groups, str):
             name = self._segments[place].column
             return [Score(name="segments", segment=name, value=None, note=groups)]
-        cut = _Cut(self._baseline, self._performance, groups, window, self._limits)
+        cut = _GroupedWindow(self._baseline, self._performance, groups, window, self._limits)
         scores: list[Score] = []
         for number, name in enumerate(groups.names):
             rows, known = cut.places == number, expected == number
@@ -111,38 +112,38 @@ class Segments:
                 continue
             segment = f"{groups.column}={name}"
             scores.append(_volume(segment, rows, known))
-            if rows.sum() < SMALLEST:
+            if rows.sum() < MIN_VALUES:
                 continue
             for figure, compute in cut.figures(rows).items():
                 scores += attempt(figure, partial(compute, segment), segment=segment)
             if drift:
                 moved = partial(_drift, segment, self._baseline, cut.table, rows, known)
                 scores += attempt("drifted_share", moved, segment=segment)
-        told = rates(cut.told, cut.real, cut.places, cut.labelled, groups.named)
-        return scores + gaps(groups.column, told, usual, *self._limits.gaps)
+        current = rates(cut.predicted, cut.real, cut.places, cut.labelled, groups.named)
+        return scores + gaps(groups.column, current, usual, *self._limits.gaps)
 
-    def _group(self, place: int) -> tuple[Grouping | str, Array, Rates]:
-        """A segment's groups, and where the reference's rows belong and how they fare."""
+    def _group(self, place: int) -> tuple[Grouping | str, Array, GroupRates]:
+        """Return a segment's groups, and the reference's group indices and rates."""
         groups = grouping(self._baseline, self._segments[place])
         frame = self._baseline.frame
         if isinstance(groups, str):
-            return groups, np.array([]), Rates({}, {})
+            return groups, np.array([]), GroupRates({}, {})
         places = groups.places(frame[groups.column])
-        answers = answers_of(self._baseline, frame, self._baseline.manifest.target)
+        answers = labelled_rows(self._baseline, frame, self._baseline.manifest.target)
         everywhere = np.arange(len(frame))
         return groups, places, rates(answers, answers, places, everywhere, groups.named)
 
 
-class _Cut:
-    """One window as the parts of one segment need it."""
+class _GroupedWindow:
+    """One window, prepared for the groups of one segment."""
 
     def __init__(
         self,
         baseline: Baseline,
-        performance: Performance,
+        performance: PerformanceScorer,
         groups: Grouping,
         window: pd.DataFrame,
-        limits: Limits,
+        limits: GroupLimits,
     ) -> None:
         self._limits = limits
         self._performance = performance
@@ -150,67 +151,73 @@ class _Cut:
         self._regression = baseline.manifest.task == "regression"
         self.places = groups.places(window[groups.column])
         self.table = baseline.window_table(window)
-        self.told = answers_of(baseline, window, truth=None)
+        self.predicted = labelled_rows(baseline, window, label=None)
         known = performance.labelled(window)
         self.labelled = known.index.to_numpy()
-        self.real = answers_of(baseline, known, "label") if len(known) else None
+        self.real = labelled_rows(baseline, known, "label") if len(known) else None
 
     def figures(self, rows: Array) -> dict[str, Callable[[str], list[Score]]]:
-        """What is computed of some rows, by the figure that a failure is told of."""
-        chief = self._performance.chief
+        """Return what is computed for these rows, by the score that would report a failure."""
+        primary = self._performance.primary
         return {
             "mean_prediction": partial(self._answers, rows),
-            chief: partial(self._realised, rows),
-            ESTIMATED + chief: partial(self._estimated, rows),
+            primary: partial(self._realised, rows),
+            ESTIMATED + primary: partial(self._estimated, rows),
         }
 
     def _answers(self, rows: Array, segment: str) -> list[Score]:
-        told = self.told.only(rows)
+        chosen = self.predicted.select(rows)
         scores = []
-        if told.positive is not None:
-            hits = int((told.told == told.positive).sum())
-            scores.append(share("selection_rate", Proportion(hits, len(told.told)), segment))
-        said = told.told if self._regression else told.scores.get(told.positive or 0)
-        if said is not None and (self._regression or told.positive is not None):
-            finite = said[np.isfinite(said)]
+        if chosen.positive is not None:
+            hits = int((chosen.predicted == chosen.positive).sum())
+            scores.append(share("selection_rate", Proportion(hits, len(chosen.predicted)), segment))
+        scores_or_values = (
+            chosen.predicted if self._regression else chosen.scores.get(chosen.positive or 0)
+        )
+        if scores_or_values is not None and (self._regression or chosen.positive is not None):
+            finite = scores_or_values[np.isfinite(scores_or_values)]
             mean = significant(float(finite.mean())) if len(finite) else None
             note = "" if len(finite) else "no prediction is a number"
             scores.append(Score(name="mean_prediction", value=mean, segment=segment, note=note))
         return scores
 
     def _realised(self, rows: Array, segment: str) -> list[Score]:
-        chief, chosen = self._performance.chief, rows[self.labelled]
-        if self.real is None or chosen.sum() < SMALLEST:
-            note = f"{int(chosen.sum())} labels are known, at least {SMALLEST} are needed"
-            return [Score(name=chief, value=None, segment=segment, note=note)]
-        known = self.real.only(chosen)
-        figure = only(chief, self._performance.figures)
+        primary, chosen = self._performance.primary, rows[self.labelled]
+        if self.real is None or chosen.sum() < MIN_VALUES:
+            note = f"{int(chosen.sum())} labels are known, at least {MIN_VALUES} are needed"
+            return [Score(name=primary, value=None, segment=segment, note=note)]
+        known = self.real.select(chosen)
+        figure = single_metric(primary, self._performance.figures)
         whole = figure(known)
-        low, high = intervals(known, figure, whole, _INTERVAL_GROUPS).get(chief, (None, None))
-        note = f"on {len(known.told):,} labels" if whole[chief] is not None else "not defined"
+        low, high = jackknife_intervals(known, figure, whole, _INTERVAL_GROUPS).get(
+            primary, (None, None)
+        )
+        note = (
+            f"on {len(known.predicted):,} labels" if whole[primary] is not None else "not defined"
+        )
         score = Score(
-            name=chief, value=whole[chief], low=low, high=high, segment=segment, note=note
+            name=primary, value=whole[primary], low=low, high=high, segment=segment, note=note
         )
         scores = [self._limits.judged(score, _INTERVAL_GROUPS)]
         if known.positive is not None and (actual := known.actual == known.positive).any():
-            hits = int((known.told[actual] == known.positive).sum())
+            hits = int((known.predicted[actual] == known.positive).sum())
             found = Proportion(hits, int(actual.sum()))
             scores.append(share("true_positive_rate", found, segment))
         return scores
 
     def _estimated(self, rows: Array, segment: str) -> list[Score]:
-        chief, estimator = self._performance.chief, self._performance.estimator
+        primary, estimator = self._performance.primary, self._performance.estimator
         if not estimator.possible:
             return []
-        value = estimator.figures(self._window[rows]).get(chief)
-        usual = estimator.spread(chief, len(rows))
+        value = estimator.figures(self._window[rows]).get(primary)
+        usual = estimator.spread(primary, len(rows))
         if value is None or usual is None:
             return []
-        # Measured for windows of the whole's size; a part of it errs by the root of its share.
-        band = BAND * usual * float(len(rows) / rows.sum()) ** 0.5
+        # The spread is that of whole windows; a group's is larger by the root of its share.
+        band = BAND_WIDTH * usual * float(len(rows) / rows.sum()) ** 0.5
         return [
             Score(
-                name=ESTIMATED + chief,
+                name=ESTIMATED + primary,
                 value=value,
                 low=significant(value - band),
                 high=significant(value + band),
@@ -220,7 +227,7 @@ class _Cut:
 
 
 def share(name: str, found: Proportion, segment: str) -> Score:
-    """A proportion as a score with its interval."""
+    """Return a proportion as a score with its confidence interval."""
     low, high = (significant(one) for one in found.interval)
     value = significant(found.value)
     note = f"of {found.rows:,} rows"
@@ -230,15 +237,15 @@ def share(name: str, found: Proportion, segment: str) -> Score:
 def _volume(segment: str, rows: Array, known: Array) -> Score:
     count = int(rows.sum())
     note = f"{rows.mean():.1%}, reference {known.mean():.1%}"
-    if count < SMALLEST:
-        note += f"; too few for its figures, {SMALLEST} are needed"
+    if count < MIN_VALUES:
+        note += f"; too few for its figures, {MIN_VALUES} are needed"
     return Score(name="rows", value=float(count), segment=segment, note=note)
 
 
 def _drift(
-    segment: str, baseline: Baseline, window: Table, rows: Array, known: Array
+    segment: str, baseline: Baseline, window: FeatureTable, rows: Array, known: Array
 ) -> Iterator[Score]:
-    scored, moved = moved_features(
+    scored, moved = drifted_features(
         window,
         rows,
         baseline.table,
@@ -246,7 +253,7 @@ def _drift(
         baseline.manifest.monitoring.alarms.smallest_drift,
     )
     if not scored:
-        note = f"no feature has {SMALLEST} values in it and in the reference"
+        note = f"no feature has {MIN_VALUES} values in it and in the reference"
         yield Score(name="drifted_share", value=None, segment=segment, note=note)
         return
     value = significant(len(moved) / scored)

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 
 from eventlog.settings import Home
 from monitoring.results import Score
-from monitoring.scoring.parity.rerun import Rerun
-from monitoring.scoring.parity.scores import Again
+from monitoring.scoring.parity.rerun import ModelRerun
+from monitoring.scoring.parity.scores import ParityScorer
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Manifest, RerunPolicy
 from registry.store import Registry
@@ -25,7 +25,7 @@ Draw = Callable[..., pd.DataFrame]
 
 
 def _scored(baseline: Baseline, frame: pd.DataFrame, *drifted: str) -> dict[tuple[str, str], Score]:
-    scores = Again(baseline).score(frame, list(drifted))
+    scores = ParityScorer(baseline).score(frame, list(drifted))
     return {(score.name, score.column): score for score in scores}
 
 
@@ -131,7 +131,7 @@ def test_a_model_that_is_gone_is_a_reason_and_no_end(
     baseline.frame  # noqa: B018 - loaded before its folder is gone
     elsewhere = Baseline(baseline.version)
     elsewhere.version = replace(baseline.version, path=str(tmp_path))
-    (score,) = Again(elsewhere).score(window(), [])
+    (score,) = ParityScorer(elsewhere).score(window(), [])
     assert (score.name, score.value) == ("parity", None)
     assert "could not be computed" in score.note
 
@@ -140,9 +140,9 @@ def test_rows_that_the_model_fails_on_are_found_and_the_others_answered(
     root: Path, tmp_path: Path
 ) -> None:
     baseline = _picky(root, tmp_path)
-    answered, sound = Rerun(baseline).answer({"at": np.array([0.0, 2.0, 9.0, 1.0, 7.0])}, 5)
+    answered, sound = ModelRerun(baseline).answer({"at": np.array([0.0, 2.0, 9.0, 1.0, 7.0])}, 5)
     assert sound.tolist() == [True, True, False, True, False]
-    assert answered.told == [10.0, 30.0, 20.0]
+    assert answered.values == [10.0, 30.0, 20.0]
     frame = pd.DataFrame({"at": [0.0, 9.0], "prediction": [10.0, 20.0]}, dtype=object)
     parity = _scored(baseline, frame)["parity", ""]
     assert (parity.value, parity.note) == (0.5, "1 of 2 answers")
@@ -163,9 +163,9 @@ def _answered_anew(baseline: Baseline, frame: pd.DataFrame, **columns: Any) -> p
     """The window with other inputs, and what the model answers to them."""
     frame = frame.assign(**columns)
     inputs = {"price": frame["price"].to_numpy(dtype=float), "colour": frame["colour"].tolist()}
-    answered, _ = Rerun(baseline).answer(inputs, len(frame))
+    answered, _ = ModelRerun(baseline).answer(inputs, len(frame))
     return frame.assign(
-        prediction=[int(one) for one in answered.told],
+        prediction=[int(one) for one in answered.values],
         probability_1=answered.probabilities["1"],
         probability_0=answered.probabilities["0"],
     )
@@ -213,10 +213,10 @@ def test_of_a_large_model_fewer_rows_are_run(baseline: Baseline, tmp_path: Path)
     for size, rows in sizes.items():
         with (tmp_path / "model.onnx").open("wb") as file:
             file.truncate(size * 2**20)
-        assert Rerun(large).rows == rows
+        assert ModelRerun(large).rows == rows
     with (tmp_path / "model.onnx").open("wb") as file:
         file.truncate(600 * 2**20)
-    assert Rerun(large).reason == "not run again: the model has 600 MB, at most 512 are loaded"
+    assert ModelRerun(large).reason == "not run again: the model has 600 MB, at most 512 are loaded"
 
 
 @pytest.mark.parametrize(("name", "withheld"), [("softmax", True), ("gram", False)])

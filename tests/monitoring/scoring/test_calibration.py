@@ -8,9 +8,14 @@ import pytest
 from scipy import stats
 
 from monitoring.scoring.drift.calibration import calibrate
-from monitoring.scoring.drift.joint import Together
-from monitoring.scoring.drift.null_distribution import DRAWS, WINDOWS, Drawn, Resampling
-from monitoring.scoring.drift.statistics import Bins, jensenshannon, wasserstein
+from monitoring.scoring.drift.joint import JointDrift
+from monitoring.scoring.drift.null_distribution import (
+    DRAWS,
+    WINDOWS,
+    BlockBootstrap,
+    NullDistribution,
+)
+from monitoring.scoring.drift.statistics import BinnedColumn, jensenshannon, wasserstein
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.reference import Column
 
@@ -23,8 +28,8 @@ def test_a_tail_tells_what_two_thousand_draws_cannot_show(shape: Any) -> None:
     for chance in (0.2, 0.01, 0.001, 0.0001):
         told = shape.sf(tail.value(-np.log(chance)))
         assert chance / 8 < told < chance * 8
-        surprise = tail.surprise(np.array([shape.isf(chance)]))
-        assert surprise == pytest.approx(-np.log(chance), rel=0.45)
+        surprisal = tail.surprisal(np.array([shape.isf(chance)]))
+        assert surprisal == pytest.approx(-np.log(chance), rel=0.45)
 
 
 def test_a_statistic_that_never_varies_has_a_tail_too() -> None:
@@ -38,9 +43,9 @@ def test_drawn_statistics_are_those_of_the_drawn_rows(window: int) -> None:
     frame = pd.DataFrame(
         {"n": chance.lognormal(0, 0.6, 3_000), "c": chance.choice(list("abcd"), 3_000)}
     )
-    resampling = Resampling(len(frame), window)
+    resampling = BlockBootstrap(len(frame), window)
     for name, kind, exact in (("n", "numeric", wasserstein), ("c", "categorical", jensenshannon)):
-        bins = Bins(frame[name], Column(name, kind, name))  # type: ignore[arg-type]
+        bins = BinnedColumn(frame[name], Column(name, kind, name))  # type: ignore[arg-type]
         sums, references = resampling.sums(bins.one_hot())
         told = bins.distance(sums, np.repeat(references, WINDOWS, axis=0))
         values = bins.codes if kind == "categorical" else frame[name].to_numpy()
@@ -50,9 +55,9 @@ def test_drawn_statistics_are_those_of_the_drawn_rows(window: int) -> None:
             assert told[draw] == pytest.approx(exact(values[beside], values[rows]), rel=0.15)
 
 
-def _columns(chance: np.random.Generator, count: int, **how: float) -> dict[str, Drawn]:
+def _columns(chance: np.random.Generator, count: int, **how: float) -> dict[str, NullDistribution]:
     return {
-        f"c{place}": Drawn(chance.exponential(size=DRAWS), 0.0, **how)  # type: ignore[arg-type]
+        f"c{place}": NullDistribution(chance.exponential(size=DRAWS), 0.0, **how)  # type: ignore[arg-type]
         for place in range(count)
     }
 
@@ -87,14 +92,14 @@ def test_limits_of_the_user_stay_and_are_told_where_they_exceed_the_budget() -> 
     chance = np.random.default_rng(5)
     columns = _columns(chance, 3, shared=True)
     for limit, met in ((0.5, False), (12.0, True)):
-        first = Drawn(columns["c0"].values, 0.0, shared=True, fixed=limit)
+        first = NullDistribution(columns["c0"].values, 0.0, shared=True, fixed=limit)
         found = calibrate(columns | {"c0": first}, None, share=0.3, level=LEVEL, consecutive=2)
         assert (found.drifted["c0"], found.met) == (limit, met)
 
 
 def test_a_difference_below_the_floor_never_counts() -> None:
     chance = np.random.default_rng(6)
-    columns = {"x": Drawn(chance.exponential(0.001, DRAWS), 0.1, 0.25, shared=True)}
+    columns = {"x": NullDistribution(chance.exponential(0.001, DRAWS), 0.1, 0.25, shared=True)}
     limits = calibrate(columns, None, share=0.3, level=LEVEL, consecutive=2)
     assert (limits.drifted["x"], limits.alone["x"]) == (0.1, 0.25)
 
@@ -111,8 +116,8 @@ COLUMNS = [Column(name, "numeric", name) for name in "abc"]
 @pytest.mark.parametrize(("before", "now"), [(0.8, 0.0), (0.8, -0.8), (0.0, 0.7)])
 def test_columns_that_go_together_otherwise_are_named(before: float, now: float) -> None:
     chance = np.random.default_rng(7)
-    together = Together(_pair(chance, 4_000, before), COLUMNS)
-    usual = together.drawn(Resampling(4_000, 500)).std(axis=0)
+    together = JointDrift(_pair(chance, 4_000, before), COLUMNS)
+    usual = together.drawn(BlockBootstrap(4_000, 500)).std(axis=0)
     apart = together.of_window(_pair(chance, 500, now)) - together.of_reference
     most = int(np.argmax(np.abs(apart) / usual))
     change = together.change(most, float(together.of_window(_pair(chance, 500, now))[most]))
@@ -124,7 +129,7 @@ def test_columns_that_go_together_otherwise_are_named(before: float, now: float)
 
 def test_the_reconstruction_error_grows_when_rows_leave_the_reference_s_directions() -> None:
     chance = np.random.default_rng(8)
-    together = Together(_pair(chance, 4_000, 0.95), COLUMNS)
+    together = JointDrift(_pair(chance, 4_000, 0.95), COLUMNS)
     assert together.of_reference[-1] == pytest.approx(1)
     assert together.of_window(_pair(chance, 500, -0.95))[-1] > 5
 
@@ -134,7 +139,7 @@ def test_correlations_are_those_that_numpy_finds() -> None:
     frame = _pair(chance, 2_000, 0.6).assign(c=chance.choice(["x", "y"], 2_000))
     kinds = ["numeric", "numeric", "categorical"]
     columns = [Column(n, k, n) for n, k in zip("abc", kinds, strict=True)]  # type: ignore[arg-type]
-    told = Together(frame, columns).of_reference
+    told = JointDrift(frame, columns).of_reference
     ranks = stats.norm.ppf(frame["a"].rank() / 2_001), stats.norm.ppf(frame["b"].rank() / 2_001)
     assert told[0] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
     commonest = (frame["c"] == frame["c"].value_counts().index[0]).astype(float)

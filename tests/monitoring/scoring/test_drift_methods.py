@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from monitoring.results import Score
 from monitoring.scoring.drift import evidently_adapter
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift
+from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest
 from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
-from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Kind
@@ -41,21 +41,21 @@ def _like(baseline: Baseline, **monitoring: object) -> Baseline:
 
 
 def _drift(baseline: Baseline, window: pd.DataFrame) -> dict[str, Score]:
-    scores = score_drift(baseline, Thresholds(baseline), window, None)
+    scores = score_drift(baseline, DriftThresholds(baseline), window, None)
     return {score.column: score for score in scores if score.name == "drift"}
 
 
 def _test(
     method: str, current: object, reference: object, *, categorical: bool, threshold: float | None
-) -> Drift:
+) -> ColumnDrift:
     test = ColumnTest("x", categorical=categorical, method=method, threshold=threshold)
     frames = [pd.DataFrame({"x": values}) for values in (current, reference)]
     drift = evidently_adapter.test_columns([test], *frames, None)["x"]
-    assert isinstance(drift, Drift), drift
+    assert isinstance(drift, ColumnDrift), drift
     return drift
 
 
-def _agrees_with_itself(method: str, same: Drift, other: Drift) -> None:
+def _agrees_with_itself(method: str, same: ColumnDrift, other: ColumnDrift) -> None:
     assert (same.drifted, other.drifted) == (False, True)
     if method in evidently_adapter.P_VALUES:
         assert other.value < same.value
@@ -93,7 +93,7 @@ def test_a_method_that_wants_as_many_rows_as_the_reference_says_so(method: str) 
     frames = [pd.DataFrame({name: np.resize(["a", "b"], n) for name in "xy"}) for n in (50, 100)]
     outcomes = evidently_adapter.test_columns(tests, *frames, None)
     assert str(outcomes["x"]).startswith("could not be tested: ")
-    assert isinstance(outcomes["y"], Drift)
+    assert isinstance(outcomes["y"], ColumnDrift)
 
 
 def test_every_p_value_method_is_one_that_evidently_knows() -> None:
@@ -187,7 +187,7 @@ def test_a_window_whose_columns_are_all_unscorable_is_still_told(
     baseline: Baseline, window: Draw
 ) -> None:
     nothing = window(price=None, colour=None)
-    scores = score_drift(baseline, Thresholds(baseline), nothing, None)
+    scores = score_drift(baseline, DriftThresholds(baseline), nothing, None)
     (share,) = [score for score in scores if score.name == "drifted_share"]
     assert (share.value, share.breached) == (None, False)
     assert share.note == "no feature can be scored"
@@ -242,7 +242,7 @@ def test_the_distance_of_categories_is_the_same_both_ways_and_bounded(
 
 def test_calm_windows_seldom_break_and_moved_ones_always_do(baseline: Baseline) -> None:
     """Two hundred windows of each size from the reference's own distribution, and moved ones."""
-    thresholds = Thresholds(baseline)
+    thresholds = DriftThresholds(baseline)
     column = next(column for column in baseline.columns if column.name == "price")
     reference = baseline.frame["price"].dropna().to_numpy(dtype=float)
     chance = np.random.default_rng(12)
@@ -256,7 +256,7 @@ def test_calm_windows_seldom_break_and_moved_ones_always_do(baseline: Baseline) 
 
 
 def test_thresholds_are_the_same_in_every_process(baseline: Baseline) -> None:
-    once, again = Thresholds(baseline), Thresholds(Baseline(baseline.version))
+    once, again = DriftThresholds(baseline), DriftThresholds(Baseline(baseline.version))
     for column in baseline.columns:
         for rows in (40, 100, 5000):
             assert once.threshold(column, rows) == again.threshold(column, rows)

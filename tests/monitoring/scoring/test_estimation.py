@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.results import Score
-from monitoring.scoring.performance.metrics import Answers, classification, intervals
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.performance.metrics import LabelledRows, classification, jackknife_intervals
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
@@ -39,7 +39,7 @@ def _loans(rows: int, *, difficulty: float = 1.0, shift: float = 0.0) -> pd.Data
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> Performance:
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
     manifest = Manifest(
         task="classification",
         features=[Feature("x", "numeric")],
@@ -49,7 +49,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Performance:
         monitoring=Monitoring(alarms=AlarmPolicy(min_score=0.7)),
     )
     folder = tmp_path_factory.mktemp("classifier")
-    return Performance(Baseline(_version(folder, _loans(8000), manifest)))
+    return PerformanceScorer(Baseline(_version(folder, _loans(8000), manifest)))
 
 
 def _by_name(scores: list[Score]) -> dict[str, Score]:
@@ -58,7 +58,7 @@ def _by_name(scores: list[Score]) -> dict[str, Score]:
 
 @pytest.mark.parametrize("difficulty", [0.5, 1.0, 4.0])
 def test_a_change_of_the_inputs_is_seen_before_any_label(
-    classifier: Performance, difficulty: float
+    classifier: PerformanceScorer, difficulty: float
 ) -> None:
     rows = _loans(4000, difficulty=difficulty)
     blind = _by_name(classifier.score(rows.assign(label=None).astype(object)))
@@ -73,13 +73,13 @@ def test_a_change_of_the_inputs_is_seen_before_any_label(
 
 
 def test_the_limit_of_an_estimate_allows_for_estimates_and_that_of_the_truth_for_labels(
-    classifier: Performance,
+    classifier: PerformanceScorer,
 ) -> None:
     """Labels differ by chance where the inputs, and with them the estimate, hardly do."""
     limited = classifier.estimator
     for rows in (300, 1_000):
         assert limited.spread("roc_auc", rows, "estimate") < limited.spread(
-            "roc_auc", rows, "truth"
+            "roc_auc", rows, "label"
         )
     scores = _by_name(_unreachable(classifier).score(_loans(300).astype(object)))
     estimated, real = scores["estimated_roc_auc"].threshold, scores["roc_auc"].threshold
@@ -88,23 +88,23 @@ def test_the_limit_of_an_estimate_allows_for_estimates_and_that_of_the_truth_for
     assert real + 0.01 < estimated < 0.9
 
 
-def _unreachable(classifier: Performance) -> Performance:
+def _unreachable(classifier: PerformanceScorer) -> PerformanceScorer:
     """By a limit that nothing reaches: what is left is what chance is allowed."""
     version = classifier._baseline.version
     policy = Monitoring(alarms=AlarmPolicy(min_score=1.0))
-    return Performance(
+    return PerformanceScorer(
         Baseline(replace(version, manifest=replace(version.manifest, monitoring=policy)))
     )
 
 
-def test_a_world_that_answers_differently_opens_the_gap(classifier: Performance) -> None:
+def test_a_world_that_answers_differently_opens_the_gap(classifier: PerformanceScorer) -> None:
     scores = _by_name(classifier.score(_loans(4000).assign(label=lambda f: 1 - f.label)))
     assert scores["estimation_gap"].breached
     assert "estimated 0." in scores["estimation_gap"].note
 
 
 def test_rows_without_finite_probabilities_are_left_out_of_the_estimate(
-    classifier: Performance,
+    classifier: PerformanceScorer,
 ) -> None:
     rows = _loans(400).astype(object)
     rows.loc[:50, "probability_1"] = None
@@ -130,7 +130,7 @@ def test_errors_of_a_regression_are_estimated_where_they_depend_on_the_inputs(
         target="label",
         held_out=True,
     )
-    performance = Performance(Baseline(_version(tmp_path, prices(6000, 4.0), manifest)))
+    performance = PerformanceScorer(Baseline(_version(tmp_path, prices(6000, 4.0), manifest)))
     small = prices(2000, 1.0)
     scores = _by_name(performance.score(small.astype(object)))
     assert scores["estimated_mae"].value == pytest.approx(scores["mae"].value, rel=0.15)
@@ -147,11 +147,11 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     for _ in range(100):
         rows = _answers(_loans(800))
         figures = classification(rows)
-        low, high = intervals(rows, classification, figures)["roc_auc"]
+        low, high = jackknife_intervals(rows, classification, figures)["roc_auc"]
         held += low <= truth <= high
     assert 86 <= held <= 100  # 95 of 100, within 4 standard deviations
 
 
-def _answers(rows: pd.DataFrame) -> Answers:
+def _answers(rows: pd.DataFrame) -> LabelledRows:
     scores = {0: rows["probability_0"].to_numpy(), 1: rows["probability_1"].to_numpy()}
-    return Answers(rows["label"].to_numpy(), rows["prediction"].to_numpy(), scores, 1)
+    return LabelledRows(rows["label"].to_numpy(), rows["prediction"].to_numpy(), scores, 1)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from monitoring.counters.window_counters import MOST_NAMES, LabelCounters
 from monitoring.results import Score
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline
 from registry.manifest import AlarmPolicy, Feature, Manifest, Monitoring, Prediction, Version
 
@@ -38,7 +38,7 @@ def _realised(scores: list[Score]) -> dict[str, Score]:
 
 
 @pytest.fixture(scope="module", params=["two classes", "more"])
-def classifier(request: pytest.FixtureRequest, baseline: Baseline) -> Performance:
+def classifier(request: pytest.FixtureRequest, baseline: Baseline) -> PerformanceScorer:
     """Without probabilities; with a class of interest, and without one."""
     changed = Baseline(baseline.version)
     positive = 1 if request.param == "two classes" else None
@@ -47,12 +47,12 @@ def classifier(request: pytest.FixtureRequest, baseline: Baseline) -> Performanc
         prediction=Prediction("label", "", [0, 1], positive),
         monitoring=Monitoring(alarms=AlarmPolicy(score="accuracy")),
     )
-    return Performance(changed)
+    return PerformanceScorer(changed)
 
 
 @given(pairs=st.lists(st.tuples(CLASSES, CLASSES), min_size=30, max_size=60))
 def test_figures_of_classes_from_counts_are_those_from_the_rows(
-    classifier: Performance, pairs: list[tuple[Any, Any]]
+    classifier: PerformanceScorer, pairs: list[tuple[Any, Any]]
 ) -> None:
     frame = _frame(pairs)
     from_rows = _realised(classifier.score(frame))
@@ -65,7 +65,7 @@ def test_figures_of_classes_from_counts_are_those_from_the_rows(
 
 
 @pytest.fixture(scope="module")
-def prices(tmp_path_factory: pytest.TempPathFactory) -> Performance:
+def prices(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
     """A regression."""
     folder: Path = tmp_path_factory.mktemp("prices")
     truth = np.random.default_rng(3).normal(10, 2, 200)
@@ -79,12 +79,12 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> Performance:
         held_out=True,
     )
     told = {"model": "prices", "number": "1", "digest": "", "created": 0, "path": str(folder)}
-    return Performance(Baseline(Version(manifest=manifest, **told)))
+    return PerformanceScorer(Baseline(Version(manifest=manifest, **told)))
 
 
 @given(pairs=st.lists(st.tuples(NUMBERS | st.just("cheap"), NUMBERS), min_size=60, max_size=70))
 def test_errors_from_sums_are_those_from_the_rows(
-    prices: Performance, pairs: list[tuple[Any, Any]]
+    prices: PerformanceScorer, pairs: list[tuple[Any, Any]]
 ) -> None:
     frame = _frame(pairs, size=1.0)
     from_rows = _realised(prices.score(frame))
@@ -99,7 +99,7 @@ def test_figures_are_of_all_rows_where_these_are_a_sample(
 ) -> None:
     frame = window(400)
     answers = _tally([(1, 1)] * 30_000 + [(0, 1)] * 10_000, "confusion")
-    performance = Performance(baseline)
+    performance = PerformanceScorer(baseline)
     sampled, counted = performance.score(frame), performance.score(frame, answers=answers)
     before, after = ({score.name: score for score in scores} for scores in (sampled, counted))
     assert [score.name for score in counted] == [score.name for score in sampled]
@@ -123,7 +123,7 @@ def test_the_limit_of_a_figure_of_all_rows_is_that_for_so_many(
     near = Baseline(baseline.version)
     policy = Monitoring(alarms=AlarmPolicy(score="accuracy", min_score=0.72))
     near.manifest = replace(baseline.manifest, monitoring=policy)
-    performance, frame = Performance(near), window(60)
+    performance, frame = PerformanceScorer(near), window(60)
     answers = _tally([(1, 1)] * 2_800 + [(0, 1)] * 1_200, "confusion")
     (few,) = (s for s in performance.score(frame) if s.name == "accuracy")
     (many,) = (s for s in performance.score(frame, answers=answers) if s.name == "accuracy")
@@ -138,11 +138,13 @@ def test_figures_are_told_where_the_sample_alone_has_too_few_labels(
 ) -> None:
     frame = window()
     few = frame.assign(label=frame["label"].where(frame.index < 9, None))
-    scores = Performance(baseline).score(few, answers=_tally([(1, 1), (1, 0)] * 20, "confusion"))
+    scores = PerformanceScorer(baseline).score(
+        few, answers=_tally([(1, 1), (1, 0)] * 20, "confusion")
+    )
     told = {score.name: score for score in scores}
     assert (told["accuracy"].value, told["accuracy"].low) == (0.5, None)
     assert "9 labels are known" in told["roc_auc"].note
-    nothing = Performance(baseline).score(few, answers=_tally([(1, 1)] * 29, "confusion"))
+    nothing = PerformanceScorer(baseline).score(few, answers=_tally([(1, 1)] * 29, "confusion"))
     assert "accuracy" not in {score.name for score in nothing}
 
 
@@ -150,12 +152,14 @@ def test_of_more_names_than_are_told_apart_accuracy_is_still_exact(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     answers = _tally([(n, n) for n in range(MOST_NAMES + 1)] * 100, "confusion")
-    told = {score.name: score for score in Performance(baseline).score(window(), answers=answers)}
+    told = {
+        score.name: score for score in PerformanceScorer(baseline).score(window(), answers=answers)
+    }
     assert told["accuracy"].value == 1.0
     assert told["precision"].note.endswith("; of 1,000 of 5,100 labels")
 
 
-def test_where_an_error_is_no_number_the_sums_say_nothing(prices: Performance) -> None:
+def test_where_an_error_is_no_number_the_sums_say_nothing(prices: PerformanceScorer) -> None:
     pairs: list[tuple[Any, Any]] = [(1.0, 2.0)] * 40
     answers = _tally([*pairs, *pairs, (1.0, "Infinity")], "errors")
     scores = _realised(prices.score(_frame(pairs, size=1.0), answers=answers))

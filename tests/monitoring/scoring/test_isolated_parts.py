@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from monitoring.results import Score, Window
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.jobs import ScoreJob
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import attempt
-from monitoring.scoring.window_scorer import Recent, Scoring
+from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from registry.manifest import Version
 
 Draw = Callable[..., pd.DataFrame]
@@ -50,8 +50,8 @@ class Catalogue:
 
 
 @pytest.fixture
-def scoring(baseline: Baseline, tmp_path: Path) -> Scoring:
-    return Scoring(Recent(Catalogue(baseline.version)), tmp_path)
+def scoring(baseline: Baseline, tmp_path: Path) -> WindowScorer:
+    return WindowScorer(ScorerCache(Catalogue(baseline.version)), tmp_path)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_part_that_raises_becomes_a_score_that_says_why() -> None:
 
 
 def test_a_column_that_fails_loses_no_other_columns_drift(crippled: Baseline, window: Draw) -> None:
-    scores = score_drift(crippled, Thresholds(crippled), window(), None)
+    scores = score_drift(crippled, DriftThresholds(crippled), window(), None)
     drift = {score.column: score for score in scores if score.name == "drift"}
     assert drift["colour"].value is None
     assert "KeyError" in drift["colour"].note
@@ -101,7 +101,7 @@ def test_an_estimate_that_fails_leaves_the_realised_figures(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window().drop(columns="probability_1")
-    made = Performance(baseline)
+    made = PerformanceScorer(baseline)
     scores = {score.name: score for score in made.score(frame)}
     assert scores["estimated_roc_auc"].value is None
     assert "probability_1" in scores["estimated_roc_auc"].note
@@ -112,7 +112,7 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
 ) -> None:
     blocked = tmp_path / "reports"
     blocked.write_text("no folder")
-    broken = Scoring(Recent(Catalogue(baseline.version)), blocked)
+    broken = WindowScorer(ScorerCache(Catalogue(baseline.version)), blocked)
     reply = broken.score(job(window()))
     assert not reply.error
     names = {score.name for score in reply.scores if score.value is not None}
@@ -128,7 +128,7 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
     column=st.sampled_from(["price", "colour", "prediction", "probability_1", "label"]),
 )
 def test_whatever_one_column_holds_the_others_are_scored(
-    scoring: Scoring, window: Draw, rows: int, values: list[Any], column: str
+    scoring: WindowScorer, window: Draw, rows: int, values: list[Any], column: str
 ) -> None:
     told = [values[row % len(values)] for row in range(rows)]
     reply = scoring.score(job(window(rows).assign(**{column: pd.Series(told, dtype=object)})))
@@ -143,7 +143,7 @@ def test_whatever_one_column_holds_the_others_are_scored(
 
 
 def test_whatever_numbers_a_log_can_hold_leave_every_part_computed(
-    scoring: Scoring, window: Draw
+    scoring: WindowScorer, window: Draw
 ) -> None:
     frame = window()
     odd = [10**400, -(10**400), 2**63, "Infinity", "-Infinity", None]

@@ -9,19 +9,24 @@ from msgspec.structs import replace
 
 from monitoring.alarms.budget import level
 from monitoring.results import Score
-from monitoring.scoring.performance.metrics import Answers, classification, intervals, only
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.performance.metrics import (
+    LabelledRows,
+    classification,
+    jackknife_intervals,
+    single_metric,
+)
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.segments.fairness import Proportion, Rates, gaps
-from monitoring.scoring.segments.scores import Limits, Segments
+from monitoring.scoring.segments.fairness import GroupRates, Proportion, gaps
+from monitoring.scoring.segments.scores import GroupLimits, SegmentScorer
 from registry.manifest import MaxGap, Segment
 
 Draw = Callable[..., pd.DataFrame]
 SIZES = (400, 300, 60, 35)
 
 
-def _limits(baseline: Baseline, groups: Sequence[int], **alarms: object) -> Limits:
-    return Limits.of(_asking(baseline, **alarms).manifest, groups)
+def _limits(baseline: Baseline, groups: Sequence[int], **alarms: object) -> GroupLimits:
+    return GroupLimits.of(_asking(baseline, **alarms).manifest, groups)
 
 
 def _asking(baseline: Baseline, **alarms: object) -> Baseline:
@@ -34,7 +39,7 @@ def _asking(baseline: Baseline, **alarms: object) -> Baseline:
     return Baseline(replace(baseline.version, manifest=manifest))
 
 
-def _breaches(limits: Limits, rates: Sequence[float], draws: int) -> float:
+def _breaches(limits: GroupLimits, rates: Sequence[float], draws: int) -> float:
     """How often groups of these true rates break the limit of the gap."""
     chance, broken = np.random.default_rng(3), 0
     for _ in range(draws):
@@ -42,7 +47,7 @@ def _breaches(limits: Limits, rates: Sequence[float], draws: int) -> float:
             f"g{n}": Proportion(int(chance.binomial(size, rate)), size)
             for n, (size, rate) in enumerate(zip(SIZES, rates, strict=True))
         }
-        (gap, _) = gaps("c", Rates(told, {}, possible=True), Rates({}, {}), *limits.gaps)
+        (gap, _) = gaps("c", GroupRates(told, {}, possible=True), GroupRates({}, {}), *limits.gaps)
         broken += gap.breached
     return broken / draws
 
@@ -84,14 +89,14 @@ def test_a_group_that_is_good_enough_breaks_its_limit_as_rarely_as_the_budget_sa
     assert _poor(limits, 0.4) > 0.9
 
 
-def _poor(limits: Limits, truth: float) -> float:
-    chance, figure, broken = np.random.default_rng(5), only("accuracy", classification), 0
+def _poor(limits: GroupLimits, truth: float) -> float:
+    chance, figure, broken = np.random.default_rng(5), single_metric("accuracy", classification), 0
     for _ in range(300):
         actual = chance.integers(0, 2, 80)
         told = np.where(chance.random(80) < truth, actual, 1 - actual)
-        rows = Answers(actual, told, {}, 1)
+        rows = LabelledRows(actual, told, {}, 1)
         whole = figure(rows)
-        low, high = intervals(rows, figure, whole, 10)["accuracy"]
+        low, high = jackknife_intervals(rows, figure, whole, 10)["accuracy"]
         score = Score(
             name="accuracy", value=whole["accuracy"], low=low, high=high, segment="colour=red"
         )
@@ -109,7 +114,7 @@ def test_an_error_must_not_be_above_its_limit(baseline: Baseline) -> None:
 
 
 def _scored(baseline: Baseline, frame: pd.DataFrame) -> dict[tuple[str, str], Score]:
-    scores = Segments(baseline, Performance(baseline)).score(frame, drift=False)
+    scores = SegmentScorer(baseline, PerformanceScorer(baseline)).score(frame, drift=False)
     return {(score.segment, score.name): score for score in scores}
 
 
@@ -154,5 +159,5 @@ def test_the_groups_of_every_segment_count(baseline: Baseline) -> None:
     )
     manifest = replace(baseline.manifest, monitoring=monitoring)
     watched = Baseline(replace(baseline.version, manifest=manifest))
-    segments = Segments(watched, Performance(watched))
-    assert segments._limits == Limits.of(manifest, [2, 3])
+    segments = SegmentScorer(watched, PerformanceScorer(watched))
+    assert segments._limits == GroupLimits.of(manifest, [2, 3])

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from monitoring.scoring.performance.estimator import Estimator
-from monitoring.scoring.performance.metrics import answers_of, classification
+from monitoring.scoring.performance.estimator import PerformanceEstimator
+from monitoring.scoring.performance.metrics import classification, labelled_rows
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Feature, Manifest, Prediction, Version
 
@@ -114,10 +114,10 @@ def test_two_classes_come_out_to_the_sixth_digit(
 ) -> None:
     baseline, analysis = loans
     rows = analysis[chunk * 5000 : (chunk + 1) * 5000]
-    real = classification(answers_of(baseline, rows, "label"))
+    real = classification(labelled_rows(baseline, rows, "label"))
     assert real["roc_auc"] == pytest.approx(REALISED_AUC[chunk], abs=5.1e-7)
     assert real["f1"] == pytest.approx(REALISED_F1[chunk], abs=5.1e-7)
-    estimated = Estimator(baseline).figures(rows)
+    estimated = PerformanceEstimator(baseline).figures(rows)
     assert estimated["roc_auc"] == pytest.approx(ESTIMATED_AUC[chunk], abs=2e-6)
     assert estimated["accuracy"] == pytest.approx(ESTIMATED_ACCURACY[chunk], abs=2e-6)
     assert estimated["f1"] == pytest.approx(ESTIMATED_F1[chunk], abs=2e-6)
@@ -132,7 +132,7 @@ def test_three_classes_come_out_to_the_fourth_digit(data: Path, tmp_path: Path) 
         truth = rows.get("y_true")
         return pd.DataFrame({"prediction": rows["y_pred"], **scores, "label": truth})
 
-    estimator = Estimator(_baseline(tmp_path, read("reference"), names))
+    estimator = PerformanceEstimator(_baseline(tmp_path, read("reference"), names))
     analysis = read("analysis")
     for chunk in range(10):
         estimated = estimator.figures(analysis[chunk * 6000 : (chunk + 1) * 6000])

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.window_scorer import Recent
+from monitoring.scoring.window_scorer import ScorerCache
 from registry.manifest import AlarmPolicy, Monitoring, Version
 
 STRICT = Monitoring(alarms=AlarmPolicy(smallest_drift=0.05))
@@ -38,13 +38,13 @@ def versions(baseline: Baseline) -> Versions:
 
 
 @pytest.fixture
-def recent(baseline: Baseline, versions: Versions) -> Recent:
+def recent(baseline: Baseline, versions: Versions) -> ScorerCache:
     """Has room for two."""
-    return Recent(versions, 2 * baseline.frame.size, versions.load)
+    return ScorerCache(versions, 2 * baseline.frame.size, versions.load)
 
 
 def test_a_version_is_kept_for_each_policy_and_its_reference_read_once(
-    recent: Recent, versions: Versions
+    recent: ScorerCache, versions: Versions
 ) -> None:
     strict = recent.parts("tiny", "1", STRICT)
     lenient = recent.parts("tiny", "1", LENIENT)
@@ -57,7 +57,7 @@ def test_a_version_is_kept_for_each_policy_and_its_reference_read_once(
     assert strict.baseline.version.manifest == strict.baseline.manifest
 
 
-def test_what_was_not_used_for_longest_goes_first(recent: Recent, versions: Versions) -> None:
+def test_what_was_not_used_for_longest_goes_first(recent: ScorerCache, versions: Versions) -> None:
     first = recent.parts("tiny", "1", None)
     recent.parts("tiny", "2", None)
     assert recent.parts("tiny", "1", None) is first
@@ -68,11 +68,11 @@ def test_what_was_not_used_for_longest_goes_first(recent: Recent, versions: Vers
 
 
 def test_what_was_used_last_stays_however_large_it_is(versions: Versions) -> None:
-    recent = Recent(versions, 1, versions.load)
+    recent = ScorerCache(versions, 1, versions.load)
     assert recent.parts("tiny", "1", None) is recent.parts("tiny", "1", None)
 
 
-def test_what_is_let_go_of_is_gone(recent: Recent, window: Callable[[], pd.DataFrame]) -> None:
+def test_what_is_let_go_of_is_gone(recent: ScorerCache, window: Callable[[], pd.DataFrame]) -> None:
     """Though everything that can be remembered of it was asked for."""
     parts = recent.parts("tiny", "1", STRICT)
     score_quality(parts.baseline, window())

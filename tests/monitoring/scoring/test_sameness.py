@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.results import Score
-from monitoring.scoring.feature_values import Table, Values
+from monitoring.scoring.feature_values import FeatureTable, FeatureValues
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Feature
@@ -128,7 +128,7 @@ def test_rows_have_one_fingerprint_where_their_values_are_the_same(
     rows: list[tuple[object, object]],
 ) -> None:
     frame = pd.DataFrame(rows, columns=["x", "c"], dtype=object)
-    table = Table([NUMBER, WORD], frame)
+    table = FeatureTable([NUMBER, WORD], frame)
     codes = list(zip(*(table[f].codes.tolist() for f in (NUMBER, WORD)), strict=True))
     told = {tuple("-" if one != one else one for one in row) for row in codes}  # noqa: PLR0124
     assert len(np.unique(table.fingerprints)) == len(told)
@@ -137,6 +137,6 @@ def test_rows_have_one_fingerprint_where_their_values_are_the_same(
 @given(st.lists(st.sampled_from([None, "", "a", 1, True, 2.5, 2**70, float("nan")])))
 def test_whatever_a_feature_holds_it_has_codes_and_shares(values: list[object]) -> None:
     for feature in (NUMBER, WORD):
-        one = Values(feature, pd.Series(values, dtype=object))
+        one = FeatureValues(feature, pd.Series(values, dtype=object))
         assert len(one.codes) == len(values)
         assert sum(one.kinds.values()) == pytest.approx(1 if one.kinds else 0)

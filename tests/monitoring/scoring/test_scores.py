@@ -12,11 +12,11 @@ from sklearn.metrics import roc_auc_score
 from monitoring.counters.reference_domain import category
 from monitoring.results import Score
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.evidently_adapter import ColumnTest, Drift, test_columns
+from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, test_columns
 from monitoring.scoring.drift.null_distribution import size_class
 from monitoring.scoring.drift.statistics import jensenshannon, wasserstein
-from monitoring.scoring.drift.thresholds import Thresholds
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.drift.thresholds import DriftThresholds
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from registry import validation
@@ -28,8 +28,8 @@ Draw = Callable[..., pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
-def thresholds(baseline: Baseline) -> Thresholds:
-    return Thresholds(baseline)
+def thresholds(baseline: Baseline) -> DriftThresholds:
+    return DriftThresholds(baseline)
 
 
 def _of(scores: list[Score], name: str) -> dict[str, Score]:
@@ -54,12 +54,12 @@ def test_our_statistics_agree_with_evidently() -> None:
     }
     for name, value in ours.items():
         drift = theirs[name]
-        assert isinstance(drift, Drift)
+        assert isinstance(drift, ColumnDrift)
         assert drift.value == pytest.approx(value, abs=1e-9)
 
 
 def test_a_window_like_the_reference_has_not_drifted(
-    baseline: Baseline, thresholds: Thresholds, window: Draw
+    baseline: Baseline, thresholds: DriftThresholds, window: Draw
 ) -> None:
     scores = score_drift(baseline, thresholds, window(), None)
     drift = _of(scores, "drift")
@@ -69,7 +69,7 @@ def test_a_window_like_the_reference_has_not_drifted(
 
 
 def test_a_shift_of_one_standard_deviation_has(
-    baseline: Baseline, thresholds: Thresholds, window: Draw
+    baseline: Baseline, thresholds: DriftThresholds, window: Draw
 ) -> None:
     calm = window()
     shifted = calm["price"].map(lambda price: None if price is None else price + 1.0)
@@ -92,7 +92,7 @@ def test_a_shift_of_one_standard_deviation_has(
     ],
 )
 def test_a_column_that_cannot_be_scored_says_why_and_never_loses_the_window(
-    baseline: Baseline, thresholds: Thresholds, window: Draw, values: list[object], note: str
+    baseline: Baseline, thresholds: DriftThresholds, window: Draw, values: list[object], note: str
 ) -> None:
     scores = score_drift(baseline, thresholds, window(price=values), None)
     drift = _of(scores, "drift")
@@ -107,19 +107,19 @@ def test_a_column_that_evidently_cannot_take_is_tested_apart_from_the_others() -
         ColumnTest("bad", categorical=False, method="no such method", threshold=0.1),
     ]
     outcomes = test_columns(tests, frame, frame, None)
-    assert isinstance(outcomes["good"], Drift)
+    assert isinstance(outcomes["good"], ColumnDrift)
     assert "could not be tested" in str(outcomes["bad"])
 
 
 def test_a_p_value_drifts_below_its_threshold_and_a_distance_above() -> None:
-    assert Drift(0.01, "ks", 0.05).drifted
-    assert not Drift(0.5, "ks", 0.05).drifted
-    assert Drift(0.5, "psi", 0.1).drifted
-    assert not Drift(0.01, "psi", 0.1).drifted
+    assert ColumnDrift(0.01, "ks", 0.05).drifted
+    assert not ColumnDrift(0.5, "ks", 0.05).drifted
+    assert ColumnDrift(0.5, "psi", 0.1).drifted
+    assert not ColumnDrift(0.01, "psi", 0.1).drifted
 
 
 def test_calm_windows_stay_below_thresholds_that_are_higher_for_small_windows(
-    baseline: Baseline, thresholds: Thresholds
+    baseline: Baseline, thresholds: DriftThresholds
 ) -> None:
     price = baseline.columns[0]
     reference = baseline.frame["price"].dropna().to_numpy(dtype=float)
@@ -150,7 +150,7 @@ def test_performance_is_of_the_labelled_rows_beside_the_references_own(
 ) -> None:
     frame = window()
     labels = frame["label"].where(frame.index < 800, None)
-    scores = _of_whole(Performance(baseline).score(frame.assign(label=labels)))
+    scores = _of_whole(PerformanceScorer(baseline).score(frame.assign(label=labels)))
     known = frame[:800]
     expected = roc_auc_score(known["label"].astype(int), known["probability_1"].astype(float))
     assert scores["roc_auc"].value == pytest.approx(expected)
@@ -162,7 +162,7 @@ def test_performance_is_of_the_labelled_rows_beside_the_references_own(
 
 
 def test_registration_knows_the_scores_that_are_computed(baseline: Baseline, window: Draw) -> None:
-    computed = {score.name for score in Performance(baseline).score(window())}
+    computed = {score.name for score in PerformanceScorer(baseline).score(window())}
     known = set(validation.computed_scores(baseline.manifest, baseline.manifest.prediction))
     gaps = {"estimation_gap", "error_gap"}
     assert computed == known | {f"estimated_{name}" for name in known} | gaps
@@ -171,16 +171,16 @@ def test_registration_knows_the_scores_that_are_computed(baseline: Baseline, win
 def test_worthless_scores_break_the_threshold(baseline: Baseline, window: Draw) -> None:
     frame = window()
     upside_down = frame.assign(label=1 - frame["label"].astype(int))
-    auc = _of_whole(Performance(baseline).score(upside_down))["roc_auc"]
+    auc = _of_whole(PerformanceScorer(baseline).score(upside_down))["roc_auc"]
     assert auc.breached
 
 
 def test_few_or_one_sided_labels_are_said_to_be_so(baseline: Baseline, window: Draw) -> None:
     frame = window(label=None)
-    score = Performance(baseline).score(frame)[0]
+    score = PerformanceScorer(baseline).score(frame)[0]
     assert (score.name, score.value) == ("roc_auc", None)
     assert "0 labels are known" in score.note
-    one_sided = _of_whole(Performance(baseline).score(window(label=1)))
+    one_sided = _of_whole(PerformanceScorer(baseline).score(window(label=1)))
     assert one_sided["roc_auc"].value is None
     assert one_sided["accuracy"].value is not None
 
@@ -210,7 +210,7 @@ def test_regression_is_judged_by_its_errors_and_labels_that_are_no_numbers_say_n
     )
     labels: list[object] = [*truth[:-3], "cheap", None, 10**400]
     frame = pd.DataFrame({"size": truth, "prediction": told, "label": labels}, dtype=object)
-    scores = _of_whole(Performance(Baseline(version)).score(frame))
+    scores = _of_whole(PerformanceScorer(Baseline(version)).score(frame))
     assert {"mae", "rmse", "mape", "r2", "bias", "estimated_mae", "estimated_rmse"} <= set(scores)
     errors = (told - truth)[:-3]
     assert scores["mae"].value == pytest.approx(np.abs(errors).mean())
@@ -231,7 +231,7 @@ def test_a_limit_that_chance_would_break_too_often_is_wider_and_says_so(
     near = Baseline(baseline.version)
     policy = replace(baseline.manifest.monitoring, alarms=AlarmPolicy(min_score=0.79))
     near.manifest = replace(baseline.manifest, monitoring=policy)
-    auc = _of_whole(Performance(near).score(window(rows)))["roc_auc"]
+    auc = _of_whole(PerformanceScorer(near).score(window(rows)))["roc_auc"]
     assert auc.threshold is not None
     assert (auc.threshold == 0.79) == kept
     assert auc.threshold <= 0.79

@@ -15,11 +15,16 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from monitoring.counters.reference_domain import category
 from monitoring.results import Score
 from monitoring.scoring.feature_values import categories
-from monitoring.scoring.performance.metrics import Answers, area, classification, only
-from monitoring.scoring.performance.scores import Performance
+from monitoring.scoring.performance.metrics import (
+    LabelledRows,
+    classification,
+    roc_auc,
+    single_metric,
+)
+from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.segments.fairness import Proportion, difference
-from monitoring.scoring.segments.scores import Segments
+from monitoring.scoring.segments.scores import SegmentScorer
 from registry.errors import InvalidManifest
 from registry.manifest import Segment
 from registry.validation import check_segments
@@ -38,7 +43,7 @@ def _scored(
     baseline: Baseline, frame: pd.DataFrame, *segments: str | Segment
 ) -> dict[tuple[str, str], Score]:
     watched = _watched(baseline, *segments)
-    scores = Segments(watched, Performance(watched)).score(frame, drift=True)
+    scores = SegmentScorer(watched, PerformanceScorer(watched)).score(frame, drift=True)
     found = {(score.segment, score.name): score for score in scores}
     assert len(found) == len(scores)
     return found
@@ -76,7 +81,9 @@ def test_accuracy_of_a_group_is_not_that_of_the_whole(baseline: Baseline, window
     monitoring = replace(baseline.manifest.monitoring, alarms=alarms, segments=["colour"])
     watched = _watched(baseline)
     watched.manifest = replace(watched.manifest, monitoring=monitoring)
-    scores = Segments(watched, Performance(watched)).score(frame.assign(label=wrong), drift=False)
+    scores = SegmentScorer(watched, PerformanceScorer(watched)).score(
+        frame.assign(label=wrong), drift=False
+    )
     told = {score.segment: score.value for score in scores if score.name == "accuracy"}
     red = frame[frame["colour"] == "red"]
     assert told["colour=blue"] == 0
@@ -143,7 +150,7 @@ def test_drift_within_a_group_is_seen_there_alone(baseline: Baseline, window: Dr
 
 def test_calm_groups_have_not_drifted(baseline: Baseline) -> None:
     watched = _watched(baseline, "colour")
-    segments = Segments(watched, Performance(watched))
+    segments = SegmentScorer(watched, PerformanceScorer(watched))
     drifted = 0
     for seed in range(15):
         rows = baseline.frame.sample(300, random_state=seed).reset_index(drop=True)
@@ -155,7 +162,7 @@ def test_calm_groups_have_not_drifted(baseline: Baseline) -> None:
 def test_a_segment_that_is_withheld_or_unknown_says_so(baseline: Baseline, window: Draw) -> None:
     payload = replace(baseline.manifest.payload, fields={"colour": "drop"})
     watched = _watched(baseline, "colour", "size", "price", payload=payload)
-    scores = Segments(watched, Performance(watched)).score(window(), drift=True)
+    scores = SegmentScorer(watched, PerformanceScorer(watched)).score(window(), drift=True)
     assert [(s.segment, s.value, s.note) for s in scores] == [
         ("colour", None, "not scored: dropped by payload policy"),
         ("size", None, "'size' is no feature"),
@@ -167,7 +174,7 @@ def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw
     watched = _watched(baseline, "colour")
     frame = window()
     frame.loc[frame["colour"] == "red", "probability_1"] = "much"
-    scores = Segments(watched, Performance(watched)).score(frame, drift=False)
+    scores = SegmentScorer(watched, PerformanceScorer(watched)).score(frame, drift=False)
     found = {(score.segment, score.name): score for score in scores}
     assert found["colour=red", "mean_prediction"].note == "no prediction is a number"
     assert found["colour=blue", "mean_prediction"].value is not None
@@ -207,7 +214,7 @@ def test_the_interval_of_a_difference_is_newcombes() -> None:
 def test_one_figure_alone_is_the_same_as_among_the_others() -> None:
     chance = np.random.default_rng(2)
     score = chance.random(200)
-    rows = Answers(
+    rows = LabelledRows(
         (score + chance.normal(size=200) > 0.5).astype(np.int64),
         (score > 0.5).astype(np.int64),
         {0: 1 - score, 1: score},
@@ -215,7 +222,7 @@ def test_one_figure_alone_is_the_same_as_among_the_others() -> None:
     )
     everything = classification(rows)
     for name, value in everything.items():
-        assert only(name, classification)(rows) == {name: value}
+        assert single_metric(name, classification)(rows) == {name: value}
 
 
 @given(
@@ -227,11 +234,11 @@ def test_one_figure_alone_is_the_same_as_among_the_others() -> None:
 )
 def test_the_area_below_the_curve_is_sklearns(rows: list[tuple[bool, float, int]]) -> None:
     is_it, score, weights = (np.array(column) for column in zip(*rows, strict=True))
-    assert area(is_it, score, weights) == pytest.approx(
+    assert roc_auc(is_it, score, weights) == pytest.approx(
         roc_auc_score(is_it, score, sample_weight=weights), abs=1e-8
     )
-    assert area(is_it, score) == pytest.approx(roc_auc_score(is_it, score), abs=1e-8)
-    assert area(np.ones(3, dtype=bool), np.array([0.1, 0.2, 0.3])) is None
+    assert roc_auc(is_it, score) == pytest.approx(roc_auc_score(is_it, score), abs=1e-8)
+    assert roc_auc(np.ones(3, dtype=bool), np.array([0.1, 0.2, 0.3])) is None
 
 
 @given(st.lists(st.sampled_from([None, 1, 1.0, True, "1", "a", 2.5, -0.0, 0, 2**70, False])))

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from monitoring.results import Score, Window
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.window_scorer import Recent, Scoring
+from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from registry.manifest import Trailing, Version
 
 Draw = Callable[..., pd.DataFrame]
@@ -26,11 +26,11 @@ class _Catalogue:
 
 
 @pytest.fixture(scope="module")
-def scoring(baseline: Baseline, tmp_path_factory: pytest.TempPathFactory) -> Scoring:
+def scoring(baseline: Baseline, tmp_path_factory: pytest.TempPathFactory) -> WindowScorer:
     manifest = baseline.manifest
     watched = replace(manifest.monitoring, trailing=Trailing(windows=3))
     version = replace(baseline.version, manifest=replace(manifest, monitoring=watched))
-    return Scoring(Recent(_Catalogue(version)), tmp_path_factory.mktemp("reports"))
+    return WindowScorer(ScorerCache(_Catalogue(version)), tmp_path_factory.mktemp("reports"))
 
 
 def _dearer(rows: pd.DataFrame, by: float) -> pd.DataFrame:
@@ -41,7 +41,9 @@ def _columns(rows: pd.DataFrame) -> dict[str, list[Any]]:
     return {str(name): list(values) for name, values in rows.items()}
 
 
-def _score(scoring: Scoring, rows: pd.DataFrame, before: pd.DataFrame | None) -> dict[str, Score]:
+def _score(
+    scoring: WindowScorer, rows: pd.DataFrame, before: pd.DataFrame | None
+) -> dict[str, Score]:
     job = ScoreJob(
         key="0",
         model="tiny",
@@ -60,7 +62,7 @@ def _score(scoring: Scoring, rows: pd.DataFrame, before: pd.DataFrame | None) ->
     }
 
 
-def test_what_has_been_so_for_some_windows_is_no_drift(scoring: Scoring, window: Draw) -> None:
+def test_what_has_been_so_for_some_windows_is_no_drift(scoring: WindowScorer, window: Draw) -> None:
     dear = _dearer(window(), 1.0)
     against_all = _score(scoring, dear, None)
     assert against_all["drift"].breached
@@ -78,7 +80,7 @@ def test_what_has_been_so_for_some_windows_is_no_drift(scoring: Scoring, window:
 
 
 def test_what_comes_back_to_the_reference_has_drifted_from_the_windows_before(
-    scoring: Scoring, window: Draw
+    scoring: WindowScorer, window: Draw
 ) -> None:
     back = _score(scoring, window(), _dearer(window(2000), 1.0))
     assert back["drift"].breached
@@ -89,7 +91,7 @@ def test_what_comes_back_to_the_reference_has_drifted_from_the_windows_before(
 
 
 def test_quality_is_still_measured_against_the_registered_reference(
-    scoring: Scoring, window: Draw
+    scoring: WindowScorer, window: Draw
 ) -> None:
     far = _dearer(window(), 50.0)
     score = _score(scoring, far, _dearer(window(2000), 50.0))

@@ -8,7 +8,7 @@ import pandas as pd
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.settings import Home
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.thresholds import Thresholds
+from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.storage import rows
@@ -27,7 +27,7 @@ def test_hidden_columns_are_not_scored_and_the_others_are(
     )
     baseline = Baseline(version)
     current = window(colour=None)
-    scores = score_drift(baseline, Thresholds(baseline), current, None)
+    scores = score_drift(baseline, DriftThresholds(baseline), current, None)
     colour = next(score for score in scores if score.column == "colour")
     price = next(score for score in scores if score.column == "price")
     assert (colour.value, colour.note) == (None, "not scored: hashed by payload policy")
