@@ -13,6 +13,7 @@ from typing import get_args
 
 import msgspec
 
+from monitoring.alarms.severity import severity
 from monitoring.results import (
     EFFECT,
     ERROR_GAP,
@@ -58,7 +59,7 @@ class Streak(msgspec.Struct, frozen=True):
     kept: int = 0
     first: Window | None = None  # of the broken ones
     open_alarm: str = ""  # id of the alarm that is not resolved
-    evidence: dict[str, list[float]] = {}  # of lasting gaps, see sequential.py
+    evidence: dict[str, list[float]] = {}  # of lasting gaps, see evidence.py
     quiet_until: int = 0  # event time: an alarm that resolved cools down
 
 
@@ -96,8 +97,8 @@ def _judged(score: Score) -> bool:
     return has_limit and _rule_of(score) is not None
 
 
-def _told(rule: Rule, result: Result) -> bool:
-    """Whether anything was found that this rule can be judged by."""
+def _has_value(rule: Rule, result: Result) -> bool:
+    """Return whether the window has a score that this rule is judged by."""
     return any(score.value is not None and _rule_of(score) == rule for score in result.scores)
 
 
@@ -133,14 +134,14 @@ def judge(
 
     `alarm` is the open one that the streak names, as it is now (it may be acknowledged).
     """
-    if result.rows < policy.min_rows or not _told(rule, result):
+    if result.rows < policy.min_rows or not _has_value(rule, result):
         return streak, None
     if rule == "concept":
-        # Evidence has been weighed over windows already (sequential.py), single gaps say nothing.
+        # Evidence has been weighed over windows already (evidence.py), single gaps say nothing.
         scores = [score for score in result.scores if score.name not in (GAP, ERROR_GAP)]
         result = msgspec.structs.replace(result, scores=scores)
         policy = msgspec.structs.replace(policy, consecutive=1)
-        if not _told(rule, result):
+        if not _has_value(rule, result):
             return streak, None
     if breached(rule, result):
         return _broken(streak, alarm, rule, result, policy)
@@ -155,14 +156,16 @@ def worst(result: Result) -> list[Score]:
     broken = [score for score in result.scores if score.name == "drift" and score.breached]
     effects = {score.column: score.value or 0.0 for score in result.scores if score.name == EFFECT}
     return sorted(
-        broken, key=lambda one: (-effects.get(one.column, 0.0), -_severity(one), one.column)
+        broken, key=lambda one: (-effects.get(one.column, 0.0), -(severity(one) or 0.0), one.column)
     )
 
 
 def moved(result: Result) -> list[Score]:
     """The columns to name: those that drifted, else those that go together otherwise."""
     joint = [score for score in result.scores if score.name == MOVED]
-    return worst(result) or sorted(joint, key=lambda score: (-_severity(score), score.column))
+    return worst(result) or sorted(
+        joint, key=lambda score: (-(severity(score) or 0.0), score.column)
+    )
 
 
 def _broken(
@@ -265,15 +268,6 @@ def _score_sentence(rule: Rule, result: Result) -> str:
         return f"{told} {wanted}{against}; its labels are not known yet"
     rows = f"on {result.labelled:,} labelled rows"
     return f"{score.name} was {score.value:.3f} {wanted}{against}, {rows}"
-
-
-def _severity(score: Score) -> float:
-    """Thresholds away, for distances; a p-value falls as drift grows."""
-    if score.value is None or not score.threshold:
-        return 0.0
-    if score.value >= score.threshold:
-        return score.value / score.threshold
-    return score.threshold / max(score.value, 1e-300)
 
 
 def _day(time: int) -> str:

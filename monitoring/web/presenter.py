@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from monitoring.alarms.decision import breached
+from monitoring.alarms.severity import severity
 from monitoring.results import (
     EFFECT,
     ESTIMATED,
@@ -57,7 +58,6 @@ GROUPS: dict[Rule, str] = {
     SELECTION_GAP: "unlike selection rates by",
     TRUE_POSITIVE_GAP: "unlike true-positive rates by",
 }
-MOST_SEVERE = 99.0
 
 
 class ColumnReading(msgspec.Struct, frozen=True):
@@ -201,29 +201,6 @@ def _of_groups(result: Result) -> list[str]:
 def coverage(result: Result) -> float | None:
     """The share of rows whose label is known."""
     return result.labelled / result.rows if result.rows else None
-
-
-def severity(score: Score | None) -> float | None:
-    """How far a drift statistic went, in thresholds; None where it cannot be said.
-
-    A p-value falls as a distance grows; which of the two a statistic is shows in whether it
-    counts as breached above or below its threshold.
-    """
-    if score is None or score.value is None or not math.isfinite(score.value):
-        return None
-    if score.threshold is None or not score.threshold > 0:
-        return 1.0 if score.breached else 0.0
-    if score.breached == (score.value >= score.threshold):
-        measured = score.value / score.threshold
-    else:
-        measured = _by_p_value(score.value, score.threshold)
-    return max(measured, 1.0) if score.breached else min(max(measured, 0.0), 0.999)
-
-
-def _by_p_value(p: float, threshold: float) -> float:
-    if p <= 0 or threshold >= 1:
-        return MOST_SEVERE
-    return min(math.log(p) / math.log(threshold), MOST_SEVERE)
 
 
 def columns(result: Result) -> list[ColumnReading]:

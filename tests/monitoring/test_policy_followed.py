@@ -136,7 +136,7 @@ def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
     change = PolicyChange({"window": {"length": 1800}, "alarms": {"min_rows": 1}}, "a trial")
     registry.change_policy("tiny", "1", change, actor="ada")
     first, last = (digest(held.policy) for held in registry.policies(registry.version("tiny", "1")))
-    monitor.says(f"tiny version 1 is watched by policy {last}")
+    monitor.says(f"tiny version 1 is monitored by policy {last}")
     monitor.kill()
     monitor = start()
     for hour in (3, 3.6, 5):

@@ -90,7 +90,7 @@ def test_the_log_is_taken_in_to_its_end_while_the_first_window_is_scored(
 def test_only_a_few_of_the_windows_that_wait_are_in_memory(
     where: Where, calm: dict[str, list[tuple[object, ...]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monitoring.queueing, "IN_HAND", 1)
+    monkeypatch.setattr(monitoring.scoring.queue, "IN_HAND", 1)
     log, scorer = eight_hours(), Held()
     monitor = Monitor(where, log.records, scorer=scorer)
     _take_in(monitor, log)

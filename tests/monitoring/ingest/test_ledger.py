@@ -132,5 +132,5 @@ def test_memory_is_bounded_and_what_it_forgets_is_lost() -> None:
 def test_what_was_heard_last_is_known_in_whichever_order_it_comes() -> None:
     ledger = _empty()
     for sequence, heard in [(0, 5), (3, 7), (1, 9), (1, 12), (4, 8)]:  # the 1 comes twice
-        ledger, _ = enter(ledger, _record(1, sequence), readable=True, heard=heard)
-    assert ledger.heard == 9
+        ledger, _ = enter(ledger, _record(1, sequence), readable=True, received=heard)
+    assert ledger.received == 9

@@ -4,6 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitoring.alarms.severity import MOST_SEVERE, severity
 from monitoring.results import Alarm, Delivery, Result, Score, SourceLedger, Window
 from monitoring.web import presenter
 from monitoring.web.charts.version_charts import timeline
@@ -55,33 +56,33 @@ def alarm(state: str = "firing") -> Alarm:
 
 
 def test_a_distance_is_severe_in_thresholds() -> None:
-    assert presenter.severity(drift(0.25, 0.1, breached=True)) == 2.5
-    assert presenter.severity(drift(0.05, 0.1, breached=False)) == 0.5
+    assert severity(drift(0.25, 0.1, breached=True)) == 2.5
+    assert severity(drift(0.05, 0.1, breached=False)) == 0.5
 
 
 def test_a_p_value_is_severe_when_it_is_small() -> None:
-    calm = presenter.severity(drift(0.5, 0.05, breached=False))
-    near = presenter.severity(drift(0.06, 0.05, breached=False))
-    far = presenter.severity(drift(0.05**3, 0.05, breached=True))
+    calm = severity(drift(0.5, 0.05, breached=False))
+    near = severity(drift(0.06, 0.05, breached=False))
+    far = severity(drift(0.05**3, 0.05, breached=True))
     assert calm is not None
     assert near is not None
     assert far is not None
     assert calm < near < 1
     assert math.isclose(far, 3)
-    assert presenter.severity(drift(0.0, 0.05, breached=True)) == presenter.MOST_SEVERE
+    assert severity(drift(0.0, 0.05, breached=True)) == MOST_SEVERE
 
 
 @given(st.floats(), st.none() | st.floats(), st.booleans())
 def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
     value: float, threshold: float | None, breached: bool
 ) -> None:
-    severity = presenter.severity(drift(value, threshold, breached))
+    measured = severity(drift(value, threshold, breached))
     if math.isfinite(value):
-        assert severity is not None
-        assert (severity >= 1) == breached
-        assert severity >= 0
+        assert measured is not None
+        assert (measured >= 1) == breached
+        assert measured >= 0
     else:
-        assert severity is None
+        assert measured is None
 
 
 def test_columns_come_worst_first_and_unscored_ones_last() -> None:
