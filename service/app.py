@@ -1,4 +1,4 @@
-"""The BentoML service: `bentoml serve service.app:Driftline`. Lifecycle and nothing else."""
+"""The BentoML service `service.app:Driftline`: lifecycle only."""
 
 import sys
 from typing import Any
@@ -43,10 +43,10 @@ class ServiceConnection(Connection):
 
 
 class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML ships no types
-    """A BentoML service whose application has our front and our connections before it."""
+    """A BentoML service with our middleware and HTTP connections."""
 
     def to_asgi(self, is_main: bool = True) -> App:  # noqa: FBT001, FBT002  # BentoML's signature
-        """What a worker hands to its HTTP server, whose connections and log lines are ours."""
+        """Return the worker's application; configure its connections and logging."""
         end_with_parent(grace=_settings.shutdown_grace_s + _LAST_MOMENT_S)
         check_versions()
         check_encrypted(_settings, sys.argv)
@@ -58,14 +58,14 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
 
 
 class RowPrediction(BaseModel):
-    """The answer for one row."""
+    """The prediction for one row."""
 
     label: str | int | float | bool | None
     probabilities: dict[str, float] = Field(description="By class; empty for a regression.")
 
 
 class PredictReply(BaseModel):
-    """What `/predict` answers."""
+    """The reply of `/predict`."""
 
     model: str
     version: str
@@ -83,7 +83,7 @@ class PredictReply(BaseModel):
 )
 @bentoml.asgi_app(create_app(lambda: _worker().routes))
 class Driftline:
-    """Answers for registered models over REST and gRPC, and logs every answer before it leaves."""
+    """Serves registered models over REST and gRPC; logs every response before it is sent."""
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -93,7 +93,7 @@ class Driftline:
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Answer what was accepted and close the log."""
+        """Answer accepted requests and close the log."""
         await self.worker.stop()
 
     @bentoml.api(route="/predict", output_spec=PredictReply)

@@ -1,4 +1,4 @@
-"""One request on its way through the service, and its answer."""
+"""One request on its way through the service, and its response."""
 
 import typing
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from service.protocol.validation import Inputs
 
 
 class CallTrace(typing.Protocol):
-    """Who records how the request goes; see service.telemetry.tracing."""
+    """Records the progress of a request; see service.telemetry.tracing."""
 
     def queued(self) -> None:
-        """It waits for its run."""
+        """Record that the request is queued."""
         ...
 
     def answered(self, call: "Call", answer: "InferenceResponse") -> None:
-        """Its answer is in the log and may leave."""
+        """Record that its response is in the log."""
         ...
 
     def unanswered(self, call: "Call", outcome: Outcome) -> None:
-        """It ended otherwise, or its caller left before the answer."""
+        """Record that it failed or was cancelled."""
         ...
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """What a transport knows of a request before it is decoded; the pipeline adds the rest.
+    """A request before its body is decoded; the pipeline fills in the rest.
 
     `received` is microseconds since the epoch; `started` and `deadline` are readings of
     time.perf_counter.
@@ -54,12 +54,12 @@ class Call(msgspec.Struct, kw_only=True):
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
     prediction_id: str = ""  # of that event, where it is one of no answer
-    left: bool = False  # whether nobody waits for the answer any more
+    left: bool = False  # whether the client cancelled
     leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there
 
 
 class InferenceResponse(msgspec.Struct, frozen=True):
-    """What a request is answered with; its event is in the log before this exists."""
+    """The response to a request, created once its event is in the log."""
 
     version: Version
     prediction_id: str
@@ -68,11 +68,11 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     run: RunResult
 
     def wanted(self) -> list[str]:
-        """The outputs that the client asked for, in its order; all where it named none."""
+        """Return the requested outputs in the client's order; all if it named none."""
         return list(self.request.outputs or self.outputs)
 
     def parameters(self) -> dict[str, str | int]:
-        """How the answer came about, as it travels beside the outputs."""
+        """Return prediction id, batch and timings, as sent beside the outputs."""
         run = self.run
         if run.cached:
             return {"prediction_id": self.prediction_id, "cache_hit": True}

@@ -1,4 +1,4 @@
-"""What becomes of what one version has run or remembered: events, then answers, then numbers."""
+"""Complete the runs and cache hits of one version: log events, then count."""
 
 from collections.abc import Sequence
 from time import perf_counter
@@ -12,7 +12,7 @@ from service.telemetry.statistics import VersionStatistics
 
 
 class Completion:
-    """Everything that is counted of one version in this worker is counted from here."""
+    """Logs and counts everything about one version in this worker."""
 
     def __init__(
         self,
@@ -25,40 +25,40 @@ class Completion:
         self._statistics = statistics
 
     def batch(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
-        """The answers of requests that ran together; raises LogUnavailable."""
+        """Log a batch and return its responses; raises LogUnavailable."""
         began = perf_counter()
         answers = self._log.append_responses(batch)
         rows = sum(call.inputs.rows for call, _ in batch if call.inputs is not None)
         self._statistics.record_batch(batch, rows=rows, began=began, ended=perf_counter())
-        if batch:  # somebody is left to be answered
+        if batch:  # not every client has cancelled
             run_us = batch[0][1].run_us
             count_times(self._version, [run.queue_us for _, run in batch], run_us)
         return answers
 
     def count_batch(self, rows: int, queued: int) -> None:
-        """Count a batch of `rows` answered rows, while `queued` requests were in the queue."""
+        """Count an answered batch of `rows`, while `queued` requests were queued."""
         count_batch(self._version, rows, queued)
 
     def hits(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
-        """The answers of requests that were found in the cache; raises LogUnavailable."""
+        """Log cache hits and return their responses; raises LogUnavailable."""
         answers = self._log.append_responses(batch)
         self._statistics.record_hits([call for call, _ in batch], ended=perf_counter())
         return answers
 
     def dropped(self, why: Drop) -> None:
-        """A request left the queue without a run."""
+        """Count a request that left the queue without a run."""
         count_drop(self._version, why)
 
     def hit(self, seconds: float) -> None:
-        """An answer was found in the cache."""
+        """Count a cache hit."""
         self._statistics.cache_hit.add(round(seconds * 1e9))
         count_lookup(self._version, "hit")
 
     def missed(self, seconds: float) -> None:
-        """None was; so long took looking for it."""
+        """Count a cache miss and the duration of its lookup."""
         self._statistics.cache_miss.add(round(seconds * 1e9))
         count_lookup(self._version, "miss")
 
     def kept(self, seconds: float) -> None:
-        """A new answer was kept; so long took that."""
+        """Add the duration of storing a new cache entry."""
         self._statistics.cache_miss.add(round(seconds * 1e9), 0)

@@ -1,18 +1,18 @@
 """The service's branch of the error tree; see eventlog/errors.py for the whole.
 
 ServingError
-├── InvalidRequest      what was selector cannot be read or does not fit the version's signature
-├── Unsupported         a content type or encoding that is not read here
-│   └── UnknownEncoding     a gRPC message in a compression that is not read here
-├── UnknownService      a gRPC service whose health was asked for and that there is not
-├── TooLarge            more bytes or rows than the service takes in one request
-│   └── LimitExceeded       a gRPC message or its metadata beyond what the port takes
-├── Overloaded          the version's queue is full; try again later
-├── Expired             the caller's deadline passed before the run
+├── InvalidRequest      the request is malformed or does not fit the version's signature
+├── Unsupported         an unsupported content type or encoding
+│   └── UnknownEncoding     an unsupported compression of a gRPC message
+├── UnknownService      a health check of an unknown gRPC service
+├── TooLarge            more bytes or rows than one request may have
+│   └── LimitExceeded       a gRPC message or its metadata over the port's limit
+├── Overloaded          the version's queue is full; retry later
+├── Expired             the deadline passed before the run
 ├── NotReady            the version exists and is not loaded
-└── RunFailed           the runner could not answer
+└── RunFailed           the run failed
 
-An unknown model or version is the registry's to report (UnknownModel, UnknownVersion).
+The registry raises UnknownModel and UnknownVersion.
 """
 
 from eventlog.errors import DriftlineError
@@ -21,17 +21,17 @@ _LONGEST_MESSAGE = 1_000  # characters; messages quote what clients sent, and tr
 
 
 def message_of(error: DriftlineError) -> str:
-    """What a caller and the log are told about an error."""
+    """Return an error's message for the client and the log, shortened."""
     message = str(error)
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
 
 
 class ServingError(DriftlineError):
-    """Something about answering a request."""
+    """A request cannot be answered."""
 
 
 class InvalidRequest(ServingError):
-    """What was asked cannot be read or does not fit; `tensor` names the tensor at fault, if one."""
+    """The request is malformed or does not fit; `tensor` names the input at fault."""
 
     def __init__(self, message: str, *, tensor: str = "") -> None:
         super().__init__(f"input {tensor!r}: {message}" if tensor else message)
@@ -39,27 +39,27 @@ class InvalidRequest(ServingError):
 
 
 class Unsupported(ServingError):
-    """A content type or encoding that is not read here."""
+    """An unsupported content type or encoding."""
 
 
 class UnknownEncoding(Unsupported):
-    """A gRPC message in a compression that is not read here."""
+    """An unsupported compression of a gRPC message."""
 
 
 class UnknownService(ServingError):
-    """A gRPC service whose health was asked for and that there is not."""
+    """A health check of an unknown gRPC service."""
 
 
 class TooLarge(ServingError):
-    """More bytes or rows than the service takes in one request."""
+    """More bytes or rows than one request may have."""
 
 
 class LimitExceeded(TooLarge):
-    """A gRPC message or its metadata beyond what the port takes."""
+    """A gRPC message or its metadata over the port's limit."""
 
 
 class Overloaded(ServingError):
-    """The version's queue is full; `retry_after` is the number of seconds to wait."""
+    """The version's queue is full; retry after `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class Overloaded(ServingError):
 
 
 class Expired(ServingError):
-    """The caller's deadline passed before the run."""
+    """The deadline passed before the run."""
 
 
 class NotReady(ServingError):
@@ -75,4 +75,4 @@ class NotReady(ServingError):
 
 
 class RunFailed(ServingError):
-    """The runner could not answer."""
+    """The run failed."""

@@ -1,4 +1,4 @@
-"""Every worker looks after the whole log: whichever looks first deletes what may go."""
+"""Delete expired segments of the log; every worker sweeps the whole log."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ _logger = logging.getLogger(__name__)
 
 
 async def sweep_periodically(home: Home, settings: LogSettings) -> None:
-    """Delete superfluous segments for ever; what goes wrong is logged and tried again."""
+    """Delete expired segments forever; log failures and retry."""
     while settings.retain_bytes or settings.retain_seconds:
         try:
             gone = await asyncio.to_thread(sweep, home, settings, time.time())
@@ -20,5 +20,5 @@ async def sweep_periodically(home: Home, settings: LogSettings) -> None:
             _logger.warning("cannot delete old segments: %s", error)
         else:
             if gone:
-                _logger.info("deleted %d segments that everybody has read", len(gone))
+                _logger.info("deleted %d expired segments", len(gone))
         await asyncio.sleep(settings.sweep_seconds)

@@ -1,8 +1,7 @@
-"""What of a request and its answer may reach the log: applied to events before they are written.
+"""Apply payload policies: remove or mask values of events before they are written.
 
-Everything that decides what is hidden lives here. A model whose manifest states no policy costs
-nothing; one that does has the values replaced: null where dropped, "hmac:..." where hashed,
-"[low, high)" where bucketed. A missing value stays missing.
+A model without a policy costs nothing. A policy replaces values: null if dropped, "hmac:..." if
+hashed, "[low, high)" if bucketed. Missing values stay missing.
 """
 
 import hashlib
@@ -36,7 +35,7 @@ _WITHHELD = "withheld by payload policy: messages may quote what the client sent
 
 
 class PayloadPolicies:
-    """The policies of all loaded versions that have one; false while there is none."""
+    """The policies of all loaded versions; false if there are none."""
 
     def __init__(self) -> None:
         self._by_digest: dict[str, PayloadPolicy] = {}
@@ -45,13 +44,13 @@ class PayloadPolicies:
         return bool(self._by_digest)
 
     def add(self, version: Version, key: bytes) -> None:
-        """Take in a version's policy, if it states one; raises SettingError without its key."""
+        """Add a version's policy if it has one; raises SettingError without its key."""
         payload = version.manifest.payload
         if payload.fields or payload.sample:
             self._by_digest[version.digest] = PayloadPolicy(version, key)
 
     def apply(self, events: Sequence[PredictionEvent]) -> list[PredictionEvent]:
-        """The events as the log may have them."""
+        """Return the events as they may be written."""
         found = ((event, self._by_digest.get(event.digest)) for event in events)
         return [event if policy is None else _apply(policy, event) for event, policy in found]
 
@@ -59,7 +58,7 @@ class PayloadPolicies:
 def _apply(policy: "PayloadPolicy", event: PredictionEvent) -> PredictionEvent:
     try:
         return policy.apply(event)
-    except Exception:  # whatever fails here, nothing may leak and the caller must be answered
+    except Exception:  # nothing may leak, and the client must get its response
         _logger.exception("a payload policy failed; the event goes without its payload")
         return replace(event, inputs={}, outputs={}, payload="dropped", reason=_WITHHELD)
 
@@ -68,7 +67,7 @@ class PayloadPolicy:
     """The policy of one version."""
 
     def __init__(self, version: Version, key: bytes) -> None:
-        """`key` is what values are hashed with."""
+        """`key` is the secret for hashed values."""
         manifest = version.manifest
         if "hmac" in manifest.payload.fields.values() and len(key) < _SHORTEST_KEY:
             raise SettingError(
@@ -80,7 +79,7 @@ class PayloadPolicy:
         self._reference_ranges = _ReferenceRanges(version) if self._sampling else None
 
     def apply(self, event: PredictionEvent) -> PredictionEvent:
-        """The event with what is hidden hidden, and perhaps without its payload."""
+        """Return the event with values masked, and perhaps without its payload."""
         reason = _WITHHELD if event.reason and self._columns else event.reason
         inputs, outputs = self._hide(event.inputs), self._hide(event.outputs)
         hidden = replace(event, inputs=inputs, outputs=outputs, reason=reason)
@@ -94,7 +93,7 @@ class PayloadPolicy:
         return _sampled(hidden, sampling)
 
     def _keeps_payload(self, event: PredictionEvent, sampling: Sampling) -> bool:
-        """Whether the event is kept whatever its size: an error, slow, or unlike the reference."""
+        """Return whether the payload stays: an error, slow, or unlike the reference."""
         if event.outcome != "ok" or event.total_us >= sampling.slow_us:
             return True
         assert self._reference_ranges is not None
@@ -116,13 +115,13 @@ class PayloadPolicy:
 
 
 def _values(tensor: Tensor) -> list[Any]:
-    """The values, which a writer may have as JSON; a list of their own."""
+    """Return the values as a new list; a writer may hold them as JSON."""
     data: Any = tensor.data
     return msgspec.json.decode(data) if isinstance(data, msgspec.Raw) else list(tensor.values())
 
 
 def _columns(manifest: Manifest, key: bytes) -> dict[str, list[tuple[int, int, Hide]]]:
-    """By tensor: first place, step and rule of every column that is hidden."""
+    """Return first index, step and rule of every masked column, by tensor."""
     rules = manifest.payload.fields
     specs = {spec.name: spec for spec in signature(manifest).inputs}
     outputs = {spec.name for spec in signature(manifest).outputs}
@@ -148,7 +147,7 @@ def _hide(name: str, rule: PayloadRule, key: bytes) -> Hide:
 
 
 def _hashed(name: str, value: Any, key: bytes) -> str:
-    """Equal values of one field stay equal; of different fields nothing can be told."""
+    """Hash a value with its field's name: equal values match within a field only."""
     if value == "":  # how a missing text travels
         return ""
     digest = hmac.new(key, f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()
@@ -167,23 +166,23 @@ def _is_large(event: PredictionEvent, sampling: Sampling) -> bool:
 
 
 def _size(tensor: Tensor) -> int:
-    """Bytes of its values, as JSON where they are a list."""
+    """Return the bytes of the values, as JSON if they are a list."""
     return len(tensor.raw) or len(msgspec.json.encode(tensor.data))
 
 
 def _sampled(event: PredictionEvent, sampling: Sampling) -> PredictionEvent:
-    """A large event, without its payload where that is not drawn."""
+    """Return a large event, without its payload unless it is sampled."""
     if _draw(event.prediction_id) < sampling.share:
         return replace(event, inclusion=sampling.share)
-    told: dict[str, Any] = {"payload": "dropped"}
+    fields: dict[str, Any] = {"payload": "dropped"}
     if sampling.digest:
         digest, size = _digest(event)
-        told = {"payload": "digest", "payload_digest": digest, "payload_bytes": size}
-    return replace(event, inputs={}, outputs={}, inclusion=sampling.share, **told)
+        fields = {"payload": "digest", "payload_digest": digest, "payload_bytes": size}
+    return replace(event, inputs={}, outputs={}, inclusion=sampling.share, **fields)
 
 
 def _digest(event: PredictionEvent) -> tuple[str, int]:
-    """SHA-256 and size of inputs and outputs: each as JSON, behind it what it holds as bytes."""
+    """Return SHA-256 and size of inputs and outputs: JSON, then raw bytes, per tensor."""
     summed, size = hashlib.sha256(), 0
     for tensors in (event.inputs, event.outputs):
         for name, tensor in tensors.items():
@@ -196,12 +195,12 @@ def _digest(event: PredictionEvent) -> tuple[str, int]:
 
 
 def _draw(prediction_id: str) -> float:
-    """A number in [0, 1) that is the prediction's own, so that anybody can check the draw."""
+    """Map a prediction id to [0, 1), reproducibly, so that the sample can be verified."""
     return int.from_bytes(hashlib.blake2b(prediction_id.encode(), digest_size=8).digest()) / 2**64
 
 
 class _ReferenceRanges:
-    """What the reference has seen: ranges of numbers and sets of categories."""
+    """The reference's ranges of numbers and sets of categories."""
 
     def __init__(self, version: Version) -> None:
         self._manifest = keeping(version.manifest)
@@ -219,7 +218,7 @@ class _ReferenceRanges:
         }
 
     def unseen_share(self, event: PredictionEvent) -> float:
-        """The share of values that the reference never saw; a missing value is not unseen_share."""
+        """Return the share of values outside the reference; missing values are inside."""
         listed: dict[str, Tensor] = {}
         unseen_share, known = 0, 0
         for name, tensor in event.inputs.items():
@@ -245,7 +244,7 @@ class _ReferenceRanges:
         return bool(low <= value <= high or value != value)  # noqa: PLR0124  # NaN
 
     def _bounds_of(self, spec: TensorSpec) -> tuple[Array, Array] | None:
-        """Lowest and highest value of each place in a row; None where a place holds a category."""
+        """Return the bounds of each column; None if a column is categorical."""
         there = [feature for feature in self._manifest.features if feature.input == spec.name]
         if any(feature.kind == "categorical" for feature in there):
             return None
@@ -257,7 +256,7 @@ class _ReferenceRanges:
 
 
 def _outside(rows: Array, low: Array, high: Array) -> int:
-    """How many values of [N, k] lie outside of their column's bounds; none that is missing."""
+    """Count the values of [N, k] outside their column's bounds; NaN is not counted."""
     # The extremes of the columns mostly say enough, and cost less than a look at each value.
     if (rows.min(axis=0) >= low).all() and (rows.max(axis=0) <= high).all():
         return 0

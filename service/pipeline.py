@@ -1,4 +1,4 @@
-"""The straight line of one request: resolve, decode, validate, admit, batch, run, log, answer."""
+"""One request from call to response: resolve, decode, validate, queue, run, log, reply."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """Every transport's requests come through here, and leave with one event in the log each."""
+    """Every transport's requests pass through here, with one event each in the log."""
 
     def __init__(
         self,
@@ -39,25 +39,25 @@ class Pipeline:
         clock: Callable[[], float] = time.perf_counter,
         count_failure: Callable[[Version, float], None] = lambda _version, _seconds: None,
     ) -> None:
-        """`clock` is what `Call.started` was read from, in seconds.
+        """`clock` is the clock of `Call.started`, in seconds.
 
-        `count_failure` hears of each request that a version did not answer, and its seconds.
+        `count_failure` is called with the version and seconds of every failed request.
         """
         self._models = models
         self._log = log
         self._clock = clock
         self._count_failure = count_failure
-        self._turned_away: list[tuple[Call, Overloaded, Reply]] = []
+        self._rejected: list[tuple[Call, Overloaded, Reply]] = []
 
     @property
     def ready(self) -> bool:
-        """Whether every model answers, and the log can take what they answer."""
+        """Whether every model is ready and the log has space."""
         return self._models.ready and not self._log.full
 
     async def infer(self, call: Call, decode: Decode) -> InferenceResponse:
         """Answer a call; raises a DriftlineError, which is then in the log.
 
-        Raises LogUnavailable when it could not be. A cancelled caller leaves.
+        Raises LogUnavailable if it could not be logged. Cancellation cancels the call.
         """
         future: asyncio.Future[InferenceResponse] = asyncio.get_running_loop().create_future()
 
@@ -77,10 +77,10 @@ class Pipeline:
             raise
 
     def submit(self, call: Call, decode: Decode, reply: Reply) -> None:
-        """Answer a call as soon as it can be; `decode` reads its body once the version is known.
+        """Answer a call through `reply`; `decode` reads its body once the version is known.
 
-        `reply` hears the answer or the error, once, perhaps before this returns; either is in the
-        log by then, or the error is LogUnavailable.
+        `reply` is called once with the response or the error, possibly before this returns.
+        Either is in the log by then, or the error is LogUnavailable.
         """
 
         def finish(outcome: InferenceResponse | DriftlineError) -> None:
@@ -100,28 +100,28 @@ class Pipeline:
                 call.trace.queued()
             served.queue.submit(job)
         except Overloaded as error:
-            self._turn_away(call, error, reply)
+            self._reject_later(call, error, reply)
         except DriftlineError as error:
             finish(error)
         except Exception:
             _logger.exception("a request failed")
-            finish(RunFailed("the request failed; the server's log says why"))
+            finish(RunFailed("the request failed; see the server's log"))
         else:
             call.leave = partial(served.queue.cancel, job)
 
     def leave(self, call: Call) -> None:
-        """The caller left before the answer: log and count it; nobody is told how it ends."""
+        """Cancel a call: log and count it; its reply is never called."""
         call.left = True
         waited = call.leave is not None and call.leave()
-        if call.logged:  # with the answer, which nobody heard
+        if call.logged:  # with its response, which the client did not read
             if call.trace is not None:
                 call.trace.unanswered(call, "cancelled")
             return
-        with suppress(LogUnavailable):  # nobody is left to hear of it
+        with suppress(LogUnavailable):  # no client is left to report it to
             self._unanswered(call, "cancelled", _LEFT_WAITING if waited else _LEFT)
 
     def refuse(self, call: Call, error: DriftlineError) -> DriftlineError:
-        """Log and count a call that ends with an error; the error to tell, perhaps another."""
+        """Log and count a failed call; return the error to report, which may differ."""
         if isinstance(error, LogUnavailable):  # nor could this one be logged
             self._count_unanswered(call, "failed")
             return error
@@ -131,34 +131,34 @@ class Pipeline:
         except LogUnavailable as unavailable:
             return unavailable
         if outcome == "failed":
-            _tell(call, error)
+            _log_failure(call, error)
         return error
 
-    def _turn_away(self, call: Call, error: Overloaded, reply: Reply) -> None:
-        """Refuse at the end of this turn of the loop, with all others that it refuses.
+    def _reject_later(self, call: Call, error: Overloaded, reply: Reply) -> None:
+        """Refuse at the end of this event-loop iteration, together with all other refusals.
 
-        They share one write to the log: a flood must not cost what is left for those let in.
+        They share one log append, so that a flood does not slow admitted requests.
         """
-        self._turned_away.append((call, error, reply))
-        if len(self._turned_away) == 1:
-            asyncio.get_running_loop().call_soon(self._tell_turned_away)
+        self._rejected.append((call, error, reply))
+        if len(self._rejected) == 1:
+            asyncio.get_running_loop().call_soon(self._reply_rejected)
 
-    def _tell_turned_away(self) -> None:
-        told, self._turned_away = self._turned_away, []
-        told = [one for one in told if not one[0].left]
+    def _reply_rejected(self) -> None:
+        refused, self._rejected = self._rejected, []
+        refused = [one for one in refused if not one[0].left]
         unavailable: LogUnavailable | None = None
         try:
-            self._log.append_failures([(call, "refused", str(error)) for call, error, _ in told])
+            self._log.append_failures([(call, "refused", str(error)) for call, error, _ in refused])
         except LogUnavailable as failure:
             unavailable = failure
-        for call, error, reply in told:
+        for call, error, reply in refused:
             self._count_unanswered(call, "failed" if unavailable else "refused")
             reply(unavailable or error)
 
     def _prepare(
         self, call: Call, decode: Decode, finish: Reply
     ) -> tuple[LoadedVersion, Job[Call, InferenceResponse]]:
-        """The call as a job of the version it asks for; raises what is wrong with it."""
+        """Return the call as a job of its version; raises if the request is invalid."""
         self._log.check_space()
         served, call.alias = self._models.resolve(call.model, call.selector)
         call.version, call.revision = served.version, self._models.revision
@@ -193,8 +193,8 @@ class Pipeline:
             call.trace.unanswered(call, outcome)
 
 
-def _tell(call: Call, error: DriftlineError) -> None:
-    """Let the operator find the event and the trace of a request that failed."""
+def _log_failure(call: Call, error: DriftlineError) -> None:
+    """Log a failed request with the ids of its event and trace."""
     names = about(
         call.traceparent,
         prediction_id=call.prediction_id,
@@ -205,7 +205,7 @@ def _tell(call: Call, error: DriftlineError) -> None:
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:
-    """Take in what a client may state about its request: event time, deadline and priority."""
+    """Apply the request's parameters: event time, deadline and priority."""
     event_time = request.parameters.get("event_time")
     if event_time is not None:
         call.event_time = read_event_time(event_time)

@@ -1,7 +1,6 @@
-"""Requests and responses -> events, in the log before any reply leaves.
+"""Append one event per request to the log, before its reply is sent.
 
-Everything that decides what the log says about a request lives here: one event each, whether it
-was answered or not. Every method raises LogUnavailable, and then has written nothing.
+Every method raises LogUnavailable, and has then written nothing.
 """
 
 import asyncio
@@ -39,12 +38,12 @@ _OUTCOMES: dict[type[DriftlineError], Outcome] = {
 
 
 def outcome_of(error: DriftlineError) -> Outcome:
-    """The outcome that an event and the metrics give to an error."""
+    """Return the outcome of an error, for its event and the metrics."""
     return next((_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES), "failed")
 
 
 class IdGenerator:
-    """Names nobody else gives: a random prefix for this process's life, then a counter."""
+    """Generates unique ids: a random prefix per process, then a counter."""
 
     def __init__(self, prefix: str | None = None) -> None:
         self._prefix = secrets.token_hex(6) if prefix is None else prefix
@@ -52,11 +51,11 @@ class IdGenerator:
         self._batches = itertools.count()
 
     def prediction(self) -> str:
-        """The next prediction id."""
+        """Return the next prediction id."""
         return f"{self._prefix}-{next(self._predictions):x}"
 
     def batch(self) -> str:
-        """The next batch id; from any thread."""
+        """Return the next batch id; thread-safe."""
         return f"{self._prefix}-b{next(self._batches):x}"
 
 
@@ -71,9 +70,9 @@ class PredictionLog:
         now: Callable[[], int] = lambda: time.time_ns() // 1_000,
         count: Callable[[str, int], None] = lambda _kind, _number: None,
     ) -> None:
-        """`clock` is what `Call.started` was read from, in seconds; `now` microseconds.
+        """`clock` is the clock of `Call.started`, in seconds; `now` returns epoch microseconds.
 
-        `count` hears how many events of which kind ("prediction", "feedback") were appended.
+        `count` is called with the kind ("prediction" or "feedback") and number of appended events.
         """
         self._appender = appender
         self._ids = ids
@@ -88,45 +87,47 @@ class PredictionLog:
 
     @property
     def full(self) -> bool:
-        """Whether requests must be refused, because their events may find no space."""
+        """Whether the log may lack space, so that requests must be refused."""
         return self._appender.full
 
     def check_space(self) -> None:
-        """Raise LogUnavailable when what is asked for now may find no space in the log."""
+        """Raise LogUnavailable if the log may lack space for a request's event."""
         if self._appender.full:
             raise LogUnavailable("the event log's disk is full; try again once it has space")
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether a reply has to wait until its event is on disk."""
+        """Whether a reply waits until its event is on disk."""
         return self._appender.waits_for_disk
 
     def reply_when_safe(self, call: Call, reply: Reply) -> Reply:
-        """A `reply` that waits until everything logged so far is on disk."""
+        """Wrap `reply` so that it waits until everything logged so far is on disk."""
 
-        def told(outcome: InferenceResponse | DriftlineError, error: LogUnavailable | None) -> None:
+        def outcome_known(
+            outcome: InferenceResponse | DriftlineError, error: LogUnavailable | None
+        ) -> None:
             if not call.left:
                 reply(error or outcome)
 
-        return lambda outcome: self._appender.once_safe(partial(told, outcome))
+        return lambda outcome: self._appender.once_safe(partial(outcome_known, outcome))
 
     async def wait_until_safe(self) -> None:
-        """Return once everything logged so far is as safe as was asked for, or LogUnavailable."""
+        """Wait until everything logged so far is durable, or raise LogUnavailable."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def told(error: LogUnavailable | None) -> None:
-            if future.done():  # nobody waits any more
+        def outcome_known(error: LogUnavailable | None) -> None:
+            if future.done():  # the waiting task was cancelled
                 return
             if error is None:
                 future.set_result(None)
             else:
                 future.set_exception(error)
 
-        self._appender.once_safe(told)
+        self._appender.once_safe(outcome_known)
         await future
 
     def append_responses(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
-        """Append the events of a whole batch in one piece; only then are there responses."""
+        """Append the events of a batch in one write and return its responses."""
         responses = [self._response(call, run) for call, run in batch]
         sequence = self._appender.next_sequence
         events = [
@@ -140,9 +141,9 @@ class PredictionLog:
         return responses
 
     def append_failures(self, batch: Sequence[tuple[Call, Outcome, str]]) -> None:
-        """Append the events of requests that get no response, and why, in one piece.
+        """Append the events of failed requests in one write.
 
-        Those that have their event already are passed over.
+        Requests that already have an event are skipped.
         """
         pending = [one for one in batch if not one[0].logged]
         if not pending:
@@ -158,7 +159,7 @@ class PredictionLog:
             call.logged = True
 
     def append_labels(self, labels: Sequence[FeedbackLabel]) -> None:
-        """Append one event per label, all in one piece."""
+        """Append one event per label in one write."""
         self.check_space()
         now, first = self._now(), self._appender.next_sequence
         self._appender.append(

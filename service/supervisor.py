@@ -1,4 +1,4 @@
-"""Runs BentoML's server on the service, with our defaults, in this process tree."""
+"""Run BentoML's server on the service, in this process tree."""
 
 import errno
 import os

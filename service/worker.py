@@ -1,4 +1,4 @@
-"""What a worker consists of, started in order and stopped in reverse."""
+"""Assemble a worker: start its parts in order and stop them in reverse."""
 
 import asyncio
 import gc
@@ -42,7 +42,7 @@ _FLUSH_S = 0.25  # how late another worker's /metrics shows what this one counte
 
 
 class Worker:
-    """Everything that lives as long as a worker serves."""
+    """The parts of one worker process."""
 
     def __init__(self, settings: Settings, home: Home) -> None:
         """Claim a source of the log and open the registry; `start` does the rest."""
@@ -94,7 +94,7 @@ class Worker:
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Load what is registered, listen for gRPC, and follow the registry from then on."""
+        """Load registered versions, listen for gRPC, and follow the registry."""
         await self._models.refresh()
         self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer)
         await self._grpc.start()
@@ -112,13 +112,13 @@ class Worker:
         ):
             self._background.append(asyncio.create_task(work))
         # Libraries and models live as long as the worker. Left to the collector, each full
-        # collection walks them all: 90 ms, once a second under load, in which nobody is answered.
+        # collection walks them all: 90 ms, once a second under load, without replies.
         gc.collect()
         gc.freeze()
         sys.setswitchinterval(_SWITCH_S)
 
     async def stop(self) -> None:
-        """Answer what was accepted, then let go of the log."""
+        """Answer accepted requests, then close the log."""
         for task in self._background:
             task.cancel()
         if self._grpc is not None:

@@ -1,1 +1,1 @@
-"""Merging requests into batches without adding delay."""
+"""Merge requests into batches without adding delay."""

@@ -1,14 +1,14 @@
-"""The admission of one queue: what waits is bounded, and what does not fit is refused at once."""
+"""Admission control of one queue: bound it and refuse what does not fit, at once."""
 
 from math import ceil, inf
 
 from service.errors import Overloaded
 
-_WEIGHT = 0.2  # of the newest batch in what a row is thought to take
+_WEIGHT = 0.2  # of the newest batch in the moving average
 
 
 class Admission:
-    """Counts what waits for one model version, in requests, bytes and expected time."""
+    """Count the queued requests of one model version, their bytes and expected wait."""
 
     def __init__(
         self,
@@ -18,23 +18,23 @@ class Admission:
         max_wait: float = inf,
         ahead: "Admission | None" = None,
     ) -> None:
-        """`max_wait` is in seconds: whoever would wait longer is better off asking elsewhere.
+        """`max_wait` is in seconds; a longer expected wait is refused.
 
-        `ahead` is the admission of those who go first.
+        `ahead` is the admission of the next higher priority level, which is served first.
         """
         self._name = name
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._max_wait = max_wait
         self._ahead = ahead
-        self.row_seconds = 0.0  # what a row is thought to take
+        self.row_seconds = 0.0  # expected seconds per row
         self.requests = 0
         self.rows = 0
         self.size = 0  # bytes
 
     @property
     def wait(self) -> float:
-        """How long a request that comes now is likely to wait, in seconds."""
+        """The expected wait of a request that arrives now, in seconds."""
         if self._ahead is None:
             return self.rows * self.row_seconds
         return self._ahead.wait + self.rows * self._pace
@@ -49,35 +49,35 @@ class Admission:
             self._check(0)
 
     def admit(self, size: int, rows: int) -> None:
-        """Let a request of `size` bytes wait; raises Overloaded when the queue is full.
+        """Queue a request of `size` bytes; raises Overloaded if the queue is full.
 
-        An empty queue takes a request of any size: what one request may hold is bounded before.
+        An empty queue admits any size: the size of one request is bounded earlier.
         """
         if self.requests:
             self._check(size)
         self.enter(size, rows)
 
     def enter(self, size: int, rows: int) -> None:
-        """A request waits here, whatever the limits."""
+        """Count a queued request, whatever the limits."""
         self.requests += 1
         self.rows += rows
         self.size += size
 
     def leave(self, size: int, rows: int) -> None:
-        """A request left the queue, to run or because it was dropped."""
+        """Uncount a request that left the queue."""
         self.requests -= 1
         self.rows -= rows
         self.size -= size
 
     def served(self, rows: int, seconds: float) -> None:
-        """So many rows left the queue together and took so long, with all that belongs to it."""
+        """Record that `rows` rows of one batch took `seconds`, logging included."""
         self.row_seconds += _WEIGHT * (seconds / rows - self.row_seconds)
 
     def _check(self, size: int) -> None:
         if self.requests >= self._max_requests or self.size + size > self._max_bytes:
             raise Overloaded(
                 f"the queue of {self._name} is full: {self.requests} requests of {self.size} bytes "
-                f"wait (at most {self._max_requests} requests, {self._max_bytes} bytes); "
+                f"are queued (at most {self._max_requests} requests, {self._max_bytes} bytes); "
                 "try again in a moment"
             )
         if self.wait > self._max_wait:

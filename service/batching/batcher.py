@@ -1,7 +1,7 @@
-"""The queue of one model version: merges what waits while the runner is busy.
+"""The queue of one model version: merge the queued requests while the runner is busy.
 
-A free runner takes what has come in the same turn of the event loop, so a lone request waits for
-nobody, and requests that arrive together share one run, one append to the log and one wake-up.
+A free runner takes every request of the current event-loop iteration. A lone request therefore
+waits for no other; simultaneous requests share one run, one log append and one wake-up.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ _logger = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
-    """What executes a batch."""
+    """Executes a batch."""
 
     def is_quick(self, rows: int) -> bool:
-        """Whether a run of so many rows costs less than handing it to a thread."""
+        """Return whether a run of `rows` rows costs less than a thread hand-over."""
         ...
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """All outputs by name, computed in the calling thread; raises ServingError."""
+        """Compute all outputs by name in the calling thread; raises ServingError."""
         ...
 
 
@@ -39,7 +39,7 @@ Finish = Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]]
 
 
 class Batcher(Generic[Ticket, Result]):
-    """Belongs to one event loop; only runs leave it, for the executor's threads."""
+    """Belongs to one event loop; only runs execute in the executor's threads."""
 
     def __init__(  # noqa: PLR0913  # the ports and limits of one queue, all by name
         self,
@@ -54,12 +54,12 @@ class Batcher(Generic[Ticket, Result]):
         count_drop: Callable[[Drop], None] = lambda _: None,
         count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
-        """`finish` makes a batch's results, after which alone the callers wake up.
+        """`finish` returns a batch's results; callers wake up after it.
 
-        `admissions` has one for each level of priority, the highest first.
+        `admissions` holds one admission per priority level, the highest first.
 
-        `count_drop` hears of every job that leaves the queue without ever meeting the runner;
-        `count_batch` of every answered batch, with its rows and the requests in the queue.
+        `count_drop` is called for every job that leaves the queue without a run, `count_batch` for
+        every answered batch with its rows and the number of queued requests.
         """
         self._runner = runner
         self._finish = finish
@@ -75,20 +75,20 @@ class Batcher(Generic[Ticket, Result]):
         self._wake_up: asyncio.Handle | None = None
         self._fills_until = -inf  # when that is, where it is for the batch to fill
         self._started = 0.0  # when the batch that runs left the queue
-        self._first_deadline = inf  # no waiting job's deadline is earlier
+        self._first_deadline = inf  # no queued job's deadline is earlier
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
+        """Number of queued requests."""
         return len(self._queue)
 
     def check_capacity(self) -> None:
-        """Raise Overloaded if a job would be refused now, whatever it holds; before it is read."""
+        """Raise Overloaded if any job would be refused now; called before a body is parsed."""
         if len(self._admissions) == 1:
             self._admissions[0].check_capacity()
 
     def submit(self, job: Job[Ticket, Result]) -> None:
-        """Queue the job; raises Overloaded at once when the queue is full."""
+        """Queue the job; raises Overloaded at once if the queue is full."""
         if len(self._admissions) > 1:
             job.level = self._limits.level(job.priority)
         self._admissions[job.level].admit(job.size, job.rows)
@@ -105,7 +105,7 @@ class Batcher(Generic[Ticket, Result]):
             self._hurry()
 
     def tune(self, limits: BatchPolicy, admissions: Sequence[Admission]) -> None:
-        """Hold to other limits from now on; what waits stays, even where it would not be let in."""
+        """Apply other limits; queued jobs stay queued even beyond the new limits."""
         waiting = sorted(self._queue, key=lambda job: job.queued)
         admissions[0].row_seconds = self._admissions[0].row_seconds
         self._limits = limits
@@ -119,9 +119,9 @@ class Batcher(Generic[Ticket, Result]):
             self._hurry()
 
     def cancel(self, job: Job[Ticket, Result]) -> bool:
-        """Its caller left: nobody is told how it ends, and it never runs if it still waits.
+        """Drop the job's result; if it is still queued, remove it.
 
-        Returns whether it did.
+        Returns whether it was queued.
         """
         job.done = True
         try:
@@ -132,7 +132,7 @@ class Batcher(Generic[Ticket, Result]):
         return True
 
     def _next(self) -> None:
-        """Start the next batch, or come back when the policy says so."""
+        """Start the next batch, or schedule a wake-up when the policy says so."""
         self._wake_up, self._fills_until = None, -inf
         now = self._clock()
         if now >= self._first_deadline:
@@ -157,13 +157,13 @@ class Batcher(Generic[Ticket, Result]):
             run.add_done_callback(lambda done: self._came_back(jobs, done.result()))
 
     def _expire(self, now: float) -> None:
-        """Take out the requests whose deadline has passed."""
+        """Remove the requests whose deadline has passed."""
         waiting, self._queue = self._queue, self._empty_queue()
         self._first_deadline = inf
         for job in waiting:
             if job.deadline <= now:
                 self._drop(job, "expired")
-                job.finish(Expired("the deadline passed while the request waited"))
+                job.finish(Expired("the deadline passed while the request was queued"))
             else:
                 self._first_deadline = min(self._first_deadline, job.deadline)
                 self._queue.append(job)
@@ -182,14 +182,14 @@ class Batcher(Generic[Ticket, Result]):
         return job
 
     def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[RunResult | DriftlineError]:
-        """Run the jobs as one batch, or each alone where the batch fails; in any thread."""
+        """Run the jobs as one batch, each alone if the batch fails; in any thread."""
         started = self._clock()
         try:
             outputs = self._runner.run(merge([job.inputs for job in jobs]))
             run_us = round((self._clock() - started) * 1e6)
             rows = [job.rows for job in jobs]
             parts = split(outputs, rows) if len(jobs) > 1 else [outputs]
-        except Exception as error:  # noqa: BLE001  # whatever a run does, its callers must wake up
+        except Exception as error:  # noqa: BLE001  # callers must wake up whatever a run raises
             if len(jobs) > 1:
                 return [outcome for job in jobs for outcome in self._execute([job])]
             return [as_failure(error)]
@@ -204,7 +204,7 @@ class Batcher(Generic[Ticket, Result]):
     def _came_back(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
     ) -> None:
-        """A batch ran in the thread, which takes the next one while the callers are woken up."""
+        """Start the next batch in the thread, then wake the callers of this one."""
         self._busy = False
         self._admissions[0].served(_rows(jobs), self._clock() - self._started)
         if self._queue and self._wake_up is None and not self._is_next_quick():
@@ -216,11 +216,11 @@ class Batcher(Generic[Ticket, Result]):
 
     @property
     def _rows(self) -> int:
-        """Of all that wait."""
+        """Rows of all queued requests."""
         return sum([admission.rows for admission in self._admissions])
 
     def _hurry(self) -> None:
-        """Ask the policy again now: what was waited for is there, or holds no more."""
+        """Ask the policy again now: the batch is full, or its limits have changed."""
         assert self._wake_up is not None
         self._wake_up.cancel()
         self._wake_up = asyncio.get_running_loop().call_soon(self._next)
@@ -229,7 +229,7 @@ class Batcher(Generic[Ticket, Result]):
     def _complete(
         self, jobs: Sequence[Job[Ticket, Result]], outcomes: Sequence[RunResult | DriftlineError]
     ) -> None:
-        """Wake up the callers who are still there, and go on with what waits."""
+        """Wake the remaining callers, and schedule the next batch."""
         answered: list[tuple[Job[Ticket, Result], RunResult]] = []
         for job, outcome in zip(jobs, outcomes, strict=True):
             if not isinstance(outcome, RunResult):
@@ -257,8 +257,8 @@ def _rows(jobs: Sequence[Job[Ticket, Result]]) -> int:
 
 
 def as_failure(error: Exception) -> DriftlineError:
-    """What callers are told of a fault; one of ours is logged and not told."""
+    """Return the error to report; log an unexpected one and hide it."""
     if isinstance(error, DriftlineError):
         return error
     _logger.error("a batch failed", exc_info=error)
-    return RunFailed("the request could not be run; the server's log says why")
+    return RunFailed("the run failed; see the server's log")

@@ -1,4 +1,4 @@
-"""A version's queue behind its response cache: what was answered before does not wait or run."""
+"""A version's queue behind its response cache: a hit neither queues nor runs."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ class Cacheable(Protocol):
 
     @property
     def run(self) -> RunResult:
-        """Return what the request got out of its batch."""
+        """The outputs of the request."""
         ...
 
 
@@ -25,20 +25,20 @@ Result = TypeVar("Result", bound=Cacheable)
 
 
 class Lookups(Protocol):
-    """Who counts what was looked up; durations in seconds."""
+    """Counts cache lookups; durations in seconds."""
 
     def hit(self, seconds: float) -> None:
-        """An answer was found."""
+        """Count a hit."""
 
     def missed(self, seconds: float) -> None:
-        """None was; so long took looking for it."""
+        """Count a miss and the duration of its lookup."""
 
     def kept(self, seconds: float) -> None:
-        """A new answer was kept; so long took that."""
+        """Add the duration of storing a new entry."""
 
 
 class CachedQueue(Generic[Ticket, Result]):
-    """Stands before a `Queue` and offers the same."""
+    """Implements `Queue` in front of another `Queue`."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class CachedQueue(Generic[Ticket, Result]):
         finish: Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]],
         lookups: Lookups,
     ) -> None:
-        """`finish` makes the answers of hits, which are in the log by then."""
+        """`finish` logs hits and returns their results."""
         self._queue = queue
         self._cache = cache
         self._finish = finish
@@ -55,10 +55,10 @@ class CachedQueue(Generic[Ticket, Result]):
         self._hits: list[tuple[Job[Ticket, Result], RunResult]] = []
 
     def check_capacity(self) -> None:
-        """Nobody is turned away unread: a full queue does not matter to what is here."""
+        """Do nothing: a hit is answered even while the queue is full."""
 
     def submit(self, job: Job[Ticket, Result]) -> None:
-        """Answer the job at the end of this turn of the loop, or queue it; raises Overloaded."""
+        """Answer a hit at the end of this event-loop iteration; queue a miss; raises Overloaded."""
         started = perf_counter()
         key = key_of(job.inputs)
         outputs = self._cache.get(key)
@@ -74,7 +74,7 @@ class CachedQueue(Generic[Ticket, Result]):
             asyncio.get_running_loop().call_soon(self._answer)
 
     def cancel(self, job: Job[Ticket, Result]) -> bool:
-        """The job's caller left; whether it waited for a run."""
+        """Cancel a job; return whether it was queued."""
         return self._queue.cancel(job)
 
     def _keep(
@@ -91,11 +91,11 @@ class CachedQueue(Generic[Ticket, Result]):
 
     def _answer(self) -> None:
         hits, self._hits = self._hits, []
-        told = [(job, run) for job, run in hits if not job.done]
+        open_hits = [(job, run) for job, run in hits if not job.done]
         outcomes: Sequence[Result | DriftlineError]
         try:
-            outcomes = self._finish([(job.ticket, run) for job, run in told])
+            outcomes = self._finish([(job.ticket, run) for job, run in open_hits])
         except Exception as error:  # noqa: BLE001  # a fault here must not leave callers waiting
-            outcomes = [as_failure(error)] * len(told)
-        for (job, _), outcome in zip(told, outcomes, strict=True):
+            outcomes = [as_failure(error)] * len(open_hits)
+        for (job, _), outcome in zip(open_hits, outcomes, strict=True):
             job.finish(outcome)

@@ -1,4 +1,4 @@
-"""What goes through a queue and what comes out of it."""
+"""What enters a queue and what a run returns."""
 
 from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
@@ -14,7 +14,7 @@ Drop = Literal["cancelled", "expired"]  # why a job left the queue and never ran
 
 
 class Job(Generic[Ticket, Result]):
-    """One request in the queue, and whom to tell how it ended."""
+    """One queued request and the callback for its outcome."""
 
     __slots__ = (
         "deadline",
@@ -42,10 +42,10 @@ class Job(Generic[Ticket, Result]):
     ) -> None:
         """`size` is in bytes; `deadline` is a reading of the batcher's clock.
 
-        `priority` is the level that the caller states, 1 the highest, or 0.
+        `priority` is the level that the client states, 1 the highest, or 0 for none.
 
-        `reply` is called once, in the event loop, with the result or the error, and must not raise;
-        a callback because a future of asyncio would cost each request a turn of the loop.
+        `reply` is called once, in the event loop, with the result or the error, and must not raise.
+        It is a callback because an asyncio future costs each request a loop iteration.
         """
         self.ticket = ticket
         self.inputs = inputs
@@ -59,14 +59,14 @@ class Job(Generic[Ticket, Result]):
         self.done = False  # replied to, or abandoned by its caller
 
     def finish(self, outcome: Result | DriftlineError) -> None:
-        """Tell the caller, if one is left."""
+        """Report the outcome, unless the job is done or cancelled."""
         if not self.done:
             self.done = True
             self.reply(outcome)
 
 
 class RunResult(msgspec.Struct, frozen=True):
-    """What one request got out of a batch; durations in microseconds."""
+    """One request's part of a batch; durations in microseconds."""
 
     outputs: dict[str, Array]
     batch_id: str
@@ -78,7 +78,7 @@ class RunResult(msgspec.Struct, frozen=True):
 
 
 class Queue(Protocol[Ticket, Result]):
-    """Where a version's requests go; `Batcher` has what each method says."""
+    """Where a version's requests are queued; see `Batcher` for the contract."""
 
     def check_capacity(self) -> None: ...
     def submit(self, job: Job[Ticket, Result]) -> None: ...

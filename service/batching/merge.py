@@ -1,4 +1,4 @@
-"""Several requests' inputs <-> the inputs and outputs of one run."""
+"""Merge several requests' inputs into one run, and split its outputs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -13,21 +13,21 @@ Arrays = Mapping[str, Array]  # tensors by name
 
 
 def merge(requests: Sequence[Arrays]) -> Arrays:
-    """The inputs of all requests, one after the other along the first dimension."""
+    """Concatenate the inputs of all requests along the first dimension."""
     if len(requests) == 1:
         return requests[0]
     return {name: np.concatenate([inputs[name] for inputs in requests]) for name in requests[0]}
 
 
 def offsets(rows: Sequence[int]) -> list[int]:
-    """Where each request's rows begin in the merged run."""
+    """Return the first row of each request in the merged run."""
     return list(accumulate(rows, initial=0))[:-1]
 
 
 def split(outputs: Arrays, rows: Sequence[int]) -> list[dict[str, Array]]:
-    """Each request's rows of the outputs, in the order they were merged.
+    """Return each request's rows of the outputs, in the order of merging.
 
-    Raises RunFailed when an output does not have as many rows as were merged.
+    Raises RunFailed if an output's first dimension is not the number of merged rows.
     """
     total = sum(rows)
     for name, array in outputs.items():

@@ -1,8 +1,8 @@
-"""Everything that decides in which order waiting jobs run lives here.
+"""The order in which queued jobs run. Pure.
 
-With one level of priority: first come, first served. With several, a job of level p (1 is the
-highest) is served as if it had come (p - 1) steps later than it did. So a higher level goes first,
-but only past jobs that came at most (levels - 1) steps before it: nobody waits for ever.
+One priority level: first in, first out. Several levels: a job of level p (1 is the highest) is
+served as if it had arrived (p - 1) steps later. A higher level overtakes only jobs that arrived at
+most (levels - 1) steps earlier, so no job starves.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class QueuedJob(Protocol):
-    """What of a job its place depends on."""
+    """The attributes of a job that decide its position."""
 
     queued: float  # when it came
     level: int  # of priority; 0 is the highest
@@ -22,36 +22,36 @@ Job = TypeVar("Job", bound=QueuedJob)
 
 
 class FifoQueue(deque[Job]):
-    """One level; jobs are appended in the order they came."""
+    """One level; jobs are appended in the order of arrival."""
 
     @property
     def oldest(self) -> float:
-        """When the first of those came that wait."""
+        """Arrival of the oldest queued job."""
         return self[0].queued
 
 
 class AgingQueue(Generic[Job]):
-    """Several levels; what `FifoQueue` offers, in the order of the module's rule."""
+    """Several levels, ordered by the module's rule; same interface as `FifoQueue`."""
 
     def __init__(self, levels: int, step: float) -> None:
-        """`step` is what a level is worth, in the unit of `queued`."""
+        """`step` is the head start of one level, in the unit of `queued`."""
         self._levels: list[deque[Job]] = [deque() for _ in range(levels)]
         self._step = step
 
     def append(self, job: Job) -> None:
-        """Take in a job that comes now."""
+        """Add a job that arrives now."""
         self._levels[job.level].append(job)
 
     def remove(self, job: Job) -> None:
-        """Take out a job; raises ValueError where it does not wait."""
+        """Remove a job; raises ValueError if it is not queued."""
         self._levels[job.level].remove(job)
 
     def popleft(self) -> Job:
-        """Take out the first; raises ValueError where none waits."""
+        """Remove and return the first job; raises ValueError if none is queued."""
         return min((level for level in self._levels if level), key=self._first).popleft()
 
     def __iter__(self) -> Iterator[Job]:
-        """All of them, in order."""
+        """Iterate over all jobs in order."""
         return merge(*self._levels, key=self._rank)
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class AgingQueue(Generic[Job]):
 
     @property
     def oldest(self) -> float:
-        """When the first of those came that wait."""
+        """Arrival of the oldest queued job."""
         return min(level[0].queued for level in self._levels if level)
 
     def _rank(self, job: Job) -> float:

@@ -1,4 +1,4 @@
-"""Everything that decides when a batch starts, and which requests it takes, lives here."""
+"""Decide when a batch starts and which requests it takes. Pure."""
 
 from collections.abc import Iterable
 from math import inf
@@ -7,7 +7,7 @@ import msgspec
 
 
 class BatchPolicy(msgspec.Struct, frozen=True):
-    """How large a batch may become and how long it may wait to fill, and who goes first."""
+    """Largest batch, longest wait to fill it, and priority levels."""
 
     max_rows: int  # 1: requests run one by one
     max_delay: float = 0.0  # seconds
@@ -16,7 +16,7 @@ class BatchPolicy(msgspec.Struct, frozen=True):
     step: float = 1.0  # seconds that a level is worth
 
     def level(self, priority: int) -> int:
-        """The level of who states this priority, counted from 0."""
+        """Return the level of a stated priority, counted from 0."""
         return (priority if 0 < priority <= self.levels else self.default_level) - 1
 
 
@@ -27,7 +27,7 @@ class Take(msgspec.Struct, frozen=True):
 
 
 class WaitUntil(msgspec.Struct, frozen=True):
-    """Ask again at this time, or when another request has come."""
+    """Decide again at this time, or when another request arrives."""
 
     time: float
 
@@ -35,11 +35,11 @@ class WaitUntil(msgspec.Struct, frozen=True):
 def decide(
     waiting: Iterable[int], oldest: float, now: float, limits: BatchPolicy, deadline: float = inf
 ) -> Take | WaitUntil:
-    """What to do when the runner is free and something waits.
+    """Decide what to do while the runner is free and requests are queued.
 
-    `waiting` holds the rows of each request, who goes first first, and is read no further than
-    needed; `oldest` is when the first of them came, `deadline` the earliest of theirs, which no
-    batch waits past to fill. A request larger than a batch runs alone.
+    `waiting` yields the rows of each queued request in order, and is read no further than needed.
+    `oldest` is the arrival of the oldest; `deadline` is the earliest deadline, past which no batch
+    waits to fill. A request larger than a batch runs alone.
     """
     rows = count = 0
     full = False

@@ -1,4 +1,4 @@
-"""What a version states about its queue, completed by the settings -> limits. Pure."""
+"""Combine a manifest's queue limits with the settings. Pure."""
 
 from registry.manifest import Manifest, QueueLimits
 from service.batching.admission import Admission
@@ -7,7 +7,7 @@ from service.settings import Settings
 
 
 def batch_policy_of(manifest: Manifest, settings: Settings, *, batched: bool) -> BatchPolicy:
-    """How a version's requests are merged and ordered; `batched`: whether they can run together."""
+    """Return a version's batch policy; `batched`: whether requests may share a run."""
     queue = manifest.queue
     delay_us = settings.max_queue_delay_us if queue.max_delay_us is None else queue.max_delay_us
     return BatchPolicy(
@@ -20,7 +20,7 @@ def batch_policy_of(manifest: Manifest, settings: Settings, *, batched: bool) ->
 
 
 def admissions_of(name: str, queue: QueueLimits, settings: Settings) -> list[Admission]:
-    """An admission for each level of priority, the highest first; refusals state `name`."""
+    """Return one admission per priority level, the highest first; errors state `name`."""
     admissions: list[Admission] = []
     for _ in range(queue.priority_levels):
         admissions.append(

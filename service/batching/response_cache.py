@@ -1,8 +1,7 @@
-"""Answers kept for requests that come again with the same inputs, bounded in bytes.
+"""Cache responses to requests with equal inputs, bounded in bytes.
 
-Belongs to one version in one worker, and goes with it. What is kept are all outputs of a run: which
-of them a client wants, as what, and what else it states (its id, a deadline, an event time) changes
-nothing about them, so only the values selector about make the key, however they travelled.
+One cache per version and worker. An entry holds all outputs of a run. Requested outputs, encodings,
+ids, deadlines and event times do not change them, so the input values alone make the key.
 """
 
 from collections import OrderedDict
@@ -20,7 +19,7 @@ Outputs = Mapping[str, Array]
 
 
 class ResponseCache:
-    """The least recently used entry goes first."""
+    """Evicts the least recently used entry first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -31,7 +30,7 @@ class ResponseCache:
         return len(self._entries)
 
     def get(self, key: bytes) -> Outputs | None:
-        """What was answered before, if it is still here."""
+        """Return the outputs of a key, or None."""
         found = self._entries.get(key)
         if found is None:
             return None
@@ -39,7 +38,7 @@ class ResponseCache:
         return found[0]
 
     def put(self, key: bytes, outputs: Outputs) -> None:
-        """Keep an answer, unless it alone is larger than all may be."""
+        """Store outputs, unless they alone exceed the cache's size."""
         size = _OVERHEAD + sum(map(_bytes, outputs.values()))
         if size > self._max_bytes or key in self._entries:
             return
@@ -50,7 +49,7 @@ class ResponseCache:
         self._shrink()
 
     def resize(self, max_bytes: int) -> None:
-        """Hold at most so much from now on."""
+        """Set the size limit; evict what exceeds it."""
         self._max_bytes = max_bytes
         self._shrink()
 
@@ -61,10 +60,10 @@ class ResponseCache:
 
 
 def key_of(inputs: Arrays) -> bytes:
-    """The same for the same values, whichever encoding and order brought them.
+    """Return a digest of the input values, independent of encoding and order.
 
-    Names and datatypes are the version's and need no mention. Values are compared by their bits:
-    0.0 and -0.0 are two.
+    Names and datatypes belong to the version and are not part of it. Values are compared by their
+    bits: 0.0 and -0.0 differ.
     """
     digest = blake2b(digest_size=32)
     for name in sorted(inputs):

@@ -1,8 +1,8 @@
-"""The loaded versions of a worker: follows the registry while it serves.
+"""The loaded versions of a worker; follows the registry while serving.
 
-What has changed is read and takes effect at once, but for versions that have yet to be loaded:
-those are loaded one after the other in a thread of their own, and each takes traffic as soon as it
-can. So a version that loads slowly, or fails, holds up no other promotion, roll-back or unload.
+Registry changes take effect at once, except for versions that must be loaded first. A separate
+thread loads those one by one; each takes traffic as soon as it is ready. A slow or failing load
+therefore delays no other promotion, rollback or unload.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RegistryReader(Protocol):
-    """What of the registry the service follows."""
+    """The part of the registry that the service reads."""
 
     def models(self) -> list[str]: ...
     def state(self, model: str) -> ModelState: ...
@@ -36,7 +36,7 @@ class RegistryReader(Protocol):
 
 
 class LoadedModels:
-    """Names -> loaded versions; one lookup a request. Belongs to one event loop."""
+    """Map names to loaded versions, with one lookup per request. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class LoadedModels:
         count_loaded: Callable[[int], None] = lambda _: None,
         report: Callable[[WorkerReport], object] = lambda _: None,
     ) -> None:
-        """`load` is called in a thread and raises DriftlineError when a version cannot serve.
+        """`load` runs in a thread and raises DriftlineError if a version cannot serve.
 
-        `report` hears what is served, each time something changed.
+        `report` receives what this worker serves after every change.
         """
         self._catalogue = catalogue
         self._load = load
@@ -69,9 +69,9 @@ class LoadedModels:
         self.revision = -1  # of the registry, up to which it was read
 
     def resolve(self, model: str, selector: str) -> tuple[LoadedVersion, str]:
-        """The version to answer with, and the alias it was found through.
+        """Return the version that serves a selector, and the alias it was found by.
 
-        Raises UnknownModel, UnknownVersion, or NotReady.
+        Raises UnknownModel, UnknownVersion or NotReady.
         """
         route = self._routes.get((model, selector))
         if route is None:
@@ -81,15 +81,15 @@ class LoadedModels:
         return route.version, route.alias
 
     def names(self) -> list[str]:
-        """The models that can be asked for."""
+        """Return the names of all models."""
         return sorted(self._loaded)
 
     def numbers(self, model: str) -> list[str]:
-        """The versions of a model that are loaded, oldest first; raises UnknownModel."""
+        """Return a model's loaded versions, oldest first; raises UnknownModel."""
         return [n for n, one in self.versions(model).items() if isinstance(one, LoadedVersion)]
 
     def versions(self, model: str) -> Loaded:
-        """Every version of a model, loaded or not, oldest first; raises UnknownModel."""
+        """Return every version of a model, loaded or not, oldest first; raises UnknownModel."""
         if model not in self._loaded:
             raise self._unknown(model, "")
         return self._loaded[model]
@@ -108,30 +108,32 @@ class LoadedModels:
 
     @property
     def ready(self) -> bool:
-        """Whether no model fails to answer requests that name no version."""
+        """Whether no model fails for requests that state no version."""
         named = [self._routes[model, ""].version for model in self._loaded]
         return not any(
             isinstance(one, UnavailableVersion) and one.state == "failed" for one in named
         )
 
     async def follow(self, interval: float) -> None:
-        """Poll for ever, every `interval` seconds; a failure is logged and tried again."""
+        """Poll forever, every `interval` seconds; log failures and retry."""
         while True:
             await asyncio.sleep(interval)
             try:
                 await self.poll()
             except Exception:
-                _logger.exception("cannot follow the registry; serving goes on as before")
+                _logger.exception(
+                    "cannot poll the registry; serving continues with the loaded versions"
+                )
 
     async def refresh(self, model: str = "") -> None:
-        """Poll, and return once all that is being loaded is, or all of one model."""
+        """Poll, and wait until all pending loads of a model, or of all models, end."""
         await self.poll()
         loads = [task for (of, _), task in self._loads.items() if model in {"", of}]
         if loads:
             await asyncio.wait(loads)
 
     async def poll(self) -> None:
-        """Take in what changed in the registry since, and begin to load what is new."""
+        """Apply the registry's changes, and start to load new versions."""
         async with self._polling:
             revision = await asyncio.to_thread(self._catalogue.revision)
             if revision == self.revision:
@@ -151,13 +153,13 @@ class LoadedModels:
         self._tell()
 
     def close(self) -> None:
-        """Load nothing more."""
+        """Stop loading."""
         for task in self._loads.values():
             task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, since: int, failed: set[str]) -> dict[str, ModelState]:
-        """What changed after a revision, and what these models are now; in a thread."""
+        """Return the state of every changed or failed model; runs in a thread."""
         changed = set(self._catalogue.models()) if since < 0 else self._catalogue.changed(since)
         found: dict[str, ModelState] = {}
         for model in sorted(changed | failed):
@@ -168,7 +170,7 @@ class LoadedModels:
         return found
 
     def _show(self, model: str) -> None:
-        """Let the model's names mean what they shall, as far as it is loaded."""
+        """Update the routes of a model."""
         state = self._states[model]
         loaded = {v.number: self._one(v, state.desired) for v in state.versions}
         routes = routes_of(model, loaded, state.desired.aliases, self._routes)
@@ -192,7 +194,7 @@ class LoadedModels:
         return tuned
 
     def _begin(self, model: str) -> None:
-        """Load every version that shall be and is not."""
+        """Start to load every version whose desired state is loaded."""
         state = self._states[model]
         for version in state.versions:
             key = model, version.number
@@ -203,7 +205,7 @@ class LoadedModels:
                 self._loads[key] = asyncio.create_task(self._bring(version))
 
     async def _bring(self, version: Version) -> None:
-        """Load a version and show it, if it is still wanted by then."""
+        """Load a version, then route to it if it is still wanted."""
         key = version.model, version.number
         loop = asyncio.get_running_loop()
         self._outcomes[key] = await loop.run_in_executor(self._thread, self._try_load, version)
@@ -226,7 +228,7 @@ class LoadedModels:
         return served
 
     def _tell(self) -> None:
-        """Report what this worker serves now, as others may read it."""
+        """Publish what this worker serves."""
         followed = min(self._begun.values(), default=self.revision + 1) - 1
         state = WorkerReport(followed)
         for (model, selector), route in self._routes.items():
@@ -258,7 +260,7 @@ def _failed(version: Version, why: str) -> UnavailableVersion:
 def _tuned(
     one: LoadedVersion | UnavailableVersion, wanted: LimitChange | None
 ) -> LoadedVersion | UnavailableVersion:
-    """The version under the limits that it shall have."""
+    """Return the version with its desired limits."""
     limits = wanted or UNCHANGED
     if isinstance(one, UnavailableVersion) or one.tune is None or one.limits == limits:
         return one
@@ -266,7 +268,7 @@ def _tuned(
     try:
         tuned = one.tune(limits)
     except RegistryError as error:
-        _logger.warning("%s keeps its limits: %s", name, error)
+        _logger.warning("%s: limits stay unchanged: %s", name, error)
         return one
     _logger.info("%s has other limits: %s", name, limits.stated() or "those of its manifest")
     return tuned

@@ -1,4 +1,4 @@
-"""A registered version -> a version that can take traffic: session, warm-up, queue."""
+"""Load a registered version: session, warm-up, queue."""
 
 import logging
 from collections.abc import Mapping
@@ -36,25 +36,25 @@ _logger = logging.getLogger(__name__)
 
 
 class SessionRunner:
-    """A session that knows from its warm-up what a run costs; a batching `Runner`."""
+    """A session with the cost measured at warm-up; implements `Runner`."""
 
     def __init__(self, session: Session, cost: RunCost, quick: float) -> None:
-        """Runs expected to take less than `quick` seconds are quick."""
+        """A run expected to take less than `quick` seconds is quick."""
         self._session = session
         self._cost = cost
         self._quick = quick
 
     def is_quick(self, rows: int) -> bool:
-        """Whether a run of so many rows costs less than handing it to a thread."""
+        """Return whether a run of `rows` rows costs less than a thread hand-over."""
         return self._cost.of(rows) <= self._quick
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """All outputs by name; raises ServingError."""
+        """Compute all outputs by name; raises ServingError."""
         return self._session.run(inputs)
 
 
 class VersionLoader:
-    """Loads versions; every loaded version has a queue, a door and a thread of its own."""
+    """Loads versions; each has its own queue, admission and thread."""
 
     def __init__(
         self, settings: Settings, log: PredictionLog, ids: IdGenerator, statistics: Statistics
@@ -70,7 +70,7 @@ class VersionLoader:
         return {names: cache.size for names, cache in self._caches.items()}
 
     def __call__(self, version: Version) -> LoadedVersion:
-        """Load a version and run it on its reference; raises DriftlineError when it cannot."""
+        """Load a version and run its reference rows; raises DriftlineError on failure."""
         settings, manifest = self._settings, version.manifest
         self._log.protect(version, payload_key(settings))
         check = InputCheck(manifest, settings.max_request_rows)
@@ -102,7 +102,7 @@ class VersionLoader:
 
 
 def _may_share(session: Session, version: Version) -> bool:
-    """Whether requests of a version may share a run."""
+    """Return whether requests of a version may share a run."""
     reason = one_by_one(version.manifest, verdict_of(version, session.runnable()))
     if reason:
         name = f"version {version.number} of {version.model}"
@@ -112,7 +112,7 @@ def _may_share(session: Session, version: Version) -> bool:
 
 
 def session_options(stated: SessionOptions, settings: Settings) -> SessionOptions:
-    """What a manifest states, completed and overruled by what the service is set to."""
+    """Return a manifest's session options, completed and overridden by the settings."""
     overruled = [name.strip() for name in settings.execution_providers.split(",") if name.strip()]
     return msgspec.structs.replace(
         stated,
@@ -122,7 +122,7 @@ def session_options(stated: SessionOptions, settings: Settings) -> SessionOption
 
 
 def _warm_up(session: Session, version: Version, *, batched: bool) -> RunCost:
-    """Run the version on its reference rows, as its requests will come."""
+    """Measure runs of the reference rows, shaped as requests will be."""
     rows_of = partial(_reference_rows, _reference(version))
     fixed = fixed_rows(signature(version.manifest))
     if fixed is not None:
@@ -137,5 +137,5 @@ def _reference(version: Version) -> Mapping[str, np.ndarray[Any, Any]]:
 
 
 def _reference_rows(reference: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """The first rows, repeated where there are not enough."""
+    """Return `rows` reference rows, repeated if there are too few."""
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in reference.items()}

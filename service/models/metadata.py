@@ -1,4 +1,4 @@
-"""What the service says about itself and its models, whichever transport asks."""
+"""Metadata of the server and its models, for both transports."""
 
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed

@@ -1,4 +1,4 @@
-"""Which execution providers a session shall use, and whether this machine has them."""
+"""Choose the execution providers of a session among the installed ones."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,10 +11,10 @@ CPU = f"CPU{_SUFFIX}"
 def choose(
     wanted: Sequence[str], options: Mapping[str, Mapping[str, str]], available: Sequence[str]
 ) -> list[tuple[str, dict[str, str]]]:
-    """The wanted providers, the first preferred, each with its options; the CPU where none is.
+    """Return the wanted providers in order of preference, with options; CPU by default.
 
-    Names are ONNX Runtime's, with or without "ExecutionProvider"; options of providers that are not
-    used are left aside. Raises NotReady for a provider that is not installed.
+    Names are ONNX Runtime's, with or without "ExecutionProvider". Options of unused providers are
+    ignored. Raises NotReady for a provider that is not installed.
     """
     known = {name.removesuffix(_SUFFIX).lower(): name for name in available}
     missing = [name for name in wanted if _short(name) not in known]

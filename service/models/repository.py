@@ -1,7 +1,7 @@
-"""The model repository extension: what there is, what of it is loaded, and telling it to change.
+"""The model repository extension: list, load and unload versions.
 
-What shall be loaded is the registry's to remember: every worker of every service on it follows its
-revision, a worker that starts later too. Transports call `index`, `load` and `unload`.
+The registry stores the desired state. Every worker of every service follows its revision,
+including workers that start later.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _IGNORED = {"unload_dependents"}  # of Triton's clients: no model here depends o
 
 
 class RegistryWriter(Protocol):
-    """What of the registry this writes and reads; every method raises UnknownModel."""
+    """The part of the registry that load and unload use; methods raise UnknownModel."""
 
     def aliases(self, model: str) -> dict[str, str]: ...
     def load(self, model: str, number: str, *, actor: str) -> int: ...
@@ -27,7 +27,7 @@ class RegistryWriter(Protocol):
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
-    """One version of a model, as the extension describes it."""
+    """One version of a model, as the extension defines it."""
 
     name: str
     version: str
@@ -36,14 +36,14 @@ class IndexEntry(msgspec.Struct, frozen=True):
 
 
 class ModelRepository:
-    """One worker's view of the models, and the way to change it for all workers."""
+    """One worker's view of the models; changes apply to all workers."""
 
     def __init__(self, shelf: RegistryWriter, models: LoadedModels) -> None:
         self._shelf = shelf
         self._models = models
 
     def index(self, *, ready: bool = False) -> list[IndexEntry]:
-        """Every version of every model, or only those that are ready; models by name."""
+        """Return every version, or only ready ones, ordered by model."""
         entries = [
             _entry(model, number, one)
             for model in self._models.names()
@@ -52,11 +52,10 @@ class ModelRepository:
         return [entry for entry in entries if entry.state == "READY" or not ready]
 
     async def load(self, model: str, parameters: Mapping[str, object], *, actor: str) -> None:
-        """Load a version, by number or alias, or every version of a model; returns when done.
+        """Load one version by number or alias, or all versions of a model; wait until done.
 
-        Other workers follow within their poll interval. `parameters` are the request's, of which
-        `version` is known. Raises UnknownModel, UnknownVersion, InvalidRequest, or NotReady where
-        a version does not load.
+        Other workers follow within their poll interval. Of the request's `parameters`, `version` is
+        read. Raises UnknownModel, UnknownVersion, InvalidRequest, or NotReady if a load fails.
         """
         number = await self._number(model, parameters)
         await asyncio.to_thread(self._shelf.load, model, number, actor=actor)
@@ -71,17 +70,16 @@ class ModelRepository:
             raise NotReady(f"model {model!r}: {'; '.join(problems)}")
 
     async def unload(self, model: str, parameters: Mapping[str, object], *, actor: str) -> None:
-        """Take a version, by number or alias, or every version of a model from traffic.
+        """Unload one version by number or alias, or all versions of a model.
 
-        What is accepted already is still answered. Raises UnknownModel, UnknownVersion or
-        InvalidRequest.
+        Accepted requests are still answered. Raises UnknownModel, UnknownVersion or InvalidRequest.
         """
         number = await self._number(model, parameters)
         await asyncio.to_thread(self._shelf.unload, model, number, actor=actor)
         await self._models.refresh(model)
 
     async def _number(self, model: str, parameters: Mapping[str, object]) -> str:
-        """The version that the parameters name, "" where they name none."""
+        """Return the version number that the parameters select, or ""."""
         unknown = parameters.keys() - {"version"} - _IGNORED
         if unknown:
             raise InvalidRequest(

@@ -1,10 +1,9 @@
-"""What a name means: the versions of each model, and which of them answers. Pure.
+"""Resolve a model and selector to the version that serves it. Pure.
 
-A request that names no version is answered by the alias `champion`; where nothing was promoted,
-by the newest version that is loaded. A version takes traffic once it is loaded and has run on its
-reference rows. Until then, and if it fails, an alias that points to it goes on meaning the version
-that it meant before. One that was unloaded takes no request from then on, by whatever name; those
-it has accepted it still answers.
+A request without a version goes to the alias `champion`; without that alias, to the newest loaded
+version. A version takes traffic once it is loaded and has run its reference rows. Until then, or if
+it fails, an alias keeps its previous version. An unloaded version takes no new requests under any
+name; accepted ones are still answered.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +39,7 @@ class UnavailableVersion(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """What a name means now."""
+    """The version that a name resolves to now."""
 
     version: LoadedVersion | UnavailableVersion
     alias: str  # through which the version was found, "" when its number was named
@@ -51,7 +50,7 @@ Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
 
 
 def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Routes) -> Routes:
-    """What every name of one model means; `loaded` is oldest first."""
+    """Return the routes of one model; `loaded` is oldest first."""
     routes: Routes = {(model, number): Route(one, "") for number, one in loaded.items()}
     for alias, number in aliases.items():
         version = loaded.get(
@@ -69,7 +68,7 @@ def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Ro
 
 
 def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:
-    """What a name meant before, unless that was unloaded meanwhile."""
+    """Return the previous version of a name, unless it was unloaded."""
     if route is None or isinstance(route.version, UnavailableVersion):
         return None
     now = loaded.get(route.version.version.number)

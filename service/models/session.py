@@ -1,4 +1,4 @@
-"""ONNX Runtime, and nothing else of the service imports it."""
+"""Run ONNX models; the only module of the service that imports ONNX Runtime."""
 
 import logging
 from collections.abc import Mapping
@@ -51,10 +51,10 @@ class Session:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name.
+        """Compute all outputs by name.
 
-        Raises InvalidRequest for values that the model itself refuses, RunFailed otherwise; what
-        ONNX Runtime said goes to the log, since it speaks of nodes and source lines.
+        Raises InvalidRequest if the model rejects the values, else RunFailed. ONNX Runtime's
+        message is logged only: it quotes graph nodes and source lines.
         """
         try:
             results = self._session.run(self._outputs, inputs)

@@ -1,4 +1,4 @@
-"""One loaded version, whose limits can be changed while it serves."""
+"""One loaded version whose limits can change while it serves."""
 
 from collections.abc import Callable
 from weakref import WeakValueDictionary
@@ -20,7 +20,7 @@ Caches = WeakValueDictionary[tuple[str, str], ResponseCache]  # by model and ver
 
 
 class TunableVersion:
-    """Keeps what limits do not change: the session, what waits, and what is remembered."""
+    """Holds what survives a change of limits: session, queue and cache."""
 
     def __init__(  # noqa: PLR0913  # what a version consists of, all by name
         self,
@@ -35,7 +35,7 @@ class TunableVersion:
     ) -> None:
         """`together`: whether requests may share a run.
 
-        `settings` complete what nobody states; `caches` receives the version's cache.
+        `settings` complete what the manifest does not state; `caches` receives the version's cache.
         """
         self._version = version
         self._check = check
@@ -47,9 +47,9 @@ class TunableVersion:
         self._cache: ResponseCache | None = None
 
     def served(self, change: LimitChange = UNCHANGED) -> LoadedVersion:
-        """The version under its manifest's limits and this change of them.
+        """Return the version with its manifest's limits, changed by `change`.
 
-        In the batcher's event loop, once it serves. Raises InvalidLimits.
+        Call it in the batcher's event loop once it serves. Raises InvalidLimits.
         """
         manifest = limited(self._version.manifest, change)
         name = f"{self._version.model} version {self._version.number}"
@@ -62,7 +62,7 @@ class TunableVersion:
         return LoadedVersion(self._version, self._check, queue, limits=change, tune=tune)
 
     def _queue(self, policy: CachePolicy) -> Queue[Call, InferenceResponse]:
-        """The queue, behind a cache where there shall be one."""
+        """Return the queue, behind a cache if the policy has one."""
         if not policy.max_bytes:
             self._cache = None
             return self._batcher

@@ -1,4 +1,4 @@
-"""Runs a loaded model on its reference rows, and measures what a run costs."""
+"""Run a loaded model on its reference rows and measure the cost of a run."""
 
 import statistics
 import time
@@ -15,13 +15,13 @@ _REPEATS = 5
 
 
 class RunCost(msgspec.Struct, frozen=True):
-    """What a run costs: a line through two measured points, in seconds."""
+    """The cost of a run: a line through two measured points, in seconds."""
 
     one: float  # a run of one row
     row: float  # every further row
 
     def of(self, rows: int) -> float:
-        """The expected duration of a run of so many rows."""
+        """Return the expected duration of a run of `rows` rows."""
         return self.one + (rows - 1) * self.row
 
 
@@ -31,9 +31,9 @@ def measure(
     many: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> RunCost:
-    """Run one row and `many` rows a few times; the first, cold runs do not count.
+    """Time runs of one row and of `many` rows; discard the first, cold runs.
 
-    `rows_of` gives the inputs of so many rows. `many` is 1 where the model takes no batches.
+    `rows_of` returns the inputs of a number of rows. `many` is 1 for a model without batches.
     """
 
     def duration(rows: int) -> float:

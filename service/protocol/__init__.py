@@ -1,1 +1,1 @@
-"""The Open Inference Protocol: pure codecs between its bytes and NumPy arrays."""
+"""Open Inference Protocol: pure codecs between its encodings and NumPy arrays."""

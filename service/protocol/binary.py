@@ -1,8 +1,8 @@
-"""The binary tensor data extension of REST: JSON first, then the raw bytes of tensors, in order.
+"""The binary tensor data extension of REST: JSON, then the raw bytes of tensors in order.
 
-The header Inference-Header-Content-Length says where the JSON ends. An input that states
-`binary_data_size` takes so many of the bytes that follow; an output goes back as bytes where the
-request asks for it, by output (`binary_data`) or for all of them (`binary_data_output`).
+The header Inference-Header-Content-Length states where the JSON ends. An input's `binary_data_size`
+is its number of raw bytes. An output is sent raw if the request says so, for that output
+(`binary_data`) or for all (`binary_data_output`).
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ _MOST_DIGITS = 20  # Python itself refuses to read numbers of thousands
 
 
 def decode_request(body: bytes, stated: bytes) -> InferRequest:
-    """The request of a body whose JSON has `stated` bytes; raises InvalidRequest."""
+    """Decode a body whose JSON has `stated` bytes; raises InvalidRequest."""
     length = _length(stated, len(body))
     request = read_json(body[:length])
     return request.of(_tensors(request, body, length))
@@ -41,7 +41,7 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
     outputs: dict[str, Tensor],
     raw: dict[str, Array],
 ) -> tuple[bytes, int]:
-    """The body of an answer and the length of its JSON; `raw` holds the outputs sent as bytes."""
+    """Return the body and the length of its JSON; `raw` holds the outputs to send as bytes."""
     parts: list[bytes] = []
     tensors: list[OutputTensor] = []
     for name, tensor in outputs.items():

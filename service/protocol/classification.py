@@ -1,6 +1,6 @@
-"""The classification extension: an output as its k best classes instead of its numbers. Pure.
+"""The classification extension: an output as its k best classes. Pure.
 
-Each becomes text, "score:index" or "score:index:label", best first; equal scores in the order of
+Each class is the text "score:index" or "score:index:label", best first; ties keep the order of
 their index. The event keeps the numbers.
 """
 
@@ -14,11 +14,11 @@ from registry.manifest import Manifest
 from service.errors import InvalidRequest
 from service.protocol.messages import Array
 
-_MOST = 10_000  # classes of one row that anybody can ask for
+_MOST = 10_000  # classes of one row per request
 
 
 def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
-    """Raise InvalidRequest where classes are asked for that an output does not have."""
+    """Raise InvalidRequest if classes are requested of an output that has none."""
     datatypes = {spec.name: spec.datatype for spec in signature(manifest).outputs}
     for name, count in classes.items():
         if not 0 < count <= _MOST:
@@ -33,15 +33,15 @@ def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
 
 
 def best_classes(scores: Array, count: int, labels: list[str]) -> Array:
-    """Strings of shape [rows, count], or as many as there are, from scores of shape [rows, ...].
+    """Return strings of shape [rows, at most count] from scores of shape [rows, ...].
 
-    NaN is the worst of scores.
+    NaN ranks last.
     """
     rows = scores.reshape(scores.shape[0], -1) if scores.ndim else scores.reshape(1, 1)
     # Sorted backwards and turned round, so that the sort can be stable for equal scores.
     order = rows.shape[1] - 1 - np.argsort(_nan_last(rows)[:, ::-1], axis=1, kind="stable")[:, ::-1]
     best = [
-        [_told(row[index], int(index), labels) for index in chosen[:count]]
+        [_class_text(row[index], int(index), labels) for index in chosen[:count]]
         for row, chosen in zip(rows, order, strict=True)
     ]
     return np.array(best, dtype=np.object_).reshape(len(rows), -1)
@@ -51,6 +51,6 @@ def _nan_last(rows: Array) -> Array:
     return np.where(np.isnan(rows), -np.inf, rows) if rows.dtype.kind == "f" else rows
 
 
-def _told(score: Any, index: int, labels: list[str]) -> str:
+def _class_text(score: Any, index: int, labels: list[str]) -> str:
     label = f":{labels[index]}" if index < len(labels) else ""
     return f"{score!s}:{index}{label}"

@@ -1,7 +1,7 @@
-"""JSON <-> requests and answers of the Open Inference Protocol.
+"""JSON codec of the Open Inference Protocol.
 
-Values may lie flat or nested as the shape says. A missing number is null or "NaN"; infinities are
-"Infinity" and "-Infinity". Numbers must fit the datatype: nothing is cut, wrapped or guessed.
+Values may be flat or nested as the shape states. A missing number is null or "NaN"; infinities are
+"Infinity" and "-Infinity". Numbers must fit the datatype: nothing is truncated or wrapped.
 """
 
 import re
@@ -29,7 +29,7 @@ _FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself e
 
 
 class JsonTensor(msgspec.Struct):
-    """One input as JSON states it; its values are still JSON."""
+    """One input whose values are still JSON."""
 
     name: str
     shape: list[int]
@@ -38,7 +38,7 @@ class JsonTensor(msgspec.Struct):
     parameters: dict[str, _Parameter] | None = None
 
     def array(self) -> Array:
-        """The values with the stated shape; raises InvalidRequest where they do not fit."""
+        """Return the values in the stated shape; raises InvalidRequest if they do not fit."""
         if not self.data:
             self._refuse_without_data()
         data = bytes(self.data)
@@ -55,7 +55,7 @@ class JsonTensor(msgspec.Struct):
 
     @property
     def sent(self) -> msgspec.Raw | None:
-        """The values as they were sent, where they are flat and neither text nor missing."""
+        """The values as sent, if they are flat and neither text nor missing."""
         data = bytes(self.data)  # which the decoder has let through
         return None if b'"' in data or b"n" in data or self._is_nested(data) else self.data
 
@@ -78,7 +78,7 @@ class JsonTensor(msgspec.Struct):
     def _refuse_without_data(self) -> None:
         if "binary_data_size" in (self.parameters or {}):
             raise InvalidRequest(
-                "its binary_data_size speaks of bytes after the JSON; expected the header "
+                "its binary_data_size refers to bytes after the JSON; expected the header "
                 "Inference-Header-Content-Length to say where they begin",
                 tensor=self.name,
             )
@@ -99,10 +99,7 @@ class _WantedOutput(msgspec.Struct, frozen=True):
 
 
 class JsonRequest(msgspec.Struct):
-    """The JSON of a request, its tensors not read yet.
-
-    An optional field that is null counts as absent: serialisers of Java and C# write it so.
-    """
+    """The JSON of a request, its tensors not decoded yet."""
 
     inputs: list[JsonTensor]
     id: str | None = None
@@ -110,7 +107,7 @@ class JsonRequest(msgspec.Struct):
     parameters: dict[str, _Parameter] | None = None
 
     def of(self, tensors: Sequence[RequestTensor]) -> InferRequest:
-        """The request with these tensors for its inputs."""
+        """Return the request with `tensors` as its inputs."""
         request_id, parameters = self.id or "", self.parameters or {}
         raw = parameters.get("binary_data_output") is True
         if not self.outputs:
@@ -130,7 +127,7 @@ class JsonRequest(msgspec.Struct):
 
 
 class OutputTensor(msgspec.Struct, omit_defaults=True):
-    """One output: its values, or in the parameters how many raw bytes they take."""
+    """One output: its values, or the number of its raw bytes."""
 
     name: str
     datatype: str
@@ -140,7 +137,7 @@ class OutputTensor(msgspec.Struct, omit_defaults=True):
 
 
 class JsonResponse(msgspec.Struct, omit_defaults=True):
-    """The JSON of an answer."""
+    """The JSON of a response."""
 
     model_name: str
     model_version: str
@@ -157,13 +154,13 @@ encode = msgspec.json.Encoder().encode
 
 
 def decode_request(body: bytes) -> InferRequest:
-    """The request that a JSON body states; raises InvalidRequest saying what is wrong with it."""
+    """Decode a JSON body; raises InvalidRequest."""
     request = read_json(body)
     return request.of(request.inputs)
 
 
 def read_json(body: bytes) -> JsonRequest:
-    """The JSON of a request; raises InvalidRequest saying what is wrong with it."""
+    """Decode the JSON of a request; raises InvalidRequest."""
     if not body:
         raise InvalidRequest('the body is empty; expected JSON like {"inputs": [...]}')
     try:
@@ -211,7 +208,7 @@ def encode_response(
     parameters: dict[str, Any],
     outputs: dict[str, Tensor],
 ) -> bytes:
-    """The JSON body of an answer."""
+    """Return the JSON body of a response."""
     tensors = [
         OutputTensor(name, tensor.datatype, tensor.shape, tensor.values())
         for name, tensor in outputs.items()

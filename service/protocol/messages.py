@@ -1,4 +1,4 @@
-"""What a request says, whichever encoding carried it."""
+"""A decoded request, independent of its encoding."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -10,28 +10,28 @@ Array = np.ndarray[Any, Any]
 
 
 class RequestTensor(Protocol):
-    """One input as a codec read it: its description, and its values on demand."""
+    """One input as a codec read it; its values are decoded on demand."""
 
     name: str
     datatype: str
 
     @property
     def shape(self) -> Sequence[int]:
-        """Dimensions as the client stated them; nothing is checked yet."""
+        """Dimensions as the client stated them, unchecked."""
         ...
 
     def array(self) -> Array:
-        """The values with the stated shape, whose dimensions must have been checked before.
+        """Return the values in the stated shape, which must have been checked before.
 
-        Raises InvalidRequest naming the tensor and what was expected.
+        Raises InvalidRequest with the tensor's name and what was expected.
         """
         ...
 
     @property
     def sent(self) -> msgspec.Raw | None:
-        """Flat JSON of the values as the client sent it, where all are finite numbers.
+        """The values as the client's flat JSON, if all are finite numbers.
 
-        So the log can carry them without writing them anew. To be asked for after `array`.
+        The log writes them without re-encoding. Read it after `array` only.
         """
         ...
 
@@ -48,5 +48,5 @@ class InferRequest(msgspec.Struct, frozen=True):
     classes: Mapping[str, int] = {}  # how many of the best, for outputs wanted as classes
 
     def wants_raw(self, output: str) -> bool:
-        """Whether this output goes back as raw bytes."""
+        """Return whether this output is sent as raw bytes."""
         return self.as_raw.get(output, self.raw)

@@ -1,4 +1,4 @@
-"""Rows of named features <-> tensors, for `POST /predict`. Pure."""
+"""Convert rows of named features to tensors and back, for `POST /predict`. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,16 +26,16 @@ class ArrayTensor(msgspec.Struct):
         return shape
 
     def array(self) -> Array:
-        """The array."""
+        """Return the array."""
         return self.values
 
     @property
     def sent(self) -> None:
-        """The values came by rows."""
+        """None: the values were sent by row."""
 
 
 class RowPrediction(msgspec.Struct, omit_defaults=True):
-    """The answer for one row."""
+    """The prediction for one row."""
 
     label: Label | None
     probabilities: dict[str, float | str | None] = {}
@@ -44,7 +44,7 @@ class RowPrediction(msgspec.Struct, omit_defaults=True):
 def read_rows(
     rows: Sequence[Mapping[str, Any]], event_time: str | int | None, manifest: Manifest
 ) -> InferRequest:
-    """The request that rows of named features state; raises InvalidRequest or InvalidFeatures."""
+    """Return the request of these rows; raises InvalidRequest or InvalidFeatures."""
     if not rows:
         raise InvalidRequest("rows is empty; expected at least one object of features")
     names = [feature.name for feature in manifest.features]
@@ -60,7 +60,7 @@ def read_rows(
 
 
 def read_predictions(prediction: Prediction, outputs: Mapping[str, Tensor]) -> list[RowPrediction]:
-    """One prediction per row, from the outputs that the manifest names."""
+    """Return one prediction per row, from the outputs that the manifest names."""
     labels = outputs[prediction.label].values()
     if not prediction.probabilities:
         return [RowPrediction(label) for label in labels]

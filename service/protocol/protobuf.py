@@ -1,4 +1,4 @@
-"""Protobuf <-> requests and answers of the Open Inference Protocol, typed or raw contents."""
+"""Protobuf codec of the Open Inference Protocol, with typed or raw contents."""
 
 from collections.abc import Sequence
 from math import prod
@@ -29,7 +29,7 @@ _CONTENTS = {  # the field of InferTensorContents that carries each datatype
 
 
 class TypedTensor:
-    """One input whose values lie in `contents`."""
+    """One input whose values are in `contents`."""
 
     sent = None
 
@@ -40,7 +40,7 @@ class TypedTensor:
         self._contents = message.contents
 
     def array(self) -> Array:
-        """The values with the stated shape; raises InvalidRequest where they do not fit."""
+        """Return the values in the stated shape; raises InvalidRequest if they do not fit."""
         field = _CONTENTS.get(self.datatype)
         if field is None:
             raise InvalidRequest(
@@ -66,7 +66,7 @@ class TypedTensor:
 
 
 def decode_request(message: pb.ModelInferRequest) -> InferRequest:
-    """The request that a message states; raises InvalidRequest saying what is wrong with it."""
+    """Decode a message; raises InvalidRequest."""
     inputs, raw = message.inputs, message.raw_input_contents
     if raw and len(raw) != len(inputs):
         raise InvalidRequest(
@@ -109,11 +109,7 @@ def encode_response(  # noqa: PLR0913  # one argument for each field of the mess
     outputs: dict[str, tuple[str, Array]],
     raw: bool,
 ) -> pb.ModelInferResponse:
-    """The message of an answer; `outputs` holds datatype and array by name.
-
-    The contents of all outputs are raw if those of any are (FP16 has no typed contents): clients
-    match raw contents to outputs by their place.
-    """
+    """Return the message of a response; `outputs` maps names to datatype and array."""
     raw = raw or any(datatype not in _CONTENTS for datatype, _ in outputs.values())
     response = pb.ModelInferResponse(model_name=model, model_version=version, id=request_id)
     for name, value in parameters.items():

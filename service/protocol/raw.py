@@ -1,7 +1,7 @@
-"""Raw bytes <-> arrays, as gRPC's raw contents and REST's binary extension carry them.
+"""Raw-bytes codec of gRPC's raw contents and REST's binary extension.
 
-Numbers are little-endian, a BOOL is one byte, elements of BYTES are preceded by their length in
-four bytes.
+Numbers are little-endian, a BOOL is one byte, each element of BYTES follows its length in four
+bytes.
 """
 
 import struct
@@ -18,21 +18,21 @@ _LENGTH = struct.Struct("<I")
 
 
 class RawTensor:
-    """One input whose values came as raw bytes."""
+    """One input whose values are raw bytes."""
 
     sent = None
 
     def __init__(
         self, name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview
     ) -> None:
-        """Nothing is checked yet."""
+        """Check nothing yet."""
         self.name = name
         self.datatype = datatype
         self.shape = shape
         self._raw = raw
 
     def array(self) -> Array:
-        """The values with the stated shape; raises InvalidRequest where they do not fit."""
+        """Return the values in the stated shape; raises InvalidRequest if they do not fit."""
         if self.datatype == "BYTES":
             return _read_strings(bytes(self._raw), tuple(self.shape), self.name)
         dtype = NUMPY[self.datatype].newbyteorder("<")
@@ -52,7 +52,7 @@ class RawTensor:
 
 
 def write_raw(datatype: str, array: Array) -> bytes:
-    """The array's values as raw bytes."""
+    """Return the values as raw bytes."""
     if datatype != "BYTES":
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     encoded = [str(value).encode() for value in array.ravel()]
@@ -60,7 +60,7 @@ def write_raw(datatype: str, array: Array) -> bytes:
 
 
 def read_text(value: bytes, name: str) -> str:
-    """One element of BYTES, which must be UTF-8; `name` is the tensor's."""
+    """Decode one element of BYTES as UTF-8; `name` is the tensor's; raises InvalidRequest."""
     try:
         return value.decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Arrays as the event log and JSON write them: flat lists that hold no NaN and no infinity."""
+"""Encode arrays for the event log and JSON: flat lists without NaN or infinity."""
 
 from math import isfinite
 from typing import Any
@@ -14,16 +14,16 @@ MANY = 1_024
 
 
 def to_tensor(datatype: str, array: Array) -> Tensor:
-    """The array as an event carries it: NaN as None, infinities as in proto3's JSON."""
+    """Return the array as an event holds it: NaN as None, infinities as in proto3's JSON."""
     if array.size >= MANY and array.dtype != object:
         return raw_tensor(datatype, array)
     return Tensor(datatype, list(array.shape), listed(array))
 
 
 def raw_tensor(datatype: str, array: Array) -> Tensor:
-    """An array of numbers as an event carries it where there are many; copied only if it must be.
+    """Return a large array of numbers as an event holds it, without a copy if possible.
 
-    Its bytes become base64 when the event is written, if it ever is with its payload.
+    Its bytes become base64 when the event is written with its payload.
     """
     little: Array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     held: Any = little.reshape(-1).view(np.uint8).data
@@ -31,7 +31,7 @@ def raw_tensor(datatype: str, array: Array) -> Tensor:
 
 
 def from_raw(tensor: Tensor) -> Array | None:
-    """The array of such a tensor before it is written; None for any other."""
+    """Return the array of a raw tensor not yet written; None for any other tensor."""
     held: Any = tensor.raw
     if not isinstance(held, memoryview):
         return None
@@ -40,25 +40,25 @@ def from_raw(tensor: Tensor) -> Array | None:
 
 
 def listed(array: Array) -> list[Any]:
-    """The values as JSON writes them."""
+    """Return the values as JSON writes them."""
     values = flat(array)
     return spell(values) if array.dtype.kind == "f" and not all_finite(values) else values
 
 
 def flat(array: Array) -> list[Any]:
-    """The values, row-major, as Python objects."""
+    """Return the values, row-major, as Python objects."""
     values: list[Any] = (array if array.ndim == 1 else array.ravel()).tolist()
     return values
 
 
 def is_finite(array: Array) -> bool:
-    """Whether no number of the array is NaN or infinite."""
+    """Return whether no number of the array is NaN or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = array.sum()  # a third of the price of asking each
     return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
 def all_finite(values: list[float]) -> bool:
-    """Whether no value is NaN or infinite."""
-    # One addition a value; a sum of finite values that overflows is told apart by the second look.
+    """Return whether no value is NaN or infinite."""
+    # One addition each; only an overflowing or non-finite sum needs the second check.
     return isfinite(sum(values)) or all(map(isfinite, values))

@@ -1,4 +1,4 @@
-"""Everything that decides whether a request fits a version's signature lives here."""
+"""Check a request against a version's signature."""
 
 from collections.abc import Iterable, Sequence
 from math import isfinite, prod
@@ -18,7 +18,7 @@ FREE = -1  # a dimension of any size
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """The inputs of one request, checked."""
+    """The checked inputs of one request."""
 
     arrays: dict[str, Array]  # by name, as the session takes them
     tensors: dict[str, Tensor]  # by name, as the event carries them
@@ -27,7 +27,7 @@ class Inputs(msgspec.Struct, frozen=True):
 
 
 class InputCheck:
-    """The checks of one version, prepared once; `read` is the way every request goes."""
+    """The checks of one version, prepared once."""
 
     def __init__(self, manifest: Manifest, max_rows: int) -> None:
         self.signature = signature(manifest)
@@ -42,7 +42,7 @@ class InputCheck:
                 self._required[feature.input][feature.index] = feature.name
 
     def read(self, tensors: Sequence[RequestTensor]) -> Inputs:
-        """The checked inputs; raises InvalidRequest or TooLarge saying what was expected."""
+        """Return the checked inputs; raises InvalidRequest or TooLarge."""
         if [tensor.name for tensor in tensors] != self._in_order:
             self._check_names(tensors)
         for tensor in tensors:
@@ -58,7 +58,7 @@ class InputCheck:
         return Inputs(arrays, events, rows, size)
 
     def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
-        """The tensor as an event carries it, its missing values checked."""
+        """Return the tensor as an event holds it; check its missing values."""
         sent: Any = tensor.sent
         if sent is not None:
             return Tensor(tensor.datatype, list(array.shape), sent)
@@ -73,7 +73,7 @@ class InputCheck:
         return Tensor(tensor.datatype, list(array.shape), values)
 
     def check_outputs(self, wanted: Sequence[str]) -> None:
-        """Raise InvalidRequest when an output is asked for that the model does not have."""
+        """Raise InvalidRequest if a requested output does not exist."""
         for name in wanted:
             if name not in self._outputs:
                 raise InvalidRequest(f"unknown output {name!r}; expected {_names(self._outputs)}")
