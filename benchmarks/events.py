@@ -1,4 +1,4 @@
-"""What an event costs: constructed, encoded, appended, read. The second half of `make bench`."""
+"""Measure the cost of an event: construct, encode, append, read. Part of `make bench`."""
 
 import tempfile
 import time

@@ -1,4 +1,4 @@
-"""What it costs to bring an event to Kafka: part of `make bench` where a broker is named.
+"""Measure the cost of forwarding an event to Kafka (`make bench`, where a broker is named).
 
 Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS; topics of a random prefix are made and left there.
 """

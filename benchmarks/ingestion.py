@@ -1,4 +1,4 @@
-"""What it costs the monitor to take in an event: part of `make bench`.
+"""Measure what ingesting an event costs the monitor. Part of `make bench`.
 
 Decode, ledger, window, join, sample and commit, as `driftline monitor` does it; scoring, which is a
 process of its own, is answered at once here.

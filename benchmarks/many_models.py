@@ -1,4 +1,4 @@
-"""`make many`: what hundreds of small models in one worker cost.
+"""Measure the cost of hundreds of small models in one worker (`make many`).
 
 The same forest under many names: memory and start-up time for each, what a change of the registry
 costs while they are loaded, and whether predicting stays at its price.

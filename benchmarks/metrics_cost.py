@@ -1,4 +1,4 @@
-"""What the metrics cost: of a request, and of a scrape. A part of `make bench`."""
+"""Measure the cost of metrics, per request and per scrape. Part of `make bench`."""
 
 import os
 import tempfile
@@ -26,8 +26,8 @@ def main() -> None:
             table.add_column(heading, justify="right")
         for models, batch, rate in CASES:
             pause, cost = _requests(models, batch, rate)
-            told = (f"{models}", f"{batch}", f"{rate:,}", f"every {pause:.2f} s")
-            table.add_row(*told, f"{cost:.2f} µs a request")
+            cells = (f"{models}", f"{batch}", f"{rate:,}", f"every {pause:.2f} s")
+            table.add_row(*cells, f"{cost:.2f} µs a request")
         table.add_row("300", "", "", "", f"{_scrape():.0f} ms a scrape")
         Console(width=100).print(table)
 

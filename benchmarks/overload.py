@@ -1,4 +1,4 @@
-"""`make overload`: what happens when more is asked than can be answered.
+"""Measure the service under more requests than it can answer (`make overload`).
 
 Requests leave at a fixed rate whether or not others were answered (an open loop), at one, two, five
 and ten times of what the service manages, each on a connection that is free.

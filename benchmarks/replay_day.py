@@ -141,16 +141,16 @@ def _model(weights: Any) -> onnx.ModelProto:
 
 
 def _write(folder: Path, asked: _Asked, predictions: int, labelled: float, workers: int) -> None:
-    """The day: every prediction by the next worker, labels an hour later by whoever it is."""
+    """The day: every prediction by the next worker, labels an hour later by any worker."""
     sources = [Worker(folder, "serving") for _ in range(workers)]
     later, chance = predictions // 24, np.random.default_rng(4)
-    told = chance.random(predictions) < labelled
+    labelled_rows = chance.random(predictions) < labelled
     truths = (chance.random(predictions) < 0.5).tolist()
     for n in range(predictions):
         at, source, place = BEGIN + n * DAY // predictions, sources[n % workers], n % DIFFERENT
         chances = asked.probabilities[place]
         source.predict(n, at, "day", asked.rows[place], int(chances[1] > chances[0]), chances)
-        if n >= later and told[n - later]:
+        if n >= later and labelled_rows[n - later]:
             source.tell(n - later, at, int(truths[n - later]))
     for source in sources:
         source.close()

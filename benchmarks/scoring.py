@@ -1,4 +1,4 @@
-"""What scoring one window costs, with everything on. The third part of `make bench`."""
+"""Measure the CPU and wall time of scoring one window. Part of `make bench`."""
 
 import os
 import tempfile
@@ -35,7 +35,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "the first of its size, which calibrates": {},
     "with Evidently's report": {"report": "window.html"},
     "without": {},
-    "the first by another policy, which calibrates anew": {"policy": OTHER},
+    "the first by another policy, which re-calibrates": {"policy": OTHER},
     "the next by it": {"policy": OTHER},
     "a revision by late labels": {"drift": False},
 }
@@ -69,8 +69,8 @@ def _measured(scoring: WindowScorer, job: ScoreJob) -> tuple[str, str, str]:
 
 
 def _job(rows: dict[str, list[Any]], **changes: Any) -> ScoreJob:
-    told: dict[str, Any] = {"drift": True, "columns": rows, "order": list(range(ROWS))} | changes
-    return ScoreJob(key="bench", model="wide", version="1", window=Window(0, 1), **told)
+    fields: dict[str, Any] = {"drift": True, "columns": rows, "order": list(range(ROWS))} | changes
+    return ScoreJob(key="bench", model="wide", version="1", window=Window(0, 1), **fields)
 
 
 def _register(registry: Registry, home: Path) -> Any:

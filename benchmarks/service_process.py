@@ -1,4 +1,4 @@
-"""A service of our own for a measurement, on the home that the environment names."""
+"""Start a service for a measurement, on the home that the environment names."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`make load`: a short load on the service that runs here, or on one that is started for it."""
+"""Run a short load on a running service, or on one started for it (`make load`)."""
 
 import os
 import subprocess

@@ -94,7 +94,7 @@ def _encode(
 
 def _payload(row: dict[str, Array], truth: Label, version: Version, asked: str) -> Payload:
     datatypes = {spec.name: spec.datatype for spec in signature(version.manifest).inputs}
-    told = [
+    metadata = [
         {"name": name, "datatype": datatypes[name], "shape": array.shape}
         for name, array in row.items()
     ]
@@ -103,35 +103,35 @@ def _payload(row: dict[str, Array], truth: Label, version: Version, asked: str) 
         {
             "inputs": [
                 {**tensor, "parameters": {"binary_data_size": len(data)}}
-                for tensor, data in zip(told, raw, strict=True)
+                for tensor, data in zip(metadata, raw, strict=True)
             ],
             "parameters": {"binary_data_output": True},
         }
     )
     return Payload(
-        json=_json(told, row),
+        json=_json(metadata, row),
         binary=b"".join((head, *raw)),
         binary_json_length=len(head),
-        grpc=_grpc(told, raw, version.model, asked),
+        grpc=_grpc(metadata, raw, version.model, asked),
         truth=truth,
     )
 
 
-def _json(told: list[dict[str, Any]], row: dict[str, Array]) -> bytes:
+def _json(metadata: list[dict[str, Any]], row: dict[str, Array]) -> bytes:
     """NaN becomes null, which is how a missing number travels."""
     return msgspec.json.encode(
         {
             "inputs": [
                 {**tensor, "data": array.ravel().tolist()}
-                for tensor, array in zip(told, row.values(), strict=True)
+                for tensor, array in zip(metadata, row.values(), strict=True)
             ]
         }
     )
 
 
-def _grpc(told: list[dict[str, Any]], raw: list[bytes], model: str, asked: str) -> bytes:
+def _grpc(metadata: list[dict[str, Any]], raw: list[bytes], model: str, asked: str) -> bytes:
     request = pb.ModelInferRequest(model_name=model, model_version=asked, raw_input_contents=raw)
-    for tensor in told:
+    for tensor in metadata:
         request.inputs.add(**tensor)
     message: bytes = request.SerializeToString()
     return message

@@ -18,7 +18,7 @@ class Pulse:
         self._wall = self._cpu = 0.0
 
     def start(self) -> None:
-        """Begin anew, with the load."""
+        """Restart with the load."""
         self._late = []
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 

@@ -111,13 +111,13 @@ def quantile(counts: Sequence[Mapping[int, int]], share: float) -> float:
 
 
 def _about(generator: Generator) -> str:
-    told = (
+    summary = (
         f"the generator used {generator.cpu:.0%} of a core and was late by {generator.late_ms:.0f} "
         "ms (p95)"
     )
     if not generator.bottleneck:
-        return told
+        return summary
     return (
-        f"{told}: IT WAS THE BOTTLENECK. The service can do more and answers sooner than these "
+        f"{summary}: IT WAS THE BOTTLENECK. The service can do more and answers sooner than these "
         "figures say; use fewer users, a lower --rate, or more --processes"
     )

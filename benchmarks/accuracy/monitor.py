@@ -77,9 +77,9 @@ class Watch:
         if self._performance is not None:
             scores += self._performance.score(window, bands=False)
             concept = streaks["concept"]
-            evidence, told = weigh(scores, concept.evidence, part(self._baseline.manifest))
+            evidence, found_scores = weigh(scores, concept.evidence, part(self._baseline.manifest))
             streaks["concept"] = msgspec.structs.replace(concept, evidence=evidence)
-            scores += told
+            scores += found_scores
         return Result(
             model="m",
             version="1",
@@ -119,10 +119,10 @@ def evidently_drifted(
 
     Where its method is the one that `scores` were made by, the value is at hand already.
     """
-    told = {score.column: score.value for score in scores if score.name == "drift"}
+    found_scores = {score.column: score.value for score in scores if score.name == "drift"}
     return {
         column.name: value >= _LIMIT
-        if (value := told.get(column.name)) is not None and _same(thresholds, column)
+        if (value := found_scores.get(column.name)) is not None and _same(thresholds, column)
         else _default(thresholds, column, window)
         for column in baseline.columns
     }

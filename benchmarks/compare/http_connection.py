@@ -30,7 +30,7 @@ class HttpConnection(asyncio.Protocol):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Ask until no further request is wanted; a server that hangs up is asked anew."""
+        """Ask until no further request is wanted; reconnect if the server hangs up."""
         loop = asyncio.get_running_loop()
         more = True
         while more:
@@ -74,8 +74,10 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _request(question: Question) -> bytes:
-    told = "".join(f"{name}: {value}\r\n" for name, value in question.headers.items())
-    head = f"POST {question.path} HTTP/1.1\r\nhost: x\r\n{told}content-length: {len(question.body)}"
+    fields = "".join(f"{name}: {value}\r\n" for name, value in question.headers.items())
+    head = (
+        f"POST {question.path} HTTP/1.1\r\nhost: x\r\n{fields}content-length: {len(question.body)}"
+    )
     return f"{head}\r\n\r\n".encode() + question.body
 
 
@@ -84,11 +86,11 @@ def _end_of_answer(received: bytearray) -> int | None:
     head = received.find(b"\r\n\r\n") + 4
     if head < 4:
         return None
-    told = bytes(received[:head]).lower()
-    at = told.find(_LENGTH)
+    fields = bytes(received[:head]).lower()
+    at = fields.find(_LENGTH)
     if at >= 0:
         at += len(_LENGTH)
-        end = head + int(told[at : told.find(b"\r\n", at)])
+        end = head + int(fields[at : fields.find(b"\r\n", at)])
         return end if len(received) >= end else None
     last = received.find(b"0\r\n\r\n", max(head - 2, len(received) - 5))
     return last + 5 if last >= 0 else None
