@@ -3,6 +3,7 @@
 DriftlineError
 └── MonitoringError
     ├── DatabaseUnavailable the monitor's database, or the registry's, is lost or out of reach
+    ├── NewerDatabase       a newer release has changed the schema of the monitor's database
     ├── DeliveryFailed      a webhook that could not be handed over
     └── PageUnavailable     the status page cannot be served
 """
@@ -19,6 +20,10 @@ class DatabaseUnavailable(MonitoringError):
 
     Of a transaction under way nothing is kept, unless it was lost in the very moment of its commit.
     """
+
+
+class NewerDatabase(MonitoringError):
+    """A newer release has changed the schema of the monitor's database; the message says how."""
 
 
 class DeliveryFailed(MonitoringError):

@@ -1,7 +1,7 @@
-"""What monitors that share a log have read and one of them has not taken in yet (PostgreSQL only).
+"""Chunks that monitors of a shared log have read and none has ingested yet (PostgreSQL only).
 
-A stream belongs to who holds its lock, on the connection that writes: whoever lost it writes no
-more of it, and the next reader begins exactly where the last one's commits end.
+An advisory lock on the committing connection fences each stream. A monitor that loses it writes
+nothing more of the stream, and the next reader begins where the last commit ends.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -11,20 +11,16 @@ import msgspec
 from eventlog.log import Position
 from monitoring.sharing.entries import Chunk
 from monitoring.storage.database import Database, as_bytes, as_int
+from monitoring.storage.queries import streams as queries
 
 _FRESH = 3_000  # milliseconds for which the word of a stream's reader counts
-# One clock for all of them: the server's.
-_REPORT = """UPDATE streams SET epoch = coalesce(?, epoch), sequence = coalesce(?, sequence),
-    ended = ?, reported = (1000 * extract(epoch FROM clock_timestamp()))::bigint WHERE stream = ?"""
-_LOOK = """SELECT stream, chunks, taken, ended = 1
-    AND reported > (1000 * extract(epoch FROM clock_timestamp()))::bigint - ? FROM streams"""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Chunk).decode
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """How far one stream is."""
+    """The progress of one stream."""
 
     name: str
     chunks: int  # handed over so far
@@ -36,39 +32,28 @@ class SharedChunks:
     """The chunks of every stream, in their order."""
 
     def __init__(self, database: Database) -> None:
-        """Their tables in `database`, whose connection is to hold the locks of streams."""
+        """Use the tables in `database`, whose connection holds the locks of streams."""
         self._database = database
-        # Whoever stands still for longer than this is no member any more: the server ends his
-        # connection, and others take up what he held.
-        database.do("SET idle_session_timeout = '30s'")
-        database.do("SET idle_in_transaction_session_timeout = '60s'")
+        database.do(queries.LIMIT_IDLE_SESSION)
+        database.do(queries.LIMIT_IDLE_TRANSACTION)
 
     def know(self, streams: Iterable[str]) -> None:
-        """Take note that these exist: nobody runs ahead of one that is not read yet."""
+        """Store that these streams exist; no other runs ahead of one that is not read yet."""
         with self._database.transaction(alone=False):
-            self._database.many(
-                "INSERT INTO streams (stream) VALUES (?) ON CONFLICT DO NOTHING",
-                [(stream,) for stream in sorted(streams)],
-            )
+            self._database.many(queries.ADD, [(stream,) for stream in sorted(streams)])
 
     def claim(self, stream: str) -> bool:
         """Become the reader of a stream; False while another monitor is."""
         return self._database.try_lock(f"stream {stream}")
 
     def release(self, stream: str) -> None:
-        """Let another monitor read it."""
-        self._database.do("UPDATE streams SET ended = 0 WHERE stream = ?", stream)
+        """Let another monitor read a stream."""
+        self._database.write(queries.UNFINISHED, stream)
         self._database.unlock(f"stream {stream}")
 
     def position(self, stream: str) -> Position | None:
-        """Where reading goes on; None at the beginning."""
-        found = self._database.one(
-            "SELECT coalesce(streams.epoch, positions.epoch), "
-            "coalesce(streams.sequence, positions.sequence) "
-            "FROM streams LEFT JOIN positions ON positions.source = streams.stream "
-            "WHERE stream = ?",
-            stream,
-        )
+        """Read the next position of a stream; None at the beginning."""
+        found = self._database.one(queries.POSITION, stream=stream)
         if found is None or found[0] is None:
             return None
         return Position(as_int(found[0]), as_int(found[1]))
@@ -79,19 +64,13 @@ class SharedChunks:
         reached: Mapping[str, Position | None],
         ended: Set[str],
     ) -> None:
-        """Keep chunks of streams that are claimed, and how far all the claimed are."""
+        """Store chunks of claimed streams, and the positions of all claimed ones."""
         with self._database.transaction(alone=False):
             for chunk in chunks:
-                self._database.do(
-                    "INSERT INTO handed SELECT stream, chunks + 1, ? FROM streams WHERE stream = ?",
-                    _encode(chunk),
-                    chunk.stream,
-                )
-                self._database.do(
-                    "UPDATE streams SET chunks = chunks + 1 WHERE stream = ?", chunk.stream
-                )
+                self._database.write(queries.ADD_CHUNK, _encode(chunk), chunk.stream)
+                self._database.write(queries.COUNT_CHUNK, chunk.stream)
             self._database.many(
-                _REPORT,
+                queries.REPORT,
                 [
                     (at and at.epoch, at and at.sequence, int(stream in ended), stream)
                     for stream, at in reached.items()
@@ -99,28 +78,22 @@ class SharedChunks:
             )
 
     def streams(self) -> list[Stream]:
-        """Every stream that anybody knows of."""
-        found = self._database.all(_LOOK, _FRESH)
+        """Read the progress of every stream."""
+        found = self._database.all(queries.STATES, fresh=_FRESH)
         return [
             Stream(str(name), as_int(chunks), as_int(taken), ended is True)
             for name, chunks, taken, ended in found
         ]
 
     def chunks(self, stream: str, after: int, limit: int) -> list[tuple[int, Chunk]]:
-        """The next chunks of a stream, with their numbers."""
-        found = self._database.all(
-            "SELECT number, body FROM handed WHERE stream = ? AND number > ? "
-            "ORDER BY number LIMIT ?",
-            stream,
-            after,
-            limit,
-        )
+        """Read the next chunks of a stream, with their numbers."""
+        found = self._database.all(queries.CHUNKS, stream=stream, after=after, limit=limit)
         return [(as_int(number), _decode(as_bytes(body))) for number, body in found]
 
     def taken(self, numbers: dict[str, int]) -> None:
-        """Let go of chunks up to these numbers; part of the step that took in the last of them."""
+        """Delete chunks up to these numbers, in the step that ingested the last of them."""
         rows: list[tuple[object, ...]] = [
             (number, stream) for stream, number in sorted(numbers.items())
         ]
-        self._database.many("DELETE FROM handed WHERE number <= ? AND stream = ?", rows)
-        self._database.many("UPDATE streams SET taken = ? WHERE stream = ?", rows)
+        self._database.many(queries.DELETE_CHUNKS, rows)
+        self._database.many(queries.TAKEN, rows)

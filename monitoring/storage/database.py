@@ -3,73 +3,63 @@
 SQLite or PostgreSQL, by where it is: a path is a file, an address a server.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from sqlalchemy import Column, Executable, Select, text
 
+from monitoring.storage.schema import REVISION
 from monitoring.storage.sqlite import Sqlite
+from monitoring.storage.statements import Row, RowStatement
 
 Kind = TypeVar("Kind")
 Where = Path | str  # a file, or postgresql://...
-
-_SCHEMA = (Path(__file__).parent / "schema.sql").read_text()
-_STATEMENTS = [one for one in re.sub(r"--.*", "", _SCHEMA).split(";") if one.strip()]
-_TABLES = set(re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", _SCHEMA))
-_ADDED = {  # columns that came later
-    ("predictions", "time"): "INTEGER",
-    ("predictions", "told"): "BLOB",
-    ("early_labels", "time"): "INTEGER",
-    ("early_labels", "received"): "INTEGER",
-}
-_SUPERSEDED = [  # what an earlier release made or kept otherwise
-    "DROP INDEX IF EXISTS predictions_by_window",
-    "DELETE FROM predictions WHERE start IS NULL",
-    "UPDATE early_labels SET received = coalesce(time, 0) WHERE received IS NULL",
-]
+Names = Select[*tuple[Any, ...]]
 
 
 class Driver(Protocol):
     """One connection to one kind of database.
 
-    Statements are SQL that SQLite and PostgreSQL both understand, with `?` for values. Writing
-    transactions run one after the other. `DatabaseUnavailable` means that the connection was lost,
-    and with it the transaction; the next one tries to connect again.
+    Writing transactions run one after the other. `DatabaseUnavailable` means that the connection
+    was lost, and with it the transaction; the next one tries to connect again.
     """
 
-    def columns(self) -> set[tuple[str, str]]:
-        """What is there, by table and column."""
+    def revision(self) -> str | None:
+        """Read the revision of the schema; None where no migration has run."""
         ...
 
-    def define(self, statement: str) -> None:
-        """Run a statement of SQLite's that makes or changes a table or an index."""
+    def migrate(self) -> None:
+        """Run the migrations that the database lacks; raises NewerDatabase."""
         ...
 
     def begin(self, *, alone: bool) -> None:
-        """Begin a transaction; `alone`: after everybody else's of that kind."""
+        """Begin a transaction; `alone`: after every other one of that kind."""
         ...
 
     def commit(self) -> None:
-        """Keep what the transaction did."""
+        """Commit the transaction."""
         ...
 
     def rollback(self) -> None:
         """Undo what the transaction did."""
         ...
 
-    def execute(self, statement: str, values: Sequence[object]) -> Any:
+    def execute(self, statement: Executable, values: Mapping[str, object]) -> Any:
         """Run one statement; a cursor of Python's DB-API."""
         ...
 
-    def among(self, statement: str, names: Sequence[str]) -> list[tuple[object, ...]]:
-        """Every row of a query that asks with `IN (...)` for some of many names."""
+    def among(
+        self, statement: Names, column: Column[str], names: Sequence[str]
+    ) -> list[tuple[object, ...]]:
+        """Read the rows of a query whose column has one of many values."""
         ...
 
-    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement once per row; no two of them may touch the same."""
+    def write(self, statement: RowStatement, rows: Sequence[Row]) -> None:
+        """Run a row statement for each row; no two of them may touch the same."""
         ...
 
     def try_lock(self, name: str) -> bool:
@@ -80,50 +70,38 @@ class Driver(Protocol):
         ...
 
     def unlock(self, name: str) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...
 
 
 class Database:
-    """One connection; usable from several threads one after the other."""
+    """One connection; usable from several threads one after the other.
+
+    A statement given as text has its values as `:name`.
+    """
 
     def __init__(self, where: Where, *, reconnects: bool = True, lasting: bool = True) -> None:
-        """Open, and create what is not there yet; raises DatabaseUnavailable.
+        """Open, and migrate to the schema of this release.
 
         Without `reconnects` a connection that is lost stays so, with the locks that it held. A file
-        that is not `lasting` is made anew, and not gone on with, after whatever ended its writer.
+        that is not `lasting` is created again, and not continued, after whatever ended its writer.
+        Raises DatabaseUnavailable and NewerDatabase.
         """
         self._driver = _driver(where, reconnects=reconnects, lasting=lasting)
-        if not self._complete():
-            with self.transaction():
-                self._create()
-
-    def _complete(self) -> bool:
-        there = self._driver.columns()
-        return there >= _ADDED.keys() and {table for table, _ in there} >= _TABLES
-
-    def _create(self) -> None:
-        """Make what is missing, in a database that an earlier release made as well."""
-        tables = [one for one in _STATEMENTS if "CREATE TABLE" in one]
-        for statement in tables:
-            self._driver.define(statement)
-        there = self._driver.columns()
-        for (table, column), kind in _ADDED.items():
-            if (table, column) not in there:
-                self._driver.define(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-        for statement in _STATEMENTS:
-            if statement not in tables:
-                self._driver.define(statement)
-        for statement in _SUPERSEDED:
-            self.do(statement)
+        try:
+            if self._driver.revision() != REVISION:
+                self._driver.migrate()
+        except BaseException:
+            self._driver.close()
+            raise
 
     @contextmanager
     def transaction(self, *, alone: bool = True) -> Iterator[None]:
-        """All of what the block does, or nothing of it.
+        """Do all of what the block does, or nothing of it.
 
         Not `alone`: beside others that write, for what only this connection's locks let it touch.
         """
@@ -135,29 +113,37 @@ class Database:
             raise
         self._driver.commit()
 
-    def all(self, statement: str, *values: object) -> list[tuple[object, ...]]:
-        """Every row of a query."""
-        found: list[tuple[object, ...]] = self._driver.execute(statement, values).fetchall()
+    def all(self, statement: Executable | str, **values: object) -> list[tuple[object, ...]]:
+        """Read every row of a query."""
+        cursor = self._driver.execute(_statement(statement), values)
+        found: list[tuple[object, ...]] = cursor.fetchall()
         return found
 
-    def among(self, statement: str, names: Iterable[str]) -> list[tuple[object, ...]]:
-        """Every row of a query that asks with `IN (...)` for some of many names."""
-        return self._driver.among(statement, list(names))
+    def among(
+        self, statement: Names, column: Column[str], names: Iterable[str]
+    ) -> list[tuple[object, ...]]:
+        """Read the rows of a query whose column has one of many values."""
+        return self._driver.among(statement, column, list(names))
 
-    def one(self, statement: str, *values: object) -> tuple[object, ...] | None:
-        """The first row of a query."""
-        row: tuple[object, ...] | None = self._driver.execute(statement, values).fetchone()
+    def one(self, statement: Executable | str, **values: object) -> tuple[object, ...] | None:
+        """Read the first row of a query."""
+        row: tuple[object, ...] | None
+        row = self._driver.execute(_statement(statement), values).fetchone()
         return row
 
-    def do(self, statement: str, *values: object) -> int:
-        """Run a statement; how many rows it touched."""
-        touched: int = self._driver.execute(statement, values).rowcount
+    def do(self, statement: Executable | str, **values: object) -> int:
+        """Run a statement; returns how many rows it touched."""
+        touched: int = self._driver.execute(_statement(statement), values).rowcount
         return touched
 
-    def many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run a statement once per row of values; no two of them may touch the same."""
+    def write(self, statement: RowStatement, *values: object) -> None:
+        """Run a row statement for one row of values."""
+        self._driver.write(statement, [values])
+
+    def many(self, statement: RowStatement, rows: Sequence[Row]) -> None:
+        """Run a row statement once per row of values; no two of them may touch the same."""
         if rows:
-            self._driver.executemany(statement, rows)
+            self._driver.write(statement, rows)
 
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until it ends or unlocks; False: another has it.
@@ -167,11 +153,11 @@ class Database:
         return self._driver.try_lock(name)
 
     def unlock(self, name: str) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         self._driver.unlock(name)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._driver.close()
 
 
@@ -188,8 +174,17 @@ def _driver(where: Where, *, reconnects: bool, lasting: bool) -> Driver:
     return Postgres(where, reconnects=reconnects)
 
 
+def _statement(statement: Executable | str) -> Executable:
+    return _text(statement) if isinstance(statement, str) else statement
+
+
+@lru_cache
+def _text(statement: str) -> Executable:
+    return text(statement)
+
+
 def as_struct(value: object, kind: type[Kind]) -> Kind:
-    """A column that holds JSON."""
+    """Decode a column that holds JSON."""
     return msgspec.json.decode(as_bytes(value), type=kind)
 
 

@@ -1,11 +1,7 @@
-"""PostgreSQL as the monitor's database: the schema and the statements of SQLite, by another name.
+"""PostgreSQL as the monitor's database, shared by any number of monitors."""
 
-Everything in which the two differ is here. Statements are written once, in what both understand.
-"""
-
-import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import psycopg
@@ -13,15 +9,43 @@ from psycopg import pq
 from psycopg.abc import Buffer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import StrDumper
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Executable,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    create_engine,
+    func,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateTable
 
 from monitoring.errors import DatabaseUnavailable
-from monitoring.storage.staging import Staged, stage
+from monitoring.storage.migrations import VERSION_TABLE, upgrade
+from monitoring.storage.statements import (
+    Compiled,
+    RowStatement,
+    compiled,
+    for_one,
+)
+from monitoring.storage.statements import Row as Values
 
 Found = TypeVar("Found")
 Row = tuple[object, ...]
+Connection = psycopg.Connection[Row]
 
-# Whatever the address does not say: a server that is gone without a word is given up within half
-# a minute, because a monitor that waits for ever looks like one with nothing to do.
+# Settings that the address does not have. A server that is gone is noticed within half a minute,
+# because a monitor that waits for ever looks like one with nothing to do.
 _DEFAULTS: dict[str, str] = {
     "application_name": "driftline-monitor",
     "client_encoding": "UTF8",
@@ -31,27 +55,34 @@ _DEFAULTS: dict[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-_DIALECT = [  # SQLite's words and ours, in the schema; texts compare by their bytes, as there
-    (r"\bINTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
-    (r"\bINTEGER\b", "BIGINT"),
-    (r"\bBLOB\b", "BYTEA"),
-    (r"\bTEXT\b", 'TEXT COLLATE "C"'),
-    (r"\) WITHOUT ROWID", ")"),
-]
-# One writer at a time, as SQLite has it: what a transaction reads is still so when it writes.
+# One writer at a time, as in SQLite: what a transaction reads is still so when it writes.
 _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline ' || current_schema()))"
+# Migrations look at and change one schema, whatever others the address lists after it.
+_ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
 
-
+_DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
 _MANY = 50  # rows: fewer are sent one by one
-_LOCK = "hashtextextended(current_schema() || ' ' || ?, 0)"
+_LOCK = func.hashtextextended(
+    func.current_schema(type_=Text)
+    .concat(literal_column("' '", Text))
+    .concat(bindparam("name", type_=Text)),
+    0,
+)
+_TRY_LOCK = select(func.pg_try_advisory_lock(_LOCK))
+_UNLOCK = select(func.pg_advisory_unlock(_LOCK))
+_HAS_VERSION = text(
+    "SELECT 1 FROM information_schema.tables "
+    "WHERE table_schema = current_schema() AND table_name = :name"
+)
+_VERSION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - ours
 
 
 class Postgres:
     """A `Driver` (see database.py) on one connection to a server, made again when it is lost.
 
     Outside a transaction a statement is tried once more on a new connection. Within one, the
-    transaction is lost with the connection, and `DatabaseUnavailable` says so; whether a commit
-    whose answer never came was kept, the next reader of the database sees.
+    transaction is lost with the connection, and `DatabaseUnavailable` reports it; whether a commit
+    without a reply was made, the next reader of the database sees.
     """
 
     def __init__(self, url: str, *, reconnects: bool = True) -> None:
@@ -63,40 +94,51 @@ class Postgres:
             raise DatabaseUnavailable(f"cannot read the database's address: {error}") from None
         self._connection = self._connect()
 
-    def columns(self) -> set[tuple[str, str]]:
-        """What is there, by table and column."""
-        found = self.execute(
-            "SELECT table_name, column_name FROM information_schema.columns "
-            "WHERE table_schema = current_schema()",
-            (),
-        )
-        return {(str(table), str(column)) for table, column in found.fetchall()}
+    def revision(self) -> str | None:
+        """Read the revision of the schema; None where no migration has run."""
+        if self.execute(_HAS_VERSION, {"name": VERSION_TABLE}).fetchone() is None:
+            return None
+        found = self.execute(_VERSION, {}).fetchone()
+        return None if found is None else str(found[0])
 
-    def define(self, statement: str) -> None:
-        """Run a statement of SQLite's that makes or changes a table or an index."""
-        for theirs, ours in _DIALECT:
-            statement = re.sub(theirs, ours, statement)
-        self.execute(statement, ())
+    def migrate(self) -> None:
+        """Run the migrations that the schema lacks, on a connection of their own."""
+        engine = create_engine(
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(self._where),
+            poolclass=NullPool,
+        )
+        try:
+            upgrade(engine, _ONE_WRITER, _ONE_SCHEMA)
+        except DBAPIError as error:
+            cause = error.orig or error
+            if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+                raise DatabaseUnavailable(f"the database was lost: {_reason(cause)}") from error
+            raise cause from None
 
     def begin(self, *, alone: bool) -> None:
-        """Begin a transaction; `alone`: after everybody else's of that kind."""
+        """Begin a transaction; `alone`: after every other one of that kind."""
         self._twice(lambda connection: connection.execute("BEGIN"))
         if alone:
             self._within(lambda connection: connection.execute(_ONE_WRITER))
 
     def commit(self) -> None:
-        """Keep what the transaction did."""
+        """Commit the transaction."""
         self._within(lambda connection: connection.execute("COMMIT"))
 
     def rollback(self) -> None:
         """Undo what the transaction did; a lost connection has done that already."""
-        self._statements.clear()  # the tables that it made for them are gone as well
+        self._staging.clear()  # the tables that it made for them are gone as well
         if not self._connection.closed:
             self._within(lambda connection: connection.execute("ROLLBACK"))
 
-    def execute(self, statement: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
+    def execute(self, statement: Executable, values: Mapping[str, object]) -> psycopg.Cursor[Row]:
         """Run one statement."""
-        query = _translated(statement)
+        done = compiled(statement, _DIALECT)
+        return self._execute(done.sql, done.values(values))
+
+    def _execute(self, sql: str, values: Values = ()) -> psycopg.Cursor[Row]:
+        query = sql.encode()
         idle = self._connection.info.transaction_status in (
             pq.TransactionStatus.IDLE,
             pq.TransactionStatus.UNKNOWN,
@@ -104,62 +146,55 @@ class Postgres:
         run = self._twice if idle else self._within
         return run(lambda connection: connection.execute(query, values))
 
-    def among(self, statement: str, names: Sequence[str]) -> list[Row]:
-        """Every row of a query that asks with `IN (...)` for some of many names."""
-        return self.execute(statement.replace("IN (...)", "= ANY(?)"), [names]).fetchall()
+    def among(
+        self, statement: Select[*tuple[object, ...]], column: Column[str], names: Sequence[str]
+    ) -> list[Row]:
+        """Read the rows of a query whose column has one of many values."""
+        return self._execute(_one_of_many(statement, column).sql, [list(names)]).fetchall()
 
-    def executemany(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
-        """Run a statement once per row, within a transaction; no two may touch the same.
+    def write(self, statement: RowStatement, rows: Sequence[Values]) -> None:
+        """Run a row statement for each row, within a transaction.
 
-        Many rows are copied beside the table first, which takes a tenth of sending them one by one.
+        Many rows are copied into a staging table first, which takes a tenth of the time.
         """
-        together = list(rows)
-        staged = self._staged(statement) if len(together) >= _MANY else None
-        if staged is None:
-            query = _translated(statement)
-            self._within(lambda connection: connection.cursor().executemany(query, together))
-        else:
-            self._within(lambda connection: _copied(connection, staged, together))
-
-    def _staged(self, statement: str) -> Staged | None:
-        """How to run a statement for copied rows; None where it has a shape that is not known."""
-        if statement not in self._statements:
-            self._statements[statement] = staged = stage(statement, self._types)
-            if staged is not None:
-                self.execute(staged.table, ())
-        return self._statements[statement]
-
-    def _types(self, table: str) -> dict[str, str]:
-        found = self.execute(
-            "SELECT column_name, data_type FROM information_schema.columns "
-            "WHERE table_schema = current_schema() AND table_name = ? ORDER BY ordinal_position",
-            (table,),
-        )
-        return {str(name): str(kind) for name, kind in found.fetchall()}
+        if len(rows) >= _MANY:
+            staged = _staged(statement)
+            if statement not in self._staging:
+                self._execute(staged.create)
+                self._staging.add(statement)
+            self._within(lambda connection: _copy(connection, staged, rows))
+            return
+        done = for_one(statement, _DIALECT)
+        ordered = done.rows([*statement.columns], rows)
+        if len(ordered) == 1:
+            self._execute(done.sql, ordered[0])
+            return
+        query = done.sql.encode()
+        self._within(lambda connection: connection.cursor().executemany(query, ordered))
 
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until its end; False: another has it."""
-        (found,) = self.execute(f"SELECT pg_try_advisory_lock({_LOCK})", (name,)).fetchall()
+        (found,) = self.execute(_TRY_LOCK, {"name": name}).fetchall()
         return found[0] is True
 
     def unlock(self, name: str) -> None:
-        """Give a lock back."""
-        self.execute(f"SELECT pg_advisory_unlock({_LOCK})", (name,))
+        """Release a lock."""
+        self.execute(_UNLOCK, {"name": name})
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._connection.close()
 
-    def _connect(self) -> psycopg.Connection[Row]:
+    def _connect(self) -> Connection:
         try:
-            connection: psycopg.Connection[Row] = psycopg.connect(self._where, autocommit=True)
+            connection: Connection = psycopg.connect(self._where, autocommit=True)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"the database cannot be reached: {_said(error)}") from None
+            raise DatabaseUnavailable(f"the database cannot be reached: {_reason(error)}") from None
         connection.adapters.register_dumper(str, _Text)
-        self._statements: dict[str, Staged | None] = {}  # for which a table was made on it
+        self._staging: set[RowStatement] = set()  # those with a staging table on the connection
         return connection
 
-    def _twice(self, work: Callable[[psycopg.Connection[Row]], Found]) -> Found:
+    def _twice(self, work: Callable[[Connection], Found]) -> Found:
         """Do what stands alone, again on a new connection where the old one is lost."""
         if not self._connection.closed:
             try:
@@ -172,24 +207,49 @@ class Postgres:
         self._connection = self._connect()
         return self._within(work)
 
-    def _within(self, work: Callable[[psycopg.Connection[Row]], Found]) -> Found:
+    def _within(self, work: Callable[[Connection], Found]) -> Found:
         try:
             return work(self._connection)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             # Whatever it was, a transaction that met it is over: begin the next one afresh.
             self._connection.close()
-            raise DatabaseUnavailable(f"the database was lost: {_said(error)}") from error
+            raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error
 
 
-def _copied(
-    connection: psycopg.Connection[Row], staged: Staged, rows: Sequence[Sequence[object]]
-) -> None:
+class _Staged:
+    """A row statement for all rows of a temporary table, and that table."""
+
+    def __init__(self, statement: RowStatement) -> None:
+        columns = [Column(name, one.type) for name, one in statement.columns.items()]
+        name = f"staged_{next(_numbers)}"
+        table = Table(name, MetaData(), *columns, prefixes=["TEMPORARY"])
+        self.create = str(CreateTable(table, if_not_exists=True).compile(dialect=_DIALECT))
+        self.copy = f"COPY {name} FROM STDIN".encode()
+        self.run = compiled(statement.for_all(_DIALECT, table), _DIALECT)
+        self.empty = f"TRUNCATE {name}".encode()
+
+
+_numbers = iter(range(1 << 31))
+
+
+@lru_cache(maxsize=1_000)
+def _staged(statement: RowStatement) -> _Staged:
+    return _Staged(statement)
+
+
+def _copy(connection: Connection, staged: _Staged, rows: Sequence[Values]) -> None:
     cursor = connection.cursor()
-    with cursor.copy(staged.copy.encode()) as copy:
+    with cursor.copy(staged.copy) as copy:
         for row in rows:
             copy.write_row(row)
-    cursor.execute(staged.statement.encode())
-    cursor.execute(staged.empty.encode())
+    cursor.execute(staged.run.sql.encode(), staged.run.values({}))
+    cursor.execute(staged.empty)
+
+
+@lru_cache
+def _one_of_many(statement: Select[*tuple[object, ...]], column: Column[str]) -> Compiled:
+    names = bindparam("names", type_=ARRAY(Text))
+    return compiled(statement.where(column == any_(names)), _DIALECT)
 
 
 class _Text(StrDumper):
@@ -199,10 +259,5 @@ class _Text(StrDumper):
         return super().dump(obj.replace("\x00", "\N{SYMBOL FOR NULL}"))
 
 
-@cache
-def _translated(statement: str) -> bytes:
-    return statement.replace("?", "%s").encode()
-
-
-def _said(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__

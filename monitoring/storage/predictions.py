@@ -1,4 +1,4 @@
-"""The rows that were answered, and the labels that wait for theirs; part of the consumer's step.
+"""Predicted rows, and labels that wait for their prediction; part of the consumer's step.
 
 What a step needs of them is read at once before it (`bring`), and what it does to them is written
 at once after it (`flush`), because a statement for each event would cost more than all the rest.
@@ -8,11 +8,13 @@ In between, the step works on what is here.
 from collections.abc import Iterable
 
 import msgspec
+from sqlalchemy import Delete
 
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label
 from monitoring.results import Window
 from monitoring.storage.database import Database, as_bytes, as_bytes_or_none, as_int, as_int_or_none
+from monitoring.storage.queries import predictions as queries
 from monitoring.storage.rows import (
     EarlyLabel,
     SampledRow,
@@ -25,18 +27,12 @@ from monitoring.storage.rows import (
 Key = tuple[str, str]  # model, version
 _Place = tuple[str, int]  # prediction id, row
 
-_SWEEP = """DELETE FROM predictions WHERE (prediction_id, row) IN (
-    SELECT prediction_id, row FROM predictions
-    WHERE model = ? AND version = ? AND start < ? AND body {} LIMIT ?)"""
-_SWEEP_EARLY = """DELETE FROM early_labels WHERE (prediction_id, row) IN (
-    SELECT prediction_id, row FROM early_labels WHERE received < ? LIMIT ?)"""
-
 
 class Predictions:
-    """Not for use outside a transaction, and good for one: `forget` everything at its end."""
+    """Not for use outside a transaction, and good for one: `reset` at its end."""
 
     def __init__(self, database: Database) -> None:
-        """Rows and labels in `database`."""
+        """Read and write rows and labels in `database`."""
         self._database = database
         self._added: dict[_Place, StoredRow] = {}  # not written yet
         self._sampled: dict[int, StoredRow] = {}  # those among them with values, by hash
@@ -48,12 +44,12 @@ class Predictions:
         self._searched: set[str] = set()  # ids of which the database has no rows but the known
         self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
         self._regrouped: set[str] = set()  # those of them that are to be written
-        found = database.one("SELECT until FROM horizons WHERE name = 'early_labels'")
+        found = database.one(queries.EARLY_UNTIL)
         # Labels that were received before it wait no more.
         self.early_until = 0 if found is None else as_int(found[0])
 
     def prefetch(self, events: Iterable[Event | UnreadableEvent]) -> None:
-        """Read what these events bear on."""
+        """Read the stored rows and labels that these events refer to."""
         labels: set[str] = set()
         others: set[str] = set()
         for event in events:
@@ -63,13 +59,13 @@ class Predictions:
         self._look_for_early(labels | others)
 
     def add_row(self, row: StoredRow) -> None:
-        """Keep a row; the first of its place holds."""
+        """Add a row, unless its place has one."""
         self._added.setdefault((row.prediction_id, row.row), row)
         if row.body is not None and row.number is not None:
             self._sampled[row.number] = row
 
     def evict(self, key: Key, start: int, number: int) -> None:
-        """Drop the values of the row with this hash; its label may still come."""
+        """Delete the values of the row with this hash; its label may still come."""
         fresh = self._sampled.get(number)
         if fresh is not None and (fresh.model, fresh.version, fresh.start) == (*key, start):
             fresh.body = None
@@ -77,16 +73,12 @@ class Predictions:
             self._evicted.append((*key, start, number))
 
     def evict_above(self, key: Key, window: Window, largest: int) -> None:
-        """Drop the values of a window's rows whose hash is larger; their labels may still come."""
+        """Delete the values of a window's rows with a larger hash; their labels may still come."""
         self.flush()
-        self._database.do(
-            "UPDATE predictions SET body = NULL WHERE model = ? AND version = ? "
-            "AND start >= ? AND start < ? AND hash > ? AND body IS NOT NULL",
-            *key, window.start, window.end, largest,
-        )  # fmt: skip
+        self._database.write(queries.EVICT_ABOVE, *key, window.start, window.end, largest)
 
     def find(self, prediction_id: str, row: int) -> StoredPrediction | None:
-        """The row that a label speaks of."""
+        """Find the row that a label refers to."""
         self._search({prediction_id})
         place = prediction_id, row
         known = self._known.get(place)
@@ -115,7 +107,7 @@ class Predictions:
             added.label = encoded
 
     def add_early_label(self, prediction_id: str, row: int, early: EarlyLabel) -> bool:
-        """Let a label wait for its prediction; False where one waits already, which then holds."""
+        """Store a label until its prediction comes; False where an earlier one waits."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
         if row in waiting and waiting[row].received >= self.early_until:
@@ -125,7 +117,7 @@ class Predictions:
         return True
 
     def pop_early_labels(self, prediction_id: str) -> dict[int, EarlyLabel]:
-        """The labels that waited for this prediction, by row."""
+        """Return the labels that waited for this prediction, by row, and delete them."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
         if waiting:
@@ -134,38 +126,23 @@ class Predictions:
         return {row: one for row, one in waiting.items() if one.received >= self.early_until}
 
     def expire_early_labels(self, until: int) -> int:
-        """Have no label wait any more that was received before; how many no longer do."""
+        """Expire waiting labels that were received before `until`; returns how many."""
         self.flush()
         before, self.early_until = self.early_until, until
-        found = self._database.one(
-            "SELECT count(*) FROM early_labels WHERE received >= ? AND received < ?", before, until
-        )
+        found = self._database.one(queries.COUNT_EARLY, since=before, until=until)
         assert found is not None
         return as_int(found[0])
 
     def sampled_hashes(self, key: Key, window: Window) -> list[int]:
-        """The hashes of the rows that a window keeps."""
+        """Read the hashes of a window's sampled rows."""
         self.flush()
-        found = self._database.all(
-            "SELECT hash FROM predictions "
-            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL",
-            *key,
-            window.start,
-            window.end,
-        )
+        found = self._database.all(queries.SAMPLED_HASHES, **_of_window(key, window))
         return [as_int(number) for (number,) in found]
 
     def sampled_rows(self, key: Key, window: Window) -> list[SampledRow]:
-        """The sampled rows, in the order of their hashes."""
+        """Read a window's sampled rows, in the order of their hashes."""
         self.flush()
-        found = self._database.all(
-            "SELECT body, label, time, prediction_id, row FROM predictions "
-            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
-            "ORDER BY hash",
-            *key,
-            window.start,
-            window.end,
-        )
+        found = self._database.all(queries.SAMPLE, **_of_window(key, window))
         return [
             SampledRow(
                 as_bytes(body),
@@ -176,40 +153,30 @@ class Predictions:
         ]
 
     def smallest_rows(self, key: Key, window: Window, limit: int) -> list[bytes]:
-        """The values of at most `limit` sampled rows, by smallest hash, in the order of time."""
+        """Read the values of the `limit` rows with the smallest hashes, in the order of time."""
         self.flush()
-        found = self._database.all(
-            "SELECT body FROM (SELECT body, time, prediction_id, row FROM predictions "
-            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
-            "ORDER BY hash LIMIT ?) AS kept ORDER BY time, prediction_id, row",
-            *key, window.start, window.end, limit,
-        )  # fmt: skip
+        found = self._database.all(queries.SMALLEST, **_of_window(key, window), limit=limit)
         return [as_bytes(body) for (body,) in found]
 
     def delete_early_labels(self, limit: int) -> int:
-        """Delete labels that wait no more, at most `limit`; how many there were."""
-        return self._database.do(_SWEEP_EARLY, self.early_until, limit)
+        """Delete at most `limit` expired labels; returns how many."""
+        return self._database.do(queries.SWEEP_EARLY, until=self.early_until, limit=limit)
 
     def delete_rows(self, key: Key, until: int, limit: int) -> int:
-        """Delete rows outside the samples whose windows begin before; how many there were."""
-        return self._database.do(_SWEEP.format("IS NULL"), *key, until, limit)
+        """Delete rows outside the samples of windows that begin before; returns how many."""
+        return self._sweep(queries.SWEEP_ROWS, key, until, limit)
 
     def delete_samples(self, key: Key, until: int, limit: int) -> int:
-        """Delete the samples of windows that begin before; how many rows there were."""
-        return self._database.do(_SWEEP.format("IS NOT NULL"), *key, until, limit)
+        """Delete the samples of windows that begin before; returns how many rows."""
+        return self._sweep(queries.SWEEP_SAMPLES, key, until, limit)
 
     def flush(self) -> None:
-        """Bring into the database what is not there yet."""
+        """Write what is not in the database yet."""
         if self._added:
             self._add()
+        self._database.many(queries.EVICT, self._evicted)
         self._database.many(
-            "UPDATE predictions SET body = NULL WHERE model = ? AND version = ? AND start = ? "
-            "AND hash = ? AND body IS NOT NULL",
-            self._evicted,
-        )
-        self._database.many(
-            "UPDATE predictions SET label = ? WHERE prediction_id = ? AND row = ?",
-            [(label, *place) for place, label in self._labelled.items()],
+            queries.LABEL, [(label, *place) for place, label in self._labelled.items()]
         )
         self._evicted.clear()
         self._labelled.clear()
@@ -217,7 +184,7 @@ class Predictions:
             self._regroup()
 
     def reset(self) -> None:
-        """Write, and know nothing any more."""
+        """Write, and empty the caches."""
         self.flush()
         self._known.clear()
         self._searched.clear()
@@ -225,8 +192,7 @@ class Predictions:
 
     def _add(self) -> None:
         self._database.many(
-            "INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            [msgspec.structs.astuple(row) for row in self._added.values()],
+            queries.ADD, [msgspec.structs.astuple(row) for row in self._added.values()]
         )
         self._searched.difference_update([prediction_id for prediction_id, _ in self._added])
         self._added.clear()
@@ -234,12 +200,9 @@ class Predictions:
 
     def _regroup(self) -> None:
         names = sorted(self._regrouped)
+        self._database.many(queries.DELETE_EARLY, [(name,) for name in names])
         self._database.many(
-            "DELETE FROM early_labels WHERE prediction_id = ?", [(name,) for name in names]
-        )
-        self._database.many(
-            "INSERT INTO early_labels (prediction_id, row, label, time, received) "
-            "VALUES (?, ?, ?, ?, ?)",
+            queries.ADD_EARLY,
             [
                 (name, row, early.label, early.time, early.received)
                 for name in names
@@ -249,16 +212,16 @@ class Predictions:
         )
         self._regrouped.clear()
 
+    def _sweep(self, statement: Delete, key: Key, until: int, limit: int) -> int:
+        model, version = key
+        return self._database.do(statement, model=model, version=version, until=until, limit=limit)
+
     def _search(self, prediction_ids: set[str]) -> None:
-        """Know every row of these that the database has."""
+        """Cache the stored rows of these predictions."""
         missing = prediction_ids - self._searched
         if not missing:
             return
-        found = self._database.among(
-            "SELECT prediction_id, row, model, version, start, hash, label, time, told "
-            "FROM predictions WHERE prediction_id IN (...)",
-            missing,
-        )
+        found = self._database.among(queries.KNOWN, queries.KNOWN_BY, missing)
         for prediction_id, row, model, version, start, number, label, time, predicted in found:
             self._known[str(prediction_id), as_int(row)] = StoredPrediction(
                 str(model),
@@ -272,18 +235,19 @@ class Predictions:
         self._searched |= missing
 
     def _look_for_early(self, prediction_ids: set[str]) -> None:
-        """Know every label that waits for one of these."""
+        """Cache the labels that wait for one of these."""
         missing = {name for name in prediction_ids if name not in self._early}
         if not missing:
             return
         self._early.update((name, {}) for name in missing)
-        if self._database.one("SELECT 1 FROM early_labels LIMIT 1") is None:
+        if self._database.one(queries.ANY_EARLY) is None:
             return
-        found = self._database.among(
-            "SELECT prediction_id, row, label, time, received FROM early_labels "
-            "WHERE prediction_id IN (...)",
-            missing,
-        )
+        found = self._database.among(queries.EARLY, queries.EARLY_BY, missing)
         for prediction_id, row, label, time, received in found:
             waiting = EarlyLabel(as_bytes(label), as_int_or_none(time), as_int(received))
             self._early[str(prediction_id)][as_int(row)] = waiting
+
+
+def _of_window(key: Key, window: Window) -> dict[str, object]:
+    model, version = key
+    return {"model": model, "version": version, "start": window.start, "end": window.end}

@@ -1,4 +1,4 @@
-"""What everyone but the consumer does with the monitor's database: read it, and tend the outbox.
+"""The monitor's database for all but the consumer: reads, the outbox, and changes by people.
 
 The page, the metrics and the commands open a Store each; the consumer writes through `journal.py`.
 """
@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from sqlalchemy import Executable
 
 from monitoring.alarms.decision import Streak
 from monitoring.results import (
@@ -22,8 +23,8 @@ from monitoring.results import (
     SourceLedger,
     Window,
 )
-from monitoring.storage import results as kept
-from monitoring.storage import rows
+from monitoring.storage import results as stored_results
+from monitoring.storage import rows, schema
 from monitoring.storage.database import (
     Database,
     Where,
@@ -33,6 +34,16 @@ from monitoring.storage.database import (
     as_int_or_none,
     as_struct,
 )
+from monitoring.storage.queries import (
+    alarms,
+    dead_letters,
+    outbox,
+    predictions,
+    progress,
+    results,
+    windows,
+)
+from monitoring.storage.statements import RowStatement
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.totals import ClosedTotals
 from monitoring.windows.watermark import VersionProgress
@@ -43,7 +54,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """Reads are of committed steps only; usable from several threads."""
+    """Reads committed steps only; usable from several threads."""
 
     def __init__(self, where: Where) -> None:
         """Open the database, empty if it is not there yet."""
@@ -51,19 +62,19 @@ class Store:
         self._one_at_a_time = threading.Lock()
 
     def watched(self) -> list[tuple[str, str]]:
-        """Every (model, version) ever seen."""
-        found = self._all("SELECT model, version FROM watches ORDER BY model, version")
+        """Read every monitored (model, version)."""
+        found = self._all(windows.VERSIONS)
         return [(str(model), str(version)) for model, version in found]
 
     def results(
-        self, model: str, version: str, *, last: int = kept.ALL, before: int = END_OF_TIME
+        self, model: str, version: str, *, last: int = stored_results.ALL, before: int = END_OF_TIME
     ) -> list[Result]:
-        """The newest revision of the `last` windows that begin before a time, oldest first."""
+        """Read the newest revision of the `last` windows that begin before a time, oldest first."""
         with self._one_at_a_time:
-            return kept.newest(self._database, (model, version), last, before)
+            return stored_results.newest(self._database, (model, version), last, before)
 
     def recent(self, model: str, version: str, last: int) -> list[Result]:
-        """The last closed windows, after older ones where something is known of none later."""
+        """Read the last closed windows, and older ones that hold a score that no later one has."""
         results = self.results(model, version, last=last)
         first = results[0].window.start if results else 0
         older = sorted({s for s in self.closed(model, version).newest.values() if s < first})
@@ -71,141 +82,112 @@ class Store:
         return [result for result in known if result is not None] + results
 
     def closed(self, model: str, version: str) -> ClosedTotals:
-        """All closed windows of a version added up."""
+        """Read the totals of a version's closed windows."""
         with self._one_at_a_time:
-            return kept.closed(self._database, (model, version))
+            return stored_results.closed(self._database, (model, version))
 
     def neighbours(self, model: str, version: str, start: int) -> tuple[int | None, int | None]:
-        """Where the closed windows before and after the one that begins here begin."""
-        key = model, version
-        ((before,),) = self._all(
-            "SELECT max(start) FROM results WHERE model = ? AND version = ? AND start < ?",
-            *key, start,
-        )  # fmt: skip
-        ((after,),) = self._all(
-            "SELECT min(start) FROM results WHERE model = ? AND version = ? AND start > ?",
-            *key, start,
-        )  # fmt: skip
+        """Read the starts of the closed windows before and after the one that begins at `start`."""
+        window = {"model": model, "version": version, "start": start}
+        ((before,),) = self._all(results.START_BEFORE, **window)
+        ((after,),) = self._all(results.START_AFTER, **window)
         return as_int_or_none(before), as_int_or_none(after)
 
     def result(self, model: str, version: str, start: int) -> Result | None:
-        """The newest revision of one window's result."""
-        found = self._all(
-            "SELECT body FROM results WHERE model = ? AND version = ? AND start = ? "
-            "ORDER BY revision DESC LIMIT 1",
-            model,
-            version,
-            start,
-        )
+        """Read the newest revision of one window's result."""
+        found = self._all(results.LATEST, model=model, version=version, start=start)
         return as_struct(found[0][0], Result) if found else None
 
     def live(self, model: str, version: str) -> list[Result]:
-        """The open windows so far: counts only, no scores."""
-        found = self._all(
-            "SELECT body FROM windows WHERE model = ? AND version = ? ORDER BY start",
-            model,
-            version,
-        )
+        """Read the open windows so far: counts only, no scores."""
+        found = self._all(windows.WINDOWS, model=model, version=version)
         states = [decode_window(as_bytes(body)) for (body,) in found]
         opened = merge_panes([state for state in states if state.takes_events])
         return [result_of(model, version, state, sampled=0) for state in opened]
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
-        """What came too late for this window, or for any."""
+        """Count the late events of this window, or of all."""
         begin, end = (-1, END_OF_TIME) if window is None else (window.start, window.end)
-        (told,) = self._all(
-            "SELECT CAST(sum(events) AS BIGINT), CAST(sum(rows) AS BIGINT) FROM late "
-            "WHERE model = ? AND version = ? AND start >= ? AND start < ?",
-            model,
-            version,
-            begin,
-            end,
+        ((events, count),) = self._all(
+            windows.LATE, model=model, version=version, begin=begin, end=end
         )
-        return LateCounts(as_int(told[0] or 0), as_int(told[1] or 0))
+        return LateCounts(as_int(events or 0), as_int(count or 0))
 
     def alarms(self) -> list[Alarm]:
-        """Every alarm, newest first."""
-        found = self._all("SELECT body FROM alarms ORDER BY number DESC")
+        """Read every alarm, newest first."""
+        found = self._all(alarms.ALARMS)
         return [as_struct(body, Alarm) for (body,) in found]
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
-        """Note that a person has seen the alarm; False where there is no firing one of this id."""
+        """Acknowledge an alarm; False where no firing one has this id."""
         with self._one_at_a_time, self._database.transaction():
             return self._take(alarm_id, step, {"firing"}) is not None
 
     def resolve(self, alarm_id: str, step: AlarmStep) -> bool:
-        """End an alarm by hand; its rule begins anew. False where no open one has this id."""
+        """Resolve an alarm by hand and reset its rule; False where no open one has this id."""
         with self._one_at_a_time, self._database.transaction():
             alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
             if alarm is None:
                 return False
             body = rows.encode(Streak())
-            self._database.do(
-                "UPDATE streaks SET body = ? WHERE model = ? AND version = ? AND rule = ?",
-                body, alarm.model, alarm.version, alarm.rule,
-            )  # fmt: skip
+            self._database.write(alarms.CHANGE_STREAK, body, alarm.model, alarm.version, alarm.rule)
         return True
 
     def silences(self) -> list[Silence]:
-        """Every silence, also those that are over."""
-        found = self._all("SELECT body FROM silences ORDER BY silence_id")
+        """Read every silence, ended ones included."""
+        found = self._all(alarms.SILENCES)
         return [as_struct(body, Silence) for (body,) in found]
 
     def silence(self, silence: Silence) -> None:
-        """Keep a silence."""
+        """Store a silence."""
         with self._one_at_a_time, self._database.transaction():
-            self._database.do(
-                "INSERT INTO silences VALUES (?, ?)", silence.silence_id, rows.encode(silence)
-            )
+            self._database.write(alarms.ADD_SILENCE, silence.silence_id, rows.encode(silence))
 
     def unsilence(self, silence_id: str, now: int) -> bool:
-        """End a silence now; False where none of this id holds."""
+        """End a silence now; False where no active one has this id."""
         with self._one_at_a_time, self._database.transaction():
-            found = self._database.one("SELECT body FROM silences WHERE silence_id = ?", silence_id)
+            found = self._database.one(alarms.SILENCE, silence_id=silence_id)
             if found is None or (held := as_struct(found[0], Silence)).until <= now:
                 return False
             body = rows.encode(msgspec.structs.replace(held, until=now))
-            self._database.do("UPDATE silences SET body = ? WHERE silence_id = ?", body, silence_id)
+            self._database.write(alarms.CHANGE_SILENCE, body, silence_id)
         return True
 
     def _take(self, alarm_id: str, step: AlarmStep, states: set[str]) -> Alarm | None:
-        """Keep a person's step about an alarm in one of these states; part of a transaction."""
-        found = self._database.one("SELECT body FROM alarms WHERE alarm_id = ?", alarm_id)
+        """Store a person's step on an alarm in one of these states, within a transaction."""
+        found = self._database.one(alarms.ALARM, alarm_id=alarm_id)
         if found is None or (alarm := as_struct(found[0], Alarm)).state not in states:
             return None
         state: Literal["acknowledged", "resolved"]
         state = "resolved" if step.deed == "resolved" else "acknowledged"
         after = msgspec.structs.replace(alarm, state=state, steps=[*alarm.steps, step])
         body = rows.encode(after)
-        self._database.do("UPDATE alarms SET body = ? WHERE alarm_id = ?", body, alarm_id)
+        self._database.write(alarms.CHANGE, body, alarm_id)
         return after
 
     def ledger(self) -> list[SourceLedger]:
-        """What was seen of each source of the log."""
-        found = self._all("SELECT body FROM ledger ORDER BY source")
-        return [as_struct(body, SourceLedger) for (body,) in found]
+        """Read the ledger of each source of the log."""
+        found = self._all(progress.LEDGERS)
+        return [as_struct(body, SourceLedger) for _, body in found]
 
     def monitored(self) -> dict[str, Counter[int]]:
-        """Events taken in, by source and minute of reception."""
+        """Read the ingested events, by source and minute of reception."""
         counts: dict[str, Counter[int]] = {}
-        for source, minute, events in self._all("SELECT source, minute, events FROM monitored"):
+        for source, minute, events in self._all(progress.MINUTES):
             counts.setdefault(str(source), Counter())[as_int(minute)] = as_int(events)
         return counts
 
     def monitored_since(self) -> int:
-        """The first minute of which `monitored` still has the counts."""
-        found = self._all("SELECT until FROM horizons WHERE name = 'minutes'")
+        """Read the first minute whose counts `monitored` still has."""
+        found = self._all(progress.MINUTES_SINCE)
         return as_int(found[0][0]) if found else 0
 
     def totals(self) -> dict[str, int]:
-        """Named counters over everything monitored."""
-        found = self._all("SELECT name, value FROM totals")
-        (unknown,) = self._all(
-            "SELECT count(*) FROM early_labels WHERE received >= "
-            "coalesce((SELECT until FROM horizons WHERE name = 'early_labels'), 0)"
-        )
-        (letters,) = self._all("SELECT count(*) FROM dead_letters")
-        (scorings,) = self._all("SELECT count(*) FROM jobs")
+        """Read the named counters over all ingested events."""
+        found = self._all(progress.TOTALS)
+        (unknown,) = self._all(predictions.COUNT_WAITING_EARLY)
+        (letters,) = self._all(dead_letters.COUNT)
+        (scorings,) = self._all(results.COUNT_JOBS)
         return {str(name): as_int(value) for name, value in found} | {
             "unknown_labels": as_int(unknown[0]),
             "dead_letters": as_int(letters[0]),
@@ -213,133 +195,96 @@ class Store:
         }
 
     def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
-        """The window's sampled rows: features, prediction, probabilities and label (or None).
+        """Read a window's sampled rows: features, prediction, probabilities and label (or None).
 
-        Empty where retention has let go of them.
+        Empty where retention has deleted them.
         """
         import pandas as pd  # noqa: PLC0415 - the terminal's commands have no use for it
 
-        (told,) = self._all(
-            "SELECT body FROM watches WHERE model = ? AND version = ?", model, version
-        )
-        watch = as_struct(told[0], VersionProgress)
+        ((body,),) = self._all(windows.WATCH, model=model, version=version)
+        watch = as_struct(body, VersionProgress)
         found = self._all(
-            "SELECT body, label FROM predictions "
-            "WHERE model = ? AND version = ? AND start >= ? AND start < ? AND body IS NOT NULL "
-            "ORDER BY hash",
-            model,
-            version,
-            window.start,
-            window.end,
+            predictions.SAMPLE, model=model, version=version, start=window.start, end=window.end
         )
         if window.start < watch.samples_until:
             found = []  # deleted, or about to be
-        bodies = [as_bytes(body) for body, _ in found]
-        labels = [as_bytes_or_none(label) for _, label in found]
+        bodies = [as_bytes(body) for body, *_ in found]
+        labels = [as_bytes_or_none(label) for _, label, *_ in found]
         table = rows.by_column(watch.columns, bodies, labels)
         return pd.DataFrame({name: rows.numbers_again(column) for name, column in table.items()})
 
     def due(self, now: int) -> list[Delivery]:
-        """Pending webhooks whose next attempt is not after `now`, oldest first."""
-        return self._deliveries(
-            "WHERE state = 'pending' AND next_attempt <= ? ORDER BY created", now
-        )
+        """Read the pending webhooks whose next attempt is not after `now`, oldest first."""
+        return self._deliveries(outbox.DUE, now=now)
 
     def deliveries(self) -> list[Delivery]:
-        """Every webhook, newest first."""
-        return self._deliveries("ORDER BY created DESC")
+        """Read every webhook, newest first."""
+        return self._deliveries(outbox.DELIVERIES)
 
     def delivered(self, webhook_id: str) -> None:
-        """Note that the receiver has it."""
-        self._do(
-            "UPDATE outbox SET state = 'delivered', attempts = attempts + 1, last_error = '' "
-            "WHERE webhook_id = ?",
-            webhook_id,
-        )
+        """Mark a webhook as delivered."""
+        self._write(outbox.DELIVERED, webhook_id)
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
-        """Note a failed attempt and when to try again; None: never."""
+        """Record a failed attempt and the time of the next one (None: never)."""
         state = "dead" if next_attempt is None else "pending"
-        self._do(
-            "UPDATE outbox SET state = ?, attempts = attempts + 1, last_error = ?, "
-            "next_attempt = ? WHERE webhook_id = ? AND state = 'pending'",
-            state,
-            error,
-            next_attempt or 0,
-            webhook_id,
-        )
+        self._write(outbox.FAILED, state, error, next_attempt or 0, webhook_id)
 
     def revive(self, webhook_id: str, now: int) -> bool:
-        """Make a dead webhook due again, with all its attempts before it; whether it was dead."""
+        """Make a dead webhook due again with all its attempts; returns whether it was dead."""
         with self._one_at_a_time, self._database.transaction():
-            (dead,) = self._database.all(
-                "SELECT count(*) FROM outbox WHERE webhook_id = ? AND state = 'dead'", webhook_id
-            )
-            self._database.do(
-                "UPDATE outbox SET state = 'pending', attempts = 0, next_attempt = ? "
-                "WHERE webhook_id = ? AND state = 'dead'",
-                now,
-                webhook_id,
-            )
+            (dead,) = self._database.all(outbox.COUNT_DEAD, webhook_id=webhook_id)
+            self._database.write(outbox.REVIVE, now, webhook_id)
         return bool(dead[0])
 
     def disable(self, disabled: DisabledReceiver) -> None:
-        """Send nothing more to a receiver, for as long as nobody enables it."""
-        self._do(
-            "INSERT INTO disabled_receivers VALUES (?, ?) ON CONFLICT DO NOTHING",
-            disabled.receiver,
-            rows.encode(disabled),
-        )
+        """Send nothing to a receiver until `enable`."""
+        self._write(outbox.DISABLE, disabled.receiver, rows.encode(disabled))
 
     def disabled(self) -> list[DisabledReceiver]:
-        """The receivers that nothing is sent to."""
-        found = self._all("SELECT body FROM disabled_receivers ORDER BY receiver")
+        """Read the disabled receivers."""
+        found = self._all(outbox.DISABLED)
         return [as_struct(body, DisabledReceiver) for (body,) in found]
 
     def enable(self) -> list[DisabledReceiver]:
-        """Send to every receiver again; those that were disabled."""
+        """Enable every receiver; returns those that were disabled."""
         before = self.disabled()
         for one in before:
-            self._do("DELETE FROM disabled_receivers WHERE receiver = ?", one.receiver)
+            self._write(outbox.ENABLE, one.receiver)
         return before
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
-        """What could not be taken in, the newest first."""
-        found = self._all(
-            "SELECT number, origin, reason, body FROM dead_letters ORDER BY number DESC LIMIT ?",
-            limit,
-        )
+        """Read the newest `limit` records that could not be ingested, newest first."""
+        found = self._all(dead_letters.NEWEST, limit=limit)
         return [
             DeadLetter(as_int(number), str(origin), str(reason), as_bytes(body))
             for number, origin, reason, body in found
         ]
 
     def retry(self, number: int) -> bool:
-        """Have the monitor take in a dead letter again; False where there is none to take in."""
+        """Ask the monitor to ingest a dead letter again; False where it has no bytes to ingest."""
         with self._one_at_a_time, self._database.transaction():
-            found = self._database.one("SELECT body FROM dead_letters WHERE number = ?", number)
+            found = self._database.one(dead_letters.BODY, number=number)
             if found is None or not as_bytes(found[0]):
                 return False
-            self._database.do("INSERT INTO retries VALUES (?) ON CONFLICT DO NOTHING", number)
+            self._database.write(dead_letters.RETRY, number)
         return True
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the connection."""
         self._database.close()
 
-    def _deliveries(self, condition: str, *values: object) -> list[Delivery]:
-        names = "webhook_id, body, created, attempts, next_attempt, state, last_error"
-        found = self._all(f"SELECT {names} FROM outbox {condition}", *values)  # noqa: S608 - ours
-        keys = names.split(", ")
+    def _deliveries(self, query: Executable, **values: object) -> list[Delivery]:
+        names = [str(column.name) for column in schema.outbox.columns]
         return [
-            msgspec.convert(dict(zip(keys, row, strict=True)), Delivery, strict=False)
-            for row in found
+            msgspec.convert(dict(zip(names, row, strict=True)), Delivery, strict=False)
+            for row in self._all(query, **values)
         ]
 
-    def _all(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+    def _all(self, query: Executable, **values: object) -> list[tuple[object, ...]]:
         with self._one_at_a_time:
-            return self._database.all(statement, *values)
+            return self._database.all(query, **values)
 
-    def _do(self, statement: str, *values: object) -> None:
+    def _write(self, statement: RowStatement, *values: object) -> None:
         with self._one_at_a_time, self._database.transaction():
-            self._database.do(statement, *values)
+            self._database.write(statement, *values)

@@ -7,6 +7,8 @@ from click.testing import CliRunner
 
 from driftline.cli import driftline
 from monitoring.results import DisabledReceiver
+from monitoring.storage.database import Database
+from monitoring.storage.queries import dead_letters, outbox
 from monitoring.storage.store import Store
 
 
@@ -14,11 +16,11 @@ from monitoring.storage.store import Store
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
     store = Store(tmp_path / "monitor.db")
-    store._do(
-        "INSERT INTO outbox VALUES "
-        "('rr_1', x'7b7d', 1372636800000000, 13, 0, 'dead', '500: broken')"
-    )
-    store._do("INSERT INTO dead_letters VALUES (1, 'here-0:1:7', 'no such model', x'7b226d')")
+    database = Database(tmp_path / "monitor.db")
+    with database.transaction():
+        database.write(outbox.ADD, "rr_1", b"{}", 1372636800000000, 13, 0, "dead", "500: broken")
+        database.write(dead_letters.ADD, "here-0:1:7", "no such model", b'{"m')
+    database.close()
     return store
 
 

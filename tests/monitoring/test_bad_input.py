@@ -228,12 +228,12 @@ def _of_good(where: Where) -> dict[str, list[tuple[object, ...]]]:
     database = Database(where)
     tables = ("results", "windows", "watches", "streaks", "predictions")
     found = {
-        name: database.all(f"SELECT * FROM {name} WHERE version = ? ORDER BY 1, 2, 3, 4", GOOD)
+        name: database.all(f"SELECT * FROM {name} WHERE version = :v ORDER BY 1, 2, 3, 4", v=GOOD)
         for name in tables[:2]
     }
     for name in tables[2:]:
         found[name] = sorted(
-            database.all(f"SELECT * FROM {name} WHERE version = ?", GOOD), key=repr
+            database.all(f"SELECT * FROM {name} WHERE version = :v", v=GOOD), key=repr
         )
     found["predictions"] = [row for row in found["predictions"] if row[0] != "bad"]
     for name in ("alarms", "outbox", "positions"):

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import Executable
 
 from eventlog import wire
 from eventlog.events import PredictionEvent
 from monitoring.results import AlarmStep, Silence
 from monitoring.storage.database import Database, Where
+from monitoring.storage.statements import RowStatement
 from monitoring.storage.store import Store
 from registry.errors import UnknownModel
 from registry.manifest import Version
@@ -222,15 +224,23 @@ def test_results_do_not_depend_on_where_the_monitor_was_killed(
 
 def _dying(database: Database, after: int) -> Database:
     """The database whose n-th write raises what nobody catches."""
-    write = database.do
+    do, write = database.do, database.write
     countdown: Iterator[int] = iter(range(after, -1, -1))
 
-    def do(statement: str, *values: object) -> int:
+    def count() -> None:
         if next(countdown) == 0:
             raise KeyboardInterrupt
-        return write(statement, *values)
 
-    database.do = do  # type: ignore[method-assign]
+    def counted_do(statement: Executable | str, **values: object) -> int:
+        count()
+        return do(statement, **values)
+
+    def counted_write(statement: RowStatement, *values: object) -> None:
+        count()
+        write(statement, *values)
+
+    database.do = counted_do  # type: ignore[method-assign]
+    database.write = counted_write  # type: ignore[method-assign]
     return database
 
 

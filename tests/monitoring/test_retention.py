@@ -204,7 +204,7 @@ def test_the_sample_of_a_window_goes_later_than_its_rows(where: Where) -> None:
     monitor = _watch(where, log)
     store = Store(where)
     assert store.rows("tiny", "1", store.results("tiny", "1")[0].window).empty
-    left = monitor.database.all("SELECT prediction_id FROM predictions WHERE start = ?", T0)
+    left = monitor.database.all("SELECT prediction_id FROM predictions WHERE start = :t", t=T0)
     assert left == []
 
 
@@ -226,7 +226,7 @@ def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: Where) -
     log.predict(T0 + 2 * HOUR, "closes", received=T0 + 2 * HOUR)
     _tell_all(log, 2)
     monitor = _watch(where, log)
-    found = monitor.database.all("SELECT revision FROM results WHERE start = ?", T0)
+    found = monitor.database.all("SELECT revision FROM results WHERE start = :t", t=T0)
     result = Store(where).result("tiny", "1", T0)
     assert result is not None
     assert (result.revision, result.labelled) == (5, A_ROW), "revised with every fifth"

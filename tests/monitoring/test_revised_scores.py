@@ -68,7 +68,7 @@ def test_a_revision_that_fails_as_a_whole_takes_no_number_away(tmp_path: Path) -
 
 def _first(monitor: Monitor) -> dict[str, Any]:
     found = monitor.database.one(
-        "SELECT body FROM results WHERE start = ? ORDER BY revision DESC LIMIT 1", T0
+        "SELECT body FROM results WHERE start = :t ORDER BY revision DESC LIMIT 1", t=T0
     )
     assert found is not None
     body = found[0]

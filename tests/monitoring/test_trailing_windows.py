@@ -107,7 +107,8 @@ def test_a_database_of_an_earlier_release_is_taken_up(where: Where) -> None:
     (body,) = database.all("SELECT body FROM watches")
     assert b"recent" in body[0]  # type: ignore[operator]
     with database.transaction():
-        database.do("UPDATE watches SET body = ?", body[0].replace(b'"recent":[],', b""))  # type: ignore[attr-defined]
+        earlier = body[0].replace(b'"recent":[],', b"")  # type: ignore[attr-defined]
+        database.do("UPDATE watches SET body = :body", body=earlier)
     database.close()
     Monitor(where, records, find=lambda *_: _version(1)).drain()
     assert [result.rows for result in Store(where).results("tiny", "1")] == [20, 20, 20]

@@ -58,7 +58,7 @@ def calm(where: Where) -> dict[str, list[tuple[object, ...]]]:
         with database.transaction():
             for (table,) in database.all(
                 "SELECT table_name FROM information_schema.tables "
-                "WHERE table_schema = current_schema()"
+                "WHERE table_schema = current_schema() AND table_name <> 'monitor_revision'"
             ):
                 database.do(f"DELETE FROM {table}")
         database.close()

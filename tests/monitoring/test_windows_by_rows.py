@@ -81,9 +81,9 @@ def test_the_rows_kept_are_those_with_the_smallest_hashes_of_all_panes(where: Wh
     )
     database = Database(where)
     kept = database.all(
-        "SELECT hash FROM predictions WHERE start >= ? AND start < ? AND body IS NOT NULL",
-        window.start,
-        window.end,
+        "SELECT hash FROM predictions WHERE start >= :start AND start < :end AND body IS NOT NULL",
+        start=window.start,
+        end=window.end,
     )
     database.close()
     assert sorted(number for (number,) in kept) == hashes[:20]  # type: ignore[type-var]

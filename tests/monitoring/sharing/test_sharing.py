@@ -268,7 +268,7 @@ def test_a_gap_is_passed_once_after_what_lies_before_it(postgres: PostgresServer
     totals = dict(database.all("SELECT name, value FROM totals"))
     assert (totals["gap_overrun"], totals["passed_over"]) == (1, 30)
     assert totals["monitored_events"] == 30
-    at = database.one("SELECT sequence FROM positions WHERE source = ?", STREAMS[0])
+    at = database.one("SELECT sequence FROM positions WHERE source = :one", one=STREAMS[0])
     assert at == (40,)
 
 

@@ -335,30 +335,6 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
 
 
-def test_a_database_of_an_earlier_release_gets_the_columns_it_lacks(where: Where) -> None:
-    old = Database(where)
-    with old.transaction():
-        old.do("ALTER TABLE predictions DROP COLUMN told")
-        old.do("ALTER TABLE predictions DROP COLUMN time")
-        old.do("ALTER TABLE early_labels DROP COLUMN time")
-        old.do("DROP INDEX early_labels_received")
-        old.do("ALTER TABLE early_labels DROP COLUMN received")
-        old.do("INSERT INTO predictions VALUES ('late', 0, 'm', '1', NULL, 2, NULL, NULL)")
-        old.do("INSERT INTO predictions VALUES ('p', 0, 'm', '1', 0, 1, ?, NULL)", b"[1]")
-        old.do("INSERT INTO early_labels VALUES ('q', 0, ?)", b"1")
-    old.close()
-    journal = Journal(Database(where))
-    known = journal.predictions.find("p", 0)
-    assert known is not None
-    assert (known.time, known.predicted) == (None, None)
-    assert journal.predictions.find("late", 0) is None, "nobody knows when to let go of it"
-    with journal.database.transaction():
-        assert journal.predictions.pop_early_labels("q") == {0: EarlyLabel(b"1", None, 0)}
-        journal.predictions.add_row(_row(3))
-        journal.predictions.flush()
-    journal.database.close()
-
-
 def test_a_disabled_receiver_stays_so_until_somebody_enables_it(where: Where, store: Store) -> None:
     first = DisabledReceiver(receiver="x", host="train.example", since=5, reason="410")
     store.disable(first)

@@ -1,0 +1,1 @@
+"""Every statement that the monitor runs on its database, by subject."""
