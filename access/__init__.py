@@ -1,1 +1,1 @@
-"""Who may call: keys, what each allows, and which addresses may be bound without any."""
+"""Authentication and authorization: API keys, scopes, TLS and the bind rule."""

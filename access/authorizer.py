@@ -1,4 +1,4 @@
-"""The one place that decides whether a call may go on, behind every transport."""
+"""Authorize calls by key and scope, for every transport."""
 
 import logging
 import time
@@ -9,28 +9,28 @@ from access.errors import AccessError, Forbidden, Unauthenticated
 from access.keys import Grant, Key, KeyRing, Scope
 from eventlog.errors import SettingError
 
-LOOK_AGAIN = 1.0  # seconds after which the keys are compared with their file: how fast one dies
+LOOK_AGAIN = 1.0  # seconds between reads of the key file: how soon a revocation applies
 _MOST_VERIFIED = 1_024
 _log = logging.getLogger(__name__)
 
 
 class KeySource(Protocol):
-    """Where the keys are kept; both methods raise SettingError where they cannot be read."""
+    """The store of the keys; both methods raise SettingError if it is unreadable."""
 
     def stamp(self) -> object:
-        """Something that differs after every change; None while there are no keys at all."""
+        """Return a value that differs after every change; None if no key was ever made."""
         ...
 
     def read(self) -> list[Key] | None:
-        """Every key; None while there are none at all."""
+        """Return every key; None if no key was ever made."""
         ...
 
 
 class Authorizer:
-    """Decides by key and scope; follows the keys as they change, without a restart.
+    """Authorize calls by key and scope; apply changed keys without a restart.
 
-    While no key was ever made, everybody may do anything if `open_without_keys`, else nobody may.
-    Once there were keys it stays closed, whatever becomes of their file.
+    Until the first key is made, every call is allowed if `open_without_keys`, else none is. Once
+    a key was read, keys are required even if their file disappears.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Authorizer:
         refused: Callable[[AccessError], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`refused` is told of every refusal; `clock` gives seconds since 1970.
+        """`refused` is called with every refusal; `clock` returns seconds since 1970.
 
         Raises SettingError where there are keys that cannot be read.
         """
@@ -58,13 +58,13 @@ class Authorizer:
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody may do anything."""
+        """Return whether every call is allowed."""
         return self._open
 
     def admit(self, scope: Scope, authorization: bytes | None, model: str | None = None) -> None:
-        """Return if the bearer of this header may make such a call, for this model.
+        """Return if the key in this header allows the scope for the model.
 
-        Without a model: for some model. Raises Unauthenticated or Forbidden.
+        Without a model: for any model. Raises Unauthenticated or Forbidden.
         """
         now = self._clock()
         if now >= self._next_look:
@@ -78,7 +78,7 @@ class Authorizer:
             raise self._refusal(Forbidden("this key does not allow it"))
 
     def name_of(self, authorization: bytes | None) -> str:
-        """Whose key a header that was admitted carries; "" where nobody is asked for one."""
+        """Return the name of the key in an admitted header; "" if no key is required."""
         grant = self._verified.get(authorization) if authorization else None
         return "" if grant is None else grant.name
 

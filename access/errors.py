@@ -1,27 +1,27 @@
-"""The branch of the error tree about who may call; see eventlog/errors.py for the whole.
+"""Errors of authentication and authorization; see eventlog/errors.py for the whole.
 
 AccessError
-├── Unauthenticated     no key, or none that is known and still good
-├── Forbidden           a good key that does not allow what was asked
-└── InvalidKey          a key that cannot be made or found as asked
+├── Unauthenticated     no key, or an unknown, expired or revoked one
+├── Forbidden           a valid key without the required scope
+└── InvalidKey          a key that cannot be created or found
 
-What callers are told never says which keys, models or routes there are.
+Messages to callers never reveal which keys, models or routes exist.
 """
 
 from eventlog.errors import DriftlineError
 
 
 class AccessError(DriftlineError):
-    """Something about who may call."""
+    """Any error of authentication or authorization."""
 
 
 class Unauthenticated(AccessError):
-    """No key, or none that is known and still good."""
+    """No key, or an unknown, expired or revoked one."""
 
 
 class Forbidden(AccessError):
-    """A good key that does not allow what was asked."""
+    """A valid key without the required scope."""
 
 
 class InvalidKey(AccessError):
-    """A key that cannot be made or found as asked."""
+    """A key that cannot be created or found."""

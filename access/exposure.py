@@ -1,4 +1,4 @@
-"""The bind rule: whoever reaches a port from elsewhere must say who they are."""
+"""The bind rule: a port that other machines can reach requires credentials."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ from eventlog.errors import SettingError
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Return whether only this machine can reach the address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -21,7 +21,7 @@ def check_exposure(host: str, prefix: str, *, credentials: bool, allow_anonymous
         return
     raise SettingError(
         f"host {host} can be reached from other machines, and no credentials are configured: "
-        "whoever reaches it could use and change everything. Expected a loopback address such as "
+        "any caller could use and change everything. Expected a loopback address such as "
         "127.0.0.1, or a key (driftline keys create --name me --scope operate --scope predict), or "
         f"--allow-anonymous ({prefix}ALLOW_ANONYMOUS=true) where a network policy or proxy guards "
         "the port"

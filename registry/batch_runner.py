@@ -1,4 +1,4 @@
-"""Runs a model on many rows, outside of serving: on its reference, or on what it was asked."""
+"""Run a model on many rows outside of serving: on its reference or on logged requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +22,10 @@ def run_in_batches(
     *,
     together: bool = True,
 ) -> dict[str, Array]:
-    """The answers' outputs, by name, to `rows` rows, in batches of the manifest's max_batch_size.
+    """Return the prediction outputs for `rows` rows by name, run in batches of max_batch_size.
 
-    Row by row where they are not to run `together` and the file allows it.
-    Raises InvalidModel where the model fails on them, or answers another number of rows.
+    Without `together`, rows run one by one if the model has no fixed batch dimension.
+    Raises InvalidModel if the model fails, or returns another number of rows.
     """
     prediction = manifest.prediction
     names = [name for name in (prediction.label, prediction.probabilities) if name]

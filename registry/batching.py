@@ -1,8 +1,8 @@
-"""Whether requests of a version may run together: rows must not have a bearing on each other.
+"""Decide whether requests of a version can share a run: their rows must be independent.
 
-Decided at registration, by the names of dimensions and by runs (row_probe.py), and stored beside
-the version in batching.json. A version of an earlier release has no such file; whoever loads it
-decides alike, without runs where the model is large.
+Registration decides by the names of dimensions and by trial runs (row_probe.py), and stores the
+verdict next to the version in batching.json. A version of an earlier release has no such file;
+workers then decide at load time, without trial runs for large models.
 """
 
 import re

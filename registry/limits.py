@@ -1,7 +1,7 @@
-"""Limits of a registered version that are changed without registering it anew.
+"""Limits of a version that can be changed without a new registration.
 
-Everything that decides what may be changed, and what the changes of a version come to, lives
-here. The version stays what it is: changes stand beside it in the registry's history.
+This module decides which limits can change and adds changes up. The version itself is immutable:
+its changes are rows of the registry's history.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ _QUEUE = (
 class LimitChange(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """What shall hold instead of what the manifest states; None: what held before.
+    """New values of limits; None leaves a limit as it was.
 
     The fields are those of the manifest's `queue`, its `max_batch_size`, and `cache.max_bytes`.
     """
@@ -40,7 +40,7 @@ class LimitChange(
     cache_max_bytes: Annotated[int, Meta(ge=0)] | None = None
 
     def stated(self) -> dict[str, int]:
-        """What it changes, by name."""
+        """Return the changed limits by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -48,7 +48,7 @@ UNCHANGED = LimitChange()
 
 
 def sum_up(changes: Iterable[LimitChange]) -> LimitChange:
-    """What changes come to, oldest first; one that states nothing takes back those before it."""
+    """Add up changes, oldest first; a change without fields revokes all before it."""
     total: dict[str, int] = {}
     for change in changes:
         stated = change.stated()
@@ -57,7 +57,7 @@ def sum_up(changes: Iterable[LimitChange]) -> LimitChange:
 
 
 def limited(manifest: Manifest, change: LimitChange) -> Manifest:
-    """The manifest as if it had stated the changed limits; raises InvalidLimits."""
+    """Return the manifest with the changed limits; raises InvalidLimits."""
     stated = change.stated()
     queue = {name: stated[name] for name in _QUEUE if name in stated}
     try:

@@ -1,4 +1,4 @@
-"""The user's YAML -> a Manifest or a policy, with errors that name the line or the field."""
+"""Read manifests and policies from YAML, with errors that name the line or the field."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from registry.manifest import Manifest, Monitoring
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest as its author wrote it, not yet completed from the ONNX file.
+    """Read a manifest as written, not yet completed from the ONNX file.
 
     Raises InvalidManifest for a file that cannot be read, YAML that does not parse, and fields
     that are unknown, missing or of the wrong type.
@@ -23,7 +23,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def read_stated(path: Path) -> dict[str, Any]:
-    """The fields that a policy states: a manifest's `monitoring`, or a file of just that.
+    """Read the stated fields of a policy: `monitoring` of a manifest, or a file of only that.
 
     Raises InvalidPolicy for a file that cannot be read, and YAML that does not parse or states
     nothing.
@@ -38,9 +38,9 @@ def read_stated(path: Path) -> dict[str, Any]:
 
 
 def read_policy(path: Path) -> Monitoring:
-    """A policy as a file states it, and where it says nothing as it is by default.
+    """Read a policy; fields that the file omits have their defaults.
 
-    Raises InvalidPolicy saying what is wrong with it.
+    Raises InvalidPolicy for an invalid file.
     """
     try:
         return msgspec.convert(read_stated(path), Monitoring)

@@ -1,11 +1,11 @@
-"""Monitoring policies of a registered version that are changed without registering it anew.
+"""Monitoring policies of a version that can be changed without a new registration.
 
-Everything that decides what a change comes to, and which parts of a policy it answers for, lives
-here; from when on it holds: monitoring/windows/policy_periods.py. The version stays what it is:
-changes stand beside it in the registry's history, each with who, when and why.
+This module applies changes and traces each field to the change that set it. From when on a policy
+applies: monitoring/windows/policy_periods.py. The version itself is immutable: its changes are rows
+of the registry's history, each with actor, time and reason.
 
-A change states some fields, the others stay as they were. Null is a value of its field like any
-other; of one feature's method or threshold it takes away what was stated before.
+A change states some fields; the others stay as they were. Null is a value like any other; for the
+method or threshold of a feature it restores the default.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,14 +24,14 @@ _DIGITS = 12  # of a digest: enough to tell policies apart, short enough to read
 
 
 class PolicyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Some fields of a policy, or the manifest's whole policy again, and why."""
+    """New values of some fields, or the return to the policy of the manifest, with the reason."""
 
-    stated: dict[str, Any] | None = None  # None: what the manifest says
+    stated: dict[str, Any] | None = None  # None: the policy of the manifest
     why: str = ""
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A policy and the change that made it so."""
+    """A policy and the change that led to it."""
 
     policy: Monitoring
     at: int  # microseconds since the epoch; 0: from the beginning
@@ -40,9 +40,9 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[Held]:
-    """Every policy of a version, oldest first, by the history of its model.
+    """Return every policy of a version, oldest first, from the history of its model.
 
-    It begins with what held for its model when it was registered.
+    The first one includes the changes of its model before the version was registered.
     """
     registered = next(
         (r.revision for r in history if r.kind == "registered" and r.number == version.number), 0
@@ -58,7 +58,7 @@ def policies_of(version: Version, history: Sequence[HistoryRow]) -> list[Held]:
 
 
 def changed(manifest: Manifest, policy: Monitoring, change: PolicyChange) -> Monitoring:
-    """The policy after a change; raises InvalidPolicy for fields that there are not."""
+    """Return the policy after a change; raises InvalidPolicy for unknown fields."""
     if change.stated is None:
         return manifest.monitoring
     try:
@@ -69,7 +69,7 @@ def changed(manifest: Manifest, policy: Monitoring, change: PolicyChange) -> Mon
 
 
 def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> None:
-    """Raise InvalidPolicy where a version that is watched by this policy cannot change so."""
+    """Raise InvalidPolicy if the changed policy does not fit the version."""
     after = changed(version.manifest, policy, change)
     try:
         check_monitoring(replace(version.manifest, monitoring=after))
@@ -78,7 +78,7 @@ def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> 
 
 
 def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryRow]) -> None:
-    """Raise InvalidPolicy where what holds for every version of a model cannot for one to come."""
+    """Raise InvalidPolicy if the policy of all versions of a model does not fit a new one."""
     policy = manifest.monitoring
     for row in history:
         if row.kind == "policy" and not row.number:
@@ -93,7 +93,7 @@ def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryR
 
 
 def encode(change: PolicyChange) -> str:
-    """As a move keeps it; raises InvalidPolicy for what JSON cannot hold."""
+    """Encode a change for the history; raises InvalidPolicy for values that JSON cannot hold."""
     kept = msgspec.json.encode(change)
     if msgspec.json.decode(kept, type=PolicyChange) != change:
         raise InvalidPolicy("expected finite numbers, words, lists and fields named by words")
@@ -101,24 +101,24 @@ def encode(change: PolicyChange) -> str:
 
 
 def decode(detail: str) -> PolicyChange:
-    """A change as a move keeps it."""
+    """Decode a change from the history."""
     return msgspec.json.decode(detail, type=PolicyChange)
 
 
 def flat(policy: Monitoring) -> dict[str, Any]:
-    """Every field by its path: {"alarms.min_rows": 500, ...}."""
+    """Return every field by its path: {"alarms.min_rows": 500, ...}."""
     return dict(_leaves("", msgspec.to_builtins(policy)))
 
 
 def digest(policy: Monitoring) -> str:
-    """Tells policies apart: 12 hexadecimal digits over every field that is not as by default."""
+    """Return 12 hexadecimal digits of the SHA-256 over the fields that differ from defaults."""
     usual = flat(Monitoring())
     stated = {name: value for name, value in flat(policy).items() if usual.get(name, ()) != value}
     return sha256(msgspec.json.encode(stated, order="sorted")).hexdigest()[:_DIGITS]
 
 
 def origins(held: Sequence[Held]) -> dict[str, Held]:
-    """Which of them gave every field of the last policy its value."""
+    """Return for every field of the last policy the change that set its value."""
     found: dict[str, Held] = {}
     before: dict[str, Any] = {}
     for one in held:
@@ -132,7 +132,7 @@ def origins(held: Sequence[Held]) -> dict[str, Held]:
 
 
 def differences(before: Monitoring, after: Monitoring) -> dict[str, tuple[Any, Any]]:
-    """What one policy has and what the other, by field, where they differ; None: it has none."""
+    """Return both values of every field that differs; None: the policy lacks the field."""
     old, new = flat(before), flat(after)
     names = sorted({*old, *new})
     return {n: (old.get(n), new.get(n)) for n in names if old.get(n, ()) != new.get(n, ())}
@@ -147,10 +147,10 @@ def _merged(before: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _features(merged: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what is stated by feature, what is not null."""
+    """Drop the null values of fields that are stated by feature."""
     stated = {name: merged[name] for name in ("drift_methods", "drift_thresholds")}
     return {
-        name: {feature: told for feature, told in by.items() if told is not None}
+        name: {feature: value for feature, value in by.items() if value is not None}
         for name, by in stated.items()
         if isinstance(by, Mapping)
     }

@@ -1,8 +1,8 @@
 """Immutable versions in BentoML's model store, and the aliases that name them.
 
 A version is a BentoML model tagged `<model>:<number>-<digest, 12 digits>`, holding model.onnx,
-manifest.json and reference.parquet. It is built aside and renamed into the store, so that it is
-there whole or not at all.
+manifest.json and reference.parquet. It is built in a staging folder and renamed into the store, so
+that readers see it complete or not at all.
 """
 
 import fcntl
@@ -65,13 +65,13 @@ _NUMBER = "driftline.number"  # the label that tells our versions from other Ben
 
 
 def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder of BentoML's model store: below BENTOML_HOME, by default in our own home."""
+    """Return the folder of BentoML's model store: below BENTOML_HOME or, by default, our home."""
     stated = environ.get("BENTOML_HOME") or home.root / "bentoml"
     return Path(stated).expanduser().absolute() / "models"
 
 
 class ModelState(msgspec.Struct, frozen=True):
-    """Everything that the registry says of one model."""
+    """The versions and the desired state of one model."""
 
     versions: list[Version]  # oldest first
     desired: DesiredState
@@ -90,10 +90,10 @@ class Registry:
     def register(
         self, onnx: Path, *, model: str, manifest: Path, reference: Path, actor: str = ""
     ) -> Version:
-        """Validate the three files and store them as the model's next version.
+        """Validate the three files and store them as the next version of the model.
 
-        Identical content registered again is the version it already is. Raises a RegistryError
-        that says what does not fit, and then leaves nothing behind.
+        Identical content returns the existing version. Raises a RegistryError that names the
+        fault, and then stores nothing.
         """
         _require_name(model)
         onnx_bytes = _read(onnx, InvalidModel)
@@ -123,12 +123,12 @@ class Registry:
         return version
 
     def models(self) -> list[str]:
-        """The names of all models that have a version."""
+        """Return the names of all models that have a version."""
         names = sorted(folder.name for folder in self._folder.iterdir() if folder.is_dir())
         return [name for name in names if self._stored(name)]
 
     def versions(self, model: str) -> list[Version]:
-        """All versions of a model, oldest first. Raises UnknownModel."""
+        """Return all versions of a model, oldest first. Raises UnknownModel."""
         stored = self._stored(model)
         if not stored:
             known = ", ".join(self.models()) or "none is registered"
@@ -136,7 +136,7 @@ class Registry:
         return sorted(map(_version, stored), key=lambda version: int(version.number))
 
     def version(self, model: str, number: str) -> Version:
-        """One version. Raises UnknownModel or UnknownVersion."""
+        """Return one version. Raises UnknownModel or UnknownVersion."""
         versions = {version.number: version for version in self.versions(model)}
         if number not in versions:
             raise UnknownVersion(
@@ -145,13 +145,13 @@ class Registry:
         return versions[number]
 
     def aliases(self, model: str) -> dict[str, str]:
-        """Alias -> version number; empty where nothing was promoted."""
+        """Return the version number of each alias."""
         return self._history.aliases(model)
 
     def promote(self, model: str, number: str, *, alias: str = "champion", actor: str = "") -> int:
-        """Move the alias to the version; returns the registry's revision after it.
+        """Point the alias at the version; return the new registry revision.
 
-        Raises UnknownModel, UnknownVersion, or InvalidName for an alias that cannot be one.
+        Raises UnknownModel, UnknownVersion, or InvalidName for an invalid alias.
         """
         if not _ALIAS.fullmatch(alias):
             raise InvalidName(
@@ -162,7 +162,7 @@ class Registry:
         return self._history.promote(model, alias, found.number, time=self._now(), actor=actor)
 
     def load(self, model: str, number: str = "", *, actor: str = "") -> int:
-        """Say that a version, or every version of a model, shall be loaded; returns the revision.
+        """Set the desired state of a version, or of a model, to loaded; return the revision.
 
         Raises UnknownModel or UnknownVersion.
         """
@@ -170,18 +170,18 @@ class Registry:
         return self._history.load(model, number, time=self._now(), actor=actor)
 
     def unload(self, model: str, number: str = "", *, actor: str = "") -> int:
-        """Say that a version shall not be loaded, or none of a model, not even one still to come.
+        """Set the desired state of a version, or of a model with its future versions, to unloaded.
 
-        Returns the revision; raises UnknownModel or UnknownVersion.
+        Returns the revision. Raises UnknownModel or UnknownVersion.
         """
         self._require(model, number)
         return self._history.unload(model, number, time=self._now(), actor=actor)
 
     def limit(self, model: str, number: str, change: LimitChange, *, actor: str = "") -> int:
-        """Give a version, or with "" every version of a model, other limits; returns the revision.
+        """Change the limits of a version, or with "" of every version; return the revision.
 
-        A change that states nothing takes back those before it. Raises UnknownModel,
-        UnknownVersion, or InvalidLimits where a version cannot have them.
+        A change without fields revokes all before it. Raises UnknownModel,
+        UnknownVersion, or InvalidLimits if a version cannot have them.
         """
         self._require(model, number)
         check(change)
@@ -193,16 +193,16 @@ class Registry:
         return self._history.change_limits(model, number, change, time=self._now(), actor=actor)
 
     def policies(self, version: Version) -> list[Held]:
-        """Every policy that a version is or was watched by, and who made it so; oldest first."""
+        """Return every monitoring policy of a version with the change behind it, oldest first."""
         return policies_of(version, self._history.rows(version.model))
 
     def change_policy(
         self, model: str, number: str, change: PolicyChange, *, actor: str = ""
     ) -> int:
-        """Have a version, or with "" every version of a model, watched by another policy.
+        """Change the monitoring policy of a version, or with "" of every version of a model.
 
-        Returns the revision; raises UnknownModel, UnknownVersion, or InvalidPolicy where a version
-        cannot be watched by it.
+        Returns the revision. Raises UnknownModel, UnknownVersion, or InvalidPolicy if the policy
+        does not fit a version.
         """
         self._require(model, number)
         detail = encode(change)
@@ -213,22 +213,22 @@ class Registry:
             return self._history.change_policy(model, number, detail, time=self._now(), actor=actor)
 
     def state(self, model: str) -> ModelState:
-        """Everything that the registry says of a model now; raises UnknownModel."""
+        """Return the versions and the desired state of a model; raises UnknownModel."""
         versions = self.versions(model)
         return ModelState(
             versions, self._history.desired_state(model, [v.number for v in versions])
         )
 
     def history(self, model: str) -> list[HistoryRow]:
-        """Every registration, move of an alias, load, unload and other change, oldest first."""
+        """Return every row of the history of a model, oldest first."""
         return self._history.rows(model)
 
     def revision(self) -> int:
-        """A number that grows with every change of the registry; cheap to ask for."""
+        """Return a number that grows with every change of the registry; cheap to call."""
         return self._history.revision()
 
     def changed(self, since: int) -> set[str]:
-        """The models of which anything changed after this revision."""
+        """Return the models that changed after this revision."""
         return self._history.changed(since)
 
     def _require(self, model: str, number: str) -> None:
@@ -245,7 +245,7 @@ class Registry:
             return []
         try:
             found = bentoml.models.list(model, _model_store=self._store)
-        except BentoMLException:  # no such folder, or one that somebody is filling right now
+        except BentoMLException:  # no such folder, or one that another process is writing
             return []
         return [item for item in found if _NUMBER in item.info.labels]
 
@@ -276,7 +276,7 @@ class Registry:
 
     @contextmanager
     def _staging(self) -> Iterator[Path]:
-        """A folder on the store's file system; one that a killed process left is swept first."""
+        """Create a folder on the file system of the store; remove one of a killed process."""
         staging = self._folder.parent / ".driftline-staging"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
@@ -293,10 +293,10 @@ class Registry:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """A completed manifest as it is stored.
+    """Encode a completed manifest for storage.
 
-    A field of a later release is left out where it is not stated, so that content which an earlier
-    release registered keeps its digest.
+    Newer fields are omitted at their defaults, so that content of earlier releases keeps its
+    digest.
     """
     fields = msgspec.to_builtins(manifest)
     if fields["batching"] == "auto":
@@ -305,7 +305,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def _judge(onnx: bytes, manifest: Manifest, reference: pd.DataFrame) -> Verdict:
-    """Whether rows may run together, found in one thread: there, sums have one order only."""
+    """Find out whether rows are independent, in one thread: there sums have one order only."""
     rows = sample_tensors(manifest, reference)
     return judge(runnable(load(onnx, threads=1)), manifest, rows)
 

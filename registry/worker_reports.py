@@ -1,8 +1,8 @@
-"""What every serving worker has made of the registry so far, for whoever waits for them all.
+"""Reports of the serving workers: which registry revision each has applied, and what it serves.
 
-A worker holds a lock on a file of its own for as long as it lives and replaces the report beside it
-each time it has followed the registry. The kernel lets go of the lock however the process ends, so
-no report outlives its worker for its readers.
+A worker locks a file of its own while it runs, and replaces the report next to that file whenever
+it has applied a revision. The kernel releases the lock however the process ends, so readers never
+see the report of a dead worker.
 """
 
 import fcntl
@@ -15,16 +15,16 @@ import msgspec
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
-    """One worker's state; empty while it starts."""
+    """The state of one worker; empty while it starts."""
 
-    revision: int = -1  # of the registry, up to which the worker has followed
-    # model -> what a request asks for ("" where it asks for none) -> number of what answers
+    revision: int = -1  # latest registry revision that the worker has applied
+    # model -> requested version or alias ("" for none) -> number of the version that serves it
     serving: dict[str, dict[str, str]] = {}
     unready: dict[str, dict[str, str]] = {}  # model -> number -> why it is not loaded
 
 
 class WorkerReportPublisher:
-    """Where one worker reports; for as long as the process lives or until `close`."""
+    """Publish the reports of one worker until `close` or the end of the process."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,20 +38,20 @@ class WorkerReportPublisher:
         unlocked.rename(self._lock)  # seen by readers only now that it is locked
 
     def publish(self, report: WorkerReport) -> None:
-        """Replace what is known of this worker."""
+        """Replace the report of this worker."""
         aside = self._report.with_suffix(".part")
         aside.write_bytes(msgspec.json.encode(report))
         aside.rename(self._report)
 
     def close(self) -> None:
-        """Take leave."""
+        """Remove the report."""
         self._lock.unlink(missing_ok=True)
         self._report.unlink(missing_ok=True)
         self._file.close()
 
 
 def read_workers(folder: Path) -> list[WorkerReport]:
-    """The reports of the workers that live now; what dead ones left is removed."""
+    """Return the reports of running workers; remove those of dead ones."""
     return list(_read(folder)) if folder.is_dir() else []
 
 
@@ -64,7 +64,7 @@ def _read(folder: Path) -> Iterator[WorkerReport]:
             else:
                 lock.unlink(missing_ok=True)
                 report.unlink(missing_ok=True)
-        except FileNotFoundError:  # it took leave meanwhile
+        except FileNotFoundError:  # the worker closed meanwhile
             continue
 
 

@@ -1,1 +1,1 @@
-"""How every process tells what it does: spans by OTLP, lines as JSON."""
+"""Telemetry of every process: traces by OTLP, log lines as text or JSON."""

@@ -1,6 +1,6 @@
-"""How the lines of every process look: for a person, or as JSON for whatever collects them.
+"""Log format of every process: text for people, or JSON for log collectors.
 
-A line may name the request it is about (`extra=about(call)`); never what a client sent.
+A line may name its request (`extra=about(call)`); never what a client sent.
 """
 
 import logging
@@ -38,24 +38,24 @@ class JsonLines(logging.Formatter):
         self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        told: dict[str, Any] = {
+        """Return the log line."""
+        fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": self._process,
             "message": record.getMessage(),
         }
-        told |= {name: value for name in NAMES if (value := getattr(record, name, ""))}
+        fields |= {name: value for name in NAMES if (value := getattr(record, name, ""))}
         if record.exc_info and record.exc_info[0] is not None:
-            told["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        return msgspec.json.encode(told).decode()
+            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return msgspec.json.encode(fields).decode()
 
 
 def configure(process: str, settings: LoggingSettings) -> None:
-    """Let every line of this process leave in the one format.
+    """Configure the log format of this process.
 
-    `process` says what this one is: service, forwarder, monitor.
+    `process` is service, forwarder or monitor.
     """
     for name in _THEIRS:  # they bring handlers of their own
         theirs = logging.getLogger(name)
@@ -71,12 +71,12 @@ def configure(process: str, settings: LoggingSettings) -> None:
 
 
 def for_dictionary(process: str, settings: LoggingSettings) -> dict[str, Any]:
-    """The same format as `logging.config.dictConfig` names one."""
+    """Return the same format for `logging.config.dictConfig`."""
     return {"()": lambda: _formatter(process, settings)}
 
 
 def about(traceparent: str = "", **names: str) -> Mapping[str, str]:
-    """What a line says of the request it is about."""
+    """Return the log attributes of a request."""
     _, trace, span, _ = traceparent.split("-") if traceparent else ("", "", "", "")
     return {"trace_id": trace, "span_id": span, **names}
 

@@ -22,16 +22,16 @@ Attributes = Mapping[str, str | int | float | bool]
 
 _WHERE = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _SAMPLED = 1  # of the flags
-_PARTING_S = 2.0
+_CLOSE_TIMEOUT_S = 2.0
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Whether somebody records the trace that a checked `traceparent` names."""
+    """Return whether the trace of a checked `traceparent` is sampled."""
     return bool(traceparent) and int(traceparent[-2:], 16) & _SAMPLED == _SAMPLED
 
 
 class Span:
-    """Something that goes on; times are nanoseconds since the epoch."""
+    """One span; times are nanoseconds since the epoch."""
 
     def __init__(self, span: "OtelSpan", tracer: "Tracer") -> None:
         self._span = span
@@ -39,17 +39,17 @@ class Span:
 
     @property
     def traceparent(self) -> str:
-        """What others state as their parent."""
+        """Return the W3C `traceparent` of this span."""
         about = self._span.get_span_context()
         return f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
 
     @property
     def recorded(self) -> bool:
-        """Whether anybody will see it."""
+        """Return whether the span is recorded."""
         return self._span.is_recording()
 
     def child(self, name: str, start: int, end: int, attributes: Attributes) -> None:
-        """Add something that went on within it."""
+        """Add a completed child span."""
         from opentelemetry.trace import set_span_in_context  # noqa: PLC0415
 
         inner = self._tracer.start_span(
@@ -58,7 +58,7 @@ class Span:
         inner.end(end)
 
     def end(self, time: int, attributes: Attributes, error: str = "") -> None:
-        """It ended; `error` names its kind where it failed."""
+        """End the span; `error` names the kind of a failure."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
         self._span.set_attributes(dict(attributes))
@@ -69,10 +69,10 @@ class Span:
 
 
 class Tracing:
-    """Makes spans and brings them away, in a thread of its own."""
+    """Create spans and export them in a background thread."""
 
     def __init__(self, process: str, exporter: "SpanExporter") -> None:
-        """`process` says what this one is: service, forwarder, monitor."""
+        """`process` is service, forwarder or monitor."""
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -87,7 +87,7 @@ class Tracing:
 
     @classmethod
     def configured(cls, process: str, environ: Mapping[str, str] = os.environ) -> "Tracing | None":
-        """By the environment; None where it names no place to send spans to."""
+        """Create tracing from the environment; return None if it names no endpoint."""
         off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
         if off or not any(environ.get(name) for name in _WHERE):
             return None
@@ -105,7 +105,7 @@ class Tracing:
         parent: str = "",
         links: Sequence[str] = (),
     ) -> Span:
-        """Begin a span; `parent` and `links` are traceparents, `start` nanoseconds."""
+        """Start a span; `parent` and `links` are traceparents, `start` nanoseconds."""
         from opentelemetry.trace import Link, SpanKind  # noqa: PLC0415
 
         span = self._tracer.start_span(
@@ -118,10 +118,10 @@ class Tracing:
         return Span(span, self._tracer)
 
     def close(self) -> None:
-        """Bring away what is left, for a moment: nobody waits for a collector that is gone."""
+        """Export pending spans for at most two seconds, in case the collector is gone."""
         parting = threading.Thread(target=self._provider.shutdown, daemon=True)
         parting.start()
-        parting.join(_PARTING_S)
+        parting.join(_CLOSE_TIMEOUT_S)
 
 
 def _context(traceparent: str) -> "Context":

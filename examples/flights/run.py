@@ -151,7 +151,7 @@ async def _story(manifest: Manifest, traffic: list[Flight]) -> None:
 
         async with transports(manifest, REST_PORT, GRPC_PORT) as (rest, grpc):
             labels = await replay(traffic, [rest, grpc], rest, seen)
-    console.print(f"{len(traffic):,} flights asked about, {labels:,} outcomes told.")
+    console.print(f"{len(traffic):,} predictions requested, {labels:,} labels sent.")
     await _until_monitored(len(traffic) + labels)
 
 
