@@ -12,8 +12,8 @@ from rich.console import Console
 
 from driftline.status import open_store, tell
 from eventlog.errors import SettingError
+from monitoring.presenter import formats
 from monitoring.results import AlarmStep, Rule, Silence
-from monitoring.web import formats
 from monitoring.web.overview import worst_first
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}

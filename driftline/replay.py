@@ -17,6 +17,7 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.backtest import TimeRangeReader, watch_again
 from monitoring.consumer import tune_garbage_collection
+from monitoring.presenter import formats
 from monitoring.results import Alarm, Result
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import database as recorded_database
@@ -24,7 +25,6 @@ from monitoring.settings import retention
 from monitoring.storage.database import Database, exists
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
-from monitoring.web import formats
 from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies

@@ -7,14 +7,15 @@ from rich.table import Table
 from rich.text import Text
 
 from eventlog.settings import Home
+from monitoring.presenter import formats
+from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import Alarm
 from monitoring.scoring.service_health import LABEL_DELAY
 from monitoring.settings import database
 from monitoring.storage.store import Store
-from monitoring.web import formats
 from monitoring.web.overview import Ledger, Row, badge, look, waiting
-from monitoring.web.presenter import PERFORMANCE, chief_score, coverage, value
 from monitoring.web.queries import Catalogue
+from monitoring.web.window_view import chief_score, coverage, value
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
 COLOURS = {

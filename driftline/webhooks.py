@@ -11,8 +11,8 @@ from rich.console import Console
 from driftline.status import open_store, plain, table_of
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
+from monitoring.presenter import formats
 from monitoring.settings import MonitorSettings
-from monitoring.web import formats
 from monitoring.web.overview import stopped
 from monitoring.webhooks.body import trial
 from monitoring.webhooks.delivery import Receiver

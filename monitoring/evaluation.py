@@ -5,10 +5,11 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from monitoring.alarms.budget import part
-from monitoring.alarms.decision import judge, verdict
+from monitoring.alarms.decision import facts, judge, verdict
 from monitoring.alarms.evidence import weigh
 from monitoring.alarms.retrain_request import RULES, request, wanted, webhook_id
 from monitoring.alarms.silences import silenced
+from monitoring.presenter.alarm_sentence import alarm_sentence
 from monitoring.results import Alarm, AlarmStep, Result, Rule, Score, Window
 from monitoring.scoring.jobs import ScoreReply
 from monitoring.storage.journal import Journal
@@ -109,6 +110,8 @@ class Evaluation:
             # Only a resolved alarm starts with fresh evidence.
             after = replace(after, evidence=streak.evidence)
         self._journal.save_streak(version.key, rule, after)
+        if alarm is not None and alarm.state != "resolved":
+            alarm = replace(alarm, sentence=alarm_sentence(facts(alarm, result)))
         if alarm is not None:
             self._journal.save_alarm(alarm)
         return alarm if after.open_alarm and not streak.open_alarm else None

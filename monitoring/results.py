@@ -1,4 +1,4 @@
-"""The nouns of monitoring: results (numbers), alarms (judgement), retrain requests (deeds).
+"""The records of monitoring: results, alarms, retrain requests, deliveries, loss counts.
 
 Times are integer microseconds since the Unix epoch (UTC).
 """
@@ -136,8 +136,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["firing", "acknowledged", "resolved"]
     since: Window  # the first window that broke the rule
     latest: Window  # the last window seen while it was open
-    sentence: str  # what changed, by how much, against what, since when
-    columns: list[str] = []  # the three that moved most, worst first
+    sentence: str = ""  # made by the presenter: what is wrong, the number, evidence, columns
+    columns: list[str] = []  # the three with the largest drift, in order
     severity: Severity = "warning"
     steps: list[AlarmStep] = []  # in order
     policy: str = ""  # digest of the one by which `latest` broke the rule, or kept it

@@ -1,27 +1,25 @@
-"""Everything that decides when results become alarms lives here.
+"""Decide when results become alarms.
 
-A rule is broken or kept by each window in turn; a window with too few rows, or without the score
-that the rule is about, is not enough data and says nothing either way.
+Each window breaks or keeps a rule. A window with too few rows, or without the score that the rule
+judges, is not enough data: it neither breaks nor keeps the rule.
 An alarm fires once the rule was broken in `consecutive` windows in a row and resolves once it was
 kept in as many. Its id is derived from its cause, so the same cause never raises two. A rule that
 resolved is quiet for the time of its cool-down.
 """
 
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import get_args
 
 import msgspec
 
-from monitoring.alarms.severity import severity
+from monitoring.alarms.facts import AlarmFacts
+from monitoring.alarms.severity import largest_drift
 from monitoring.results import (
-    EFFECT,
     ERROR_GAP,
     ESTIMATED,
     EVIDENCE,
     GAP,
     JOINT,
-    MOVED,
     PARITY,
     PERFORMANCE,
     SELECTION_GAP,
@@ -53,7 +51,7 @@ _ENOUGH_LABELS = 0.5  # share of a window's rows whose labels must be known to j
 
 
 class Streak(msgspec.Struct, frozen=True):
-    """How one rule has fared for one model version."""
+    """The windows in a row that broke or kept one rule of one model version."""
 
     broken: int = 0  # windows in a row
     kept: int = 0
@@ -75,7 +73,7 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
 
 
 def breached(rule: Rule, result: Result) -> Score | None:
-    """The score that broke this rule; an estimate says nothing beside the truth.
+    """The score that broke this rule; an estimate does not count once its labels are known.
 
     Of several groups, or pairs of them, the one furthest beyond its limit.
     """
@@ -97,8 +95,8 @@ def _judged(score: Score) -> bool:
     return has_limit and _rule_of(score) is not None
 
 
-def _has_value(rule: Rule, result: Result) -> bool:
-    """Return whether the window has a score that this rule is judged by."""
+def _can_judge(rule: Rule, result: Result) -> bool:
+    """Whether the window has a value that this rule judges."""
     return any(score.value is not None and _rule_of(score) == rule for score in result.scores)
 
 
@@ -130,41 +128,35 @@ def can_judge_performance(result: Result, policy: AlarmPolicy) -> bool:
 def judge(
     streak: Streak, alarm: Alarm | None, rule: Rule, result: Result, policy: AlarmPolicy
 ) -> tuple[Streak, Alarm | None]:
-    """The streak after this window, and the alarm that fires, goes on or resolves with it.
+    """Return the streak after this window, and the alarm that fires, stays open or resolves.
 
     `alarm` is the open one that the streak names, as it is now (it may be acknowledged).
     """
-    if result.rows < policy.min_rows or not _has_value(rule, result):
+    if result.rows < policy.min_rows or not _can_judge(rule, result):
         return streak, None
     if rule == "concept":
-        # Evidence has been weighed over windows already (evidence.py), single gaps say nothing.
-        scores = [score for score in result.scores if score.name not in (GAP, ERROR_GAP)]
-        result = msgspec.structs.replace(result, scores=scores)
+        result = _without_gaps(result)
         policy = msgspec.structs.replace(policy, consecutive=1)
-        if not _has_value(rule, result):
+        if not _can_judge(rule, result):
             return streak, None
     if breached(rule, result):
         return _broken(streak, alarm, rule, result, policy)
     return _kept(streak, alarm, result, policy)
 
 
-def worst(result: Result) -> list[Score]:
-    """The drift scores that broke their threshold: the one that changes most answers first.
-
-    Where that is not known, or the same, the most severe first.
-    """
-    broken = [score for score in result.scores if score.name == "drift" and score.breached]
-    effects = {score.column: score.value or 0.0 for score in result.scores if score.name == EFFECT}
-    return sorted(
-        broken, key=lambda one: (-effects.get(one.column, 0.0), -(severity(one) or 0.0), one.column)
-    )
-
-
-def moved(result: Result) -> list[Score]:
-    """The columns to name: those that drifted, else those that go together otherwise."""
-    joint = [score for score in result.scores if score.name == MOVED]
-    return worst(result) or sorted(
-        joint, key=lambda score: (-(severity(score) or 0.0), score.column)
+def facts(alarm: Alarm, result: Result) -> AlarmFacts:
+    """State why `alarm` is open; `result` is of its latest window and broke the rule."""
+    score = breached(alarm.rule, _without_gaps(result) if alarm.rule == "concept" else result)
+    assert score is not None
+    drift = [one for one in result.scores if one.name == "drift" and one.value is not None]
+    return AlarmFacts(
+        rule=alarm.rule,
+        score=score,
+        since=alarm.since,
+        labelled=result.labelled,
+        scored=len(drift),
+        drifted=sum(one.breached for one in drift),
+        columns=largest_drift(result),
     )
 
 
@@ -185,8 +177,7 @@ def _broken(
         state=alarm.state if alarm else "firing",
         since=first,
         latest=result.window,
-        sentence=_sentence(rule, result, first),
-        columns=[score.column for score in moved(result)[:3]],
+        columns=[score.column for score in largest_drift(result)[:3]],
         severity="critical" if rule in policy.critical else "warning",
         steps=alarm.steps if alarm else [],
         policy=result.policy,
@@ -212,64 +203,7 @@ def _alarm_id(result: Result, rule: Rule, first: Window) -> str:
     return "al_" + sha256(cause.encode()).hexdigest()[:20]
 
 
-def _sentence(rule: Rule, result: Result, first: Window) -> str:
-    what = _drift_sentence(result) if rule == "drift" else _score_sentence(rule, result)
-    if rule != "drift" and (most := moved(result)[:3]):
-        what += f"; moved most: {', '.join(score.column for score in most)}"
-    when = f"In the window from {_day(result.window.start)}, {what}"
-    if first == result.window:
-        return f"{when}."
-    return f"{when}; first seen in the window from {_day(first.start)}."
-
-
-def _drift_sentence(result: Result) -> str:
-    broken = breached("drift", result)
-    if broken is not None and broken.name == STRONGEST:
-        return f"one column alone moved far from the reference: {broken.note}"
-    if broken is not None and broken.name == JOINT:
-        return f"columns go together otherwise than in the reference: {broken.note}"
-    drifted = worst(result)
-    scored = sum(s.name == "drift" and s.value is not None for s in result.scores)
-    most = ", ".join(f"{s.column} {s.value:.2f} (allowed {s.threshold:.2f})" for s in drifted[:3])
-    return f"{len(drifted)} of {scored} columns drifted from the reference, most of all {most}"
-
-
-def _score_sentence(rule: Rule, result: Result) -> str:
-    score = breached(rule, result)
-    assert score is not None
-    assert score.value is not None
-    threshold = score.threshold or 0
-    if rule == "concept":
-        return (
-            f"the labels have lastingly shown more errors than the inputs explain: {score.note}, "
-            f"on {result.labelled:,} labelled rows; by chance, gaps like those of the last windows "
-            f"come once in {score.value:,.0f} windows (once in {threshold:,.0f} is enough)"
-        )
-    if rule == "parity":
-        return (
-            f"{score.value:.1%} of the logged answers are not those of the registered model to the "
-            f"same inputs ({score.note}), where at most {threshold:.1%} may differ: serving is at "
-            "fault, not the data"
-        )
-    if rule in {SELECTION_GAP, TRUE_POSITIVE_GAP}:
-        rate = "selection rate" if rule == SELECTION_GAP else "true-positive rate"
-        return (
-            f"the {rate} lies {score.value:.3f} apart between groups of {score.segment} "
-            f"({score.note}), where at most {threshold:.3f} is allowed"
-        )
-    limit = "at least" if score.value < threshold else "at most"
-    wanted = f"where {limit} {threshold:.3f} is wanted"
-    against = f" ({score.note})" if score.note else ""
-    if rule == "segment":
-        return f"{score.name} was {score.value:.3f} for {score.segment} {wanted}{against}"
-    if rule == "estimate":
-        name = score.name.removeprefix(ESTIMATED)
-        told = f"{name} is estimated at {score.value:.3f}"
-        return f"{told} {wanted}{against}; its labels are not known yet"
-    rows = f"on {result.labelled:,} labelled rows"
-    return f"{score.name} was {score.value:.3f} {wanted}{against}, {rows}"
-
-
-def _day(time: int) -> str:
-    moment = datetime.fromtimestamp(time / 1e6, UTC)
-    return f"{moment.day} {moment:%B %Y}" if moment.hour == 0 else f"{moment:%Y-%m-%d %H:%M} UTC"
+def _without_gaps(result: Result) -> Result:
+    """The window without single gaps: evidence accumulates them over windows (evidence.py)."""
+    scores = [score for score in result.scores if score.name not in (GAP, ERROR_GAP)]
+    return msgspec.structs.replace(result, scores=scores)

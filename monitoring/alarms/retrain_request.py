@@ -1,9 +1,9 @@
-"""Everything that decides whether and how retraining is asked for lives here.
+"""Decide whether an alarm requests retraining, and build the request.
 
-An alarm that fires asks once, and while any alarm of a model version is open no second request for
-it goes out; a request that nobody received yet gives way to a later one of the same version. A
-fault of serving is no reason to train, and what to do about groups that are treated unlike is for
-people to say: such alarms neither ask nor hold others up.
+An alarm requests retraining once, when it fires. While another alarm of the version is open, no
+second request is made; an undelivered request is superseded by a later one of the same version.
+Alarms about prediction parity and about gaps between groups request no retraining and block no
+other request: a serving fault needs no training, and people decide about gaps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from hashlib import sha256
 from typing import get_args
 
 from eventlog.log import Position
-from monitoring.alarms.decision import breached, worst
+from monitoring.alarms.decision import breached
+from monitoring.alarms.severity import largest_drift
 from monitoring.results import (
     SELECTION_GAP,
     TRUE_POSITIVE_GAP,
@@ -27,7 +28,7 @@ RULES: tuple[Rule, ...] = tuple(rule for rule in get_args(Rule) if rule not in _
 
 
 def wanted(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
-    """The newly fired alarm that asks for retraining.
+    """Return the newly fired alarm that requests retraining.
 
     `open_before` alarms of the rules above were open already.
     """
@@ -39,8 +40,8 @@ def wanted(fired: Sequence[Alarm], open_before: int) -> Alarm | None:
 def request(
     alarm: Alarm, result: Result, *, digest: str, positions: Mapping[str, Position], rows_url: str
 ) -> RetrainRequest:
-    """What a training job needs to know; `rows_url` leads to the window's rows."""
-    broken = worst(result)
+    """Build what a training job needs; `rows_url` leads to the window's rows."""
+    broken = largest_drift(result)
     whole = None if alarm.rule == "drift" else breached(alarm.rule, result)
     return RetrainRequest(
         model=alarm.model,

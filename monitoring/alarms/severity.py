@@ -1,17 +1,18 @@
-"""How severe a drift score is: one scale for alarms, page and terminal. Pure."""
+"""How severe a score is, and in which order columns are named: one rule for every reader."""
 
 import math
+from collections.abc import Mapping
 
-from monitoring.results import Score
+from monitoring.results import EFFECT, MOVED, STRONGEST, Result, Score
 
 MOST_SEVERE = 99.0
 
 
 def severity(score: Score | None) -> float | None:
-    """Return how far a drift statistic went, in thresholds; None where that is unknown.
+    """Return a drift statistic in multiples of its threshold; None where it has no value.
 
-    1 and above lie beyond the threshold. A p-value falls as a distance grows; which of the two a
-    statistic is shows in whether it counts as breached above or below its threshold.
+    1 and above is drift. A p-value falls while drift grows: a statistic is a p-value if it is
+    breached below its threshold, or kept above it.
     """
     if score is None or score.value is None or not math.isfinite(score.value):
         return None
@@ -20,11 +21,73 @@ def severity(score: Score | None) -> float | None:
     if score.breached == (score.value >= score.threshold):
         measured = score.value / score.threshold
     else:
-        measured = _by_p_value(score.value, score.threshold)
+        measured = _of_p_value(score.value, score.threshold)
     return max(measured, 1.0) if score.breached else min(max(measured, 0.0), 0.999)
 
 
-def _by_p_value(p: float, threshold: float) -> float:
+def column_order(
+    column: str, drift: Score | None, effects: Mapping[str, float]
+) -> tuple[float, float, str]:
+    """Return the key that sorts columns: effect on predictions, then severity, then name."""
+    drifted = drift is not None and drift.breached
+    measured = severity(drift)
+    return (
+        -effects.get(column, 0.0) if drifted else 0.0,
+        1.0 if measured is None else -measured,
+        column,
+    )
+
+
+def effects_by_column(result: Result) -> dict[str, float]:
+    """Return the effect of each column's drift on the predictions, where it is known."""
+    return {
+        score.column: score.value
+        for score in result.scores
+        if score.name == EFFECT and score.column and score.value is not None
+    }
+
+
+def drifted_columns(result: Result) -> list[Score]:
+    """Return the drift scores beyond their threshold, by `column_order`."""
+    effects = effects_by_column(result)
+    drifted = [score for score in result.scores if score.name == "drift" and score.breached]
+    return sorted(drifted, key=lambda score: column_order(score.column, score, effects))
+
+
+def largest_drift(result: Result) -> list[Score]:
+    """Return a score for every column that an alarm names, the largest drift first.
+
+    These are the drifted columns, else the columns whose correlations changed. The strongest
+    column stands first where it is none of them: its missing values changed.
+    """
+    changed = [score for score in result.scores if score.name == MOVED and score.column]
+    found = drifted_columns(result) or sorted(
+        changed, key=lambda score: column_order(score.column, score, {})
+    )
+    strongest = _strongest_column(result)
+    if strongest is None or strongest.column in {score.column for score in found}:
+        return found
+    return [strongest, *found]
+
+
+def _strongest_column(result: Result) -> Score | None:
+    """The score behind a strongest column beyond its limit; its note begins with the name."""
+    strongest = next((s for s in result.scores if s.name == STRONGEST and s.breached), None)
+    if strongest is None:
+        return None
+    about = [
+        score
+        for score in result.scores
+        if score.column and not score.segment and strongest.note.startswith(f"{score.column} ")
+    ]
+    if not about:
+        return None
+    name = max((score.column for score in about), key=len)
+    by_name = {score.name: score for score in about if score.column == name}
+    return by_name.get("missing_share") or by_name.get("drift") or next(iter(by_name.values()))
+
+
+def _of_p_value(p: float, threshold: float) -> float:
     if p <= 0 or threshold >= 1:
         return MOST_SEVERE
     return min(math.log(p) / math.log(threshold), MOST_SEVERE)

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 
+from monitoring.presenter.formats import moment, period, several
 from monitoring.results import Alarm, Delivery, DisabledReceiver, LateCounts, Result, SourceLedger
-from monitoring.web.formats import moment, period, several
-from monitoring.web.presenter import coverage, find, sentence, value
 from monitoring.web.queries import Catalogue, Findings
+from monitoring.web.window_view import coverage, find, sentence, value
 
 HISTORY = 30  # windows behind a sparkline
 _STATES = ("firing", "acknowledged", "resolved")

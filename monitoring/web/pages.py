@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.errors import DatabaseUnavailable
+from monitoring.presenter import formats
 from monitoring.results import Delivery, Result
-from monitoring.web import formats, links, presenter
+from monitoring.web import links, window_view
 from monitoring.web.api import (
     findings_of,
     json_response,
@@ -123,7 +124,7 @@ async def window(request: Request) -> Response:
     result = result_of(request)
     findings = findings_of(request)
     before, after = findings.neighbours(result.model, result.version, result.window.start)
-    columns = presenter.columns(result)
+    columns = window_view.columns(result)
     return page(
         request,
         "window.html",
@@ -217,7 +218,7 @@ def _templates() -> jinja2.Environment:
     environment.globals |= {
         "several": formats.several,
         "links": links,
-        "reading": presenter,
+        "view": window_view,
         "glyphs": glyphs,
         "about": about,
         "badge": badge,

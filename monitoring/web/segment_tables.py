@@ -2,8 +2,8 @@
 
 import msgspec
 
+from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Result, Score
-from monitoring.web.presenter import PERFORMANCE
 
 FIGURES = {  # in the order in which they are shown
     "selection_rate": "selection rate",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.alarms.budget import false_alarms, level, wording
+from monitoring.presenter.formats import apart
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
 from monitoring.scoring.drift.joint import JointChange
 from monitoring.scoring.drift.null_distribution import drift_statistic
@@ -48,8 +49,9 @@ def _moved(score: Score, limit: float) -> tuple[float, str]:
     """Return the drift as a ratio to its threshold, and its description."""
     value = 0.0 if score.value is None else score.value
     reached, allowed = (drift_statistic(score.method, one) for one in (value, limit))
+    found, bound = apart(value, limit)
     return reached / allowed if allowed > 0 else 0.0, (
-        f"{score.column} {value:.3g} ({score.method}; alone enough from {limit:.3g})"
+        f"{score.column} {found} ({score.method}, limit {bound} for one column)"
     )
 
 

@@ -67,9 +67,9 @@ class EstimateGaps:
         worse = found - expected if name in ERRORS else expected - found
         limit = _TOLERATED * own + FAR * usual
         beside = (
-            f"estimated {expected:.3f} for the same rows"
+            f"expected {expected:.3f} from the inputs"
             if estimated
-            else f"{expected:.3f} in the reference"
+            else f"expected {expected:.3f} as in the reference"
         )
         return Score(
             name=gap,

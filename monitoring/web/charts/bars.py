@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from monitoring.presenter.formats import percent
 from monitoring.web.charts.lines import shorten
 from monitoring.web.charts.svg import drawing, element
 from monitoring.web.distributions import Bin, Distribution
-from monitoring.web.formats import percent
 
 WIDTH, HEIGHT = 250.0, 118.0
 _FLOOR = HEIGHT - 16.0  # where the bars stand

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 from markupsafe import Markup
 
+from monitoring.presenter.formats import figure, number
 from monitoring.web.charts.plot import BOTTOM, TOP, Mark, Plot, Sheet
 from monitoring.web.charts.scale import Scale, domain, finite
 from monitoring.web.charts.svg import drawing, element, path
-from monitoring.web.formats import figure, number
 
 LEFT = 44.0  # room for the labels of the value axis
 LETTER = 6.7  # about the width of one, in the names beside a heatmap

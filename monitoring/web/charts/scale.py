@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import msgspec
 
-from monitoring.web.formats import utc
+from monitoring.presenter.formats import utc
 
 DAY = 86_400_000_000
 LARGEST = 1e30

@@ -7,13 +7,14 @@ import msgspec
 from markupsafe import Markup
 
 from monitoring.alarms.severity import severity
+from monitoring.presenter.formats import figure, number, percent, period
+from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Alarm, Result, Rule, Score, Window
 from monitoring.web.charts.lines import Axis, Beside, heatmap, line_chart, stacked_bars
 from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
-from monitoring.web.formats import figure, number, percent, period
 from monitoring.web.links import window_path
 from monitoring.web.overview import about
-from monitoring.web.presenter import PERFORMANCE, chief_score, find
+from monitoring.web.window_view import chief_score, find
 
 LONGEST_GAP = 6  # slots that a pause in the traffic takes at most
 MOST_COLUMNS = 40

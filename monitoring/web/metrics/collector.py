@@ -12,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from eventlog.lag import ReaderLag
+from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import (
     ESTIMATED,
     JOINT,
@@ -27,9 +28,9 @@ from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
 from monitoring.web.metrics.segments import segment_metrics
 from monitoring.web.overview import HISTORY
-from monitoring.web.presenter import PERFORMANCE, QUALITY, columns, coverage
 from monitoring.web.queries import Findings
 from monitoring.web.traffic_share import mixes
+from monitoring.web.window_view import QUALITY, columns, coverage
 from monitoring.windows.totals import ClosedTotals
 
 VERSION = ["model", "version"]

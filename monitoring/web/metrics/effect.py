@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from monitoring.results import EFFECT, PARITY, SHIFT, Result
-from monitoring.web.presenter import value
+from monitoring.web.window_view import value
 
 _VERSION = ["model", "version"]
 

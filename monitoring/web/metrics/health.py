@@ -6,8 +6,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from monitoring.results import Result, Window
 from monitoring.scoring.service_health import SHARES
-from monitoring.web.presenter import value
 from monitoring.web.traffic_share import Mix
+from monitoring.web.window_view import value
 
 _VERSION = ["model", "version"]
 _SHARES = {

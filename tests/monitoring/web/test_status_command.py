@@ -18,16 +18,16 @@ from driftline import alarms, status
 from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from eventlog.settings import Home
+from monitoring.presenter import formats
 from monitoring.results import Alarm, AlarmStep, DisabledReceiver, LateCounts, Window
 from monitoring.results import Result as Outcome
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
-from monitoring.web import formats
 from monitoring.web.app import app
 from monitoring.web.overview import badge
-from monitoring.web.presenter import coverage, value
 from monitoring.web.server import serving
+from monitoring.web.window_view import coverage, value
 from registry.store import Registry
 from tests.monitoring.web.test_web_pages import text_of
 

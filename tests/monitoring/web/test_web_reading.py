@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from monitoring.alarms.severity import MOST_SEVERE, severity
 from monitoring.results import Alarm, Delivery, Result, Score, SourceLedger, Window
-from monitoring.web import presenter
+from monitoring.web import window_view
 from monitoring.web.charts.version_charts import timeline
 from monitoring.web.overview import Row, headline, ledger
 from monitoring.web.traffic_share import mixes
@@ -86,7 +86,7 @@ def test_severity_lies_beyond_one_exactly_when_the_threshold_was_breached(
 
 
 def test_columns_come_worst_first_and_unscored_ones_last() -> None:
-    shown = presenter.columns(
+    shown = window_view.columns(
         result(
             drift(0.05, 0.1, breached=False, column="calm"),
             drift(None, 0.1, breached=False, column="empty"),
@@ -103,8 +103,8 @@ def test_columns_come_worst_first_and_unscored_ones_last() -> None:
 
 def test_the_score_that_raises_alarms_is_the_chief_one() -> None:
     scores = [Score(name="roc_auc", value=0.7), Score(name="f1", value=0.5, threshold=0.4)]
-    assert presenter.chief_score([result(*scores), result()]) == "f1"
-    assert presenter.chief_score([]) == ""
+    assert window_view.chief_score([result(*scores), result()]) == "f1"
+    assert window_view.chief_score([]) == ""
 
 
 def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
@@ -161,37 +161,13 @@ def test_a_pause_in_the_traffic_shows_as_a_gap_but_never_pushes_the_rest_away(
     assert starts == sorted(set(starts))
 
 
-def test_a_window_in_one_sentence() -> None:
-    drifted = result(
-        *(drift(0.4, 0.1, breached=True, column=name) for name in "abcd"),
-        Score(name="roc_auc", value=0.651, threshold=0.66, breached=True),
-        verdict="drifted",
-    )
-    assert presenter.sentence(drifted) == (
-        "4 columns drifted: a, b, c, ...; ROC AUC 0.651 (alarm at 0.660)."
-    )
-    assert presenter.sentence(result()) == "No column drifted."
-    early = Score(name="estimated_roc_auc", value=0.612, threshold=0.66, breached=True)
-    assert presenter.sentence(result(early, verdict="degraded")) == (
-        "ROC AUC estimated at 0.612 until labels come."
-    )
-    gap = Score(name="estimation_gap", value=0.09, threshold=0.03, breached=True)
-    known = Score(name="roc_auc", value=0.688, threshold=0.65)
-    assert presenter.sentence(result(known, early, gap, verdict="degraded")) == (
-        "ROC AUC 0.688 (alarm at 0.650); more errors than the inputs explain."
-    )
-    assert presenter.sentence(result(verdict="not enough data")) == (
-        "10 rows are too few for a verdict."
-    )
-
-
 def test_what_could_not_be_computed_is_said_and_a_segment_is_not_the_whole() -> None:
     failed = Score(name="estimation_gap", value=None, note="could not be computed: ValueError: x")
     part = Score(name="roc_auc", value=0.9, segment="carrier=UA")
     told = result(failed, part)
-    assert presenter.failures(told) == [failed]
-    assert presenter.performance(told) == []
-    assert presenter.columns(told) == []
+    assert window_view.failures(told) == [failed]
+    assert window_view.performance(told) == []
+    assert window_view.columns(told) == []
 
 
 def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:

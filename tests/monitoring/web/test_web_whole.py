@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from monitoring.results import LateCounts, Result, Score, Window
-from monitoring.web import presenter
+from monitoring.web import window_view
 from monitoring.web.metrics.collector import exposition
 from monitoring.windows.totals import add_up
 
@@ -26,19 +26,8 @@ def _result(verdict: Any, *scores: Score, day: int = 0) -> Result:
 
 
 def test_scores_of_the_whole_are_shown_where_they_are_known() -> None:
-    assert presenter.whole(_result("drifted", STRONG, JOINT)) == [("Strongest column", STRONG)]
-    assert JOINT in presenter.failures(_result("drifted", STRONG, JOINT))
-
-
-def test_a_window_that_no_column_s_distance_broke_says_what_did() -> None:
-    share = Score(name="drifted_share", value=0.0, threshold=0.3)
-    assert presenter.sentence(_result("drifted", share, STRONG)) == "Temp 30% missing."
-
-
-def test_a_window_of_which_nothing_was_scored_does_not_blame_its_rows() -> None:
-    lost = Score(name="drifted_share", value=None, note="could not be scored: no such luck")
-    said = presenter.sentence(_result("not enough data", lost))
-    assert said == "Drift was not scored: could not be scored: no such luck."
+    assert window_view.whole(_result("drifted", STRONG, JOINT)) == [("Largest drift", STRONG)]
+    assert JOINT in window_view.failures(_result("drifted", STRONG, JOINT))
 
 
 def test_too_little_data_is_a_state_that_prometheus_sees() -> None:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.results import Window
-from monitoring.web.formats import (
+from monitoring.presenter.formats import (
     day,
     duration,
     figure,
@@ -16,6 +15,7 @@ from monitoring.web.formats import (
     several,
     utc,
 )
+from monitoring.results import Window
 
 
 def at(*when: int) -> int:

@@ -1,9 +1,10 @@
-"""Everything that decides how dates and numbers read lives here. Pure.
+"""Format dates and numbers for people. Pure.
 
-Times are integer microseconds since the epoch; everything is said in UTC.
+Times are integer microseconds since the epoch; every date is in UTC.
 """
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from monitoring.results import Window
@@ -72,6 +73,35 @@ def figure(value: float | None) -> str:
     if abs(value) >= 1_000_000:
         return f"{value:.3g}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def apart(value: float, limit: float) -> tuple[str, str]:
+    """Format a value and its limit with enough digits to differ, at most nine.
+
+    A value that rounds to its limit even then is "just above" or "just below" it.
+    """
+    return _apart(value, limit, figure, lambda one, digits: f"{one:.{digits}g}")
+
+
+def percents_apart(share: float, limit: float) -> tuple[str, str]:
+    """Format two shares with enough digits to differ: "33.4%", "33.3%"."""
+    return _apart(share, limit, percent, lambda one, digits: f"{100 * one:.{digits}g}%")
+
+
+def _apart(
+    value: float,
+    limit: float,
+    short: Callable[[float], str],
+    exact: Callable[[float, int], str],
+) -> tuple[str, str]:
+    texts = short(value), short(limit)
+    for digits in range(4, 10):
+        if value == limit or texts[0] != texts[1]:
+            break
+        texts = exact(value, digits), exact(limit, digits)
+    if value != limit and texts[0] == texts[1]:
+        return f"just {'above' if value > limit else 'below'} {texts[1]}", texts[1]
+    return texts
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,17 @@
+"""The facts of an alarm: everything that its sentence states."""
+
+import msgspec
+
+from monitoring.results import Rule, Score, Window
+
+
+class AlarmFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an alarm is open, as its latest window shows it."""
+
+    rule: Rule
+    score: Score  # that broke the rule: value, limit and note
+    since: Window  # the first window that broke it
+    labelled: int  # rows with a label
+    scored: int  # columns with a drift score
+    drifted: int  # of them, beyond their threshold
+    columns: list[Score]  # to name, the largest drift first

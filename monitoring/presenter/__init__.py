@@ -1,0 +1,1 @@
+"""Every sentence about results and alarms: page, terminal, webhooks and chats share them."""

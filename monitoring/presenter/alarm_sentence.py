@@ -1,0 +1,143 @@
+"""Make the sentence of an alarm: what is wrong, the number, the evidence, the columns.
+
+A sentence has at most 40 words; evidence that does not fit is left out.
+"""
+
+from collections.abc import Callable
+
+from monitoring.alarms.facts import AlarmFacts
+from monitoring.presenter.formats import apart, day, moment, percents_apart, several
+from monitoring.presenter.names import PERFORMANCE
+from monitoring.results import (
+    ESTIMATED,
+    JOINT,
+    SELECTION_GAP,
+    STRONGEST,
+    TRUE_POSITIVE_GAP,
+    Rule,
+    Score,
+)
+
+MOST_WORDS = 40
+_SHOWN = 3  # columns
+_DAY = 86_400_000_000
+
+Parts = tuple[str, str]  # what is wrong with its number, and the evidence
+
+
+def alarm_sentence(facts: AlarmFacts) -> str:
+    """Return the sentence of an alarm."""
+    wrong, evidence = _PARTS[facts.rule](facts)
+    columns = _columns(facts)
+    whole = " ".join(part for part in (wrong, evidence, columns) if part)
+    if len(whole.split()) <= MOST_WORDS:
+        return whole
+    return " ".join(part for part in (wrong, columns) if part)
+
+
+def _columns(facts: AlarmFacts) -> str:
+    if facts.rule == "drift" and facts.score.name not in (STRONGEST, JOINT):
+        found = [_with_limit(score) for score in facts.columns[:_SHOWN]]
+    else:
+        found = [score.column for score in facts.columns[:_SHOWN]]
+    if not found:
+        return ""
+    return f"Largest drift: {', '.join(found)}."
+
+
+def _with_limit(score: Score) -> str:
+    if score.value is None or score.threshold is None:
+        return score.column
+    value, limit = apart(score.value, score.threshold)
+    return f"{score.column} {value} (limit {limit})"
+
+
+def _drift(facts: AlarmFacts) -> Parts:
+    since, note = _since(facts), facts.score.note
+    if facts.score.name == STRONGEST:
+        return f"Drift in one column {since}: {note}.", ""
+    if facts.score.name == JOINT:
+        return f"Feature correlations changed {since}: {note}.", ""
+    count = f"{facts.drifted} of {several(facts.scored, 'column')}"
+    return f"Drift {since}: {count} differ from the reference.", ""
+
+
+def _concept(facts: AlarmFacts) -> Parts:
+    value, limit = _numbers(facts.score)
+    return (
+        f"Concept drift {_since(facts)}: {_named(facts.score.note)} ({_labels(facts)}).",
+        f"Evidence: 1 false alarm in {value:,.0f} windows (limit {limit:,.0f}).",
+    )
+
+
+def _performance(facts: AlarmFacts) -> Parts:
+    return f"Performance degraded {_since(facts)}: {_limited(facts, _labels(facts))}.", ""
+
+
+def _estimate(facts: AlarmFacts) -> Parts:
+    figures = _limited(facts, "no labels yet")
+    return f"Estimated performance degraded {_since(facts)}: {figures}.", ""
+
+
+def _segment(facts: AlarmFacts) -> Parts:
+    group = facts.score.segment
+    return f"Performance degraded for {group} {_since(facts)}: {_limited(facts)}.", ""
+
+
+def _parity(facts: AlarmFacts) -> Parts:
+    value, limit = percents_apart(*_numbers(facts.score))
+    differing = f"{value} of predictions cannot be reproduced ({facts.score.note}; limit {limit})"
+    return (
+        f"Served predictions differ from the registered model {_since(facts)}: {differing}.",
+        "The cause is serving, not the data.",
+    )
+
+
+def _group_gap(facts: AlarmFacts) -> Parts:
+    rates = "selection rates" if facts.rule == SELECTION_GAP else "true-positive rates"
+    value, limit = apart(*_numbers(facts.score))
+    wrong = f"Unequal treatment by {facts.score.segment} {_since(facts)}"
+    return (
+        f"{wrong}: {rates} differ by {value} (limit {limit}).",
+        f"Evidence: {facts.score.note}." if facts.score.note else "",
+    )
+
+
+_PARTS: dict[Rule, Callable[[AlarmFacts], Parts]] = {
+    "drift": _drift,
+    "concept": _concept,
+    "performance": _performance,
+    "estimate": _estimate,
+    "segment": _segment,
+    "parity": _parity,
+    SELECTION_GAP: _group_gap,
+    TRUE_POSITIVE_GAP: _group_gap,
+}
+
+
+def _limited(facts: AlarmFacts, more: str = "") -> str:
+    """A metric beside its limit, with its note: "ROC AUC 0.600 (limit 0.700, 1,200 labels)"."""
+    score = facts.score
+    value, limit = apart(*_numbers(score))
+    name = score.name.removeprefix(ESTIMATED)
+    about = ", ".join(part for part in (f"limit {limit}", score.note, more) if part)
+    return f"{PERFORMANCE.get(name, name)} {value} ({about})"
+
+
+def _numbers(score: Score) -> tuple[float, float]:
+    return score.value or 0.0, score.threshold or 0.0
+
+
+def _named(note: str) -> str:
+    """A note that begins with a metric, under the metric's display name."""
+    name, space, rest = note.partition(" ")
+    return f"{PERFORMANCE.get(name, name)}{space}{rest}"
+
+
+def _labels(facts: AlarmFacts) -> str:
+    return several(facts.labelled, "label")
+
+
+def _since(facts: AlarmFacts) -> str:
+    start = facts.since.start
+    return f"since {day(start) if start % _DAY == 0 else moment(start)}"

@@ -1,0 +1,72 @@
+"""Summarise one window in a sentence."""
+
+from monitoring.alarms.decision import breached
+from monitoring.alarms.severity import drifted_columns
+from monitoring.presenter.formats import apart, figure, percent, several
+from monitoring.presenter.names import PERFORMANCE
+from monitoring.results import (
+    ESTIMATED,
+    JOINT,
+    SELECTION_GAP,
+    TRUE_POSITIVE_GAP,
+    Result,
+    Rule,
+    Score,
+)
+
+_GROUPS: dict[Rule, str] = {
+    "segment": "performance degraded for",
+    SELECTION_GAP: "unequal selection rates by",
+    TRUE_POSITIVE_GAP: "unequal true-positive rates by",
+}
+_SHOWN = 3  # columns
+
+
+def window_sentence(result: Result, chief: Score | None) -> str:
+    """Return the summary of a window; `chief` is the performance score to state."""
+    parts = [part for part in (_rows(result), _drift(result)) if part]
+    if chief is not None and chief.value is not None:
+        parts.append(_score(chief))
+    if fault := breached("parity", result):
+        parts.append(f"{percent(fault.value)} of predictions differ from the registered model")
+    for rule, words in _GROUPS.items():
+        if score := breached(rule, result):
+            parts.append(f"{words} {score.segment} ({figure(score.value)})")
+    if breached("concept", result):
+        parts.append("more errors than the inputs explain")
+    if estimate := breached("estimate", result):
+        name = PERFORMANCE[estimate.name.removeprefix(ESTIMATED)]
+        parts.append(f"{name} estimated {figure(estimate.value)}, no labels yet")
+    return f"{'; '.join(parts) or 'Nothing was scored'}."
+
+
+def _rows(result: Result) -> str:
+    share = _drifted_share(result)
+    if result.verdict != "not enough data" or (share is not None and share.value is None):
+        return ""
+    return f"Not enough data: {several(result.rows, 'row')}"
+
+
+def _drift(result: Result) -> str:
+    share = _drifted_share(result)
+    if drifted := [score.column for score in drifted_columns(result)]:
+        more = ", …" if len(drifted) > _SHOWN else ""
+        return f"{several(len(drifted), 'column')} drifted: {', '.join(drifted[:_SHOWN])}{more}"
+    if strong := breached("drift", result):
+        what = "Feature correlations changed" if strong.name == JOINT else "Drift in one column"
+        return f"{what}: {strong.note}"
+    if share is not None and share.value is None:
+        return f"Drift was not scored: {share.note}"
+    return "No column drifted" if result.verdict == "ok" else ""
+
+
+def _score(score: Score) -> str:
+    if score.value is None or score.threshold is None:
+        return f"{PERFORMANCE[score.name]} {figure(score.value)}"
+    value, limit = apart(score.value, score.threshold)
+    return f"{PERFORMANCE[score.name]} {value} (limit {limit})"
+
+
+def _drifted_share(result: Result) -> Score | None:
+    shares = (s for s in result.scores if s.name == "drifted_share" and s.of_whole)
+    return next(shares, None)

@@ -1,0 +1,151 @@
+"""Select and order what the pages show of a window. Pure."""
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from monitoring.alarms.severity import column_order, effects_by_column, severity
+from monitoring.presenter.names import PERFORMANCE
+from monitoring.presenter.window_sentence import window_sentence
+from monitoring.results import EFFECT, EVIDENCE, JOINT, PARITY, STRONGEST, Result, Score
+from monitoring.scoring.service_health import LABEL_DELAY, LATENCY
+
+QUALITY = {
+    "missing_share": "missing",
+    "out_of_range_share": "out of range",
+    "unseen_share": "unseen",
+    "type_change_share": "of another type",
+    "distinct_values": "stuck",
+    "longest_run": "stuck for a while",
+}
+WHOLE = {
+    STRONGEST: "Largest drift",
+    JOINT: "Feature correlations",
+    EVIDENCE: "Concept drift evidence",
+}
+
+
+class ColumnView(msgspec.Struct, frozen=True):
+    """One column of a window: its drift and its other scores."""
+
+    name: str
+    drift: Score | None
+    severity: float | None  # in thresholds; 1 and above is drift
+    others: dict[str, Score]  # "missing_share", "out_of_range_share", ...
+
+    @property
+    def breached(self) -> bool:
+        """Whether it drifted."""
+        return self.drift is not None and self.drift.breached
+
+    @property
+    def remark(self) -> str:
+        """The notes of its scores."""
+        others = (s for s in self.others.values() if s.name != EFFECT or s.value is None)
+        notes = [score.note for score in (self.drift, *others) if score]
+        return "; ".join(dict.fromkeys(note for note in notes if note))
+
+    @property
+    def effect(self) -> Score | None:
+        """The effect of its drift on predictions."""
+        return self.others.get(EFFECT)
+
+    @property
+    def troubles(self) -> list[str]:
+        """The quality measures beyond their limit, by display name."""
+        broken = {name for name, score in self.others.items() if score.breached}
+        return [title for name, title in QUALITY.items() if name in broken]
+
+    def other(self, *names: str) -> Score | None:
+        """The first of these numbers that was measured."""
+        return next((self.others[name] for name in names if name in self.others), None)
+
+
+def find(result: Result, name: str, column: str = "") -> Score | None:
+    """The score of this name, of a column or of the whole."""
+    return next((s for s in result.scores if s.about == (name, column, "")), None)
+
+
+def value(result: Result, name: str) -> float | None:
+    """The value of a score of the whole."""
+    score = find(result, name)
+    return score.value if score else None
+
+
+def performance(result: Result) -> list[Score]:
+    """The scores of performance: the one that raises alarms first, then in their usual order."""
+    known = [s for s in result.scores if s.name in PERFORMANCE and s.of_whole]
+    order = list(PERFORMANCE)
+    return sorted(known, key=lambda score: (score.threshold is None, order.index(score.name)))
+
+
+class ConfusionRow(msgspec.Struct, frozen=True):
+    """The labelled rows of one actual class, by predicted class."""
+
+    actual: str
+    rows: int
+    cells: list[tuple[str, int]]  # (predicted class, rows), in the order of all classes
+
+
+def confusion(result: Result) -> list[ConfusionRow]:
+    """Return the confusion matrix, classes in order; empty without labels."""
+    by_actual = result.confusion
+    names = sorted(set(by_actual).union(*by_actual.values()), key=_as_numbers)
+    return [
+        ConfusionRow(name, sum(row.values()), [(other, row.get(other, 0)) for other in names])
+        for name in names
+        for row in (by_actual.get(name, {}),)
+    ]
+
+
+def _as_numbers(name: str) -> tuple[float, str]:
+    """Numbers by their size, before words."""
+    try:
+        return float(name), name
+    except ValueError:
+        return math.inf, name
+
+
+def chief_score(results: Sequence[Result]) -> str:
+    """The name of the performance score to show, by the newest window that has one."""
+    return next(
+        (performance(result)[0].name for result in reversed(results) if performance(result)), ""
+    )
+
+
+def whole(result: Result) -> list[tuple[str, Score]]:
+    """Return window-level drift scores with their titles."""
+    found = ((title, find(result, name)) for name, title in WHOLE.items())
+    return [(title, score) for title, score in found if score and score.value is not None]
+
+
+def failures(result: Result) -> list[Score]:
+    """Return the window-level scores that could not be computed and are shown nowhere else."""
+    shown = {*PERFORMANCE, "drifted_share", *LATENCY, *LABEL_DELAY, PARITY}
+    return [s for s in result.scores if s.of_whole and s.value is None and s.name not in shown]
+
+
+def coverage(result: Result) -> float | None:
+    """The share of rows whose label is known."""
+    return result.labelled / result.rows if result.rows else None
+
+
+def columns(result: Result) -> list[ColumnView]:
+    """Return every column, by effect on predictions, then by severity."""
+    by_column: dict[str, dict[str, Score]] = {}
+    for score in result.scores:
+        if score.column and not score.segment:
+            by_column.setdefault(score.column, {})[score.name] = score
+    effects = effects_by_column(result)
+    views = []
+    for name, scores in by_column.items():
+        drift = scores.pop("drift", None)
+        views.append(ColumnView(name, drift, severity(drift), scores))
+    return sorted(views, key=lambda view: column_order(view.name, view.drift, effects))
+
+
+def sentence(result: Result) -> str:
+    """Summarise the window; the first known performance score is stated."""
+    known = (score for score in performance(result) if score.value is not None)
+    return window_sentence(result, next(known, None))

@@ -1,0 +1,187 @@
+"""The sentences about alarms and windows: this file alone asserts on their words."""
+
+from typing import Any
+
+import pytest
+
+from monitoring.alarms.facts import AlarmFacts
+from monitoring.presenter.alarm_sentence import MOST_WORDS, alarm_sentence
+from monitoring.presenter.formats import apart, percents_apart
+from monitoring.presenter.window_sentence import window_sentence
+from monitoring.results import Result, Rule, Score, Window
+
+JULY = 1_372_636_800_000_000
+DAY = 86_400_000_000
+
+
+def _drift(column: str, value: float = 0.9) -> Score:
+    return Score(name="drift", column=column, value=value, threshold=0.1, breached=True)
+
+
+def _score(name: str, value: float, threshold: float, note: str = "", segment: str = "") -> Score:
+    return Score(
+        name=name, value=value, threshold=threshold, note=note, breached=True, segment=segment
+    )
+
+
+DRIFTED = [_drift("temp"), _drift("wind", 0.1000004)]
+CASES: list[tuple[Rule, Score, list[Score], str]] = [
+    (
+        "drift",
+        _score("drifted_share", 0.67, 0.5),
+        DRIFTED,
+        (
+            "Drift since 1 Jul 2013: 2 of 3 columns differ from the reference. "
+            "Largest drift: temp 0.900 (limit 0.100), wind 0.1000004 (limit 0.1)."
+        ),
+    ),
+    (
+        "drift",
+        _score("strongest_drift", 1.4, 1.0, "temp 30% missing, 10% in the reference"),
+        [Score(name="missing_share", column="temp", value=0.3)],
+        (
+            "Drift in one column since 1 Jul 2013: temp 30% missing, 10% in the reference. "
+            "Largest drift: temp."
+        ),
+    ),
+    (
+        "drift",
+        _score(
+            "joint_drift", 3, 1, "the correlation of temp and dewp is 0.10, 0.80 in the reference"
+        ),
+        [Score(name="joint_change", column=name, value=3.0) for name in ("dewp", "temp")],
+        (
+            "Feature correlations changed since 1 Jul 2013: the correlation of temp and dewp is "
+            "0.10, 0.80 in the reference. Largest drift: dewp, temp."
+        ),
+    ),
+    (
+        "performance",
+        _score("roc_auc", 0.6, 0.7, "reference 0.810"),
+        DRIFTED,
+        (
+            "Performance degraded since 1 Jul 2013: ROC AUC 0.600 (limit 0.700, reference 0.810, "
+            "5,956 labels). Largest drift: temp, wind."
+        ),
+    ),
+    (
+        "estimate",
+        _score("estimated_roc_auc", 0.6, 0.7, "reference 0.810"),
+        [],
+        (
+            "Estimated performance degraded since 1 Jul 2013: ROC AUC 0.600 (limit 0.700, "
+            "reference 0.810, no labels yet)."
+        ),
+    ),
+    (
+        "concept",
+        _score("gap_evidence", 2129, 400, "accuracy 0.682, expected 0.741 from the inputs"),
+        [_drift(name) for name in ("dewp", "humid", "wind_speed", "temp")],
+        (
+            "Concept drift since 1 Jul 2013: accuracy 0.682, expected 0.741 from the inputs "
+            "(5,956 labels). Evidence: 1 false alarm in 2,129 windows (limit 400). "
+            "Largest drift: dewp, humid, wind_speed."
+        ),
+    ),
+    (
+        "parity",
+        _score("parity", 0.042, 0.01, "42 of 1,000 answers"),
+        [],
+        (
+            "Served predictions differ from the registered model since 1 Jul 2013: 4% of "
+            "predictions cannot be reproduced (42 of 1,000 answers; limit 1%). "
+            "The cause is serving, not the data."
+        ),
+    ),
+    (
+        "segment",
+        _score("roc_auc", 0.41, 0.6, "on 320 labels", "carrier=HA"),
+        [],
+        (
+            "Performance degraded for carrier=HA since 1 Jul 2013: ROC AUC 0.410 (limit 0.600, "
+            "on 320 labels)."
+        ),
+    ),
+    (
+        "selection_rate_gap",
+        _score("selection_rate_gap", 0.362, 0.2, "HA 0.512, UA 0.150", "carrier"),
+        [],
+        (
+            "Unequal treatment by carrier since 1 Jul 2013: selection rates differ by 0.362 "
+            "(limit 0.200). Evidence: HA 0.512, UA 0.150."
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "score", "columns", "expected"), CASES)
+def test_a_sentence_states_what_is_wrong_then_the_number_evidence_and_columns(
+    rule: Rule, score: Score, columns: list[Score], expected: str
+) -> None:
+    said = alarm_sentence(_facts(rule, score, columns))
+    assert said == expected
+    assert len(said.split()) <= MOST_WORDS
+
+
+def _facts(rule: Rule, score: Score, columns: list[Score], **changes: Any) -> AlarmFacts:
+    known = {"since": Window(JULY, JULY + DAY), "labelled": 5956, "scored": 3, "drifted": 2}
+    return AlarmFacts(rule=rule, score=score, columns=columns, **known | changes)  # type: ignore[arg-type]
+
+
+def test_evidence_that_does_not_fit_in_forty_words_is_left_out() -> None:
+    note = "; ".join(f"group {n} 0.5" for n in range(20))
+    said = alarm_sentence(
+        _facts("selection_rate_gap", _score("selection_rate_gap", 0.3, 0.2, note, "carrier"), [])
+    )
+    assert said.endswith("selection rates differ by 0.300 (limit 0.200).")
+
+
+def test_a_window_that_begins_within_a_day_is_named_to_the_minute() -> None:
+    window = Window(JULY + DAY // 2, JULY + DAY)
+    assert "since 1 Jul 2013, 12:00 UTC:" in alarm_sentence(
+        _facts("performance", _score("f1", 0.1, 0.2), [], since=window)
+    )
+
+
+def test_a_value_beyond_its_limit_never_reads_like_its_limit() -> None:
+    assert apart(0.9, 0.1) == ("0.900", "0.100")
+    assert apart(0.10004, 0.1) == ("0.10004", "0.1")
+    assert apart(0.0002, 0.0001) == ("0.0002", "0.0001")
+    assert apart(1.0000000000001, 1.0) == ("just above 1", "1")
+    assert apart(0.5, 0.5) == ("0.500", "0.500")
+    assert percents_apart(0.0104, 0.01) == ("1.04%", "1%")
+
+
+def _result(*scores: Score, verdict: Any = "ok") -> Result:
+    return Result(
+        model="m", version="1", window=Window(0, DAY), rows=10, verdict=verdict, scores=list(scores)
+    )
+
+
+def test_a_window_in_one_sentence() -> None:
+    auc = Score(name="roc_auc", value=0.651, threshold=0.66, breached=True)
+    drifted = _result(*(_drift(name) for name in "abcd"), auc, verdict="drifted")
+    assert window_sentence(drifted, auc) == (
+        "4 columns drifted: a, b, c, …; ROC AUC 0.651 (limit 0.660)."
+    )
+    assert window_sentence(_result(), None) == "No column drifted."
+    early = Score(name="estimated_roc_auc", value=0.612, threshold=0.66, breached=True)
+    assert window_sentence(_result(early, verdict="degraded"), None) == (
+        "ROC AUC estimated 0.612, no labels yet."
+    )
+    assert window_sentence(_result(verdict="not enough data"), None) == "Not enough data: 10 rows."
+    share = Score(name="drifted_share", value=0.0, threshold=0.3)
+    strong = _score("strongest_drift", 1.4, 1.0, "temp 30% missing")
+    assert window_sentence(_result(share, strong, verdict="drifted"), None) == (
+        "Drift in one column: temp 30% missing."
+    )
+    lost = Score(name="drifted_share", value=None, note="no such luck")
+    assert window_sentence(_result(lost, verdict="not enough data"), None) == (
+        "Drift was not scored: no such luck."
+    )
+    gap = _score("selection_rate_gap", 0.4, 0.2, segment="origin")
+    parity = _score("parity", 0.2, 0.01)
+    assert window_sentence(_result(gap, parity, verdict="degraded"), None) == (
+        "20% of predictions differ from the registered model; "
+        "unequal selection rates by origin (0.400)."
+    )
