@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from driftline.status import open_store, tell
+from driftline.status import open_store, print_alarm
 from eventlog.errors import SettingError
 from monitoring.presenter import formats
 from monitoring.results import AlarmStep, Rule, Silence
@@ -46,12 +46,12 @@ def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click cal
         return
     console = Console()
     for alarm in found:
-        tell(console, alarm)
+        print_alarm(console, alarm)
 
 
 @alarms.command()
 @click.argument("alarm_id")
-@click.option("--reason", default="", help="For whoever reads it later.")
+@click.option("--reason", default="", help="Recorded with the alarm.")
 def acknowledge(alarm_id: str, reason: str) -> None:
     """Say that you have seen an alarm that is firing."""
     step = AlarmStep(_now(), "acknowledged", _actor(), reason)
@@ -62,9 +62,9 @@ def acknowledge(alarm_id: str, reason: str) -> None:
 
 @alarms.command()
 @click.argument("alarm_id")
-@click.option("--reason", required=True, help="For whoever reads it later.")
+@click.option("--reason", required=True, help="Recorded with the alarm.")
 def resolve(alarm_id: str, reason: str) -> None:
-    """End an alarm by hand; where its cause goes on, another will fire."""
+    """Resolve an alarm; while its cause lasts, another one fires."""
     if not open_store().resolve(alarm_id, AlarmStep(_now(), "resolved", _actor(), reason)):
         raise _Unknown(f"no alarm {alarm_id} is open; see driftline alarms")
     click.echo(f"resolved {alarm_id}")
@@ -75,9 +75,9 @@ def resolve(alarm_id: str, reason: str) -> None:
 @click.option("--version", default="", help="Of this version alone.")
 @click.option("--rule", default="", type=click.Choice(["", *get_args(Rule)]), help="Of this rule.")
 @click.option("--for", "length", required=True, help="How long: 30m, 8h, 3d, 2w.")
-@click.option("--reason", required=True, help="For whoever reads it later.")
+@click.option("--reason", required=True, help="Recorded with the alarm.")
 def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> None:
-    """Let alarms fire without asking for anything; they are recorded and shown as ever."""
+    """Silence matching alarms: they are recorded and shown, but send no webhook."""
     now = _now()
     held = Silence(
         silence_id=f"si_{secrets.token_hex(6)}",

@@ -1,4 +1,4 @@
-"""`driftline replay` and `backtest`: watch the recorded past again."""
+"""`driftline replay` and `backtest`: re-run monitoring on the recorded log."""
 
 import shutil
 import signal
@@ -51,19 +51,19 @@ def commands() -> list[click.Command]:
     help="Folder for the new database and reports; must not hold one yet.",
 )
 def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
-    """Compute every window again from the log, and compare with what the monitor found.
+    """Recompute every window from the log and compare it with the monitor's results.
 
-    Ends with status 1 where the two differ.
+    Exit 1 if they differ.
     """
     home = Home.from_environment()
-    again = _watch(home, into, None, begin, end)
+    replayed = _watch(home, into, None, begin, end)
     recorded = _recorded(home)
     if recorded is None:
-        click.echo("There is no monitor's database to compare with.")
+        click.echo("No monitor database to compare with.")
         return
-    differing = _differences(recorded, again)
-    windows = sum(len(again.results(*pair)) for pair in again.watched())
-    click.echo(f"{formats.several(windows, 'window')} computed again, {len(differing)} differ")
+    differing = _differences(recorded, replayed)
+    windows = sum(len(replayed.results(*pair)) for pair in replayed.watched())
+    click.echo(f"{formats.several(windows, 'window')} recomputed, {len(differing)} differ")
     for line in differing[:20]:
         click.echo(f"  {line}")
     sys.exit(1 if differing else 0)
@@ -79,12 +79,12 @@ def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
 @_FROM
 @_TO
 def backtest(policy: Path, begin: datetime | None, end: datetime | None) -> None:
-    """Say which alarms another policy would have raised on the recorded past."""
+    """List the alarms that another policy would have raised on the recorded log."""
     home = Home.from_environment()
     with tempfile.TemporaryDirectory(prefix="driftline-backtest-") as folder:
-        again = _watch(home, Path(folder), policy, begin, end)
-        _compare(_recorded(home), again)
-        again.close()
+        replayed = _watch(home, Path(folder), policy, begin, end)
+        _compare(_recorded(home), replayed)
+        replayed.close()
 
 
 def _recorded(home: Home) -> Store | None:
@@ -95,7 +95,7 @@ def _recorded(home: Home) -> Store | None:
 def _watch(
     home: Home, into: Path, policy: Path | None, begin: datetime | None, end: datetime | None
 ) -> Store:
-    """The database that watching the log again gives."""
+    """Monitor the recorded log into a new database."""
     fresh = into / "monitor.db"
     if fresh.exists():
         raise click.ClickException(f"{fresh} exists; expected a folder without one")
@@ -123,55 +123,55 @@ def _watch(
     if stop.is_set():
         shutil.rmtree(into, ignore_errors=True)
         raise click.Abort
-    again = Store(fresh)
-    _tell_what_was_left_out(again)
-    return again
+    replayed = Store(fresh)
+    _warn_of_dead_letters(replayed)
+    return replayed
 
 
-def _tell_what_was_left_out(again: Store) -> None:
-    """Nothing found may mean that nothing could be looked at: a version that is not registered."""
-    if count := again.totals()["dead_letters"]:
-        (last,) = again.dead_letters(1)
-        said = f"{formats.several(count, 'record')} of the log could not be taken in, the last one"
-        click.echo(f"{said} because {last.reason}", err=True)
+def _warn_of_dead_letters(replayed: Store) -> None:
+    """Warn about records that could not be ingested, such as those of unregistered versions."""
+    if count := replayed.totals()["dead_letters"]:
+        (last,) = replayed.dead_letters(1)
+        records = formats.several(count, "record")
+        click.echo(f"{records} could not be ingested; the last one: {last.reason}", err=True)
 
 
-def _differences(recorded: Store, again: Store) -> list[str]:
-    """What two databases say differently about the windows that both have closed."""
+def _differences(recorded: Store, replayed: Store) -> list[str]:
+    """List the windows that both databases have closed with different results."""
     found: list[str] = []
-    for pair in again.watched():
+    for pair in replayed.watched():
         known = {result.window: result for result in recorded.results(*pair)}
-        for result in again.results(*pair):
+        for result in replayed.results(*pair):
             before = known.get(result.window)
             if before is not None and not _same(before, result):
                 found.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
     return found
 
 
-def _same(recorded: Result, again: Result) -> bool:
-    """Whether two results say the same, whenever their labels came."""
-    told = msgspec.structs.replace(again, revision=recorded.revision, report=recorded.report)
+def _same(recorded: Result, replayed: Result) -> bool:
+    """Whether two results are equal, whenever their labels arrived."""
+    compared = msgspec.structs.replace(replayed, revision=recorded.revision, report=recorded.report)
     if not recorded.policy:  # of a release that did not keep it
-        told = msgspec.structs.replace(told, policy="")
-    return told == recorded
+        compared = msgspec.structs.replace(compared, policy="")
+    return compared == recorded
 
 
-def _compare(recorded: Store | None, again: Store) -> None:
+def _compare(recorded: Store | None, replayed: Store) -> None:
     before = _alarms(recorded) if recorded else {}
-    now = _alarms(again)
-    table = table_of("Alarm", "Recorded", "By this policy", "What it says")
+    now = _alarms(replayed)
+    table = table_of("Alarm", "Recorded", "By this policy", "Sentence")
     for cause in sorted({*before, *now}):
         alarm = now.get(cause) or before[cause]
         model, version, rule, start = cause
         name = f"{model} version {version}, {rule}, from {formats.moment(start)}"
-        told = [_span(alarms.get(cause)) for alarms in (before, now)]
-        table.add_row(plain(name), *told, plain(alarm.sentence))
+        compared = [_span(alarms.get(cause)) for alarms in (before, now)]
+        table.add_row(plain(name), *compared, plain(alarm.sentence))
     if before or now:
         Console().print(table)
-    asked = len(again.deliveries())
+    asked = len(replayed.deliveries())
     click.echo(
         f"{formats.several(len(now), 'alarm')} by this policy, {len(before)} recorded; "
-        f"it would have asked for retraining {formats.several(asked, 'time')}"
+        f"retraining requested {formats.several(asked, 'time')}"
         + (f", recorded {len(recorded.deliveries())}" if recorded else "")
     )
 

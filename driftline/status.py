@@ -13,7 +13,7 @@ from monitoring.results import Alarm
 from monitoring.scoring.service_health import LABEL_DELAY
 from monitoring.settings import database
 from monitoring.storage.store import Store
-from monitoring.web.overview import Ledger, Row, badge, look, waiting
+from monitoring.web.overview import EventBalance, VersionRow, badge, look, waiting
 from monitoring.web.queries import Catalogue
 from monitoring.web.window_view import chief_score, coverage, value
 
@@ -36,7 +36,7 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: what /api/overview answers.")
 def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
-    """Say what is going on, as the status page does: every model version and alarm, worst first."""
+    """Show every model version and its alarms, worst first."""
     store = open_store()
     seen = look(store, _catalogue())
     if as_json:
@@ -52,13 +52,13 @@ def status(as_json: bool) -> None:  # noqa: FBT001  # click calls it by name
     else:
         console.print("Send a first prediction to http://127.0.0.1:3000/predict")
     for alarm in seen.alarms:
-        tell(console, alarm)
+        print_alarm(console, alarm)
     for sentence in seen.stopped:
         console.print(plain(sentence, "yellow"))
 
 
-def tell(console: Console, alarm: Alarm) -> None:
-    """An alarm as the page tells it."""
+def print_alarm(console: Console, alarm: Alarm) -> None:
+    """Print an alarm as the page shows it."""
     span = f"{formats.period(alarm.since)} to {formats.period(alarm.latest)}"
     about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
     state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
@@ -66,7 +66,7 @@ def tell(console: Console, alarm: Alarm) -> None:
     console.print(plain(alarm.sentence))
     for step in alarm.steps:
         reason = f": {step.reason}" if step.reason else ""
-        by = f"{step.deed} by {step.actor or 'somebody'}, {formats.moment(step.at)}{reason}"
+        by = f"{step.deed} by {step.actor or 'unknown'}, {formats.moment(step.at)}{reason}"
         console.print(plain(f"  {by}", "dim"))
 
 
@@ -83,7 +83,7 @@ def open_store() -> Store:
     return Store(database(Home.from_environment()))
 
 
-def _ledger_line(book: Ledger) -> Text:
+def _ledger_line(book: EventBalance) -> Text:
     line = (
         f"answered {formats.number(book.answered)}, logged {formats.number(book.logged)}, "
         f"monitored {formats.number(book.monitored)}, lost {formats.number(book.lost)}"
@@ -96,12 +96,12 @@ def _gaps_line(totals: dict[str, int]) -> Text | None:
     gaps = {name[4:]: count for name, count in totals.items() if name.startswith("gap_")}
     if not gaps:
         return None
-    told = ", ".join(f"{count} {reason}" for reason, count in sorted(gaps.items()))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(gaps.items()))
     passed = formats.number(totals["passed_over"])
-    return Text(f"gaps in the topics: {told}; {passed} records passed over", style="bold red")
+    return Text(f"gaps in the topics: {reasons}; {passed} records skipped", style="bold red")
 
 
-def _versions(rows: list[Row]) -> Table:
+def _versions(rows: list[VersionRow]) -> Table:
     table = table_of("Model", "Window", "Verdict", "Alarms")
     table.columns[2].min_width = len("degraded")  # a narrow terminal breaks other words first
     for name in ("Drift", "Score", "Rows", "Late", "Errors", "Labels", "after"):
@@ -111,7 +111,7 @@ def _versions(rows: list[Row]) -> Table:
     return table
 
 
-def _cells(row: Row) -> list[Text | str]:
+def _cells(row: VersionRow) -> list[Text | str]:
     name = plain(f"{row.model} {row.version}", "bold")
     for alias in row.aliases:
         name.append_text(plain(f" {alias}", "dim"))

@@ -60,33 +60,33 @@ def list_webhooks() -> None:
 @webhooks.command()
 @click.argument("webhook_id")
 def retry(webhook_id: str) -> None:
-    """Send a webhook again that was given up, under the same id."""
+    """Retry a dead webhook under the same id."""
     if not open_store().revive(webhook_id, time.time_ns() // 1_000):
         raise click.ClickException(
             f"no dead webhook {webhook_id!r}; `driftline webhooks list` shows which there are"
         )
-    click.echo(f"{webhook_id} is due again; a running monitor sends it")
+    click.echo(f"{webhook_id} is pending; a running monitor sends it")
 
 
 @webhooks.command()
 def enable() -> None:
-    """Send again to a receiver that answered 410; what waited for it is sent at once."""
+    """Enable a receiver that was disabled after status 410; pending webhooks are sent."""
     before = open_store().enable()
     if not before:
         raise click.ClickException("no receiver is disabled")
     for one in before:
-        click.echo(f"{plain(one.host).plain} is sent to again by the running monitor")
+        click.echo(f"{plain(one.host).plain} is enabled; pending webhooks are sent")
 
 
 @click.group()
 def deadletters() -> None:
-    """Look at records of the log that could not be taken in, and try them again."""
+    """List and retry records of the log that could not be ingested."""
 
 
 @deadletters.command("list")
 @click.option("--limit", default=50, show_default=True, help="How many, the newest first.")
 def list_letters(limit: int) -> None:
-    """Say where each came from, why it was put aside, and how it begins."""
+    """List dead letters: origin, reason and first bytes."""
     letters = open_store().dead_letters(limit)
     if not letters:
         click.echo("There is no dead letter.")
@@ -101,9 +101,9 @@ def list_letters(limit: int) -> None:
 @deadletters.command("retry")
 @click.argument("numbers", type=int, nargs=-1, required=True)
 def retry_letters(numbers: tuple[int, ...]) -> None:
-    """Take in records again, for instance once their model is registered.
+    """Retry dead letters, for instance once their model is registered.
 
-    The running monitor does it; what still cannot be taken in is a dead letter again.
+    The running monitor ingests them; a record that fails is dead-lettered.
     """
     store = open_store()
     for number in numbers:
@@ -112,4 +112,4 @@ def retry_letters(numbers: tuple[int, ...]) -> None:
                 f"no dead letter {number} that holds a record; `driftline deadletters list` shows "
                 "which there are"
             )
-        click.echo(f"{number} is tried again by the running monitor")
+        click.echo(f"{number} is pending; the running monitor retries it")

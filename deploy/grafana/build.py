@@ -195,7 +195,7 @@ def monitoring() -> Any:
             ),
             series(
                 "Label delay",
-                "From a prediction to its truth, newest window with labels.",
+                "From a prediction to its label, newest window with labels.",
                 "s",
                 (latest("driftline_window_label_delay_seconds"), "{{quantile}} " + WHO),
             ),
@@ -232,7 +232,7 @@ def monitoring() -> Any:
             ),
             series(
                 "Answers that are not the registered model's",
-                "Of those run again, latest window; serving is at fault.",
+                "Of the re-run predictions, latest window; a serving fault.",
                 "percentunit",
                 (latest("driftline_window_parity"), WHO),
             ),
@@ -327,7 +327,7 @@ def event_log() -> Any:
             ),
             series(
                 "Batches that Kafka did not acknowledge",
-                "Each is sent again.",
+                "Each is retried.",
                 "short",
                 ("increase(driftline_forwarder_errors_total[$__rate_interval])", "{{instance}}"),
             ),

@@ -16,8 +16,8 @@ from monitoring.web.browser_security import same_origin
 from monitoring.web.links import model_path
 from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
-from monitoring.web.policy_view import Watched
-from monitoring.web.queries import Findings
+from monitoring.web.policy_view import PolicyPeriodView
+from monitoring.web.queries import Queries
 from monitoring.windows.grid import END_OF_TIME
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def routes() -> list[Route]:
     ]
 
 
-def findings_of(request: Request) -> Findings:
+def findings_of(request: Request) -> Queries:
     """The store that this application opened."""
-    findings: Findings = request.state.findings
+    findings: Queries = request.state.findings
     return findings
 
 
@@ -62,11 +62,11 @@ def result_of(request: Request) -> Result:
     return found
 
 
-def watched_of(request: Request) -> list[Watched]:
-    """The eras of the version that the address names; none where it is not registered here."""
+def periods_of(request: Request) -> list[PolicyPeriodView]:
+    """Return the policy periods of the version in the path; none if it is not registered here."""
     model, version = request.path_params["model"], request.path_params["version"]
     held = policy_view.policies(request.app.state.catalogue, model, version)
-    return policy_view.watched(held) if held else []
+    return policy_view.period_views(held) if held else []
 
 
 async def health(_request: Request) -> Response:
@@ -90,7 +90,7 @@ async def models(request: Request) -> Response:
 
 
 async def overview(request: Request) -> Response:
-    """What the page says at a glance, and `driftline status`."""
+    """The overview, as the page and `driftline status` show it."""
     return json_response(look(findings_of(request), request.app.state.catalogue).as_data())
 
 
@@ -120,8 +120,8 @@ def whole_number(request: Request, name: str) -> int | None:
 
 
 async def policies(request: Request) -> Response:
-    """How the version is and was watched, the newest first."""
-    return json_response(watched_of(request))
+    """The policy periods of the version, newest first."""
+    return json_response(periods_of(request))
 
 
 async def window(request: Request) -> Response:
@@ -134,7 +134,7 @@ async def rows(request: Request) -> Response:
     result = result_of(request)
     frame = findings_of(request).rows(result.model, result.version, result.window)
     if frame.empty and result.sampled:
-        raise HTTPException(410, "the rows of this window were let go when its labels expired")
+        raise HTTPException(410, "the rows of this window were deleted when its labels expired")
     buffer = io.BytesIO()
     _typed(frame).to_parquet(buffer, index=False)
     return Response(buffer.getvalue(), media_type=PARQUET)
@@ -146,18 +146,18 @@ async def alarms(request: Request) -> Response:
 
 
 async def acknowledge(request: Request) -> Response:
-    """Take note of a firing alarm; a browser is sent back to the model's page."""
+    """Acknowledge a firing alarm; a browser is redirected to the model's page."""
     return _step(request, "acknowledged")
 
 
 async def resolve(request: Request) -> Response:
-    """End an open alarm by hand; a browser is sent back to the model's page."""
+    """Resolve an open alarm; a browser is redirected to the model's page."""
     return _step(request, "resolved")
 
 
 def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Response:
     if not same_origin(request):
-        raise HTTPException(403, "asked for from another site; expected this page")
+        raise HTTPException(403, "request from another site; expected this page")
     alarm_id = request.path_params["alarm_id"]
     step = AlarmStep(time.time_ns() // 1_000, deed, getattr(request.state, "actor", ""))
     findings = findings_of(request)
@@ -176,7 +176,7 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
 
 
 async def sources(request: Request) -> Response:
-    """What was answered, logged and monitored: in all and by source; and the named counters."""
+    """Events answered, logged and monitored, in total and by source; and the event counters."""
     found = findings_of(request)
     each = found.ledger()
     return json_response({"all": ledger(each), "sources": each, "totals": found.totals()})

@@ -15,17 +15,17 @@ from access.authorizer import Authorizer
 from eventlog.lag import ReaderLag
 from monitoring.errors import DatabaseUnavailable
 from monitoring.web import api, pages
-from monitoring.web.authentication import Gate
-from monitoring.web.browser_security import Guard
+from monitoring.web.authentication import Authentication
+from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
-from monitoring.web.queries import Catalogue, Findings
+from monitoring.web.queries import Catalogue, Queries
 from monitoring.web.reports import report
 
 STATIC = Path(__file__).parent / "static"
 
 
 def app(  # noqa: PLR0913  # the ports of the page, all by name
-    open_findings: Callable[[], Findings],
+    open_findings: Callable[[], Queries],
     reports: Path,
     *,
     catalogue: Catalogue | None = None,
@@ -42,7 +42,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     """
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Findings]]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Queries]]:
         yield {"findings": open_findings()}
 
     made = Starlette(
@@ -54,8 +54,8 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=1_000),
-            Middleware(Guard, hosts=hosts),
-            *([Middleware(Gate, authorizer=authorizer)] if authorizer else []),
+            Middleware(BrowserSecurity, hosts=hosts),
+            *([Middleware(Authentication, authorizer=authorizer)] if authorizer else []),
         ],
         exception_handlers={
             HTTPException: pages.problem,

@@ -17,7 +17,7 @@ OPEN = "/health"  # for probes, which carry no key
 _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
 
 
-class Gate:
+class Authentication:
     """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
 
     A browser sends its password to whoever asks in this page's name, so changes also need the page

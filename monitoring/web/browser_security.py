@@ -21,7 +21,7 @@ REPORT_POLICY = (
 )
 
 
-class Guard:
+class BrowserSecurity:
     """Refuses hosts it does not know, so that no foreign name can be rebound to this page."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:

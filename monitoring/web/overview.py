@@ -1,4 +1,4 @@
-"""Everything that decides what the overview says lives here: rows, order, the sentence."""
+"""Build the overview: versions worst first, open alarms and the headline."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ import msgspec
 
 from monitoring.presenter.formats import moment, period, several
 from monitoring.results import Alarm, Delivery, DisabledReceiver, LateCounts, Result, SourceLedger
-from monitoring.web.queries import Catalogue, Findings
+from monitoring.web.queries import Catalogue, Queries
 from monitoring.web.window_view import coverage, find, sentence, value
 
 HISTORY = 30  # windows behind a sparkline
 _STATES = ("firing", "acknowledged", "resolved")
 
 
-class Ledger(msgspec.Struct, frozen=True):
-    """All sources together: answered = logged = monitored, or something is amiss."""
+class EventBalance(msgspec.Struct, frozen=True):
+    """Events of all sources: answered = logged = monitored unless events were lost."""
 
     answered: int
     logged: int
@@ -30,7 +30,7 @@ class Ledger(msgspec.Struct, frozen=True):
         return self.answered == self.logged == self.monitored
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One model version on the overview."""
 
     model: str
@@ -38,7 +38,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     aliases: list[str]
     latest: Result | None  # the last closed window
     filling: Result | None  # the last open one
-    history: list[Result]  # the last closed windows, oldest first, see Findings.recent
+    history: list[Result]  # the last closed windows, oldest first, see Queries.recent
     alarms: list[Alarm]  # firing and acknowledged
     late: LateCounts = LateCounts()  # what came too late for any window
 
@@ -75,7 +75,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # What the overview can be sorted by besides: names as they stand in its address.
-SORTS: dict[str, Callable[[Row], Any]] = {
+SORTS: dict[str, Callable[[VersionRow], Any]] = {
     "model": lambda row: (row.model, row.version),
     "window": lambda row: row.latest and row.latest.window.end,
     "drift": lambda row: row.latest and value(row.latest, "drifted_share"),
@@ -84,7 +84,7 @@ SORTS: dict[str, Callable[[Row], Any]] = {
 }
 
 
-def sorted_by(rows: Sequence[Row], name: str) -> list[Row]:
+def sorted_by(rows: Sequence[VersionRow], name: str) -> list[VersionRow]:
     """By one of SORTS, the other way round with a `-` before; those without it last.
 
     Another name leaves them as they are, worst first.
@@ -98,20 +98,20 @@ def sorted_by(rows: Sequence[Row], name: str) -> list[Row]:
 
 
 class Headline(msgspec.Struct, frozen=True):
-    """What is going on, in one sentence, and how it is coloured."""
+    """The worst current state in a sentence, and its colour."""
 
     tone: str  # "alarm", "warning", "ok", "quiet"
     text: str
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """What page, API and terminal say, in the same words and the same order."""
+    """What page, API and terminal show, in the same order."""
 
     headline: Headline
-    ledger: Ledger
-    rows: list[Row]  # worst first
+    ledger: EventBalance
+    rows: list[VersionRow]  # worst first
     alarms: list[Alarm]  # open ones, worst first
-    stopped: list[str]  # why nothing is sent to a receiver
+    stopped: list[str]  # receivers that are disabled, and why
 
     def as_data(self) -> dict[str, Any]:
         """For programs."""
@@ -124,7 +124,7 @@ class Overview(msgspec.Struct, frozen=True):
         }
 
 
-def look(findings: Findings, catalogue: Catalogue | None) -> Overview:
+def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
     """Everything at a glance."""
     rows, stops = overview_rows(findings, catalogue), findings.disabled()
     book = ledger(findings.ledger())
@@ -137,7 +137,7 @@ def look(findings: Findings, catalogue: Catalogue | None) -> Overview:
     )
 
 
-def as_data(row: Row) -> dict[str, Any]:
+def as_data(row: VersionRow) -> dict[str, Any]:
     """One model version for programs, without its history."""
     names = ("model", "version", "aliases", "latest", "filling", "alarms")
     return {name: getattr(row, name) for name in names}
@@ -156,17 +156,17 @@ def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
 
 def badge(alarm: Alarm) -> str:
     """An open alarm in a word or two."""
-    return alarm.rule if alarm.state == "firing" else f"{alarm.rule}, noted"
+    return alarm.rule if alarm.state == "firing" else f"{alarm.rule}, acknowledged"
 
 
-def waiting(row: Row) -> str:
-    """What a version without a closed window waits for."""
+def waiting(row: VersionRow) -> str:
+    """Describe a version without a closed window."""
     if row.filling is None:
         return "registered, no predictions yet"
-    return f"first window filling: {several(row.filling.rows, 'row')}, {period(row.filling.window)}"
+    return f"first window open: {several(row.filling.rows, 'row')}, {period(row.filling.window)}"
 
 
-def overview_rows(findings: Findings, catalogue: Catalogue | None) -> list[Row]:
+def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[VersionRow]:
     """Every version that was seen or is registered, worst first."""
     aliases = _aliases(catalogue)
     pairs = {*findings.watched(), *_registered(catalogue)}
@@ -178,7 +178,9 @@ def overview_rows(findings: Findings, catalogue: Catalogue | None) -> list[Row]:
     return sorted(rows, key=lambda row: row.order)
 
 
-def row_of(findings: Findings, catalogue: Catalogue | None, pair: tuple[str, str]) -> Row | None:
+def row_of(
+    findings: Queries, catalogue: Catalogue | None, pair: tuple[str, str]
+) -> VersionRow | None:
     """One model version; None where it was never seen and is not registered."""
     if pair not in findings.watched() and pair not in _registered(catalogue):
         return None
@@ -186,10 +188,12 @@ def row_of(findings: Findings, catalogue: Catalogue | None, pair: tuple[str, str
     return _row(findings, pair, _aliases(catalogue).get(pair, []), alarms)
 
 
-def _row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: list[Alarm]) -> Row:
+def _row(
+    findings: Queries, pair: tuple[str, str], aliases: list[str], alarms: list[Alarm]
+) -> VersionRow:
     results = findings.recent(*pair, last=HISTORY)
     open_windows = findings.live(*pair)
-    return Row(
+    return VersionRow(
         model=pair[0],
         version=pair[1],
         aliases=aliases,
@@ -201,7 +205,7 @@ def _row(findings: Findings, pair: tuple[str, str], aliases: list[str], alarms: 
     )
 
 
-def ledger(sources: Sequence[SourceLedger]) -> Ledger:
+def ledger(sources: Sequence[SourceLedger]) -> EventBalance:
     """All sources added up.
 
     The service numbers its answers without a gap before they leave, so an answer whose number
@@ -210,7 +214,7 @@ def ledger(sources: Sequence[SourceLedger]) -> Ledger:
     logged = sum(source.events for source in sources)
     lost = sum(source.lost for source in sources)
     unreadable = sum(source.unreadable for source in sources)
-    return Ledger(
+    return EventBalance(
         answered=logged + lost,
         logged=logged,
         monitored=logged - unreadable,
@@ -221,64 +225,63 @@ def ledger(sources: Sequence[SourceLedger]) -> Ledger:
 
 
 def headline(
-    rows: Sequence[Row],
-    book: Ledger,
+    rows: Sequence[VersionRow],
+    book: EventBalance,
     deliveries: Sequence[Delivery],
     disabled: Sequence[DisabledReceiver] = (),
 ) -> Headline:
-    """The one sentence at the top: the worst thing that is true."""
+    """Return the headline: the worst current state."""
     firing = worst_first(a for row in rows for a in row.alarms if a.state == "firing")
     if firing:
-        more = f" And {_more(len(firing) - 1)} firing." if len(firing) > 1 else ""
+        more = f" {_more(len(firing) - 1)} firing." if len(firing) > 1 else ""
         return Headline("alarm", about(firing[0]) + more)
     if book.lost:
-        return Headline("alarm", f"{_events(book.lost)} answered but never reached the log.")
+        return Headline("alarm", f"{_events(book.lost)} lost: answered, but not in the event log.")
     if disabled:
         return Headline("warning", stopped(disabled[0]))
     dead = sum(delivery.state == "dead" for delivery in deliveries)
     if dead:
-        what = "retraining webhook was" if dead == 1 else "retraining webhooks were"
-        return Headline("warning", f"{dead:,} {what} given up: nobody took delivery.")
+        return Headline("warning", f"{several(dead, 'retraining webhook')} could not be delivered.")
     off = [row for row in rows if row.rank == 1]
     if off and off[0].latest:
         name, latest = f"{off[0].model} version {off[0].version}", off[0].latest
         return Headline(
             "warning",
             f"{name}, {period(latest.window)}: {sentence(latest)} "
-            "No alarm is open: it takes several windows in a row.",
+            "No alarm yet: it takes several windows in a row.",
         )
     return _calm(rows)
 
 
 def about(alarm: Alarm) -> str:
-    """An alarm's sentence with the name of what it is about."""
+    """Return an alarm's sentence with its model version."""
     name = f"{alarm.model} version {alarm.version}"
     return alarm.sentence if alarm.sentence.startswith(name) else f"{name}: {alarm.sentence}"
 
 
 def stopped(disabled: DisabledReceiver) -> str:
-    """Why nothing is sent to a receiver, and what brings it back."""
+    """State why a receiver is disabled, and how to enable it."""
     return (
-        f"No webhook is sent to {disabled.host} since {moment(disabled.since)} "
-        f"({disabled.reason}); driftline webhooks enable sends again."
+        f"Webhooks to {disabled.host} are disabled since {moment(disabled.since)} "
+        f"({disabled.reason}). To enable them: driftline webhooks enable."
     )
 
 
-def _calm(rows: Sequence[Row]) -> Headline:
+def _calm(rows: Sequence[VersionRow]) -> Headline:
     judged = [row for row in rows if row.rank in (2, 5)]
     noted = [row for row in rows if row.rank == 2]
     if not rows:
         return Headline("quiet", "No predictions yet.")
     if not judged:
-        return Headline("quiet", "Watching. No window has enough data for a verdict yet.")
+        return Headline("quiet", "No window has enough data for a verdict yet.")
     if noted:
-        return Headline("warning", "Nothing new. Every open alarm has been acknowledged.")
+        return Headline("warning", "Every open alarm is acknowledged.")
     which = (
-        f"{judged[0].model} version {judged[0].version} behaves"
+        f"{judged[0].model} version {judged[0].version} matches"
         if len(judged) == 1
-        else f"All {len(judged)} judged versions behave"
+        else f"All {len(judged)} judged versions match"
     )
-    return Headline("ok", f"{which} as the reference data said.")
+    return Headline("ok", f"{which} the reference data.")
 
 
 def _more(count: int) -> str:

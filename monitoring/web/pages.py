@@ -18,15 +18,15 @@ from monitoring.web import links, window_view
 from monitoring.web.api import (
     findings_of,
     json_response,
+    periods_of,
     result_of,
-    watched_of,
     whole_number,
 )
 from monitoring.web.charts import glyphs, version_charts
 from monitoring.web.charts.bars import bars
 from monitoring.web.distributions import Distribution, distributions
 from monitoring.web.overview import (
-    Row,
+    VersionRow,
     about,
     badge,
     headline,
@@ -37,8 +37,8 @@ from monitoring.web.overview import (
     waiting,
     worst_first,
 )
-from monitoring.web.policy_view import era_of
-from monitoring.web.queries import Findings
+from monitoring.web.policy_view import period_of
+from monitoring.web.queries import Queries
 from monitoring.web.reports import locate
 from monitoring.web.segment_tables import GAPS, segmented
 from monitoring.web.traffic_share import Mix, mixes
@@ -78,7 +78,7 @@ async def overview(request: Request) -> Response:
         ledger=seen.ledger,
         sources=findings.ledger(),
         totals=sorted(findings.totals().items()),
-        deliveries=[_told(one) for one in findings.deliveries()[:LATEST_DELIVERIES]],
+        deliveries=[_delivery_item(one) for one in findings.deliveries()[:LATEST_DELIVERIES]],
         stopped=seen.stopped,
     )
 
@@ -97,9 +97,9 @@ async def model(request: Request) -> Response:
     )
     line = version_charts.timeline(shown, alarms)
     deliveries = [
-        told
+        item
         for one in findings.deliveries()
-        if (told := _told(one))["about"] == (row.model, row.version)
+        if (item := _delivery_item(one))["about"] == (row.model, row.version)
     ]
     return page(
         request,
@@ -115,7 +115,7 @@ async def model(request: Request) -> Response:
         later=until is not None,
         alarms=alarms,
         deliveries=deliveries,
-        eras=watched_of(request),
+        periods=periods_of(request),
     )
 
 
@@ -132,7 +132,9 @@ async def window(request: Request) -> Response:
         columns=columns,
         distributions=_distributions(request, result, [column.name for column in columns]),
         segments=segmented(result),
-        era=era_of(watched_of(request), result.window.start) if result.policy else None,
+        policy_period=period_of(periods_of(request), result.window.start)
+        if result.policy
+        else None,
         versions=_mix(findings, result),
         late=findings.late(result.model, result.version, result.window),
         before=before,
@@ -155,15 +157,15 @@ async def problem(request: Request, error: Exception) -> Response:
 def page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
     """Render a template; 304 where the browser shows exactly this already."""
     reports: Path = request.app.state.reports
-    told = {"status": status, "has_report": lambda name: name and locate(reports, name) is not None}
-    html = _TEMPLATES.get_template(template).render(context | told).encode()
+    item = {"status": status, "has_report": lambda name: name and locate(reports, name) is not None}
+    html = _TEMPLATES.get_template(template).render(context | item).encode()
     tag = f'"{hashlib.sha256(html).hexdigest()[:32]}"'
     if status == 200 and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"etag": tag})
     return Response(html, status, media_type="text/html", headers={"etag": tag})
 
 
-def _row_of(request: Request) -> Row:
+def _row_of(request: Request) -> VersionRow:
     pair = (request.path_params["model"], request.path_params["version"])
     row = row_of(findings_of(request), request.app.state.catalogue, pair)
     if row is None:
@@ -180,8 +182,8 @@ def _distributions(request: Request, result: Result, order: Sequence[str]) -> li
     return [] if rows.empty else distributions(baseline, rows, order)
 
 
-def _mix(findings: Findings, result: Result) -> Mix:
-    """What share of the model's requests in this window each version was asked."""
+def _mix(findings: Queries, result: Result) -> Mix:
+    """What share of the model's requests in this window each version was request."""
     versions = [version for model, version in findings.watched() if model == result.model]
     closed = (findings.result(result.model, one, result.window.start) for one in versions)
     live = (window for one in versions for window in findings.live(result.model, one))
@@ -189,12 +191,12 @@ def _mix(findings: Findings, result: Result) -> Mix:
     return mixes(known).get((result.model, result.window), {})
 
 
-def _told(delivery: Delivery) -> dict[str, Any]:
-    asked = read_retrain_request(delivery.body)
+def _delivery_item(delivery: Delivery) -> dict[str, Any]:
+    request = read_retrain_request(delivery.body)
     return {
         "delivery": delivery,
-        "request": asked,
-        "about": (asked.model, asked.version) if asked else None,
+        "request": request,
+        "about": (request.model, request.version) if request else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Everything that decides what is said of the policies that a version is and was watched by."""
+"""List the policy periods of a version: which policy applied to which windows, and why."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,44 +14,44 @@ from registry.policies import Held, differences
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What one field of a policy was and became; None: there was no such field, or is none."""
+    """The old and the new value of a policy field; None: the field is absent."""
 
     field: str
     before: Any
     after: Any
 
 
-class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """One era, and who made it so."""
+class PolicyPeriodView(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy period, and who changed the policy."""
 
     start: int  # windows that begin here or later; 0: from the beginning
-    end: int | None  # and before; None: until further notice
+    end: int | None  # exclusive; None: still current
     policy: str  # the digest, as results have it
     monitoring: Monitoring  # the policy itself
     revision: int = 0  # of the registry; 0: it stands in the manifest
     actor: str = ""
     made: int = 0  # microseconds since the epoch
     why: str = ""
-    changes: list[Change] = []  # against the era before
+    changes: list[Change] = []  # against the previous period
 
 
-def watched(held: Sequence[Held]) -> list[Watched]:
-    """Every era that these policies make, the newest first."""
-    eras = timeline(held).periods
-    told = [_watched(None, eras[0]), *(_watched(*pair) for pair in pairwise(eras))]
+def period_views(held: Sequence[Held]) -> list[PolicyPeriodView]:
+    """Return every policy period, newest first."""
+    periods = timeline(held).periods
+    views = [_view(None, periods[0]), *(_view(*pair) for pair in pairwise(periods))]
     return [
         msgspec.structs.replace(one, end=after.start if after else None)
-        for one, after in zip(told, [*told[1:], None], strict=True)
+        for one, after in zip(views, [*views[1:], None], strict=True)
     ][::-1]
 
 
-def era_of(all_eras: Sequence[Watched], start: int) -> Watched | None:
-    """The one that a window lies in which begins then."""
-    return next((era for era in all_eras if era.start <= start), None)
+def period_of(views: Sequence[PolicyPeriodView], start: int) -> PolicyPeriodView | None:
+    """Return the period of a window that begins at `start`."""
+    return next((period for period in views if period.start <= start), None)
 
 
 def policies(catalogue: Catalogue | None, model: str, number: str) -> list[Held]:
-    """What a version is and was watched by; empty where it is not registered here."""
+    """Return the policies of a version, oldest first; none if it is not registered here."""
     if catalogue is None:
         return []
     try:
@@ -61,19 +61,19 @@ def policies(catalogue: Catalogue | None, model: str, number: str) -> list[Held]
         return []
 
 
-def _watched(before: PolicyPeriod | None, era: PolicyPeriod) -> Watched:
-    row, changes = era.held.row, []
+def _view(before: PolicyPeriod | None, period: PolicyPeriod) -> PolicyPeriodView:
+    row, changes = period.held.row, []
     if before is not None:
-        differing = differences(before.policy, era.policy)
+        differing = differences(before.policy, period.policy)
         changes = [Change(name, *values) for name, values in differing.items()]
-    return Watched(
-        start=era.start,
+    return PolicyPeriodView(
+        start=period.start,
         end=None,
-        policy=era.digest,
-        monitoring=era.policy,
+        policy=period.digest,
+        monitoring=period.policy,
         revision=row.revision if row else 0,
         actor=row.actor if row else "",
         made=row.time if row else 0,
-        why=era.held.change.why,
+        why=period.held.change.why,
         changes=changes,
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Findings(Protocol):
+class Queries(Protocol):
     """What the monitor found; its store is one. See `monitoring/storage/store.py`."""
 
     def watched(self) -> list[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""Telling the training pipeline: bodies, signatures, where we may send to, and sending."""
+"""Webhooks: body, signing, adapters, egress guard, delivery."""

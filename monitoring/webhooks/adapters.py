@@ -1,7 +1,7 @@
-"""Webhooks in the words of the systems that people run. Pure.
+"""Translate webhooks for GitHub, Airflow, Alertmanager and chats. Pure.
 
-The outbox holds one body, a CloudEvents envelope; an adapter says the same to a receiver that
-expects something else. What it makes depends on nothing but the envelope, so retries say the same.
+The outbox holds one body, a CloudEvents envelope; an adapter translates it for a receiver that
+expects another format. The message depends on the envelope alone, so retries are identical.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from monitoring.presenter.request_sentence import request_sentence
 from monitoring.results import RetrainRequest
 from monitoring.webhooks.body import Envelope, read_retrain_request
 
@@ -23,18 +24,18 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Adapter(msgspec.Struct, frozen=True):
-    """How to speak to one kind of receiver."""
+    """The format of one kind of receiver."""
 
     translate: Callable[[Envelope, RetrainRequest | None], Any]  # None for a trial
     content_type: str = "application/json"
     accept: str = "*/*"
-    known: frozenset[int] = frozenset()  # statuses that say: this webhook was received before
+    known: frozenset[int] = frozenset()  # statuses that mean: received before
 
     def message(self, body: bytes) -> Message:
         """The receiver's own form of a body of the outbox."""
         envelope = msgspec.json.decode(body, type=Envelope)
-        said = self.translate(envelope, read_retrain_request(body))
-        body = said if isinstance(said, bytes) else _encode(said)
+        translated = self.translate(envelope, read_retrain_request(body))
+        body = translated if isinstance(translated, bytes) else _encode(translated)
         return Message(body, {"content-type": self.content_type, "accept": self.accept})
 
     def received(self, status: int) -> bool:
@@ -71,20 +72,13 @@ def _alertmanager(envelope: Envelope, request: RetrainRequest | None) -> Any:
             "rule": request.rule,
             "alarm_id": request.alarm_id,
         }
-    annotations = {"summary": _sentence(request), "webhook_id": envelope.id}
+    annotations = {"summary": request_sentence(request), "webhook_id": envelope.id}
     return [{"labels": labels, "annotations": annotations, "startsAt": envelope.time}]
 
 
 def _slack(_: Envelope, request: RetrainRequest | None) -> Any:
     """For an incoming webhook of Slack, Mattermost or Teams' like."""
-    return {"text": _sentence(request)}
-
-
-def _sentence(request: RetrainRequest | None) -> str:
-    if request is None:
-        return "A trial of Driftline. Nothing needs to be done."
-    named = f"{request.model} version {request.version}"
-    return f"{named} asks for retraining: {request.reason} Rows: {request.rows_url}"
+    return {"text": request_sentence(request)}
 
 
 def _as_it_is(envelope: Envelope, _: RetrainRequest | None) -> Any:

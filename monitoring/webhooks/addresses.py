@@ -1,4 +1,4 @@
-"""Everything that decides which addresses a webhook may reach lives here. Pure.
+"""Decide which IP addresses a webhook may reach. Pure.
 
 A list of our own rather than `ipaddress.is_global`, whose answers changed between Python releases
 and which lets multicast and tunnels through.
@@ -53,7 +53,7 @@ _NETWORKS: list[tuple[str, IPv4Network | IPv6Network]] = [
 
 
 def why_refused(address: str) -> str:
-    """Why a webhook may not go to this IP address, in a word or two; empty where it may."""
+    """Return why this IP address is refused, in a word or two; empty if it is allowed."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,7 +1,6 @@
-"""The bytes of a webhook: a CloudEvents 1.0 envelope around what it says.
+"""Build the body of a webhook: a CloudEvents 1.0 envelope.
 
-Everything that decides what a receiver reads lives here. The bytes are built once, kept in the
-outbox and signed as they are, so every retry says the same.
+The bytes are built once, stored in the outbox and signed unchanged, so every retry is identical.
 """
 
 from datetime import UTC, datetime
@@ -31,13 +30,13 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def envelope(webhook_id: str, created: int, request: RetrainRequest) -> bytes:
-    """The body that asks for retraining; `created` in microseconds since the epoch."""
+    """Build the body that requests retraining; `created` in microseconds since the epoch."""
     return _wrap(webhook_id, created, RETRAIN_REQUESTED, request)
 
 
 def trial(webhook_id: str, created: int) -> bytes:
-    """The body of a trial: it asks for nothing and shows that address and secret are right."""
-    return _wrap(webhook_id, created, TRIAL, {"message": "A trial. Nothing needs to be done."})
+    """Build the body of a trial: it shows that address and secret are right."""
+    return _wrap(webhook_id, created, TRIAL, {"message": "A trial. No action is needed."})
 
 
 def read_retrain_request(body: bytes) -> RetrainRequest | None:

@@ -1,4 +1,4 @@
-"""Takes due webhooks from the outbox and delivers them, each until it is received or dead.
+"""Deliver due webhooks from the outbox, each until it is received or dead.
 
 A crash between the receiver's answer and the note in the outbox repeats a delivery under the same
 webhook id; it never loses one.
@@ -20,7 +20,7 @@ from monitoring.errors import DeliveryFailed
 from monitoring.results import Delivery, DisabledReceiver
 from monitoring.settings import MonitorSettings, listed
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
-from monitoring.webhooks.egress import Answer, Egress
+from monitoring.webhooks.egress import Egress, HttpResponse
 from monitoring.webhooks.retries import SECOND, next_attempt, parse_retry_after
 from monitoring.webhooks.signing import Signer
 
@@ -41,15 +41,15 @@ class Outbox(Protocol):
         ...
 
     def failed(self, webhook_id: str, error: str, next_attempt: int | None) -> None:
-        """Note a failed attempt and when to try again; None: never."""
+        """Record a failed attempt and the time of the next; None: no further attempt."""
         ...
 
     def disable(self, disabled: DisabledReceiver) -> None:
-        """Send nothing more to a receiver, for as long as nobody enables it."""
+        """Disable a receiver until an operator enables it."""
         ...
 
     def disabled(self) -> list[DisabledReceiver]:
-        """The receivers that nothing is sent to."""
+        """The disabled receivers."""
         ...
 
 
@@ -95,7 +95,7 @@ class Receiver:
         self._adapter = adapter
         self._token = token
 
-    async def post(self, webhook_id: str, body: bytes, now: int) -> Answer:
+    async def post(self, webhook_id: str, body: bytes, now: int) -> HttpResponse:
         """Sign as of `now` and post once; DeliveryFailed where no answer came."""
         message = self._adapter.message(body)
         headers = dict(message.headers)
@@ -105,7 +105,7 @@ class Receiver:
             headers["authorization"] = f"Bearer {self._token}"
         return await self._egress.post(self.url, headers, message.body)
 
-    def received(self, answer: Answer) -> bool:
+    def received(self, answer: HttpResponse) -> bool:
         """Whether the receiver has the webhook now, or had it before."""
         return self._adapter.received(answer.status)
 
@@ -132,11 +132,11 @@ class Sender:
             try:
                 await self.send_due()
             except Exception:
-                log.exception("the outbox could not be worked through; trying again")
+                log.exception("the outbox could not be processed; retrying")
             await asyncio.sleep(idle)
 
     async def send_due(self) -> None:
-        """Try every delivery that is due once, unless the receiver has said to stop."""
+        """Attempt every due delivery once, unless the receiver is disabled."""
         for delivery in self._outbox.due(self._clock()):
             if any(one.receiver == self._receiver.name for one in self._outbox.disabled()):
                 return
@@ -156,7 +156,7 @@ class Sender:
             self._retry(delivery, _explain(answer.status, answer.text), answer.retry_after)
 
     def _stop(self, delivery: Delivery) -> None:
-        """The receiver is gone: everything waits for a person, this delivery as well."""
+        """Disable the receiver; its deliveries stay pending until an operator enables it."""
         now, reason = self._clock(), "410: the receiver wants no more"
         host = httpx.URL(self._receiver.url).host
         self._outbox.disable(

@@ -1,7 +1,7 @@
-"""The one way out: posts a webhook to where it may go, and nowhere else.
+"""Post webhooks to allowed addresses only.
 
 The addresses that a host name resolves to are checked, and the connection is then made to a checked
-address, so that a name that changes its mind between check and use leads nowhere else. Redirects
+address, so that a changed DNS record cannot redirect it. Redirects
 are not followed, proxies of the environment are not used, the reply is cut at a size and the whole
 exchange at a time.
 """
@@ -26,8 +26,8 @@ class Destination(msgspec.Struct, frozen=True):
     addresses: Sequence[str]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What the receiver said; `text` is at most the first `max_reply` bytes."""
+class HttpResponse(msgspec.Struct, frozen=True):
+    """The response of the receiver; `text` is at most the first `max_reply` bytes."""
 
     status: int
     retry_after: str | None
@@ -59,7 +59,7 @@ class Egress:
         # can be reached; the environment's proxies do not, because they would undo the check.
         self._tls = httpx.create_ssl_context(trust_env=True)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> HttpResponse:
         """Post once, to the first checked address that accepts a connection.
 
         Raises DeliveryFailed when the place may not be reached, cannot be, or takes too long.
@@ -74,7 +74,7 @@ class Egress:
             raise DeliveryFailed(f"{type(error).__name__}: {error}") from None
 
     async def check(self, url: str) -> Destination:
-        """Where `url` leads, if it may be followed; DeliveryFailed says why not."""
+        """Resolve and check `url`. Raises DeliveryFailed with the reason if it is not allowed."""
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -97,7 +97,7 @@ class Egress:
 
     async def _post(
         self, destination: Destination, headers: Mapping[str, str], body: bytes
-    ) -> Answer:
+    ) -> HttpResponse:
         failure = httpx.ConnectError("host resolves to no address")
         async with self._client() as client:
             for address in destination.addresses:
@@ -117,7 +117,7 @@ class Egress:
         url: httpx.URL,
         headers: Mapping[str, str],
         body: bytes,
-    ) -> Answer:
+    ) -> HttpResponse:
         request = client.stream(
             "POST",
             url.copy_with(host=address),
@@ -137,7 +137,7 @@ class Egress:
                 if len(start) >= self._max_reply:
                     break
         text = start[: self._max_reply].decode(errors="replace")
-        return Answer(response.status_code, response.headers.get("retry-after"), text)
+        return HttpResponse(response.status_code, response.headers.get("retry-after"), text)
 
 
 def _refuse_unsafe(url: httpx.URL, *, allowed: bool) -> None:

@@ -1,4 +1,4 @@
-"""Everything that decides when a webhook is tried again lives here. Pure: no clock, no chance.
+"""Schedule the retries of a webhook. Pure: no clock, no randomness.
 
 The waits triple from five seconds to six hours; they add up to more than a day before a webhook
 is given up. Times are integer microseconds since the epoch.
@@ -17,7 +17,7 @@ SPREAD = 0.5  # jitter adds up to this share of the wait, and never takes from i
 
 
 def next_attempt(attempts: int, now: int, retry_after: int | None, jitter: float) -> int | None:
-    """When to try again after `attempts` failed attempts (at least 1), or None to give up.
+    """Return the time of the next attempt after `attempts` failures (at least 1); None: give up.
 
     `retry_after` is the moment the receiver asked for; it can put the next attempt off by at most
     a day. `jitter` is a number in [0, 1).

@@ -268,7 +268,7 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
         )
 
     again = command("replay", "--into", str(tmp_path / "again"))
-    assert "computed again, 0 differ" in again.stdout, again.stderr
+    assert "recomputed, 0 differ" in again.stdout, again.stderr
     assert again.returncode == 0
     assert (tmp_path / "again" / "monitor.db").exists()
     second = command("replay", "--into", str(tmp_path / "again"))
@@ -282,11 +282,11 @@ def test_the_past_comes_out_the_same_again_and_otherwise_by_another_policy(
     tried = command("backtest", "--policy", str(lenient))
     # The evidence of lasting gaps counts no windows in a row.
     assert "1 alarm by this policy, 3 recorded" in tried.stdout, tried.stderr
-    assert "asked for retraining 1 time, recorded 1" in tried.stdout
-    assert "could not be taken in" not in tried.stderr
+    assert "retraining requested 1 time, recorded 1" in tried.stdout
+    assert "could not be ingested" not in tried.stderr
     strange = command("backtest", "--policy", str(lenient), BENTOML_HOME=str(tmp_path / "none"))
     assert "0 alarms by this policy" in strange.stdout
-    assert "could not be taken in, the last one because no model 'tiny'" in strange.stderr
+    assert "could not be ingested; the last one: no model 'tiny'" in strange.stderr
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("alarms: {min_rows: lots}")
     refused = command("backtest", "--policy", str(wrong))

@@ -154,4 +154,4 @@ def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
         check=False,
         timeout=120,
     )
-    assert "computed again, 0 differ" in replay.stdout, replay.stdout + replay.stderr
+    assert "recomputed, 0 differ" in replay.stdout, replay.stdout + replay.stderr

@@ -28,7 +28,7 @@ from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
 from monitoring.web.metrics.segments import segment_metrics
 from monitoring.web.overview import HISTORY
-from monitoring.web.queries import Findings
+from monitoring.web.queries import Queries
 from monitoring.web.traffic_share import mixes
 from monitoring.web.window_view import QUALITY, columns, coverage
 from monitoring.windows.totals import ClosedTotals
@@ -38,9 +38,9 @@ SOURCE = ["source"]
 
 
 class StoreCollector(Collector):
-    """Turns what the store holds into metrics, anew for each scrape."""
+    """Build the metrics from the store at each scrape."""
 
-    def __init__(self, findings: Findings, progress: ReaderLag | None) -> None:
+    def __init__(self, findings: Queries, progress: ReaderLag | None) -> None:
         self._findings = findings
         self._progress = progress
 
@@ -70,7 +70,7 @@ class StoreCollector(Collector):
         yield from _webhooks(self._findings)
 
 
-def exposition(findings: Findings, progress: ReaderLag | None = None) -> bytes:
+def exposition(findings: Queries, progress: ReaderLag | None = None) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StoreCollector(findings, progress))
@@ -107,7 +107,7 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
         "driftline_events_missing", "Numbers whose event may still be on its way.", labels=SOURCE
     )
     duplicated = CounterMetricFamily(
-        "driftline_events_duplicated", "Events that came again and were left out.", labels=SOURCE
+        "driftline_events_duplicated", "Duplicate events, ignored.", labels=SOURCE
     )
     unreadable = CounterMetricFamily(
         "driftline_unreadable_events", "Records that are no event of a known schema.", labels=SOURCE
@@ -151,11 +151,11 @@ def _rows(closed: Mapping[tuple[str, str], ClosedTotals]) -> Iterator[Metric]:
 
 def _late(late: dict[tuple[str, str], LateCounts]) -> Iterator[Metric]:
     events = CounterMetricFamily(
-        "driftline_late_events", "Events that came too late for their window.", labels=VERSION
+        "driftline_late_events", "Late events: their window was closed.", labels=VERSION
     )
     rows = CounterMetricFamily(
         "driftline_late_rows",
-        "Answered rows that came too late for their window, and are in no figure.",
+        "Rows of late events, not scored.",
         labels=VERSION,
     )
     for pair, one in late.items():
@@ -281,7 +281,7 @@ def _performance(results: Iterable[list[Result]]) -> Iterator[Metric]:
     )
     bounds = GaugeMetricFamily(
         "driftline_window_score_bound",
-        "Between what the performance lies in 95 % of all cases.",
+        "The 95 % confidence interval of the performance.",
         labels=[*VERSION, "score", "bound"],
     )
     for windows in results:
@@ -308,7 +308,7 @@ def _newest(windows: Iterable[Result]) -> Iterable[Score]:
     }.values()
 
 
-def _alarms(findings: Findings) -> Iterator[Metric]:
+def _alarms(findings: Queries) -> Iterator[Metric]:
     alarms = GaugeMetricFamily(
         "driftline_alarms", "Alarms by state.", labels=[*VERSION, "rule", "state"]
     )
@@ -323,7 +323,7 @@ def _alarms(findings: Findings) -> Iterator[Metric]:
     yield alarms
 
 
-def _webhooks(findings: Findings) -> Iterator[Metric]:
+def _webhooks(findings: Queries) -> Iterator[Metric]:
     webhooks = GaugeMetricFamily("driftline_webhooks", "Webhooks by state.", labels=["state"])
     states = [delivery.state for delivery in findings.deliveries()]
     for state in ("pending", "delivered", "dead", "superseded"):

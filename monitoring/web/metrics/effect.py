@@ -1,4 +1,4 @@
-"""The metrics of what running a version again told: parity, and what drift does to the answers."""
+"""Metrics of prediction parity and of the effect of drift on predictions."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -14,12 +14,12 @@ def effect_metrics(results: Iterable[Sequence[Result]]) -> Iterator[Metric]:
     """Of every version's latest window."""
     parity = GaugeMetricFamily(
         "driftline_window_parity",
-        "Share of logged answers that the registered version does not give again, latest window.",
+        "Share of logged predictions that a re-run does not reproduce, latest window.",
         labels=_VERSION,
     )
     effect = GaugeMetricFamily(
         "driftline_window_effect",
-        "What a drifted column does to the answers, latest window: the share of decisions that "
+        "Effect of a drifted column on predictions, latest window: the share of decisions that "
         "change, or the change in spreads of the prediction; of all of them under column=''.",
         labels=[*_VERSION, "column"],
     )

@@ -1,4 +1,4 @@
-"""The metrics that speak of the service and of its labels, from the windows of the log."""
+"""Metrics of request outcomes, latency and label delay, from the windows of the log."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -27,7 +27,7 @@ _DURATIONS = {
     ),
     "driftline_window_label_delay_seconds": (
         "label_delay",
-        "From a prediction to its truth, latest window with labels; exact to a sixteenth.",
+        "From a prediction to its label, latest window with labels; exact to a sixteenth.",
     ),
 }
 

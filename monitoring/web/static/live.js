@@ -64,7 +64,7 @@
       say("live", false);
     } catch {
       failures += 1;
-      if (failures > 1) say("The monitor does not answer; what you see may be old.", true);
+      if (failures > 1) say("The monitor does not respond; this page may be out of date.", true);
     }
   };
 

@@ -61,7 +61,7 @@ def test_status_says_what_the_page_says() -> None:
     assert "answered 262,104, logged 262,104, monitored 262,104, lost 0" in said
     assert said.index("\nflights 1 ") < said.index("\nfraud 12 ") < said.index("\nchurn 1 ")
     assert "performance, drift" in said
-    assert "filling: 17 rows" in said
+    assert "17 rows" in said
 
 
 def test_no_verdict_is_broken_on_a_narrow_terminal(
@@ -143,7 +143,7 @@ def _words(text: str) -> str:
 def _of_row(row: dict[str, Any]) -> list[str]:
     """What is said of one version."""
     if row["latest"] is None:
-        return ["first window filling: 17 rows, 14–20 Oct 2013"]
+        return ["first window open: 17 rows, 14–20 Oct 2013"]
     latest = msgspec.convert(row["latest"], Outcome)
     alarms = [badge(msgspec.convert(alarm, Alarm)) for alarm in row["alarms"]]
     return [

@@ -89,7 +89,7 @@ def test_rows_that_were_let_go_are_gone(client: httpx.Client, store: Any) -> Non
     window = f"{VERSION}/windows/{store.all_results[3].window.start}"
     reply = client.get(f"{window}/rows.parquet")
     assert reply.status_code == 410
-    assert "let go" in reply.json()["error"]
+    assert "deleted" in reply.json()["error"]
 
 
 @pytest.mark.parametrize("end", ["windows/7", "windows/7/rows.parquet"])

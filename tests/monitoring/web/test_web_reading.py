@@ -8,7 +8,7 @@ from monitoring.alarms.severity import MOST_SEVERE, severity
 from monitoring.results import Alarm, Delivery, Result, Score, SourceLedger, Window
 from monitoring.web import window_view
 from monitoring.web.charts.version_charts import timeline
-from monitoring.web.overview import Row, headline, ledger
+from monitoring.web.overview import VersionRow, headline, ledger
 from monitoring.web.traffic_share import mixes
 
 WINDOW = Window(0, 86_400_000_000)
@@ -30,8 +30,8 @@ def drift(value: float | None, threshold: float | None, breached: bool, column: 
     return Score(name="drift", column=column, value=value, threshold=threshold, breached=breached)
 
 
-def row(latest: Result | None, *alarms: Alarm, model: str = "flights") -> Row:
-    return Row(
+def row(latest: Result | None, *alarms: Alarm, model: str = "flights") -> VersionRow:
+    return VersionRow(
         model=model,
         version="1",
         aliases=[],
@@ -122,11 +122,11 @@ def test_the_headline_says_the_worst_thing_that_is_true() -> None:
     holed = ledger([SourceLedger(source="a", epoch=1, next_sequence=5, lost=3)])
     cases = [
         (headline([row(fine, alarm())], holed, [dead]), "alarm", "flights version 1: 9 of 20"),
-        (headline([row(fine)], holed, [dead]), "alarm", "3 events were answered but never"),
-        (headline([row(fine)], nothing, [dead]), "warning", "1 retraining webhook was given up"),
-        (headline([row(result(verdict="drifted"))], nothing, []), "warning", "No alarm is open"),
+        (headline([row(fine)], holed, [dead]), "alarm", "3 events"),
+        (headline([row(fine)], nothing, [dead]), "warning", "1 retraining webhook"),
+        (headline([row(result(verdict="drifted"))], nothing, []), "warning", "flights version 1"),
         (headline([row(fine, alarm("acknowledged"))], nothing, []), "warning", "acknowledged"),
-        (headline([row(fine)], nothing, []), "ok", "flights version 1 behaves"),
+        (headline([row(fine)], nothing, []), "ok", "flights version 1"),
         (headline([row(None)], nothing, []), "quiet", "No window has enough data"),
         (headline([], nothing, []), "quiet", "No predictions yet"),
     ]

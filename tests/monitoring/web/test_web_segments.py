@@ -56,7 +56,7 @@ def test_a_gap_beyond_its_limit_is_said_with_the_limit(client: httpx.Client, sto
     )  # fmt: skip
     result = _with_segments(store, gap)
     text = text_of(client.get(f"/models/flights/1/windows/{result.window.start}"))
-    assert "JFK 0.5, LGA 0.1; alarm from 0.200" in text
+    assert "JFK 0.5, LGA 0.1; threshold 0.200" in text
 
 
 def test_the_metrics_of_segments_are_of_the_groups_that_the_latest_has(

@@ -76,7 +76,7 @@ async def test_alertmanager_gets_an_alert_with_labels_to_route_by(letterbox: Any
 
 async def test_a_chat_gets_a_sentence(letterbox: Any) -> None:
     headers, said = await _posted(letterbox, webhook_format="slack", webhook_secrets=SECRET)
-    assert said["text"].startswith("flights version 3 asks for retraining: 7 of 20")
+    assert said["text"].startswith("Retraining requested for flights version 3:")
     assert headers["webhook-id"] == "rr_1"  # signed where a secret is set
 
 
