@@ -100,7 +100,7 @@ def _unreachable(classifier: PerformanceScorer) -> PerformanceScorer:
 def test_a_world_that_answers_differently_opens_the_gap(classifier: PerformanceScorer) -> None:
     scores = _by_name(classifier.score(_loans(4000).assign(label=lambda f: 1 - f.label)))
     assert scores["estimation_gap"].breached
-    assert "estimated 0." in scores["estimation_gap"].note
+    assert "expected 0." in scores["estimation_gap"].note
 
 
 def test_rows_without_finite_probabilities_are_left_out_of_the_estimate(

@@ -34,7 +34,7 @@ def test_a_window_shows_errors_latency_delay_and_the_versions_shares(
     start = _with_health(store).window.start
     text = re.sub(r"\s+", " ", text_of(client.get(f"/models/flights/1/windows/{start}")))
     assert "Errors25%failed, refused or expired" in text
-    assert "half within 2.4 min, 99% within 2.4 min" in text
+    assert "median delay 2.4 min, 99% within 2.4 min" in text
     assert "25% version 1, 75% version 2" in text
 
 
