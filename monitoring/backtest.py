@@ -17,7 +17,7 @@ from monitoring.storage.journal import Journal
 from monitoring.windows.consumer_state import ConsumerState
 
 _AT_ONCE = 2_000  # records
-_PAUSE = 0.05  # seconds, while nothing but scoring goes on
+_PAUSE = 0.05  # seconds, while only scoring is in progress
 
 
 class TimeRangeReader:
@@ -64,7 +64,7 @@ def watch_again(
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
-    `journal` and `state` are of a new database. Nobody is told: retraining requests stay in its
+    `journal` and `state` are of a new database. Nobody is reported: retraining requests stay in its
     outbox.
     """
     evaluation = Evaluation(journal, state, page="", clock=lambda: time.time_ns() // 1_000)

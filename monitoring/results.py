@@ -88,7 +88,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
     expired: int = 0
     conflicting: int = 0
-    # Of a classification, labelled rows by what was true and what was told; empty where there are
+    # Confusion matrix of a classification: labelled rows by label and prediction; empty where there are
     # more classes than a person reads. Rows whose payload was not kept are in none.
     confusion: dict[str, dict[str, int]] = {}
     verdict: Verdict = "ok"

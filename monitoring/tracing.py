@@ -63,7 +63,7 @@ class WindowTraces:
 
     def _in(self, model: str, version: str, window: Window) -> Sequence[str]:
         known = self._known.get((model, version), ())
-        inside = [told for moment, told in known if window.start <= moment < window.end]
+        inside = [reported for moment, reported in known if window.start <= moment < window.end]
         return inside[-_MOST_LINKS:]
 
 

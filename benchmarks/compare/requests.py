@@ -56,7 +56,7 @@ class Question(msgspec.Struct, frozen=True):
 
 def open_inference_json(subject: Subject) -> Question:
     """The Open Inference Protocol with numbers in JSON."""
-    tensor = {**_told(subject), "data": _numbers(subject.rows.ravel())}
+    tensor = {**_described(subject), "data": _numbers(subject.rows.ravel())}
     body = msgspec.json.encode({"inputs": [tensor]})
     return Question("http", f"/v2/models/{subject.name}/infer", body, _JSON)
 
@@ -69,7 +69,7 @@ def sampled_binary(subject: Subject) -> Question:
 def open_inference_binary(subject: Subject) -> Question:
     """The same with the binary tensor data extension, both ways."""
     raw = subject.rows.tobytes()
-    tensor = {**_told(subject), "parameters": {"binary_data_size": len(raw)}}
+    tensor = {**_described(subject), "parameters": {"binary_data_size": len(raw)}}
     head = msgspec.json.encode({"inputs": [tensor], "parameters": {"binary_data_output": True}})
     headers = {
         "content-type": "application/octet-stream",
@@ -83,8 +83,10 @@ def open_inference_grpc(subject: Subject) -> Question:
     request = pb.ModelInferRequest(
         model_name=subject.name, raw_input_contents=[subject.rows.tobytes()]
     )
-    told = _told(subject)
-    request.inputs.add(name=told["name"], datatype=told["datatype"], shape=told["shape"])
+    reported = _described(subject)
+    request.inputs.add(
+        name=reported["name"], datatype=reported["datatype"], shape=reported["shape"]
+    )
     return Question("grpc", INFER, request.SerializeToString())
 
 
@@ -94,7 +96,7 @@ def plain_rows(subject: Subject) -> Question:
     return Question("http", "/predict", msgspec.json.encode({"x": rows}), _JSON)
 
 
-def _told(subject: Subject) -> dict[str, Any]:
+def _described(subject: Subject) -> dict[str, Any]:
     return {"name": "x", "datatype": "FP32", "shape": list(subject.rows.shape)}
 
 

@@ -50,14 +50,14 @@ def weigh(
     if worst[0] < 0:
         return before, []
     value = sum(sum(kept) for kept in after.values()) / (len(after) * len(_STRIDES))
-    told = Score(
+    reported = Score(
         name=EVIDENCE,
         value=float(f"{value:.9g}"),
         threshold=float(f"{limit:.9g}"),
         breached=value >= limit,
         note=worst[1],
     )
-    return after, [told]
+    return after, [reported]
 
 
 def _away(score: Score) -> float | None:

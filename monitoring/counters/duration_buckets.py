@@ -23,7 +23,7 @@ def count(counts: MutableMapping[int, int], duration: int) -> None:
 
 
 def add(counts: MutableMapping[_Key, int], more: Mapping[_Key, int]) -> None:
-    """Add counts to others, by bucket or by whatever they are told apart."""
+    """Add counts to other counts, key by key."""
     for key, number in more.items():
         counts[key] = counts.get(key, 0) + number
 

@@ -32,10 +32,10 @@ def category(value: object) -> str:
 def number(value: Any) -> float:
     """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
     try:
-        told = float(value)
+        reported = float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
-    return told if math.isfinite(told) else math.nan
+    return reported if math.isfinite(reported) else math.nan
 
 
 class Domain:

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from monitoring.counters.exact_sum import ExactSum, whole
 from monitoring.counters.reference_domain import MISSING, OUTSIDE, Array, category, number
 
-Pair = tuple[Any, Any]  # what was true and what was told: numbers or texts
+Pair = tuple[Any, Any]  # what was true and what was predicted: numbers or texts
 
-MOST_NAMES = 50  # of classes that are told apart
+MOST_NAMES = 50  # of classes that are counted by name
 _LONGEST_NAME = 100
 
 
@@ -54,17 +54,17 @@ def _sums(some: list[int], others: list[int]) -> list[int]:
 
 
 class ConfusionMatrix(msgspec.Struct):
-    """Of a classification, how often what was told met what was true."""
+    """The confusion matrix of a classification: rows by label and prediction."""
 
     rows: int = 0
     hits: int = 0
-    cells: dict[str, dict[str, int]] = {}  # rows, by what was true and what was told
-    crowded: bool = False  # more names than are told apart: there are no cells
+    cells: dict[str, dict[str, int]] = {}  # rows, by what was true and what was predicted
+    crowded: bool = False  # more classes than MOST_NAMES: there are no cells
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """Count rows."""
-        for (truth, told), rows in Counter(pairs).items():
-            true, said = category(truth), category(told)
+        for (truth, predicted), rows in Counter(pairs).items():
+            true, said = category(truth), category(predicted)
             self.rows += rows
             self.hits += rows * (true == said)
             self._count(true, said, rows)
@@ -81,7 +81,7 @@ class ConfusionMatrix(msgspec.Struct):
 
     @property
     def names(self) -> set[str]:
-        """The classes that were true or told."""
+        """The classes that were true or predicted."""
         return set(self.cells).union(*self.cells.values())
 
     def in_order(self) -> "ConfusionMatrix":
@@ -106,7 +106,7 @@ class ConfusionMatrix(msgspec.Struct):
 
 
 class ErrorSums(msgspec.Struct):
-    """Of a regression, by how much what was told exceeded what was true."""
+    """Error sums of a regression: prediction minus label."""
 
     rows: int = 0
     undefined: int = 0  # rows whose error is no finite number; not in the sums
@@ -116,8 +116,8 @@ class ErrorSums(msgspec.Struct):
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """Count rows; a truth that is no number says nothing."""
-        true = [(number(truth), told) for truth, told in pairs]
-        errors = [number(told) - truth for truth, told in true if isfinite(truth)]
+        true = [(number(truth), predicted) for truth, predicted in pairs]
+        errors = [number(predicted) - truth for truth, predicted in true if isfinite(truth)]
         finite = [error for error in errors if isfinite(error)]
         self.rows += len(errors)
         self.undefined += len(errors) - len(finite)
@@ -136,7 +136,7 @@ class ErrorSums(msgspec.Struct):
 
 
 class LabelCounters(msgspec.Struct):
-    """What was told beside what was true, in every row whose label is known; one of the two."""
+    """Counters of every labelled row: a confusion matrix or error sums."""
 
     confusion: ConfusionMatrix = msgspec.field(default_factory=ConfusionMatrix)
     errors: ErrorSums = msgspec.field(default_factory=ErrorSums)

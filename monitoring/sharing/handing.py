@@ -18,7 +18,7 @@ class PartReader(Protocol):
 
     @property
     def streams(self) -> Set[str]:
-        """Every stream of the log, whoever reads it; empty while that is unknown."""
+        """Every stream of the log, read here or elsewhere; empty while that is unknown."""
         ...
 
     @property
@@ -52,13 +52,13 @@ class StreamPublisher:
     ) -> None:
         """`note` hears of every poll and what it found; `clock` gives seconds, from anywhere."""
         self._note = note
-        self.positions: dict[str, Position] = {}  # where reading what is claimed goes on
+        self.positions: dict[str, Position] = {}  # where reading of the claimed streams continues
         self._handed = handed
         self._preparing = preparing
         self._clock = clock
         self._claimed: set[str] = set()
         self._known: set[str] = set()
-        self._told: Set[str] = frozenset()  # what had ended at the last report
+        self._reported: Set[str] = frozenset()  # what had ended at the last report
         self._due = 0.0
 
     def claim(self, stream: str) -> bool:
@@ -79,7 +79,7 @@ class StreamPublisher:
         self._note(records)
         self._know(reader.streams)
         ended = reader.ended & self._claimed
-        if records or gaps or ended != self._told or self._clock() >= self._due:
+        if records or gaps or ended != self._reported or self._clock() >= self._due:
             self._hand_over(records, gaps, ended)
         for stream in sorted(self._claimed - reader.given):
             self._handed.release(stream)
@@ -112,4 +112,4 @@ class StreamPublisher:
             self.positions[stream] = part[-1].after
         reached = {stream: self.positions.get(stream) for stream in self._claimed}
         self._handed.hand_over(chunks, reached, ended)
-        self._told, self._due = ended, self._clock() + _EVERY
+        self._reported, self._due = ended, self._clock() + _EVERY

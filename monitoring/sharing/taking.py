@@ -49,7 +49,7 @@ class SharedChunkReader:
         return gaps
 
     def commit(self) -> None:
-        """Let go of what the step has taken in; part of its transaction."""
+        """Delete the chunks that the step has ingested; part of its transaction."""
         self._handed.taken(self._done)
         self._done = {}
 

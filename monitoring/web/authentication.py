@@ -20,7 +20,7 @@ _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bea
 class Authentication:
     """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
 
-    A browser sends its password to whoever asks in this page's name, so changes also need the page
+    A browser sends its password with any request to this page, so changes also need the page
     itself to have asked: see `same_origin` in guard.py.
     """
 

@@ -37,7 +37,7 @@ class Segmented(msgspec.Struct, frozen=True):
     @property
     def remarks(self) -> dict[str, str]:
         """Why figures are missing, by group; empty where none is."""
-        told = {
+        reported = {
             group.name: "; ".join(
                 f"{FIGURES.get(name, name)}: {score.note}"
                 for name, score in group.scores.items()
@@ -45,7 +45,7 @@ class Segmented(msgspec.Struct, frozen=True):
             )
             for group in self.groups
         }
-        return told if any(told.values()) else {}
+        return reported if any(reported.values()) else {}
 
     @property
     def figures(self) -> dict[str, str]:

@@ -11,10 +11,10 @@ def mixes(results: Iterable[Result]) -> dict[tuple[str, Window], Mix]:
     """By model and window; of windows that are the same for the versions, open ones as well."""
     requests: dict[tuple[str, Window], dict[str, int]] = {}
     for result in results:
-        told = requests.setdefault((result.model, result.window), {})
-        told[result.version] = sum(result.events.values())
+        reported = requests.setdefault((result.model, result.window), {})
+        reported[result.version] = sum(result.events.values())
     return {
-        about: {version: count / total for version, count in sorted(told.items())}
-        for about, told in requests.items()
-        if (total := sum(told.values()))
+        about: {version: count / total for version, count in sorted(reported.items())}
+        for about, reported in requests.items()
+        if (total := sum(reported.values()))
     }

@@ -27,11 +27,11 @@ def _preset(made: Baseline, window: pd.DataFrame) -> dict[str, bool]:
     )
     sides = []
     for frame in (window, made.frame):
-        told = frame[list(kinds)].copy()
+        reported = frame[list(kinds)].copy()
         for name, kind in kinds.items():
             if kind == "categorical":
-                told[name] = told[name].astype(str)
-        sides.append(Dataset.from_pandas(told, data_definition=definition))
+                reported[name] = reported[name].astype(str)
+        sides.append(Dataset.from_pandas(reported, data_definition=definition))
     found: dict[str, bool] = {}
     for metric in Report([DataDriftPreset()]).run(*sides).dict()["metrics"]:
         config = metric["config"]

@@ -54,7 +54,7 @@ def test_a_whole_log_verifies(home: Home) -> None:
     assert result.output.splitlines()[1].split("\t") == ["host-0", "1", "11", "0", "0", "0"]
 
 
-def test_damage_gaps_and_torn_tails_are_told_apart_and_end_with_1(home: Home) -> None:
+def test_damage_gaps_and_torn_tails_are_distinguished_and_end_with_1(home: Home) -> None:
     path = segments(home.log / "host-0")[0].path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

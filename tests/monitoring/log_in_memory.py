@@ -76,7 +76,7 @@ class Log:
 
     def predict(self, time: int, name: str, *, rows: int = 1, **changes: Any) -> None:
         values = [0.5 + n for n in range(rows)]
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "time": time,
             "received": RECEIVED,
             "prediction_id": name,
@@ -91,12 +91,18 @@ class Log:
                 "probabilities": Tensor("FP32", [rows, 2], [0.25, 0.75] * rows),
             },
         }
-        self._append(PredictionEvent(**self._stamp(), **(told | changes)))
+        self._append(PredictionEvent(**self._stamp(), **(fields | changes)))
 
     def tell(self, name: str, label: Label, row: int = 0, received: int = RECEIVED) -> None:
         stamp = self._stamp()
-        told = {"time": T0, "received": received, "prediction_id": name, "label": label, "row": row}
-        self._append(FeedbackEvent(**stamp, **told))
+        fields = {
+            "time": T0,
+            "received": received,
+            "prediction_id": name,
+            "label": label,
+            "row": row,
+        }
+        self._append(FeedbackEvent(**stamp, **fields))
 
     def damage(self) -> None:
         self._append(UnreadableEvent("damaged on disk"))
@@ -176,8 +182,8 @@ class History:
 def like(policy: Monitoring = MANIFEST.monitoring, **fields: dict[str, Any]) -> Monitoring:
     """The policy with fields of its parts replaced."""
     parts = {
-        name: msgspec.structs.replace(getattr(policy, name), **told)
-        for name, told in fields.items()
+        name: msgspec.structs.replace(getattr(policy, name), **reported)
+        for name, reported in fields.items()
     }
     return msgspec.structs.replace(policy, **parts)
 

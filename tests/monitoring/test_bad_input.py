@@ -1,4 +1,4 @@
-"""Whatever comes between good events is set aside or counted, and the good ones fare as ever."""
+"""Bad records between good events are dead-lettered or counted; the good ones are unaffected."""
 
 import io
 import math
@@ -34,7 +34,7 @@ GOOD, BAD = "1", "2"  # versions: what bad input may change is its own
 
 
 def a_prediction(name: str, hour: float = 3.5, **changes: Any) -> dict[str, Any]:
-    told = {
+    fields = {
         "type": "driftline.prediction.v1", "time": int(T0 + hour * HOUR), "received": RECEIVED,
         "prediction_id": name, "model": "tiny", "version": GOOD, "protocol": "rest",
         "outcome": "ok", "rows": 1,
@@ -44,15 +44,15 @@ def a_prediction(name: str, hour: float = 3.5, **changes: Any) -> dict[str, Any]
             "probabilities": {"datatype": "FP32", "shape": [1, 2], "data": [0.25, 0.75]},
         },
     }  # fmt: skip
-    return told | changes
+    return fields | changes
 
 
 def a_label(name: str, label: object, **changes: Any) -> dict[str, Any]:
-    told = {
+    fields = {
         "type": "driftline.feedback.v1", "time": T0, "received": RECEIVED, "prediction_id": name,
         "label": label,
     }  # fmt: skip
-    return told | changes
+    return fields | changes
 
 
 def an_input(*data: object, shape: Sequence[int] = (1, 1), name: str = "x") -> dict[str, Any]:
@@ -60,10 +60,10 @@ def an_input(*data: object, shape: Sequence[int] = (1, 1), name: str = "x") -> d
 
 
 def answers(label: object = 1, *probabilities: object) -> dict[str, Any]:
-    told = list(probabilities or (0.25, 0.75))
+    reported = list(probabilities or (0.25, 0.75))
     return {
         "label": {"datatype": "INT64", "shape": [1], "data": [label]},
-        "probabilities": {"datatype": "FP32", "shape": [1, 2], "data": told},
+        "probabilities": {"datatype": "FP32", "shape": [1, 2], "data": reported},
     }
 
 
@@ -186,12 +186,12 @@ def _find(model: str, number: str) -> Version:
 
 def _good() -> list[dict[str, Any]]:
     """Twelve predictions an hour for ten hours, each labelled two hours later; drift from 3."""
-    told = []
+    reported = []
     for n in range(120):
-        told.append(a_prediction(f"p{n}", n / 12))
+        reported.append(a_prediction(f"p{n}", n / 12))
         if n >= 24:
-            told.append(a_label(f"p{n - 24}", n % 2))
-    return told
+            reported.append(a_label(f"p{n - 24}", n % 2))
+    return reported
 
 
 def _records(between: Sequence[dict[str, Any] | bytes], first: Sequence[dict[str, Any]]) -> Any:
@@ -365,8 +365,8 @@ def test_bad_input_comes_to_the_same_in_any_database_and_prepared_by_another_mon
     chunk = Chunk("s-0", 1, preparing.entries(records))
     handed = [record(chunk, entry) for entry in chunk.entries]
     found = []
-    for place, told in ((tmp_path / "alone.db", records), (where, handed)):
-        store = _watched(place, told)
+    for place, reported in ((tmp_path / "alone.db", records), (where, handed)):
+        store = _watched(place, reported)
         letters = [(one.origin, one.reason) for one in store.dead_letters(1_000)]
         found.append((letters, store.totals(), store.live("tiny", BAD)))
     assert found[0] == found[1]

@@ -131,7 +131,7 @@ def test_refusals_are_counted_and_are_no_rows(log: Log, watch: Callable[[], Stor
     assert store.totals()["unresolved_events"] == 1
 
 
-def test_what_cannot_be_used_is_set_aside_with_its_reason_and_the_rest_goes_on(
+def test_what_cannot_be_used_is_dead_lettered_with_its_reason_and_the_rest_continues(
     log: Log, watch: Callable[[], Store], where: Where
 ) -> None:
     log.damage()

@@ -56,7 +56,7 @@ def test_in_every_revision_rows_are_labelled_pending_or_expired(path: Where) -> 
         assert result.rows == result.events.get("ok", 0)
 
 
-def test_everything_answered_is_in_a_window_late_or_set_aside(path: Where) -> None:
+def test_everything_answered_is_in_a_window_late_or_dead_lettered(path: Where) -> None:
     log, chance = Log(), random.Random(3)
     for n in range(300):
         time = T0 + n * HOUR // 40 - chance.choice([0, 0, 0, 3 * HOUR])
@@ -73,9 +73,9 @@ def test_everything_answered_is_in_a_window_late_or_set_aside(path: Where) -> No
     store = Store(path)
     totals, results = store.totals(), store.results("tiny", "1")
     asked = [r.event for r in log.records if isinstance(r.event, PredictionEvent)]
-    told = [r.event for r in log.records if isinstance(r.event, FeedbackEvent)]
+    reported = [r.event for r in log.records if isinstance(r.event, FeedbackEvent)]
     assert totals["monitored_events"] == len(log.records) == sum(s.events for s in store.ledger())
-    assert totals["labels"] == len(told)
+    assert totals["labels"] == len(reported)
     assert totals["late_rows"] > 0
     assert totals["dead_letters"] == sum(event.model == "other" for event in asked)
     rows = sum(event.rows for event in asked if event.model == "tiny")
@@ -85,7 +85,7 @@ def test_everything_answered_is_in_a_window_late_or_set_aside(path: Where) -> No
     fates = ("late_labels", "duplicate_labels", "conflicting_labels", "unknown_labels")
     in_windows = sum(result.labelled for result in results)
     conflicting = sum(result.conflicting for result in results)
-    assert in_windows + sum(totals.get(fate, 0) for fate in fates) <= len(told) + conflicting
+    assert in_windows + sum(totals.get(fate, 0) for fate in fates) <= len(reported) + conflicting
 
 
 def test_labels_have_one_fate_each(path: Where) -> None:
@@ -196,8 +196,8 @@ def test_a_request_that_nobody_received_gives_way_to_a_later_one_of_its_version(
 def _three_or_nothing(window: Window) -> Window:
     """Drift in hours 3 to 5 and from the ninth on, for a scorer that goes by the hour."""
     hour = (window.start - T0) // HOUR
-    told = 3 if 3 <= hour < 6 or hour >= 9 else 0
-    return Window(T0 + told * HOUR, T0 + (told + 1) * HOUR)
+    reported = 3 if 3 <= hour < 6 or hour >= 9 else 0
+    return Window(T0 + reported * HOUR, T0 + (reported + 1) * HOUR)
 
 
 def _break_performance(scorer: FakeScorer) -> None:

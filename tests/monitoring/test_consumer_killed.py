@@ -72,10 +72,10 @@ def _write(folder: Path) -> None:
         truth = int(chance.random() < (1 - yes if hour >= 2 else yes))
         _append(writer, _prediction(n, price, colour, float(yes)))
         waiting.append((f"p{n}", truth))
-        if n >= 110 and n % 20:  # most are told the truth an hour later
+        if n >= 110 and n % 20:  # most get their label an hour later
             name, label = waiting.pop(0)
-            told = {"time": T0, "received": T0 + n, "prediction_id": name, "label": label}
-            _append(writer, FeedbackEvent(**_stamp(writer), **told))
+            fields = {"time": T0, "received": T0 + n, "prediction_id": name, "label": label}
+            _append(writer, FeedbackEvent(**_stamp(writer), **fields))
     writer.close()
     assert len(list((folder / "serving-0").glob("*.log"))) > 2
 
@@ -115,11 +115,11 @@ def _monitor(
     environment: Mapping[str, str], home: Path, where: Where = ""
 ) -> subprocess.Popen[bytes]:
     """The monitor on a home of its own that shares the registry and the log."""
-    told = {"DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"}
-    told["DRIFTLINE_MONITOR_DATABASE"] = str(where)
+    fields = {"DRIFTLINE_HOME": str(home), "DRIFTLINE_MONITOR_POLL_RECORDS": "30"}
+    fields["DRIFTLINE_MONITOR_DATABASE"] = str(where)
     return subprocess.Popen(
         [sys.executable, "-m", "driftline", "monitor", "--until-idle", "--close", "--port", "0"],
-        env={**environment, **told},
+        env={**environment, **fields},
         stdout=subprocess.DEVNULL,
         start_new_session=True,  # so that its scoring process can be killed with it
     )
@@ -233,7 +233,7 @@ def test_a_database_server_that_is_started_again_costs_nothing_and_doubles_nothi
     tmp_path: Path,
     postgres: PostgresServer,
 ) -> None:
-    """It crashes under the monitor, which goes on; the monitor is killed in between, too."""
+    """It crashes under the monitor, which continues; the monitor is killed in between, too."""
     home, undisturbed = calm
     where = postgres.schema()
     elsewhere = _home_like(environment, tmp_path / "elsewhere")

@@ -73,7 +73,7 @@ def _batches(chance: np.random.Generator) -> Iterator[tuple[list[Any], list[Any]
         yield prices, colours
 
 
-def _predict(log: Log, n: int, prices: list[Any], colours: list[Any], told: list[int]) -> None:
+def _predict(log: Log, n: int, prices: list[Any], colours: list[Any], predicted: list[int]) -> None:
     rows = len(prices)
     log.predict(
         T0 + n,
@@ -84,7 +84,7 @@ def _predict(log: Log, n: int, prices: list[Any], colours: list[Any], told: list
             "colour": Tensor("BYTES", [rows, 1], colours),
         },
         outputs={
-            "label": Tensor("INT64", [rows], told),
+            "label": Tensor("INT64", [rows], predicted),
             "probabilities": Tensor("FP32", [rows, 2], [0.5, 0.5] * rows),
         },
     )
@@ -169,9 +169,9 @@ def test_accuracy_of_fifty_thousand_labels_is_exact_however_they_come(
     chance = np.random.default_rng(4)
     log, labels = Log(), []
     for n in range(EVENTS):
-        told, truth = chance.integers(0, 2, (2, ROWS)).tolist()
-        _predict(log, n, [0.5] * ROWS, ["red"] * ROWS, told)
-        labels += [(f"p{n}", row, one, told[row]) for row, one in enumerate(truth) if row % 4]
+        predicted, truth = chance.integers(0, 2, (2, ROWS)).tolist()
+        _predict(log, n, [0.5] * ROWS, ["red"] * ROWS, predicted)
+        labels += [(f"p{n}", row, one, predicted[row]) for row, one in enumerate(truth) if row % 4]
     for at in chance.permutation(len(labels)):
         name, row, truth, _ = labels[at]
         log.tell(name, truth, row)
@@ -182,8 +182,8 @@ def test_accuracy_of_fifty_thousand_labels_is_exact_however_they_come(
     scorer = RealScorer(version, tmp_path)
     Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain(3000)
     (result,) = Store(where).results("tiny", "1")
-    pairs = [(truth, told) for _, _, truth, told in labels]
-    hits = sum(truth == told for truth, told in pairs)
+    pairs = [(truth, predicted) for _, _, truth, predicted in labels]
+    hits = sum(truth == predicted for truth, predicted in pairs)
     assert (result.labelled, result.sampled) == (len(pairs), 1000)
     accuracy = _score(result, "accuracy")
     assert accuracy.value == float(f"{hits / len(pairs):.9g}")
@@ -224,8 +224,8 @@ def test_errors_of_a_regression_are_summed_whatever_the_order(where: Where) -> N
     version = replace(VERSION, manifest=regression)
     log = Log()
     for n in range(60):
-        told = {"label": Tensor("FP64", [1], [n / 7])}
-        log.predict(T0 + n, f"p{n}", outputs=told)
+        reported = {"label": Tensor("FP64", [1], [n / 7])}
+        log.predict(T0 + n, f"p{n}", outputs=reported)
     names = [f"p{n}" for n in range(60)]
     random.Random(2).shuffle(names)
     for name in names:

@@ -21,14 +21,14 @@ class Unfair(FakeScorer):
     def submit(self, job: ScoreJob) -> None:
         self.jobs.append(job)
         names = ("selection_rate_gap", "true_positive_rate_gap")
-        told = [
+        reported = [
             Score(name=name, value=0.4, threshold=0.2, breached=True, segment="x", note="a, b")
             for name in names
         ]
-        told.append(
+        reported.append(
             Score(name="roc_auc", value=0.4, threshold=0.5, breached=True, segment="x=from 1")
         )
-        self._replies.append(ScoreReply(key=job.key, scores=told))
+        self._replies.append(ScoreReply(key=job.key, scores=reported))
 
 
 def _watched(where: Path, alarms: AlarmPolicy, *, labels: bool) -> Store:

@@ -145,7 +145,7 @@ def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(where: Wh
     assert (found[T0 + 2 * HOUR].labelled, found[T0 + 2 * HOUR].expired) == (0, 1)
 
 
-def test_a_trailing_reference_that_a_policy_brings_back_begins_anew(where: Where) -> None:
+def test_a_trailing_reference_that_a_policy_brings_back_begins_again(where: Where) -> None:
     trails = replace(USUAL, trailing=Trailing(windows=2, rows=100))
     history, scorer = History(), FakeScorer()
     history.change(T0 + 2 * HOUR + 1, USUAL)
@@ -160,7 +160,7 @@ def test_a_trailing_reference_that_a_policy_brings_back_begins_anew(where: Where
     assert trailing[:8] == [False, False, True, False, False, False, False, True]
 
 
-def test_events_stamped_ahead_of_a_change_are_told_of_and_counted_all_the_same(
+def test_events_stamped_ahead_of_a_change_are_reported_of_and_counted_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     history, log = History(), Log()

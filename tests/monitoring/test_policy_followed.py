@@ -92,7 +92,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Running]]:
 def ask(writer: SegmentWriter, hour: float) -> None:
     """One request so many hours after the one that has begun."""
     place: dict[str, Any] = {"source": writer.source, "epoch": writer.epoch}
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "sequence": writer.next_sequence,
         "time": HERE + int(hour * HOUR),
         "received": NOW,
@@ -111,7 +111,7 @@ def ask(writer: SegmentWriter, hour: float) -> None:
             "probabilities": Tensor("FP32", [1, 2], [0.2, 0.8]),
         },
     }
-    writer.append([PredictionEvent(**place, **told)])
+    writer.append([PredictionEvent(**place, **fields)])
 
 
 def found(home: Home) -> list[Result]:

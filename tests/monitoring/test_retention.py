@@ -78,7 +78,7 @@ def test_the_database_is_bounded_however_many_windows_come(where: Where) -> None
     for name, rows in after_all.items():
         assert rows <= after_forty[name] * 1.1, name
     # Of the rows those of the windows that await labels, or whose labels are still late, and the
-    # samples of three hours more; nothing is let go before its time.
+    # samples of three hours more; nothing is deleted before its time.
     assert 7 * A_ROW <= after_all["predictions"] <= 11 * A_ROW + 4 * 5
     totals = Store(where).totals()
     assert totals["rows_let_go"] > 100 * 15
@@ -98,7 +98,7 @@ def test_the_file_grows_no_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [3, 1000])
-def test_what_is_let_go_does_not_depend_on_poll_sizes_or_crashes(
+def test_what_is_deleted_does_not_depend_on_poll_sizes_or_crashes(
     where: Where, tmp_path: Path, limit: int
 ) -> None:
     calm = _found_after(tmp_path / "calm.db", limit=50)
@@ -170,16 +170,16 @@ def test_what_came_too_late_is_counted_apart_by_version_and_window(where: Where)
     _watch(where, log)
     store = Store(where)
     windows = [result.window for result in store.results("tiny", "1")[:3]]
-    told = [store.late("tiny", "1", window) for window in windows]
-    assert told == [LateCounts(events=3, rows=4), LateCounts(), LateCounts(events=1, rows=5)]
+    reported = [store.late("tiny", "1", window) for window in windows]
+    assert reported == [LateCounts(events=3, rows=4), LateCounts(), LateCounts(events=1, rows=5)]
     assert store.late("tiny", "1") == LateCounts(events=4, rows=9)
     assert store.late("tiny", "2") == LateCounts()
     journal = Journal(Database(where))
     for _ in range(2):
         with journal.database.transaction():
             journal.compact_late(("tiny", "1"), windows[1].start)
-        told = [store.late("tiny", "1", window) for window in windows]
-        assert told == [LateCounts(), LateCounts(), LateCounts(events=1, rows=5)]
+        reported = [store.late("tiny", "1", window) for window in windows]
+        assert reported == [LateCounts(), LateCounts(), LateCounts(events=1, rows=5)]
         assert store.late("tiny", "1") == LateCounts(events=4, rows=9), "the sum stays"
     assert [result.rows for result in store.results("tiny", "1")[:3]] == [A_ROW, 1, 1]
 
@@ -270,12 +270,12 @@ days = st.floats(0, 1_000)
 
 @given(st.lists(st.tuples(times, times), min_size=1), days, days)
 def test_horizons_only_move_on_and_never_beyond_what_has_expired(
-    told: list[tuple[int, int]], late: float, samples: float
+    reported: list[tuple[int, int]], late: float, samples: float
 ) -> None:
     watch, kept = VersionProgress("tiny", "1"), Retention(late_days=late, samples_days=samples)
-    watch.recent = sorted(expired for expired, _ in told)
+    watch.recent = sorted(expired for expired, _ in reported)
     furthest = 0
-    for expired, ended in told:
+    for expired, ended in reported:
         before = watch.rows_until, watch.samples_until
         advance(watch, kept, expired, ended)
         furthest = max(furthest, expired)

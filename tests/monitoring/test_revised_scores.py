@@ -61,9 +61,9 @@ def test_a_revision_that_fails_as_a_whole_takes_no_number_away(tmp_path: Path) -
     monitor = Monitor(tmp_path / "m.db", _labelled_late().records, scorer=FailingOnRevision())
     monitor.drain()
     result = _first(monitor)
-    told = {s["name"]: s for s in result["scores"]}
-    assert told["drifted_share"]["value"] is not None
-    assert told["performance"]["note"] == "could not be scored: status 9"
+    reported = {s["name"]: s for s in result["scores"]}
+    assert reported["drifted_share"]["value"] is not None
+    assert reported["performance"]["note"] == "could not be scored: status 9"
 
 
 def _first(monitor: Monitor) -> dict[str, Any]:
@@ -73,5 +73,5 @@ def _first(monitor: Monitor) -> dict[str, Any]:
     assert found is not None
     body = found[0]
     assert isinstance(body, bytes)
-    told: dict[str, Any] = json.loads(body)
-    return told
+    reported: dict[str, Any] = json.loads(body)
+    return reported

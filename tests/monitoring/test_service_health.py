@@ -19,8 +19,8 @@ class TimedLog(Log):
     """A log whose labels say when the truth became known."""
 
     def tell_at(self, name: str, label: int, time: int) -> None:
-        told = {"time": time, "received": T0, "prediction_id": name, "label": label}
-        self._append(FeedbackEvent(**self._stamp(), **told))
+        fields = {"time": time, "received": T0, "prediction_id": name, "label": label}
+        self._append(FeedbackEvent(**self._stamp(), **fields))
 
 
 def _log() -> TimedLog:
@@ -43,11 +43,11 @@ def _first(path: Path) -> Result:
 
 def test_a_result_says_errors_latency_and_label_delay(tmp_path: Path) -> None:
     Monitor(tmp_path / "m.db", _log().records).drain()
-    told = {score.name: score.value for score in _first(tmp_path / "m.db").scores}
-    assert told["error_share"] == pytest.approx(1 / 21)
-    assert told["latency_p50"] == pytest.approx(0.010, rel=1 / 16)
-    assert told["latency_p99"] == pytest.approx(0.020, rel=1 / 16)
-    assert told["label_delay_p50"] == pytest.approx(100, rel=1 / 16)
+    reported = {score.name: score.value for score in _first(tmp_path / "m.db").scores}
+    assert reported["error_share"] == pytest.approx(1 / 21)
+    assert reported["latency_p50"] == pytest.approx(0.010, rel=1 / 16)
+    assert reported["latency_p99"] == pytest.approx(0.020, rel=1 / 16)
+    assert reported["label_delay_p50"] == pytest.approx(100, rel=1 / 16)
 
 
 def test_counts_do_not_depend_on_order_or_duplicates(tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_a_window_of_errors_alone_has_an_error_share(tmp_path: Path) -> None:
         log.predict(T0, f"bad{n}", outcome="failed", rows=0, inputs={}, outputs={})
     log.predict(T0 + 3 * HOUR, "later")
     Monitor(tmp_path / "m.db", log.records).drain()
-    told = {score.name: score for score in _first(tmp_path / "m.db").scores}
-    assert told["error_share"].value == 1
-    assert told["latency_p50"].note == "no request was answered"
+    reported = {score.name: score for score in _first(tmp_path / "m.db").scores}
+    assert reported["error_share"].value == 1
+    assert reported["latency_p50"].note == "no request was answered"
 
 
 def test_rows_are_handed_out_with_their_order_in_time(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_infinities_reach_the_scores_and_the_export_as_such(tmp_path: Path) -> N
     log.predict(T0 + 3 * HOUR, "later")
     monitor = Monitor(tmp_path / "m.db", log.records)
     monitor.drain()
-    told = monitor.scorer.jobs[0].columns["x"]
-    assert sorted(map(str, told)) == ["-Infinity", "1.5", "2.5", "3.5", "Infinity", "None"]
+    reported = monitor.scorer.jobs[0].columns["x"]
+    assert sorted(map(str, reported)) == ["-Infinity", "1.5", "2.5", "3.5", "Infinity", "None"]
     window = _first(tmp_path / "m.db").window
     frame = Store(tmp_path / "m.db").rows("tiny", "1", window)
     assert sorted(frame["x"].dropna()) == [-math.inf, 1.5, 2.5, 3.5, math.inf]

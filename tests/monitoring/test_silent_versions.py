@@ -52,7 +52,7 @@ def _watched(where: Path, log: Log) -> Store:
     return Store(where)
 
 
-def test_its_last_window_closes_as_the_log_goes_on(tmp_path: Path) -> None:
+def test_its_last_window_closes_as_the_log_continues(tmp_path: Path) -> None:
     log, where = Log(), tmp_path / "monitor.db"
     for time in (T0, T0 + HOUR, T0 + 2 * HOUR - MINUTE):
         _asked(log, "1", time)

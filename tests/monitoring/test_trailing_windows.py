@@ -30,9 +30,9 @@ class _Telling(FakeScorer):
     def submit(self, job: ScoreJob) -> None:
         super().submit(job)
         values = job.reference.get("x", [])
-        told = Score(name="against", value=float(len(values)), note=repr(values))
+        reported = Score(name="against", value=float(len(values)), note=repr(values))
         reply = self._replies.pop()
-        self._replies.append(ScoreReply(key=reply.key, scores=[*reply.scores, told]))
+        self._replies.append(ScoreReply(key=reply.key, scores=[*reply.scores, reported]))
 
 
 def _version(windows: int, rows: int = 100) -> Version:

@@ -18,7 +18,7 @@ changes = st.builds(LimitChange, max_requests=positive, max_wait_ms=positive, ma
 
 
 @given(st.lists(changes, max_size=6))
-def test_what_is_stated_last_holds_and_stating_nothing_starts_anew(
+def test_what_is_stated_last_holds_and_stating_nothing_starts_again(
     stated: list[LimitChange],
 ) -> None:
     expected: dict[str, int] = {}

@@ -104,7 +104,7 @@ def test_null_is_a_value_and_takes_a_features_own_method_away() -> None:
     assert (after.window.length, after.window.rows) == (None, 5)
 
 
-def test_policies_are_told_apart_by_what_differs_from_the_defaults() -> None:
+def test_policies_are_distinguished_by_what_differs_from_the_defaults() -> None:
     usual = Monitoring()
     other = changed(version().manifest, usual, PolicyChange({"alarms": {"min_rows": 7}}))
     assert digest(usual) == "44136fa355b3"  # of {}: a field that a later release adds changes none

@@ -63,7 +63,7 @@ def test_waiting_in_vain_says_how_many_are_behind(tmp_path: Path) -> None:
     publisher.close()
 
 
-def test_a_version_that_a_worker_could_not_load_is_told_with_the_reason(
+def test_a_version_that_a_worker_could_not_load_is_reported_with_the_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_serving_workers([REPORT, REPORT], "tiny", "champion", "2")

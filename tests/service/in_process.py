@@ -51,7 +51,7 @@ def version(number: str = "1", model: str = "sums") -> Version:
 
 
 class MemoryLog:
-    """An Appender that keeps events in a list and can be told to fail."""
+    """An Appender that keeps events in a list and can be made to fail."""
 
     source, epoch = "here-0", 1
 
@@ -61,7 +61,7 @@ class MemoryLog:
         self.broken = False
         self.full = False
         self.waits_for_disk = False
-        self.untold: list[Callable[[LogUnavailable | None], None]] = []
+        self.unreported: list[Callable[[LogUnavailable | None], None]] = []
 
     @property
     def events(self) -> list[Any]:
@@ -74,15 +74,15 @@ class MemoryLog:
         self.appends.append(list(events))
         self.next_sequence += len(events)
 
-    def once_safe(self, told: Callable[[LogUnavailable | None], None]) -> None:
-        self.untold.append(told)
+    def once_safe(self, reported: Callable[[LogUnavailable | None], None]) -> None:
+        self.unreported.append(reported)
         if not self.waits_for_disk:
             self.fsynced()
 
     def fsynced(self, error: LogUnavailable | None = None) -> None:
-        untold, self.untold = self.untold, []
-        for told in untold:
-            told(error)
+        unreported, self.unreported = self.unreported, []
+        for reported in unreported:
+            reported(error)
 
     def close(self) -> None:
         """Nothing to release."""

@@ -81,7 +81,7 @@ class FakeRunner:
 
 
 class HeldExecutor(Executor):
-    """Runs what it was given when told to, so that a test decides how long the runner is busy."""
+    """Runs what it was given on command, so that a test decides how long the runner is busy."""
 
     def __init__(self) -> None:
         self._given: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
@@ -264,7 +264,7 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() 
     await accepted[2]
 
 
-async def test_who_would_wait_too_long_is_refused_and_told_when_to_come_back() -> None:
+async def test_who_would_wait_too_long_is_refused_and_reported_when_to_come_back() -> None:
     bench = BatchBench()
     bench.admission = Admission("slow", 100, 10_000, max_wait=2.5)
     bench.batcher._admissions = [bench.admission]

@@ -76,11 +76,11 @@ async def test_hits_that_come_together_share_one_write(worker: _Remembering) -> 
 async def test_the_statistics_tell_hits_and_misses_apart(worker: _Remembering) -> None:
     for body in (BODY, BODY, OTHER, BODY):
         await worker.ask(body)
-    told = worker.statistics.snapshot()
-    stats = told.inference_stats
+    reported = worker.statistics.snapshot()
+    stats = reported.inference_stats
     assert (stats.cache_hit.count, stats.cache_miss.count) == (2, 2)
     assert (stats.success.count, stats.queue.count, stats.compute_infer.count) == (4, 4, 2)
-    assert (told.inference_count, told.execution_count) == (2, 2)
+    assert (reported.inference_count, reported.execution_count) == (2, 2)
     assert stats.cache_hit.ns > 0 < stats.cache_miss.ns
 
 
@@ -93,7 +93,7 @@ async def test_no_hit_is_answered_while_the_log_takes_no_events(worker: _Remembe
     assert (await worker.ask()).run.cached
 
 
-async def test_who_leaves_as_a_hit_is_told_harms_no_neighbour(
+async def test_who_leaves_as_a_hit_is_reported_harms_no_neighbour(
     worker: _Remembering,
 ) -> None:
     await worker.ask()

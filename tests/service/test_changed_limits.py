@@ -71,7 +71,7 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Worker:
     return worker
 
 
-async def test_a_cache_is_opened_resized_and_closed_without_loading_anew(worker: _Worker) -> None:
+async def test_a_cache_is_opened_resized_and_closed_without_loading_again(worker: _Worker) -> None:
     cached = []
     for stated in ({}, {"cache_max_bytes": 100_000}, {"cache_max_bytes": 50_000}):
         await worker.limit(**stated)

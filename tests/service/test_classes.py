@@ -38,12 +38,12 @@ _scores = st_numpy.arrays(
 
 
 @given(_scores, st.integers(1, 8))
-def test_every_score_told_is_the_one_of_its_index_and_none_left_out_is_better(
+def test_every_score_reported_is_the_one_of_its_index_and_none_left_out_is_better(
     scores: Any, count: int
 ) -> None:
-    told = best_classes(scores, count, [])
-    assert told.shape == (scores.shape[0], min(count, scores.shape[1]))
-    for row, texts in zip(scores, told, strict=True):
+    reported = best_classes(scores, count, [])
+    assert reported.shape == (scores.shape[0], min(count, scores.shape[1]))
+    for row, texts in zip(scores, reported, strict=True):
         indices = [int(text.split(":")[1]) for text in texts]
         assert [text.split(":")[0] for text in texts] == [str(row[index]) for index in indices]
         known = [(-np.inf if row[i] != row[i] else row[i], -i) for i in range(len(row))]

@@ -202,7 +202,7 @@ async def test_a_head_over_16_kib_is_refused(client: RawClient, ended: bool) -> 
     assert await client.ended()
 
 
-async def test_what_is_not_http_is_told_so(client: RawClient) -> None:
+async def test_what_is_not_http_is_reported_so(client: RawClient) -> None:
     assert (await client.ask(b"\x16\x03\x01 tls? here?\r\n\r\n"))[0] == 400
     assert await client.ended()
 

@@ -32,11 +32,11 @@ def test_nothing_is_lost_whenever_it_is_flushed(observed: list[tuple[str, int, b
             about = {"of": of, "le": bound}
             shown = registry.get_sample_value("kept_bucket", about)
             assert shown == registry.get_sample_value("plain_bucket", about)
-        told = {"of": of}
-        total = registry.get_sample_value("plain_sum", told)
-        assert registry.get_sample_value("kept_sum", told) == total
-        number = registry.get_sample_value("plain_count", told)
-        assert registry.get_sample_value("counted_total", told) == number
+        reported = {"of": of}
+        total = registry.get_sample_value("plain_sum", reported)
+        assert registry.get_sample_value("kept_sum", reported) == total
+        number = registry.get_sample_value("plain_count", reported)
+        assert registry.get_sample_value("counted_total", reported) == number
 
 
 def test_a_cheap_flush_comes_soon_again_and_a_dear_one_later_but_before_a_scrape_is_due() -> None:

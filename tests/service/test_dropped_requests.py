@@ -69,8 +69,8 @@ async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None
     for dropped in ("cancelled", "expired"):
         event = outcomes[dropped]
         assert (event.batch_id, event.run_us, event.outputs) == ("", 0, {})
-    told = worker.statistics.of(version()).snapshot()
-    assert (told.inference_stats.fail.count, told.execution_count) == (2, 0)
+    reported = worker.statistics.of(version()).snapshot()
+    assert (reported.inference_stats.fail.count, reported.execution_count) == (2, 0)
 
 
 async def test_who_leaves_during_the_run_is_no_drop() -> None:

@@ -80,8 +80,8 @@ def test_timeouts_that_are_none_are_refused(stated: bytes) -> None:
 
 
 def test_a_refusal_is_a_status_and_words_that_fit_a_header() -> None:
-    told = dict(wire.error_trailers(RunFailed("50 % of it\nfailed: é"), [("a", "b")]))
-    assert told == {
+    reported = dict(wire.error_trailers(RunFailed("50 % of it\nfailed: é"), [("a", "b")]))
+    assert reported == {
         b"grpc-status": b"13",
         b"grpc-message": b"50 %25 of it%0Afailed: %C3%A9",
         b"a": b"b",

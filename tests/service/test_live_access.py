@@ -200,7 +200,7 @@ def test_a_key_opens_the_same_over_grpc(
         return client.get_model_metadata("other", headers=headers)
 
     asked = [_infer("tiny"), _infer("other"), metadata]
-    known = "INVALID_ARGUMENT"  # let in, and then told that a request without inputs is none
+    known = "INVALID_ARGUMENT"  # authorized, then refused because it has no inputs
     denied = "PERMISSION_DENIED"
     stranger = "UNAUTHENTICATED"
     assert [_code(guarded, predict, ask) for ask in asked] == [known, known, ""]

@@ -152,7 +152,7 @@ def test_tritons_http_client_works_with_raw_bytes_both_ways(
     assert mixed.get_output("probabilities")["parameters"] == {"binary_data_size": 40}
 
 
-async def test_every_caller_gets_its_own_rows_whoever_shares_its_batch(
+async def test_every_caller_gets_its_own_rows_whichever_process_shares_its_batch(
     service: Any, session: onnxruntime.InferenceSession
 ) -> None:
     chance = np.random.default_rng(3)
@@ -174,7 +174,7 @@ async def test_every_caller_gets_its_own_rows_whoever_shares_its_batch(
         np.testing.assert_allclose(_arrays(answer)["probabilities"], alone, rtol=1e-6)
     shared = [a["parameters"] for a in answers if a["parameters"]["batch_rows"] > 3]
     assert shared, "requests at the same time run together"
-    places = [(told["batch_id"], told["batch_offset"]) for told in shared]
+    places = [(reported["batch_id"], reported["batch_offset"]) for reported in shared]
     assert len(set(places)) == len(places)
 
 
@@ -200,15 +200,15 @@ def test_feedback_is_taken_one_or_many(service: Any) -> None:
     many = [{"prediction_id": "p-2", "labels": [0, 1]}, {"prediction_id": "p-3", "label": "x"}]
     assert service.http.post("/v1/feedback", json=one).json() == {"accepted": 1}
     assert service.http.post("/v1/feedback", json=many).json() == {"accepted": 3}
-    told = [record.event for record in service.events()[before:]]
-    assert all(isinstance(event, FeedbackEvent) for event in told)
-    assert [(e.prediction_id, e.row, e.label) for e in told] == [
+    reported = [record.event for record in service.events()[before:]]
+    assert all(isinstance(event, FeedbackEvent) for event in reported)
+    assert [(e.prediction_id, e.row, e.label) for e in reported] == [
         ("p-1", 0, 1),
         ("p-2", 0, 0),
         ("p-2", 1, 1),
         ("p-3", 0, "x"),
     ]
-    assert told[0].time == 1_372_636_800_000_000
+    assert reported[0].time == 1_372_636_800_000_000
 
 
 def test_every_answer_and_every_refusal_is_one_event(service: Any) -> None:

@@ -101,10 +101,12 @@ async def test_the_asyncio_client_streams_too(at: str) -> None:
 def test_models_are_listed_unloaded_loaded_and_counted(at: str, serving: Service) -> None:
     with triton.InferenceServerClient(at) as client:
         client.infer("tiny", _inputs())
-        (told,) = client.get_inference_statistics("tiny").model_stats
-        assert told.version == "1"
-        assert told.inference_stats.success.count >= 1
-        assert sum(one.compute_infer.count for one in told.batch_stats) == told.execution_count
+        (reported,) = client.get_inference_statistics("tiny").model_stats
+        assert reported.version == "1"
+        assert reported.inference_stats.success.count >= 1
+        assert (
+            sum(one.compute_infer.count for one in reported.batch_stats) == reported.execution_count
+        )
         client.unload_model("tiny")
         (entry,) = client.get_model_repository_index().models
         assert (entry.name, entry.state) == ("tiny", "UNAVAILABLE")
@@ -178,7 +180,7 @@ def test_what_is_too_much_is_refused_and_harms_nobody(at: str) -> None:
     assert set(codes) <= {"OK", "RESOURCE_EXHAUSTED", "INTERNAL"}
 
 
-def test_a_deadline_that_passed_is_told_so(at: str) -> None:
+def test_a_deadline_that_passed_is_reported_so(at: str) -> None:
     with (
         triton.InferenceServerClient(at) as client,
         pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"),

@@ -158,7 +158,7 @@ def test_a_misspelt_session_option_is_refused(registry: Registry, tmp_path: Path
         register(registry, tmp_path / "files", sums(None), session={"threads": 2})
 
 
-def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_goes_on(
+def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_continues(
     registry: Registry, tmp_path: Path
 ) -> None:
     register_tiny(registry, tmp_path / "files")

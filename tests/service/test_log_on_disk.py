@@ -65,7 +65,7 @@ async def test_what_could_not_be_brought_to_disk_is_no_answer(worker: InProcessW
         await asked
 
 
-async def test_a_caller_who_left_meanwhile_is_not_told(worker: InProcessWorker) -> None:
+async def test_a_caller_who_left_meanwhile_is_not_reported(worker: InProcessWorker) -> None:
     asked = _ask(worker)
     await _logged(worker, 1)
     asked.cancel()

@@ -55,7 +55,7 @@ def _request(rows: int = 1) -> bytes:
     return data
 
 
-async def test_a_channel_goes_on_though_its_connections_are_retired(at: str) -> None:
+async def test_a_channel_continues_though_its_connections_are_retired(at: str) -> None:
     assert CALLS > 2 * http2.MOST_CALLS
     async with grpc.aio.insecure_channel(at) as channel:
         call, left = channel.unary_unary(INFER), iter(range(CALLS))
@@ -87,13 +87,13 @@ async def test_a_stream_may_be_longer_than_a_connection_has_calls(at: str) -> No
 def test_how_an_answer_came_about_is_in_its_trailing_metadata(at: str) -> None:
     with grpc.insecure_channel(at) as channel:
         _, call = channel.unary_unary(INFER).with_call(_request())
-        told = dict(call.trailing_metadata())
-        assert told["driftline-version"] == "1"
-        assert int(told["driftline-run-us"]) >= 0
+        reported = dict(call.trailing_metadata())
+        assert reported["driftline-version"] == "1"
+        assert int(reported["driftline-run-us"]) >= 0
         with pytest.raises(grpc.RpcError) as refused:
             channel.unary_unary(INFER)(b"\xff")
-        told = dict(refused.value.trailing_metadata())  # type: ignore[attr-defined]
-        assert told["driftline-prediction-id"]
+        reported = dict(refused.value.trailing_metadata())  # type: ignore[attr-defined]
+        assert reported["driftline-prediction-id"]
 
 
 @pytest.mark.parametrize("kind", [grpc.Compression.Gzip, grpc.Compression.Deflate])
@@ -103,8 +103,8 @@ def test_both_directions_may_be_compressed(at: str, kind: grpc.Compression) -> N
         assert (
             len(pb.ModelInferResponse.FromString(reply).outputs[0].contents.int64_contents) == 500
         )
-        told = dict(call.initial_metadata())
-        assert told.get("grpc-encoding", kind.name.lower()) == kind.name.lower()
+        reported = dict(call.initial_metadata())
+        assert reported.get("grpc-encoding", kind.name.lower()) == kind.name.lower()
 
 
 def test_a_client_that_leaves_is_in_the_log_as_cancelled(at: str, serving: Service) -> None:
@@ -151,14 +151,14 @@ class Raw:
         return self._reply()
 
     def _reply(self) -> dict[bytes, bytes]:
-        told: dict[bytes, bytes] = {}
+        reported: dict[bytes, bytes] = {}
         while True:
             self.socket.sendall(self.http2.data_to_send())
             while (event := self.http2.next_event()) is not zttp.NEED_DATA:
                 if isinstance(event, zttp.Response):
-                    told |= dict(event.headers) | {b":status": b"%d" % event.status_code}
+                    reported |= dict(event.headers) | {b":status": b"%d" % event.status_code}
                 elif isinstance(event, zttp.EndOfMessage):
-                    return told | dict(event.trailers)
+                    return reported | dict(event.trailers)
             self.http2.receive_data(self.socket.recv(65_536))
 
 
@@ -179,23 +179,23 @@ def _prefixed(data: bytes, flag: int = 0) -> bytes:
         (_prefixed(b""), {"path": "/nobody/Nothing"}, b"12", b"no such method"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_connection_goes_on(
+def test_what_is_wrong_is_said_and_the_connection_continues(
     at: str, body: bytes, headers: dict[str, Any], status: bytes, words: bytes
 ) -> None:
     client = Raw(at)
     if "path" in headers:
         headers = headers | {"path": headers["path"].encode()}
-    told = client.ask(body, **headers)
-    assert told[b":status"] == b"200"
-    assert told[b"grpc-status"] == status
-    assert words in told[b"grpc-message"]
+    reported = client.ask(body, **headers)
+    assert reported[b":status"] == b"200"
+    assert reported[b"grpc-status"] == status
+    assert words in reported[b"grpc-message"]
     assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
 
 
 def test_a_stream_ends_with_its_deadline_though_its_client_does_not_end_it(at: str) -> None:
     client = Raw(at)
-    told = client.ask(_prefixed(b""), path=b"/grpc.health.v1.Health/Watch", grpc_timeout="200m")
-    assert told[b"grpc-status"] == b"4"
+    reported = client.ask(_prefixed(b""), path=b"/grpc.health.v1.Health/Watch", grpc_timeout="200m")
+    assert reported[b"grpc-status"] == b"4"
     assert client.ask(_prefixed(_request()))[b"grpc-status"] == b"0"
 
 
@@ -237,7 +237,7 @@ def test_health_is_watched_until_the_service_goes(
 
 
 @pytest.mark.parametrize(("count", "code"), [(75, "OK"), (200, "RESOURCE_EXHAUSTED")])
-async def test_who_reads_late_may_send_on_or_is_told_what_waits(
+async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
     at: str, count: int, code: str
 ) -> None:
     fresh = [("grpc.use_local_subchannel_pool", 1)]  # its windows are the smallest

@@ -23,7 +23,7 @@ _MOST_WAITING, _MOST_BYTES, _MOST_ROWS = 6, 400, 5
 
 
 class _Runner:
-    """Notes which jobs met it; fails batches while told to."""
+    """Notes which jobs met it; fails batches on command."""
 
     def __init__(self) -> None:
         self.met: list[int] = []
@@ -35,7 +35,7 @@ class _Runner:
     def run(self, inputs: Arrays) -> dict[str, Any]:
         self.met.extend(sorted(set(inputs["x"].tolist())))
         if self.fails:
-            raise RunFailed("told to")
+            raise RunFailed("on command")
         return {"y": inputs["x"]}
 
 
@@ -74,7 +74,7 @@ class QueueLife(RuleBasedStateMachine):
             Admission("tiny", _MOST_WAITING, _MOST_BYTES) for _ in range(limits.levels)
         ]
         self.drops: Counter[str] = Counter()
-        self.told: dict[int, list[Any]] = {}
+        self.reported: dict[int, list[Any]] = {}
         self.left: set[int] = set()
         self.left_waiting: set[int] = set()
         self.batcher: Batcher[int, int] = Batcher(
@@ -90,7 +90,7 @@ class QueueLife(RuleBasedStateMachine):
 
     def _finish(self, batch: Sequence[tuple[int, RunResult]]) -> list[int]:
         for ticket, run in batch:
-            assert set(run.outputs["y"].tolist()) == {ticket}, "somebody else's rows"
+            assert set(run.outputs["y"].tolist()) == {ticket}, "another caller's rows"
         return [ticket for ticket, _ in batch]
 
     def _turn(self) -> None:
@@ -107,9 +107,9 @@ class QueueLife(RuleBasedStateMachine):
         priority=st.integers(0, 4),
     )
     def submit(self, rows: int, patience: float, priority: int) -> Job[int, int] | None:
-        """Somebody asks."""
-        number = len(self.told)
-        heard = self.told[number] = []
+        """A caller sends a request."""
+        number = len(self.reported)
+        heard = self.reported[number] = []
         array = np.full(rows, number)
         job: Job[int, int] = Job(
             number,
@@ -135,7 +135,7 @@ class QueueLife(RuleBasedStateMachine):
 
     @rule(job=jobs)
     def leave(self, job: Job[int, int] | None) -> None:
-        """Somebody goes away, perhaps after the answer."""
+        """A caller cancels, perhaps after the answer."""
         if job is None or job.done:
             return
         self.left.add(job.ticket)
@@ -176,7 +176,7 @@ class QueueLife(RuleBasedStateMachine):
     def the_dropped_never_ran(self) -> None:
         """Neither who left while waiting nor who ran out of time met the runner."""
         expired = {
-            n for n, heard in self.told.items() if any(isinstance(h, Expired) for h in heard)
+            n for n, heard in self.reported.items() if any(isinstance(h, Expired) for h in heard)
         }
         dropped = expired | self.left_waiting
         assert dropped.isdisjoint(self.runner.met)
@@ -185,8 +185,8 @@ class QueueLife(RuleBasedStateMachine):
     @invariant()
     def nobody_hears_twice(self) -> None:
         """One outcome each, and none for who left."""
-        assert all(len(heard) <= 1 for heard in self.told.values())
-        assert not any(self.told[number] for number in self.left)
+        assert all(len(heard) <= 1 for heard in self.reported.values())
+        assert not any(self.reported[number] for number in self.left)
 
     @invariant()
     def the_door_counts_what_waits(self) -> None:
@@ -203,9 +203,9 @@ class QueueLife(RuleBasedStateMachine):
         while self.executor.given:
             self.executor.release()
             self._turn()
-        heard = {number for number, outcomes in self.told.items() if outcomes}
-        assert heard == self.told.keys() - self.left
-        for number, outcomes in self.told.items():
+        heard = {number for number, outcomes in self.reported.items() if outcomes}
+        assert heard == self.reported.keys() - self.left
+        for number, outcomes in self.reported.items():
             assert all(o in (number, "refused") or isinstance(o, DriftlineError) for o in outcomes)
         assert self.batcher.waiting == 0
         assert {

@@ -121,7 +121,9 @@ async def test_it_is_loaded_once_however_often_the_registry_moves(bench: LoadBen
     assert bench.loads.count(("slow", "2")) == 1
 
 
-async def test_one_that_fails_is_told_and_tried_again_at_the_next_change(bench: LoadBench) -> None:
+async def test_one_that_fails_is_reported_and_tried_again_at_the_next_change(
+    bench: LoadBench,
+) -> None:
     bench.broken = True
     await bench.finish()
     assert bench.answers("slow") == "1"

@@ -23,28 +23,32 @@ def test_every_request_bears_its_batch_and_the_parts_make_up_the_whole() -> None
     counted = VersionStatistics("sums", "1", clock=lambda: 0.109, now=lambda: 7.1)
     shares = [_share(queue_us=2_000, run_us=4_000), _share(queue_us=1_000, run_us=4_000)]
     counted.record_batch(list(zip(calls, shares, strict=True)), rows=3, began=0.008, ended=0.009)
-    told = counted.snapshot()
-    assert (told.inference_count, told.execution_count, told.last_inference) == (3, 1, 7_000)
-    stats = told.inference_stats
+    reported = counted.snapshot()
+    assert (reported.inference_count, reported.execution_count, reported.last_inference) == (
+        3,
+        1,
+        7_000,
+    )
+    stats = reported.inference_stats
     assert stats.success == Duration(2, (9 + 8) * MS)
     assert stats.queue == Duration(2, 3 * MS)
     assert stats.compute_infer == Duration(2, 8 * MS)
     assert abs(stats.compute_output.ns - 2 * MS) < 10
     parts = (stats.queue, stats.compute_input, stats.compute_infer, stats.compute_output)
     assert sum(part.ns for part in parts) == stats.success.ns
-    (batch,) = told.batch_stats
+    (batch,) = reported.batch_stats
     assert (batch.batch_size, batch.compute_infer) == (3, Duration(1, 4 * MS))
 
 
-def test_runs_are_told_apart_by_their_size() -> None:
+def test_runs_are_distinguished_by_their_size() -> None:
     call: Any = InProcessWorker().call("rest", "sums", "")
     counted = VersionStatistics("sums", "1")
     for rows in (8, 1, 8):
         batch = [(call, _share(queue_us=0, run_us=1_000))]
         counted.record_batch(batch, rows=rows, began=0.001, ended=0.002)
-    told = counted.snapshot()
-    assert [(b.batch_size, b.compute_infer.count) for b in told.batch_stats] == [(1, 1), (8, 2)]
-    assert (told.inference_count, told.execution_count) == (17, 3)
+    reported = counted.snapshot()
+    assert [(b.batch_size, b.compute_infer.count) for b in reported.batch_stats] == [(1, 1), (8, 2)]
+    assert (reported.inference_count, reported.execution_count) == (17, 3)
 
 
 def test_a_batch_that_nobody_waits_for_counts_nothing() -> None:
@@ -61,8 +65,8 @@ async def test_a_question_names_all_models_one_or_one_version() -> None:
     statistics.record_failure(version("1"), 0.5)
 
     def asked(*names: str) -> list[tuple[str, str, int]]:
-        told = statistics.of_versions(worker.models.select(*names))
-        return [(one.name, one.version, one.inference_stats.fail.count) for one in told]
+        reported = statistics.of_versions(worker.models.select(*names))
+        return [(one.name, one.version, one.inference_stats.fail.count) for one in reported]
 
     assert asked() == [("more", "1", 0), ("sums", "1", 1), ("sums", "2", 0)]
     assert asked("sums") == [("sums", "1", 1), ("sums", "2", 0)]

@@ -60,20 +60,20 @@ async def test_who_is_turned_away_is_not_read_and_shares_one_append() -> None:
         assert len({event.prediction_id for event in flooded.worker.appender.events}) == 20
 
 
-async def test_who_leaves_before_it_is_told_has_one_event() -> None:
+async def test_who_leaves_before_it_is_reported_has_one_event() -> None:
     async with Flooded() as flooded:
         call = flooded.worker.call("rest", "sums", "")
-        told: list[Any] = []
-        flooded.worker.pipeline.submit(call, lambda _: json.decode_request(BODY), told.append)
+        reported: list[Any] = []
+        flooded.worker.pipeline.submit(call, lambda _: json.decode_request(BODY), reported.append)
         flooded.worker.pipeline.leave(call)
         with pytest.raises(Overloaded):
             await flooded.ask()
-        assert told == []
+        assert reported == []
         outcomes = [event.outcome for event in flooded.worker.appender.events]
         assert outcomes == ["cancelled", "refused"]
 
 
-async def test_nobody_is_told_of_a_refusal_that_could_not_be_logged() -> None:
+async def test_nobody_is_reported_of_a_refusal_that_could_not_be_logged() -> None:
     async with Flooded() as flooded:
         flooded.worker.appender.broken = True
         with pytest.raises(LogUnavailable):

@@ -41,8 +41,11 @@ def _answer(body: bytes, length: int | None) -> tuple[list[tuple[bytes, bytes]],
     data = np.array(tensor["data"], np.float32).reshape(tensor["shape"])
     label, probabilities = _session.run(None, {tensor["name"]: data})
     outputs = [
-        {**_told("label", "INT64", label), "data": label.tolist()},
-        {**_told("probabilities", "FP32", probabilities), "data": probabilities.ravel().tolist()},
+        {**_described("label", "INT64", label), "data": label.tolist()},
+        {
+            **_described("probabilities", "FP32", probabilities),
+            "data": probabilities.ravel().tolist(),
+        },
     ]
     return _JSON, msgspec.json.encode(
         {"model_name": "bare", "model_version": "1", "outputs": outputs}
@@ -54,9 +57,9 @@ def _binary(body: bytes, length: int) -> tuple[list[tuple[bytes, bytes]], bytes]
     data = np.frombuffer(body, np.float32, offset=length).reshape(tensor["shape"])
     label, probabilities = _session.run(None, {tensor["name"]: data})
     outputs = [
-        {**_told("label", "INT64", label), "parameters": {"binary_data_size": label.nbytes}},
+        {**_described("label", "INT64", label), "parameters": {"binary_data_size": label.nbytes}},
         {
-            **_told("probabilities", "FP32", probabilities),
+            **_described("probabilities", "FP32", probabilities),
             "parameters": {"binary_data_size": probabilities.nbytes},
         },
     ]
@@ -65,5 +68,5 @@ def _binary(body: bytes, length: int) -> tuple[list[tuple[bytes, bytes]], bytes]
     return headers, b"".join((head, label.tobytes(), probabilities.tobytes()))
 
 
-def _told(name: str, datatype: str, array: Any) -> dict[str, Any]:
+def _described(name: str, datatype: str, array: Any) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": array.shape}

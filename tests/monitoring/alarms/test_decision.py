@@ -29,14 +29,14 @@ def _result(day: int, *, drifted: bool = False, auc: float = 0.8, **changes: Any
         Score(name="roc_auc", value=auc, threshold=0.7, breached=auc < 0.7, note="reference 0.810"),
     ]
     window = Window(JULY + day * DAY, JULY + (day + 1) * DAY)
-    told = {"rows": 1200, "labelled": 1200, "scores": scores} | changes
-    return Result(model="tiny", version="1", window=window, **told)
+    fields = {"rows": 1200, "labelled": 1200, "scores": scores} | changes
+    return Result(model="tiny", version="1", window=window, **fields)
 
 
 def _judge_all(
     rule: Rule, results: list[Result], policy: AlarmPolicy = POLICY
 ) -> list[tuple[Streak, Alarm | None]]:
-    """Judge one after the other; the open alarm is the last one told."""
+    """Judge one after the other; the open alarm is the last one reported."""
     streak, known = Streak(), dict[str, Alarm]()
     steps: list[tuple[Streak, Alarm | None]] = []
     for result in results:
@@ -72,7 +72,7 @@ def test_a_rule_that_resolved_is_quiet_for_its_cool_down() -> None:
     days = [True, False, True, True, True, True, False, True]
     steps = _judge_all("drift", [_result(n, drifted=bad) for n, bad in enumerate(days)], policy)
     states = [alarm.state if alarm else None for _, alarm in steps]
-    # Resolved with day 1, quiet until the end of day 4; what goes on then fires at once.
+    # Resolved with day 1, quiet until the end of day 4; a cause that persists then fires at once.
     assert states == ["firing", "resolved", None, None, None, "firing", "resolved", None]
     fired = steps[5][1]
     assert fired is not None
@@ -120,7 +120,7 @@ def test_a_window_with_too_few_rows_says_nothing_either_way() -> None:
     assert [bool(alarm) for _, alarm in steps] == [False, False, True]
 
 
-def test_an_acknowledged_alarm_stays_so_while_it_goes_on() -> None:
+def test_an_acknowledged_alarm_stays_so_while_it_continues() -> None:
     streak, alarm = _judge_all("drift", [_result(0, drifted=True), _result(1, drifted=True)])[-1]
     assert alarm is not None
     seen = replace(alarm, state="acknowledged")
@@ -185,18 +185,18 @@ def test_a_request_says_what_a_training_job_needs() -> None:
     result = _result(1, drifted=True)
     alarm = _judge_all("drift", [_result(0, drifted=True), result])[-1][1]
     assert alarm is not None
-    told = request(
+    reported = request(
         alarm,
         result,
         digest="d" * 64,
         positions={"s": Position(1, 7)},
         rows_url="http://page:3100" + rows_path("tiny", "1", result.window.start),
     )
-    assert told.rows_url == (
+    assert reported.rows_url == (
         f"http://page:3100/api/models/tiny/versions/1/windows/{result.window.start}/rows.parquet"
     )
-    assert [score.column for score in told.columns] == ["temp", "wind"]
-    assert told.positions == {"s": Position(1, 7)}
+    assert [score.column for score in reported.columns] == ["temp", "wind"]
+    assert reported.positions == {"s": Position(1, 7)}
     assert webhook_id(alarm) == webhook_id(replace(alarm, sentence="said otherwise"))
 
 
@@ -355,6 +355,6 @@ def test_a_request_stays_small_however_many_columns_drifted() -> None:
     result = replace(_result(0), scores=many)
     alarm = _judge_all("drift", [_result(day, drifted=True) for day in (0, 1)])[-1][1]
     assert alarm is not None
-    told = request(alarm, result, digest="d" * 64, positions={}, rows_url="http://page")
-    assert [score.column for score in told.columns[:2]] == ["c999", "c998"]
-    assert len(envelope("rr", 0, told)) < 64_000
+    reported = request(alarm, result, digest="d" * 64, positions={}, rows_url="http://page")
+    assert [score.column for score in reported.columns[:2]] == ["c999", "c998"]
+    assert len(envelope("rr", 0, reported)) < 64_000

@@ -29,8 +29,8 @@ def _until_found(aways: list[float]) -> int | None:
     """After how many windows the evidence is enough."""
     evidence: Evidence = {}
     for number, away in enumerate(aways, 1):
-        evidence, (told,) = weigh([_gap(away)], evidence, ALLOWED)
-        if told.breached:
+        evidence, (reported,) = weigh([_gap(away)], evidence, ALLOWED)
+        if reported.breached:
             return number
     return None
 
@@ -47,9 +47,9 @@ def test_false_alarms_come_no_more_often_than_allowed() -> None:
     evidence: Evidence = {}
     for _ in range(30_000):
         gaps = [_gap(chance.gauss(0, 1)), _gap(chance.gauss(0, 1), ERROR_GAP)]
-        evidence, (told,) = weigh(gaps, evidence, ALLOWED)
+        evidence, (reported,) = weigh(gaps, evidence, ALLOWED)
         windows += 1
-        if told.breached:
+        if reported.breached:
             found, evidence = found + 1, {}
     assert 0 < found <= ALLOWED * windows
 
@@ -62,8 +62,8 @@ def test_gaps_that_are_tolerated_are_no_evidence(aways: list[float]) -> None:
 def test_evidence_fades_when_the_gap_has_closed() -> None:
     evidence: Evidence = {}
     for away in [9.0] * 20 + [-0.5] * 60:
-        evidence, (told,) = weigh([_gap(away)], evidence, ALLOWED)
-    assert not told.breached
+        evidence, (reported,) = weigh([_gap(away)], evidence, ALLOWED)
+    assert not reported.breached
 
 
 def test_a_window_without_a_gap_changes_nothing() -> None:
@@ -79,7 +79,7 @@ def test_the_same_gaps_give_the_same_evidence() -> None:
     for _ in range(2):
         evidence: Evidence = {}
         for away in aways:
-            evidence, told = weigh([_gap(away)], evidence, ALLOWED)
-        runs.append((evidence, told))
+            evidence, reported = weigh([_gap(away)], evidence, ALLOWED)
+        runs.append((evidence, reported))
     assert runs[0] == runs[1]
     assert runs[0][1][0].note == "2.0"

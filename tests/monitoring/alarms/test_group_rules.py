@@ -34,11 +34,11 @@ def _result(day: int, *scores: Score, rows: int = 1_000) -> Result:
 
 
 def _judged(rule: Rule, *results: Result) -> list[Alarm | None]:
-    streak, alarm, told = Streak(), None, []
+    streak, alarm, reported = Streak(), None, []
     for result in results:
         streak, alarm = judge(streak, alarm, rule, result, POLICY)
-        told.append(alarm)
-    return told
+        reported.append(alarm)
+    return reported
 
 
 def test_a_gap_that_lasts_raises_an_alarm_that_names_the_segment() -> None:
@@ -66,13 +66,13 @@ def test_what_to_do_about_a_gap_is_for_people_to_say() -> None:
 
 def test_too_few_rows_in_the_groups_are_neither_an_alarm_nor_its_end() -> None:
     unknown = _gap(None, breached=False)
-    told = _judged(
+    reported = _judged(
         "selection_rate_gap",
         *(_result(day, _gap(0.4)) for day in (0, 1)),
         *(_result(day, unknown) for day in (2, 3, 4)),
         _result(5, _gap(0.1, breached=False)),
     )
-    assert [alarm is not None for alarm in told] == [False, True, False, False, False, False]
+    assert [alarm is not None for alarm in reported] == [False, True, False, False, False, False]
     assert verdict(_result(2, unknown), POLICY) == "not enough data"
 
 

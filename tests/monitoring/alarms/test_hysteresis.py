@@ -26,36 +26,36 @@ def _result(hour: int, *, drifted: bool, rows: int = 100) -> Result:
 
 
 def _states(history: list[str], consecutive: int) -> list[tuple[str, str]]:
-    """After each window: the state told, and the alarm that is open."""
+    """After each window: the state reported, and the alarm that is open."""
     policy = AlarmPolicy(min_rows=100, consecutive=consecutive)
     streak, alarms = Streak(), dict[str, Alarm]()
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     for hour, kind in enumerate(history):
         result = _result(hour, drifted=kind != "kept", rows=99 if kind == "few" else 100)
         streak, alarm = judge(streak, alarms.get(streak.open_alarm), "drift", result, policy)
         if alarm is not None:
             alarms[alarm.alarm_id] = alarm
-        told.append((alarm.state if alarm else "", streak.open_alarm))
-    return told
+        reported.append((alarm.state if alarm else "", streak.open_alarm))
+    return reported
 
 
 def _expected(history: list[str], consecutive: int) -> list[str]:
-    """The state told after each window, from the run of equal windows before it."""
-    told, run, last, is_open = list[str](), 0, "", False
+    """The state reported after each window, from the run of equal windows before it."""
+    reported, run, last, is_open = list[str](), 0, "", False
     for kind in history:
         if kind == "few":
-            told.append("")
+            reported.append("")
             continue
         run, last = (run + 1 if kind == last else 1), kind
         if kind == "broken" and (is_open or run >= consecutive):
-            told.append("firing")
+            reported.append("firing")
             is_open = True
         elif kind == "kept" and is_open and run >= consecutive:
-            told.append("resolved")
+            reported.append("resolved")
             is_open = False
         else:
-            told.append("")
-    return told
+            reported.append("")
+    return reported
 
 
 @given(st.lists(st.sampled_from(["broken", "kept", "few"]), max_size=30), st.integers(1, 4))

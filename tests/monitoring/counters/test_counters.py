@@ -165,7 +165,7 @@ def test_errors_add_up_in_any_order(parts: list[Any], chance: Any) -> None:
     _add_up(parts, _errors, chance)
 
 
-def test_names_are_told_apart_up_to_a_number_and_a_length() -> None:
+def test_names_are_distinguished_up_to_a_number_and_a_length() -> None:
     enough = _confusion((n, n) for n in range(MOST_NAMES))
     assert (len(enough.cells), enough.crowded) == (MOST_NAMES, False)
     enough.add([(0, "one more")])

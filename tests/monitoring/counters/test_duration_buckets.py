@@ -49,12 +49,12 @@ def test_of_nothing_there_is_no_quantile() -> None:
 def test_health_says_shares_and_quantiles_and_why_there_are_none() -> None:
     events = {"ok": 6, "failed": 1, "expired": 1, "refused": 1, "invalid": 1}
     latency = _counted([1_000_000] * 5 + [2_000_000])
-    told = {score.name: score for score in health(events, latency, {})}
-    assert told["error_share"].value == 0.3
-    assert told["invalid_share"].value == 0.1
-    assert told["latency_p50"].value == pytest.approx(1, rel=1 / 16)
-    assert told["latency_p99"].value == pytest.approx(2, rel=1 / 16)
-    assert (told["label_delay_p50"].value, told["label_delay_p50"].note) == (
+    reported = {score.name: score for score in health(events, latency, {})}
+    assert reported["error_share"].value == 0.3
+    assert reported["invalid_share"].value == 0.1
+    assert reported["latency_p50"].value == pytest.approx(1, rel=1 / 16)
+    assert reported["latency_p99"].value == pytest.approx(2, rel=1 / 16)
+    assert (reported["label_delay_p50"].value, reported["label_delay_p50"].note) == (
         None,
         "no label is known",
     )

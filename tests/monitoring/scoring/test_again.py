@@ -66,7 +66,7 @@ def test_a_label_that_does_not_go_with_its_probabilities_is_a_fault(
 
 
 def test_drifted_inputs_alone_are_no_fault_of_serving(baseline: Baseline, window: Draw) -> None:
-    frame = _answered_anew(baseline, window(), price=5.0)
+    frame = _answered_again(baseline, window(), price=5.0)
     found = _scored(baseline, frame, "price")
     assert found["parity", ""].value == 0
     assert found["effect", "price"].value is not None
@@ -82,7 +82,7 @@ def test_drifted_inputs_alone_are_no_fault_of_serving(baseline: Baseline, window
 def test_the_column_that_changes_most_answers_has_the_greatest_effect(
     baseline: Baseline, window: Draw
 ) -> None:
-    frame = _answered_anew(baseline, window(), price=3.0, colour="red")
+    frame = _answered_again(baseline, window(), price=3.0, colour="red")
     found = _scored(baseline, frame, "price", "colour", "prediction", "probability")
     effects = {column: s.value for (name, column), s in found.items() if name == "effect"}
     assert set(effects) == {"price", "colour", ""}
@@ -159,7 +159,7 @@ def test_a_regressions_effect_is_in_the_spread_of_its_predictions(
     assert found["effect", "at"].value == pytest.approx(10.0 / spread)
 
 
-def _answered_anew(baseline: Baseline, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+def _answered_again(baseline: Baseline, frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
     """The window with other inputs, and what the model answers to them."""
     frame = frame.assign(**columns)
     inputs = {"price": frame["price"].to_numpy(dtype=float), "colour": frame["colour"].tolist()}

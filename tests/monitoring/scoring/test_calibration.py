@@ -26,8 +26,8 @@ LEVEL = 0.06
 def test_a_tail_tells_what_two_thousand_draws_cannot_show(shape: Any) -> None:
     tail = Tail(shape.rvs(DRAWS, random_state=1))
     for chance in (0.2, 0.01, 0.001, 0.0001):
-        told = shape.sf(tail.value(-np.log(chance)))
-        assert chance / 8 < told < chance * 8
+        estimated = shape.sf(tail.value(-np.log(chance)))
+        assert chance / 8 < estimated < chance * 8
         surprisal = tail.surprisal(np.array([shape.isf(chance)]))
         assert surprisal == pytest.approx(-np.log(chance), rel=0.45)
 
@@ -47,12 +47,12 @@ def test_drawn_statistics_are_those_of_the_drawn_rows(window: int) -> None:
     for name, kind, exact in (("n", "numeric", wasserstein), ("c", "categorical", jensenshannon)):
         bins = BinnedColumn(frame[name], Column(name, kind, name))  # type: ignore[arg-type]
         sums, references = resampling.sums(bins.one_hot())
-        told = bins.distance(sums, np.repeat(references, WINDOWS, axis=0))
+        estimated = bins.distance(sums, np.repeat(references, WINDOWS, axis=0))
         values = bins.codes if kind == "categorical" else frame[name].to_numpy()
         for draw in range(0, DRAWS, 400):
             rows, beside = resampling.rows(draw)
             assert len(rows) == pytest.approx(window, rel=0.05)
-            assert told[draw] == pytest.approx(exact(values[beside], values[rows]), rel=0.15)
+            assert estimated[draw] == pytest.approx(exact(values[beside], values[rows]), rel=0.15)
 
 
 def _columns(chance: np.random.Generator, count: int, **how: float) -> dict[str, NullDistribution]:
@@ -88,7 +88,7 @@ def test_a_level_beyond_what_was_drawn_is_kept_by_extrapolation() -> None:
     assert 0.0002 < _broken(20, 0.3, limits, chance) < 0.004
 
 
-def test_limits_of_the_user_stay_and_are_told_where_they_exceed_the_budget() -> None:
+def test_limits_of_the_user_stay_and_are_reported_where_they_exceed_the_budget() -> None:
     chance = np.random.default_rng(5)
     columns = _columns(chance, 3, shared=True)
     for limit, met in ((0.5, False), (12.0, True)):
@@ -139,8 +139,8 @@ def test_correlations_are_those_that_numpy_finds() -> None:
     frame = _pair(chance, 2_000, 0.6).assign(c=chance.choice(["x", "y"], 2_000))
     kinds = ["numeric", "numeric", "categorical"]
     columns = [Column(n, k, n) for n, k in zip("abc", kinds, strict=True)]  # type: ignore[arg-type]
-    told = JointDrift(frame, columns).of_reference
+    estimated = JointDrift(frame, columns).of_reference
     ranks = stats.norm.ppf(frame["a"].rank() / 2_001), stats.norm.ppf(frame["b"].rank() / 2_001)
-    assert told[0] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
+    assert estimated[0] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
     commonest = (frame["c"] == frame["c"].value_counts().index[0]).astype(float)
-    assert told[1] == pytest.approx(np.corrcoef(ranks[0], commonest)[0, 1], abs=1e-6)
+    assert estimated[1] == pytest.approx(np.corrcoef(ranks[0], commonest)[0, 1], abs=1e-6)

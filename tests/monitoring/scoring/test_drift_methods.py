@@ -174,16 +174,18 @@ def test_a_column_constant_in_both_says_so(baseline: Baseline, window: Draw) -> 
     assert other.breached
 
 
-def test_numbers_as_categories_are_one_whoever_wrote_them(baseline: Baseline, window: Draw) -> None:
+def test_numbers_as_categories_are_one_whichever_process_wrote_them(
+    baseline: Baseline, window: Draw
+) -> None:
     """The answers 0 and 1 come as integers, a reference of them may come back as floats."""
     calm = window()
-    told = _drift(baseline, calm)["prediction"].value
+    reported = _drift(baseline, calm)["prediction"].value
     for kind in (float, str, bool, np.int64, np.float32):
         frame = calm.assign(prediction=calm["prediction"].map(kind))
-        assert _drift(baseline, frame)["prediction"].value == told
+        assert _drift(baseline, frame)["prediction"].value == reported
 
 
-def test_a_window_whose_columns_are_all_unscorable_is_still_told(
+def test_a_window_whose_columns_are_all_unscorable_is_still_reported(
     baseline: Baseline, window: Draw
 ) -> None:
     nothing = window(price=None, colour=None)
@@ -202,14 +204,14 @@ def test_quality_of_ten_rows_counted_by_hand(baseline: Baseline, window: Draw) -
     prices = [None, None, None, low, high, low - 1, high + 1, high + 2, 0.0, 0.0]
     colours = ["red", "blue", "green", "Red", None, None, None, None, "red", "red"]
     frame = window(rows=10).assign(price=prices, colour=colours)
-    told = {(s.name, s.column): s for s in score_quality(baseline, frame)}
-    assert told["missing_share", "price"].value == 0.3
-    assert told["out_of_range_share", "price"].value == pytest.approx(3 / 7)
-    assert told["missing_share", "colour"].value == 0.4
-    assert told["unseen_share", "colour"].value == pytest.approx(2 / 6)
-    assert told["unseen_share", "colour"].threshold == 0.05
+    reported = {(s.name, s.column): s for s in score_quality(baseline, frame)}
+    assert reported["missing_share", "price"].value == 0.3
+    assert reported["out_of_range_share", "price"].value == pytest.approx(3 / 7)
+    assert reported["missing_share", "colour"].value == 0.4
+    assert reported["unseen_share", "colour"].value == pytest.approx(2 / 6)
+    assert reported["unseen_share", "colour"].threshold == 0.05
     own = baseline.frame["colour"].isna().mean()
-    assert told["missing_share", "colour"].threshold == pytest.approx(own + 0.05, abs=1e-6)
+    assert reported["missing_share", "colour"].threshold == pytest.approx(own + 0.05, abs=1e-6)
 
 
 numbers = st.lists(st.floats(-100, 100, width=32), min_size=5, max_size=60)

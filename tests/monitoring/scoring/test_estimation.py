@@ -18,8 +18,8 @@ chance = np.random.default_rng(11)
 
 def _version(folder: Path, stored: pd.DataFrame, manifest: Manifest) -> Version:
     stored.to_parquet(folder / "reference.parquet")
-    told = {"model": "m", "number": "1", "digest": "", "created": 0}
-    return Version(**told, manifest=manifest, path=str(folder))
+    fields = {"model": "m", "number": "1", "digest": "", "created": 0}
+    return Version(**fields, manifest=manifest, path=str(folder))
 
 
 def _loans(rows: int, *, difficulty: float = 1.0, shift: float = 0.0) -> pd.DataFrame:

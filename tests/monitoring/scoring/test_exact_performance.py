@@ -29,8 +29,8 @@ def _tally(pairs: list[tuple[Any, Any]], part: str) -> LabelCounters:
 
 
 def _frame(pairs: list[tuple[Any, Any]], **columns: Any) -> pd.DataFrame:
-    truth, told = (list(column) for column in zip(*pairs, strict=True))
-    return pd.DataFrame({"label": truth, "prediction": told, **columns}, dtype=object)
+    truth, predicted = (list(column) for column in zip(*pairs, strict=True))
+    return pd.DataFrame({"label": truth, "prediction": predicted, **columns}, dtype=object)
 
 
 def _realised(scores: list[Score]) -> dict[str, Score]:
@@ -78,8 +78,8 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
         target="price",
         held_out=True,
     )
-    told = {"model": "prices", "number": "1", "digest": "", "created": 0, "path": str(folder)}
-    return PerformanceScorer(Baseline(Version(manifest=manifest, **told)))
+    fields = {"model": "prices", "number": "1", "digest": "", "created": 0, "path": str(folder)}
+    return PerformanceScorer(Baseline(Version(manifest=manifest, **fields)))
 
 
 @given(pairs=st.lists(st.tuples(NUMBERS | st.just("cheap"), NUMBERS), min_size=60, max_size=70))
@@ -133,7 +133,7 @@ def test_the_limit_of_a_figure_of_all_rows_is_that_for_so_many(
     assert many.breached
 
 
-def test_figures_are_told_where_the_sample_alone_has_too_few_labels(
+def test_figures_are_reported_where_the_sample_alone_has_too_few_labels(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     frame = window()
@@ -141,22 +141,22 @@ def test_figures_are_told_where_the_sample_alone_has_too_few_labels(
     scores = PerformanceScorer(baseline).score(
         few, answers=_tally([(1, 1), (1, 0)] * 20, "confusion")
     )
-    told = {score.name: score for score in scores}
-    assert (told["accuracy"].value, told["accuracy"].low) == (0.5, None)
-    assert "9 labels are known" in told["roc_auc"].note
+    reported = {score.name: score for score in scores}
+    assert (reported["accuracy"].value, reported["accuracy"].low) == (0.5, None)
+    assert "9 labels are known" in reported["roc_auc"].note
     nothing = PerformanceScorer(baseline).score(few, answers=_tally([(1, 1)] * 29, "confusion"))
     assert "accuracy" not in {score.name for score in nothing}
 
 
-def test_of_more_names_than_are_told_apart_accuracy_is_still_exact(
+def test_of_more_names_than_are_distinguished_accuracy_is_still_exact(
     baseline: Baseline, window: Callable[..., pd.DataFrame]
 ) -> None:
     answers = _tally([(n, n) for n in range(MOST_NAMES + 1)] * 100, "confusion")
-    told = {
+    reported = {
         score.name: score for score in PerformanceScorer(baseline).score(window(), answers=answers)
     }
-    assert told["accuracy"].value == 1.0
-    assert told["precision"].note.endswith("; of 1,000 of 5,100 labels")
+    assert reported["accuracy"].value == 1.0
+    assert reported["precision"].note.endswith("; of 1,000 of 5,100 labels")
 
 
 def test_where_an_error_is_no_number_the_sums_say_nothing(prices: PerformanceScorer) -> None:

@@ -130,8 +130,8 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
 def test_whatever_one_column_holds_the_others_are_scored(
     scoring: WindowScorer, window: Draw, rows: int, values: list[Any], column: str
 ) -> None:
-    told = [values[row % len(values)] for row in range(rows)]
-    reply = scoring.score(job(window(rows).assign(**{column: pd.Series(told, dtype=object)})))
+    reported = [values[row % len(values)] for row in range(rows)]
+    reply = scoring.score(job(window(rows).assign(**{column: pd.Series(reported, dtype=object)})))
     assert reply.error == ""
     by_name = {score.about: score for score in reply.scores}
     assert len(by_name) == len(reply.scores)

@@ -43,11 +43,13 @@ def _breaches(limits: GroupLimits, rates: Sequence[float], draws: int) -> float:
     """How often groups of these true rates break the limit of the gap."""
     chance, broken = np.random.default_rng(3), 0
     for _ in range(draws):
-        told = {
+        reported = {
             f"g{n}": Proportion(int(chance.binomial(size, rate)), size)
             for n, (size, rate) in enumerate(zip(SIZES, rates, strict=True))
         }
-        (gap, _) = gaps("c", GroupRates(told, {}, possible=True), GroupRates({}, {}), *limits.gaps)
+        (gap, _) = gaps(
+            "c", GroupRates(reported, {}, possible=True), GroupRates({}, {}), *limits.gaps
+        )
         broken += gap.breached
     return broken / draws
 
@@ -93,8 +95,8 @@ def _poor(limits: GroupLimits, truth: float) -> float:
     chance, figure, broken = np.random.default_rng(5), single_metric("accuracy", classification), 0
     for _ in range(300):
         actual = chance.integers(0, 2, 80)
-        told = np.where(chance.random(80) < truth, actual, 1 - actual)
-        rows = LabelledRows(actual, told, {}, 1)
+        reported = np.where(chance.random(80) < truth, actual, 1 - actual)
+        rows = LabelledRows(actual, reported, {}, 1)
         whole = figure(rows)
         low, high = jackknife_intervals(rows, figure, whole, 10)["accuracy"]
         score = Score(

@@ -82,8 +82,8 @@ def _baseline(folder: Path, reference: pd.DataFrame, classes: list[str]) -> Base
         target="label",
         held_out=True,
     )
-    told = {"model": "golden", "number": "1", "digest": "", "created": 0}
-    return Baseline(Version(**told, manifest=manifest, path=str(folder)))
+    fields = {"model": "golden", "number": "1", "digest": "", "created": 0}
+    return Baseline(Version(**fields, manifest=manifest, path=str(folder)))
 
 
 def _loans(data: Path, name: str) -> pd.DataFrame:

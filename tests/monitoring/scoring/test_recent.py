@@ -72,7 +72,9 @@ def test_what_was_used_last_stays_however_large_it_is(versions: Versions) -> Non
     assert recent.parts("tiny", "1", None) is recent.parts("tiny", "1", None)
 
 
-def test_what_is_let_go_of_is_gone(recent: ScorerCache, window: Callable[[], pd.DataFrame]) -> None:
+def test_what_is_deleted_of_is_gone(
+    recent: ScorerCache, window: Callable[[], pd.DataFrame]
+) -> None:
     """Though everything that can be remembered of it was asked for."""
     parts = recent.parts("tiny", "1", STRICT)
     score_quality(parts.baseline, window())

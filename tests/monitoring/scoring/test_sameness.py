@@ -96,7 +96,7 @@ def test_rows_that_came_twice_are_more_than_the_reference_has(
         ("colour", ["7"] * 400 + ["red"] * 600, "numbers where the reference has words"),
     ],
 )
-def test_a_change_of_type_is_told(
+def test_a_change_of_type_is_reported(
     baseline: Baseline, window: Draw, column: str, values: list[Any], note: str
 ) -> None:
     scores = score_quality(baseline, window(**{column: values}))
@@ -130,8 +130,8 @@ def test_rows_have_one_fingerprint_where_their_values_are_the_same(
     frame = pd.DataFrame(rows, columns=["x", "c"], dtype=object)
     table = FeatureTable([NUMBER, WORD], frame)
     codes = list(zip(*(table[f].codes.tolist() for f in (NUMBER, WORD)), strict=True))
-    told = {tuple("-" if one != one else one for one in row) for row in codes}  # noqa: PLR0124
-    assert len(np.unique(table.fingerprints)) == len(told)
+    reported = {tuple("-" if one != one else one for one in row) for row in codes}  # noqa: PLR0124
+    assert len(np.unique(table.fingerprints)) == len(reported)
 
 
 @given(st.lists(st.sampled_from([None, "", "a", 1, True, 2.5, 2**70, float("nan")])))

@@ -156,8 +156,8 @@ def test_performance_is_of_the_labelled_rows_beside_the_references_own(
     assert scores["roc_auc"].value == pytest.approx(expected)
     assert (scores["roc_auc"].threshold, scores["roc_auc"].breached) == (0.7, False)
     assert scores["roc_auc"].note.startswith("reference 0.")
-    told = (known["label"] == known["prediction"]).mean()
-    assert scores["accuracy"].value == pytest.approx(told)
+    reported = (known["label"] == known["prediction"]).mean()
+    assert scores["accuracy"].value == pytest.approx(reported)
     assert {"precision", "recall", "f1", "log_loss", "brier"} <= set(scores)
 
 
@@ -194,7 +194,7 @@ def test_regression_is_judged_by_its_errors_and_labels_that_are_no_numbers_say_n
 ) -> None:
     chance = np.random.default_rng(3)
     truth = chance.normal(10, 2, 200)
-    told = truth + chance.normal(0.5, 0.1, 200)
+    reported = truth + chance.normal(0.5, 0.1, 200)
     stored = pd.DataFrame({"size": truth, "price": truth, "prediction": truth + 0.1})
     stored.to_parquet(tmp_path / "reference.parquet")
     manifest = Manifest(
@@ -209,10 +209,10 @@ def test_regression_is_judged_by_its_errors_and_labels_that_are_no_numbers_say_n
         model="prices", number="1", digest="", created=0, manifest=manifest, path=str(tmp_path)
     )
     labels: list[object] = [*truth[:-3], "cheap", None, 10**400]
-    frame = pd.DataFrame({"size": truth, "prediction": told, "label": labels}, dtype=object)
+    frame = pd.DataFrame({"size": truth, "prediction": reported, "label": labels}, dtype=object)
     scores = _of_whole(PerformanceScorer(Baseline(version)).score(frame))
     assert {"mae", "rmse", "mape", "r2", "bias", "estimated_mae", "estimated_rmse"} <= set(scores)
-    errors = (told - truth)[:-3]
+    errors = (reported - truth)[:-3]
     assert scores["mae"].value == pytest.approx(np.abs(errors).mean())
     assert scores["bias"].value == pytest.approx(errors.mean())
     assert (scores["mae"].breached, scores["mae"].note) == (True, "reference 0.100")

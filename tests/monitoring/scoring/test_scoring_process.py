@@ -27,8 +27,8 @@ def process(root: Path, baseline: Baseline) -> Iterator[ScoringProcess]:
 
 def _job(key: str, frame: pd.DataFrame, **changes: Any) -> ScoreJob:
     columns = {str(name): frame[name].tolist() for name in frame}
-    told = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
-    return ScoreJob(key=key, window=Window(0, 1), **(told | changes))
+    fields = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
+    return ScoreJob(key=key, window=Window(0, 1), **(fields | changes))
 
 
 def _replies(process: ScoringProcess, count: int) -> list[ScoreReply]:

@@ -59,8 +59,8 @@ def _until(holds: Callable[[], bool]) -> None:
 def _answers(process: ScoringProcess, *keys: str) -> list[ScoreReply]:
     for key in keys:
         columns = {"x": [float(n) for n in range(1000)]}
-        told = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
-        process.submit(ScoreJob(key=key, window=Window(0, 1), **told))
+        fields = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
+        process.submit(ScoreJob(key=key, window=Window(0, 1), **fields))
     replies: list[ScoreReply] = []
 
     def all_there() -> bool:
@@ -115,8 +115,8 @@ def test_a_job_that_ends_it_twice_costs_its_own_scores_and_no_other(
 def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
     process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
     _answers(process, "first")
-    told = {"model": "tiny", "version": "1", "columns": {}, "drift": True}
-    process.submit(ScoreJob(key="endless", window=Window(0, 1), **told))
+    fields = {"model": "tiny", "version": "1", "columns": {}, "drift": True}
+    process.submit(ScoreJob(key="endless", window=Window(0, 1), **fields))
     _until(Path(f"{lives}.begun").exists)
     process.close()
     assert process.replies() == []

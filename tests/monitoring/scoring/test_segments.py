@@ -59,9 +59,9 @@ def test_the_figures_of_a_group_are_those_of_its_rows(baseline: Baseline, window
     )
     mean = red["probability_1"].astype(float).mean()
     assert found["colour=red", "mean_prediction"].value == pytest.approx(mean)
-    truth, told = red["label"].astype(int), red["probability_1"].astype(float)
+    truth, reported = red["label"].astype(int), red["probability_1"].astype(float)
     score = found["colour=red", "roc_auc"]
-    assert score.value == pytest.approx(roc_auc_score(truth, told))
+    assert score.value == pytest.approx(roc_auc_score(truth, reported))
     assert score.low is not None
     assert score.high is not None
     assert score.low < score.value < score.high  # type: ignore[operator]
@@ -84,10 +84,10 @@ def test_accuracy_of_a_group_is_not_that_of_the_whole(baseline: Baseline, window
     scores = SegmentScorer(watched, PerformanceScorer(watched)).score(
         frame.assign(label=wrong), drift=False
     )
-    told = {score.segment: score.value for score in scores if score.name == "accuracy"}
+    reported = {score.segment: score.value for score in scores if score.name == "accuracy"}
     red = frame[frame["colour"] == "red"]
-    assert told["colour=blue"] == 0
-    assert told["colour=red"] == pytest.approx(
+    assert reported["colour=blue"] == 0
+    assert reported["colour=red"] == pytest.approx(
         accuracy_score(red["label"].astype(int), red["prediction"].astype(int))
     )
 
@@ -243,7 +243,7 @@ def test_the_area_below_the_curve_is_sklearns(rows: list[tuple[bool, float, int]
 
 @given(st.lists(st.sampled_from([None, 1, 1.0, True, "1", "a", 2.5, -0.0, 0, 2**70, False])))
 def test_categories_are_those_of_every_value(values: list[object]) -> None:
-    told = categories(pd.Series(values, dtype=object))
+    reported = categories(pd.Series(values, dtype=object))
     assert [None if value is None else category(value) for value in values] == [
-        None if pd.isna(one) else one for one in told
+        None if pd.isna(one) else one for one in reported
     ]

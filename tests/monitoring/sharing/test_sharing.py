@@ -1,4 +1,4 @@
-"""Several monitors on one database: what one alone finds, whoever dies and whoever reads what."""
+"""Several monitors on one database: the results of one alone, whichever process dies and whichever reads what."""
 
 import random
 from collections.abc import Sequence
@@ -46,13 +46,13 @@ STREAMS = [f"topic/{n}" for n in range(3)]
 
 def _received(records: Sequence[Record]) -> list[Record]:
     """One after the other, so that the order of the story is the order of reception."""
-    told = []
+    events = []
     for n, record in enumerate(records):
         event = record.event
         assert not isinstance(event, UnreadableEvent)
         event = replace(event, received=T0 + 10_000 * HOUR + n)
-        told.append(replace(record, event=event, value=wire.encode(event)))
-    return told
+        events.append(replace(record, event=event, value=wire.encode(event)))
+    return events
 
 
 def _partitioned(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -84,7 +84,7 @@ class Part:
         self._chance = chance
         self._story = story
         self._next: dict[str, int] = {}
-        self.told: list[Gap] = []
+        self.events: list[Gap] = []
 
     @property
     def ended(self) -> set[str]:
@@ -108,8 +108,8 @@ class Part:
         return found
 
     def gaps(self) -> list[Gap]:
-        told, self.told = self.told, []
-        return told
+        events, self.events = self.events, []
+        return events
 
 
 class One:
@@ -258,7 +258,7 @@ def test_a_gap_is_passed_once_after_what_lies_before_it(postgres: PostgresServer
     one = One(where, streams, random.Random(2))
     one.part.given = set(STREAMS)
     _drain([one])
-    one.part.told = [Gap(STREAMS[0], Position(LIFE, 40), "overrun", 30)]
+    one.part.events = [Gap(STREAMS[0], Position(LIFE, 40), "overrun", 30)]
     one.member.step(5)
     one.dies()
     following = One(where, streams, random.Random(3))
@@ -272,7 +272,9 @@ def test_a_gap_is_passed_once_after_what_lies_before_it(postgres: PostgresServer
     assert at == (40,)
 
 
-def test_what_does_not_fit_the_manifest_is_set_aside_as_it_came(postgres: PostgresServer) -> None:
+def test_what_does_not_fit_the_manifest_is_dead_lettered_as_it_came(
+    postgres: PostgresServer,
+) -> None:
     where = postgres.schema()
     log = Log()
     log.predict(T0, "p0", inputs={})

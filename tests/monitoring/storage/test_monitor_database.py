@@ -120,8 +120,8 @@ def test_results_are_read_in_pieces_and_know_their_neighbours(
         for start in (0, 10, 30, 40):
             journal.add_result(_result(start, 0))
         journal.add_result(_result(10, 1))
-    told = store.results("tiny", "1", last=2, before=40)
-    assert [(result.window.start, result.revision) for result in told] == [(10, 1), (30, 0)]
+    reported = store.results("tiny", "1", last=2, before=40)
+    assert [(result.window.start, result.revision) for result in reported] == [(10, 1), (30, 0)]
     assert [result.window.start for result in store.results("tiny", "1", last=1)] == [40]
     assert store.results("tiny", "2") == []
     assert store.neighbours("tiny", "1", 10) == (0, 30)
@@ -149,8 +149,10 @@ def test_what_is_known_of_no_later_window_is_read_with_the_last_ones(
         for start in range(0, 100, 10):
             journal.add_result(_result(start, 0))
         for start in (20, 10):
-            told = msgspec.structs.replace(_result(start, 1), labelled=1, scores=known, pending=1)
-            journal.add_result(told)
+            reported = msgspec.structs.replace(
+                _result(start, 1), labelled=1, scores=known, pending=1
+            )
+            journal.add_result(reported)
     recent = store.recent("tiny", "1", last=3)
     assert [result.window.start for result in recent] == [20, 70, 80, 90]
     assert [result.window.start for result in store.recent("tiny", "1", last=9)] == [
@@ -237,7 +239,7 @@ def test_a_label_that_waited_for_too_long_waits_no_more_and_another_may_wait(
     assert store.totals()["unknown_labels"] == 2
     with journal.database.transaction():
         assert journal.predictions.delete_early_labels(9) == 0, (
-            "what came anew has taken the old one's place"
+            "the new one has replaced the old one"
         )
         assert journal.predictions.pop_early_labels("p2") == {0: EarlyLabel(b"0", 6, 4)}
 
@@ -335,7 +337,7 @@ def test_totals_add_up(journal: Journal, store: Store) -> None:
     assert (totals["labels"], totals["dead_letters"], totals["waiting_scores"]) == (4, 1, 0)
 
 
-def test_a_disabled_receiver_stays_so_until_somebody_enables_it(where: Where, store: Store) -> None:
+def test_a_disabled_receiver_stays_so_until_someone_enables_it(where: Where, store: Store) -> None:
     first = DisabledReceiver(receiver="x", host="train.example", since=5, reason="410")
     store.disable(first)
     store.disable(msgspec.structs.replace(first, since=9))  # what was said first holds

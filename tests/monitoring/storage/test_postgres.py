@@ -90,7 +90,7 @@ def test_the_page_says_503_while_the_database_is_away(
 
     made = app(Away, tmp_path)  # type: ignore[arg-type, return-value]
     with TestClient(made, base_url="http://127.0.0.1") as client:
-        told = client.get("/")
-        assert told.status_code == 503
-        assert "cannot be reached" in told.text
+        reported = client.get("/")
+        assert reported.status_code == 503
+        assert "cannot be reached" in reported.text
         assert client.get("/api/alarms").status_code == 503

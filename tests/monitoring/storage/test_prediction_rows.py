@@ -40,9 +40,9 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         yield self.once
         yield self.together
 
-    def _same(self, told: list[Any]) -> None:
+    def _same(self, reported: list[Any]) -> None:
         self.once.reset()
-        assert told[0] == told[1]
+        assert reported[0] == reported[1]
 
     @rule(name=NAMES, row=ROWS, start=STARTS, kept=st.booleans())
     def a_row_comes(self, name: str, row: int, start: int, *, kept: bool) -> None:
@@ -61,17 +61,17 @@ class AtOnceOrTogether(RuleBasedStateMachine):
 
     @rule(name=NAMES, row=ROWS, label=st.integers(0, 3))
     def a_label_comes(self, name: str, row: int, label: int) -> None:
-        told = []
+        reported = []
         for one in self._both():
             known = one.find(name, row)
             if known is None:
-                told.append(
+                reported.append(
                     [one.add_early_label(name, row, EarlyLabel(encode(label), 7, self.number))]
                 )
             else:
-                told.append([known.start, known.label, known.time, known.predicted])
+                reported.append([known.start, known.label, known.time, known.predicted])
                 one.add_label(name, row, label)
-        self._same(told)
+        self._same(reported)
 
     @rule(name=NAMES)
     def a_waiting_label_is_taken(self, name: str) -> None:
@@ -84,21 +84,21 @@ class AtOnceOrTogether(RuleBasedStateMachine):
 
     @rule(start=STARTS, sampled=st.booleans())
     def rows_of_a_window_and_those_before_it_go(self, start: int, *, sampled: bool) -> None:
-        told = []
+        reported = []
         for one in self._both():
             one.reset()
             sweep = one.delete_samples if sampled else one.delete_rows
-            told.append(sweep(KEY, WINDOWS[start].end, 1_000))
-        self._same(told)
+            reported.append(sweep(KEY, WINDOWS[start].end, 1_000))
+        self._same(reported)
 
     @rule(back=st.integers(0, 9))
     def labels_have_waited_for_long_enough(self, back: int) -> None:
-        told = []
+        reported = []
         for one in self._both():
             gone = one.expire_early_labels(max(one.early_until, self.number - back))
             assert one.delete_early_labels(1_000) >= 0
-            told.append(gone)
-        self._same(told)
+            reported.append(gone)
+        self._same(reported)
 
     @rule()
     def a_step_ends(self) -> None:

@@ -35,9 +35,9 @@ class Browser:
     def _do(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
         self._line.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while (told := self._hear()).get("id") != number:
+        while (reported := self._hear()).get("id") != number:
             pass
-        result: dict[str, Any] = told["result"]
+        result: dict[str, Any] = reported["result"]
         return result
 
     def _until(self, event: str) -> None:
@@ -45,8 +45,8 @@ class Browser:
             pass
 
     def _hear(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self._line.recv(timeout=60))
-        return told
+        reported: dict[str, Any] = json.loads(self._line.recv(timeout=60))
+        return reported
 
 
 @contextmanager
@@ -68,8 +68,8 @@ def browsing(chromium: str, options: list[str], profile: Path) -> Iterator[Brows
 
 def _port(profile: Path) -> int:
     """Where it listens: it writes that into its profile."""
-    told, deadline = profile / "DevToolsActivePort", time.monotonic() + 60
-    while not (told.exists() and told.read_text().strip()):
+    reported, deadline = profile / "DevToolsActivePort", time.monotonic() + 60
+    while not (reported.exists() and reported.read_text().strip()):
         assert time.monotonic() < deadline, "the browser did not start"
         time.sleep(0.05)
-    return int(told.read_text().split()[0])
+    return int(reported.read_text().split()[0])

@@ -320,7 +320,7 @@ def store() -> FakeStore:
 
 @pytest.fixture
 def reports(tmp_path: Path) -> Path:
-    """The folder with the one report that has not been let go."""
+    """The folder with the one report that has not been deleted."""
     folder = tmp_path / "reports"
     folder.mkdir()
     (folder / f"flights-1-{week(7).start}.html").write_text("<p>Evidently</p>")

@@ -84,7 +84,7 @@ def test_labels_of_mixed_types_are_handed_out_as_text(client: httpx.Client, stor
     assert frame["label"].dropna().tolist() == ["late", "1"]
 
 
-def test_rows_that_were_let_go_are_gone(client: httpx.Client, store: Any) -> None:
+def test_rows_that_were_deleted_are_gone(client: httpx.Client, store: Any) -> None:
     store.frame = pd.DataFrame({"label": []})
     window = f"{VERSION}/windows/{store.all_results[3].window.start}"
     reply = client.get(f"{window}/rows.parquet")

@@ -43,8 +43,8 @@ def test_numbers_fall_into_ranges_of_the_reference_with_open_ends() -> None:
 
 def test_few_values_have_a_bin_each_and_what_is_new_shows_among_the_others() -> None:
     shown = distribution(WORDS, _frame(["a"] * 3 + ["b"]), _frame(["b", "new", None]))
-    told = [(one.name, one.expected, one.found) for one in shown.bins]
-    assert told == [("a", 0.75, 0.0), ("b", 0.25, 0.5), ("all others", 0.0, 0.5)]
+    reported = [(one.name, one.expected, one.found) for one in shown.bins]
+    assert reported == [("a", 0.75, 0.0), ("b", 0.25, 0.5), ("all others", 0.0, 0.5)]
 
 
 def test_codes_stay_in_their_order() -> None:

@@ -1,4 +1,4 @@
-"""The page and the metrics say what running the version again told."""
+"""The page and the metrics say what running the version again reported."""
 
 import re
 from typing import Any
@@ -24,14 +24,14 @@ def _with_effects(store: Any) -> Any:
         Score(name="effect_shift", column="near", value=-0.04),
         Score(name="parity", value=0.2, threshold=0.01, breached=True, note="200 of 1,000 answers"),
     ]
-    told = msgspec.structs.replace(known, scores=[*known.scores, *drifts])
-    store.all_results[place] = told
-    return told
+    reported = msgspec.structs.replace(known, scores=[*known.scores, *drifts])
+    store.all_results[place] = reported
+    return reported
 
 
 def test_the_drift_that_changes_most_answers_comes_first(store: Any) -> None:
-    told = _with_effects(store)
-    assert [column.name for column in columns(told)][:2] == ["near", "far"]
+    reported = _with_effects(store)
+    assert [column.name for column in columns(reported)][:2] == ["near", "far"]
 
 
 def test_a_window_shows_effects_and_parity(client: httpx.Client, store: Any) -> None:

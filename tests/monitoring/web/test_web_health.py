@@ -20,12 +20,12 @@ def _with_health(store: Any) -> Result:
     place = max(n for n, r in enumerate(store.all_results) if r.model == "flights")
     known = store.all_results[place]
     events = {"ok": 6, "failed": 2}
-    told: Result = msgspec.structs.replace(
+    reported: Result = msgspec.structs.replace(
         known, events=events, scores=[*known.scores, *health(events, LATENCY, DELAY)]
     )
-    other = msgspec.structs.replace(told, version="2", events={"ok": 24})
-    store.all_results[place : place + 1] = [told, other]
-    return told
+    other = msgspec.structs.replace(reported, version="2", events={"ok": 24})
+    store.all_results[place : place + 1] = [reported, other]
+    return reported
 
 
 def test_a_window_shows_errors_latency_delay_and_the_versions_shares(

@@ -44,16 +44,16 @@ def test_a_page_is_drawn_without_a_complaint(
     picture = tmp_path / "page.png"
     address = str(client.base_url).rstrip("/") + path
     seen = [f"--screenshot={picture}", "--dump-dom", "--window-size=1280,1600"]
-    told = subprocess.run(
+    reported = subprocess.run(
         [chromium, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *seen, address],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    assert "<svg" in told.stdout
-    assert "flights" in told.stdout
-    complaints = [line for line in told.stderr.splitlines() if "CONSOLE" in line]
+    assert "<svg" in reported.stdout
+    assert "flights" in reported.stdout
+    complaints = [line for line in reported.stderr.splitlines() if "CONSOLE" in line]
     assert complaints == []
     assert picture.stat().st_size > 20_000, "a page that is drawn is no blank sheet"
 

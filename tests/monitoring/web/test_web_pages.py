@@ -35,7 +35,9 @@ def test_the_overview_says_what_is_going_on_and_lists_the_worst_first(client: ht
     assert "17 rows" in text
 
 
-def test_a_window_says_what_was_told_beside_what_was_true(client: httpx.Client, store: Any) -> None:
+def test_a_window_says_what_was_reported_beside_what_was_true(
+    client: httpx.Client, store: Any
+) -> None:
     start = first_window(store)
     path = f"/models/flights/1/windows/{start}"
     assert 'id="confusion"' not in client.get(path).text

@@ -164,10 +164,10 @@ def test_a_pause_in_the_traffic_shows_as_a_gap_but_never_pushes_the_rest_away(
 def test_what_could_not_be_computed_is_said_and_a_segment_is_not_the_whole() -> None:
     failed = Score(name="estimation_gap", value=None, note="could not be computed: ValueError: x")
     part = Score(name="roc_auc", value=0.9, segment="carrier=UA")
-    told = result(failed, part)
-    assert window_view.failures(told) == [failed]
-    assert window_view.performance(told) == []
-    assert window_view.columns(told) == []
+    reported = result(failed, part)
+    assert window_view.failures(reported) == [failed]
+    assert window_view.performance(reported) == []
+    assert window_view.columns(reported) == []
 
 
 def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:

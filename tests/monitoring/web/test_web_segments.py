@@ -23,9 +23,9 @@ SCORES = [
 
 def _with_segments(store: Any, *more: Score) -> Result:
     known = store.all_results[3]
-    told: Result = msgspec.structs.replace(known, scores=[*known.scores, *SCORES, *more])
-    store.all_results[3] = told
-    return told
+    reported: Result = msgspec.structs.replace(known, scores=[*known.scores, *SCORES, *more])
+    store.all_results[3] = reported
+    return reported
 
 
 def test_segments_are_read_by_column_and_group(store: Any) -> None:

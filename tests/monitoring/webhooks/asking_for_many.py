@@ -1,4 +1,4 @@
-"""A monitor as a process of its own: many versions drift, and each is told of by a webhook."""
+"""A monitor as a process of its own: many versions drift, and each sends a webhook."""
 
 import time
 from pathlib import Path
@@ -26,7 +26,7 @@ def all_drift(versions: int) -> list[Record]:
 
 
 def watch(where: Path, url: str, secret: str, versions: int) -> None:
-    """Take in the log and send what follows, until everybody was told."""
+    """Take in the log and send what follows, until everybody was reported."""
 
     def find(_model: str, number: str) -> Version:
         return replace(VERSION, number=number)

@@ -52,7 +52,7 @@ async def test_github_gets_a_repository_dispatch(letterbox: Any) -> None:
     assert said["client_payload"]["request"]["rows_url"] == "http://monitor/rows"
 
 
-async def test_airflow_runs_one_dag_run_however_often_it_is_told(letterbox: Any) -> None:
+async def test_airflow_runs_one_dag_run_however_often_it_is_reported(letterbox: Any) -> None:
     letterbox.status = 409
     _, said = await _posted(letterbox, webhook_format="airflow")
     assert said["dag_run_id"] == "rr_1"

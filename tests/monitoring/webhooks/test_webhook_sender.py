@@ -132,7 +132,7 @@ async def test_a_receiver_cannot_put_off_for_more_than_a_day(letterbox: Any) -> 
     assert outbox.deliveries["msg-1"].next_attempt == clock.now + LONGEST_RETRY_AFTER
 
 
-async def test_a_receiver_that_is_gone_gets_nothing_more_whoever_starts_anew(
+async def test_a_receiver_that_is_gone_gets_nothing_more_whichever_process_starts_again(
     letterbox: Any, tmp_path: Path
 ) -> None:
     _written(tmp_path, "a", "b")

@@ -1,4 +1,4 @@
-"""Windows that close as time goes on, by the pure core alone."""
+"""Windows that close as time advances, by the pure core alone."""
 
 from collections.abc import Iterable
 

@@ -60,7 +60,7 @@ def test_windows_tile_and_end_by_their_rows_or_by_their_length(
         assert window.start < window.end <= grid.latest_end(window.start), "none is too long"
         last = [time for time in times if window.end - grid.step <= time < window.end]
         assert grid.rows is not None
-        assert rows - len(last) < grid.rows, "none goes on after it has enough"
+        assert rows - len(last) < grid.rows, "none continues after it has enough"
         assert rows >= grid.rows or window.end == grid.latest_end(window.start)
     inside = sum(rows for _, rows in closed)
     assert inside == len(times) if grid.length else inside <= len(times)

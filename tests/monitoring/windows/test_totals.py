@@ -28,11 +28,11 @@ results = st.builds(
 
 @given(st.lists(results, max_size=30))
 def test_added_one_by_one_with_revisions_they_come_to_what_the_newest_come_to(
-    told: list[Result],
+    events: list[Result],
 ) -> None:
     closed = ClosedTotals()
     newest: dict[int, Result] = {}
-    for result in told:
+    for result in events:
         closed = add(closed, result, newest.get(result.window.start))
         newest[result.window.start] = result
     assert replace(closed, newest={}) == replace(add_up(newest.values()), newest={})
@@ -41,9 +41,9 @@ def test_added_one_by_one_with_revisions_they_come_to_what_the_newest_come_to(
 
 
 @given(st.lists(results, max_size=30))
-def test_it_is_kept_where_labels_were_known_last(told: list[Result]) -> None:
-    newest = add_up(told).newest
-    labelled = [result.window.start for result in told if result.labelled]
-    settled = [result.window.start for result in told if result.rows and not result.pending]
+def test_it_is_kept_where_labels_were_known_last(events: list[Result]) -> None:
+    newest = add_up(events).newest
+    labelled = [result.window.start for result in events if result.labelled]
+    settled = [result.window.start for result in events if result.rows and not result.pending]
     assert newest.get("labels") == max(labelled, default=None)
     assert newest.get("all labels") == max(settled, default=None)

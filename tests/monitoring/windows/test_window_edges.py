@@ -8,12 +8,12 @@ from monitoring.windows.watermark import IDLE, VersionProgress
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))
-def test_the_watermark_of_known_sources_never_goes_back(told: list[tuple[str, int]]) -> None:
+def test_the_watermark_of_known_sources_never_goes_back(events: list[tuple[str, int]]) -> None:
     watch = VersionProgress("tiny", "1")
     for source in "abc":
         watch.advance(source, 0, 0)
     before = 0
-    for source, time in told:
+    for source, time in events:
         watch.advance(source, time, 0)
         after = watch.watermark(drained=False)
         assert after >= before

@@ -26,15 +26,17 @@ def _watch() -> VersionProgress:
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.lists(times, min_size=1), min_size=1))
-def test_the_watermark_is_the_least_progress_whatever_the_order(told: dict[str, list[int]]) -> None:
+def test_the_watermark_is_the_least_progress_whatever_the_order(
+    events: dict[str, list[int]],
+) -> None:
     forward, backward = _watch(), _watch()
-    for source, moments in told.items():
+    for source, moments in events.items():
         for moment in moments:
             forward.advance(source, moment, 5)
-    for source, moments in reversed(told.items()):
+    for source, moments in reversed(events.items()):
         for moment in sorted(moments):
             backward.advance(source, moment, 5)
-    expected = min(max(moments) for moments in told.values())
+    expected = min(max(moments) for moments in events.values())
     assert forward.watermark(drained=False) == backward.watermark(drained=False) == expected
 
 
@@ -51,10 +53,10 @@ def test_a_silent_source_holds_nobody_up_once_everything_is_read() -> None:
     st.dictionaries(st.sampled_from("abcd"), times),
 )
 def test_silence_never_moves_time_back_nor_beyond_what_was_heard(
-    told: dict[str, tuple[int, int]], heard: dict[str, int]
+    events: dict[str, tuple[int, int]], heard: dict[str, int]
 ) -> None:
     watch = _watch()
-    for source, (moment, received) in told.items():
+    for source, (moment, received) in events.items():
         watch.advance(source, moment, received)
         heard[source] = max(heard.get(source, 0), received)
     latest = max(heard.values())
