@@ -11,7 +11,7 @@ from eventlog.errors import DriftlineError, SettingError
 from eventlog.parent_death import end_with_parent
 
 
-class Entry(NamedTuple):
+class CommandSummary(NamedTuple):
     """One command: the module whose `commands()` provides it, and how `--help` lists it."""
 
     module: str
@@ -24,39 +24,51 @@ _REGISTRY, _LOG, _SERVICE, _MONITOR = "bentoml", "kafka", "grpc", "standardwebho
 # Summaries stand here so that `driftline --help` imports no command: some bring libraries that take
 # seconds and 200 MB.
 COMMANDS = {
-    "up": Entry("driftline.up", "Run the service and the monitor until Ctrl-C.", _REGISTRY),
-    "register": Entry(
+    "up": CommandSummary(
+        "driftline.up", "Run the service and the monitor until Ctrl-C.", _REGISTRY
+    ),
+    "register": CommandSummary(
         "driftline.models", "Validate an ONNX model and store it as a version.", _REGISTRY
     ),
-    "provision": Entry(
+    "provision": CommandSummary(
         "driftline.provision", "Register the models of a folder and set their aliases.", _REGISTRY
     ),
-    "models": Entry("driftline.models", "List models, versions and aliases.", _REGISTRY),
-    "promote": Entry("driftline.models", "Point an alias at a version.", _REGISTRY),
-    "unload": Entry("driftline.models", "Unload versions, or load them again.", _REGISTRY),
-    "limits": Entry("driftline.limits", "Show or change limits of versions.", _REGISTRY),
-    "policy": Entry("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
-    "serve": Entry("driftline.serve", "Serve the registered models over REST and gRPC.", _SERVICE),
-    "monitor": Entry(
+    "models": CommandSummary("driftline.models", "List models, versions and aliases.", _REGISTRY),
+    "promote": CommandSummary("driftline.models", "Point an alias at a version.", _REGISTRY),
+    "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
+    "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
+    "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "serve": CommandSummary(
+        "driftline.serve", "Serve the registered models over REST and gRPC.", _SERVICE
+    ),
+    "monitor": CommandSummary(
         "driftline.monitor", "Monitor the event log and serve the status page.", _MONITOR
     ),
-    "status": Entry("driftline.status", "Show every model version and its alarms.", _REGISTRY),
-    "alarms": Entry("driftline.alarms", "List, acknowledge, resolve or silence alarms.", _REGISTRY),
-    "webhooks": Entry("driftline.webhooks", "List, test and resend retrain requests.", _MONITOR),
-    "deadletters": Entry(
+    "status": CommandSummary(
+        "driftline.status", "Show every model version and its alarms.", _REGISTRY
+    ),
+    "alarms": CommandSummary(
+        "driftline.alarms", "List, acknowledge, resolve or silence alarms.", _REGISTRY
+    ),
+    "webhooks": CommandSummary(
+        "driftline.webhooks", "List, test and resend retrain requests.", _MONITOR
+    ),
+    "deadletters": CommandSummary(
         "driftline.webhooks", "List records that the monitor dead-lettered.", _MONITOR
     ),
-    "replay": Entry("driftline.replay", "Recompute all windows from the log.", _MONITOR),
-    "backtest": Entry(
+    "replay": CommandSummary("driftline.replay", "Recompute all windows from the log.", _MONITOR),
+    "backtest": CommandSummary(
         "driftline.replay", "Show which alarms another policy would have raised.", _MONITOR
     ),
-    "events": Entry("driftline.events", "Print, count, verify or export logged events."),
-    "keys": Entry("driftline.keys", "Create, list and revoke API keys."),
-    "load": Entry("driftline.load", "Run a load test against a service."),
-    "ledger": Entry("driftline.ledger", "Compare answered, logged and monitored events.", _LOG),
-    "probe": Entry("driftline.probe", "Exit 0 if a URL returns 2xx, else 1."),
-    "forward": Entry("driftline.forward", "Forward the local log to Kafka.", _LOG),
-    "topics": Entry("driftline.forward", "Create the Kafka topics.", _LOG),
+    "events": CommandSummary("driftline.events", "Print, count, verify or export logged events."),
+    "keys": CommandSummary("driftline.keys", "Create, list and revoke API keys."),
+    "load": CommandSummary("driftline.load", "Run a load test against a service."),
+    "ledger": CommandSummary(
+        "driftline.ledger", "Compare answered, logged and monitored events.", _LOG
+    ),
+    "probe": CommandSummary("driftline.probe", "Exit 0 if a URL returns 2xx, else 1."),
+    "forward": CommandSummary("driftline.forward", "Forward the local log to Kafka.", _LOG),
+    "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
 }
 
 _OWN = {"service", "monitoring", "registry", "access", "eventlog", "telemetry", "loadtests"}
@@ -90,7 +102,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, _summary(entry)) for name, entry in COMMANDS.items()])
 
 
-def _summary(entry: Entry) -> str:
+def _summary(entry: CommandSummary) -> str:
     if entry.package and importlib.util.find_spec(entry.package) is None:
         return _missing(entry.package)
     return entry.summary

@@ -41,7 +41,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 
-class DeadLetter(msgspec.Struct, frozen=True):
+class UnforwardedRecord(msgspec.Struct, frozen=True):
     """A record that was not forwarded."""
 
     source: str
@@ -58,10 +58,10 @@ class DeadLetter(msgspec.Struct, frozen=True):
         return f"{self.source}:{self.epoch}:{self.sequence}"
 
 
-def dead_letter(record: Record, reason: str) -> DeadLetter:
+def dead_letter(record: Record, reason: str) -> UnforwardedRecord:
     """Return the letter of a record."""
     event = record.event
-    return DeadLetter(
+    return UnforwardedRecord(
         record.source,
         record.epoch,
         record.sequence,
@@ -82,7 +82,7 @@ class DeadLetters:
         self._most_letters = most_letters
         self._most_bytes = most_bytes
 
-    def add(self, letters: Sequence[DeadLetter]) -> int:
+    def add(self, letters: Sequence[UnforwardedRecord]) -> int:
         """Store letters, on disk before this returns; how many were not stored before.
 
         Raises EventLogError where the file cannot be written.
@@ -98,20 +98,20 @@ class DeadLetters:
             raise EventLogError(f"{self._path}: cannot store dead letters: {error}") from error
         return added
 
-    def newest(self, limit: int) -> list[DeadLetter]:
+    def newest(self, limit: int) -> list[UnforwardedRecord]:
         """Return the newest letters, the newest first, without their records."""
         rows = self._read(
             "SELECT source, epoch, sequence, reason, received, size FROM letters "
             "ORDER BY number DESC LIMIT ?",
             limit,
         )
-        return [DeadLetter(*row) for row in rows]
+        return [UnforwardedRecord(*row) for row in rows]
 
     def origins(self) -> set[tuple[str, int, int]]:
         """Return source, epoch and sequence of every letter."""
         return set(self._read("SELECT source, epoch, sequence FROM letters"))
 
-    def find(self, source: str, epoch: int, sequence: int) -> DeadLetter | None:
+    def find(self, source: str, epoch: int, sequence: int) -> UnforwardedRecord | None:
         """Return a letter with its record; None where there is none."""
         rows = self._read(
             "SELECT source, epoch, sequence, reason, received, size, record FROM letters "
@@ -120,7 +120,7 @@ class DeadLetters:
             epoch,
             sequence,
         )
-        return DeadLetter(*rows[0]) if rows else None
+        return UnforwardedRecord(*rows[0]) if rows else None
 
     def _read(self, statement: str, *parameters: str | int) -> list[Any]:
         if not self._path.exists():
@@ -147,7 +147,7 @@ class DeadLetters:
         )
 
 
-def _row(letter: DeadLetter) -> tuple[Any, ...]:
+def _row(letter: UnforwardedRecord) -> tuple[Any, ...]:
     received = min(max(letter.received, 0), _LARGEST)
     where = (letter.source, letter.epoch, letter.sequence)
     return (*where, letter.reason, received, letter.size, letter.record)

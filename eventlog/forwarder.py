@@ -27,7 +27,7 @@ from eventlog.errors import (
     Refused,
     UnreadableEvent,
 )
-from eventlog.kafka import KafkaSettings, Message, letter, message
+from eventlog.kafka import KafkaMessage, KafkaSettings, letter, message
 from eventlog.log import Position, Positions, Reader, Record
 from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions
@@ -43,7 +43,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between tries
 class Sink(Protocol):
     """Where messages go."""
 
-    def send(self, batch: Sequence[Message]) -> None:
+    def send(self, batch: Sequence[KafkaMessage]) -> None:
         """Return once every message is safe, or raise NotAcknowledged: any part may have come.
 
         Raises Refused where messages can never be safe, with what became of the others.
@@ -88,7 +88,7 @@ class _Outgoing(msgspec.Struct, frozen=True):
     """A record, and the message that stands for it."""
 
     record: Record
-    message: Message
+    message: KafkaMessage
     form: Literal["event", "digest", "letter"] = "event"  # digest: without its payload
 
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from eventlog.errors import NotAcknowledged, Refused
 from eventlog.forwarder import Sink
-from eventlog.kafka import Message
+from eventlog.kafka import KafkaMessage
 from eventlog.lag import ReaderLag
 
 
@@ -77,7 +77,7 @@ class CountedSink:
         self._metrics = metrics
         self.sending = False
 
-    def send(self, batch: Sequence[Message]) -> None:
+    def send(self, batch: Sequence[KafkaMessage]) -> None:
         """As the sink does."""
         self.sending = True
         self._metrics.in_flight.set(len(batch))

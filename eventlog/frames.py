@@ -43,7 +43,7 @@ class Damage(msgspec.Struct, frozen=True):
     end: int
 
 
-class Span(msgspec.Struct, frozen=True):
+class FrameExtent(msgspec.Struct, frozen=True):
     """What a frame takes up: bytes, and sequences up to but without `following`."""
 
     length: int
@@ -83,7 +83,7 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def span(head: bytes) -> Span | None:
+def span(head: bytes) -> FrameExtent | None:
     """What the first HEADER bytes of a frame say of it; None where they are none, or not whole.
 
     Nothing is verified: the CRC needs the whole frame.
@@ -93,7 +93,7 @@ def span(head: bytes) -> Span | None:
     length = _BEFORE_BODY + _length(head, 0)
     base = int.from_bytes(head[:_BEFORE_LENGTH], "big")
     count = int.from_bytes(head[HEADER - 4 : HEADER], "big")
-    return Span(length, base + count) if length >= HEADER else None
+    return FrameExtent(length, base + count) if length >= HEADER else None
 
 
 def split(data: bytes, *, final: bool) -> Iterator[Frame | Damage]:

@@ -117,7 +117,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
             raise SettingError(f"DRIFTLINE_KAFKA_SASL_PASSWORD_FILE: {error}") from None
 
 
-class Message(msgspec.Struct, frozen=True):
+class KafkaMessage(msgspec.Struct, frozen=True):
     """The content of one record of a topic."""
 
     topic: str
@@ -126,7 +126,7 @@ class Message(msgspec.Struct, frozen=True):
     headers: list[tuple[str, bytes]]
 
 
-def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> Message:
+def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> KafkaMessage:
     """Return the Kafka record of a record of the log; a letter where the record is unreadable.
 
     A prediction over the limit goes without its payload; with `digest` any prediction does.
@@ -144,7 +144,7 @@ def message(record: Record, settings: KafkaSettings, *, digest: bool = False) ->
         raise NotForwardable(f"cannot be encoded: {type(error).__name__}: {error}") from error
 
 
-def letter(record: Record, reason: str, settings: KafkaSettings) -> Message:
+def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage:
     """Return the dead letter that stands for a record in Kafka, so that its number is no gap."""
     stated: dict[str, str | int] = {
         "source": record.source,
@@ -156,17 +156,17 @@ def letter(record: Record, reason: str, settings: KafkaSettings) -> Message:
     if not isinstance(event, UnreadableEvent) and 0 <= event.received < 2**63:
         stated["received"] = event.received
     body = msgspec.json.encode(stated)
-    return Message(settings.dead_letters, record.source.encode(), body, [])
+    return KafkaMessage(settings.dead_letters, record.source.encode(), body, [])
 
 
-def _of_event(event: Event, value: bytes, settings: KafkaSettings, *, digest: bool) -> Message:
+def _of_event(event: Event, value: bytes, settings: KafkaSettings, *, digest: bool) -> KafkaMessage:
     topic = settings.feedback
     if isinstance(event, PredictionEvent):
         topic = settings.predictions
         if digest or len(value) > settings.largest_message:
             event = _without_payload(event, value)
             value = wire.encode(event)
-    made = Message(topic, wire.key(event), value, wire.headers(event))
+    made = KafkaMessage(topic, wire.key(event), value, wire.headers(event))
     size = len(value) + len(made.key) + sum(len(name) + len(held) for name, held in made.headers)
     if len(value) > settings.largest_message or size > settings.largest_message + _MARGIN // 2:
         raise NotForwardable(
@@ -202,7 +202,7 @@ class _Producer(KafkaProducer):  # type: ignore[misc] # the library ships no typ
             super().flush(timeout)
 
 
-def _begin(producer: _Producer, item: Message) -> Any:
+def _begin(producer: _Producer, item: KafkaMessage) -> Any:
     """Return the client's future, or its refusal of a message that it will not send."""
     try:
         return producer.send(item.topic, item.value, item.key, item.headers)
@@ -234,7 +234,7 @@ class KafkaSink:
         self._settings = settings
         self._producer: _Producer | None = None
 
-    def send(self, batch: Sequence[Message]) -> None:
+    def send(self, batch: Sequence[KafkaMessage]) -> None:
         """Return once all in-sync replicas hold every message; raise Refused or NotAcknowledged."""
         try:
             self._send(batch)
@@ -261,7 +261,7 @@ class KafkaSink:
         """Close the connection; nothing is pending after a `send` that returned."""
         self._abandon()
 
-    def _send(self, batch: Sequence[Message]) -> None:
+    def _send(self, batch: Sequence[KafkaMessage]) -> None:
         if self._producer is None:
             self._producer = self._connect()
         failures = self._attempt(self._producer, batch)
@@ -270,7 +270,7 @@ class KafkaSink:
         else:
             _raise_first(failures)
 
-    def _send_alone(self, batch: Sequence[Message], suspects: Sequence[int]) -> None:
+    def _send_alone(self, batch: Sequence[KafkaMessage], suspects: Sequence[int]) -> None:
         """Send messages again, each in a batch of its own, since the broker refuses whole ones."""
         self._abandon()
         self._producer = self._connect(alone=True)
@@ -289,7 +289,7 @@ class KafkaSink:
             raise Refused(refusals, sorted(failures.keys() - refusals.keys()))
         _raise_first(failures)
 
-    def _attempt(self, producer: _Producer, batch: Sequence[Message]) -> dict[int, KafkaError]:
+    def _attempt(self, producer: _Producer, batch: Sequence[KafkaMessage]) -> dict[int, KafkaError]:
         """Send messages; why which of them, by index, are not acknowledged in time."""
         deadline = time.monotonic() + self._settings.acknowledge_within
         futures = [_begin(producer, item) for item in batch]

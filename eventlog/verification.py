@@ -12,7 +12,7 @@ from eventlog.segments import SegmentReader
 _LIMIT = 2_000  # records held at a time
 
 
-class Findings(msgspec.Struct):
+class SourceFindings(msgspec.Struct):
     """What a source holds; `epochs` counts the writer's restarts."""
 
     source: str
@@ -28,7 +28,7 @@ class Findings(msgspec.Struct):
         return not (self.unreadable or self.missing or self.torn_bytes)
 
 
-def verify(log: Path) -> list[Findings]:
+def verify(log: Path) -> list[SourceFindings]:
     """Return the findings of every source, by name."""
     tallies: dict[str, _Tally] = {}
     reader = SegmentReader(log, {})
@@ -52,7 +52,7 @@ class _Tally:
 
     def __init__(self, folder: Path) -> None:
         first = segments(folder)[0]
-        self.findings = Findings(folder.name)
+        self.findings = SourceFindings(folder.name)
         self._expected = Position(first.epoch, first.base)
 
     def add(self, record: Record) -> None:

@@ -64,8 +64,8 @@ def watch_again(
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
-    `journal` and `state` are of a new database. Nobody is reported: retraining requests stay in its
-    outbox.
+    `journal` and `state` are of a new database. No webhook is sent: retraining requests stay in
+    its outbox.
     """
     evaluation = Evaluation(journal, state, page="", clock=lambda: time.time_ns() // 1_000)
     consumer = Consumer(journal, state, reader, scorer, evaluation)

@@ -13,7 +13,7 @@ from monitoring.ingest.ingestion import Ingestion
 from monitoring.ingest.loss_detection import LossDetection
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import QueuedJob
+from monitoring.storage.rows import WaitingScore
 from monitoring.tracing import WindowTraces
 from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.expiry import Expiry
@@ -122,7 +122,7 @@ class Consumer:
         """Ingest the dead letters marked for a retry; returns whether there were any."""
         if not self._journal.has_retries():
             return False
-        jobs: list[QueuedJob] = []
+        jobs: list[WaitingScore] = []
         with self._journal.database.transaction():
             for letter in self._journal.pop_retries():
                 version = self._ingestion.retry(letter)
@@ -133,9 +133,9 @@ class Consumer:
         self._submit(jobs)
         return True
 
-    def _ingest(self, records: Sequence[Record], *, drained: bool) -> list[QueuedJob]:
+    def _ingest(self, records: Sequence[Record], *, drained: bool) -> list[WaitingScore]:
         """Ingest records and update windows; returns the scoring jobs that were decided on."""
-        jobs: list[QueuedJob] = []
+        jobs: list[WaitingScore] = []
         self._journal.predictions.prefetch(record.event for record in records)
         for record in records:
             version = self._ingestion.ingest(record)
@@ -150,7 +150,7 @@ class Consumer:
                 jobs += self._lifecycle.update(version, drained=True)
         return jobs
 
-    def _submit(self, jobs: Sequence[QueuedJob]) -> None:
+    def _submit(self, jobs: Sequence[WaitingScore]) -> None:
         self._queue.add(jobs)
         self._feed()
 

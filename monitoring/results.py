@@ -88,8 +88,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     pending: int = 0
     expired: int = 0
     conflicting: int = 0
-    # Confusion matrix of a classification: labelled rows by label and prediction; empty where there are
-    # more classes than a person reads. Rows whose payload was not kept are in none.
+    # Confusion matrix of a classification: labelled rows by label and prediction. Empty with more
+    # classes than a person reads. Rows without a stored payload are not in it.
     confusion: dict[str, dict[str, int]] = {}
     verdict: Verdict = "ok"
     scores: list[Score] = []

@@ -126,7 +126,7 @@ class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     critical: tuple[AlarmRule, ...] = ("performance", "concept", "parity")  # the others warn
 
 
-class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SegmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A feature by whose values a window is also looked at in parts."""
 
     column: str
@@ -158,7 +158,9 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
     trailing: Trailing | None = None  # instead of the registered reference, for drift
     rerun: RerunPolicy = RerunPolicy()
-    segments: Annotated[list[str | Segment], Meta(max_length=10)] = []  # a name stands for its all
+    segments: Annotated[
+        list[str | SegmentPolicy], Meta(max_length=10)
+    ] = []  # a name stands for its all
 
 
 class Bucket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,14 +32,14 @@ _FAR = 1_000  # times the range of the inputs
 _LONG = 64  # words of a text
 
 
-class Findings(msgspec.Struct, frozen=True):
+class ProbeFindings(msgspec.Struct, frozen=True):
     """What speaks against running rows together; nothing where all is well."""
 
     faults: dict[str, str] = {}  # by output
     failure: str = ""  # of runs as a whole
 
 
-def probe_rows(run: Run, rows: Arrays, most: int) -> Findings:
+def probe_rows(run: Run, rows: Arrays, most: int) -> ProbeFindings:
     """Run rows together and alone, in runs of up to `most` rows, and compare their outputs.
 
     `rows` are inputs by name, some tens to hundreds of ordinary rows. An exception of `run` on
@@ -59,12 +59,12 @@ class _Probe:
         self._scale: dict[str, float] = {}
         self._faults: dict[str, str] = {}
 
-    def findings(self, sizes: Sequence[int]) -> Findings:
+    def findings(self, sizes: Sequence[int]) -> ProbeFindings:
         try:
             self._alone = [self._run(self._only(row)) for row in range(_SUBJECTS)]
             repeated = self._run(self._only(0))
         except Exception:  # noqa: BLE001  # whatever it is, nothing can be shown
-            return Findings(failure="the model fails on rows of the reference")
+            return ProbeFindings(failure="the model fails on rows of the reference")
         for name, output in self._alone[0].items():
             if output.shape[:1] != (1,):
                 self._faults[name] = f"has shape {list(output.shape)} for one row"
@@ -77,8 +77,8 @@ class _Probe:
             for first in (0, 1):  # subjects at even places, then at odd ones
                 failure = self._compare(size, np.arange(first, size, 2))
                 if failure:
-                    return Findings(self._faults, failure)
-        return Findings(self._faults)
+                    return ProbeFindings(self._faults, failure)
+        return ProbeFindings(self._faults)
 
     def _compare(self, size: int, places: Array) -> str:
         """Note what differs in runs of one size with subjects at these places."""

@@ -18,7 +18,7 @@ from registry.manifest import (
     Manifest,
     MaxGap,
     Prediction,
-    Segment,
+    SegmentPolicy,
     Signature,
     TensorSpec,
 )
@@ -99,7 +99,7 @@ def check_segments(manifest: Manifest) -> None:
     kinds = {feature.name: feature.kind for feature in manifest.features}
     named: set[str] = set()
     for stated in manifest.monitoring.segments:
-        segment = Segment(stated) if isinstance(stated, str) else stated
+        segment = SegmentPolicy(stated) if isinstance(stated, str) else stated
         where = f"monitoring.segments: {segment.column!r}"
         if segment.column not in kinds:
             raise InvalidManifest(f"{where} is no feature; expected one of {_listed(kinds)}")

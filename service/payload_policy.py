@@ -38,7 +38,7 @@ class PayloadPolicies:
     """The policies of all loaded versions; false if there are none."""
 
     def __init__(self) -> None:
-        self._by_digest: dict[str, PayloadPolicy] = {}
+        self._by_digest: dict[str, PayloadFilter] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_digest)
@@ -47,7 +47,7 @@ class PayloadPolicies:
         """Add a version's policy if it has one; raises SettingError without its key."""
         payload = version.manifest.payload
         if payload.fields or payload.sample:
-            self._by_digest[version.digest] = PayloadPolicy(version, key)
+            self._by_digest[version.digest] = PayloadFilter(version, key)
 
     def apply(self, events: Sequence[PredictionEvent]) -> list[PredictionEvent]:
         """Return the events as they may be written."""
@@ -55,7 +55,7 @@ class PayloadPolicies:
         return [event if policy is None else _apply(policy, event) for event, policy in found]
 
 
-def _apply(policy: "PayloadPolicy", event: PredictionEvent) -> PredictionEvent:
+def _apply(policy: "PayloadFilter", event: PredictionEvent) -> PredictionEvent:
     try:
         return policy.apply(event)
     except Exception:  # nothing may leak, and the client must get its response
@@ -63,7 +63,7 @@ def _apply(policy: "PayloadPolicy", event: PredictionEvent) -> PredictionEvent:
         return replace(event, inputs={}, outputs={}, payload="dropped", reason=_WITHHELD)
 
 
-class PayloadPolicy:
+class PayloadFilter:
     """The policy of one version."""
 
     def __init__(self, version: Version, key: bytes) -> None:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, QueuedJob
+from monitoring.storage.rows import PendingScore, WaitingScore
 
 IN_HAND = 16 << 20  # bytes of jobs, as stored in the database, that the scorer holds at once
 
@@ -48,7 +48,7 @@ class ScoringQueue:
         """Jobs that are not finished."""
         return len(self._waiting) + len(self._in_hand)
 
-    def add(self, decided: Iterable[QueuedJob]) -> None:
+    def add(self, decided: Iterable[WaitingScore]) -> None:
         """Queue more jobs."""
         for one in decided:
             self._waiting.append(one)

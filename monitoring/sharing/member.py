@@ -12,8 +12,8 @@ LEADING = "leading"  # the lock of the one that takes in, decides, and asks for 
 class Member:
     """Reads its part of the log; the one that leads takes in what all have read.
 
-    Both on one connection to the database, which holds the locks: a monitor that loses it loses the part
-    and the lead in the same moment, with everything that was not committed.
+    Both on one connection to the database, which holds the locks: a monitor that loses it
+    loses the part and the lead at once, with everything that was not committed.
     """
 
     def __init__(

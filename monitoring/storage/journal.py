@@ -23,7 +23,7 @@ from monitoring.storage.database import (
 from monitoring.storage.predictions import Key, Predictions
 from monitoring.storage.queries import alarms, dead_letters, outbox, progress, results, windows
 from monitoring.storage.results import closed
-from monitoring.storage.rows import PendingScore, QueuedJob, encode
+from monitoring.storage.rows import PendingScore, WaitingScore, encode
 from monitoring.windows.totals import add
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState, decode_window
@@ -63,10 +63,10 @@ class Journal:
         states = [decode_window(as_bytes(body)) for (body,) in found]
         return {state.start: state for state in states if state.phase != "expired"}
 
-    def queued_jobs(self) -> list[QueuedJob]:
+    def queued_jobs(self) -> list[WaitingScore]:
         """Read the queued scorings, oldest first."""
         found = self.database.all(results.JOB_SIZES)
-        return [QueuedJob(as_int(number), as_int(size)) for number, size in found]
+        return [WaitingScore(as_int(number), as_int(size)) for number, size in found]
 
     # Progress
 
@@ -163,11 +163,11 @@ class Journal:
         ((last,),) = self.database.all(results.LAST_JOB)
         return as_int(last or 0) + 1
 
-    def add_job(self, pending: PendingScore) -> QueuedJob:
+    def add_job(self, pending: PendingScore) -> WaitingScore:
         """Queue a scoring."""
         body = encode(pending)
         self.database.write(results.ADD_JOB, pending.number, body)
-        return QueuedJob(pending.number, len(body))
+        return WaitingScore(pending.number, len(body))
 
     def job(self, number: int) -> PendingScore:
         """Read a queued scoring."""

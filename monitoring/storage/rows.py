@@ -32,7 +32,7 @@ class PendingScore(msgspec.Struct, frozen=True):
     judge: list[Rule]  # whose turn it is with this scoring
 
 
-class QueuedJob(msgspec.Struct, frozen=True):
+class WaitingScore(msgspec.Struct, frozen=True):
     """A scoring that was decided on; all of it lies in the database."""
 
     number: int

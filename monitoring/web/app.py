@@ -37,8 +37,8 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
     it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
-    any name in. Without an `authorizer`, every client that reaches the page may use it. `progress` is
-    the consumer's, for the metrics.
+    any name in. Without an `authorizer`, every client that reaches the page may use it.
+    `progress` is the consumer's, for the metrics.
     """
 
     @asynccontextmanager

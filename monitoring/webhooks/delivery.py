@@ -22,7 +22,7 @@ from monitoring.settings import MonitorSettings, listed
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
 from monitoring.webhooks.egress import Egress, HttpResponse
 from monitoring.webhooks.retries import SECOND, next_attempt, parse_retry_after
-from monitoring.webhooks.signing import Signer
+from monitoring.webhooks.signature import Signer
 
 log = logging.getLogger(__name__)
 

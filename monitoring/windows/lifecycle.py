@@ -13,7 +13,7 @@ from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, W
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, QueuedJob
+from monitoring.storage.rows import PendingScore, WaitingScore
 from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.expiry import Expiry
 from monitoring.windows.grid import END_OF_TIME, SECOND
@@ -31,32 +31,32 @@ class WindowLifecycle:
         self._expiry = expiry
         self._minute = state.latest // MINUTE  # of reception, in which idle versions were checked
 
-    def update(self, version: VersionState, *, drained: bool) -> list[QueuedJob]:
+    def update(self, version: VersionState, *, drained: bool) -> list[WaitingScore]:
         """Close, revise and expire the windows of a version that the watermark has passed."""
         return self._update(version, version.watermark(drained=drained))
 
-    def update_idle(self) -> list[QueuedJob]:
+    def update_idle(self) -> list[WaitingScore]:
         """Do the same for versions without traffic, once a minute of the log's reception time."""
         minute = self._state.latest // MINUTE
         if minute == self._minute:
             return []
         self._minute = minute
-        jobs: list[QueuedJob] = []
+        jobs: list[WaitingScore] = []
         for version in self._state.versions():
             if version.idle_deadline <= self._state.latest:
                 jobs += self._update(version, self._state.idle_watermark(version))
         return jobs
 
-    def close_all(self) -> list[QueuedJob]:
+    def close_all(self) -> list[WaitingScore]:
         """Close every window as if event time had ended; later labels still revise them."""
-        jobs: list[QueuedJob] = []
+        jobs: list[WaitingScore] = []
         for version in self._state.versions():
             jobs += self._close_until(version, END_OF_TIME - 1)
             if (state := version.close_open_window()) is not None:
                 jobs += self._closed(version, state)
         return jobs
 
-    def _update(self, version: VersionState, mark: int) -> list[QueuedJob]:
+    def _update(self, version: VersionState, mark: int) -> list[WaitingScore]:
         jobs = self._close_until(version, mark)
         for state in version.pop_relabelled():
             if state.needs_revision(final=False):
@@ -68,8 +68,8 @@ class WindowLifecycle:
             self._expiry.window_expired(version, state.end, mark)
         return jobs
 
-    def _close_until(self, version: VersionState, mark: int) -> list[QueuedJob]:
-        jobs: list[QueuedJob] = []
+    def _close_until(self, version: VersionState, mark: int) -> list[WaitingScore]:
+        jobs: list[WaitingScore] = []
         for effect in version.close_until(mark):
             if isinstance(effect, Eviction):
                 predictions = self._journal.predictions
@@ -78,7 +78,7 @@ class WindowLifecycle:
                 jobs += self._closed(version, effect)
         return jobs
 
-    def _closed(self, version: VersionState, state: WindowState) -> list[QueuedJob]:
+    def _closed(self, version: VersionState, state: WindowState) -> list[WaitingScore]:
         """Have a closed window scored; an empty one has its result at once."""
         if not state.rows:
             version.begin_scoring(state)
@@ -95,7 +95,7 @@ class WindowLifecycle:
         *,
         closing: bool = False,
         final: bool = False,
-    ) -> QueuedJob:
+    ) -> WaitingScore:
         """Have a window scored as it is at this moment of the log.
 
         `closing`: drift and data quality, too; a revision scores performance alone. `final`: no

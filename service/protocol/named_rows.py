@@ -34,7 +34,7 @@ class ArrayTensor(msgspec.Struct):
         """None: the values were sent by row."""
 
 
-class RowPrediction(msgspec.Struct, omit_defaults=True):
+class NamedRowPrediction(msgspec.Struct, omit_defaults=True):
     """The prediction for one row."""
 
     label: Label | None
@@ -59,15 +59,17 @@ def read_rows(
     return InferRequest("", tensors, [], parameters)
 
 
-def read_predictions(prediction: Prediction, outputs: Mapping[str, Tensor]) -> list[RowPrediction]:
+def read_predictions(
+    prediction: Prediction, outputs: Mapping[str, Tensor]
+) -> list[NamedRowPrediction]:
     """Return one prediction per row, from the outputs that the manifest names."""
     labels = outputs[prediction.label].values()
     if not prediction.probabilities:
-        return [RowPrediction(label) for label in labels]
+        return [NamedRowPrediction(label) for label in labels]
     classes = [str(name) for name in prediction.classes]
     scores = outputs[prediction.probabilities].values()
     return [
-        RowPrediction(
+        NamedRowPrediction(
             label,
             dict(zip(classes, scores[row * len(classes) : (row + 1) * len(classes)], strict=True)),
         )

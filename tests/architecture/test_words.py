@@ -8,10 +8,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BANNED = ("told", "anew", "whoever", "somebody", "let go", "set aside", "goes on")
-# Lines that quote somebody else's text, or the banned words themselves: file -> part of the line.
+# Names that stored data and metrics have had since the first release.
+STORED = ("rows_let_go", "dead_letters_let_go")
+# Lines that hold such a name: file -> part of the line. The empty part allows the whole file.
 QUOTED: dict[str, tuple[str, ...]] = {
+    "docs/ledger.md": STORED,
+    "docs/operations.md": STORED,
+    "monitoring/storage/migrations/versions/r0001_tables.py": ('"told"',),
+    "monitoring/storage/schema.py": ('"told"', "`told`"),
+    "monitoring/windows/expiry.py": STORED,
     "tests/architecture/test_words.py": ("",),
+    "tests/monitoring/storage/before_migrations/postgresql.sql": ("told bytea",),
+    "tests/monitoring/storage/before_migrations/sqlite.sql": ("told BLOB",),
+    "tests/monitoring/storage/test_migrations.py": ("DROP COLUMN told",),
+    "tests/monitoring/test_retention.py": STORED,
 }
+# The client is a package of its own: what it returns is named as the service's reply.
+MIRRORS = {"driftline/client.py"}
 READ_BY_PEOPLE = {".py", ".md", ".html", ".css", ".js", ".yaml", ".yml", ".toml", ".sh", ".sql"}
 GENERATED = ("_pb2.py", "_pb2.pyi")
 ROOMS = ("service", "monitoring", "registry", "access", "eventlog", "telemetry", "driftline")
@@ -43,7 +56,12 @@ def test_no_banned_word_is_written() -> None:
 def test_no_two_classes_have_one_name() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path in _tracked():
-        if path.suffix == ".py" and path.parts[0] in ROOMS and not path.name.endswith(GENERATED):
+        if (
+            path.suffix == ".py"
+            and path.parts[0] in ROOMS
+            and not path.name.endswith(GENERATED)
+            and str(path) not in MIRRORS
+        ):
             tree = ast.parse((ROOT / path).read_text())
             for node in tree.body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
@@ -54,7 +72,8 @@ def test_no_two_classes_have_one_name() -> None:
 
 def test_no_module_is_named_for_an_activity() -> None:
     """A module is named for a thing; the few standard terms that end in -ing are listed."""
-    standard = {"batching", "routing", "tracing", "scoring", "monitoring", "grouping", "listening"}
+    # `sharing` goes with the leader of several monitors (docs/adr/0012).
+    standard = {"batching", "routing", "tracing", "scoring", "grouping", "sharing"}
     found = [
         str(path)
         for path in _tracked()

@@ -31,10 +31,10 @@ folders = [folder for folder, _, _ in os.walk("/") if not folder.startswith("/pr
 print(os.getuid(), *[folder for folder in folders if os.access(folder, os.W_OK)])
 """
 WRITES_TO_KAFKA = """
-from eventlog.kafka import KafkaSettings, KafkaSink, Message
+from eventlog.kafka import KafkaSettings, KafkaSink, KafkaMessage
 from eventlog.settings import from_environment
 settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
-KafkaSink(settings).send([Message(settings.predictions, b"", b"", [])])
+KafkaSink(settings).send([KafkaMessage(settings.predictions, b"", b"", [])])
 """
 ROWS = [{"price": 5.0, "colour": "green"}]
 

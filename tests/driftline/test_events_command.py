@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftline.events import events
-from eventlog.dead_letters import DeadLetter, DeadLetters
+from eventlog.dead_letters import DeadLetters, UnforwardedRecord
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.layout import segments
 from eventlog.segments import SegmentWriter
@@ -103,8 +103,8 @@ def test_tail_and_count_show_what_is_there(home: Home) -> None:
 def test_dead_letters_of_the_forwarder_are_listed_and_shown(home: Home) -> None:
     letters = DeadLetters(home.dead_letters)
     assert _run("deadletters").output == "origin\treceived\tbytes\treason\n"
-    letters.add([DeadLetter("host-0", 1, 3, "too\nlarge\x9b", DAY, 9, b"{the raw}")])
-    letters.add([DeadLetter("host-0", 1, 4, "damaged")])
+    letters.add([UnforwardedRecord("host-0", 1, 3, "too\nlarge\x9b", DAY, 9, b"{the raw}")])
+    letters.add([UnforwardedRecord("host-0", 1, 4, "damaged")])
     assert [line.split("\t") for line in _run("deadletters").output.splitlines()[1:]] == [
         ["host-0:1:4", "-", "0", "damaged"],
         ["host-0:1:3", "1970-01-02T00:00:00+00:00", "9", r"too\nlarge\x9b"],

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from driftline.ledger import ledger
 from eventlog import frames
 from eventlog.answer_counts import MINUTE, CountingWriter
-from eventlog.dead_letters import DeadLetter, DeadLetters
+from eventlog.dead_letters import DeadLetters, UnforwardedRecord
 from eventlog.events import FeedbackEvent
 from eventlog.layout import segments
 from eventlog.log import Position
@@ -111,7 +111,9 @@ def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
     _monitor(home)
     write_positions(home.cursors, {"host-0": Position(1, 800)})
     places = (3, 500, 900)  # the last lies beyond the cursor, as after a topic was re-created
-    DeadLetters(home.dead_letters).add([DeadLetter("host-0", 1, n, "too large") for n in places])
+    DeadLetters(home.dead_letters).add(
+        [UnforwardedRecord("host-0", 1, n, "too large") for n in places]
+    )
     result = _run()
     assert _figures(result) == ["1,000", "1,000", "798", "2", "1,000"]
     assert "host-0: 2 dead-lettered by the forwarder" in result.output

@@ -5,18 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from eventlog.errors import Refusal, Refused
-from eventlog.kafka import Message
+from eventlog.kafka import KafkaMessage
 
 
 class FakeKafka:
     """A sink that holds what it takes, and refuses as a broker does."""
 
     def __init__(self) -> None:
-        self.held: list[Message] = []
+        self.held: list[KafkaMessage] = []
         self.largest = 1 << 30
-        self.invalid: Callable[[Message], bool] = lambda _: False
+        self.invalid: Callable[[KafkaMessage], bool] = lambda _: False
 
-    def send(self, batch: Sequence[Message]) -> None:
+    def send(self, batch: Sequence[KafkaMessage]) -> None:
         refusals, failed = {}, []
         for index, message in enumerate(batch):
             if len(message.value) > self.largest:

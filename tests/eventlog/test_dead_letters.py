@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventlog.dead_letters import DeadLetter, DeadLetters
+from eventlog.dead_letters import DeadLetters, UnforwardedRecord
 from eventlog.errors import NotAcknowledged
 from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
@@ -232,8 +232,8 @@ def test_no_cursor_passes_a_record_whose_letter_cannot_be_stored(
     assert forwarding.cursors.positions == {"host-0": Position(1, 2)}
 
 
-def _letters(count: int, size: int) -> list[DeadLetter]:
-    return [DeadLetter("s", 1, n, "r", 5, size, b"x" * size) for n in range(count)]
+def _letters(count: int, size: int) -> list[UnforwardedRecord]:
+    return [UnforwardedRecord("s", 1, n, "r", 5, size, b"x" * size) for n in range(count)]
 
 
 def test_the_file_is_bounded_and_the_oldest_go_first(tmp_path: Path) -> None:

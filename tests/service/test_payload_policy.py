@@ -17,7 +17,7 @@ from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.manifest import Version
 from registry.store import Registry
-from service.payload_policy import PayloadPolicies, PayloadPolicy
+from service.payload_policy import PayloadFilter, PayloadPolicies
 from service.protocol.tensors import to_tensor
 from tests.service.conftest import Service
 from tests.tiny_model import register_tiny
@@ -63,7 +63,7 @@ def _inputs(event: PredictionEvent) -> dict[str, list[Any]]:
 def test_fields_are_dropped_hashed_and_bucketed_and_missing_values_stay_missing(
     register: Callable[..., Version],
 ) -> None:
-    policy = PayloadPolicy(register(fields={"price": {"bucket": [0, 10]}, "colour": "hmac"}), KEY)
+    policy = PayloadFilter(register(fields={"price": {"bucket": [0, 10]}, "colour": "hmac"}), KEY)
     hidden = _inputs(policy.apply(_event()))
     assert hidden["price"] == ["[0, 10)", None]
     assert hidden["colour"][0].startswith("hmac:")
@@ -75,7 +75,7 @@ def test_fields_are_dropped_hashed_and_bucketed_and_missing_values_stay_missing(
     raw = _event()
     raw.inputs["colour"] = Tensor("BYTES", [2, 1], msgspec.Raw(b'["red",""]'))  # type: ignore[arg-type]
     assert _inputs(policy.apply(raw)) == hidden
-    dropping = PayloadPolicy(register(fields={"colour": "drop"}), b"")
+    dropping = PayloadFilter(register(fields={"colour": "drop"}), b"")
     assert _inputs(dropping.apply(_event())) == {"price": [0.5, None], "colour": [None, None]}
     assert dropping.apply(_event()).outputs == _event().outputs
 
@@ -84,13 +84,13 @@ def test_hashing_without_a_key_is_an_error_that_names_the_setting(
     register: Callable[..., Version],
 ) -> None:
     with pytest.raises(SettingError, match="DRIFTLINE_SERVICE_PAYLOAD_KEY_FILE"):
-        PayloadPolicy(register(fields={"colour": "hmac"}), b"short")
+        PayloadFilter(register(fields={"colour": "hmac"}), b"short")
 
 
 def test_large_payloads_are_sampled_and_the_telling_ones_always_kept(
     register: Callable[..., Version],
 ) -> None:
-    policy = PayloadPolicy(register(sample={"over_bytes": 10, "share": 0.2, "slow_us": 1000}), b"")
+    policy = PayloadFilter(register(sample={"over_bytes": 10, "share": 0.2, "slow_us": 1000}), b"")
     drawn = [policy.apply(_event(prediction_id=f"p{n}")) for n in range(2000)]
     kept = [event for event in drawn if event.payload == "kept"]
     assert 320 < len(kept) < 480
@@ -126,7 +126,7 @@ def test_of_many_values_a_share_must_be_strange_to_be_kept(
 ) -> None:
     rows = 2_000  # so 4,000 values, and 40 of them may be unseen_share
     usual = np.full(rows, 0.5)
-    policy = PayloadPolicy(register(sample={"share": 1e-9, "over_bytes": 10}), b"")
+    policy = PayloadFilter(register(sample={"share": 1e-9, "over_bytes": 10}), b"")
     for unseen_share, payload in ((0, "digest"), (40, "digest"), (41, "kept")):
         price = usual.copy()
         price[:unseen_share] = 1e9
@@ -138,12 +138,12 @@ def test_of_many_values_a_share_must_be_strange_to_be_kept(
 def test_a_digest_is_of_the_values_and_can_be_left_out(register: Callable[..., Version]) -> None:
     sample = {"share": 1e-9, "over_bytes": 10}
     prices = np.linspace(0, 1, 2_000)
-    policy = PayloadPolicy(register(sample=sample), b"")
+    policy = PayloadFilter(register(sample=sample), b"")
     first, again = policy.apply(_many(prices)), policy.apply(_many(prices.copy()))
     assert first.payload_digest == again.payload_digest
     assert first.payload_bytes > prices.size * 4
     assert policy.apply(_many(prices[::-1])).payload_digest != first.payload_digest
-    without = PayloadPolicy(register(sample=sample | {"digest": False}), b"").apply(_many(prices))
+    without = PayloadFilter(register(sample=sample | {"digest": False}), b"").apply(_many(prices))
     assert (without.payload, without.payload_digest, without.inputs) == ("dropped", "", {})
     assert without.inclusion == 1e-9
 

@@ -31,7 +31,7 @@ _FEWEST = 50  # rows, however large the model
 _SESSIONS = 8  # kept, of the versions that were scored last
 
 
-class Predictions(msgspec.Struct, frozen=True):
+class RerunPredictions(msgspec.Struct, frozen=True):
     """Predictions of the version for some rows."""
 
     values: list[Any]  # classes as text, or numbers
@@ -93,7 +93,7 @@ class ModelRerun:
         )
         return np.array([self._fits(one) for one in alone], dtype=bool)
 
-    def answer(self, columns: Columns, rows: int) -> tuple[Predictions, Array]:
+    def answer(self, columns: Columns, rows: int) -> tuple[RerunPredictions, Array]:
         """Return predictions, and a mask of the rows that they are for: those without a failure.
 
         Raises:
@@ -124,20 +124,20 @@ class ModelRerun:
             return False
         return True
 
-    def _read(self, outputs: Sequence[Mapping[str, Array]]) -> Predictions:
+    def _read(self, outputs: Sequence[Mapping[str, Array]]) -> RerunPredictions:
         prediction = self._manifest.prediction
         values = [one for part in outputs for one in part[prediction.label].ravel().tolist()]
         if self._manifest.task == "regression":
             numbers = np.array(values, dtype=float)
-            return Predictions(values, score=numbers)
+            return RerunPredictions(values, score=numbers)
         names = [category(one) for one in values]
         if not prediction.probabilities:
-            return Predictions(names)
+            return RerunPredictions(names)
         parts = [part[prediction.probabilities].astype(float) for part in outputs]
         table = np.concatenate(parts) if parts else np.empty((0, len(prediction.classes)))
         by_class = {category(one): table[:, at] for at, one in enumerate(prediction.classes)}
         positive = None if prediction.positive is None else by_class[category(prediction.positive)]
-        return Predictions(names, by_class, positive)
+        return RerunPredictions(names, by_class, positive)
 
 
 @lru_cache(maxsize=_SESSIONS)

@@ -19,7 +19,7 @@ from monitoring.counters.reference_domain import category, number
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
 from monitoring.scoring.feature_values import FeatureValues
 from monitoring.scoring.parity.drift_effect import restore_categories, restore_numbers
-from monitoring.scoring.parity.rerun import Columns, ModelRerun, Predictions
+from monitoring.scoring.parity.rerun import Columns, ModelRerun, RerunPredictions
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array, attempt, significant
 from registry.manifest import Feature
@@ -77,7 +77,7 @@ class ParityScorer:
             yield from attempt(EFFECT, partial(self._effect, columns, predictions, swapped))
 
     def _parity(
-        self, logged: pd.DataFrame, rerun: Predictions, sound: Array, *, unfit: int
+        self, logged: pd.DataFrame, rerun: RerunPredictions, sound: Array, *, unfit: int
     ) -> Score:
         differs = ~sound  # rows that the model fails on now were predicted in the log
         differs[sound] = ~self._same(logged[sound], rerun)
@@ -93,7 +93,7 @@ class ParityScorer:
             note=note,
         )
 
-    def _same(self, logged: pd.DataFrame, rerun: Predictions) -> Array:
+    def _same(self, logged: pd.DataFrame, rerun: RerunPredictions) -> Array:
         """Which logged answers are those given rerun, up to the tolerance."""
         tolerance, logged_values = self._policy.tolerance, logged["prediction"]
         if self._regression:
@@ -118,7 +118,7 @@ class ParityScorer:
         self,
         drifted: _Drifted,
         columns: Columns,
-        predictions: Predictions,
+        predictions: RerunPredictions,
         swapped: dict[str, Sequence[Any] | Array],
     ) -> list[Score]:
         feature, expected = drifted
@@ -129,7 +129,7 @@ class ParityScorer:
     def _effect(
         self,
         columns: Columns,
-        predictions: Predictions,
+        predictions: RerunPredictions,
         swapped: Mapping[str, Sequence[Any] | Array],
         column: str = "",
     ) -> list[Score]:
@@ -196,6 +196,6 @@ def _chosen(columns: Columns, rows: Array) -> Columns:
     }
 
 
-def _numbers(predictions: Predictions) -> Array:
+def _numbers(predictions: RerunPredictions) -> Array:
     assert predictions.score is not None
     return predictions.score

@@ -15,7 +15,7 @@ from monitoring.counters.reference_domain import number
 from monitoring.scoring.feature_values import categories
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
-from registry.manifest import Feature, Segment
+from registry.manifest import Feature, SegmentPolicy
 from registry.payload import withheld
 
 _OTHER, _MISSING = "(other)", "(missing)"
@@ -25,7 +25,9 @@ _LONGEST = 60  # characters of a value's name
 class Grouping:
     """The groups of one feature."""
 
-    def __init__(self, segment: Segment, feature: Feature, expected: "pd.Series[Any]") -> None:
+    def __init__(
+        self, segment: SegmentPolicy, feature: Feature, expected: "pd.Series[Any]"
+    ) -> None:
         """`expected` are the feature's values in the reference."""
         self.column = segment.column
         self._edges = segment.edges
@@ -56,7 +58,7 @@ class Grouping:
         return np.where(values.isna().to_numpy(), missing, found)
 
 
-def grouping(baseline: Baseline, segment: Segment) -> Grouping | str:
+def grouping(baseline: Baseline, segment: SegmentPolicy) -> Grouping | str:
     """Return the groups of a segment's column, or the reason why it has none."""
     features = {feature.name: feature for feature in baseline.features}
     feature = features.get(segment.column)

@@ -33,7 +33,7 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt, significant
 from monitoring.scoring.segments.fairness import GapLimit, GroupRates, Proportion, gaps, rates
 from monitoring.scoring.segments.grouping import Grouping, grouping
-from registry.manifest import Manifest, Segment
+from registry.manifest import Manifest, SegmentPolicy
 
 
 class GroupLimits(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class SegmentScorer:
         self._baseline = baseline
         self._performance = performance
         stated = baseline.manifest.monitoring.segments
-        self._segments = [Segment(one) if isinstance(one, str) else one for one in stated]
+        self._segments = [SegmentPolicy(one) if isinstance(one, str) else one for one in stated]
         self._grouping = cache(self._group)
 
     @cached_property

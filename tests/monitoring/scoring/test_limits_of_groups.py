@@ -19,7 +19,7 @@ from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.segments.fairness import GroupRates, Proportion, gaps
 from monitoring.scoring.segments.scores import GroupLimits, SegmentScorer
-from registry.manifest import MaxGap, Segment
+from registry.manifest import MaxGap, SegmentPolicy
 
 Draw = Callable[..., pd.DataFrame]
 SIZES = (400, 300, 60, 35)
@@ -157,7 +157,7 @@ def test_nothing_is_judged_where_nobody_asks(baseline: Baseline, window: Draw) -
 def test_the_groups_of_every_segment_count(baseline: Baseline) -> None:
     monitoring = replace(
         _asking(baseline).manifest.monitoring,
-        segments=["colour", Segment("price", edges=[0.0, 1.0])],
+        segments=["colour", SegmentPolicy("price", edges=[0.0, 1.0])],
     )
     manifest = replace(baseline.manifest, monitoring=monitoring)
     watched = Baseline(replace(baseline.version, manifest=manifest))

@@ -26,13 +26,13 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.segments.fairness import Proportion, difference
 from monitoring.scoring.segments.scores import SegmentScorer
 from registry.errors import InvalidManifest
-from registry.manifest import Segment
+from registry.manifest import SegmentPolicy
 from registry.validation import check_segments
 
 Draw = Callable[..., pd.DataFrame]
 
 
-def _watched(baseline: Baseline, *segments: str | Segment, **changes: Any) -> Baseline:
+def _watched(baseline: Baseline, *segments: str | SegmentPolicy, **changes: Any) -> Baseline:
     manifest = baseline.manifest
     monitoring = replace(manifest.monitoring, segments=list(segments))
     manifest = replace(manifest, monitoring=monitoring, **changes)
@@ -40,7 +40,7 @@ def _watched(baseline: Baseline, *segments: str | Segment, **changes: Any) -> Ba
 
 
 def _scored(
-    baseline: Baseline, frame: pd.DataFrame, *segments: str | Segment
+    baseline: Baseline, frame: pd.DataFrame, *segments: str | SegmentPolicy
 ) -> dict[tuple[str, str], Score]:
     watched = _watched(baseline, *segments)
     scores = SegmentScorer(watched, PerformanceScorer(watched)).score(frame, drift=True)
@@ -114,13 +114,13 @@ def test_numbers_are_parted_at_edges_and_few_rows_are_said_to_be(
     baseline: Baseline, window: Draw
 ) -> None:
     frame = window(400)
-    found = _scored(baseline, frame, Segment("price", edges=[-10.0, 0.0, 1.0]))
+    found = _scored(baseline, frame, SegmentPolicy("price", edges=[-10.0, 0.0, 1.0]))
     price = frame["price"].astype(float)
     assert found["price=-10 to 0", "rows"].value == ((price >= -10) & (price < 0)).sum()
     assert found["price=from 1", "rows"].value == (price >= 1).sum()
     assert found["price=(missing)", "rows"].value == price.isna().sum()
     assert ("price=below -10", "rows") not in found or found["price=below -10", "rows"].value == 0
-    few = _scored(baseline, frame[:40], Segment("price", edges=[2.5]))
+    few = _scored(baseline, frame[:40], SegmentPolicy("price", edges=[2.5]))
     assert "too few for its figures, 30 are needed" in few["price=from 2.5", "rows"].note
     assert ("price=from 2.5", "roc_auc") not in few
     gap = few["price", "selection_rate_gap"]
@@ -131,7 +131,7 @@ def test_there_are_as_many_groups_as_the_policy_says_whatever_clients_send(
     baseline: Baseline, window: Draw
 ) -> None:
     names = [f"client-{n}" for n in range(500)] + ["red"] * 500
-    found = _scored(baseline, window(colour=names), Segment("colour", values=1))
+    found = _scored(baseline, window(colour=names), SegmentPolicy("colour", values=1))
     groups = {segment for segment, _ in found if "=" in segment}
     assert groups in ({"colour=red", "colour=(other)"}, {"colour=blue", "colour=(other)"})
     assert found["colour=(other)", "rows"].value in {500.0, 1000.0}
@@ -185,13 +185,13 @@ def test_one_group_that_fails_leaves_the_others(baseline: Baseline, window: Draw
     [
         (["size"], "'size' is no feature; expected one of 'colour', 'price'"),
         (["price"], "'price' is numeric; expected edges"),
-        ([Segment("colour", edges=[1.0])], "'colour' is categorical; expected no edges"),
-        ([Segment("price", edges=[1.0, 1.0])], "expected ascending edges"),
+        ([SegmentPolicy("colour", edges=[1.0])], "'colour' is categorical; expected no edges"),
+        ([SegmentPolicy("price", edges=[1.0, 1.0])], "expected ascending edges"),
         (["colour", "colour"], "'colour' is named twice"),
     ],
 )
 def test_registration_refuses_segments_that_hold_no_row(
-    baseline: Baseline, segments: list[str | Segment], said: str
+    baseline: Baseline, segments: list[str | SegmentPolicy], said: str
 ) -> None:
     with pytest.raises(InvalidManifest, match=said):
         check_segments(_watched(baseline, *segments).manifest)

@@ -1,4 +1,4 @@
-"""Several monitors on one database: the results of one alone, whichever process dies and whichever reads what."""
+"""Several monitors on one database find what one alone finds, whichever of them dies."""
 
 import random
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ from eventlog.log import Record
 from monitoring.storage.store import Store
 from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.webhooks.egress import Egress
-from monitoring.webhooks.signing import Signer
+from monitoring.webhooks.signature import Signer
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor
 

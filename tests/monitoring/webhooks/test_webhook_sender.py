@@ -16,7 +16,7 @@ from monitoring.webhooks.body import trial
 from monitoring.webhooks.delivery import Receiver, Sender, sending, wall_clock
 from monitoring.webhooks.egress import Egress
 from monitoring.webhooks.retries import LONGEST_RETRY_AFTER, MAX_ATTEMPTS, SECOND
-from monitoring.webhooks.signing import Signer
+from monitoring.webhooks.signature import Signer
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 

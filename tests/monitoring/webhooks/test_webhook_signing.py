@@ -5,7 +5,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from eventlog.errors import SettingError
-from monitoring.webhooks.signing import Signer
+from monitoring.webhooks.signature import Signer
 
 OLD = "whsec_" + base64.b64encode(b"o" * 32).decode()
 NEW = "whsec_" + base64.b64encode(b"n" * 32).decode()
