@@ -29,8 +29,9 @@ def start(
             root = tmp_path_factory.mktemp("conformance")
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-                started[front] = _stocked(Service(root, free_port, **_SMALL, **FRONTS[front]))
-            started[front].start()
+                service = _stocked(Service(root, free_port, **_SMALL, **FRONTS[front]))
+            service.start()  # a start that fails is tried again by the next test
+            started[front] = service
         return started[front]
 
     yield of
