@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from access.errors import InvalidKey
+from telemetry.clock import parse_duration
 
 Scope = Literal["open", "any", "predict", "read", "operate"]
 SCOPES = ("predict", "predict:MODEL", "read", "operate")
@@ -23,8 +24,6 @@ _BEARER = b"bearer "
 _NOBODY = "0" * 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _SCOPE = re.compile(r"predict(:[^\s:]+)?|read|operate")
-_SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])")
-_SECONDS = {"h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +129,7 @@ def revoke_key(held: Iterable[Key], identity: str, now: float) -> list[Key]:
 
 
 def _span(text: str) -> int:
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        raise InvalidKey(f"expires {text!r}: expected a number of hours, days or weeks, e.g. 90d")
-    return int(found[1]) * _SECONDS[found[2]]
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InvalidKey(f"expires {text!r}: {error}") from None

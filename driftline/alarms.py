@@ -1,9 +1,7 @@
 """`driftline alarms`: what was raised, and what a person does about it."""
 
 import getpass
-import re
 import secrets
-import time
 from typing import get_args
 
 import click
@@ -15,8 +13,8 @@ from eventlog.errors import SettingError
 from monitoring.presenter import formats
 from monitoring.results import AlarmStep, Rule, Silence
 from monitoring.web.overview import worst_first
+from telemetry.clock import now_us, parse_duration
 
-_UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MOST = 366 * 86_400  # seconds of a silence
 
 
@@ -54,7 +52,7 @@ def listing(as_json: bool = False) -> None:  # noqa: FBT001, FBT002  # click cal
 @click.option("--reason", default="", help="Recorded with the alarm.")
 def acknowledge(alarm_id: str, reason: str) -> None:
     """Say that you have seen an alarm that is firing."""
-    step = AlarmStep(_now(), "acknowledged", _actor(), reason)
+    step = AlarmStep(now_us(), "acknowledged", _actor(), reason)
     if not open_store().acknowledge(alarm_id, step):
         raise _Unknown(f"no alarm {alarm_id} is firing; see driftline alarms")
     click.echo(f"acknowledged {alarm_id}")
@@ -65,7 +63,7 @@ def acknowledge(alarm_id: str, reason: str) -> None:
 @click.option("--reason", required=True, help="Recorded with the alarm.")
 def resolve(alarm_id: str, reason: str) -> None:
     """Resolve an alarm; while its cause lasts, another one fires."""
-    if not open_store().resolve(alarm_id, AlarmStep(_now(), "resolved", _actor(), reason)):
+    if not open_store().resolve(alarm_id, AlarmStep(now_us(), "resolved", _actor(), reason)):
         raise _Unknown(f"no alarm {alarm_id} is open; see driftline alarms")
     click.echo(f"resolved {alarm_id}")
 
@@ -78,7 +76,7 @@ def resolve(alarm_id: str, reason: str) -> None:
 @click.option("--reason", required=True, help="Recorded with the alarm.")
 def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> None:
     """Silence matching alarms: they are recorded and shown, but send no webhook."""
-    now = _now()
+    now = now_us()
     held = Silence(
         silence_id=f"si_{secrets.token_hex(6)}",
         model=model,
@@ -96,7 +94,7 @@ def silence(model: str, version: str, rule: Rule, length: str, reason: str) -> N
 @alarms.command()
 def silences() -> None:
     """List the silences that hold."""
-    now = _now()
+    now = now_us()
     holding = [one for one in open_store().silences() if one.until > now]
     for one in holding:
         until = formats.moment(one.until)
@@ -109,7 +107,7 @@ def silences() -> None:
 @click.argument("silence_id")
 def unsilence(silence_id: str) -> None:
     """End a silence now."""
-    if not open_store().unsilence(silence_id, _now()):
+    if not open_store().unsilence(silence_id, now_us()):
         raise _Unknown(f"no silence {silence_id} holds; see driftline alarms silences")
     click.echo(f"ended {silence_id}")
 
@@ -120,15 +118,13 @@ def _scope(silence: Silence) -> str:
 
 
 def _seconds(length: str) -> int:
-    found = re.fullmatch(r"([0-9]{1,6})([mhdw])", length)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= _MOST:
-        raise SettingError(f"--for {length!r}: expected a number and a unit as in 30m, 8h, 3d, 2w")
+    try:
+        seconds = parse_duration(length)
+    except ValueError as error:
+        raise SettingError(f"--for {length!r}: {error}") from None
+    if seconds > _MOST:
+        raise SettingError(f"--for {length!r}: expected at most {_MOST // 86_400} days")
     return seconds
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000
 
 
 def _actor() -> str:

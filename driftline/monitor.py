@@ -45,6 +45,7 @@ from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.policy_source import RegistryPolicies
 from registry.store import Registry
 from telemetry import logs
+from telemetry.clock import now_us
 from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
@@ -220,9 +221,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
     scorer = ScoringProcess(scoring_command(home.reports))
     parts.callback(scorer.close)
-    evaluation = Evaluation(
-        journal, state, page=settings.page, clock=lambda: time.time_ns() // 1_000
-    )
+    evaluation = Evaluation(journal, state, page=settings.page, clock=now_us)
     tracing = Tracing.configured("monitor")
     if tracing is not None:
         parts.callback(tracing.close)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 import uuid
 
 import click
@@ -16,6 +15,7 @@ from monitoring.settings import MonitorSettings
 from monitoring.web.overview import stopped
 from monitoring.webhooks.body import trial
 from monitoring.webhooks.delivery import Receiver
+from telemetry.clock import now_us
 
 
 def commands() -> list[click.Command]:
@@ -34,7 +34,7 @@ def test() -> None:
     receiver = Receiver.configured(from_environment(MonitorSettings, "DRIFTLINE_MONITOR_"))
     if receiver is None:
         raise SettingError("DRIFTLINE_MONITOR_WEBHOOK_URL is not set; expected an address")
-    now = time.time_ns() // 1_000
+    now = now_us()
     webhook_id = f"trial_{uuid.uuid4().hex}"
     answer = asyncio.run(receiver.post(webhook_id, trial(webhook_id, now), now))
     click.echo(f"{receiver.url} answered {answer.status}")
@@ -61,7 +61,7 @@ def list_webhooks() -> None:
 @click.argument("webhook_id")
 def retry(webhook_id: str) -> None:
     """Retry a dead webhook under the same id."""
-    if not open_store().revive(webhook_id, time.time_ns() // 1_000):
+    if not open_store().revive(webhook_id, now_us()):
         raise click.ClickException(
             f"no dead webhook {webhook_id!r}; `driftline webhooks list` shows which there are"
         )

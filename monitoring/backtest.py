@@ -5,7 +5,6 @@ another one finds what it would have found.
 """
 
 import threading
-import time
 from collections.abc import Sequence
 
 from eventlog.events import PredictionEvent
@@ -15,6 +14,7 @@ from monitoring.evaluation import Evaluation
 from monitoring.scoring.queue import Scorer
 from monitoring.storage.journal import Journal
 from monitoring.windows.consumer_state import ConsumerState
+from telemetry.clock import now_us
 
 _AT_ONCE = 2_000  # records
 _PAUSE = 0.05  # seconds, while only scoring is in progress
@@ -67,7 +67,7 @@ def watch_again(
     `journal` and `state` are of a new database. No webhook is sent: retraining requests stay in
     its outbox.
     """
-    evaluation = Evaluation(journal, state, page="", clock=lambda: time.time_ns() // 1_000)
+    evaluation = Evaluation(journal, state, page="", clock=now_us)
     consumer = Consumer(journal, state, reader, scorer, evaluation)
     closed = False
     while not stop.is_set():

@@ -7,6 +7,7 @@ from eventlog.events import Protocol
 from service.call import Call
 from service.telemetry.traceparent import read_traceparent
 from service.telemetry.tracing import RequestSpan
+from telemetry.clock import now_us
 from telemetry.tracing import Tracing
 
 
@@ -18,7 +19,7 @@ class CallFactory:
         timeout_s: float,
         tracing: Tracing | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        now: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now: Callable[[], int] = now_us,
     ) -> None:
         """`timeout_s` bounds every request; `clock` reads seconds, `now` epoch microseconds."""
         self._timeout_s = timeout_s

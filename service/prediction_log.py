@@ -22,6 +22,7 @@ from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLar
 from service.payload_policy import PayloadPolicies
 from service.protocol.feedback import FeedbackLabel
 from service.protocol.tensors import to_tensor
+from telemetry.clock import now_us
 
 Reply = Callable[[InferenceResponse | DriftlineError], None]
 
@@ -67,7 +68,7 @@ class PredictionLog:
         appender: Appender,
         ids: IdGenerator,
         clock: Callable[[], float] = time.perf_counter,
-        now: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now: Callable[[], int] = now_us,
         count: Callable[[str, int], None] = lambda _kind, _number: None,
     ) -> None:
         """`clock` is the clock of `Call.started`, in seconds; `now` returns epoch microseconds.

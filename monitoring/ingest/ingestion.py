@@ -1,7 +1,6 @@
 """Ingest one record of the log after the other: count it, store its rows, join its labels."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from monitoring.windows.row_sample import row_hash
 from monitoring.windows.version_state import VersionState
 from monitoring.windows.window_state import WindowState
 from registry.errors import RegistryError
+from telemetry.clock import now_us
 
 _logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Ingestion:
         journal: Journal,
         state: ConsumerState,
         expiry: Expiry,
-        clock: Callable[[], int] = lambda: time.time_ns() // 1000,
+        clock: Callable[[], int] = now_us,
     ) -> None:
         """Change `state`; write rows to `journal`.
 

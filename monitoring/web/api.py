@@ -1,7 +1,6 @@
 """The JSON API: what the page shows, for programs."""
 
 import io
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -19,6 +18,7 @@ from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_
 from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
 from monitoring.windows.grid import END_OF_TIME
+from telemetry.clock import now_us
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,7 @@ def _step(request: Request, deed: Literal["acknowledged", "resolved"]) -> Respon
     if not same_origin(request):
         raise HTTPException(403, "request from another site; expected this page")
     alarm_id = request.path_params["alarm_id"]
-    step = AlarmStep(time.time_ns() // 1_000, deed, getattr(request.state, "actor", ""))
+    step = AlarmStep(now_us(), deed, getattr(request.state, "actor", ""))
     findings = findings_of(request)
     take = findings.acknowledge if deed == "acknowledged" else findings.resolve
     if not take(alarm_id, step):

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -23,6 +22,7 @@ from monitoring.webhooks.adapters import ADAPTERS, Adapter
 from monitoring.webhooks.egress import Egress, HttpResponse
 from monitoring.webhooks.retries import SECOND, next_attempt, parse_retry_after
 from monitoring.webhooks.signature import Signer
+from telemetry.clock import now_us
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,6 @@ class Outbox(Protocol):
     def disabled(self) -> list[DisabledReceiver]:
         """The disabled receivers."""
         ...
-
-
-def wall_clock() -> int:
-    """Now, in microseconds since the epoch."""
-    return time.time_ns() // 1_000
 
 
 class Receiver:
@@ -118,7 +113,7 @@ class Sender:
         outbox: Outbox,
         receiver: Receiver,
         *,
-        clock: Clock = wall_clock,
+        clock: Clock = now_us,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._outbox = outbox

@@ -13,10 +13,11 @@ from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.webhooks.body import trial
-from monitoring.webhooks.delivery import Receiver, Sender, sending, wall_clock
+from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.webhooks.egress import Egress
 from monitoring.webhooks.retries import LONGEST_RETRY_AFTER, MAX_ATTEMPTS, SECOND
 from monitoring.webhooks.signature import Signer
+from telemetry.clock import now_us
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 
@@ -215,7 +216,7 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
 
 def test_the_thread_sends_and_stops_cleanly(letterbox: Any) -> None:
     outbox = FakeOutbox(delivery())
-    with sending(lambda: Sender(outbox, receiver(letterbox.url), clock=wall_clock)):
+    with sending(lambda: Sender(outbox, receiver(letterbox.url), clock=now_us)):
         wait_until(lambda: outbox.deliveries["msg-1"].state == "delivered")
     assert len(letterbox.received) == 1
 

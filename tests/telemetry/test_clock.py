@@ -1,0 +1,18 @@
+"""Durations as commands take them."""
+
+import pytest
+
+from telemetry.clock import parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30m", 1_800), ("8h", 28_800), ("90d", 7_776_000), ("2w", 1_209_600)]
+)
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "8", "h", "0d", "-1h", "1.5h", "8 h", "8H", "1234567m", "1y"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a number and a unit"):
+        parse_duration(text)
