@@ -65,13 +65,15 @@ class Ingestion:
             self._dead_letter(record, str(event))
             return None
         readable = not isinstance(event, UnreadableEvent)
-        received = 0 if isinstance(event, UnreadableEvent) else _bounded(event.received)
+        received = 0 if event.received is None else _bounded(event.received)
         ahead = received > self._clock() + _FUTURE
         heard = 0 if ahead else received
         if not self._state.enter(record, readable=readable, received=heard):
             return None
         self._state.count("monitored_events")
         if isinstance(event, UnreadableEvent):
+            if event.received is not None and not ahead:  # the forwarder could read it
+                self._state.count_ingested(record.source, received // MINUTE)
             self._dead_letter(record, str(event))
             return None
         if ahead:  # a wrong clock of one service must not expire what the others logged

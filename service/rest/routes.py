@@ -77,7 +77,7 @@ class _Routes:
         log = self._dependencies().log
         log.append_labels(labels)
         await log.wait_until_safe()
-        return _json({"preferred_encoding": len(labels)})
+        return _json({"accepted": len(labels)})
 
     async def _body(self, request: Request) -> bytes:
         headers = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]

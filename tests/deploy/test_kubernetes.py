@@ -179,7 +179,7 @@ def test_what_cannot_be_provisioned_is_said(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aliases: str, words: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
-    with pytest.raises(DriftlineError, match="holds no MODEL/VERSION/"):
+    with pytest.raises(DriftlineError, match="expected MODEL/VERSION/"):
         CliRunner().invoke(provision, [str(tmp_path)], catch_exceptions=False)
     shutil.copytree(files, tmp_path / "models" / "tiny" / "1")
     (tmp_path / "models" / "tiny" / "aliases.yaml").write_text(aliases)

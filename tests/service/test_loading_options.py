@@ -207,7 +207,7 @@ def test_an_unloaded_version_gives_its_session_back_at_once(
     try:
         asyncio.run(come_and_go())
         assert runners[0]() is None
-        assert not load.caches
+        assert not load.cache_bytes()
     finally:
         gc.enable()
 

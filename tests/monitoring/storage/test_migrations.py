@@ -113,7 +113,10 @@ def test_ingestion_continues_in_a_database_from_before_migrations(
     database.close()
     Monitor(earlier, records, random.Random(2)).drain()
     Monitor(tmp_path / "new.db", records, random.Random(3)).drain()
-    assert everything(earlier) == everything(tmp_path / "new.db")
+    continued, fresh = everything(earlier), everything(tmp_path / "new.db")
+    for found in (continued, fresh):  # a request keeps the sentence of the release that made it
+        found["outbox"] = [(name, *rest) for name, _body, *rest in found["outbox"]]
+    assert continued == fresh
 
 
 def test_two_processes_that_open_an_earlier_database_at_once_migrate_it_once(
