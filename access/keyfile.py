@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from access.keys import Key
+from eventlog.durable_files import make_folder, replace_file
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 
@@ -65,18 +66,9 @@ class KeyFile:
 
     def change(self, edit: Callable[[list[Key]], list[Key]]) -> None:
         """Replace the keys by what `edit` makes of them, one change after another."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             contents = _Contents(schema=1, keys=edit(self.read() or []))
-            self._replace(msgspec.json.format(msgspec.json.encode(contents), indent=2))
-
-    def _replace(self, data: bytes) -> None:
-        draft = self.path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as file:  # noqa: PTH123  # created for its owner alone
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path)
+            data = msgspec.json.format(msgspec.json.encode(contents), indent=2)
+            replace_file(self.path, data, 0o600)  # for its owner alone

@@ -56,6 +56,8 @@ def models() -> None:
     table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
     for model in registry.models():
         aliases = registry.aliases(model)
+        for reason in registry.damaged(model).values():
+            click.secho(f"warning: {reason}", fg="yellow", err=True)
         for version in registry.versions(model):
             named = [alias for alias, number in aliases.items() if number == version.number]
             registered = _day(version.created)

@@ -40,6 +40,8 @@ def serve(**options: str | int | bool | None) -> None:
     home = Home.from_environment()
     check_start(settings, home)
     with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):
-        from service.supervisor import run  # noqa: PLC0415  # takes seconds to import
+        from registry.store import Registry  # noqa: PLC0415  # takes seconds to import
+        from service.supervisor import run  # noqa: PLC0415
 
+        Registry(home).revision()  # a registry that cannot be read ends the command
         run(settings)

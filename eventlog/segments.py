@@ -24,6 +24,7 @@ from typing import Self
 
 from eventlog import frames, wire
 from eventlog.disk_reserve import DiskReserve
+from eventlog.durable_files import make_folder, sync_folder
 from eventlog.errors import LogUnavailable, UnreadableEvent
 from eventlog.events import Event
 from eventlog.follower import Follower
@@ -79,7 +80,7 @@ class SegmentWriter:
         host = re.sub(r"[^A-Za-z0-9.]+", "-", host)
         for slot in count():
             source = folder / f"{host}-{slot}"
-            source.mkdir(parents=True, exist_ok=True)
+            make_folder(source)
             lock = try_lock(source / "lock")
             if lock is not None:
                 return cls(source, lock, settings, dropped)
@@ -187,7 +188,7 @@ class SegmentWriter:
         while self._closed:
             os.fsync(self._closed[0])
             os.close(self._closed.popleft())
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
 
 def _finish(folder: Path, last: Segment) -> None:
@@ -206,14 +207,6 @@ def _finish(folder: Path, last: Segment) -> None:
 
 def _mark_end(folder: Path, epoch: int, sequence: int) -> None:
     (folder / f"{epoch:08d}-{sequence:012d}.end").touch(0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class SegmentReader:

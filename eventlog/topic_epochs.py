@@ -1,11 +1,11 @@
 """Topic epochs: which topic id received the forwarded events. Kafka gives each new topic an id."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from eventlog.durable_files import replace_file
 from eventlog.errors import EventLogError
 
 
@@ -30,9 +30,4 @@ class TopicEpochs:
         if all(self._known.get(name) == id_ for name, id_ in topics.items()):
             return
         self._known.update(topics)
-        fresh = self._path.with_suffix(".fresh")
-        with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(self._known))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        replace_file(self._path, msgspec.json.encode(self._known))

@@ -10,7 +10,8 @@ RegistryError
 ├── InvalidLimits         limits that a version cannot have
 ├── InvalidPolicy         a monitoring policy that a version cannot be watched by
 ├── InvalidFeatures       values that do not fit the features or the tensors that carry them
-└── IncompatibleRegistry  a registry file of a newer release
+├── IncompatibleRegistry  a registry file of a newer release
+└── RegistryUnavailable   the registry cannot be read or written now
 """
 
 from eventlog.errors import DriftlineError
@@ -58,3 +59,7 @@ class InvalidFeatures(RegistryError):
 
 class IncompatibleRegistry(RegistryError):
     """A registry file of a newer release."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The registry cannot be read or written now: locked, damaged, or its disk is full."""

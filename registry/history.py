@@ -8,14 +8,18 @@ Changes of limits and policies add up.
 
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from eventlog.durable_files import make_folder
+from registry.errors import RegistryUnavailable
 from registry.history_schema import prepare
 from registry.limits import LimitChange, sum_up
+
+_PATIENCE_S = 10  # how long a call waits for another process's transaction
 
 Kind = Literal["registered", "promoted", "loaded", "unloaded", "limits", "policy"]
 
@@ -53,11 +57,15 @@ class History:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, create or migrate it; raises IncompatibleRegistry for a newer one."""
+        """Open the file, create or migrate it; raises IncompatibleRegistry for a newer one.
+
+        A file that cannot be read now is tried again by the next call, which then raises
+        RegistryUnavailable, as every other method does.
+        """
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as connection:
-            prepare(connection, path)
+        self._prepared = False
+        with suppress(RegistryUnavailable), self._connect():
+            pass
 
     def revision(self) -> int:
         """Return the number of the latest row, 0 before the first."""
@@ -92,6 +100,14 @@ class History:
         """Return every version number that was ever registered, deleted versions included."""
         with self._connect() as connection:
             return _numbers(connection, model)
+
+    def models(self) -> set[str]:
+        """Return every model of which a version was ever registered."""
+        with self._connect() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT model FROM history WHERE kind = 'registered'"
+            ).fetchall()
+        return {model for (model,) in rows}
 
     def rows(self, model: str) -> list[HistoryRow]:
         """Return every row of one model, oldest first."""
@@ -153,12 +169,37 @@ class History:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path, timeout=10)
+        """Open a connection and commit; raises RegistryUnavailable."""
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            make_folder(self._path.parent)
+            connection = sqlite3.connect(self._path, timeout=_PATIENCE_S)
+            try:
+                # Also flush the end of the journal: a commit must not be undone by a power loss.
+                connection.execute("PRAGMA synchronous = EXTRA")
+                if not self._prepared:
+                    with connection:
+                        prepare(connection, self._path)
+                    self._prepared = True
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise RegistryUnavailable(f"registry {self._path}: {_explain(error)}") from error
+        except OSError as error:
+            raise RegistryUnavailable(f"registry {self._path}: {error.strerror}") from error
+
+
+def _explain(error: sqlite3.Error) -> str:
+    """Return what is wrong with the file and what to do about it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return f"locked by another process for {_PATIENCE_S} seconds; try again when it has ended"
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return f"{error}; restore it from a backup"
+    if code == sqlite3.SQLITE_FULL:
+        return f"{error}; free some space and try again"
+    return f"{error}; expected a file that this user can read and write"
 
 
 def _append(connection: sqlite3.Connection, row: HistoryRow) -> int:

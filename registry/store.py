@@ -1,28 +1,18 @@
 """Immutable versions in BentoML's model store, and the aliases that name them.
 
-A version is a BentoML model tagged `<model>:<number>-<digest, 12 digits>`, holding model.onnx,
-manifest.json and reference.parquet. It is built in a staging folder and renamed into the store, so
-that readers see it complete or not at all.
+A version holds model.onnx, manifest.json and reference.parquet. Its folder is on disk before the
+history names it; if the history cannot name it, the folder is removed.
 """
 
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once: before BentoML saves anything
-
-import bentoml
 import msgspec
 import pandas as pd
-from bentoml._internal.models import ModelStore
-from bentoml.exceptions import BentoMLException
 
 from eventlog.settings import Home
 from registry.batching import (
@@ -39,6 +29,7 @@ from registry.errors import (
     InvalidName,
     InvalidReference,
     RegistryError,
+    RegistryUnavailable,
     UnknownModel,
     UnknownVersion,
 )
@@ -58,10 +49,10 @@ from registry.policies import (
 from registry.reference import answer_reference, parse_reference, sample_tensors
 from registry.signature import read_signature
 from registry.validation import complete
+from registry.version_folders import Files, Found, VersionFolders
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
-_NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
 
 
 def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
@@ -75,15 +66,14 @@ class ModelState(msgspec.Struct, frozen=True):
 
     versions: list[Version]  # oldest first
     desired: DesiredState
+    damaged: dict[str, str] = {}  # number -> why the version cannot be read
 
 
 class Registry:
     """Models, their versions and aliases; safe across threads and processes."""
 
     def __init__(self, home: Home, clock: Callable[[], int] = time.time_ns) -> None:
-        self._folder = store_folder(home)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._store = ModelStore(self._folder)
+        self._folders = VersionFolders(store_folder(home))
         self._history = History(home.registry)
         self._clock = clock
 
@@ -105,44 +95,55 @@ class Registry:
         verdict = _judge(onnx_bytes, completed, stated)
         together = not verdict.against_answers(completed)
         completed, frame = answer_reference(session, completed, stated, together=together)
-        files: dict[str, Callable[[Path], object]] = {
+        files: Files = {
             "model.onnx": lambda path: path.write_bytes(onnx_bytes),
             "manifest.json": lambda path: path.write_bytes(encode_manifest(completed)),
             "reference.parquet": lambda path: frame.to_parquet(path, index=False),
             FILE: lambda path: write_verdict(path.parent, verdict),
         }
         digest = _digest(onnx_bytes, encode_manifest(completed), reference_bytes)
-        with self._locked():
-            version = self._identical(model, digest)
+        with self._folders.locked():
+            stored = (one for one in self._found(model).versions if one.digest == digest)
+            version = next(stored, None)
             if version is None:
                 require_inherited(model, completed, self.history(model))
-                version = self._add(model, digest, files)
-            elif read_verdict(version) is None:  # as an earlier release left it
+                return self._add(model, digest, files, actor)
+            if read_verdict(version) is None:  # as an earlier release left it
                 write_verdict(Path(version.path), verdict)
             self._history.register(model, version.number, time=version.created, actor=actor)
         return version
 
     def models(self) -> list[str]:
-        """Return the names of all models that have a version."""
-        names = sorted(folder.name for folder in self._folder.iterdir() if folder.is_dir())
-        return [name for name in names if self._stored(name)]
+        """Return the names of all models that have a version, also where all are damaged."""
+        return sorted({*self._folders.names(), *self._history.models()})
 
     def versions(self, model: str) -> list[Version]:
-        """Return all versions of a model, oldest first. Raises UnknownModel."""
-        stored = self._stored(model)
-        if not stored:
+        """Return all readable versions of a model, oldest first. Raises UnknownModel."""
+        return self._known(model).versions
+
+    def damaged(self, model: str) -> dict[str, str]:
+        """Return why each damaged or missing version of a model cannot be served, by number."""
+        return self._damaged(model, self._known(model))
+
+    def _known(self, model: str) -> Found:
+        found = self._found(model)
+        if not any(found) and not self._history.numbers(model):
             known = ", ".join(self.models()) or "none is registered"
             raise UnknownModel(f"no model {model!r}; models: {known}")
-        return sorted(map(_version, stored), key=lambda version: int(version.number))
+        return found
 
     def version(self, model: str, number: str) -> Version:
-        """Return one version. Raises UnknownModel or UnknownVersion."""
-        versions = {version.number: version for version in self.versions(model)}
-        if number not in versions:
-            raise UnknownVersion(
-                f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
-            )
-        return versions[number]
+        """Return one version; raises UnknownModel, UnknownVersion, InvalidManifest if damaged."""
+        found = self._known(model)
+        versions = {version.number: version for version in found.versions}
+        if number in versions:
+            return versions[number]
+        damaged = self._damaged(model, found)
+        if number in damaged:
+            raise InvalidManifest(damaged[number])
+        raise UnknownVersion(
+            f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
+        )
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version number of each alias."""
@@ -206,7 +207,7 @@ class Registry:
         """
         self._require(model, number)
         detail = encode(change)
-        with self._locked():
+        with self._folders.locked():
             for version in self.versions(model):
                 if number in {"", version.number}:
                     check_change(version, self.policies(version)[-1].policy, change)
@@ -214,10 +215,10 @@ class Registry:
 
     def state(self, model: str) -> ModelState:
         """Return the versions and the desired state of a model; raises UnknownModel."""
-        versions = self.versions(model)
-        return ModelState(
-            versions, self._history.desired_state(model, [v.number for v in versions])
-        )
+        found = self._known(model)
+        damaged = self._damaged(model, found)
+        numbers = [*damaged, *(version.number for version in found.versions)]
+        return ModelState(found.versions, self._history.desired_state(model, numbers), damaged)
 
     def history(self, model: str) -> list[HistoryRow]:
         """Return every row of the history of a model, oldest first."""
@@ -232,64 +233,46 @@ class Registry:
         return self._history.changed(since)
 
     def _require(self, model: str, number: str) -> None:
-        if number:
+        if number not in {"", *self.damaged(model)}:  # a damaged one can be unloaded
             self.version(model, number)
-        else:
-            self.versions(model)
 
     def _now(self) -> int:
         return self._clock() // 1_000
 
-    def _stored(self, model: str) -> list[Any]:
-        if not _MODEL_NAME.fullmatch(model):
-            return []
-        try:
-            found = bentoml.models.list(model, _model_store=self._store)
-        except BentoMLException:  # no such folder, or one that another process is writing
-            return []
-        return [item for item in found if _NUMBER in item.info.labels]
+    def _found(self, model: str) -> Found:
+        return self._folders.read(model) if _MODEL_NAME.fullmatch(model) else Found([], {})
 
-    def _identical(self, model: str, digest: str) -> Version | None:
-        versions = map(_version, self._stored(model))
-        return next((version for version in versions if version.digest == digest), None)
+    def _damaged(self, model: str, found: Found) -> dict[str, str]:
+        """Return why each damaged version cannot be served, missing ones included."""
+        present = {version.number for version in found.versions} | found.damaged.keys()
+        absent = self._history.numbers(model) - present
+        reasons = found.damaged | {
+            number: f"stored version {number} of {model} is damaged: its folder is missing"
+            for number in absent
+        }
+        return {
+            number: f"{reasons[number]}; restore it from a backup, or take it out with "
+            f"`driftline unload {model} --version {number}`"
+            for number in sorted(reasons, key=int)
+        }
 
-    def _add(self, model: str, digest: str, files: dict[str, Callable[[Path], object]]) -> Version:
-        used = self._history.numbers(model) | {_version(i).number for i in self._stored(model)}
+    def _add(self, model: str, digest: str, files: Files, actor: str) -> Version:
+        found = self._found(model)
+        used = {*self._history.numbers(model), *found.damaged, *(v.number for v in found.versions)}
         number = str(max(map(int, used), default=0) + 1)
-        tag = f"{model}:{number}-{digest[:12]}"
-        with self._staging() as staging:
-            with bentoml.models.create(
-                tag,
-                labels={_NUMBER: number},
-                metadata={"digest": digest, "created": self._now()},
-                _model_store=ModelStore(staging),
-            ) as created:
-                for name, write in files.items():
-                    path = Path(created.path_of(name))
-                    write(path)
-                    path.chmod(0o444)
-            target = self._folder / created.tag.path()
-            target.parent.mkdir(exist_ok=True)
-            (staging / created.tag.path()).rename(target)
-        (self._folder / model / "latest").write_text(target.name)  # as BentoML does
-        return _version(bentoml.models.get(tag, _model_store=self._store))
-
-    @contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """Create a folder on the file system of the store; remove one of a killed process."""
-        staging = self._folder.parent / ".driftline-staging"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
         try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self._folder.parent / ".driftline-lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            version = self._folders.add(model, number, digest, self._now(), files)
+        except OSError as error:
+            raise RegistryUnavailable(
+                f"model {model!r}: version {number} cannot be stored below "
+                f"{self._folders.folder}: {error.strerror or error}; nothing was registered"
+            ) from None
+        try:
+            self._history.register(model, number, time=version.created, actor=actor)
+        except RegistryError:
+            self._folders.remove(Path(version.path))  # store and history agree
+            raise
+        return version
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -328,20 +311,3 @@ def _read(path: Path, kind: type[RegistryError]) -> bytes:
 def _digest(*contents: bytes) -> str:
     parts = b"".join(hashlib.sha256(content).digest() for content in contents)
     return hashlib.sha256(parts).hexdigest()
-
-
-def _version(item: Any) -> Version:
-    try:
-        manifest = msgspec.json.decode(
-            Path(item.path_of("manifest.json")).read_bytes(), type=Manifest
-        )
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidManifest(f"stored version {item.tag} is damaged: {error}") from None
-    return Version(
-        model=item.tag.name,
-        number=item.info.labels[_NUMBER],
-        digest=item.info.metadata["digest"],
-        created=item.info.metadata["created"],
-        manifest=manifest,
-        path=item.path,
-    )

@@ -95,7 +95,7 @@ class Worker:
 
     async def start(self) -> None:
         """Load registered versions, listen for gRPC, and follow the registry."""
-        await self._models.refresh()
+        await self._models.start()
         self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer)
         await self._grpc.start()
         for work in (

@@ -10,7 +10,13 @@ from eventlog.errors import (
     LogUnavailable,
     SettingError,
 )
-from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
+from registry.errors import (
+    InvalidFeatures,
+    RegistryError,
+    RegistryUnavailable,
+    UnknownModel,
+    UnknownVersion,
+)
 from service.errors import (
     Expired,
     InvalidRequest,
@@ -45,6 +51,7 @@ CODES: dict[type[DriftlineError], grpc.StatusCode] = {
     LogUnavailable: grpc.StatusCode.UNAVAILABLE,
     RunFailed: grpc.StatusCode.INTERNAL,
     ServingError: grpc.StatusCode.INTERNAL,
+    RegistryUnavailable: grpc.StatusCode.UNAVAILABLE,
     RegistryError: grpc.StatusCode.INTERNAL,
     EventLogError: grpc.StatusCode.INTERNAL,
     SettingError: grpc.StatusCode.INTERNAL,

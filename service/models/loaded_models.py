@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from eventlog.errors import DriftlineError
-from registry.errors import RegistryError, UnknownModel, UnknownVersion
+from registry.errors import RegistryError, RegistryUnavailable, UnknownModel, UnknownVersion
 from registry.history import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
@@ -108,7 +108,9 @@ class LoadedModels:
 
     @property
     def ready(self) -> bool:
-        """Whether no model fails for requests that state no version."""
+        """Whether the registry was read, and no model fails for requests that state no version."""
+        if self.revision < 0:
+            return False
         named = [self._routes[model, ""].version for model in self._loaded]
         return not any(
             isinstance(one, UnavailableVersion) and one.state == "failed" for one in named
@@ -120,10 +122,19 @@ class LoadedModels:
             await asyncio.sleep(interval)
             try:
                 await self.poll()
+            except RegistryError as error:
+                _logger.warning("%s; serving continues with the loaded versions", error)
             except Exception:
                 _logger.exception(
                     "cannot poll the registry; serving continues with the loaded versions"
                 )
+
+    async def start(self) -> None:
+        """Load every version; if the registry cannot be read, stay not ready: `follow` retries."""
+        try:
+            await self.refresh()
+        except RegistryError as error:
+            _logger.warning("%s; not ready, trying again", error)
 
     async def refresh(self, model: str = "") -> None:
         """Poll, and wait until all pending loads of a model, or of all models, end."""
@@ -145,6 +156,9 @@ class LoadedModels:
                 if isinstance(one, UnavailableVersion)
             }
             states = await asyncio.to_thread(self._read, self.revision, failed)
+            for model in states:
+                for reason in states[model].damaged.values():
+                    _logger.warning("not ready: %s", reason)
             self.revision = revision
             self._states |= states
             for model in states:
@@ -165,6 +179,8 @@ class LoadedModels:
         for model in sorted(changed | failed):
             try:
                 found[model] = self._catalogue.state(model)
+            except RegistryUnavailable:
+                raise  # read all of it again
             except RegistryError as error:
                 _logger.warning("model %s stays as it was: %s", model, error)
         return found
@@ -172,7 +188,11 @@ class LoadedModels:
     def _show(self, model: str) -> None:
         """Update the routes of a model."""
         state = self._states[model]
-        loaded = {v.number: self._one(v, state.desired) for v in state.versions}
+        loaded: dict[str, LoadedVersion | UnavailableVersion] = {
+            v.number: self._one(v, state.desired) for v in state.versions
+        }
+        loaded |= {number: _damaged(number, state) for number in state.damaged}
+        loaded = dict(sorted(loaded.items(), key=lambda found: int(found[0])))
         routes = routes_of(model, loaded, state.desired.aliases, self._routes)
         for key in self._names.get(model, ()):
             del self._routes[key]
@@ -255,6 +275,12 @@ class LoadedModels:
 
 def _failed(version: Version, why: str) -> UnavailableVersion:
     return UnavailableVersion(f"version {version.number} is not ready{why}", "failed")
+
+
+def _damaged(number: str, state: ModelState) -> UnavailableVersion:
+    if number in state.desired.unloaded:
+        return UnavailableVersion(f"version {number} was unloaded", "unloaded")
+    return UnavailableVersion(state.damaged[number], "failed")
 
 
 def _tuned(

@@ -10,7 +10,13 @@ from eventlog.errors import (
     LogUnavailable,
     SettingError,
 )
-from registry.errors import InvalidFeatures, RegistryError, UnknownModel, UnknownVersion
+from registry.errors import (
+    InvalidFeatures,
+    RegistryError,
+    RegistryUnavailable,
+    UnknownModel,
+    UnknownVersion,
+)
 from service.errors import (
     Expired,
     InvalidRequest,
@@ -46,6 +52,7 @@ STATUS: dict[type[DriftlineError], int] = {
     LogUnavailable: 503,
     RunFailed: 500,
     ServingError: 500,
+    RegistryUnavailable: 503,
     RegistryError: 500,
     EventLogError: 500,
     SettingError: 500,

@@ -9,7 +9,7 @@ from threading import Barrier
 
 import pytest
 
-from registry.errors import IncompatibleRegistry
+from registry.errors import IncompatibleRegistry, RegistryUnavailable
 from registry.history import DesiredState, History, HistoryRow
 from registry.history_schema import VERSION
 from registry.limits import LimitChange
@@ -133,8 +133,8 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(older: Path) -> None:
     with closing(sqlite3.connect(older)) as connection:
         connection.execute("CREATE TABLE history (something TEXT)")
         before = list(connection.iterdump())
-    with pytest.raises(sqlite3.OperationalError):
-        History(older)
+    with pytest.raises(RegistryUnavailable):
+        History(older).revision()
     with closing(sqlite3.connect(older)) as connection:
         assert list(connection.iterdump()) == before
 

@@ -1,8 +1,11 @@
 """Immutable versions in BentoML's store, and the aliases that name them."""
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +15,7 @@ import bentoml
 import onnx
 import pandas as pd
 import pytest
+from bentoml._internal.models import ModelStore
 
 from eventlog.settings import Home
 from registry.errors import (
@@ -20,9 +24,11 @@ from registry.errors import (
     InvalidName,
     InvalidReference,
     RegistryError,
+    RegistryUnavailable,
     UnknownModel,
     UnknownVersion,
 )
+from registry.history import History
 from registry.reference import load_reference
 from registry.store import Registry, store_folder
 
@@ -95,28 +101,32 @@ def test_models_lie_in_the_home_unless_bentoml_has_one_of_its_own(tmp_path: Path
 
 
 def test_bentomls_latest_is_the_newest(
-    registry: Registry, write: Write, manifest: dict[str, Any]
+    registry: Registry, home: Home, write: Write, manifest: dict[str, Any]
 ) -> None:
     registry.register(model="shop", **write())
     second = registry.register(model="shop", **write(manifest=manifest | {"description": "new"}))
-    latest = bentoml.models.get("shop:latest", _model_store=registry._store)
+    latest = bentoml.models.get("shop:latest", _model_store=ModelStore(store_folder(home)))
     assert latest.path == second.path
 
 
-def test_other_models_in_bentomls_store_are_left_alone(registry: Registry, write: Write) -> None:
-    with bentoml.models.create("foreign", _model_store=registry._store):
+def test_other_models_in_bentomls_store_are_left_alone(
+    registry: Registry, home: Home, write: Write
+) -> None:
+    with bentoml.models.create("foreign", _model_store=ModelStore(store_folder(home))):
         pass
-    (registry._folder / "half-written" / "1").mkdir(parents=True)
+    (store_folder(home) / "half-written" / "1").mkdir(parents=True)
     registry.register(model="shop", **write())
     assert registry.models() == ["shop"]
 
 
 def test_a_number_is_never_given_twice(
-    registry: Registry, write: Write, manifest: dict[str, Any]
+    registry: Registry, home: Home, write: Write, manifest: dict[str, Any]
 ) -> None:
     first = registry.register(model="shop", **write())
-    bentoml.models.delete(f"shop:1-{first.digest[:12]}", _model_store=registry._store)
-    assert registry.models() == []
+    bentoml.models.delete(
+        f"shop:1-{first.digest[:12]}", _model_store=ModelStore(store_folder(home))
+    )
+    assert registry.versions("shop") == []
     again = registry.register(model="shop", **write(manifest=manifest | {"description": "new"}))
     assert again.number == "2"
 
@@ -207,32 +217,107 @@ def spoilt(
     indirect=["spoilt"],
 )
 def test_what_does_not_fit_leaves_nothing_behind(
-    registry: Registry, write: Write, spoilt: dict[str, Any], error: type[RegistryError]
+    registry: Registry, home: Home, write: Write, spoilt: dict[str, Any], error: type[RegistryError]
 ) -> None:
     registry.register(model="shop", **write())
-    before = _tree(registry._folder.parent), registry.revision(), registry.history("shop")
+    before = _tree(store_folder(home).parent), registry.revision(), registry.history("shop")
     with pytest.raises(error):
         registry.register(model="shop", **write(**spoilt))
-    assert (_tree(registry._folder.parent), registry.revision(), registry.history("shop")) == before
+    assert (
+        _tree(store_folder(home).parent),
+        registry.revision(),
+        registry.history("shop"),
+    ) == before
 
 
-def test_a_full_disk_while_storing_leaves_nothing_behind(
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def _full(*_args: object, **_options: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def _no_rows(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(History, "register", _database_full)
+
+
+def _database_full(*_args: object, **_options: object) -> None:
+    raise RegistryUnavailable("registry: database or disk is full")
+
+
+@pytest.mark.parametrize(
+    "break_disk",
+    [
+        lambda patch: patch.setattr(pd.DataFrame, "to_parquet", _full),
+        lambda patch: patch.setattr("registry.version_folders.sync_tree", _full),
+        lambda patch: patch.setattr(Path, "rename", _full),
+        lambda patch: patch.setattr("registry.version_folders.sync_folder", _full),
+        lambda patch: patch.setattr("registry.version_folders.replace_file", _full),
+        _no_rows,
+    ],
+)
+def test_a_full_disk_at_any_step_leaves_nothing_behind(
+    home: Home,
+    write: Write,
+    manifest: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    break_disk: Break,
+) -> None:
+    registry = Registry(home)
+    registry.register(model="shop", **write())
+    before = _tree(store_folder(home)), registry.history("shop")
+    files = write(manifest=manifest | {"description": "new"})
+    with monkeypatch.context() as patch:
+        break_disk(patch)
+        with pytest.raises(RegistryUnavailable, match=r"(No space left on device|disk is full)"):
+            registry.register(model="shop", **files)
+    assert (_tree(store_folder(home)), registry.history("shop")) == before
+    assert registry.register(model="shop", **files).number == "2"
+
+
+def test_no_step_of_a_registration_needs_the_disk_of_temporary_files(
     registry: Registry, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_args: object, **_options: object) -> None:
-        raise OSError(28, "No space left on device")
+    files = write()
+    monkeypatch.setattr(tempfile, "mkdtemp", _full)
+    assert registry.register(model="shop", **files).number == "1"
+
+
+def test_files_are_on_disk_before_their_names_and_names_before_the_history(
+    registry: Registry, home: Home, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, rename, record = os.fsync, Path.rename, History.register
+
+    def synced(descriptor: int) -> None:
+        steps.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(path, target)
+
+    def recorded(*args: Any, **options: Any) -> None:
+        steps.append("history")
+        record(*args, **options)
 
     files = write()
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
-    with pytest.raises(OSError, match="No space left"):
-        registry.register(model="shop", **files)
-    assert registry.models() == []
-    assert registry.revision() == 0
-    assert not list(registry._folder.rglob("*.onnx"))
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(History, "register", recorded)
+    version = registry.register(model="shop", **files)
+    staged = [Path(step).name for step in steps[: steps.index("rename")]]
+    assert {path.name for path in Path(version.path).iterdir()} <= set(staged)
+    store = store_folder(home)
+    assert str(store) in steps
+    between = steps[steps.index("rename") : steps.index("history")]
+    assert str(store / "shop") in between
 
 
-def test_what_a_killed_registration_left_is_swept(registry: Registry, write: Write) -> None:
-    left = registry._folder.parent / ".driftline-staging" / "shop" / "1-abc"
+def test_what_a_killed_registration_left_is_swept(
+    registry: Registry, home: Home, write: Write
+) -> None:
+    left = store_folder(home).parent / ".driftline-staging" / "shop" / "1-abc"
     left.mkdir(parents=True)
     version = registry.register(model="shop", **write())
     assert version.number == "1"
@@ -253,10 +338,67 @@ def test_a_name_that_bentoml_would_change_is_refused(
         registry.register(model=name, **write())
 
 
-def test_a_damaged_version_is_named(registry: Registry, write: Write) -> None:
-    version = registry.register(model="shop", **write())
-    path = Path(version.path) / "manifest.json"
-    path.chmod(0o644)
-    path.write_text("{")
-    with pytest.raises(InvalidManifest, match=r"stored version shop:1-.* is damaged"):
-        registry.versions("shop")
+def _without_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def _emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def _damage(name: str, content: bytes | None) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _without_folder,
+        _emptied,
+        _damage("model.yaml", None),
+        _damage("model.yaml", b""),
+        _damage("model.yaml", b"\x00\xff: ["),
+        _damage("model.yaml", b"name: shop"),
+        _damage("manifest.json", None),
+        _damage("manifest.json", b'{"task": "clas'),
+        _damage("model.onnx", None),
+    ],
+)
+def test_a_damaged_version_is_named_and_hides_no_other(
+    registry: Registry,
+    write: Write,
+    manifest: dict[str, Any],
+    damage: Callable[[Path], None],
+) -> None:
+    first = registry.register(model="shop", **write())
+    second = registry.register(model="shop", **write(manifest=manifest | {"description": "new"}))
+    registry.promote("shop", "1")
+    damage(Path(second.path))
+    assert registry.models() == ["shop"]
+    assert registry.versions("shop") == [first]
+    assert list(registry.damaged("shop")) == ["2"]
+    state = registry.state("shop")
+    assert (state.versions, list(state.damaged)) == ([first], ["2"])
+    with pytest.raises(InvalidManifest, match=r"stored version .* damaged: .*driftline unload"):
+        registry.version("shop", "2")
+    with pytest.raises(InvalidManifest, match="damaged"):
+        registry.promote("shop", "2")
+    registry.unload("shop", "2")
+    assert registry.state("shop").desired.unloaded == {"2"}
+    third = registry.register(model="shop", **write(manifest=manifest | {"description": "3"}))
+    assert third.number == "3"
+
+
+def test_a_model_whose_versions_are_all_missing_is_still_listed(
+    registry: Registry, home: Home, write: Write
+) -> None:
+    registry.register(model="shop", **write())
+    shutil.rmtree(store_folder(home) / "shop")
+    assert registry.models() == ["shop"]
+    assert list(registry.state("shop").damaged) == ["1"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from eventlog.errors import LogUnavailable
 from eventlog.events import Event
-from registry.errors import UnknownModel
+from registry.errors import RegistryUnavailable, UnknownModel
 from registry.history import DesiredState
 from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
@@ -96,6 +96,8 @@ class FakeCatalogue:
         self.named: dict[str, dict[str, str]] = {}
         self.put_away: dict[str, set[str]] = {}
         self.limits: dict[str, dict[str, LimitChange]] = {}
+        self.damaged: dict[str, dict[str, str]] = {}
+        self.unreadable = ""
         self.moves = 1
 
     def models(self) -> list[str]:
@@ -106,12 +108,15 @@ class FakeCatalogue:
             raise UnknownModel(model)
         versions = [version(number, model) for number in self.held[model]]
         aliases, unloaded = self.named.get(model, {}), self.put_away.get(model, set())
-        return ModelState(versions, DesiredState(aliases, unloaded, self.limits.get(model, {})))
+        desired = DesiredState(aliases, unloaded, self.limits.get(model, {}))
+        return ModelState(versions, desired, self.damaged.get(model, {}))
 
     def changed(self, since: int) -> set[str]:
         return set(self.held)
 
     def revision(self) -> int:
+        if self.unreadable:
+            raise RegistryUnavailable(self.unreadable)
         return self.moves
 
 

@@ -1,0 +1,185 @@
+"""The folders of registered versions in BentoML's model store.
+
+A version is a BentoML model tagged `<model>:<number>-<digest, 12 digits>`. Its folder is built in a
+staging folder, flushed to disk and renamed into the store: after a power loss it is there complete
+or not at all. A folder that cannot be read makes one version unavailable and no other.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once: before BentoML saves anything
+
+import msgspec
+from bentoml import Tag
+from bentoml._internal.models.model import Model, ModelContext, ModelInfo, ModelOptions
+
+from eventlog.durable_files import make_folder, replace_file, sync_folder, sync_tree
+from registry.errors import InvalidManifest
+from registry.manifest import Manifest, Version
+
+_FOLDER = re.compile(r"([1-9][0-9]{0,17})-[0-9a-f]{12}")
+_NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
+_STAGING = ".driftline-staging"
+_LOCK = ".driftline-lock"
+
+Files = dict[str, Callable[[Path], object]]  # file name -> what writes it
+
+
+class Found(NamedTuple):
+    """The versions of one model in the store."""
+
+    versions: list[Version]  # oldest first
+    damaged: dict[str, str]  # number -> what is wrong with its folder
+
+
+class VersionFolders:
+    """The folders of all versions; safe across threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Create the store's folder, and remove what a killed registration left."""
+        self.folder = folder
+        make_folder(folder)
+        self._sweep()
+
+    def names(self) -> list[str]:
+        """Return the names of the models that have a folder of a version."""
+        folders = sorted(one for one in self.folder.iterdir() if one.is_dir())
+        return [one.name for one in folders if any(self._folders(one.name))]
+
+    def read(self, model: str) -> Found:
+        """Return the readable and the damaged versions of a model."""
+        versions, damaged = [], {}
+        for number, path in self._folders(model):
+            try:
+                version = _read(path)
+            except Exception as error:  # noqa: BLE001  # YAML, attrs and BentoML have no common base
+                damaged[number] = f"stored version {model}:{path.name} is damaged: {_line(error)}"
+                continue
+            if version is not None:
+                versions.append(version)
+        return Found(sorted(versions, key=lambda one: int(one.number)), damaged)
+
+    def add(self, model: str, number: str, digest: str, created: int, files: Files) -> Version:
+        """Store a version, durably; raises OSError and then leaves nothing behind."""
+        target = self.folder / model / f"{number}-{digest[:12]}"
+        with self._staging() as staging:
+            staged = staging / target.name
+            staged.mkdir()
+            for name, write in files.items():
+                write(staged / name)
+                (staged / name).chmod(0o444)
+            # Not by bentoml.models.create: it builds the model on the disk of temporary files.
+            with (staged / "model.yaml").open("w", encoding="utf-8") as file:
+                _info(model, target.name, number, digest, created).dump(file)
+            sync_tree(staged)
+            make_folder(target.parent)
+            staged.rename(target)
+        try:
+            sync_folder(target.parent)
+            replace_file(target.parent / "latest", target.name.encode())  # as BentoML does
+            version = _read(target)
+        except OSError:
+            self.remove(target)
+            raise
+        assert version is not None  # its label was just written
+        return version
+
+    def remove(self, path: Path) -> None:
+        """Remove a version that was added just now, and its model's folder if nothing is left."""
+        with self._staging() as staging:
+            path.rename(staging / path.name)  # readers never see a part of it
+        older = sorted(self._folders(path.parent.name), key=lambda found: int(found[0]))
+        if older:
+            with suppress(OSError):
+                replace_file(path.parent / "latest", older[-1][1].name.encode())
+        else:
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time change the store."""
+        with (self.folder.parent / _LOCK).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _folders(self, model: str) -> Iterator[tuple[str, Path]]:
+        """Yield number and folder of each version, by the names of the folders."""
+        place = self.folder / model
+        for path in sorted(place.iterdir()) if place.is_dir() else []:
+            named = _FOLDER.fullmatch(path.name)
+            if named and path.is_dir():
+                yield named[1], path
+
+    @property
+    def _stagings(self) -> tuple[Path, Path]:
+        # Next to the store: BentoML lists every folder in it. In the store where that is a file
+        # system of its own, since nothing can be renamed from another one.
+        return self.folder.parent / _STAGING, self.folder / _STAGING
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """Create a folder on the file system of the store; remove one of a killed process."""
+        near, inside = self._stagings
+        same = self.folder.stat().st_dev == self.folder.parent.stat().st_dev
+        staging = near if same else inside
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        left = [one for one in self._stagings if one.exists()]
+        if not left:
+            return
+        with (self.folder.parent / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # it is being written
+            for one in left:
+                shutil.rmtree(one, ignore_errors=True)
+
+
+def _info(model: str, version: str, number: str, digest: str, created: int) -> ModelInfo:
+    """Return BentoML's description of a version."""
+    return ModelInfo(
+        tag=Tag(model, version),
+        module="",
+        labels={_NUMBER: number},
+        options=ModelOptions(),
+        metadata={"digest": digest, "created": created},
+        context=ModelContext(framework_name="", framework_versions={}),
+        signatures={},
+        api_version="v1",
+    )
+
+
+def _read(path: Path) -> Version | None:
+    """Read a version, None if it is another application's BentoML model."""
+    item = Model.from_path(path)
+    if _NUMBER not in item.info.labels:
+        return None
+    manifest = msgspec.json.decode((path / "manifest.json").read_bytes(), type=Manifest)
+    if not (path / "model.onnx").is_file():
+        raise InvalidManifest("model.onnx is missing")
+    return Version(
+        model=item.tag.name,
+        number=item.info.labels[_NUMBER],
+        digest=str(item.info.metadata["digest"]),
+        created=int(str(item.info.metadata["created"])),
+        manifest=manifest,
+        path=item.path,
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
