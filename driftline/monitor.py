@@ -42,14 +42,16 @@ from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.windows.consumer_state import ConsumerState
-from monitoring.windows.policy_source import RegistryPolicies
+from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from registry.store import Registry
 from telemetry import logs
 from telemetry.clock import now_us
 from telemetry.tracing import Tracing
 
 _logger = logging.getLogger(__name__)
-_RECONNECT = 1.0  # seconds between attempts to connect to a lost database
+_RECONNECT = 1.0  # seconds between attempts to use an unavailable database; doubled up to:
+_LONGEST_RECONNECT = 8.0
+_STABLE = 30.0  # seconds of work, after which the next failure is a new one
 
 Work = Callable[
     [Consumer | Member, MonitorSettings, threading.Event, PositionPublisher | None], None
@@ -98,8 +100,12 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
         home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
     with ExitStack() as parts:
         progress = _show(parts, home, settings, tls)
+        pause, began = _RECONNECT, time.monotonic()
         while not _watched(home, settings, progress, stopping, work):
-            stopping.wait(_RECONNECT)
+            if time.monotonic() - began > _STABLE:
+                pause = _RECONNECT
+            stopping.wait(pause)
+            pause, began = min(2 * pause, _LONGEST_RECONNECT), time.monotonic()
 
 
 def _watched(
@@ -109,7 +115,7 @@ def _watched(
     stopping: threading.Event,
     work: Work,
 ) -> bool:
-    """Monitor until the stop event; return False if the database was lost.
+    """Monitor until the stop event; return False if the database became unavailable.
 
     The next attempt continues from the committed state.
     """
@@ -186,7 +192,9 @@ def _member(
     store: Database,
 ) -> Member:
     handed = SharedChunks(store)
-    handing = StreamPublisher(handed, EntryEncoder(Registry(home).version), progress.note)
+    handing = StreamPublisher(
+        handed, EntryEncoder(ReadableVersions(Registry(home)).version), progress.note
+    )
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
     parts.callback(part.close)
@@ -212,7 +220,9 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     journal = Journal(store)
     registry = Registry(home)
     following = RegistryPolicies(registry)
-    state = ConsumerState(journal, registry.version, following.timeline, retention())
+    state = ConsumerState(
+        journal, ReadableVersions(registry).version, following.timeline, retention()
+    )
     reader, taken = reader_for(state)
     reader = TrackedReader(reader, progress)
     parts.callback(reader.close)

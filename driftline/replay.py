@@ -27,7 +27,7 @@ from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.grid import END_OF_TIME
-from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies
+from monitoring.windows.policy_source import FixedPolicy, ReadableVersions, RegistryPolicies
 from registry.manifest_file import read_policy
 from registry.store import Registry
 
@@ -114,7 +114,7 @@ def _watch(
     database = Database(fresh, lasting=False)
     try:
         journal = Journal(database)
-        state = ConsumerState(journal, registry.version, timeline, retention())
+        state = ConsumerState(journal, ReadableVersions(registry).version, timeline, retention())
         watch_again(reader, journal, state, scorer, stop)
     finally:
         scorer.close()

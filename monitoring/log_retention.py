@@ -1,5 +1,6 @@
 """Tells the log's retention how far the monitor is: what it has not committed is never deleted."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from eventlog.log import Positions
 from eventlog.retention import write_positions
 
+_logger = logging.getLogger(__name__)
 _EVERY = 5.0  # seconds
 
 
@@ -26,8 +28,14 @@ class PositionPublisher:
         self._due = clock()
 
     def now(self) -> None:
-        """Write the positions, on disk before this returns."""
-        write_positions(self._path, self._positions())
+        """Write the positions, on disk before this returns.
+
+        A full disk only delays it: the log retains what older positions do not cover.
+        """
+        try:
+            write_positions(self._path, self._positions())
+        except OSError as error:
+            _logger.warning("%s: %s; trying again", self._path, error.strerror)
         self._due = self._clock() + _EVERY
 
     def between(self, wait: Callable[[float], bool]) -> Callable[[float], bool]:

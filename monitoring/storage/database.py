@@ -24,8 +24,9 @@ Names = Select[*tuple[Any, ...]]
 class Driver(Protocol):
     """One connection to one kind of database.
 
-    Writing transactions run one after the other. `DatabaseUnavailable` means that the connection
-    was lost, and with it the transaction; the next one tries to connect again.
+    Writing transactions run one after the other. `DatabaseUnavailable` means that the server was
+    lost, or that the file was locked, full or unreadable, and with it the transaction is lost; the
+    next one tries again.
     """
 
     def revision(self) -> str | None:
@@ -108,10 +109,10 @@ class Database:
         self._driver.begin(alone=alone)
         try:
             yield
+            self._driver.commit()
         except BaseException:
             self._driver.rollback()
             raise
-        self._driver.commit()
 
     def all(self, statement: Executable | str, **values: object) -> list[tuple[object, ...]]:
         """Read every row of a query."""

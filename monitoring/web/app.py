@@ -20,6 +20,7 @@ from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
 from monitoring.web.queries import Catalogue, Queries
 from monitoring.web.reports import report
+from registry.errors import RegistryUnavailable
 
 STATIC = Path(__file__).parent / "static"
 
@@ -60,6 +61,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         exception_handlers={
             HTTPException: pages.problem,
             DatabaseUnavailable: pages.problem,
+            RegistryUnavailable: pages.problem,
             500: pages.problem,
         },
         lifespan=lifespan,

@@ -44,6 +44,7 @@ from monitoring.web.segment_tables import GAPS, segmented
 from monitoring.web.traffic_share import Mix, mixes
 from monitoring.webhooks.body import read_retrain_request
 from monitoring.windows.grid import END_OF_TIME
+from registry.errors import RegistryUnavailable
 
 ON_ONE_PAGE = 60  # windows
 LATEST_DELIVERIES = 8
@@ -149,6 +150,8 @@ async def problem(request: Request, error: Exception) -> Response:
         status, detail = error.status_code, error.detail
     elif isinstance(error, DatabaseUnavailable):
         status, detail = 503, "the monitor's database cannot be reached; try again in a moment"
+    elif isinstance(error, RegistryUnavailable):
+        status, detail = 503, "the registry cannot be read; try again in a moment"
     if request.url.path.startswith("/api/"):
         return json_response({"error": detail}, status)
     return page(request, "problem.html", status=status, detail=detail)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import httpx
 
-from monitoring.errors import DeliveryFailed
+from monitoring.errors import DatabaseUnavailable, DeliveryFailed
 from monitoring.results import Delivery, DisabledReceiver
 from monitoring.settings import MonitorSettings, listed
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
@@ -126,6 +126,8 @@ class Sender:
         while True:
             try:
                 await self.send_due()
+            except DatabaseUnavailable as error:
+                log.warning("%s; the outbox is retried", error)
             except Exception:
                 log.exception("the outbox could not be processed; retrying")
             await asyncio.sleep(idle)
@@ -167,6 +169,18 @@ class Sender:
         self._outbox.failed(delivery.webhook_id, error, moment)
 
 
+async def _run(make: Callable[[], Sender], idle: float) -> None:
+    """Open the outbox, as often as it takes, and deliver."""
+    while True:
+        try:
+            sender = make()
+        except DatabaseUnavailable as error:
+            log.warning("%s; the outbox is retried", error)
+            await asyncio.sleep(idle)
+        else:
+            await sender.run(idle)
+
+
 def _explain(status: int, text: str) -> str:
     if 300 <= status < 400:
         return f"{status}: redirects are not followed"
@@ -183,7 +197,7 @@ def sending(make: Callable[[], Sender], idle: float = 1.0) -> Iterator[None]:
     stop = threading.Event()
 
     async def until_stopped() -> None:
-        work = asyncio.create_task(make().run(idle))
+        work = asyncio.create_task(_run(make, idle))
         await asyncio.to_thread(stop.wait)
         work.cancel()
         await asyncio.wait([work])

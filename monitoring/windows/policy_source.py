@@ -1,6 +1,5 @@
 """Where policies come from: each version's own in the registry, or one for all in a backtest."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from typing import Protocol
 
 from monitoring.errors import DatabaseUnavailable
 from monitoring.windows.policy_periods import PolicyTimeline, timeline
+from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Version
 from registry.policies import Held
 
@@ -36,6 +36,18 @@ class PolicyHistory(Protocol):
     def changed(self, since: int) -> set[str]:
         """Return the models of which anything changed after this revision."""
         ...
+
+
+class ReadableVersions:
+    """The versions of a registry; an unreadable registry is not an unregistered version."""
+
+    def __init__(self, source: VersionSource) -> None:
+        self._source = source
+
+    def version(self, model: str, number: str) -> Version:
+        """Return the version; raises RegistryError or, if nothing is known, DatabaseUnavailable."""
+        with _readable():
+            return self._source.version(model, number)
 
 
 class RegistryPolicies:
@@ -85,5 +97,5 @@ def _readable() -> Iterator[None]:
     """Stop where the registry is unreadable: a replay would decide by policies unknown here."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise DatabaseUnavailable(f"the registry cannot be read: {error}") from error
+    except RegistryUnavailable as error:
+        raise DatabaseUnavailable(str(error)) from error

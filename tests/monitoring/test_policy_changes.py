@@ -1,7 +1,6 @@
 """A policy that changes while a monitor is at work: when it holds, and what carries on."""
 
 import random
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from monitoring.storage.database import Where
 from monitoring.storage.store import Store
 from monitoring.windows.policy_source import FixedPolicy, RegistryPolicies
 from monitoring.windows.retention import Retention
+from registry.errors import RegistryUnavailable
 from registry.manifest import Trailing
 from registry.policies import digest
 from tests.monitoring.log_in_memory import (
@@ -210,12 +210,12 @@ def test_the_registry_is_looked_at_once_a_second() -> None:
 def test_nothing_is_decided_while_the_registry_cannot_be_read() -> None:
     class Lost(History):
         def changed(self, since: int) -> set[str]:
-            raise sqlite3.OperationalError("disk I/O error")
+            raise RegistryUnavailable("registry: disk I/O error")
 
     history = Lost()
     following = ticking(history)
     history.change(5, USUAL)
-    with pytest.raises(DatabaseUnavailable, match="registry cannot be read: disk I/O error"):
+    with pytest.raises(DatabaseUnavailable, match="registry: disk I/O error"):
         following.changed()
 
 
