@@ -1,6 +1,8 @@
 """The `driftline` command: lists its commands and imports the one that is called."""
 
 import importlib.util
+import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -163,3 +165,17 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has ended, for example `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (OSError, sqlite3.DatabaseError) as error:
+        click.echo(f"driftline: {_explain(error)}", err=True)
+        sys.exit(1)
+
+
+def _explain(error: Exception) -> str:
+    """Return what failed and where, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        place = error.filename2 or error.filename
+        return f"{place}: {error.strerror}" if place else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -11,7 +11,9 @@ import msgspec
 
 from eventlog.parent_death import child_environment
 
-_LONGEST_PAUSE = 30.0  # seconds between restarts of a process that fails repeatedly
+_FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
+_LONGEST_PAUSE = 30.0
+_STABLE = 60.0  # seconds after which a failure is no repetition
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -73,8 +75,9 @@ class Supervisor:
         return True
 
     async def _keep(self, child: Child) -> None:
-        pause = 1.0
+        pause, loop = _FIRST_PAUSE, asyncio.get_running_loop()
         while True:
+            began = loop.time()
             process = await asyncio.create_subprocess_exec(
                 *child.command,
                 start_new_session=True,
@@ -95,6 +98,8 @@ class Supervisor:
                 self._failed = True
                 self.stop()
                 return
+            if loop.time() - began > _STABLE:
+                pause = _FIRST_PAUSE
             self._say(f"{child.name} ended (status {status}); restart in {pause:.0f} s")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

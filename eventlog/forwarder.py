@@ -68,16 +68,25 @@ class Cursors:
         self.topics = TopicEpochs(path.with_suffix(".topics"))
         self.dead_letters = DeadLetters(path.with_suffix(".deadletters.db"))
         self.positions: dict[str, Position] = read_positions(path) if path.exists() else {}
+        self._saved = True
 
     def advance(self, positions: Positions) -> None:
-        """Store the new positions, on disk before this returns."""
+        """Store the new positions, on disk before this returns; raises OSError."""
         self.positions.update(positions)
-        write_positions(self._path, self.positions)
+        self._saved = False
+        self.save()
 
     def rewind(self) -> None:
-        """Restart at the oldest records."""
+        """Restart at the oldest records; raises OSError."""
         self.positions.clear()
-        write_positions(self._path, self.positions)
+        self._saved = False
+        self.save()
+
+    def save(self) -> None:
+        """Store positions that could not be stored before; raises OSError."""
+        if not self._saved:
+            write_positions(self._path, self.positions)
+            self._saved = True
 
     def close(self) -> None:
         """Release the lock."""
@@ -117,8 +126,16 @@ class Forwarder:
     def step(self) -> int:
         """Forward at most one batch; return how many records were acknowledged.
 
-        Raises NotAcknowledged; the next step sends the same records again.
+        Raises NotAcknowledged, also where the disk fails; the next step continues.
         """
+        try:
+            return self._step()
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise NotAcknowledged(f"{place}{error.strerror or error}") from error
+
+    def _step(self) -> int:
+        self._cursors.save()
         self._look_at_topics()
         began = time.time_ns()
         records = self._reader.poll(BATCH)

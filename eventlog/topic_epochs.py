@@ -29,5 +29,6 @@ class TopicEpochs:
         """Store the ids, on disk before this returns."""
         if all(self._known.get(name) == id_ for name, id_ in topics.items()):
             return
-        self._known.update(topics)
-        replace_file(self._path, msgspec.json.encode(self._known))
+        known = {**self._known, **topics}
+        replace_file(self._path, msgspec.json.encode(known))
+        self._known = known

@@ -61,6 +61,12 @@ _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline ' || current_sch
 _ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
 
 _DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+_LOST = (  # the connection, or a server that has become a read-only standby
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
 _MANY = 50  # rows: fewer are sent one by one
 _LOCK = func.hashtextextended(
     func.current_schema(type_=Text)
@@ -112,7 +118,7 @@ class Postgres:
             upgrade(engine, _ONE_WRITER, _ONE_SCHEMA)
         except DBAPIError as error:
             cause = error.orig or error
-            if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+            if isinstance(cause, _LOST):
                 raise DatabaseUnavailable(f"the database was lost: {_reason(cause)}") from error
             raise cause from None
 
@@ -210,7 +216,7 @@ class Postgres:
     def _within(self, work: Callable[[Connection], Found]) -> Found:
         try:
             return work(self._connection)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except _LOST as error:
             # Whatever it was, a transaction that met it is over: begin the next one afresh.
             self._connection.close()
             raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error

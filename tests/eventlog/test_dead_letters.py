@@ -253,3 +253,20 @@ def test_the_file_is_private_and_what_cannot_be_read_is_reported(tmp_path: Path)
     assert (tmp_path / "letters.db").stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(tmp_path / "letters.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_full_disk_under_the_cursor_is_retried_and_sends_nothing_twice(
+    tmp_path: Path, writer: SegmentWriter, kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    label(writer)
+    forwarding = Forwarding(tmp_path, kafka)
+    with monkeypatch.context() as patch:
+        patch.setattr("eventlog.forwarder.write_positions", full)
+        with pytest.raises(NotAcknowledged, match="No space left on device"):
+            forwarding.drain()
+    forwarding.drain()
+    assert len(kafka.held) == 1
+    assert (tmp_path / "forwarded.json").exists()
