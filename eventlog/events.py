@@ -119,6 +119,8 @@ class PredictionEvent(
     payload_digest: str = ""  # of what was left out, sha256 in hex
     payload_bytes: int = 0  # size of what was left out
     cache_hit: bool = False  # answered as the same inputs were before; nothing ran
+    # By name, one number for each row, None where there is none: complete though `payload` is not.
+    summaries: dict[str, list[float | None]] = {}
 
     @property
     def event_id(self) -> str:

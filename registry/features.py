@@ -62,6 +62,12 @@ def _listed(name: str, tensor: Tensor) -> Tensor:
         raise InvalidFeatures(f"input {name!r}: {error}") from None
 
 
+def monitored_columns(manifest: Manifest) -> list[Feature]:
+    """Every column of a version's rows: its features, then its summaries as numeric features."""
+    summaries = manifest.summaries or []
+    return [*manifest.features, *(Feature(s.name, "numeric", nullable=True) for s in summaries)]
+
+
 def signature(manifest: Manifest) -> Signature:
     """The signature of a completed manifest; raises InvalidManifest when it is not completed."""
     if manifest.signature is None:

@@ -1,7 +1,7 @@
 """What is registered with a version: everything that serving and monitoring know about it.
 
-The user writes a YAML file of this shape; `register` completes what the ONNX file itself says
-(signature, feature inputs) and refuses what does not agree with it.
+The user writes a YAML file of this shape, or none; `register` completes what the ONNX file and the
+reference say (signature, feature inputs, summaries) and refuses what does not agree with them.
 """
 
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from eventlog.events import Label
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "other"]  # other: outputs are only summarized
 Kind = Literal["numeric", "categorical"]
 
 
@@ -40,17 +40,50 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index: Annotated[int, Meta(ge=0)] = 0
 
 
+Statistic = Literal[
+    "mean",  # of the finite values of one row, like the four that follow
+    "std",
+    "min",
+    "max",
+    "l2_norm",
+    "zero_share",
+    "nan_share",  # NaN and infinities among the values
+    "length",  # characters of a text, bytes of a payload, or elements of a row
+    "word_count",
+    "non_ascii_share",
+    "empty",  # 1 where the text is empty, else 0
+    "projection",  # of a vector onto one fixed direction, by `index`
+]
+
+
+class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One number for each row of a tensor, computed for every request and monitored as a column."""
+
+    name: str
+    tensor: str  # an input or output
+    statistic: Statistic
+    # Of an image [N, C, H, W]: its channel; of a projection: which direction; else the whole row.
+    index: Annotated[int, Meta(ge=0)] | None = None
+
+
+Activation = Literal["none", "softmax", "sigmoid"]
+
+
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outputs hold the answer.
+    """Which outputs hold the prediction; none of them for task: other.
 
     Classification: `label` [N] and, where there is one, `probabilities` [N, classes] in the order
-    of `classes`. Regression: `label` holds the predicted number, [N] or [N, 1].
+    of `classes`; or `scores` [N, classes], from which `activation` makes the probabilities and the
+    label. With sigmoid every class is a label of its own. Regression: `label` holds the predicted
+    number, [N] or [N, 1].
     """
 
-    label: str
+    label: str = ""
     probabilities: str = ""
     classes: list[Label] = []
     positive: Label | None = None  # the class whose probability is the score of a binary model
+    scores: str = ""  # instead of label and probabilities: raw scores, [N, classes]
+    activation: Activation = "none"
 
 
 class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,6 +182,13 @@ class Trailing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: Annotated[int, Meta(ge=100, le=100_000)] = 5_000  # of theirs, by smallest hash
 
 
+class BaselinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first windows of production, as the baseline of a version without a reference."""
+
+    windows: Annotated[int, Meta(ge=1, le=1_000)] = 7  # closed ones, at least so many
+    min_rows: Annotated[int, Meta(ge=100, le=1_000_000)] = 2_000  # in all of them, at least
+
+
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a version is watched."""
 
@@ -157,6 +197,7 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift_methods: dict[str, str] = {}  # feature -> Evidently method, instead of the default
     drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
     trailing: Trailing | None = None  # instead of the registered reference, for drift
+    baseline: BaselinePolicy = BaselinePolicy()  # without a reference
     rerun: RerunPolicy = RerunPolicy()
     segments: Annotated[
         list[str | SegmentPolicy], Meta(max_length=10)
@@ -197,6 +238,7 @@ class SessionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inter_op_threads: Annotated[int, Meta(ge=1)] = 1  # more than 1: independent operators at once
     graph_optimization: Literal["none", "basic", "extended", "all"] = "all"
     arena: bool = True  # keep memory between runs; False: less memory, slower large runs
+    extensions: bool = False  # load the operators of onnxruntime-extensions
     providers: list[str] = []  # execution providers, the first preferred; none: the CPU
     provider_options: dict[str, dict[str, str]] = {}  # by provider, as ONNX Runtime names them
 
@@ -240,17 +282,19 @@ class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """See the module's docstring; `docs/manifest.md` explains each field with an example."""
 
-    task: Task
-    features: list[Feature]
-    prediction: Prediction
-    target: str  # the reference column that holds the truth
+    task: Task = "other"
+    features: list[Feature] = []  # an input carries one in every column, or none at all
+    summaries: list[Summary] | None = None  # left out: by the shape of each input and output
+    prediction: Prediction = Prediction()
+    target: str = ""  # the reference column that holds the label; empty: none is expected
     description: str = ""
     signature: Signature | None = None  # stated: must agree; left out: taken from the ONNX file
-    held_out: bool  # the author's word that the reference was not trained on
+    held_out: bool | None = None  # the author's word that the reference was not trained on
     monitoring: Monitoring = Monitoring()
     payload: PayloadPolicy = PayloadPolicy()
     max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; of a fixed batch dimension, its size
     batching: Batching = "auto"
+    coerce: bool = False  # convert numbers of another datatype, FP64 for FP32 say, and report it
     queue: QueueLimits = QueueLimits()
     cache: CachePolicy = CachePolicy()
     session: SessionOptions = SessionOptions()
@@ -265,4 +309,4 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     digest: str  # sha256 in hex over the ONNX file, the manifest and the reference
     created: int  # microseconds since the epoch
     manifest: Manifest  # completed: signature present, every feature's input filled in
-    path: str  # folder holding model.onnx, manifest.json and reference.parquet
+    path: str  # folder holding model.onnx, manifest.json and any reference.parquet

@@ -4,6 +4,7 @@ A version holds model.onnx, manifest.json and reference.parquet. Its folder is o
 history names it; if the history cannot name it, the folder is removed.
 """
 
+import functools
 import hashlib
 import os
 import re
@@ -35,7 +36,7 @@ from registry.errors import (
 )
 from registry.history import DesiredState, History, HistoryRow
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
-from registry.manifest import Manifest, Version
+from registry.manifest import BaselinePolicy, Manifest, Version
 from registry.manifest_file import read_manifest
 from registry.onnx_file import check_providers, load
 from registry.policies import (
@@ -59,6 +60,17 @@ def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of BentoML's model store: below BENTOML_HOME or, by default, our home."""
     stated = environ.get("BENTOML_HOME") or home.root / "bentoml"
     return Path(stated).expanduser().absolute() / "models"
+
+
+_NEWER_FIELDS = {  # that the first release did not have, with their defaults
+    "batching": "auto",
+    "coerce": False,
+    "summaries": None,
+    "prediction.scores": "",
+    "prediction.activation": "none",
+    "session.extensions": False,
+    "monitoring.baseline": msgspec.to_builtins(BaselinePolicy()),
+}
 
 
 class ModelState(msgspec.Struct, frozen=True):
@@ -282,8 +294,11 @@ def encode_manifest(manifest: Manifest) -> bytes:
     digest.
     """
     fields = msgspec.to_builtins(manifest)
-    if fields["batching"] == "auto":
-        del fields["batching"]
+    for path, default in _NEWER_FIELDS.items():
+        *parents, name = path.split(".")
+        holder = functools.reduce(lambda held, key: held[key], parents, fields)
+        if holder[name] == default:
+            del holder[name]
     return msgspec.json.encode(fields)
 
 

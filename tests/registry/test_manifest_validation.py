@@ -45,7 +45,7 @@ def test_a_regression_states_only_its_label(path: Path, manifest: dict[str, Any]
         ("task: [classification", "is not YAML.*line 1"),
         ("", "Expected `object`, got `null`"),
         ("- a\n- b", "Expected `object`, got `array`"),
-        ("task: classification", "missing required field `features`"),
+        ("features: 3", "Expected `array`, got `int` - at `\\$.features`"),
         ("task: guessing", "Invalid enum value 'guessing' - at `\\$.task`"),
         ("\x00", "is not YAML"),
     ],
