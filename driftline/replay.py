@@ -18,6 +18,7 @@ from eventlog.settings import Home
 from monitoring.backtest import TimeRangeReader, watch_again
 from monitoring.consumer import tune_garbage_collection
 from monitoring.presenter import formats
+from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.results import Alarm, Result
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import database as recorded_database
@@ -165,7 +166,7 @@ def _compare(recorded: Store | None, replayed: Store) -> None:
         model, version, rule, start = cause
         name = f"{model} version {version}, {rule}, from {formats.moment(start)}"
         compared = [_span(alarms.get(cause)) for alarms in (before, now)]
-        table.add_row(plain(name), *compared, plain(alarm.sentence))
+        table.add_row(plain(name), *compared, plain(alarm_text(alarm)))
     if before or now:
         Console().print(table)
     asked = len(replayed.deliveries())

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from eventlog.settings import Home
 from monitoring.presenter import formats
+from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import Alarm
 from monitoring.scoring.service_health import LABEL_DELAY
@@ -63,7 +64,7 @@ def print_alarm(console: Console, alarm: Alarm) -> None:
     about = f"{alarm.rule}, {alarm.model} version {alarm.version}, {span}"
     state = plain(f"{alarm.state} ({alarm.severity})", COLOURS[alarm.state])
     console.print(state, plain(about, "bold"), plain(alarm.alarm_id, "dim"))
-    console.print(plain(alarm.sentence))
+    console.print(plain(alarm_text(alarm)))
     for step in alarm.steps:
         reason = f": {step.reason}" if step.reason else ""
         by = f"{step.deed} by {step.actor or 'unknown'}, {formats.moment(step.at)}{reason}"

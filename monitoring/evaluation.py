@@ -5,12 +5,19 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from monitoring.alarms.budget import part
-from monitoring.alarms.decision import facts, judge, verdict
+from monitoring.alarms.decision import (
+    breached,
+    facts,
+    has_enough_labels,
+    verdict,
+    with_evidence,
+)
 from monitoring.alarms.evidence import weigh
 from monitoring.alarms.retrain_request import RULES, request, wanted, webhook_id
+from monitoring.alarms.rule_state import judge
 from monitoring.alarms.silences import silenced
 from monitoring.presenter.alarm_sentence import alarm_sentence
-from monitoring.results import Alarm, AlarmStep, Result, Rule, Score, Window
+from monitoring.results import Alarm, AlarmStep, Result, Rule, Score
 from monitoring.scoring.jobs import ScoreReply
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore
@@ -41,9 +48,9 @@ class Evaluation:
             version = self._state.version(pending.job.model, pending.job.version)
         except RegistryError:
             return  # deleted meanwhile: there is no policy to judge it by
-        result = self._result(version, pending, reply)
+        result, evidence = self._result(version, pending, reply)
         self._store(version, pending, result)
-        self._judge(version, pending, result)
+        self._judge(version, pending, result, evidence)
 
     def _store(self, version: VersionState, pending: PendingScore, result: Result) -> None:
         """Store the result, and delete those whose retention has passed.
@@ -57,7 +64,10 @@ class Evaluation:
             days = self._state.retention.results_days
             self._journal.delete_results(version.key, result.window.start - int(days * DAY))
 
-    def _result(self, version: VersionState, pending: PendingScore, reply: ScoreReply) -> Result:
+    def _result(
+        self, version: VersionState, pending: PendingScore, reply: ScoreReply
+    ) -> tuple[Result, list[Score]]:
+        """Return the result, and the evidence of concept drift up to the newest window."""
         scores, report = [*pending.result.scores, *reply.scores], reply.report
         if reply.error:
             missing = "drifted_share" if pending.job.drift else "performance"
@@ -66,26 +76,33 @@ class Evaluation:
             before = self._journal.latest(version.key, pending.job.window)
             if before is not None:
                 scores, report = _revised(before.scores, scores), before.report
-        if "concept" in pending.judge:
-            scores += self._weigh(version, pending.job.window, scores)
-        result = replace(pending.result, scores=scores, report=report)
+        result, evidence = replace(pending.result, scores=scores, report=report), list[Score]()
+        if "concept" in pending.judge and _is_weighed(result):
+            result, evidence = self._weigh(version, result)
         policy = version.policy(result.window.start)
-        return replace(result, verdict=verdict(result, policy.alarms))
+        return replace(result, verdict=verdict(result, policy.alarms)), evidence
 
-    def _weigh(self, version: VersionState, window: Window, scores: list[Score]) -> list[Score]:
-        """Add the window's gaps to the evidence of concept drift; returns its scores."""
-        streak = self._journal.streak(version.key, "concept")
-        policy = version.policy(window.start)
+    def _weigh(self, version: VersionState, result: Result) -> tuple[Result, list[Score]]:
+        """Add the window's gaps to the evidence of concept drift."""
+        state = self._journal.rule_state(version.key, "concept")
+        policy = version.policy(result.window.start)
         manifest = replace(version.version.manifest, monitoring=policy)
-        evidence, weighed = weigh(scores, streak.evidence, part(manifest))
-        self._journal.save_streak(version.key, "concept", replace(streak, evidence=evidence))
-        return weighed
+        weighed = weigh(result.scores, result.window, state.concept_evidence, part(manifest))
+        after = state.with_evidence(weighed.evidence)
+        self._journal.save_rule_state(version.key, "concept", after)
+        return with_evidence(result, weighed.of_window), weighed.newest
 
-    def _judge(self, version: VersionState, pending: PendingScore, result: Result) -> None:
+    def _judge(
+        self, version: VersionState, pending: PendingScore, result: Result, evidence: list[Score]
+    ) -> None:
         open_before = sum(
-            bool(self._journal.streak(version.key, rule).open_alarm) for rule in RULES
+            bool(self._journal.rule_state(version.key, rule).open_alarm) for rule in RULES
         )
-        fired = [alarm for rule in pending.judge if (alarm := self._apply(version, rule, result))]
+        fired: list[Alarm] = []
+        for rule in pending.judge:
+            judged = with_evidence(result, evidence) if rule == "concept" else result
+            if (alarm := self._apply(version, rule, judged)) is not None:
+                fired.append(alarm)
         alarm = wanted(fired, open_before)
         if alarm is not None and not self._is_silenced(alarm):
             self._request_retraining(version, alarm, result, pending)
@@ -102,19 +119,21 @@ class Evaluation:
 
     def _apply(self, version: VersionState, rule: Rule, result: Result) -> Alarm | None:
         """Judge one rule; returns the alarm if it fires now."""
-        streak = self._journal.streak(version.key, rule)
-        open_alarm = self._journal.alarm(streak.open_alarm) if streak.open_alarm else None
+        before = self._journal.rule_state(version.key, rule)
+        open_alarm = self._journal.alarm(before.open_alarm) if before.open_alarm else None
         policy = version.policy(result.window.start)
-        after, alarm = judge(streak, open_alarm, rule, result, policy.alarms)
-        if streak.open_alarm == after.open_alarm or after.open_alarm:
-            # Only a resolved alarm starts with fresh evidence.
-            after = replace(after, evidence=streak.evidence)
-        self._journal.save_streak(version.key, rule, after)
-        if alarm is not None and alarm.state != "resolved":
+        after, alarm = judge(before, open_alarm, rule, result, policy.alarms)
+        self._journal.save_rule_state(version.key, rule, after)
+        if alarm is None:
+            return None
+        fires = open_alarm is None
+        if fires and (earlier := self._journal.alarm(alarm.alarm_id)) is not None:
+            # A revision brought back the cause of an alarm that had resolved.
+            alarm = replace(alarm, steps=earlier.steps, revised=earlier.revised)
+        if alarm.state != "resolved" and breached(rule, result):
             alarm = replace(alarm, sentence=alarm_sentence(facts(alarm, result)))
-        if alarm is not None:
-            self._journal.save_alarm(alarm)
-        return alarm if after.open_alarm and not streak.open_alarm else None
+        self._journal.save_alarm(alarm)
+        return alarm if fires else None
 
     def _request_retraining(
         self, version: VersionState, alarm: Alarm, result: Result, pending: PendingScore
@@ -134,6 +153,11 @@ class Evaluation:
                 self._journal.supersede(older)
         self._journal.add_delivery(name, envelope(name, now, body), now)
         self._journal.delete_deliveries(now - int(self._state.retention.webhooks_days * DAY))
+
+
+def _is_weighed(result: Result) -> bool:
+    """Return whether the labels represent their window, or no more are awaited."""
+    return has_enough_labels(result) or not result.pending
 
 
 def _revised(before: list[Score], scores: list[Score]) -> list[Score]:

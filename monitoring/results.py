@@ -126,6 +126,13 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class RevisedWindow(msgspec.Struct, frozen=True, order=True):
+    """A window of an alarm whose result was revised after it had been judged."""
+
+    window: Window
+    broken: bool  # whether it still breaks the rule
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """A judgement over consecutive results; `alarm_id` is derived from its cause."""
 
@@ -141,6 +148,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity = "warning"
     steps: list[AlarmStep] = []  # in order
     policy: str = ""  # digest of the one by which `latest` broke the rule, or kept it
+    revised: list[RevisedWindow] = []  # the newest ones, in order of event time
 
 
 class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,9 @@ import msgspec
 import pandas as pd
 
 from monitoring.alarms.budget import part, rules
-from monitoring.alarms.decision import Streak, judge
+from monitoring.alarms.decision import with_evidence
 from monitoring.alarms.evidence import weigh
+from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import measure
@@ -55,31 +56,34 @@ class Watch:
 
     def follow(self, windows: Iterable[pd.DataFrame], *, evidently: bool = False) -> Iterator[Seen]:
         """From a calm beginning through these windows; `evidently`: beside its defaults."""
-        streaks: dict[Rule, Streak] = {rule: Streak() for rule in self.judged}
+        states: dict[Rule, RuleState] = {rule: RuleState() for rule in self.judged}
         known: dict[str, Alarm] = {}
         for number, window in enumerate(windows):
-            result = self._result(number, window, streaks)
+            result = self._result(number, window)
+            if "concept" in states:
+                result = self._weighed(result, states)
             fired: list[Rule] = []
             for rule in self.judged:
-                before = streaks[rule]
+                before = states[rule]
                 seen = _without_truth(result) if rule == "estimate" else result
                 after, alarm = judge(before, known.get(before.open_alarm), rule, seen, self._policy)
                 if alarm is not None:
                     known[alarm.alarm_id] = alarm
                 if after.open_alarm and not before.open_alarm:
                     fired.append(rule)
-                evidence = {} if before.open_alarm and not after.open_alarm else before.evidence
-                streaks[rule] = msgspec.structs.replace(after, evidence=evidence)
+                states[rule] = after
             yield self._seen(window if evidently else None, result.scores, fired)
 
-    def _result(self, number: int, window: pd.DataFrame, streaks: dict[Rule, Streak]) -> Result:
+    def _weighed(self, result: Result, states: dict[Rule, RuleState]) -> Result:
+        concept, allowed = states["concept"], part(self._baseline.manifest)
+        weighed = weigh(result.scores, result.window, concept.concept_evidence, allowed)
+        states["concept"] = concept.with_evidence(weighed.evidence)
+        return with_evidence(result, weighed.newest)
+
+    def _result(self, number: int, window: pd.DataFrame) -> Result:
         scores = score_drift(self._baseline, self._thresholds, window, None)
         if self._performance is not None:
             scores += self._performance.score(window, bands=False)
-            concept = streaks["concept"]
-            evidence, found_scores = weigh(scores, concept.evidence, part(self._baseline.manifest))
-            streaks["concept"] = msgspec.structs.replace(concept, evidence=evidence)
-            scores += found_scores
         return Result(
             model="m",
             version="1",

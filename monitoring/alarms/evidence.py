@@ -1,67 +1,129 @@
-"""Everything that decides whether errors have lastingly grown beyond what the inputs explain.
+"""Accumulate evidence that errors have persistently grown beyond what the inputs explain. Pure.
 
 Each window brings a gap: how much worse its labels are than was expected of its rows. Single gaps
-are noise; many small ones in a row are not. They are weighed by an e-detector (Shin, Ramdas and
-Rinaldo 2022; of the Shiryaev-Roberts kind): with z the gap in usual deviations beyond what is
-tolerated,
+are noise; many small ones in a row are not. An e-detector (Shin, Ramdas and Rinaldo 2022; of the
+Shiryaev-Roberts kind) weighs them: with z the gap in standard errors beyond what is tolerated,
 
     M = (M before + 1) * exp(stride * z - stride^2 / 2),    averaged over strides and gaps.
 
-Where nothing has changed the mean of the second factor is at most 1 whatever came before, so M
+Where nothing has changed, the mean of the second factor is at most 1 whatever came before, so M
 stays below L for L windows on average: an alarm at M >= L keeps a budget of one in L windows,
-without a count of windows in a row. Small strides find small lasting gaps, large ones find a great
-gap at once.
+without a count of windows in a row. Small strides find small persistent gaps, large ones find a
+large gap soon.
+
+One window is never enough: the evidence must also reach its limit without its strongest window. A
+revision replaces the gaps of its window, and the evidence is computed from there on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import exp
 
-from monitoring.results import ERROR_GAP, EVIDENCE, GAP, Score
+import msgspec
 
-FAR = 4.0  # usual deviations beyond what is tolerated: where the threshold of one gap lies
-WIDTH = 1.96  # usual deviations between a gap and its bounds
+from monitoring.results import ERROR_GAP, EVIDENCE, GAP, Score, Window
+
+FAR = 4.0  # standard errors beyond what is tolerated: where the threshold of one gap lies
+WIDTH = 1.96  # standard errors between a gap and its bounds
 _STRIDES = (0.5, 1.0, 2.0, 3.0)
-_FULL = 2.0 * len(_STRIDES)  # times the limit: no more is kept, so that evidence can fade
-_MOST = 8.0  # deviations that one window can bring forward
+_FULL = 2.0 * len(_STRIDES)  # times the limit: evidence is cut off there, so that it can fade
+_MOST = 8.0  # standard errors that one window can bring
+_MOST_WINDOWS = 64  # whose gaps a revision may replace
 
-Evidence = dict[str, list[float]]  # by gap, one number per stride
+Sums = dict[str, list[float]]  # by gap, one number per stride
+
+
+class WindowGaps(msgspec.Struct, frozen=True):
+    """The gaps of one window, in standard errors beyond what is tolerated."""
+
+    window: Window
+    gaps: dict[str, float]
+    note: str = ""  # of the first gap
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Evidence over windows: sums of the early ones, and the gaps of those that may be revised."""
+
+    base: Sums = {}
+    windows: list[WindowGaps] = []  # in order of event time
+    start: int = 0  # windows that begin before this event time bring nothing
+
+
+class WeighedWindow(msgspec.Struct, frozen=True):
+    """What a window's gaps add up to with those before it."""
+
+    evidence: Evidence
+    of_window: list[Score]  # the evidence up to this window; empty: it brought no gap
+    newest: list[Score]  # the evidence up to the newest window
 
 
 def weigh(
-    scores: Sequence[Score], before: Evidence, allowed: float
-) -> tuple[Evidence, list[Score]]:
-    """The evidence with this window's gaps, and as a score of the window; none without a gap.
+    scores: Sequence[Score], window: Window, before: Evidence, allowed: float
+) -> WeighedWindow:
+    """Accumulate a window's gaps, in place of those of its earlier revision.
 
     `allowed` false alarms per window.
     """
+    found = _gaps_of(scores, window)
+    if found is None or window.start < before.start:
+        return WeighedWindow(before, [], [])
+    others = [one for one in before.windows if one.window.start != window.start]
+    windows = sorted([*others, found], key=lambda one: one.window)
+    upto = [one for one in windows if one.window <= window]
+    of_window = [_score(before.base, upto, allowed)]
+    newest = of_window if upto == windows else [_score(before.base, windows, allowed)]
+    base, start = before.base, before.start
+    while len(windows) > _MOST_WINDOWS:
+        start = windows[0].window.start + 1
+        base, windows = _sums(base, windows[:1], 1 / allowed), windows[1:]
+    return WeighedWindow(Evidence(base, windows, start), of_window, newest)
+
+
+def _score(base: Sums, windows: Sequence[WindowGaps], allowed: float) -> Score:
     limit = 1 / allowed
-    after = {name: list(kept) for name, kept in before.items()}
-    found = [score for score in scores if score.name in (GAP, ERROR_GAP) and score.of_whole]
-    worst: tuple[float, str] = (-1.0, "")
-    for score in found:
-        away = _away(score)
-        if away is not None:
-            kept = after.get(score.name, [0.0] * len(_STRIDES))
-            after[score.name] = [
-                min((m + 1) * exp(stride * away - stride**2 / 2), _FULL * limit)
-                for m, stride in zip(kept, _STRIDES, strict=True)
-            ]
-            worst = max(worst, (sum(after[score.name]), score.note))
-    if worst[0] < 0:
-        return before, []
-    value = sum(sum(kept) for kept in after.values()) / (len(after) * len(_STRIDES))
-    reported = Score(
+    value = _mean(_sums(base, windows, limit))
+    breached = value >= limit
+    if breached:
+        strongest = max(windows, key=lambda one: sum(one.gaps.values()))
+        others = [one for one in windows if one is not strongest]
+        breached = _mean(_sums(base, others, limit)) >= limit
+    return Score(
         name=EVIDENCE,
         value=float(f"{value:.9g}"),
         threshold=float(f"{limit:.9g}"),
-        breached=value >= limit,
-        note=worst[1],
+        breached=breached,
+        note=windows[-1].note,
     )
-    return after, [reported]
+
+
+def _sums(base: Sums, windows: Iterable[WindowGaps], limit: float) -> Sums:
+    after = {name: list(sums) for name, sums in base.items()}
+    for window in windows:
+        for name, away in window.gaps.items():
+            sums = after.get(name, [0.0] * len(_STRIDES))
+            after[name] = [
+                min((m + 1) * exp(stride * away - stride**2 / 2), _FULL * limit)
+                for m, stride in zip(sums, _STRIDES, strict=True)
+            ]
+    return after
+
+
+def _mean(sums: Sums) -> float:
+    if not sums:
+        return 0.0
+    return sum(sum(each) for each in sums.values()) / (len(sums) * len(_STRIDES))
+
+
+def _gaps_of(scores: Sequence[Score], window: Window) -> WindowGaps | None:
+    found = [score for score in scores if score.name in (GAP, ERROR_GAP) and score.of_whole]
+    away = {score.name: (away, score.note) for score in found if (away := _away(score)) is not None}
+    if not away:
+        return None
+    note = max(away.values())[1]
+    return WindowGaps(window, {name: gap for name, (gap, _) in away.items()}, note)
 
 
 def _away(score: Score) -> float | None:
-    """Usual deviations beyond what is tolerated."""
+    """Return how many standard errors a gap lies beyond what is tolerated."""
     if None in (score.value, score.threshold, score.low, score.high):
         return None
     assert score.value is not None

@@ -3,10 +3,10 @@
 A sentence has at most 40 words; evidence that does not fit is left out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from monitoring.alarms.facts import AlarmFacts
-from monitoring.presenter.formats import apart, day, moment, percents_apart, several
+from monitoring.presenter.formats import apart, day, moment, percents_apart, period, several
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import (
     ESTIMATED,
@@ -14,6 +14,8 @@ from monitoring.results import (
     SELECTION_GAP,
     STRONGEST,
     TRUE_POSITIVE_GAP,
+    Alarm,
+    RevisedWindow,
     Rule,
     Score,
 )
@@ -33,6 +35,24 @@ def alarm_sentence(facts: AlarmFacts) -> str:
     if len(whole.split()) <= MOST_WORDS:
         return whole
     return " ".join(part for part in (wrong, columns) if part)
+
+
+def alarm_text(alarm: Alarm) -> str:
+    """Return the sentence of an alarm, with what later revisions of its windows showed."""
+    note = _revisions(alarm.revised)
+    return f"{alarm.sentence} {note}" if note else alarm.sentence
+
+
+def _revisions(revised: Sequence[RevisedWindow]) -> str:
+    if not revised:
+        return ""
+    kept = [one.window for one in revised if not one.broken]
+    windows = several(len(revised), "window")
+    if not kept:
+        return f"Revised since with later labels: {windows}, still beyond the limit."
+    if len(kept) == 1:
+        return f"Revised since: {period(kept[0])} is no longer beyond the limit."
+    return f"Revised since: {several(len(kept), 'window')} no longer beyond the limit."
 
 
 def _columns(facts: AlarmFacts) -> str:

@@ -34,7 +34,7 @@ def window_sentence(result: Result, chief: Score | None) -> str:
             parts.append(f"{words} {score.segment} ({figure(score.value)})")
     if breached("concept", result):
         parts.append("more errors than the inputs explain")
-    if estimate := breached("estimate", result):
+    if (chief is None or chief.value is None) and (estimate := breached("estimate", result)):
         name = PERFORMANCE[estimate.name.removeprefix(ESTIMATED)]
         parts.append(f"{name} estimated {figure(estimate.value)}, no labels yet")
     return f"{'; '.join(parts) or 'Nothing was scored'}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventlog.log import Position
-from monitoring.alarms.decision import Streak
+from monitoring.alarms.rule_state import RuleState
 from monitoring.results import (
     Alarm,
     DeadLetter,
@@ -207,14 +207,14 @@ class Journal:
         found = self.database.one(results.LATEST, **_of(key), start=window.start)
         return None if found is None else as_struct(found[0], Result)
 
-    def streak(self, key: Key, rule: Rule) -> Streak:
-        """Read the streak of a rule."""
+    def rule_state(self, key: Key, rule: Rule) -> RuleState:
+        """Read the state of a rule."""
         found = self.database.one(alarms.STREAK, **_of(key), rule=rule)
-        return Streak() if found is None else as_struct(found[0], Streak)
+        return RuleState() if found is None else as_struct(found[0], RuleState)
 
-    def save_streak(self, key: Key, rule: Rule, streak: Streak) -> None:
-        """Store the streak of a rule."""
-        self.database.write(alarms.SAVE_STREAK, *key, rule, encode(streak))
+    def save_rule_state(self, key: Key, rule: Rule, state: RuleState) -> None:
+        """Store the state of a rule."""
+        self.database.write(alarms.SAVE_STREAK, *key, rule, encode(state))
 
     def alarm(self, alarm_id: str) -> Alarm | None:
         """Read an alarm."""

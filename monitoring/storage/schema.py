@@ -149,7 +149,7 @@ results = Table(  # results.Result
 closed = Table(  # windows.totals.Closed
     "closed", metadata, _key("model", TEXT), _key("version", TEXT), Column("body", BYTES)
 )
-streaks = Table(  # alarms.decision.Streak
+streaks = Table(  # alarms.rule_state.RuleState
     "streaks",
     metadata,
     _key("model", TEXT),

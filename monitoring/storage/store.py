@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from sqlalchemy import Executable
 
-from monitoring.alarms.decision import Streak
+from monitoring.alarms.rule_state import resolved_by_hand
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -129,7 +129,7 @@ class Store:
             alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
             if alarm is None:
                 return False
-            body = rows.encode(Streak())
+            body = rows.encode(resolved_by_hand(alarm.latest))
             self._database.write(alarms.CHANGE_STREAK, body, alarm.model, alarm.version, alarm.rule)
         return True
 

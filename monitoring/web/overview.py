@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.formats import moment, period, several
 from monitoring.results import Alarm, Delivery, DisabledReceiver, LateCounts, Result, SourceLedger
 from monitoring.web.queries import Catalogue, Queries
@@ -255,8 +256,8 @@ def headline(
 
 def about(alarm: Alarm) -> str:
     """Return an alarm's sentence with its model version."""
-    name = f"{alarm.model} version {alarm.version}"
-    return alarm.sentence if alarm.sentence.startswith(name) else f"{name}: {alarm.sentence}"
+    name, text = f"{alarm.model} version {alarm.version}", alarm_text(alarm)
+    return text if text.startswith(name) else f"{name}: {text}"
 
 
 def stopped(disabled: DisabledReceiver) -> str:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from monitoring.errors import DatabaseUnavailable
 from monitoring.presenter import formats
+from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.results import Delivery, Result
 from monitoring.web import links, window_view
 from monitoring.web.api import (
@@ -226,6 +227,7 @@ def _templates() -> jinja2.Environment:
         "view": window_view,
         "glyphs": glyphs,
         "about": about,
+        "alarm_text": alarm_text,
         "badge": badge,
         "waiting": waiting,
         "bars": bars,

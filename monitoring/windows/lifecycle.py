@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from eventlog.answer_counts import MINUTE
-from monitoring.alarms.decision import can_judge_performance
+from monitoring.alarms.decision import verdict
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, Window
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.storage import rows
@@ -19,6 +19,7 @@ from monitoring.windows.expiry import Expiry
 from monitoring.windows.grid import END_OF_TIME, SECOND
 from monitoring.windows.version_state import Eviction, VersionState
 from monitoring.windows.window_state import WindowState, result_of
+from registry.manifest import Monitoring
 
 
 class WindowLifecycle:
@@ -82,7 +83,9 @@ class WindowLifecycle:
         """Have a closed window scored; an empty one has its result at once."""
         if not state.rows:
             version.begin_scoring(state)
-            self._journal.add_result(_result(version, state, sampled=0))
+            result = _result(version, state, sampled=0)
+            policy = version.policy(state.start)
+            self._journal.add_result(replace(result, verdict=verdict(result, policy.alarms)))
             return []
         job = self._schedule(version, state, closing=True)
         version.extend_trailing(state)
@@ -125,7 +128,7 @@ class WindowLifecycle:
             job,
             result,
             dict(self._state.positions),
-            _rules(version, state, result, closing=closing),
+            _rules(version.policy(state.start), result, closing=closing),
         )
         return self._journal.add_job(pending)
 
@@ -146,20 +149,18 @@ def _result(
     return replace(counted, policy=version.period(state.start).digest)
 
 
-def _rules(
-    version: VersionState, state: WindowState, result: Result, *, closing: bool
-) -> list[Rule]:
+def _rules(policy: Monitoring, result: Result, *, closing: bool) -> list[Rule]:
     """Return the rules to judge with this scoring.
 
-    Rules without labels are judged when the window closes, performance once enough labels are
-    known. Deciding it here and not with the scores keeps it independent of how long scoring takes.
+    Rules without labels are judged when the window closes, those about labels with every revision
+    that has some. An estimate is judged again, because labels supersede it. Deciding it here and
+    not with the scores keeps it independent of how long scoring takes.
     """
-    alarms = version.policy(state.start).alarms
-    rules: list[Rule] = ["drift", "estimate", "parity"] if closing else []
+    alarms = policy.alarms
+    rules: list[Rule] = ["drift", "estimate", "parity"] if closing else ["estimate"]
     if closing and alarms.max_gap.selection_rate is not None:
         rules.append(SELECTION_GAP)
-    if state.phase == "closed" and can_judge_performance(result, alarms):
-        version.judge(state)
+    if result.labelled:
         rules += ["performance", "concept"]
         if alarms.min_segment_score is not None:
             rules.append("segment")

@@ -232,10 +232,6 @@ class VersionState:
         state.revision += 1
         state.scored_labels = state.labelled
 
-    def judge(self, state: WindowState) -> None:
-        """Note that the window's performance is judged with the revision that has begun."""
-        state.move("judge")
-
     def pop_relabelled(self) -> list[WindowState]:
         """Return the closed windows whose labels changed since the last call, oldest first."""
         if not self._relabelled:

@@ -4,9 +4,7 @@
     pane      open        open      a part of event time that no window has absorbed yet
     open      open        open      takes in events; absorbs the panes that are done
     open      close       closed    takes in no events; labels revise its result
-    closed    judge       judged    its performance was judged, which happens once
     closed    expire      expired   takes in no labels; deleted with the end of the step
-    judged    expire      expired
 
 A pane that another window absorbs ends there. What arrives for a pane that is done is late: it is
 counted apart and belongs to no window.
@@ -24,16 +22,14 @@ from monitoring.scoring.service_health import health
 
 MOST_SHOWN = 20  # classes of a confusion matrix in a result
 
-Phase = Literal["pane", "open", "closed", "judged", "expired"]
-Transition = Literal["open", "close", "judge", "expire"]
+Phase = Literal["pane", "open", "closed", "expired"]
+Transition = Literal["open", "close", "expire"]
 
 TRANSITIONS: dict[tuple[Phase, Transition], Phase] = {
     ("pane", "open"): "open",
     ("open", "open"): "open",
     ("open", "close"): "closed",
-    ("closed", "judge"): "judged",
     ("closed", "expire"): "expired",
-    ("judged", "expire"): "expired",
 }
 
 
@@ -111,18 +107,18 @@ class WindowState(msgspec.Struct):
 
 
 class _Flags(msgspec.Struct):
-    """The phase as earlier releases stored it: four flags, and no `phase`."""
+    """The phase as earlier releases stored it: flags, and no `phase`."""
 
     phase: str = ""
     pane: bool = False
     closed: bool = False
     expired: bool = False
-    judged: bool = False
 
 
 def decode_window(body: bytes) -> WindowState:
     """Decode a stored window, of this release or an earlier one."""
-    window = _decode_window(body)
+    # Release 0.2.0 also had a phase `judged`. No value can hold these quotes unescaped.
+    window = _decode_window(body.replace(b'"phase":"judged"', b'"phase":"closed"'))
     flags = _decode_flags(body)
     if not flags.phase:
         window.phase = _phase_of(flags)
@@ -137,7 +133,7 @@ def _phase_of(flags: _Flags) -> Phase:
     if flags.expired:
         return "expired"
     if flags.closed:
-        return "judged" if flags.judged else "closed"
+        return "closed"
     return "pane" if flags.pane else "open"
 
 

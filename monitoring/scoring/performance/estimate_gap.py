@@ -7,7 +7,7 @@ value. `monitoring/alarms/evidence.py` accumulates gaps over windows.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from monitoring.alarms.evidence import FAR, WIDTH
 from monitoring.results import ERROR_GAP, GAP, Score
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
 from monitoring.scoring.performance.metrics import ERRORS, LabelledRows, Metrics, labelled_rows
+from monitoring.scoring.performance.uncertainty_floor import smallest_spread
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, significant
 
@@ -44,15 +45,14 @@ class EstimateGaps:
         """Score both gaps; `labelled` holds rows with a label, in column `label`."""
         if len(labelled) < MIN_VALUES:
             return []
-        real = self._figures(labelled_rows(self._baseline, labelled, "label"))
+        rows = labelled_rows(self._baseline, labelled, "label")
+        real = self._figures(rows)
         estimates = self._estimator.figures(labelled) if self._estimator.possible else {}
-        gaps = (
-            self._gap(g, name, real, estimates, len(labelled)) for g, name in self._watched.items()
-        )
+        gaps = (self._gap(gap, name, real, estimates, rows) for gap, name in self._watched.items())
         return [gap for gap in gaps if gap is not None]
 
     def _gap(
-        self, gap: str, name: str, real: Metrics, estimates: Metrics, rows: int
+        self, gap: str, name: str, real: Metrics, estimates: Metrics, rows: LabelledRows
     ) -> Score | None:
         estimated = estimates.get(name) is not None
         found, expected = (
@@ -60,10 +60,13 @@ class EstimateGaps:
             estimates.get(name) if estimated else self._of_reference(name),
         )
         of: Spread = "error" if estimated else "label"
-        usual = self._estimator.spread(name, rows, of)
+        usual = self._estimator.spread(name, len(rows.actual), of)
         own = self._estimator.spread(name, len(self._baseline.frame), of)
         if found is None or expected is None or usual is None or own is None:
             return None
+        reference = self._reference_rows
+        usual = max(usual, smallest_spread(name, rows, reference))
+        own = max(own, smallest_spread(name, reference, reference))
         worse = found - expected if name in ERRORS else expected - found
         limit = _TOLERATED * own + FAR * usual
         beside = (
@@ -82,6 +85,9 @@ class EstimateGaps:
         )
 
     def _reference(self, name: str) -> float | None:
+        return self._figures(self._reference_rows).get(name)
+
+    @cached_property
+    def _reference_rows(self) -> LabelledRows:
         target = self._baseline.manifest.target
-        rows = labelled_rows(self._baseline, self._baseline.frame, target)
-        return self._figures(rows).get(name)
+        return labelled_rows(self._baseline, self._baseline.frame, target)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from monitoring.alarms.budget import level
+from monitoring.alarms.budget import label_level, level
 from monitoring.counters.reference_domain import number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.results import ESTIMATED, GAP, Score
@@ -102,7 +102,8 @@ class PerformanceScorer:
             regression if self._regression else classification
         )
         self._gaps = EstimateGaps(baseline, self.estimator, self.figures, self.primary)
-        self._beyond = NormalDist().inv_cdf(1 - level(baseline.manifest))
+        allowed = {"label": label_level(baseline.manifest), "estimate": level(baseline.manifest)}
+        self._beyond = {of: NormalDist().inv_cdf(1 - chance) for of, chance in allowed.items()}
         self._expected: Metrics | None = None
 
     def score(
@@ -204,10 +205,10 @@ class PerformanceScorer:
         if self._limit is None or expected is None or usual is None:
             return self._limit
         # The reference is a sample too.
-        error = usual * (1 + rows / len(self._baseline.frame)) ** 0.5
+        error = self._beyond[of] * usual * (1 + rows / len(self._baseline.frame)) ** 0.5
         if self.primary in ERRORS:
-            return max(self._limit, float(f"{expected + self._beyond * error:.6g}"))
-        return min(self._limit, float(f"{expected - self._beyond * error:.6g}"))
+            return max(self._limit, float(f"{expected + error:.6g}"))
+        return min(self._limit, float(f"{expected - error:.6g}"))
 
     @cached_property
     def _estimated_of_reference(self) -> Metrics:

@@ -17,7 +17,7 @@ import pandas as pd
 from msgspec.structs import replace
 from scipy.stats import t as student
 
-from monitoring.alarms.budget import level
+from monitoring.alarms.budget import label_level, level
 from monitoring.results import ESTIMATED, Score
 from monitoring.scoring.drift.features import drifted_features
 from monitoring.scoring.feature_values import FeatureTable
@@ -46,15 +46,16 @@ class GroupLimits(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, manifest: Manifest, groups: Sequence[int]) -> "GroupLimits":
         """Derive them from a manifest; `groups`: the number of named groups of each segment."""
-        stated, allowed = manifest.monitoring.alarms, level(manifest)
-        pairs = sum(number * (number - 1) // 2 for number in groups)
-        errors = NormalDist().inv_cdf(1 - allowed / max(pairs, 1))
+        stated, by_labels = manifest.monitoring.alarms, label_level(manifest)
+        pairs = max(sum(number * (number - 1) // 2 for number in groups), 1)
+        selection = NormalDist().inv_cdf(1 - level(manifest) / pairs)
+        true_positives = NormalDist().inv_cdf(1 - by_labels / pairs)
         gaps = stated.max_gap.selection_rate, stated.max_gap.true_positive_rate
         together = sum(number + 2 for number in groups)  # with the others, and with none
         return cls(
-            (GapLimit(gaps[0], errors), GapLimit(gaps[1], errors)),
+            (GapLimit(gaps[0], selection), GapLimit(gaps[1], true_positives)),
             stated.min_segment_score,
-            allowed / max(together, 1),
+            by_labels / max(together, 1),
         )
 
     def judged(self, score: Score, parts: int) -> Score:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.alarms.budget import false_alarms, level, part, rules, wording
-from monitoring.alarms.decision import Streak, judge
+from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import (
     AlarmPolicy,
@@ -72,7 +72,7 @@ def test_windows_broken_at_the_level_raise_as_many_alarms_as_the_part_allows(
 
 
 def _fired(manifest: Manifest, broken: list[bool]) -> int:
-    streak, known = Streak(), dict[str, Alarm]()
+    streak, known = RuleState(), dict[str, Alarm]()
     for hour, bad in enumerate(broken):
         score = Score(name="drifted_share", value=0.5, threshold=0.3, breached=bad)
         result = Result(

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from eventlog.log import Position
-from monitoring.alarms.decision import Streak, can_judge_performance, facts, judge, verdict
+from monitoring.alarms.decision import facts, judgement, verdict
 from monitoring.alarms.retrain_request import request, wanted, webhook_id
+from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.alarms.severity import drifted_columns
 from monitoring.alarms.silences import silenced
 from monitoring.results import Alarm, Result, Rule, Score, Silence, Window
@@ -35,10 +36,10 @@ def _result(day: int, *, drifted: bool = False, auc: float = 0.8, **changes: Any
 
 def _judge_all(
     rule: Rule, results: list[Result], policy: AlarmPolicy = POLICY
-) -> list[tuple[Streak, Alarm | None]]:
+) -> list[tuple[RuleState, Alarm | None]]:
     """Judge one after the other; the open alarm is the last one reported."""
-    streak, known = Streak(), dict[str, Alarm]()
-    steps: list[tuple[Streak, Alarm | None]] = []
+    streak, known = RuleState(), dict[str, Alarm]()
+    steps: list[tuple[RuleState, Alarm | None]] = []
     for result in results:
         streak, alarm = judge(streak, known.get(streak.open_alarm), rule, result, policy)
         if alarm is not None:
@@ -147,9 +148,69 @@ def test_verdicts_put_harm_before_change() -> None:
     assert verdict(_result(0, drifted=True, auc=0.6), POLICY) == "degraded"
 
 
-def test_performance_is_judged_once_half_of_the_labels_are_known() -> None:
-    assert can_judge_performance(_result(0, labelled=600), POLICY)
-    assert not can_judge_performance(_result(0, labelled=599), POLICY)
+def _labelled(auc: float, low: float, high: float, labelled: int, **changes: Any) -> Result:
+    """A window of 1,200 rows of which some are labelled, the others pending or expired."""
+    score = Score(name="roc_auc", value=auc, threshold=0.7, breached=auc < 0.7, low=low, high=high)
+    waiting = {"labelled": labelled, "pending": 1200 - labelled, "scores": [score]}
+    return _result(0, **(waiting | changes))
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        (_labelled(0.69, 0.6, 0.78, 600), "broken"),
+        (_labelled(0.71, 0.6, 0.82, 600), "kept"),
+        (_labelled(0.0, 0.0, 0.0, 480), "broken"),
+        (_labelled(0.6, 0.5, 0.69, 240), "broken"),
+        (_labelled(0.6, 0.5, 0.71, 240), "not enough data"),
+        (_labelled(0.9, 0.8, 0.95, 240), "not enough data"),
+        (_labelled(0.9, 0.8, 0.95, 240, pending=0, expired=960), "kept"),
+        (_labelled(0.9, 0.6, 0.95, 240, pending=0, expired=960), "not enough data"),
+        (_labelled(0.6, 0.5, 0.69, 240, pending=0, expired=960), "broken"),
+        (_labelled(0.6, 0.5, 0.71, 240, pending=0, expired=960), "not enough data"),
+    ],
+)
+def test_few_labels_are_judged_by_what_their_interval_can_show(result: Result, shown: str) -> None:
+    assert judgement("performance", result, POLICY) == shown
+    assert (verdict(result, POLICY) == "degraded") == (shown == "broken")
+
+
+def test_an_error_metric_of_few_labels_is_judged_by_its_interval_too() -> None:
+    def error(value: float, low: float, high: float) -> Result:
+        score = Score(name="mae", value=value, threshold=5, breached=value > 5, low=low, high=high)
+        return _result(0, labelled=240, pending=0, expired=960, scores=[score])
+
+    assert judgement("performance", error(9, 6, 12), POLICY) == "broken"
+    assert judgement("performance", error(9, 4, 14), POLICY) == "not enough data"
+    assert judgement("performance", error(1, 0.5, 1.5), POLICY) == "kept"
+
+
+def test_an_estimate_counts_until_the_labels_decide() -> None:
+    estimate = Score(name="estimated_roc_auc", value=0.6, threshold=0.7, breached=True)
+    real = Score(name="roc_auc", value=0.8, threshold=0.7, low=0.75, high=0.85)
+    before = _result(0, labelled=0, pending=1200, scores=[estimate])
+    assert judgement("estimate", before, POLICY) == "broken"
+    few = _result(0, labelled=240, pending=960, scores=[estimate, real])
+    assert judgement("estimate", few, POLICY) == "broken"
+    known = _result(0, labelled=600, pending=600, scores=[estimate, real])
+    assert judgement("estimate", known, POLICY) == "kept"
+    assert verdict(known, POLICY) == "ok"
+
+
+def test_every_bad_verdict_has_a_rule_that_broke() -> None:
+    gap = Score(name="estimation_gap", value=0.03, threshold=0.02, breached=True)
+    fine = Score(name="roc_auc", value=0.8, threshold=0.7)
+    assert verdict(_result(0, scores=[fine, gap]), POLICY) == "ok"
+
+
+def test_a_window_whose_requests_were_all_refused_is_degraded() -> None:
+    nothing = _result(0, rows=0, labelled=0, scores=[])
+    assert verdict(nothing, POLICY) == "not enough data"
+    assert verdict(replace(nothing, events={"invalid": 5_000}), POLICY) == "degraded"
+    assert verdict(replace(nothing, events={"invalid": 29}), POLICY) == "not enough data"
+    assert verdict(replace(nothing, events={"cancelled": 90}), POLICY) == "not enough data"
+    some = replace(nothing, events={"invalid": 5_000, "ok": 1}, rows=1)
+    assert verdict(some, POLICY) == "not enough data"
 
 
 @pytest.mark.parametrize(
@@ -336,7 +397,7 @@ def test_a_single_gap_breaks_no_rule_before_there_is_evidence() -> None:
     calm = Score(name="gap_evidence", value=20.0, threshold=200.0)
     steps = _judge_all("concept", [_result(n, scores=[gap, calm]) for n in range(3)])
     assert [alarm for _, alarm in steps] == [None, None, None]
-    assert steps[-1][0].kept == 3
+    assert steps[-1][0].run == (0, 3)
 
 
 def test_a_window_of_which_nothing_could_be_scored_is_not_enough_data() -> None:

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from monitoring.alarms.decision import Streak, breached, facts, judge, verdict
+from monitoring.alarms.decision import breached, facts, verdict
 from monitoring.alarms.retrain_request import wanted
+from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import Alarm, Result, Rule, Score, Window
 from registry.manifest import AlarmPolicy, MaxGap
 
@@ -34,7 +35,7 @@ def _result(day: int, *scores: Score, rows: int = 1_000) -> Result:
 
 
 def _judged(rule: Rule, *results: Result) -> list[Alarm | None]:
-    streak, alarm, reported = Streak(), None, []
+    streak, alarm, reported = RuleState(), None, []
     for result in results:
         streak, alarm = judge(streak, alarm, rule, result, POLICY)
         reported.append(alarm)
@@ -77,7 +78,7 @@ def test_too_few_rows_in_the_groups_are_neither_an_alarm_nor_its_end() -> None:
 
 
 def test_a_gap_that_closes_resolves_its_alarm() -> None:
-    streak, alarm = Streak(), None
+    streak, alarm = RuleState(), None
     for day, wide in enumerate([True, True, False, False]):
         before = alarm
         streak, alarm = judge(

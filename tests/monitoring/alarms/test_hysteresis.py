@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitoring.alarms.decision import Streak, can_judge_performance, judge, verdict
+from monitoring.alarms.decision import judgement, verdict
+from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import Alarm, Result, Score, Window
 from registry.manifest import AlarmPolicy
 
@@ -28,7 +29,7 @@ def _result(hour: int, *, drifted: bool, rows: int = 100) -> Result:
 def _states(history: list[str], consecutive: int) -> list[tuple[str, str]]:
     """After each window: the state reported, and the alarm that is open."""
     policy = AlarmPolicy(min_rows=100, consecutive=consecutive)
-    streak, alarms = Streak(), dict[str, Alarm]()
+    streak, alarms = RuleState(), dict[str, Alarm]()
     reported: list[tuple[str, str]] = []
     for hour, kind in enumerate(history):
         result = _result(hour, drifted=kind != "kept", rows=99 if kind == "few" else 100)
@@ -88,7 +89,7 @@ def test_an_alarm_keeps_its_id_until_it_resolves_and_never_lends_it(history: lis
 
 def test_an_acknowledged_alarm_resolves_and_the_next_one_fires_afresh() -> None:
     policy = AlarmPolicy(min_rows=1, consecutive=1)
-    streak, first = judge(Streak(), None, "drift", _result(0, drifted=True), policy)
+    streak, first = judge(RuleState(), None, "drift", _result(0, drifted=True), policy)
     assert first is not None
     seen = replace(first, state="acknowledged")
     streak, resolved = judge(streak, seen, "drift", _result(1, drifted=False), policy)
@@ -104,9 +105,9 @@ def test_the_same_windows_of_another_model_version_or_rule_are_another_cause() -
     policy = AlarmPolicy(min_rows=1, consecutive=1)
     bad = _result(0, drifted=True)
     auc = Score(name="roc_auc", value=0.5, threshold=0.6, breached=True)
-    both = replace(bad, scores=[*bad.scores, auc])
+    both = replace(bad, labelled=100, scores=[*bad.scores, auc])
     ids = {
-        judge(Streak(), None, rule, result, policy)[1].alarm_id  # type: ignore[union-attr]
+        judge(RuleState(), None, rule, result, policy)[1].alarm_id  # type: ignore[union-attr]
         for rule, result in [
             ("drift", both),
             ("performance", both),
@@ -121,5 +122,5 @@ def test_too_few_rows_are_never_judged_however_bad_they_look() -> None:
     policy = AlarmPolicy(min_rows=100)
     few = replace(_result(0, drifted=True, rows=99), labelled=99)
     assert verdict(few, policy) == "not enough data"
-    assert not can_judge_performance(few, policy)
-    assert can_judge_performance(replace(few, rows=100, labelled=50), policy)
+    assert judgement("drift", few, policy) == "not enough data"
+    assert judgement("drift", replace(few, rows=100), policy) == "broken"

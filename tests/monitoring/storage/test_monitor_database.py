@@ -8,7 +8,7 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-from monitoring.alarms.decision import Streak
+from monitoring.alarms.rule_state import RuleState
 from monitoring.errors import DatabaseUnavailable
 from monitoring.results import Alarm, AlarmStep, DisabledReceiver, Result, Score, Silence, Window
 from monitoring.storage.database import Database, Where
@@ -274,7 +274,7 @@ def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
     with journal.database.transaction():
         journal.save_alarm(_alarm("a"))
         journal.save_alarm(_alarm("b", "resolved"))
-        journal.save_streak(KEY, "drift", Streak(broken=3, open_alarm="a"))
+        journal.save_rule_state(KEY, "drift", RuleState(broken=3, open_alarm="a"))
     seen = AlarmStep(1, "acknowledged", "ann", "looking")
     ended = AlarmStep(2, "resolved", "bob", "a known sale")
     assert store.acknowledge("a", seen)
@@ -284,7 +284,7 @@ def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
     alarms = {alarm.alarm_id: alarm for alarm in store.alarms()}
     assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [seen, ended])
     assert alarms["b"].steps == []
-    assert journal.streak(KEY, "drift") == Streak()
+    assert journal.rule_state(KEY, "drift") == RuleState()
 
 
 def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:

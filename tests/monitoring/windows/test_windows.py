@@ -146,8 +146,8 @@ def _needs_revision(*, rows: int, labelled: int, scored: int, final: bool) -> bo
 
 
 def test_a_window_refuses_what_its_phase_does_not_allow() -> None:
-    for phase in ("pane", "open", "closed", "judged", "expired"):
-        for transition in ("open", "close", "judge", "expire"):
+    for phase in ("pane", "open", "closed", "expired"):
+        for transition in ("open", "close", "expire"):
             window = WindowState(0, 1, phase=phase)
             if (phase, transition) in TRANSITIONS:
                 window.move(transition)
@@ -162,7 +162,7 @@ def test_a_window_refuses_what_its_phase_does_not_allow() -> None:
         ({"pane": True}, "pane"),
         ({}, "open"),
         ({"closed": True}, "closed"),
-        ({"closed": True, "judged": True}, "judged"),
+        ({"closed": True, "judged": True}, "closed"),
         ({"closed": True, "judged": True, "expired": True}, "expired"),
     ],
 )
@@ -174,3 +174,8 @@ def test_a_window_of_an_earlier_release_is_read(flags: dict[str, bool], phase: s
     window = decode_window(msgspec.json.encode(stored | flags))
     assert (window.end, window.rows, window.phase) == (9, 3, phase)
     assert decode_window(msgspec.json.encode(window)) == window
+
+
+def test_a_window_that_an_earlier_release_stored_as_judged_is_closed() -> None:
+    stored = msgspec.to_builtins(WindowState(0, 9, rows=3)) | {"phase": "judged"}
+    assert decode_window(msgspec.json.encode(stored)).phase == "closed"
