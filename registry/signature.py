@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from registry.datatypes import from_onnx
 from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Feature, Signature, TensorSpec
+from registry.rows import FREE, batch_dimension
 
 _FIXES = {  # by the beginning of a type that is no tensor
     "seq(map(": "which skl2onnx's ZipMap makes: expected a tensor [N, classes]; convert with "
@@ -40,8 +41,8 @@ def read_signature(session: onnxruntime.InferenceSession) -> Signature:
 
 def fixed_rows(signature: Signature) -> int | None:
     """How many rows every run has, where the file fixes it; None where requests can be batched."""
-    first = signature.inputs[0].shape[0] if signature.inputs else -1
-    return None if first == -1 else first
+    size = batch_dimension(signature)
+    return None if size == FREE else size
 
 
 def require_agreement(stated: Signature, found: Signature) -> None:

@@ -1,0 +1,20 @@
+"""Where the rows of a request are: the batch dimension of a signature. Pure."""
+
+from registry.manifest import Signature
+
+FREE = -1  # a dimension of any size
+
+
+def batch_dimension(signature: Signature) -> int | None:
+    """Return the size of the batch dimension: FREE, a fixed number of rows, or None without one.
+
+    A free first dimension of any input is the batch dimension. A fixed one is, if all inputs and
+    some output agree on it. A model without one takes one row in each request.
+    """
+    first = [spec.shape[0] for spec in signature.inputs if spec.shape]
+    if FREE in first or not signature.inputs:
+        return FREE
+    if len(first) < len(signature.inputs) or len(set(first)) > 1:
+        return None
+    answered = {spec.shape[0] for spec in signature.outputs if spec.shape}
+    return first[0] if answered & {first[0], FREE} else None

@@ -1,0 +1,244 @@
+"""Summaries: a few numbers for each row of a tensor, so that tensors of any shape are monitored.
+
+Which summaries a tensor has follows from its shape and datatype; a manifest may state others.
+"""
+
+from collections.abc import Collection, Mapping
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from registry.features import signature
+from registry.manifest import Manifest, Signature, Statistic, Summary, TensorSpec
+from registry.row_statistics import (
+    NUMBER_STATISTICS,
+    TEXT_STATISTICS,
+    number_statistics,
+    projections,
+    text_statistics,
+)
+from registry.rows import FREE, batch_dimension
+
+Array = np.ndarray[Any, Any]
+Tensors = Mapping[str, Array]
+
+_CHANNELS = {1, 3, 4}  # of an image: grey, colours, colours with opacity
+_SMALLEST_SIDE = 4  # of an image, in pixels
+_IMAGE_DATATYPES = {"UINT8", "FP16", "BF16", "FP32", "FP64"}
+_PROJECTIONS = 4
+_SHORTEST_VECTOR = 4
+
+_TEXT: list[tuple[str, Statistic]] = [
+    ("length", "length"),
+    ("words", "word_count"),
+    ("non-ASCII share", "non_ascii_share"),
+    ("empty", "empty"),
+]
+_NUMBERS: list[tuple[str, Statistic]] = [
+    ("mean", "mean"),
+    ("std", "std"),
+    ("min", "min"),
+    ("max", "max"),
+    ("norm", "l2_norm"),
+    ("zeros", "zero_share"),
+    ("missing", "nan_share"),
+]
+
+
+def default_summaries(found: Signature, carried: Collection[str]) -> list[Summary]:
+    """Return the summaries of every input and output whose name is not in `carried`.
+
+    `carried` names the inputs that carry features and the outputs that hold the prediction.
+    """
+    batched = batch_dimension(found) is not None
+    names = {spec.name for spec in found.inputs}
+    summaries: list[Summary] = []
+    for spec in found.inputs:
+        if spec.name not in carried:
+            summaries += _defaults(spec, spec.name, batched=batched)
+    for spec in found.outputs:
+        if spec.name not in carried:
+            shown = f"{spec.name} (output)" if spec.name in names else spec.name
+            summaries += _defaults(spec, shown, batched=batched)
+    return summaries
+
+
+def statistics_of(datatype: str) -> Collection[str]:
+    """Return the statistics that a tensor of this datatype can have."""
+    return TEXT_STATISTICS if datatype == "BYTES" else NUMBER_STATISTICS
+
+
+class Summarizer:
+    """Compute the summaries of one version's requests; prepared once."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        found = signature(manifest)
+        specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
+        rows = batch_dimension(found)
+        stated = sorted(manifest.summaries or [], key=lambda one: one.tensor)
+        self._plans = [
+            _Plan(specs[tensor], list(summaries), rows)
+            for tensor, summaries in groupby(stated, key=lambda one: one.tensor)
+            if tensor in specs
+        ]
+        self._order = [summary.name for summary in manifest.summaries or []]
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to compute."""
+        return bool(self._plans)
+
+    def summarize(self, tensors: Tensors, rows: int) -> dict[str, list[float | None]]:
+        """Return one number for each of `rows` rows by summary, None where there is none.
+
+        Summaries of tensors that are not in `tensors` are left out.
+        """
+        found: dict[str, list[float | None]] = {}
+        for plan in self._plans:
+            array = tensors.get(plan.tensor)
+            if array is not None:
+                found |= plan.compute(array, rows)
+        return {name: found[name] for name in self._order if name in found}
+
+
+class _Plan:
+    """The summaries of one tensor."""
+
+    def __init__(self, spec: TensorSpec, summaries: list[Summary], rows: int | None) -> None:
+        self.tensor = spec.name
+        self._summaries = summaries
+        self._text = spec.datatype == "BYTES"
+        self._has_rows = rows is not None and spec.shape[:1] in ([rows], [FREE])
+        item = spec.shape[1:] if self._has_rows else spec.shape
+        self._channel_axis = _channel_axis(item) if len(item) > 1 else 0
+        self._wanted = {one.statistic for one in summaries if one.index is None} - {"projection"}
+        self._directions = sorted(
+            {one.index or 0 for one in summaries if one.statistic == "projection"}
+        )
+        self._of_channels = {
+            one.statistic
+            for one in summaries
+            if one.index is not None and one.statistic != "projection"
+        }
+
+    def compute(self, array: Array, rows: int) -> dict[str, list[float | None]]:
+        """Return the values of every summary of this tensor."""
+        items = self._items(array, rows)
+        if items is None:
+            return {one.name: [None] * rows for one in self._summaries}
+        if self._text:
+            flat = items.reshape(len(items), -1)
+            texts = text_statistics(flat.tolist(), self._wanted)
+            return {one.name: _listed(texts[one.statistic]) for one in self._summaries}
+        return self._numbers(items)
+
+    def _items(self, array: Array, rows: int) -> Array | None:
+        """Return the array with rows in its first dimension; None if it has none for each."""
+        if self._has_rows and array.shape[:1] == (rows,):
+            return array
+        return array[None] if rows == 1 else None
+
+    def _numbers(self, items: Array) -> dict[str, list[float | None]]:
+        flat = items.reshape(len(items), items[0].size if len(items) else 0)
+        channels = self._channels(items) if self._of_channels else []
+        whole = _whole(channels, self._wanted) or number_statistics(flat, self._wanted)
+        projected = projections(flat, self._directions)
+        nothing = np.full(len(items), np.nan)
+        found: dict[str, list[float | None]] = {}
+        for one in self._summaries:
+            if one.statistic == "projection":
+                values = projected[one.index or 0]
+            elif one.index is None:
+                values = whole[one.statistic]
+            else:
+                values = (
+                    channels[one.index][one.statistic] if one.index < len(channels) else nothing
+                )
+            found[one.name] = _listed(values)
+        return found
+
+    def _channels(self, items: Array) -> list[dict[str, Array]]:
+        """Return the statistics of every channel."""
+        axis = self._channel_axis + 1
+        if items.ndim <= axis:
+            return []
+        count, channels = len(items), items.shape[axis]
+        if not count * channels:
+            return []
+        rows = np.moveaxis(items, axis, 1).reshape(count * channels, -1)
+        found = number_statistics(rows, self._of_channels | {"nan_share"})
+        return [
+            {name: column[channel::channels] for name, column in found.items()}
+            for channel in range(channels)
+        ]
+
+
+def _whole(channels: list[dict[str, Array]], wanted: Collection[str]) -> dict[str, Array] | None:
+    """Return mean and std of images from those of their channels, if these are finite."""
+    known = channels and {"mean", "std"} <= channels[0].keys() and {"mean", "std"} >= set(wanted)
+    if not known or any(channel["nan_share"].any() for channel in channels):
+        return None
+    means = np.array([channel["mean"] for channel in channels])
+    mean = means.mean(axis=0)
+    with np.errstate(all="ignore"):
+        variance = np.array([channel["std"] ** 2 for channel in channels]) + (means - mean) ** 2
+        return {"mean": mean, "std": np.sqrt(variance.mean(axis=0))}
+
+
+def _listed(values: Array) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124
+
+
+def _defaults(spec: TensorSpec, shown: str, *, batched: bool) -> list[Summary]:
+    item = spec.shape[1:] if batched else spec.shape
+
+    def summaries(named: list[tuple[str, Statistic]]) -> list[Summary]:
+        return [Summary(f"{shown}: {name}", spec.name, statistic) for name, statistic in named]
+
+    size = summaries([("size", "length")]) if FREE in item else []
+    if spec.datatype == "BYTES":
+        return summaries(_TEXT)
+    if _is_image(spec.datatype, item):
+        whole = summaries([("brightness", "mean"), ("contrast", "std")])
+        return [*whole, *_of_channels(spec.name, shown, item), *size]
+    if item in ([], [1]):
+        return summaries([("value", "mean")])
+    if _is_vector(spec.datatype, item):
+        return [*summaries([("norm", "l2_norm")]), *_projections(spec.name, shown)]
+    return [*summaries(_NUMBERS), *size]
+
+
+def _is_image(datatype: str, item: list[int]) -> bool:
+    if len(item) != 3 or datatype not in _IMAGE_DATATYPES:
+        return False
+    axis = _channel_axis(item)
+    sides = [size for place, size in enumerate(item) if place != axis]
+    return item[axis] in _CHANNELS and all(s == FREE or s >= _SMALLEST_SIDE for s in sides)
+
+
+def _channel_axis(item: list[int]) -> int:
+    """Return the dimension of the channels within a row: the first, or the last if that fits."""
+    return len(item) - 1 if item[0] not in _CHANNELS and item[-1] in _CHANNELS else 0
+
+
+def _is_vector(datatype: str, item: list[int]) -> bool:
+    return datatype.startswith(("FP", "BF")) and len(item) == 1 and item[0] >= _SHORTEST_VECTOR
+
+
+def _of_channels(name: str, shown: str, item: list[int]) -> list[Summary]:
+    count = item[_channel_axis(item)]
+    if count == 1:
+        return []
+    named: list[tuple[str, Statistic]] = [("mean", "mean"), ("std", "std")]
+    return [
+        Summary(f"{shown}: channel {channel} {word}", name, statistic, channel)
+        for channel in range(count)
+        for word, statistic in named
+    ]
+
+
+def _projections(name: str, shown: str) -> list[Summary]:
+    return [
+        Summary(f"{shown}: projection {index}", name, "projection", index)
+        for index in range(_PROJECTIONS)
+    ]
