@@ -9,12 +9,13 @@ from rich.text import Text
 from eventlog.settings import Home
 from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
+from monitoring.presenter.headline import alarm_badge, without_closed_window
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import Alarm
 from monitoring.scoring.service_health import LABEL_DELAY
 from monitoring.settings import database
 from monitoring.storage.store import Store
-from monitoring.web.overview import EventBalance, VersionRow, badge, look, waiting
+from monitoring.web.overview import EventBalance, VersionRow, look
 from monitoring.web.queries import Catalogue
 from monitoring.web.window_view import chief_score, coverage, value
 
@@ -117,12 +118,12 @@ def _cells(row: VersionRow) -> list[Text | str]:
     for alias in row.aliases:
         name.append_text(plain(f" {alias}", "dim"))
     if row.latest is None:
-        return [name, waiting(row)]
+        return [name, without_closed_window(row.filling)]
     chief = chief_score(row.history)
     known = row.newest(chief) if chief else None
     delayed = row.newest(LABEL_DELAY[0])
     firing = any(alarm.state == "firing" for alarm in row.alarms)
-    badges = ", ".join(map(badge, row.alarms)) or "none"
+    badges = ", ".join(map(alarm_badge, row.alarms)) or "none"
     return [
         name,
         formats.period(row.latest.window),

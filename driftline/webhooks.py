@@ -11,8 +11,8 @@ from driftline.status import open_store, plain, table_of
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 from monitoring.presenter import formats
+from monitoring.presenter.headline import disabled_receiver
 from monitoring.settings import MonitorSettings
-from monitoring.web.overview import stopped
 from monitoring.webhooks.body import trial
 from monitoring.webhooks.delivery import Receiver
 from telemetry.clock import now_us
@@ -47,7 +47,7 @@ def test() -> None:
 def list_webhooks() -> None:
     """List every webhook, newest first: whether it was received, and what went wrong."""
     for stop in open_store().disabled():
-        click.echo(plain(stopped(stop)).plain)
+        click.echo(plain(disabled_receiver(stop)).plain)
     table = table_of("Webhook", "Created", "State", "Attempts", "Last error")
     for one in open_store().deliveries():
         created = formats.moment(one.created)

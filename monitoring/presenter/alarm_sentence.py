@@ -78,7 +78,8 @@ def _drift(facts: AlarmFacts) -> Parts:
         return f"Drift in one column {since}: {note}.", ""
     if facts.score.name == JOINT:
         return f"Feature correlations changed {since}: {note}.", ""
-    count = f"{facts.drifted} of {several(facts.scored, 'column')}"
+    # Results of earlier releases state no features, and their count includes the predictions.
+    count = note or f"{facts.drifted} of {several(facts.scored, 'column')}"
     return f"Drift {since}: {count} differ from the reference.", ""
 
 

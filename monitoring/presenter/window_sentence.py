@@ -2,7 +2,7 @@
 
 from monitoring.alarms.decision import breached
 from monitoring.alarms.severity import drifted_columns
-from monitoring.presenter.formats import apart, figure, percent, several
+from monitoring.presenter.formats import apart, figure, number, percent, several
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import (
     ESTIMATED,
@@ -24,6 +24,8 @@ _SHOWN = 3  # columns
 
 def window_sentence(result: Result, chief: Score | None) -> str:
     """Return the summary of a window; `chief` is the performance score to state."""
+    if refused := _refused(result):
+        return refused
     parts = [part for part in (_rows(result), _drift(result)) if part]
     if chief is not None and chief.value is not None:
         parts.append(_score(chief))
@@ -40,6 +42,14 @@ def window_sentence(result: Result, chief: Score | None) -> str:
     return f"{'; '.join(parts) or 'Nothing was scored'}."
 
 
+def _refused(result: Result) -> str:
+    """State that no request was answered, where the verdict says so; else empty."""
+    if result.verdict != "degraded" or result.events.get("ok"):
+        return ""
+    outcomes = ", ".join(f"{number(n)} {outcome}" for outcome, n in result.events.items() if n)
+    return f"No request was answered: {outcomes}." if outcomes else ""
+
+
 def _rows(result: Result) -> str:
     share = _drifted_share(result)
     if result.verdict != "not enough data" or (share is not None and share.value is None):
@@ -50,8 +60,10 @@ def _rows(result: Result) -> str:
 def _drift(result: Result) -> str:
     share = _drifted_share(result)
     if drifted := [score.column for score in drifted_columns(result)]:
-        more = ", …" if len(drifted) > _SHOWN else ""
-        return f"{several(len(drifted), 'column')} drifted: {', '.join(drifted[:_SHOWN])}{more}"
+        names = ", ".join(drifted[:_SHOWN]) + (", …" if len(drifted) > _SHOWN else "")
+        if share is not None and share.note:  # it counts features, and predictions drift too
+            return f"{share.note} drifted; largest drift: {names}"
+        return f"{several(len(drifted), 'column')} drifted: {names}"
     if strong := breached("drift", result):
         what = "Feature correlations changed" if strong.name == JOINT else "Drift in one column"
         return f"{what}: {strong.note}"

@@ -5,12 +5,12 @@ The page, the metrics and the commands open a Store each; the consumer writes th
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 from sqlalchemy import Executable
 
-from monitoring.alarms.rule_state import resolved_by_hand
+from monitoring.alarms.rule_state import RuleState, resolved_by_hand
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -19,6 +19,7 @@ from monitoring.results import (
     DisabledReceiver,
     LateCounts,
     Result,
+    Rule,
     Silence,
     SourceLedger,
     Window,
@@ -117,6 +118,12 @@ class Store:
         """Read every alarm, newest first."""
         found = self._all(alarms.ALARMS)
         return [as_struct(body, Alarm) for (body,) in found]
+
+    def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
+        """Read the state of every rule that was judged."""
+        found = self._all(alarms.STREAKS, model=model, version=version)
+        states = {str(rule): as_struct(body, RuleState) for rule, body in found}
+        return {rule: states[rule] for rule in get_args(Rule) if rule in states}
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:
         """Acknowledge an alarm; False where no firing one has this id."""

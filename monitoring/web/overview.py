@@ -5,11 +5,28 @@ from typing import Any
 
 import msgspec
 
-from monitoring.presenter.alarm_sentence import alarm_text
-from monitoring.presenter.formats import moment, period, several
-from monitoring.results import Alarm, Delivery, DisabledReceiver, LateCounts, Result, SourceLedger
+from monitoring.alarms.rule_state import RuleState
+from monitoring.presenter.headline import (
+    Headline,
+    MonitorFacts,
+    WindowTrouble,
+    disabled_receiver,
+    headline_of,
+)
+from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence
+from monitoring.results import (
+    Alarm,
+    Delivery,
+    DisabledReceiver,
+    LateCounts,
+    Result,
+    Rule,
+    SourceLedger,
+)
+from monitoring.web.policy_view import policies
 from monitoring.web.queries import Catalogue, Queries
 from monitoring.web.window_view import coverage, find, sentence, value
+from registry.manifest import AlarmPolicy, Monitoring
 
 HISTORY = 30  # windows behind a sparkline
 _STATES = ("firing", "acknowledged", "resolved")
@@ -42,6 +59,9 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Result]  # the last closed windows, oldest first, see Queries.recent
     alarms: list[Alarm]  # firing and acknowledged
     late: LateCounts = LateCounts()  # what came too late for any window
+    rules: dict[Rule, RuleState] = {}  # that were judged
+    policy: AlarmPolicy = AlarmPolicy()  # the newest
+    label_wait: float = 0  # seconds
 
     def series(self, name: str) -> list[float | None]:
         """A score of the whole over the last windows."""
@@ -56,6 +76,22 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
         """The threshold of a score, as the newest window that has one states it."""
         scores = (find(result, name) for result in reversed(self.history))
         return next((score.threshold for score in scores if score), None)
+
+    @property
+    def rule_lines(self) -> list[tuple[Rule, str, str]]:
+        """Each rule with its state and how far it is from firing or resolving its alarm."""
+        states = sorted(self.rules.items())
+        return [
+            (rule, state.current, rule_sentence(rule, state, self.policy))
+            for rule, state in states
+            if state.run != (0, 0)
+        ]
+
+    @property
+    def awaited_labels(self) -> str:
+        """How long labels are awaited; empty where none are."""
+        ends = [result.window.end for result in self.history if result.pending]
+        return awaited_labels(ends, self.label_wait)
 
     @property
     def rank(self) -> int:
@@ -98,13 +134,6 @@ def sorted_by(rows: Sequence[VersionRow], name: str) -> list[VersionRow]:
     return sorted(known, key=by, reverse=name.startswith("-")) + unknown
 
 
-class Headline(msgspec.Struct, frozen=True):
-    """The worst current state in a sentence, and its colour."""
-
-    tone: str  # "alarm", "warning", "ok", "quiet"
-    text: str
-
-
 class Overview(msgspec.Struct, frozen=True):
     """What page, API and terminal show, in the same order."""
 
@@ -128,13 +157,15 @@ class Overview(msgspec.Struct, frozen=True):
 def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
     """Everything at a glance."""
     rows, stops = overview_rows(findings, catalogue), findings.disabled()
+    if (worst := next((n for n, row in enumerate(rows) if row.rank == 1), None)) is not None:
+        rows[worst] = _with_rules(rows[worst], findings, catalogue)  # the headline states them
     book = ledger(findings.ledger())
     return Overview(
         headline(rows, book, findings.deliveries(), stops),
         book,
         rows,
         worst_first([alarm for row in rows for alarm in row.alarms]),
-        [stopped(one) for one in stops],
+        [disabled_receiver(one) for one in stops],
     )
 
 
@@ -153,18 +184,6 @@ def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
         return _STATES.index(alarm.state), alarm.severity != "critical", *newest, *name
 
     return sorted(alarms, key=order)
-
-
-def badge(alarm: Alarm) -> str:
-    """An open alarm in a word or two."""
-    return alarm.rule if alarm.state == "firing" else f"{alarm.rule}, acknowledged"
-
-
-def waiting(row: VersionRow) -> str:
-    """Describe a version without a closed window."""
-    if row.filling is None:
-        return "registered, no predictions yet"
-    return f"first window open: {several(row.filling.rows, 'row')}, {period(row.filling.window)}"
 
 
 def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[VersionRow]:
@@ -186,7 +205,20 @@ def row_of(
     if pair not in findings.watched() and pair not in _registered(catalogue):
         return None
     alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
-    return _row(findings, pair, _aliases(catalogue).get(pair, []), alarms)
+    row = _row(findings, pair, _aliases(catalogue).get(pair, []), alarms)
+    return _with_rules(row, findings, catalogue)
+
+
+def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None) -> VersionRow:
+    """Return the row with the state of its rules; not read for every row of the overview."""
+    held = policies(catalogue, row.model, row.version)
+    policy = held[-1].policy if held else Monitoring()
+    return msgspec.structs.replace(
+        row,
+        rules=findings.rule_states(row.model, row.version),
+        policy=policy.alarms,
+        label_wait=policy.window.label_wait,
+    )
 
 
 def _row(
@@ -232,65 +264,26 @@ def headline(
     disabled: Sequence[DisabledReceiver] = (),
 ) -> Headline:
     """Return the headline: the worst current state."""
-    firing = worst_first(a for row in rows for a in row.alarms if a.state == "firing")
-    if firing:
-        more = f" {_more(len(firing) - 1)} firing." if len(firing) > 1 else ""
-        return Headline("alarm", about(firing[0]) + more)
-    if book.lost:
-        return Headline("alarm", f"{_events(book.lost)} lost: answered, but not in the event log.")
-    if disabled:
-        return Headline("warning", stopped(disabled[0]))
-    dead = sum(delivery.state == "dead" for delivery in deliveries)
-    if dead:
-        return Headline("warning", f"{several(dead, 'retraining webhook')} could not be delivered.")
-    off = [row for row in rows if row.rank == 1]
-    if off and off[0].latest:
-        name, latest = f"{off[0].model} version {off[0].version}", off[0].latest
-        return Headline(
-            "warning",
-            f"{name}, {period(latest.window)}: {sentence(latest)} "
-            "No alarm yet: it takes several windows in a row.",
+    worst = next((row for row in rows if row.rank == 1), None)
+    return headline_of(
+        MonitorFacts(
+            firing=worst_first(a for row in rows for a in row.alarms if a.state == "firing"),
+            lost=book.lost,
+            disabled=disabled,
+            dead=sum(delivery.state == "dead" for delivery in deliveries),
+            trouble=None if worst is None else _trouble(worst),
+            versions=len(rows),
+            judged=[(row.model, row.version) for row in rows if row.rank in (2, 5)],
+            acknowledged=any(row.rank == 2 for row in rows),
         )
-    return _calm(rows)
-
-
-def about(alarm: Alarm) -> str:
-    """Return an alarm's sentence with its model version."""
-    name, text = f"{alarm.model} version {alarm.version}", alarm_text(alarm)
-    return text if text.startswith(name) else f"{name}: {text}"
-
-
-def stopped(disabled: DisabledReceiver) -> str:
-    """State why a receiver is disabled, and how to enable it."""
-    return (
-        f"Webhooks to {disabled.host} are disabled since {moment(disabled.since)} "
-        f"({disabled.reason}). To enable them: driftline webhooks enable."
     )
 
 
-def _calm(rows: Sequence[VersionRow]) -> Headline:
-    judged = [row for row in rows if row.rank in (2, 5)]
-    noted = [row for row in rows if row.rank == 2]
-    if not rows:
-        return Headline("quiet", "No predictions yet.")
-    if not judged:
-        return Headline("quiet", "No window has enough data for a verdict yet.")
-    if noted:
-        return Headline("warning", "Every open alarm is acknowledged.")
-    which = (
-        f"{judged[0].model} version {judged[0].version} matches"
-        if len(judged) == 1
-        else f"All {len(judged)} judged versions match"
-    )
-    return Headline("ok", f"{which} the reference data.")
-
-
-def _more(count: int) -> str:
-    return "1 more alarm is" if count == 1 else f"{count:,} more alarms are"
-
-
-def _events(count: int) -> str:
-    return "1 event was" if count == 1 else f"{count:,} events were"
+def _trouble(row: VersionRow) -> WindowTrouble | None:
+    if row.latest is None:
+        return None
+    progress = progress_to_alarm(row.rules, row.policy)
+    return WindowTrouble(row.model, row.version, sentence(row.latest), row.latest, progress)
 
 
 def _about(alarm: Alarm) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from monitoring.errors import DatabaseUnavailable
 from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
+from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
 from monitoring.results import Delivery, Result
 from monitoring.web import links, window_view
 from monitoring.web.api import (
@@ -28,14 +29,11 @@ from monitoring.web.charts.bars import bars
 from monitoring.web.distributions import Distribution, distributions
 from monitoring.web.overview import (
     VersionRow,
-    about,
-    badge,
     headline,
     ledger,
     look,
     row_of,
     sorted_by,
-    waiting,
     worst_first,
 )
 from monitoring.web.policy_view import period_of
@@ -226,10 +224,10 @@ def _templates() -> jinja2.Environment:
         "links": links,
         "view": window_view,
         "glyphs": glyphs,
-        "about": about,
+        "about": versioned_alarm,
         "alarm_text": alarm_text,
-        "badge": badge,
-        "waiting": waiting,
+        "badge": alarm_badge,
+        "waiting": without_closed_window,
         "bars": bars,
         "GAPS": GAPS,
     }

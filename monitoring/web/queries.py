@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from monitoring.alarms.rule_state import RuleState
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -10,6 +11,7 @@ from monitoring.results import (
     DisabledReceiver,
     LateCounts,
     Result,
+    Rule,
     SourceLedger,
     Window,
 )
@@ -60,6 +62,10 @@ class Queries(Protocol):
 
     def alarms(self) -> list[Alarm]:
         """Newest first."""
+        ...
+
+    def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
+        """The state of every rule that was judged."""
         ...
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:

@@ -5,6 +5,7 @@ BentoML's words and without an event, so this one answers first.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest
+from service.protocol.event_time import read_event_time
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import read_predictions, read_rows
 from service.rest.asgi import (
@@ -84,7 +86,14 @@ class PredictMiddleware:
             raise inference.pipeline.refuse(call, error) from None
         call.model, call.selector = request.model, request.version
         inference.authorizer.admit("predict", headers.get(b"authorization"), call.model)
-        return await inference.pipeline.infer(call, request.decode)
+        return await inference.pipeline.infer(call, partial(_decode, call, request))
+
+
+def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRequest:
+    """Return the inference request; a refused one keeps the event time that it states."""
+    if request.event_time is not None:
+        call.event_time = read_event_time(request.event_time)
+    return request.decode(manifest)
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive, limit: int) -> _PredictRequest:

@@ -99,7 +99,12 @@ def _share(baseline: Baseline, scores: list[Score]) -> Score:
         return Score(
             name="drifted_share", value=None, threshold=threshold, note="no feature can be scored"
         )
-    share = sum(score.breached for score in scores if score in scored) / len(scored)
+    drifted = sum(score.breached for score in scored)
+    share = drifted / len(scored)
     return Score(
-        name="drifted_share", value=share, threshold=threshold, breached=share >= threshold
+        name="drifted_share",
+        value=share,
+        threshold=threshold,
+        breached=share >= threshold,
+        note=f"{drifted} of {len(scored)} feature{'s' * (len(scored) != 1)}",
     )

@@ -21,6 +21,9 @@ STREAK = select(streaks.c.body).where(
     streaks.c.version == bindparam("version"),
     streaks.c.rule == bindparam("rule"),
 )
+STREAKS = select(streaks.c.rule, streaks.c.body).where(
+    streaks.c.model == bindparam("model"), streaks.c.version == bindparam("version")
+)
 SAVE_STREAK = RowInsert(streaks, replace=["body"])
 CHANGE_STREAK = RowChange(
     values_of(streaks, "body", "model", "version", "rule"),

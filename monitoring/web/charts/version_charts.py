@@ -8,12 +8,12 @@ from markupsafe import Markup
 
 from monitoring.alarms.severity import severity
 from monitoring.presenter.formats import figure, number, percent, period
+from monitoring.presenter.headline import versioned_alarm
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Alarm, Result, Rule, Score, Window
 from monitoring.web.charts.lines import Axis, Beside, heatmap, line_chart, stacked_bars
 from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
 from monitoring.web.links import window_path
-from monitoring.web.overview import about
 from monitoring.web.window_view import chief_score, find
 
 LONGEST_GAP = 6  # slots that a pause in the traffic takes at most
@@ -80,7 +80,7 @@ def alarm_bands(cells: Sequence[Cell], alarms: Sequence[Alarm]) -> list[Band]:
             if alarm.since.start <= slot.window.start <= alarm.latest.start
         ]
         if inside:
-            title = f"Alarm ({alarm.rule}, {alarm.state}): {about(alarm)}"
+            title = f"Alarm ({alarm.rule}, {alarm.state}): {versioned_alarm(alarm)}"
             bands.append(Band(inside[0], inside[-1], title, open=alarm.state != "resolved"))
     return bands
 

@@ -3,12 +3,16 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from monitoring.alarms.facts import AlarmFacts
-from monitoring.presenter.alarm_sentence import MOST_WORDS, alarm_sentence
+from monitoring.alarms.rule_state import JudgedWindow, RuleState
+from monitoring.presenter.alarm_sentence import MOST_WORDS, alarm_sentence, alarm_text
 from monitoring.presenter.formats import apart, percents_apart
+from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence
 from monitoring.presenter.window_sentence import window_sentence
-from monitoring.results import Result, Rule, Score, Window
+from monitoring.results import Alarm, Result, RevisedWindow, Rule, Score, Window
+from registry.manifest import AlarmPolicy
 
 JULY = 1_372_636_800_000_000
 DAY = 86_400_000_000
@@ -175,6 +179,9 @@ def test_a_window_in_one_sentence() -> None:
     assert window_sentence(_result(share, strong, verdict="drifted"), None) == (
         "Drift in one column: temp 30% missing."
     )
+    counted = Score(name="drifted_share", value=0.5, threshold=0.3, note="2 of 4 features")
+    known = _result(counted, *(_drift(name) for name in "abcd"), verdict="drifted")
+    assert window_sentence(known, None) == "2 of 4 features drifted; largest drift: a, b, c, …."
     lost = Score(name="drifted_share", value=None, note="no such luck")
     assert window_sentence(_result(lost, verdict="not enough data"), None) == (
         "Drift was not scored: no such luck."
@@ -185,3 +192,92 @@ def test_a_window_in_one_sentence() -> None:
         "20% of predictions differ from the registered model; "
         "unequal selection rates by origin (0.400)."
     )
+
+
+def test_a_window_without_an_answer_says_what_became_of_its_requests() -> None:
+    refused = replace(_result(verdict="degraded"), rows=0, events={"invalid": 4_999, "failed": 1})
+    assert window_sentence(refused, None) == "No request was answered: 4,999 invalid, 1 failed."
+
+
+def _alarm(*revised: RevisedWindow) -> Alarm:
+    window = Window(JULY, JULY + DAY)
+    return Alarm(
+        alarm_id="a",
+        model="m",
+        version="1",
+        rule="performance",
+        state="firing",
+        since=window,
+        latest=window,
+        sentence="Performance degraded.",
+        revised=list(revised),
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ([], "Performance degraded."),
+        (
+            [True],
+            (
+                "Performance degraded. "
+                "Revised since with later labels: 1 window, still beyond the limit."
+            ),
+        ),
+        (
+            [True, False],
+            "Performance degraded. Revised since: 2 Jul 2013 is no longer beyond the limit.",
+        ),
+        (
+            [False, False],
+            "Performance degraded. Revised since: 2 windows no longer beyond the limit.",
+        ),
+    ],
+)
+def test_an_alarm_whose_windows_were_revised_says_so(broken: list[bool], text: str) -> None:
+    windows = [Window(JULY + n * DAY, JULY + (n + 1) * DAY) for n in range(len(broken))]
+    revised = [RevisedWindow(*pair) for pair in zip(windows, broken, strict=True)]
+    assert alarm_text(_alarm(*revised)) == text
+
+
+def _judged(*broken: bool, **fields: Any) -> RuleState:
+    judged = [JudgedWindow(Window(n, n + 1), one) for n, one in enumerate(broken)]
+    return RuleState(judged=judged, **fields)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (_judged(), "Not judged yet."),
+        (_judged(False, False), "Within its limit in the newest 2 windows."),
+        (
+            _judged(True, state="pending"),
+            "Beyond its limit in 1 of the 3 windows that fire an alarm.",
+        ),
+        (
+            _judged(True, True, True, state="firing", open_alarm="a"),
+            "Beyond its limit in the newest 3 windows. The alarm is open.",
+        ),
+        (
+            _judged(True, True, True, False, state="recovering", open_alarm="a"),
+            "Within its limit in 1 of the 3 windows that resolve the alarm.",
+        ),
+        (
+            _judged(True, True, True, state="pending", quiet_until=JULY),
+            "Beyond its limit in the newest 3 windows. It cools down until 1 Jul 2013, 00:00 UTC.",
+        ),
+    ],
+)
+def test_a_rule_states_how_far_it_is_from_its_alarm(state: RuleState, text: str) -> None:
+    assert rule_sentence("performance", state, AlarmPolicy(consecutive=3)) == text
+
+
+def test_what_is_awaited_is_stated_with_its_end() -> None:
+    pending = {"drift": _judged(True, state="pending"), "parity": _judged(False)}
+    words = progress_to_alarm(pending, AlarmPolicy(consecutive=2))  # type: ignore[arg-type]
+    assert words == "drift is beyond its limit in 1 of 2 windows"
+    assert awaited_labels([JULY, JULY - DAY], 86_400) == (
+        "Labels of 2 windows are awaited until 2 Jul 2013, 00:00 UTC at the latest."
+    )
+    assert awaited_labels([], 86_400) == ""

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from eventlog.log import Position
+from monitoring.alarms.rule_state import RuleState
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -19,6 +20,7 @@ from monitoring.results import (
     LateCounts,
     Result,
     RetrainRequest,
+    Rule,
     Score,
     SourceLedger,
     Window,
@@ -54,6 +56,7 @@ class FakeStore:
     sources: list[SourceLedger] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
     outbox: list[Delivery] = field(default_factory=list)
+    states: dict[Rule, RuleState] = field(default_factory=dict)
     stops: list[DisabledReceiver] = field(default_factory=list)
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
 
@@ -87,6 +90,9 @@ class FakeStore:
 
     def live(self, model: str, version: str) -> list[Result]:
         return [r for r in self.open_windows if (r.model, r.version) == (model, version)]
+
+    def rule_states(self, model: str, version: str) -> dict[Rule, RuleState]:
+        return self.states
 
     def late(self, model: str, version: str, window: Window | None = None) -> LateCounts:
         panes = self.too_late.get((model, version), {})

@@ -8,6 +8,7 @@ import httpx
 import msgspec
 import pytest
 
+from monitoring.alarms.rule_state import JudgedWindow, RuleState
 from monitoring.errors import PageUnavailable
 from monitoring.results import DisabledReceiver, LateCounts, Result, Score, Window
 from monitoring.web.app import app
@@ -338,3 +339,11 @@ def test_a_window_says_what_came_too_late_for_it(client: httpx.Client, store: An
     metrics = client.get("/metrics").text
     assert 'driftline_late_rows_total{model="flights",version="1"} 1234.0' in metrics
     assert 'driftline_late_events_total{model="churn",version="1"} 0.0' in metrics
+
+
+def test_the_model_page_lists_its_rules_with_their_state(client: httpx.Client, store: Any) -> None:
+    window = store.all_results[-1].window
+    broken = RuleState(judged=[JudgedWindow(window, broken=True)], state="pending")
+    store.states["performance"] = broken
+    page = client.get("/models/flights/1").text
+    assert re.search(r">performance</th><td[^>]*>pending</td>", page)

@@ -1,0 +1,112 @@
+"""Make the headline of page and terminal: the worst current state in one sentence."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from monitoring.presenter.alarm_sentence import alarm_text
+from monitoring.presenter.formats import moment, number, period, several
+from monitoring.results import Alarm, DisabledReceiver, Result
+
+
+class Headline(msgspec.Struct, frozen=True):
+    """The worst current state in a sentence, and its colour."""
+
+    tone: str  # "alarm", "warning", "ok", "quiet"
+    text: str
+
+
+class WindowTrouble(msgspec.Struct, frozen=True):
+    """A newest window that is not as it should be, without a firing alarm."""
+
+    model: str
+    version: str
+    summary: str  # of the window
+    window: Result
+    progress: str = ""  # of the rules towards an alarm
+
+
+class MonitorFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a headline may state."""
+
+    firing: Sequence[Alarm]  # worst first
+    lost: int = 0  # events
+    disabled: Sequence[DisabledReceiver] = ()
+    dead: int = 0  # webhooks
+    trouble: WindowTrouble | None = None  # the worst
+    versions: int = 0
+    judged: Sequence[tuple[str, str]] = ()  # versions whose newest window has a verdict
+    acknowledged: bool = False  # whether an alarm is open and acknowledged
+
+
+def headline_of(facts: MonitorFacts) -> Headline:
+    """Return the headline: the first of these that holds."""
+    if facts.firing:
+        others = len(facts.firing) - 1
+        more = f" {_more(others)} firing." if others else ""
+        return Headline("alarm", versioned_alarm(facts.firing[0]) + more)
+    if facts.lost:
+        return Headline("alarm", f"{_events(facts.lost)} lost: answered, but not in the event log.")
+    if facts.disabled:
+        return Headline("warning", disabled_receiver(facts.disabled[0]))
+    if facts.dead:
+        webhooks = several(facts.dead, "retraining webhook")
+        return Headline("warning", f"{webhooks} could not be delivered.")
+    if facts.trouble is not None:
+        return Headline("warning", _trouble(facts.trouble))
+    return _calm(facts)
+
+
+def versioned_alarm(alarm: Alarm) -> str:
+    """Return an alarm's sentence with its model version."""
+    name, text = f"{alarm.model} version {alarm.version}", alarm_text(alarm)
+    return text if text.startswith(name) else f"{name}: {text}"
+
+
+def alarm_badge(alarm: Alarm) -> str:
+    """Return an open alarm in a word or two."""
+    return alarm.rule if alarm.state == "firing" else f"{alarm.rule}, acknowledged"
+
+
+def disabled_receiver(disabled: DisabledReceiver) -> str:
+    """State why a receiver is disabled, and how to enable it."""
+    return (
+        f"Webhooks to {disabled.host} are disabled since {moment(disabled.since)} "
+        f"({disabled.reason}). To enable them: driftline webhooks enable."
+    )
+
+
+def without_closed_window(filling: Result | None) -> str:
+    """Describe a version without a closed window; `filling` is its open one."""
+    if filling is None:
+        return "registered, no predictions yet"
+    return f"first window open: {several(filling.rows, 'row')}, {period(filling.window)}"
+
+
+def _trouble(trouble: WindowTrouble) -> str:
+    name = f"{trouble.model} version {trouble.version}, {period(trouble.window.window)}"
+    no_alarm = f"No alarm yet: {trouble.progress}." if trouble.progress else "No alarm yet."
+    return f"{name}: {trouble.summary} {no_alarm}"
+
+
+def _calm(facts: MonitorFacts) -> Headline:
+    if not facts.versions:
+        return Headline("quiet", "No predictions yet.")
+    if not facts.judged:
+        return Headline("quiet", "No window has enough data for a verdict yet.")
+    if facts.acknowledged:
+        return Headline("warning", "Every open alarm is acknowledged.")
+    which = (
+        "{} version {} matches".format(*facts.judged[0])
+        if len(facts.judged) == 1
+        else f"All {len(facts.judged)} judged versions match"
+    )
+    return Headline("ok", f"{which} the reference data.")
+
+
+def _more(count: int) -> str:
+    return "1 more alarm is" if count == 1 else f"{number(count)} more alarms are"
+
+
+def _events(count: int) -> str:
+    return "1 event was" if count == 1 else f"{number(count)} events were"

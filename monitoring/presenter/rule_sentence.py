@@ -1,0 +1,51 @@
+"""State how far a rule is from firing or resolving its alarm."""
+
+from collections.abc import Mapping, Sequence
+
+from monitoring.alarms.rule_state import RuleState
+from monitoring.presenter.formats import moment, several
+from monitoring.results import Rule
+from registry.manifest import AlarmPolicy
+
+
+def rule_sentence(rule: Rule, state: RuleState, policy: AlarmPolicy) -> str:
+    """Return the state of a rule, what is counted, and how much is missing."""
+    broken, kept = state.run
+    enough = 1 if rule == "concept" else policy.consecutive
+    if not broken and not kept:
+        return "Not judged yet."
+    if state.current == "firing":
+        return f"Beyond its limit in the newest {_windows(broken)}. The alarm is open."
+    if state.current == "recovering":
+        return f"Within its limit in {kept} of the {_windows(enough)} that resolve the alarm."
+    if state.current == "inactive":
+        return f"Within its limit in the newest {_windows(kept)}."
+    cools = bool(state.judged) and state.judged[-1].window.start < state.quiet_until
+    if cools and broken >= enough:
+        until = moment(state.quiet_until)
+        return f"Beyond its limit in the newest {_windows(broken)}. It cools down until {until}."
+    return f"Beyond its limit in {broken} of the {_windows(enough)} that fire an alarm."
+
+
+def progress_to_alarm(states: Mapping[Rule, RuleState], policy: AlarmPolicy) -> str:
+    """Return how far the pending rules are from an alarm; empty where none is pending."""
+    pending = [rule for rule, state in states.items() if state.current == "pending"]
+    return ", ".join(
+        f"{rule} is beyond its limit in {states[rule].run[0]} of {_windows(policy.consecutive)}"
+        for rule in pending
+    )
+
+
+def awaited_labels(ends: Sequence[int], wait: float) -> str:
+    """State how long labels are awaited, for closed windows with these ends.
+
+    `wait` is in seconds. Empty where no label is awaited.
+    """
+    if not ends:
+        return ""
+    until = moment(max(ends) + int(wait * 1_000_000))
+    return f"Labels of {_windows(len(ends))} are awaited until {until} at the latest."
+
+
+def _windows(count: int) -> str:
+    return several(count, "window")
