@@ -27,13 +27,18 @@ _ROUNDING = 1e-6  # of a probability
 _SAMPLE = 256  # rows that say how the model treats rows
 
 
+def has_reference(version: Version) -> bool:
+    """Whether a reference was registered with the version."""
+    return _path(version).is_file()
+
+
 def load_reference(version: Version) -> pd.DataFrame:
     """The stored reference: features, target, `prediction`, `probability_<class>` per class.
 
     Features are as the model received them and as events carry them: numeric columns numbers with
     NaN, categorical ones (dtype object) strings, integers or booleans with None.
     """
-    frame = pd.read_parquet(Path(version.path) / "reference.parquet")
+    frame = pd.read_parquet(_path(version))
     for feature in version.manifest.features:
         if feature.kind == "categorical":
             frame[feature.name] = _categories(frame[feature.name])
@@ -46,9 +51,13 @@ def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
     Reads no further and needs no frame, so it costs little however long the reference is.
     """
     names = [feature.name for feature in version.manifest.features]
-    with pq.ParquetFile(Path(version.path) / "reference.parquet") as file:
+    with pq.ParquetFile(_path(version)) as file:
         batch = next(file.iter_batches(rows, columns=names))
     return {name: batch.column(name).to_pylist() for name in names}
+
+
+def _path(version: Version) -> Path:
+    return Path(version.path) / "reference.parquet"
 
 
 def parse_reference(data: bytes) -> pd.DataFrame:

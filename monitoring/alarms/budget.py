@@ -34,6 +34,9 @@ def rules(manifest: Manifest) -> list[Rule]:
     """The rules that chance can break on this model; answers that differ are no chance."""
     estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
     alarms = manifest.monitoring.alarms
+    labelled = bool(manifest.prediction.label and manifest.target)
+    if not labelled:
+        return ["drift"]
     limited = alarms.min_score is not None
     possible: list[tuple[Rule, bool]] = [
         ("drift", True),

@@ -1,4 +1,4 @@
-"""Reads what the monitor must know of a version's reference while it takes in its rows."""
+"""Read what the monitor must know of a version's reference while it ingests its rows."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from monitoring.counters.reference_domain import Domain, KnownValues, Range, bounds, category
+from monitoring.baselines.policy import learns
+from monitoring.counters.reference_domain import (
+    ANY_NUMBER,
+    Domain,
+    KnownValues,
+    Range,
+    bounds,
+    category,
+)
+from registry.features import monitored_columns
 from registry.manifest import Feature, Version
-from registry.payload import keeping
+from registry.payload import withheld
 
 _AT_ONCE = 8_192  # rows
 
@@ -18,15 +27,34 @@ _AT_ONCE = 8_192  # rows
 def read_domain(version: Version) -> Domain:
     """Reads as little as it can: most ranges are in the file's statistics.
 
-    Raises OSError or ValueError where there is no reference to read.
+    Without a reference every value lies inside, so that missing ones are counted all the same.
+    Raises OSError or ValueError where the reference cannot be read.
     """
+    hidden = withheld(version.manifest)
+    columns = monitored_columns(version.manifest)
+    kept = [column for column in columns if column.name not in hidden]
+    if learns(version):
+        known = {column.name: _anything(column) for column in kept}
+    else:
+        known = _known(Path(version.path) / "reference.parquet", kept)
+    return Domain([known.get(column.name) for column in columns])
+
+
+def _anything(column: Feature) -> KnownValues:
+    return ANY_NUMBER if column.kind == "numeric" else "any"
+
+
+def _known(path: Path, columns: Sequence[Feature]) -> dict[str, KnownValues]:
     known: dict[str, KnownValues] = {}
-    with pq.ParquetFile(Path(version.path) / "reference.parquet") as file:
+    with pq.ParquetFile(path) as file:
         places = {name: place for place, name in enumerate(file.schema_arrow.names)}
-        for feature in keeping(version.manifest).features:
-            stated = feature.kind == "numeric" and _stated(file.metadata, places[feature.name])
-            known[feature.name] = stated or _read(file, feature)
-    return Domain([known.get(feature.name) for feature in version.manifest.features])
+        for column in columns:
+            if column.name not in places and not column.input:  # a summary that it does not have
+                known[column.name] = ANY_NUMBER
+                continue
+            stated = column.kind == "numeric" and _stated(file.metadata, places[column.name])
+            known[column.name] = stated or _read(file, column)
+    return known
 
 
 def _stated(metadata: pq.FileMetaData, place: int) -> Range | None:

@@ -6,15 +6,15 @@ more than all else that is done with a row.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
 Range = tuple[float, float]  # the least and the greatest finite number
-KnownValues = (
-    Range | frozenset[str] | None
-)  # of a feature: numbers, categories, or not to be looked at
+# Of a column: numbers, categories, any category, or not to be looked at.
+KnownValues = Range | frozenset[str] | Literal["any"] | None
+ANY_NUMBER: Range = (-math.inf, math.inf)
 
 MISSING, OUTSIDE = 1, 2  # what can be odd about a value; 0 is nothing
 _REMEMBERED = 10_000  # categories of a feature
@@ -42,7 +42,7 @@ class Domain:
     """What the reference of a version has of each feature."""
 
     def __init__(self, known: Sequence[KnownValues]) -> None:
-        """In the order of the manifest's features, which is that of a row's values."""
+        """In the order of the monitored columns, which is that of a row's values."""
         self.width = len(known)
         ranges = [(n, one) for n, one in enumerate(known) if isinstance(one, tuple)]
         self._numbers = [place for place, _ in ranges]
@@ -50,7 +50,9 @@ class Domain:
             np.array([one for _, one in ranges]).reshape(-1, 2, 1).swapaxes(0, 1)
         )
         self._categories = [
-            (n, _Categories(one)) for n, one in enumerate(known) if isinstance(one, frozenset)
+            (n, _Categories(one))
+            for n, one in enumerate(known)
+            if one == "any" or isinstance(one, frozenset)
         ]
 
     def codes(self, rows: Sequence[Sequence[Any]]) -> Array:
@@ -64,6 +66,13 @@ class Domain:
                 found[place] = categories.codes(columns[place])
         return found.T
 
+    def codes_of_last(self, rows: Sequence[Sequence[Any]]) -> Array:
+        """The same for rows that hold the last columns alone; nothing is odd about the others."""
+        others = self.width - len(rows[0]) if rows else 0
+        found = self.codes([[*[None] * others, *row] for row in rows])
+        found[:, :others] = 0
+        return found
+
     def _of_numbers(self, columns: list[tuple[Any, ...]]) -> Array:
         try:
             numbers = np.array(columns, dtype=np.float64)
@@ -76,7 +85,7 @@ class Domain:
 class _Categories:
     """The categories of one feature, and what was found out about others."""
 
-    def __init__(self, known: frozenset[str]) -> None:
+    def __init__(self, known: frozenset[str] | Literal["any"]) -> None:
         self._known = known
         self._remembered: dict[Any, int] = {}
 
@@ -95,7 +104,7 @@ class _Categories:
     def _look(self, value: Any) -> int:
         if value is None:
             return MISSING
-        return 0 if category(value) in self._known else OUTSIDE
+        return 0 if self._known == "any" or category(value) in self._known else OUTSIDE
 
 
 def bounds(numbers: Iterable[Array]) -> Range:

@@ -39,6 +39,11 @@ class RowCounters:
         self._of(window).values.append(values)
         self._flush_many()
 
+    def add_summaries(self, window: CountedWindow, values: Sequence[Any]) -> None:
+        """Count a row of which the summaries alone are known, in the manifest's order."""
+        self._of(window).summaries.append(values)
+        self._flush_many()
+
     def add_codes(self, window: CountedWindow, codes: bytes) -> None:
         """Count a row by its value codes (`value_codes`), which were computed before."""
         self._of(window).codes.append(codes)
@@ -95,6 +100,7 @@ class _HeldRows:
     def __init__(self, window: CountedWindow) -> None:
         self._window = window
         self.values: list[Sequence[Any]] = []
+        self.summaries: list[Sequence[Any]] = []
         self.codes: list[bytes] = []
         self.labels: list[Pair] = []
 
@@ -105,6 +111,8 @@ class _HeldRows:
     def count_values(self, domain: Domain) -> None:
         if self.values:
             self._window.inputs.add(domain.codes(self.values))
+        if self.summaries:
+            self._window.inputs.add_summaries(domain.codes_of_last(self.summaries))
         if self.codes:
             codes = np.frombuffer(b"".join(self.codes), np.uint8).reshape(-1, domain.width)
             self._window.inputs.add(codes, ordinary=len(self.codes) - len(codes))

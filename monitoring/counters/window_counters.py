@@ -28,7 +28,8 @@ class InputCounters(msgspec.Struct):
 
     rows: int = 0  # whose values were looked at
     withheld: int = 0  # whose payload was not kept
-    missing: list[int] = []  # by feature, in the manifest's order
+    summarized: int = 0  # of these, whose summaries were looked at
+    missing: list[int] = []  # by monitored column, in the manifest's order
     outside: list[int] = []  # beyond the reference's range, or of a category it does not have
 
     def add(self, odd: Array, ordinary: int = 0) -> None:
@@ -41,10 +42,17 @@ class InputCounters(msgspec.Struct):
             )
         )
 
+    def add_summaries(self, odd: Array) -> None:
+        """Count rows of which the summaries alone are known; nothing is odd about the others."""
+        self.add(odd)
+        self.rows -= len(odd)
+        self.summarized += len(odd)
+
     def merge(self, other: "InputCounters") -> None:
         """Count what another tally has counted."""
         self.rows += other.rows
         self.withheld += other.withheld
+        self.summarized += other.summarized
         self.missing = _sums(self.missing, other.missing)
         self.outside = _sums(self.outside, other.outside)
 

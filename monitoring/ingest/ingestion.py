@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from eventlog import wire
 from eventlog.answer_counts import MINUTE
@@ -139,14 +138,14 @@ class Ingestion:
     def _predicted_rows(
         self, version: VersionState, event: PredictionEvent, record: Record
     ) -> Sequence[PredictedRow | None]:
-        """Return every answered row; None where its payload was not logged."""
+        """Return every answered row; None where nothing of it was logged."""
         if event.outcome != "ok":
             return []
+        layout = version.layout
         if event.payload != "kept":
-            return [None] * event.rows
+            return layout.rows_without_payload(event)
         if isinstance(record, PreparedRecord):
             return record.answers
-        layout = version.layout
         predicted = [
             PredictedRow(values, layout.prediction(values)) for values in layout.rows(event)
         ]
@@ -200,18 +199,16 @@ class Ingestion:
         version.add_row(state, row)
         if row is not None:
             stored.predicted = row.predicted
-            stored.body = self._sample(version, state, number, row.values)
+            stored.body = self._sample(version, state, number, row)
 
     def _sample(
-        self, version: VersionState, state: WindowState, number: int, values: Sequence[Any] | bytes
+        self, version: VersionState, state: WindowState, number: int, row: PredictedRow
     ) -> bytes | None:
         """Return the encoded values of a row if its window samples it."""
         sampled, evicted = version.sample(state, number)
         if evicted is not None:
             self._journal.predictions.evict(version.key, state.start, evicted)
-        if not sampled:
-            return None
-        return values if isinstance(values, bytes) else rows.encode(values)
+        return version.layout.encode(row) if sampled else None
 
     # Labels
 

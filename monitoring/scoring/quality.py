@@ -18,6 +18,7 @@ from monitoring.results import Score
 from monitoring.scoring.feature_values import FeatureTable, FeatureValues, share_of_duplicates
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt, significant
+from registry.features import monitored_columns
 from registry.manifest import Feature, Kind
 
 _CHANCE = 1e-6
@@ -122,6 +123,7 @@ class FeatureCounts(msgspec.Struct, frozen=True):
     outside: int
 
 
+Counts = Callable[[Feature], FeatureCounts]
 Counted = Callable[[FeatureCounts, FeatureValues], Score]  # and the reference's values
 
 
@@ -138,8 +140,9 @@ def score_quality(
     window; None: `frame` holds all rows.
     """
     window = baseline.window_table(frame, order)
-    of_all = None if inputs is None else partial(_of_tally, inputs, baseline)
-    counts = of_all or partial(_of_rows, window, baseline)
+    counts = partial(_of_rows, window, baseline)
+    if inputs is not None:
+        counts = partial(_of_tally, inputs, baseline, counts if baseline.learned else None)
     scores: list[Score] = []
     for feature in window.features:
         for name, counted in (_COUNTED | _COUNTED_BY_KIND[feature.kind]).items():
@@ -156,7 +159,7 @@ def score_quality(
 def _of_counts(
     counted: Counted,
     feature: Feature,
-    counts: Callable[[Feature], FeatureCounts],
+    counts: Counts,
     baseline: Baseline,
 ) -> list[Score]:
     return [counted(counts(feature), baseline.table[feature])]
@@ -167,10 +170,21 @@ def _of_rows(window: FeatureTable, baseline: Baseline, feature: Feature) -> Feat
     return FeatureCounts(len(values), values.missing, len(values.known), values.outside(expected))
 
 
-def _of_tally(inputs: InputCounters, baseline: Baseline, feature: Feature) -> FeatureCounts:
-    place = baseline.features.index(feature)
+def _of_tally(
+    inputs: InputCounters, baseline: Baseline, sampled: Counts | None, feature: Feature
+) -> FeatureCounts:
+    """Count all rows; `sampled` where they were not compared with this baseline when they came.
+
+    The sampled rows' share of values outside then stands for all.
+    """
+    place = monitored_columns(baseline.manifest).index(feature)
+    rows = inputs.rows if feature.input else inputs.rows + inputs.summarized
     missing = inputs.missing[place]
-    return FeatureCounts(inputs.rows, missing, inputs.rows - missing, inputs.outside[place])
+    if sampled is None:
+        return FeatureCounts(rows, missing, rows - missing, inputs.outside[place])
+    found = sampled(feature)
+    share = found.outside / found.known if found.known else 0.0
+    return FeatureCounts(rows, missing, rows - missing, round(share * (rows - missing)))
 
 
 def _measured(

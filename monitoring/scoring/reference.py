@@ -11,8 +11,10 @@ from msgspec.structs import replace
 
 from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.feature_values import FeatureTable
+from monitoring.storage.rows import WITHHELD
+from registry.features import monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
-from registry.payload import keeping
+from registry.payload import withheld
 from registry.reference import load_reference
 
 SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
@@ -31,26 +33,45 @@ class Column:
 class Baseline:
     """The reference of one version, and everything that is derived from it alone."""
 
-    def __init__(self, version: Version, rows: pd.DataFrame | None = None) -> None:
-        """`rows` replace the registered reference of `version`."""
+    def __init__(
+        self, version: Version, rows: pd.DataFrame | None = None, *, learned: bool = False
+    ) -> None:
+        """`rows` replace the registered reference of `version`; `learned` from production."""
         self.version = version
         self.manifest: Manifest = version.manifest
         self.frame: pd.DataFrame = load_reference(version) if rows is None else rows
+        self.learned = learned
         self._categories: dict[str, dict[str, int]] = {}  # by feature
 
-    @property
+    @cached_property
     def features(self) -> list[Feature]:
-        """In the manifest's order."""
-        return self.manifest.features
+        """Features, then summaries, in the manifest's order; those that the reference has."""
+        stored = set(self.frame.columns)
+        monitored = monitored_columns(self.manifest)
+        return [column for column in monitored if column.input or column.name in stored]
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether performance can be measured: the version has a target, the reference its values.
+
+        Without it nothing about labels is scored.
+        """
+        target = self.manifest.target
+        return bool(self.manifest.prediction.label and target) and target in self.frame.columns
 
     @cached_property
     def columns(self) -> list[Column]:
-        """Every column that can drift: features, the prediction, the score of a binary model."""
+        """Every column that can drift: features, summaries, the prediction, a binary score."""
         kind: Kind = "categorical" if self.manifest.task == "classification" else "numeric"
-        answered = [Column("prediction", kind, "prediction")]
+        answered = [Column("prediction", kind, "prediction")] if self.predicts else []
         if self.positive is not None:
             answered.append(Column(SCORE_COLUMN, "numeric", self.positive))
         return [*(Column(f.name, f.kind, f.name) for f in self.features), *answered]
+
+    @property
+    def predicts(self) -> bool:
+        """Whether an output of the version is a class or a number that it predicts."""
+        return bool(self.manifest.prediction.label)
 
     @cached_property
     def positive(self) -> str | None:
@@ -92,11 +113,30 @@ class Baseline:
     @cached_property
     def table(self) -> FeatureTable:
         """The logged features of the reference, in the order in which it was registered."""
-        return FeatureTable(keeping(self.manifest).features, self.frame)
+        return FeatureTable(self.kept_features, self.frame)
+
+    @cached_property
+    def kept_features(self) -> list[Feature]:
+        """The features and summaries whose values are in the log as they came."""
+        hidden = withheld(self.manifest)
+        return [column for column in self.features if column.name not in hidden]
 
     def window_table(self, window: pd.DataFrame, order: Sequence[int] = ()) -> FeatureTable:
         """The logged features of a window; `order`: row numbers by event time, empty: as given."""
-        return FeatureTable(keeping(self.manifest).features, window, order)
+        return FeatureTable(self.kept_features, window, order)
+
+    def observed(self, window: pd.DataFrame, column: str) -> "pd.Series[Any]":
+        """Return a column of the rows that were logged with it; missing values are among them.
+
+        Of rows whose payload was not kept, only summaries are known.
+        """
+        if WITHHELD not in window or column in self._summaries:
+            return window[column]
+        return window[column][~window[WITHHELD].astype(bool)]
+
+    @cached_property
+    def _summaries(self) -> frozenset[str]:
+        return frozenset(summary.name for summary in self.manifest.summaries or [])
 
     def under(self, policy: Monitoring) -> "Baseline":
         """Return the same reference under another policy."""

@@ -110,6 +110,8 @@ class WindowScorer:
         parts = self._recent.parts(job.model, job.version, job.policy)
         window = frame(job.columns)
         scores = self._of_inputs(parts, job, window) if job.drift else []
+        if not parts.baseline.has_labels:
+            return scores
         scores += parts.performance.score(window, answers=job.answers)
         return scores + parts.segments.score(window, drift=job.drift)
 

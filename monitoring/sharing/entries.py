@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, array_like=True):
     unreadable: str | None = None  # the reason
     bodies: list[bytes] | None = None  # of every answered row
     codes: list[bytes] | None = None  # of their values (`RowCounters.value_codes`)
-    predicted: list[bytes] | None = None  # the prediction of each
+    predicted: list[bytes | None] | None = None  # the prediction of each
     received: int | None = None  # of an unreadable record, where it is known
 
 
@@ -90,7 +90,7 @@ class EntryEncoder:
             entry.predicted = [layout.prediction(row) for row in laid]
         except (RegistryError, KeyError, ValueError, TypeError):
             return []
-        entry.value = wire.encode(replace(event, inputs={}, outputs={}))
+        entry.value = wire.encode(replace(event, inputs={}, outputs={}, summaries={}))
         return laid
 
     def _look_at(self, key: Key, parts: Sequence[tuple[Entry, Rows]]) -> None:

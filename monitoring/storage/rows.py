@@ -10,7 +10,7 @@ from eventlog.events import INFINITIES, Label, PredictionEvent, spell
 from eventlog.log import Position
 from monitoring.results import Result, Rule
 from monitoring.scoring.jobs import ScoreJob
-from registry.features import category, signature, to_columns, width
+from registry.features import category, monitored_columns, signature, to_columns, width
 from registry.manifest import Feature, Manifest
 from registry.payload import keeping
 
@@ -19,6 +19,7 @@ decode = msgspec.json.Decoder().decode
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _LABELS = frozenset({int, float, bool, str})
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+WITHHELD = "payload_withheld"  # a column of rows: whether only their summaries are known
 _ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
 
 
@@ -85,16 +86,18 @@ class EarlyLabel(msgspec.Struct, frozen=True):
 def columns(manifest: Manifest) -> list[str]:
     """The names of a stored row's values, in their order."""
     classes = manifest.prediction.classes if manifest.prediction.probabilities else []
-    features = [feature.name for feature in manifest.features]
-    return [*features, "prediction", *(f"probability_{name}" for name in classes)]
+    monitored = [feature.name for feature in monitored_columns(manifest)]
+    answer = ["prediction"] if manifest.prediction.label else []
+    return [*monitored, *answer, *(f"probability_{name}" for name in classes)]
 
 
 class PredictedRow(msgspec.Struct, gc=False):
-    """One answered row whose payload was kept."""
+    """One answered row with values: all of them, or its summaries if its payload was not kept."""
 
     values: Sequence[Any] | bytes  # in the order of `columns`; bytes: encoded
     predicted: bytes | None  # the prediction, encoded
     codes: bytes | None = None  # of encoded values: a code each (`RowCounters.value_codes`)
+    partial: bool = False  # the values are the summaries alone
 
 
 class RowLayout:
@@ -105,30 +108,52 @@ class RowLayout:
         specs = {spec.name: spec for spec in signature(manifest).inputs}
         self._manifest = manifest
         self._plain = not manifest.payload.fields  # every feature is in the log as it came
+        self._inputs = len(specs)
         self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
-        self._answer = len(manifest.features)
+        self._summaries = [summary.name for summary in manifest.summaries or []]
+        self._answer = len(manifest.features) + len(self._summaries)
+        self._is_summary_only = len(columns(manifest)) == len(self._summaries)
         self._slices = list(_slices(manifest.features))
         self._label_types = _NUMBERS if manifest.task == "regression" else _LABELS
         self._numbers = [n for n, f in enumerate(manifest.features) if f.kind == "numeric"]
         self._categories = [(n, f) for n, f in enumerate(manifest.features) if f.kind != "numeric"]
 
-    def prediction(self, row: Sequence[Any]) -> bytes:
-        """Return the encoded prediction among a row's values."""
-        return encode(row[self._answer])
+    def prediction(self, row: Sequence[Any]) -> bytes | None:
+        """Return the encoded prediction among a row's values; None where the model makes none."""
+        return encode(row[self._answer]) if self._manifest.prediction.label else None
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
         """The values of every answered row, in the order of `columns`.
 
-        Raises InvalidFeatures (inputs that do not carry the features) or KeyError (an output that
-        is not there).
+        Raises InvalidFeatures (inputs that do not carry the features), KeyError (an output that is
+        not there) or ValueError (summaries that do not fit the rows).
         """
         if self._plain and event.rows == 1 and (row := self._only_row(event)) is not None:
             return [row]
         return list(_values(self._manifest, event))
 
+    def encode(self, row: PredictedRow) -> bytes:
+        """Return the values as they are stored: a list, or the summaries alone by name."""
+        if isinstance(row.values, bytes):
+            return row.values
+        if row.partial:
+            return encode(dict(zip(self._summaries, row.values, strict=True)))
+        return encode(row.values)
+
+    def rows_without_payload(self, event: PredictionEvent) -> Sequence[PredictedRow | None]:
+        """Return what is known of each answered row of an event whose payload was not kept.
+
+        Summaries are complete in every event. None where the version has none. Raises ValueError
+        for summaries that do not fit the rows.
+        """
+        if not self._summaries:
+            return [None] * event.rows
+        found = zip(*_summaries(self._manifest, event), strict=True)
+        return [PredictedRow(row, None, partial=not self._is_summary_only) for row in found]
+
     def has_more(self, event: PredictionEvent) -> bool:
         """Whether an event that fits carries inputs besides those that the version takes."""
-        return len(event.inputs) > len(self._widths)
+        return len(event.inputs) > self._inputs
 
     def _only_row(self, event: PredictionEvent) -> list[Any] | None:
         """The row of an event as most are; None for one that wants a closer look."""
@@ -144,10 +169,13 @@ class RowLayout:
             return None
         for place, feature in self._categories:
             row[place] = category(feature, row[place])
+        row += (column[0] for column in _summaries(self._manifest, event))
         return self._with_answer(row, event)
 
     def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
         prediction = self._manifest.prediction
+        if not prediction.label:
+            return row
         label = event.outputs[prediction.label].data
         if len(label) != 1 or type(label[0]) not in self._label_types:
             return None
@@ -178,8 +206,13 @@ def _slices(features: Sequence[Feature]) -> Iterator[tuple[str, int, int]]:
 
 def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]:
     """One tuple per answered row, whatever the event looks like."""
-    known = to_columns(keeping(manifest), event.inputs)
+    carrying = {feature.input for feature in manifest.features}
+    inputs = {name: tensor for name, tensor in event.inputs.items() if name in carrying}
+    known = to_columns(keeping(manifest), inputs)
     features = [_spelled(known.get(f.name)) or [None] * event.rows for f in manifest.features]
+    features += _summaries(manifest, event)
+    if not manifest.prediction.label:
+        return list(zip(*features, strict=True)) or [()] * event.rows
     labels = event.outputs[manifest.prediction.label].values()
     if len(labels) != event.rows:
         raise ValueError(f"expected {event.rows} answers, got {len(labels)}")
@@ -191,6 +224,19 @@ def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]
         width = len(manifest.prediction.classes)
         probabilities = [flat[place::width] for place in range(width)]
     return list(zip(*features, labels, *probabilities, strict=True))
+
+
+def _summaries(manifest: Manifest, event: PredictionEvent) -> list[list[Any]]:
+    """The values of each summary; of one that the event does not have, None for every row."""
+    found: list[list[Any]] = []
+    for summary in manifest.summaries or []:
+        values = event.summaries.get(summary.name)
+        if values is not None and len(values) != event.rows:
+            raise ValueError(
+                f"summary {summary.name!r}: expected {event.rows} values, got {len(values)}"
+            )
+        found.append([None] * event.rows if values is None else values)
+    return found
 
 
 def _check(values: Sequence[Any], output: str, *, numbers: bool) -> None:
@@ -231,8 +277,17 @@ def _float(number: int) -> float:
 def by_column(
     names: Sequence[str], bodies: Sequence[bytes], labels: Sequence[bytes | None]
 ) -> dict[str, list[Any]]:
-    """Stored rows as columns, with the labels (None where none is known)."""
+    """Stored rows as columns, with the labels (None where none is known).
+
+    Where the payload of some rows was not kept, a column WITHHELD marks them; they hold None in
+    every column but their summaries.
+    """
     rows = [decode(body) for body in bodies]
+    withheld = [isinstance(row, dict) for row in rows]
+    if any(withheld):
+        rows = [[row.get(n) for n in names] if isinstance(row, dict) else row for row in rows]
     table = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    if any(withheld):
+        table[WITHHELD] = withheld
     table["label"] = [None if label is None else decode(label) for label in labels]
     return table

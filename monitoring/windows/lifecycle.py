@@ -107,6 +107,7 @@ class WindowLifecycle:
         version.begin_scoring(state)
         sampled = self._journal.predictions.sampled_rows(version.key, state.window)
         incomplete = state.counted and state.rows > len(sampled)
+        of_all = incomplete or state.inputs.summarized > 0  # rows may lack a part of their values
         bodies, labels = [row.body for row in sampled], [row.label for row in sampled]
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(version.key)}@{state.start}",
@@ -116,7 +117,7 @@ class WindowLifecycle:
             columns=rows.by_column(version.columns, bodies, labels),
             reference=self._trailing_reference(version, state.start) if closing else {},
             order=sorted(range(len(sampled)), key=lambda at: sampled[at].place),
-            inputs=replace(state.inputs) if closing and incomplete else None,
+            inputs=replace(state.inputs) if closing and of_all else None,
             answers=state.answers.in_order() if incomplete else None,
             drift=closing,
             policy=version.policy(state.start),

@@ -144,10 +144,14 @@ class VersionState:
         return state
 
     def add_row(self, state: WindowState, row: PredictedRow | None) -> None:
-        """Count a predicted row; None: its payload was not logged."""
+        """Count a predicted row; None: nothing of its payload was logged."""
         state.rows += 1
-        if row is None:
+        if row is None or row.partial:
             state.inputs.withheld += 1
+        if row is None:
+            return
+        if row.partial and not isinstance(row.values, bytes):
+            self._counters.add_summaries(state, row.values)
         elif not isinstance(row.values, bytes):
             self._counters.add(state, row.values)
         elif row.codes is not None:

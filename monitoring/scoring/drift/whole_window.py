@@ -15,7 +15,7 @@ from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
 from monitoring.scoring.drift.joint import JointChange
 from monitoring.scoring.drift.null_distribution import drift_statistic
 from monitoring.scoring.drift.thresholds import DriftThresholds, WindowThresholds
-from monitoring.scoring.reference import Baseline, comparable
+from monitoring.scoring.reference import Baseline, Column, comparable
 from monitoring.scoring.score_rules import MIN_VALUES, attempt
 
 _SHOWN = 3  # columns of a joint change that are named
@@ -63,11 +63,16 @@ def _missing(
     for column in baseline.columns:
         limit = sized.missing.get(column.name, 0.0)
         if limit > 0:
-            now = float(comparable(window[column.stored], column).isna().mean())
-            before = float(comparable(baseline.frame[column.stored], column).isna().mean())
+            now = _missing_share(baseline, window, column)
+            before = _missing_share(baseline, baseline.frame, column)
             words = f"{column.name} {now:.0%} missing, {before:.0%} in the reference"
             found.append((abs(now - before) / limit, words))
     return found
+
+
+def _missing_share(baseline: Baseline, rows: pd.DataFrame, column: Column) -> float:
+    found = comparable(baseline.observed(rows, column.stored), column)
+    return float(found.isna().mean()) if len(found) else 0.0
 
 
 def _strongest(moved: list[tuple[float, str]]) -> Score:

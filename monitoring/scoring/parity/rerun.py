@@ -18,7 +18,7 @@ from monitoring.scoring.score_rules import Array
 from registry.batch_runner import run_in_batches
 from registry.batching import runnable, verdict_of
 from registry.errors import InvalidFeatures, InvalidModel
-from registry.features import to_tensors
+from registry.features import signature, to_tensors
 from registry.manifest import Manifest
 from registry.onnx_file import load
 from registry.payload import withheld
@@ -47,6 +47,13 @@ class ModelRerun:
         self._baseline = baseline
         self._manifest: Manifest = baseline.manifest
         self._file = Path(baseline.version.path) / "model.onnx"
+
+    @property
+    def possible(self) -> bool:
+        """Whether the version predicts something, and its features are all that it takes."""
+        carrying = {feature.input for feature in self._manifest.features}
+        taken = {spec.name for spec in signature(self._manifest).inputs}
+        return bool(self._manifest.prediction.label) and taken <= carrying
 
     @property
     def reason(self) -> str:

@@ -37,7 +37,7 @@ class ParityScorer:
         self._rerun = ModelRerun(baseline)
         self._policy = baseline.manifest.monitoring.rerun
         self._regression = baseline.manifest.task == "regression"
-        self._features = {feature.name: feature for feature in baseline.features}
+        self._features = {feature.name: feature for feature in baseline.manifest.features}
 
     def score(
         self, window: pd.DataFrame, drifted: Sequence[str], against: Baseline | None = None
@@ -45,8 +45,11 @@ class ParityScorer:
         """Score parity, and the effect of each drifted column and of all of them together.
 
         `drifted` names columns; those that are no feature are ignored. Their values are mapped to
-        the distribution in `against`; None: in the registered reference.
+        the distribution in `against`; None: in the registered reference. Empty where rows alone do
+        not give the model's inputs, or it predicts nothing that could be compared.
         """
+        if not self._rerun.possible:
+            return []
         expected = (against or self._baseline).frame
         features = [self._features[name] for name in drifted if name in self._features][:_MOST]
         chosen = [(feature, expected[feature.name]) for feature in features]

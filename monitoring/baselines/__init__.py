@@ -1,0 +1,1 @@
+"""Baselines of versions without a registered reference: learned from production, or chosen."""
