@@ -17,6 +17,7 @@ from eventlog.log import Position
 from eventlog.retention import read_positions
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
+from monitoring.results import SourceLedger
 from monitoring.settings import database
 from monitoring.storage.database import exists
 from monitoring.storage.store import Store
@@ -55,11 +56,13 @@ def _books(home: Home) -> list[SourceCounts]:
     where, since = database(home), 0
     if exists(where):
         store = Store(where)
-        for entry in store.ledger():
+        entries, monitored = _monitored(store)
+        since = store.monitored_since()
+        store.close()
+        for entry in entries:
             book = books.setdefault(entry.source, SourceCounts(entry.source))
             seen[entry.source], book.missing = entry.top, entry.missing
-        monitored, since = store.monitored(), store.monitored_since()
-        store.close()
+            book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
         for book in books.values():
             book.monitored = monitored.get(book.source, Counter())
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
@@ -74,6 +77,26 @@ def _books(home: Home) -> list[SourceCounts]:
     return [books[source] for source in sorted(books)]
 
 
+def _monitored(store: Store) -> tuple[list[SourceLedger], dict[str, Counter[int]]]:
+    """Read the monitor's positions and counts as of one step, while it may be at work."""
+    before = store.ledger()
+    while True:
+        counts, after = store.monitored(), store.ledger()
+        if after == before:
+            return after, counts
+        before = after
+
+
+def _uncounted(entry: SourceLedger, minutes: Counter[int], since: int) -> int:
+    """Return the events that a release without counts by minute took in.
+
+    Unknown, and taken as none, where retention may have deleted counts.
+    """
+    if since and since >= min(minutes, default=0):
+        return 0
+    return max(0, entry.events - entry.unreadable - minutes.total())
+
+
 def _read_segments(
     home: Home,
     books: dict[str, SourceCounts],
@@ -82,7 +105,7 @@ def _read_segments(
 ) -> None:
     for path in _sources(home):
         present = segments(path)
-        if present and (present[0].epoch, present[0].base) != (1, 0):
+        if not present or (present[0].epoch, present[0].base) != (1, 0):
             books[path.name].begins = 1 << 62  # until the first record is read
     dead_letters = DeadLetters(home.dead_letters).origins()
     reader = SegmentReader(home.log, {})
@@ -128,6 +151,13 @@ def _differences(one: Balance) -> list[str]:
         lines.append(f"{one.source}: {one.unlogged:,} answered but not in the log")
     if one.unmonitored:
         lines.append(f"{one.source}: {one.unmonitored:,} in the log but not monitored")
+    if one.uncounted:
+        lines.append(
+            f"{one.source}: {one.uncounted:,} monitored by an earlier release, which did not count "
+            "them by minute"
+        )
+    if one.surplus:
+        lines.append(f"{one.source}: {one.surplus:,} counted by the monitor and not in the log")
     if one.dead_lettered:
         lines.append(
             f"{one.source}: {one.dead_lettered:,} dead-lettered by the forwarder; "

@@ -62,9 +62,13 @@ def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
     if recorded is None:
         click.echo("No monitor database to compare with.")
         return
-    differing = _differences(recorded, replayed)
+    differing, earlier = _differences(recorded, replayed)
     windows = sum(len(replayed.results(*pair)) for pair in replayed.watched())
     click.echo(f"{formats.several(windows, 'window')} recomputed, {len(differing)} differ")
+    if earlier:
+        click.echo(
+            f"{formats.several(earlier, 'more window')} differ from what an earlier release found"
+        )
     for line in differing[:20]:
         click.echo(f"  {line}")
     sys.exit(1 if differing else 0)
@@ -137,22 +141,30 @@ def _warn_of_dead_letters(replayed: Store) -> None:
         click.echo(f"{records} could not be ingested; the last one: {last.reason}", err=True)
 
 
-def _differences(recorded: Store, replayed: Store) -> list[str]:
-    """List the windows that both databases have closed with different results."""
+def _differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
+    """List the windows that both databases have closed with different results.
+
+    Also counts those that a release without policy digests closed: its scores were others.
+    """
     found: list[str] = []
+    earlier = 0
     for pair in replayed.watched():
         known = {result.window: result for result in recorded.results(*pair)}
         for result in replayed.results(*pair):
             before = known.get(result.window)
-            if before is not None and not _same(before, result):
+            if before is None or _same(before, result):
+                continue
+            if not before.policy:
+                earlier += 1
+            else:
                 found.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
-    return found
+    return found, earlier
 
 
 def _same(recorded: Result, replayed: Result) -> bool:
     """Whether two results are equal, whenever their labels arrived."""
     compared = msgspec.structs.replace(replayed, revision=recorded.revision, report=recorded.report)
-    if not recorded.policy:  # of a release that did not keep it
+    if not recorded.policy:  # of an earlier release
         compared = msgspec.structs.replace(compared, policy="")
     return compared == recorded
 

@@ -20,6 +20,7 @@ from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
 
 MINUTE = 60_000_000  # microseconds
+LATEST = 253_402_300_799_000_000  # the end of the year 9999, in microseconds
 _FILE = "answered"
 _SLOT = struct.Struct("<qqq")
 _GROWTH = 170 * _SLOT.size
@@ -40,7 +41,7 @@ class AnswerCounts:
     def add(self, events: Sequence[Event]) -> None:
         """Count events that the log now holds."""
         for event in events:
-            minute = event.received // MINUTE
+            minute = minute_of(event.received)
             offset, count = self._counts.get(minute) or self._open()
             self._counts[minute] = offset, count + 1
             if self._map is not None:
@@ -95,6 +96,11 @@ class CountingWriter(SegmentWriter):
         if self._file >= 0:
             self._answers.close()
         super().close()
+
+
+def minute_of(received: int) -> int:
+    """Return the minute in which an event is counted, whatever its clock was set to."""
+    return min(max(received, 0), LATEST) // MINUTE
 
 
 def read_answer_counts(folder: Path) -> Counter[int]:

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable
 
 import msgspec
 
-from eventlog.answer_counts import MINUTE
+from eventlog.answer_counts import minute_of
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Position, Record
 
@@ -30,6 +30,7 @@ class SourceCounts(msgspec.Struct):
     due: Minutes = msgspec.field(default_factory=Counter)  # logged below the monitor's place
     monitored: Minutes | None = None
     missing: int = 0  # by the monitor, not given up
+    uncounted: int = 0  # taken in by an earlier release, which did not count them by minute
     begins: int = 0  # the first minute of which segments and monitor hold everything
 
 
@@ -45,11 +46,13 @@ class Balance(msgspec.Struct, frozen=True):
     unlogged: int  # answered, but not in the segments
     unmonitored: int  # in the log and passed by the monitor, but not taken in
     clipped: bool  # whether retention has deleted a part of the range
+    uncounted: int = 0  # of `unmonitored`, what an earlier release took in and did not count
+    surplus: int = 0  # counted by the monitor more often than logged
 
     @property
     def balanced(self) -> bool:
         """Whether nothing is missing except events in flight."""
-        return not self.unlogged and not self.unmonitored
+        return not self.unlogged and not self.unmonitored and not self.surplus
 
 
 def count_records(
@@ -67,7 +70,7 @@ def count_records(
     for record in records:
         if isinstance(record.event, UnreadableEvent):
             continue
-        minute = record.event.received // MINUTE
+        minute = minute_of(record.event.received)
         place = Position(record.epoch, record.sequence)
         book.logged[minute] += 1
         if place < cursor:
@@ -91,6 +94,8 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
     answered, logged, monitored = within(book.answered), within(book.logged), within(book.monitored)
     assert logged is not None
     due = within(book.due) or 0
+    missed = 0 if monitored is None else max(0, due - monitored - book.missing)
+    uncounted = min(missed, book.uncounted)
     return Balance(
         source=book.source,
         answered=answered,
@@ -99,6 +104,9 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
         dead_lettered=within(book.dead_lettered),
         monitored=monitored,
         unlogged=max(0, (answered or 0) - logged),
-        unmonitored=0 if monitored is None else max(0, due - monitored - book.missing),
+        unmonitored=missed - uncounted,
         clipped=minutes[0] < book.begins,
+        uncounted=uncounted,
+        # Other hosts' sources come from Kafka: their segments are not here.
+        surplus=max(0, (monitored or 0) - due) if book.logged else 0,
     )

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from eventlog import wire
-from eventlog.answer_counts import MINUTE
+from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Loss, Record
@@ -31,7 +31,6 @@ LOSSES: dict[Loss, str] = {
     "recreated": "it was deleted and re-created",
 }
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
-_LATEST = 253_402_300_799 * SECOND  # the end of the year 9999
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
 _AHEAD = "lies more than a day ahead of the monitor's clock"
 _LAST_ROW = 2**31 - 1
@@ -71,16 +70,16 @@ class Ingestion:
             return None
         self._state.count("monitored_events")
         if isinstance(event, UnreadableEvent):
-            if event.received is not None and not ahead:  # the forwarder could read it
-                self._state.count_ingested(record.source, received // MINUTE)
+            if event.received is not None:  # the forwarder could read it
+                self._state.count_ingested(record.source, minute_of(received))
             self._dead_letter(record, str(event))
             return None
+        self._state.count_ingested(record.source, minute_of(received))
         if ahead:  # a wrong clock of one service must not expire what the others logged
             self._dead_letter(record, f"its reception {event.received} {_AHEAD}")
             return None
         self._state.receive(received)
         self._expiry.received(received)
-        self._state.count_ingested(record.source, received // MINUTE)
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
         return self._ingest_prediction(event, record)
@@ -267,14 +266,14 @@ class Ingestion:
 
 def _bounded(time: int) -> int:
     """Clamp a time that was not checked to the years 1970 to 9999."""
-    return time if 0 <= time <= _LATEST else 0 if time < 0 else _LATEST
+    return time if 0 <= time <= LATEST else 0 if time < 0 else LATEST
 
 
 def _implausible(event: PredictionEvent) -> str:
     """Return which of its numbers no request can have had; empty where there is none."""
-    if not 0 <= event.received <= _LATEST:
+    if not 0 <= event.received <= LATEST:
         return f"its reception {event.received} lies before 1970 or after 9999"
-    if not 0 <= event.time <= min(event.received + _FUTURE, _LATEST):
+    if not 0 <= event.time <= min(event.received + _FUTURE, LATEST):
         return f"its event time {event.time} {_EXPECTED}"
     if not 0 <= event.rows <= MOST_ROWS:
         return f"its {event.rows} rows are not between 0 and {MOST_ROWS}"

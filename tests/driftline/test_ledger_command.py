@@ -1,5 +1,6 @@
 """`driftline ledger` on real segments and a real monitor's database."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from driftline.ledger import ledger
 from eventlog import frames
 from eventlog.answer_counts import MINUTE, CountingWriter
 from eventlog.dead_letters import DeadLetters, UnforwardedRecord
+from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent
 from eventlog.layout import segments
 from eventlog.log import Position
 from eventlog.retention import write_positions
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
+from monitoring.storage.database import Database
 from tests.monitoring.log_in_memory import T0, Monitor
 
 
@@ -146,3 +149,99 @@ def test_what_retention_deleted_is_said_and_not_missing(home: Home, writer: Coun
 
 def test_a_home_without_a_log_has_nothing_to_compare(home: Home) -> None:
     assert _run().exit_code == 0
+
+
+def test_a_source_whose_segments_have_all_expired_is_not_lost(
+    home: Home, writer: CountingWriter
+) -> None:
+    _append(writer, 10)
+    _monitor(home)
+    writer.close()
+    for segment in segments(home.log / "host-0"):
+        segment.path.unlink()
+    result = _run()
+    assert "retention deleted the beginning" in result.output
+    assert result.exit_code == 0
+
+
+def test_more_monitored_than_logged_is_an_error(home: Home, writer: CountingWriter) -> None:
+    _append(writer, 10)
+    _monitor(home)
+    database = Database(home.monitor)
+    with database.transaction():
+        database.do("UPDATE monitored SET events = events + 3")
+    database.close()
+    result = _run()
+    assert "host-0: 3 counted by the monitor and not in the log" in result.output
+    assert result.exit_code == 1
+
+
+def test_what_an_earlier_release_did_not_count_by_minute_is_named_and_not_missing(
+    home: Home, writer: CountingWriter
+) -> None:
+    _append(writer, 100)
+    _append(writer, 50, minute=1)
+    _monitor(home)
+    database = Database(home.monitor)
+    with database.transaction():
+        database.do(f"DELETE FROM monitored WHERE minute = {T0 // MINUTE}")
+    database.close()
+    result = _run()
+    assert "host-0: 100 monitored by an earlier release" in result.output
+    assert result.exit_code == 0
+
+
+CLOCKS = [T0, T0 + 1000 * MINUTE, 2**62, 253_402_300_799_000_000]  # in microseconds
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_event_of_any_history_is_in_its_place_or_a_named_loss(home: Home, seed: int) -> None:
+    chance = random.Random(seed)
+    lost, logged, passed = 0, 0, 0
+    for _ in range(chance.randrange(1, 4)):  # lives of the worker
+        writer = CountingWriter.claim(home.log, "host")
+        count = chance.randrange(5, 60)
+        for _ in range(count):
+            event = FeedbackEvent(
+                source=writer.source,
+                epoch=writer.epoch,
+                sequence=writer.next_sequence,
+                time=T0,
+                received=chance.choice(CLOCKS) + chance.randrange(3) * MINUTE,
+                prediction_id=f"p{writer.next_sequence}",
+                label=chance.choice([1, "other"]),
+                row=chance.choice([0, 0, -1, 2**31]),
+            )
+            writer.append([event])
+        if chance.random() < 0.5:
+            gone = chance.randrange(1, 4)
+            _delete_by_hand(home, chance.randrange(count - gone), gone)
+            lost, count = lost + gone, count - gone
+        logged += count
+        if chance.random() < 0.6:
+            _monitor(home)
+            passed = logged
+        writer.close()
+    end = Position(writer.epoch, chance.randrange(10))
+    write_positions(home.cursors, {"host-0": end})
+    DeadLetters(home.dead_letters).add(
+        [
+            UnforwardedRecord("host-0", record.epoch, record.sequence, "too large")
+            for record in SegmentReader(home.log, {}).poll(10_000)
+            if chance.random() < 0.1
+        ]
+    )
+    forwarded = sum(
+        Position(record.epoch, record.sequence) < end
+        for record in SegmentReader(home.log, {}).poll(10_000)
+        if not isinstance(record.event, UnreadableEvent)
+    )
+    result = _run()
+    figures = [0 if n == "-" else int(n.replace(",", "")) for n in _figures(result)]
+    assert figures[0] == figures[1] + lost
+    assert figures[1] == logged
+    assert figures[2] + figures[3] == forwarded
+    assert figures[4] == passed
+    assert (f"{lost} answered but not in the log" in result.output) == bool(lost)
+    assert ("not monitored" in result.output, "counted by" in result.output) == (False, False)
+    assert result.exit_code == bool(lost)
