@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -27,6 +28,7 @@ from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
 from monitoring.log_retention import PositionPublisher
+from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
 from monitoring.sharing.entries import EntryEncoder
@@ -52,6 +54,14 @@ _logger = logging.getLogger(__name__)
 _RECONNECT = 1.0  # seconds between attempts to use an unavailable database; doubled up to:
 _LONGEST_RECONNECT = 8.0
 _STABLE = 30.0  # seconds of work, after which the next failure is a new one
+
+
+class Lags(NamedTuple):
+    """How far the monitor is behind; shown by the page."""
+
+    reading: ReaderLag
+    scoring: ScoringLag
+
 
 Work = Callable[
     [Consumer | Member, MonitorSettings, threading.Event, PositionPublisher | None], None
@@ -99,9 +109,9 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
     if settings.source == "kafka":
         home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
     with ExitStack() as parts:
-        progress = _show(parts, home, settings, tls)
+        lags = _show(parts, home, settings, tls)
         pause, began = _RECONNECT, time.monotonic()
-        while not _watched(home, settings, progress, stopping, work):
+        while not _watched(home, settings, lags, stopping, work):
             if time.monotonic() - began > _STABLE:
                 pause = _RECONNECT
             stopping.wait(pause)
@@ -111,7 +121,7 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
 def _watched(
     home: Home,
     settings: MonitorSettings,
-    progress: ReaderLag,
+    lags: Lags,
     stopping: threading.Event,
     work: Work,
 ) -> bool:
@@ -121,7 +131,7 @@ def _watched(
     """
     with ExitStack() as parts:
         try:
-            loop = _start(parts, home, settings, progress)
+            loop = _start(parts, home, settings, lags)
             announcing = None
             if isinstance(loop, Consumer) and settings.source == "segments":
                 announcing = PositionPublisher(home.consumed, loop.positions)
@@ -150,9 +160,9 @@ def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
     return Authorizer(KeyFile.of(home), open_without_keys=may)
 
 
-def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> ReaderLag:
+def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Lags:
     """Serve the status page for the life of the process, also while the database is lost."""
-    progress, where = ReaderLag(time.time), database(home)
+    lags, where = Lags(ReaderLag(time.time), ScoringLag()), database(home)
     Database(where).close()  # a mistaken address ends the command
     application = app(
         lambda: Store(where),
@@ -160,40 +170,41 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         catalogue=Registry(home),
         hosts=listed(settings.page_hosts),
         authorizer=_authorizer(home, settings),
-        progress=progress,
+        progress=lags.reading,
+        scoring=lags.scoring,
     )
     parts.enter_context(serving(application, settings.host, settings.port, tls))
-    return progress
+    return lags
 
 
 def _start(
-    parts: ExitStack, home: Home, settings: MonitorSettings, progress: ReaderLag
+    parts: ExitStack, home: Home, settings: MonitorSettings, lags: Lags
 ) -> Consumer | Member:
     """Start the only monitor of a database, or one of several that share the topics."""
     where = database(home)
     store = Database(where, reconnects=False)
     parts.callback(store.close)
     if settings.source == "kafka" and isinstance(where, str):
-        return _member(parts, home, settings, progress, store)
+        return _member(parts, home, settings, lags, store)
     if not store.try_lock(LEADING):
         raise DatabaseUnavailable("another monitor holds this database")
 
     def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
         return _reader(home, settings, state), _nothing
 
-    return _lead(parts, home, settings, progress, store, reader)
+    return _lead(parts, home, settings, lags, store, reader)
 
 
 def _member(
     parts: ExitStack,
     home: Home,
     settings: MonitorSettings,
-    progress: ReaderLag,
+    lags: Lags,
     store: Database,
 ) -> Member:
     handed = SharedChunks(store)
     handing = StreamPublisher(
-        handed, EntryEncoder(ReadableVersions(Registry(home)).version), progress.note
+        handed, EntryEncoder(ReadableVersions(Registry(home)).version), lags.reading.note
     )
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
@@ -203,16 +214,14 @@ def _member(
         everything = SharedChunkReader(handed, state.positions, settings.patience)
         return everything, everything.commit
 
-    return Member(
-        store, handing, part, lambda: _lead(parts, home, settings, progress, store, reader)
-    )
+    return Member(store, handing, part, lambda: _lead(parts, home, settings, lags, store, reader))
 
 
 def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     parts: ExitStack,
     home: Home,
     settings: MonitorSettings,
-    progress: ReaderLag,
+    lags: Lags,
     store: Database,
     reader_for: Callable[[ConsumerState], tuple[Reader, Callable[[], None]]],
 ) -> Consumer:
@@ -224,12 +233,12 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         journal, ReadableVersions(registry).version, following.timeline, retention()
     )
     reader, taken = reader_for(state)
-    reader = TrackedReader(reader, progress)
+    reader = TrackedReader(reader, lags.reading)
     parts.callback(reader.close)
     receiver = Receiver.configured(settings)
     if receiver is not None:
         parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
-    scorer = ScoringProcess(scoring_command(home.reports))
+    scorer = ScoringProcess(scoring_command(home.reports), timeout=settings.scoring_timeout)
     parts.callback(scorer.close)
     evaluation = Evaluation(journal, state, page=settings.page, clock=now_us)
     tracing = Tracing.configured("monitor")
@@ -245,6 +254,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         before_commit=taken,
         changed_policies=following.changed,
         most_waiting=settings.waiting_bytes,
+        scoring_lag=lags.scoring,
     )
 
 

@@ -11,6 +11,8 @@ from eventlog.log import Positions, Reader, Record
 from monitoring.evaluation import Evaluation
 from monitoring.ingest.ingestion import Ingestion
 from monitoring.ingest.loss_detection import LossDetection
+from monitoring.scoring.lag import ScoringLag
+from monitoring.scoring.poison import is_poison, requeue
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import WaitingScore
@@ -43,6 +45,7 @@ class Consumer:
         before_commit: Callable[[], None] = lambda: None,
         changed_policies: Callable[[], Collection[str]] = tuple,
         most_waiting: int = MOST_WAITING,
+        scoring_lag: ScoringLag | None = None,
     ) -> None:
         """Read with `reader`, which begins at the positions of `state`.
 
@@ -57,7 +60,7 @@ class Consumer:
         self._journal = journal
         self._state = state
         self._reader = reader
-        self._queue = ScoringQueue(journal, scorer)
+        self._queue = ScoringQueue(journal, scorer, scoring_lag)
         self._evaluation = evaluation
         self._expiry = Expiry(journal, state)
         self._ingestion = Ingestion(journal, state, self._expiry)
@@ -125,6 +128,9 @@ class Consumer:
         jobs: list[WaitingScore] = []
         with self._journal.database.transaction():
             for letter in self._journal.pop_retries():
+                if is_poison(letter):
+                    jobs.append(requeue(self._journal, letter))
+                    continue
                 version = self._ingestion.retry(letter)
                 if version is not None:
                     jobs += self._lifecycle.update(version, drained=True)

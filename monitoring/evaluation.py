@@ -19,6 +19,12 @@ from monitoring.alarms.silences import silenced
 from monitoring.presenter.alarm_sentence import alarm_sentence
 from monitoring.results import Alarm, AlarmStep, Result, Rule, Score
 from monitoring.scoring.jobs import ScoreReply
+from monitoring.scoring.poison import (
+    FAILED_REVISION,
+    completed,
+    dead_letter_job,
+    without_failure,
+)
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore
 from monitoring.web.links import rows_path
@@ -43,6 +49,8 @@ class Evaluation:
 
     def evaluate(self, pending: PendingScore, reply: ScoreReply) -> None:
         """Store the result, judge its rules and request retraining; part of a transaction."""
+        if reply.poison:
+            dead_letter_job(self._journal, pending.number, reply.error)
         self._journal.delete_job(pending.number)
         try:
             version = self._state.version(pending.job.model, pending.job.version)
@@ -70,13 +78,16 @@ class Evaluation:
         """Return the result, and the evidence of concept drift up to the newest window."""
         scores, report = [*pending.result.scores, *reply.scores], reply.report
         if reply.error:
-            missing = "drifted_share" if pending.job.drift else "performance"
+            missing = "drifted_share" if pending.job.drift else FAILED_REVISION
             scores.append(Score(name=missing, value=None, note=reply.error))
         if not pending.job.drift:
             before = self._journal.latest(version.key, pending.job.window)
             if before is not None:
-                scores, report = _revised(before.scores, scores), before.report
+                scores = _revised(without_failure(before.scores), scores)
+                report = before.report
         result, evidence = replace(pending.result, scores=scores, report=report), list[Score]()
+        if pending.retried:
+            result = completed(result, self._journal.latest(version.key, pending.job.window))
         if "concept" in pending.judge and _is_weighed(result):
             result, evidence = self._weigh(version, result)
         policy = version.policy(result.window.start)

@@ -34,6 +34,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     reference_values: int = 5_000_000
     # Scorings that wait, in the database; beyond them the log is hardly read on.
     waiting_bytes: int = 4 << 30
+    scoring_timeout: float = 900.0  # seconds for one window; then the scoring is tried again
     webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox
     # What the receiver understands; the others are adapters for the systems of these names.
     webhook_format: Literal[

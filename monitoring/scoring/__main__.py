@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from eventlog.parent_death import end_with_parent
@@ -11,6 +12,7 @@ from monitoring.scoring.jobs import ScoreJob, read, write
 from monitoring.scoring.report_retention import ReportRetention
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.settings import PREFIX, MonitorSettings, retention
+from registry.errors import RegistryUnavailable
 from registry.store import Registry
 
 
@@ -26,9 +28,14 @@ def main() -> None:
     reports = Path(sys.argv[1])
     scoring = WindowScorer(recent, reports)
     old = ReportRetention(reports, retention().reports_days)
-    while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
-        write(replies, scoring.score(job))
-        old.delete_expired()
+    with suppress(BrokenPipeError):  # the monitor has ended
+        while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
+            try:
+                reply = scoring.score(job)
+            except (MemoryError, RegistryUnavailable) as error:  # the monitor retries
+                sys.exit(f"scoring: {error or type(error).__name__}")
+            write(replies, reply)
+            old.delete_expired()
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     scores: list[Score]
     report: str = ""  # the file that was written
     error: str = ""  # the scoring as a whole failed; scores is empty
+    poison: bool = False  # the scoring process died or hung in every try
 
 
 Kind = TypeVar("Kind")

@@ -7,6 +7,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.lag import ScoringLag
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore, WaitingScore
 
@@ -36,12 +37,15 @@ class ScoringQueue:
     Do not call within a transaction.
     """
 
-    def __init__(self, journal: Journal, scorer: Scorer) -> None:
+    def __init__(self, journal: Journal, scorer: Scorer, lag: ScoringLag | None = None) -> None:
         """Load the jobs that were queued and not finished."""
         self._journal = journal
+        self._lag = lag or ScoringLag()
+        self._lag.restart()
         self._scorer = scorer
         self._waiting = deque(journal.queued_jobs())
         self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # by key; without their rows
+        self._lag.queued(one.number for one in self._waiting)
         self.size = sum(one.size for one in self._waiting)  # bytes of all unfinished jobs
 
     def __len__(self) -> int:
@@ -52,6 +56,7 @@ class ScoringQueue:
         """Queue more jobs."""
         for one in decided:
             self._waiting.append(one)
+            self._lag.queued([one.number])
             self.size += one.size
 
     def feed(self) -> list[ScoreJob]:
@@ -74,5 +79,6 @@ class ScoringQueue:
         for reply in self._scorer.replies():
             pending, size = self._in_hand.pop(reply.key)
             self.size -= size
+            self._lag.finished(pending.number)
             scored.append((pending, reply))
         return scored

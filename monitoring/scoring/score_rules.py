@@ -25,10 +25,13 @@ def attempt(
 ) -> list[Score]:
     """Return the scores of `compute`; if it raises, one score without a value and with the reason.
 
-    `name`, `column` and `segment` identify that one score. Never raises.
+    `name`, `column` and `segment` identify that one score. Raises nothing but MemoryError: another
+    try of the whole window may succeed.
     """
     try:
         return list(compute())
+    except MemoryError:
+        raise
     except Exception as error:
         _logger.exception("%s could not be computed", f"{name} {column} {segment}".strip())
         return [

@@ -24,6 +24,7 @@ from monitoring.scoring.score_rules import attempt
 from monitoring.scoring.segments.scores import SegmentScorer
 from monitoring.settings import MonitorSettings
 from monitoring.windows.policy_source import VersionSource
+from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Trailing, Version
 from registry.policies import digest
 
@@ -94,9 +95,14 @@ class WindowScorer:
         self._reports = reports
 
     def score(self, job: ScoreJob) -> ScoreReply:
-        """Score one window; a failure of the whole is reported in the reply, never raised."""
+        """Score one window; a failure of the whole is reported in the reply.
+
+        Raises MemoryError and RegistryUnavailable: another try may succeed.
+        """
         try:
             scores = self._score(job)
+        except (MemoryError, RegistryUnavailable):
+            raise
         except Exception as error:  # noqa: BLE001 - the next window must be scored all the same
             return ScoreReply(
                 key=job.key,

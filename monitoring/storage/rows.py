@@ -31,6 +31,7 @@ class PendingScore(msgspec.Struct, frozen=True):
     result: Result  # the counts, without scores
     positions: dict[str, Position]
     judge: list[Rule]  # whose turn it is with this scoring
+    retried: bool = False  # by command, after it failed every try
 
 
 class WaitingScore(msgspec.Struct, frozen=True):

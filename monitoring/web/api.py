@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from monitoring.results import AlarmStep, Delivery, Result
+from monitoring.scoring.lag import BEHIND, ScoringLag
 from monitoring.web import policy_view
 from monitoring.web.browser_security import same_origin
 from monitoring.web.links import model_path
@@ -69,15 +70,25 @@ def periods_of(request: Request) -> list[PolicyPeriodView]:
     return policy_view.period_views(held) if held else []
 
 
-async def health(_request: Request) -> Response:
-    """The page is up."""
-    return json_response({"status": "ok"})
+async def health(request: Request) -> Response:
+    """The page is up, and how many windows wait for their scores."""
+    lag: ScoringLag | None = request.app.state.scoring
+    if lag is None:
+        return json_response({"status": "ok"})
+    behind = lag.age > BEHIND
+    return json_response(
+        {
+            "status": "scoring is behind" if behind else "ok",
+            "waiting_scores": lag.waiting,
+            "oldest_waiting_score_seconds": round(lag.age, 1),
+        }
+    )
 
 
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(
-        exposition(findings_of(request), request.app.state.progress),
+        exposition(findings_of(request), request.app.state.progress, request.app.state.scoring),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
 

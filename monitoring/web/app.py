@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from access.authorizer import Authorizer
 from eventlog.lag import ReaderLag
 from monitoring.errors import DatabaseUnavailable
+from monitoring.scoring.lag import ScoringLag
 from monitoring.web import api, pages
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
@@ -33,13 +34,14 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     hosts: Collection[str] = (),
     authorizer: Authorizer | None = None,
     progress: ReaderLag | None = None,
+    scoring: ScoringLag | None = None,
 ) -> Starlette:
     """The application.
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
     it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
     any name in. Without an `authorizer`, every client that reaches the page may use it.
-    `progress` is the consumer's, for the metrics.
+    `progress` and `scoring` are the consumer's, for health and metrics.
     """
 
     @asynccontextmanager
@@ -70,4 +72,5 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     made.state.references = References(catalogue)
     made.state.reports = reports
     made.state.progress = progress
+    made.state.scoring = scoring
     return made

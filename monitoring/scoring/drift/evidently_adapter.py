@@ -3,7 +3,9 @@
 The import takes seconds and hundreds of megabytes, so only the scoring process pays for it.
 """
 
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.legacy.calculations.stattests import get_stattest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import MissingValueCount, ValueDrift
+
+_logger = logging.getLogger(__name__)
 
 # Methods whose value is a p-value: drift lies below the threshold. All others are distances.
 P_VALUES = frozenset(
@@ -110,8 +114,13 @@ def _run(
         Dataset.from_pandas(current[names], data_definition=definition),
         Dataset.from_pandas(reference[names], data_definition=definition),
     )
-    html.parent.mkdir(parents=True, exist_ok=True)
-    snapshot.save_html(str(html))
+    try:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        snapshot.save_html(str(html))
+    except OSError as error:  # a full disk costs the report, not the scores
+        _logger.warning("report %s could not be written: %s", html, error.strerror)
+        with suppress(OSError):
+            html.unlink(missing_ok=True)
     return dict(_read(metric) for metric in snapshot.dict()["metrics"] if _is_drift(metric))
 
 

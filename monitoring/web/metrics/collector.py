@@ -24,6 +24,7 @@ from monitoring.results import (
     SourceLedger,
     Verdict,
 )
+from monitoring.scoring.lag import ScoringLag
 from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
 from monitoring.web.metrics.segments import segment_metrics
@@ -40,13 +41,17 @@ SOURCE = ["source"]
 class StoreCollector(Collector):
     """Build the metrics from the store at each scrape."""
 
-    def __init__(self, findings: Queries, progress: ReaderLag | None) -> None:
+    def __init__(
+        self, findings: Queries, progress: ReaderLag | None, scoring: ScoringLag | None = None
+    ) -> None:
         self._findings = findings
         self._progress = progress
+        self._scoring = scoring
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
         yield from _behind(self._progress)
+        yield from _unscored(self._scoring)
         yield from _sources(self._findings.ledger())
         yield from _counted(self._findings.totals())
         pairs = self._findings.watched()
@@ -70,10 +75,12 @@ class StoreCollector(Collector):
         yield from _webhooks(self._findings)
 
 
-def exposition(findings: Queries, progress: ReaderLag | None = None) -> bytes:
+def exposition(
+    findings: Queries, progress: ReaderLag | None = None, scoring: ScoringLag | None = None
+) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(findings, progress))
+    registry.register(StoreCollector(findings, progress, scoring))
     return generate_latest(registry)
 
 
@@ -89,6 +96,20 @@ def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
         lag.add_metric([], progress.lag)
         polled.add_metric([], progress.polled)
     yield from (lag, polled)
+
+
+def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        "driftline_monitor_waiting_scores", "Windows that wait for their scores."
+    )
+    age = GaugeMetricFamily(
+        "driftline_monitor_oldest_waiting_score_seconds",
+        "Since the oldest of them was queued, or since the monitor started; 0 with none.",
+    )
+    if scoring is not None:
+        waiting.add_metric([], scoring.waiting)
+        age.add_metric([], scoring.age)
+    yield from (waiting, age)
 
 
 def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:

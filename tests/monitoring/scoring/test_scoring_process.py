@@ -71,17 +71,22 @@ def test_jobs_are_answered_in_order_with_a_report_and_survive_a_kill(
     assert again.scores == first.scores, "the same rows have the same scores"
 
 
-def test_a_job_that_ends_the_process_twice_is_answered_with_the_error(tmp_path: Path) -> None:
+def test_a_job_that_ends_the_process_in_every_try_is_answered_with_the_error(
+    tmp_path: Path,
+) -> None:
     lives = tmp_path / "lives"
     dies = (
         f"import sys; open({str(lives)!r}, 'a').write('x'); sys.stdin.buffer.read(4); sys.exit(3)"
     )
-    process = ScoringProcess([sys.executable, "-c", dies])
+    process = ScoringProcess([sys.executable, "-c", dies], pauses=(0, 0.01))
     try:
         process.submit(_job("poison", pd.DataFrame({"price": [1.0]})))
         (reply,) = _replies(process, 1)
     finally:
         process.close()
     assert (reply.key, reply.scores) == ("poison", [])
-    assert reply.error == "could not be scored: the scoring process ended with status 3, twice"
-    assert lives.read_text() == "xx"
+    assert reply.error == (
+        "could not be scored: the scoring process ended with status 3, in the last of 3 tries"
+    )
+    assert reply.poison
+    assert lives.read_text() == "xxx"

@@ -29,6 +29,10 @@ while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
         sys.stdout.buffer.write(b"\\0\\0\\1\\0{")
         sys.stdout.buffer.flush()
         sys.exit(5)
+    if job.key == "garbage":
+        sys.stdout.buffer.write(b"\\0\\0\\0\\2{]")
+        sys.stdout.buffer.flush()
+        sys.stdin.buffer.read()
     if job.key == "endless":
         Path(sys.argv[1] + ".begun").touch()
         sys.stdin.buffer.read()
@@ -44,7 +48,7 @@ def lives(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process(lives: Path) -> Iterator[ScoringProcess]:
-    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
+    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)], pauses=(0,))
     yield process
     process.close()
 
@@ -99,16 +103,18 @@ def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(
     assert lives.read_text() == "xx"
 
 
-@pytest.mark.parametrize(("key", "status"), [("deadly", 4), ("torn", 5)])
-def test_a_job_that_ends_it_twice_costs_its_own_scores_and_no_other(
+@pytest.mark.parametrize(("key", "status"), [("deadly", 4), ("torn", 5), ("garbage", -9)])
+def test_a_job_that_ends_it_every_time_costs_its_own_scores_and_no_other(
     process: ScoringProcess, lives: Path, key: str, status: int
 ) -> None:
     before, lost, after = _answers(process, "before", key, "after")
     assert (before.error, after.error) == ("", "")
     assert lost.key == key
     assert lost.error == (
-        f"could not be scored: the scoring process ended with status {status}, twice"
+        f"could not be scored: the scoring process ended with status {status}, in the last of 2 "
+        "tries"
     )
+    assert lost.poison
     assert lives.read_text() == "xxx"
 
 
@@ -124,6 +130,18 @@ def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
     children = psutil.Process(os.getpid()).children(recursive=True)
     assert not [child for child in children if str(lives) in child.cmdline()]
     assert lives.read_text() == "x", "a process that was closed is not started again"
+
+
+def test_a_job_that_hangs_is_ended_and_answered_with_the_time_out(lives: Path) -> None:
+    command = [sys.executable, "-c", ECHO, str(lives)]
+    process = ScoringProcess(command, timeout=5, pauses=(0,))
+    hung, after = _answers(process, "endless", "after")
+    process.close()
+    assert hung.error == (
+        "could not be scored: the scoring process did not reply within 5 seconds, in the last of 2 "
+        "tries"
+    )
+    assert (hung.poison, after.error) == (True, "")
 
 
 BUSY = """

@@ -1,0 +1,48 @@
+"""Poison jobs: scorings that failed every try, as dead letters that can be retried by command."""
+
+from msgspec.structs import replace
+
+from monitoring.results import DeadLetter, Result, Score
+from monitoring.storage.database import as_struct
+from monitoring.storage.journal import Journal
+from monitoring.storage.rows import PendingScore, WaitingScore, encode
+
+_ORIGIN = "scoring/"  # a character that no source's name has
+
+
+def is_poison(letter: DeadLetter) -> bool:
+    """Return whether a dead letter is a scoring, not a record of the log."""
+    return letter.origin.startswith(_ORIGIN)
+
+
+def dead_letter_job(journal: Journal, number: int, reason: str) -> None:
+    """Store a queued scoring as a dead letter; part of a transaction."""
+    pending = journal.job(number)
+    job, result = pending.job, pending.result
+    origin = f"{_ORIGIN}{job.model}/{job.version}:{job.window.start}:{result.revision}"
+    journal.add_dead_letter(origin, reason, encode(replace(pending, number=0)))
+
+
+def requeue(journal: Journal, letter: DeadLetter) -> WaitingScore:
+    """Queue a scoring again; part of a transaction."""
+    pending = as_struct(letter.body, PendingScore)
+    return journal.add_job(replace(pending, number=journal.next_job(), retried=True))
+
+
+def completed(result: Result, revised: Result | None) -> Result:
+    """Return a retried scoring's result, merged into a later revision if there is one."""
+    if revised is None or revised.revision <= result.revision:
+        return result
+    known = {score.about for score in revised.scores if score.value is not None}
+    added = [score for score in result.scores if score.about not in known]
+    replaced = {score.about for score in added}
+    kept = [score for score in without_failure(revised.scores) if score.about not in replaced]
+    return replace(revised, scores=[*added, *kept], report=result.report or revised.report)
+
+
+def without_failure(scores: list[Score]) -> list[Score]:
+    """Return the scores without the note of an earlier revision that could not be scored."""
+    return [one for one in scores if one.name != FAILED_REVISION or one.value is not None]
+
+
+FAILED_REVISION = "performance"  # stands for the scores of a revision that could not be scored

@@ -1,0 +1,106 @@
+"""A window whose scoring fails every try: dead-lettered, and complete after a retry by command."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from monitoring.results import Result
+from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.scoring.lag import ScoringLag
+from monitoring.storage.database import Where
+from monitoring.storage.store import Store
+from tests.monitoring.log_in_memory import T0, FakeScorer, Monitor, eight_hours
+
+HOUR = 3_600_000_000
+
+
+class Poisoned(FakeScorer):
+    """Every job of one window kills the scoring process, until it is cured."""
+
+    def __init__(self, window: int, *, revisions: bool) -> None:
+        super().__init__()
+        self._start = T0 + window * HOUR
+        self._revisions = revisions
+        self.cured = False
+
+    def submit(self, job: ScoreJob) -> None:
+        deadly = job.window.start == self._start and (job.drift or self._revisions)
+        if self.cured or not deadly:
+            super().submit(job)
+            return
+        self.jobs.append(job)
+        self._replies.append(ScoreReply(key=job.key, scores=[], error="it died", poison=True))
+
+
+def _found(where: Where) -> dict[int, tuple[object, ...]]:
+    """Return what every window's newest revision shows, in whatever order it was scored."""
+    store = Store(where)
+    found: list[Result] = store.results("tiny", "1")
+    store.close()
+    return {
+        one.window.start: (
+            one.revision,
+            one.verdict,
+            one.rows,
+            one.labelled,
+            tuple(sorted(map(msgspec.json.encode, one.scores))),
+        )
+        for one in found
+    }
+
+
+@pytest.mark.parametrize("revisions", [True, False])
+@pytest.mark.parametrize("window", [2, 6])
+def test_a_poison_job_costs_its_own_scores_and_a_retry_brings_what_a_calm_run_has(
+    tmp_path: Path, window: int, revisions: bool
+) -> None:
+    log = eight_hours()
+    Monitor(tmp_path / "calm.db", log.records).drain()
+    where = tmp_path / "monitor.db"
+    scorer = Poisoned(window, revisions=revisions)
+    monitor = Monitor(where, log.records, scorer=scorer)
+    monitor.drain()
+    store = Store(where)
+    letters = store.dead_letters(10)
+    assert letters
+    assert {letter.reason for letter in letters} == {"it died"}
+    assert {letter.origin.split(":")[0] for letter in letters} == {"scoring/tiny/1"}
+    differing = _found(where).items() ^ _found(tmp_path / "calm.db").items()
+    assert {start for start, _ in differing} == {T0 + window * HOUR}
+    scorer.cured = True
+    for letter in letters:
+        assert store.retry(letter.number)
+    assert monitor.consumer.retry_dead_letters()
+    monitor.drain()
+    assert store.dead_letters(10) == []
+    assert _found(where) == _found(tmp_path / "calm.db")
+
+
+def test_a_retried_job_that_fails_is_dead_lettered(tmp_path: Path) -> None:
+    where = tmp_path / "monitor.db"
+    monitor = Monitor(where, eight_hours().records, scorer=Poisoned(2, revisions=False))
+    monitor.drain()
+    store = Store(where)
+    (letter,) = store.dead_letters(10)
+    before = _found(where)
+    store.retry(letter.number)
+    monitor.consumer.retry_dead_letters()
+    monitor.drain()
+    assert [one.origin for one in store.dead_letters(10)] == [letter.origin]
+    assert _found(where) == before
+
+
+def test_the_lag_is_the_age_of_the_oldest_waiting_window() -> None:
+    now = [100.0]
+    lag = ScoringLag(lambda: now[0])
+    assert (lag.waiting, lag.age) == (0, 0.0)
+    lag.queued([1, 2])
+    now[0] = 160.0
+    lag.queued([3])
+    assert (lag.waiting, lag.age) == (3, 60.0)
+    lag.finished(1)
+    lag.finished(2)
+    assert (lag.waiting, lag.age) == (1, 0.0)
+    lag.restart()
+    assert lag.waiting == 0
