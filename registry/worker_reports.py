@@ -9,6 +9,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -34,11 +35,12 @@ class WorkerReportPublisher:
         unlocked = folder / f"{name}.new"
         self._file = unlocked.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        self.publish(WorkerReport())
+        with suppress(OSError):  # on a full disk, the next report is the first
+            self.publish(WorkerReport())
         unlocked.rename(self._lock)  # seen by readers only now that it is locked
 
     def publish(self, report: WorkerReport) -> None:
-        """Replace the report of this worker."""
+        """Replace the report of this worker; raises OSError."""
         aside = self._report.with_suffix(".part")
         aside.write_bytes(msgspec.json.encode(report))
         aside.rename(self._report)

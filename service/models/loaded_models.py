@@ -66,6 +66,7 @@ class LoadedModels:
         # One at a time: what a run costs is measured as a version is loaded, and two on few cores
         # are no faster together.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self._unreported = False  # whether the last report could not be written
         self.revision = -1  # of the registry, up to which it was read
 
     def resolve(self, model: str, selector: str) -> tuple[LoadedVersion, str]:
@@ -148,6 +149,8 @@ class LoadedModels:
         async with self._polling:
             revision = await asyncio.to_thread(self._catalogue.revision)
             if revision == self.revision:
+                if self._unreported:
+                    self._tell()
                 return
             # With what did not load before: the reason may be gone.
             failed = {
@@ -261,7 +264,13 @@ class LoadedModels:
                 if isinstance(one, UnavailableVersion) and one.state == "failed":
                     state.unready.setdefault(model, {})[number] = one.reason
         self._count_loaded(loaded)
-        self._report(state)
+        try:
+            self._report(state)
+        except OSError as error:  # a full disk must not keep a version from being served
+            self._unreported = True
+            _logger.warning("this worker's state cannot be reported: %s", error.strerror)
+        else:
+            self._unreported = False
 
     def _unknown(self, model: str, selector: str) -> UnknownModel | UnknownVersion:
         if model not in self._loaded:

@@ -25,7 +25,7 @@ async def update_gauges_periodically(
     exports the statistics under the names of Triton's metrics.
     """
     while True:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             usage = shutil.disk_usage(log)
             set_disk_space(usage.free, usage.total)
         set_cache_bytes(cache_bytes())

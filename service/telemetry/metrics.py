@@ -16,7 +16,10 @@ from access.errors import AccessError
 from eventlog.events import Outcome, Protocol
 from registry.manifest import Version
 from service.batching.job import Drop
+from service.telemetry.allocated_values import install
 from service.telemetry.buffered import BufferedCounter, BufferedHistogram
+
+install()
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PARTS = (0.0001, 0.00025, *_SECONDS)  # of a request's time
