@@ -33,7 +33,7 @@ def _job(key: str, frame: pd.DataFrame, **changes: Any) -> ScoreJob:
 
 def _replies(process: ScoringProcess, count: int) -> list[ScoreReply]:
     replies: list[ScoreReply] = []
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while len(replies) < count:
         assert time.monotonic() < deadline
         replies += process.replies()
