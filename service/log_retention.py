@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
-import time
 
 from eventlog.errors import DriftlineError
 from eventlog.retention import sweep
 from eventlog.settings import Home, LogSettings
+from telemetry.steady_clock import SteadyClock
 
 _logger = logging.getLogger(__name__)
 
 
 async def sweep_periodically(home: Home, settings: LogSettings) -> None:
     """Delete expired segments forever; log failures and retry."""
+    clock = SteadyClock()  # a clock that is wrong for seconds must not delete what is not expired
     while settings.retain_bytes or settings.retain_seconds:
         try:
-            gone = await asyncio.to_thread(sweep, home, settings, time.time())
+            gone = await asyncio.to_thread(sweep, home, settings, clock() / 1e6)
         except (DriftlineError, OSError) as error:
             _logger.warning("cannot delete old segments: %s", error)
         else:

@@ -32,6 +32,7 @@ from service.telemetry.metrics import (
     flush_periodically,
 )
 from service.telemetry.statistics import Statistics
+from telemetry.steady_clock import SteadyClock
 from telemetry.tracing import Tracing
 
 _GAUGE_S = 1.0  # between two looks at what is measured rather than counted
@@ -54,7 +55,8 @@ class Worker:
             home.log, socket.gethostname(), self._log_settings, count_dropped
         )
         ids = IdGenerator()
-        log = PredictionLog(self._writer, ids, count=count_events)
+        clock = SteadyClock()
+        log = PredictionLog(self._writer, ids, now=clock, count=count_events)
         registry = Registry(home)
         self._report_publisher = WorkerReportPublisher(home.workers)
         self._statistics = Statistics()
@@ -66,7 +68,7 @@ class Worker:
         repository = ModelRepository(registry, models)
         pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
         self._tracing = Tracing.configured("service")
-        new_call = CallFactory(settings.request_timeout_s, self._tracing)
+        new_call = CallFactory(settings.request_timeout_s, self._tracing, now=clock)
         self.inference = InferenceDependencies(
             pipeline=pipeline,
             authorizer=self.authorizer,

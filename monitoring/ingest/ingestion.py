@@ -21,7 +21,7 @@ from monitoring.windows.row_sample import row_hash
 from monitoring.windows.version_state import VersionState
 from monitoring.windows.window_state import WindowState
 from registry.errors import RegistryError
-from telemetry.clock import now_us
+from telemetry.steady_clock import SteadyClock
 
 _logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ LOSSES: dict[Loss, str] = {
     "truncated": "it ends before what was already read",
     "recreated": "it was deleted and re-created",
 }
+_SET_BACK = 300 * SECOND  # behind its newest reception: the clock was wrong then, or is now
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
 _AHEAD = "lies more than a day ahead of the monitor's clock"
@@ -44,13 +45,14 @@ class Ingestion:
         journal: Journal,
         state: ConsumerState,
         expiry: Expiry,
-        clock: Callable[[], int] = now_us,
+        clock: Callable[[], int] | None = None,
     ) -> None:
         """Change `state`; write rows to `journal`.
 
         `clock` gives microseconds since the epoch: a reception more than a day later is refused.
         """
-        self._clock = clock
+        self._clock = clock or SteadyClock()
+        self._set_back: set[str] = set()  # sources whose clock was set back
         self._journal = journal
         self._state = state
         self._expiry = expiry
@@ -69,6 +71,8 @@ class Ingestion:
         if not self._state.enter(record, readable=readable, received=heard):
             return None
         self._state.count("monitored_events")
+        if heard:
+            self._look_at_clock(record.source, heard)
         if isinstance(event, UnreadableEvent):
             if event.received is not None:  # the forwarder could read it
                 self._state.count_ingested(record.source, minute_of(received))
@@ -83,6 +87,20 @@ class Ingestion:
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
         return self._ingest_prediction(event, record)
+
+    def _look_at_clock(self, source: str, received: int) -> None:
+        """Warn once when a source's clock turns out to have been ahead."""
+        ahead = self._state.ledgers[source].received - received
+        if ahead < _SET_BACK:
+            self._set_back.discard(source)
+        elif source not in self._set_back:
+            self._set_back.add(source)
+            _logger.warning(
+                "%s: its clock was ahead by %d seconds; until it is past that time again, its "
+                "events may be late for their windows",
+                source,
+                ahead // SECOND,
+            )
 
     def retry(self, letter: DeadLetter) -> VersionState | None:
         """Ingest a dead letter as if it came now; it was counted when it came first."""

@@ -3,10 +3,11 @@
 Age is that of the file. Results do not depend on whether their report still exists.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from telemetry.steady_clock import SteadyClock
 
 _EVERY = 3_600.0  # seconds between two scans of the folder
 _DAY = 86_400.0
@@ -15,11 +16,12 @@ _DAY = 86_400.0
 class ReportRetention:
     """Delete expired reports of one folder; call it after each report."""
 
-    def __init__(self, folder: Path, days: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, days: float, clock: Callable[[], float] | None = None) -> None:
         """Retain reports for `days` days; `clock` returns seconds since the epoch."""
+        steady = SteadyClock()
         self._folder = folder
         self._days = days
-        self._clock = clock
+        self._clock = clock or (lambda: steady() / 1e6)
         self._due = 0.0
 
     def delete_expired(self) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
@@ -19,8 +20,11 @@ _INITIAL = 1 << 16  # bytes, as in prometheus-client
 _RETRY_S = 1.0  # between attempts to allocate blocks
 
 
-class AllocatedDict(MmapedDict):  # type: ignore[misc]  # has no types
+class AllocatedDict(MmapedDict):
     """A dict of doubles in a file that has all its blocks, or in memory while it cannot."""
+
+    _f: Any  # the open file, or None
+    _m: Any  # its mapping, or memory
 
     def __init__(
         self, filename: str, clock: Callable[[], float] = time.monotonic, *, size: int = _INITIAL
@@ -32,7 +36,7 @@ class AllocatedDict(MmapedDict):  # type: ignore[misc]  # has no types
         self._initial = size
         if _allocate(self._path, size):
             self._attached = True
-            super().__init__(filename)
+            super().__init__(filename)  # type: ignore[no-untyped-call]
             return
         if self._path.exists() and not self._path.stat().st_size:
             self._path.unlink()  # a scrape cannot read an empty file
@@ -49,13 +53,14 @@ class AllocatedDict(MmapedDict):  # type: ignore[misc]  # has no types
         """Set a value; try to return to the file if it is in memory."""
         if not self._attached and self._clock() >= self._retry_at:
             self._attach()
-        super().write_value(key, value, timestamp)
+        super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
         longest = len(key.encode()) + 32  # with its length, padding, value and timestamp
         if self._used + longest > self._capacity:
             self._grow(longest)
-        super()._init_value(key)  # has the room now, and truncates nothing
+        # There is room now, so that this truncates nothing.
+        super()._init_value(key)  # type: ignore[no-untyped-call]
 
     def _grow(self, needed: int) -> None:
         capacity = self._capacity
@@ -98,7 +103,7 @@ class AllocatedDict(MmapedDict):  # type: ignore[misc]  # has no types
 
 def install() -> None:
     """Let prometheus-client keep its values so; call before the first metric is created."""
-    values.MmapedDict = AllocatedDict
+    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
 
 
 def _allocate(path: Path, size: int) -> bool:
