@@ -29,6 +29,8 @@ def run_in_batches(
     """
     prediction = manifest.prediction
     names = [name for name in (prediction.label, prediction.probabilities) if name]
+    if not names:
+        return {}
     batches: dict[str, list[Array]] = {name: [] for name in names}
     fixed = fixed_rows(signature(manifest))
     size = manifest.max_batch_size if together or fixed is not None else 1

@@ -5,8 +5,7 @@ verdict next to the version in batching.json. A version of an earlier release ha
 workers then decide at load time, without trial runs for large models.
 """
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,19 +15,16 @@ from msgspec.structs import replace
 
 from registry.errors import InvalidManifest
 from registry.features import signature, to_tensors
+from registry.generated_rows import GENERATED_NAME, generate_rows
 from registry.manifest import Manifest, Signature, Version
-from registry.reference import first_rows
-from registry.row_probe import Arrays, Run, probe_rows
-from registry.signature import fixed_rows
+from registry.reference import first_rows, has_reference
+from registry.row_probe import Arrays, ProbeFindings, Run, probe_rows
+from registry.rows import FREE, batch_dimension
 
 FILE = "batching.json"
-_FREE = -1
 _PROBED_AT_LOAD = 16 * 2**20  # bytes of a model without a record; a larger one would load slowly
 _ROWS_AT_LOAD = 64
-# Names that exporters make up, another for each tensor: they say nothing about equality.
-_GENERATED = re.compile(
-    r"|\?|None|-1|unk__\d+|.+_dynamic_axes_\d+|.+_dim_\d+|.*DynamicDimension\.\d+"
-)
+_GENERATED_ROWS = 64
 
 
 class Node(Protocol):
@@ -36,6 +32,8 @@ class Node(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
     @property
     def shape(self) -> Sequence[Any]: ...
 
@@ -66,7 +64,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
         Other outputs (a count, a matrix of all rows) have no bearing on it.
         """
         prediction = manifest.prediction
-        named = {prediction.label, prediction.probabilities}
+        named = {prediction.label, prediction.probabilities, prediction.scores}
         faults = {name: why for name, why in self.faults.items() if name in named}
         return replace(self, faults=faults).reason
 
@@ -84,13 +82,33 @@ def runnable(session: onnxruntime.InferenceSession) -> Runnable:
     return Runnable(run, session.get_inputs(), session.get_outputs())
 
 
-def judge(model: Runnable, manifest: Manifest, rows: Arrays) -> Verdict:
-    """The verdict on a model, by names and by running these rows of its reference."""
+def judge(model: Runnable, manifest: Manifest, rows: Arrays | None = None) -> Verdict:
+    """The verdict on a model, by names and by running these rows of its reference.
+
+    Without a reference it runs generated rows; if the model refuses them, names alone decide.
+    """
     named = judge_names(model.inputs, model.outputs)
-    if named.failure or fixed_rows(signature(manifest)) is not None:
+    if named.failure or batch_dimension(signature(manifest)) != FREE:
         return named
-    found = probe_rows(model.run, rows, manifest.max_batch_size)
+    if rows is None:
+        found = _probe_generated(model, manifest)
+        if found is None:
+            return named
+    else:
+        found = probe_rows(model.run, rows, manifest.max_batch_size)
     return Verdict(found.faults | named.faults, found.failure)
+
+
+def _probe_generated(model: Runnable, manifest: Manifest) -> ProbeFindings | None:
+    """Probe the first generated rows that the model takes; None if it takes none."""
+    for rows in generate_rows(model.inputs, _GENERATED_ROWS):
+        try:
+            for row in range(_GENERATED_ROWS):
+                model.run({name: array[row : row + 1] for name, array in rows.items()})
+        except Exception:  # noqa: BLE001, S112  # the model takes other values
+            continue
+        return probe_rows(model.run, rows, manifest.max_batch_size)
+    return None
 
 
 def judge_names(inputs: Sequence[Node], outputs: Sequence[Node]) -> Verdict:
@@ -116,7 +134,7 @@ def _fault(shape: Sequence[Any], batch: str) -> str:
 def _stated(first: Sequence[Any]) -> str:
     """The name that the author gave a first dimension, empty where there is none."""
     name = first[0] if first else None
-    return name if isinstance(name, str) and not _GENERATED.fullmatch(name) else ""
+    return name if isinstance(name, str) and not GENERATED_NAME.fullmatch(name) else ""
 
 
 def rows_are_free(stated: Signature) -> bool:
@@ -134,15 +152,17 @@ def one_by_one(manifest: Manifest, verdict: Verdict) -> str:
 
 
 def _misfit(stated: Signature) -> str:
-    if fixed := fixed_rows(stated):
-        return f"every run has exactly {fixed} rows"
+    size = batch_dimension(stated)
+    if size is None:
+        shapes = ", ".join(f"{spec.name!r} {spec.shape}" for spec in stated.inputs)
+        return f"inputs have no batch dimension in common: {shapes}"
+    if size != FREE:
+        return f"every run has exactly {size} rows"
     for spec in stated.inputs:
-        if spec.shape[:1] != [_FREE]:
+        if spec.shape[:1] != [FREE]:
             return f"input {spec.name!r} has shape {spec.shape}, which fixes the number of rows"
-        if _FREE in spec.shape[1:]:
-            return f"input {spec.name!r} has rows of any size: {spec.shape}"
     for spec in stated.outputs:
-        if spec.shape[:1] != [_FREE]:
+        if spec.shape[:1] != [FREE]:
             return f"output {spec.name!r} has shape {spec.shape}, which is not one row for each"
     return ""
 
@@ -171,11 +191,13 @@ def verdict_of(version: Version, model: Runnable) -> Verdict:
         return stored
     if (Path(version.path) / "model.onnx").stat().st_size > _PROBED_AT_LOAD:
         return judge_names(model.inputs, model.outputs)
+    if not has_reference(version):
+        return judge(model, version.manifest)
     rows = to_tensors(version.manifest, first_rows(version, _ROWS_AT_LOAD))
     return judge(model, version.manifest, rows)
 
 
-def explain(manifest: Manifest, verdict: Verdict) -> Iterable[str]:
+def explain(manifest: Manifest, verdict: Verdict) -> Iterator[str]:
     """What the author of a version is to know about how its requests run."""
     if reason := one_by_one(manifest, verdict):
         way_out = "; batching: trust in the manifest lets them share runs nevertheless"
@@ -183,3 +205,9 @@ def explain(manifest: Manifest, verdict: Verdict) -> Iterable[str]:
         yield f"requests run one at a time: {reason}{hint}"
     elif verdict.reason:
         yield f"requests share runs, as batching: trust states, although {verdict.reason}"
+    elif not verdict.probed:
+        yield (
+            "requests share runs although no run has shown that their rows are independent: the "
+            "model refuses generated rows; a reference lets registration find out, "
+            "batching: off in the manifest keeps requests apart"
+        )

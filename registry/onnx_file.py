@@ -4,6 +4,7 @@ The file is loaded from bytes and must be whole: weights kept in other files wou
 wherever the process happens to stand.
 """
 
+import importlib
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -15,20 +16,36 @@ from registry.errors import InvalidManifest, InvalidModel
 _PROVIDER = "ExecutionProvider"
 
 
-def load(data: bytes, *, threads: int = 0) -> onnxruntime.InferenceSession:
+def load(
+    data: bytes, *, threads: int = 0, extensions: bool = False
+) -> onnxruntime.InferenceSession:
     """A CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
 
+    With `extensions` it knows the operators of onnxruntime-extensions.
     Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
     elsewhere, or that ONNX Runtime cannot load.
     """
     _check(_parse(data))
     options = onnxruntime.SessionOptions()
+    if extensions:
+        options.register_custom_ops_library(extensions_library())
     options.log_severity_level = 4  # what matters is raised
     options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
         raise InvalidModel(f"ONNX Runtime cannot load the file: {error}") from None
+
+
+def extensions_library() -> str:
+    """The path of the library of onnxruntime-extensions; raises InvalidManifest if absent."""
+    try:
+        return str(importlib.import_module("onnxruntime_extensions").get_library_path())
+    except ModuleNotFoundError:
+        raise InvalidManifest(
+            "session.extensions: package onnxruntime-extensions is not installed: "
+            "pip install onnxruntime-extensions"
+        ) from None
 
 
 def check_providers(names: Iterable[str]) -> None:

@@ -52,7 +52,8 @@ def check_payload(
                 f"payload.fields names {name!r}, which is no feature, input or output; "
                 f"expected one of {', '.join(sorted(known))}"
             )
-        if name in {prediction.label, prediction.probabilities} and rule != "keep":
+        answers = {prediction.label, prediction.probabilities, prediction.scores}
+        if name in answers and rule != "keep":
             raise InvalidManifest(
                 f"payload.fields hides {name!r}, which holds the answer: nothing could be "
                 "monitored; expected keep"

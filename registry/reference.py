@@ -37,7 +37,12 @@ def load_reference(version: Version) -> pd.DataFrame:
 
     Features are as the model received them and as events carry them: numeric columns numbers with
     NaN, categorical ones (dtype object) strings, integers or booleans with None.
+    Raises InvalidReference for a version without a reference.
     """
+    if not has_reference(version):
+        raise InvalidReference(
+            f"version {version.number} of {version.model} was registered without a reference"
+        )
     frame = pd.read_parquet(_path(version))
     for feature in version.manifest.features:
         if feature.kind == "categorical":
@@ -78,6 +83,7 @@ def answer_reference(
     """Run the model on every reference row, in batches of the manifest's max_batch_size.
 
     Each row alone where they are not answered `together` as they would be in requests of their own.
+    Columns of the target and the prediction are there only where the manifest names them.
 
     Returns the manifest, with its classes filled in where it stated none, and the reference to
     store. Raises InvalidReference for rows that do not fit the model, InvalidModel for answers
@@ -86,15 +92,19 @@ def answer_reference(
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
     outputs = run_in_batches(session, manifest, tensors, len(frame), together=together)
-    answers = outputs[manifest.prediction.label].reshape(len(frame)).tolist()
     stored = pd.DataFrame(_columns(manifest, tensors))
+    if manifest.task == "other":
+        return manifest, stored
+    answers = outputs[manifest.prediction.label].reshape(len(frame)).tolist()
     if manifest.task == "regression":
-        stored[manifest.target] = _numeric_target(frame[manifest.target])
+        if manifest.target:
+            stored[manifest.target] = _numeric_target(frame[manifest.target])
         stored["prediction"] = _numeric_answers(manifest, answers)
         return manifest, stored
-    truth = _values(frame[manifest.target])
+    truth = _values(frame[manifest.target]) if manifest.target else []
     manifest = _with_classes(manifest, {*answers, *truth})
-    stored[manifest.target] = _as_classes(manifest, truth, "target")
+    if manifest.target:
+        stored[manifest.target] = _as_classes(manifest, truth, "target")
     stored["prediction"] = _as_classes(manifest, answers, "answer")
     if manifest.prediction.probabilities:
         stored = stored.assign(**_probabilities(manifest, outputs, answers))
@@ -114,7 +124,8 @@ def sample_tensors(manifest: Manifest, frame: pd.DataFrame) -> dict[str, Array]:
 
 def doubts(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
     """Sentences on what makes a stored reference look trained on, or of little use."""
-    return [*_doubts_of_methods(manifest, reference), *_doubts_of_answers(manifest, reference)]
+    found = _doubts_of_methods(manifest, reference)
+    return [*found, *_doubts_of_answers(manifest, reference)] if manifest.target else found
 
 
 def _doubts_of_methods(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
@@ -154,7 +165,16 @@ def _doubts_of_answers(manifest: Manifest, reference: pd.DataFrame) -> list[str]
 
 
 def _require_columns(manifest: Manifest, frame: pd.DataFrame) -> None:
-    needed = [*(feature.name for feature in manifest.features), manifest.target]
+    carried = {feature.input for feature in manifest.features}
+    bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carried]
+    if bare:
+        raise InvalidReference(
+            f"no feature travels in input {', '.join(map(repr, bare))}, so its values cannot come "
+            "from columns: expected a feature for every column of it in the manifest, or no "
+            "reference"
+        )
+    needed = [feature.name for feature in manifest.features]
+    needed += [manifest.target] if manifest.target else []
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise InvalidReference(
@@ -165,6 +185,8 @@ def _require_columns(manifest: Manifest, frame: pd.DataFrame) -> None:
         raise InvalidReference("the reference has several columns of one name")
     if frame.empty:
         raise InvalidReference("the reference has no rows; expected some hundreds at least")
+    if not manifest.target:
+        return
     empty = frame[manifest.target].isna()
     if empty.any():
         raise InvalidReference(

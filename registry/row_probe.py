@@ -174,7 +174,7 @@ def _extremes(rows: Arrays) -> Iterator[dict[str, Array]]:
     if {array.dtype.kind for array in rows.values()} - {"f"}:
         for kind in (_far_above, _far_below):
             yield {
-                name: (kind(array) if array.dtype.kind == "f" else np.array(array[0]))[np.newaxis]
+                name: kind(array)[np.newaxis] if array.dtype.kind == "f" else array[:1]
                 for name, array in rows.items()
             }
 

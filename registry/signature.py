@@ -26,15 +26,19 @@ _FIXES = {  # by the beginning of a type that is no tensor
 def read_signature(session: onnxruntime.InferenceSession) -> Signature:
     """Inputs and outputs in the file's order; free and named dimensions become -1.
 
-    Raises InvalidModel for tensors that cannot travel or be batched, naming the fix.
+    Inputs with a default value in the file are left out: every run uses the default.
+    Raises InvalidModel for a model without inputs and tensors that cannot travel, naming the fix.
     """
     inputs = [_spec("input", node) for node in session.get_inputs()]
-    first = {spec.name: spec.shape[0] if spec.shape else None for spec in inputs}
-    if None in first.values() or len(set(first.values())) > 1 or 0 in first.values():
+    if not inputs:
         raise InvalidModel(
-            f"inputs differ in their first dimension: {first}; expected the rows of a request "
-            "there, free in every input (None in skl2onnx's initial_types, dynamic_axes in torch) "
-            "or one fixed number in all of them"
+            "the model has no input, so it answers every request alike: expected one input at least"
+        )
+    empty = next((spec for spec in inputs if 0 in spec.shape), None)
+    if empty is not None:
+        raise InvalidModel(
+            f"input {empty.name!r} has shape {empty.shape}, which holds no value: expected another "
+            "size than 0, or a free dimension"
         )
     return Signature(inputs, [_spec("output", node) for node in session.get_outputs()])
 

@@ -1,7 +1,7 @@
 """Immutable versions in BentoML's model store, and the aliases that name them.
 
-A version holds model.onnx, manifest.json and reference.parquet. Its folder is on disk before the
-history names it; if the history cannot name it, the folder is removed.
+A version holds model.onnx, manifest.json and any reference.parquet. Its folder is on disk before
+the history names it; if the history cannot name it, the folder is removed.
 """
 
 import functools
@@ -89,28 +89,39 @@ class Registry:
         self._history = History(home.registry)
         self._clock = clock
 
-    def register(
-        self, onnx: Path, *, model: str, manifest: Path, reference: Path, actor: str = ""
+    def register(  # noqa: PLR0913  # the files, and what they are registered as
+        self,
+        onnx: Path,
+        *,
+        model: str,
+        manifest: Path | None = None,
+        reference: Path | None = None,
+        target: str = "",
+        actor: str = "",
     ) -> Version:
-        """Validate the three files and store them as the next version of the model.
+        """Validate the files and store them as the next version of the model.
 
-        Identical content returns the existing version. Raises a RegistryError that names the
-        fault, and then stores nothing.
+        `target` names the reference's column of labels, unless the manifest does. Identical
+        content returns the existing version. Raises a RegistryError that names the fault, and then
+        stores nothing.
         """
         _require_name(model)
         onnx_bytes = _read(onnx, InvalidModel)
-        reference_bytes = _read(reference, InvalidReference)
-        session = load(onnx_bytes)
-        completed = complete(read_manifest(manifest), read_signature(session))
+        reference_bytes = _read(reference, InvalidReference) if reference else b""
+        stated = _with_target(read_manifest(manifest) if manifest else Manifest(), target)
+        session = load(onnx_bytes, extensions=stated.session.extensions)
+        completed = complete(stated, read_signature(session), labelled=bool(reference))
         check_providers(completed.session.providers)
-        stated = parse_reference(reference_bytes)
-        verdict = _judge(onnx_bytes, completed, stated)
-        together = not verdict.against_answers(completed)
-        completed, frame = answer_reference(session, completed, stated, together=together)
-        files: Files = {
+        rows = parse_reference(reference_bytes) if reference else None
+        verdict = _judge(onnx_bytes, completed, rows)
+        files: Files = {}
+        if rows is not None:
+            together = not verdict.against_answers(completed)
+            completed, frame = answer_reference(session, completed, rows, together=together)
+            files["reference.parquet"] = lambda path: frame.to_parquet(path, index=False)
+        files |= {
             "model.onnx": lambda path: path.write_bytes(onnx_bytes),
             "manifest.json": lambda path: path.write_bytes(encode_manifest(completed)),
-            "reference.parquet": lambda path: frame.to_parquet(path, index=False),
             FILE: lambda path: write_verdict(path.parent, verdict),
         }
         digest = _digest(onnx_bytes, encode_manifest(completed), reference_bytes)
@@ -302,10 +313,22 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _judge(onnx: bytes, manifest: Manifest, reference: pd.DataFrame) -> Verdict:
+def _judge(onnx: bytes, manifest: Manifest, reference: pd.DataFrame | None) -> Verdict:
     """Find out whether rows are independent, in one thread: there sums have one order only."""
-    rows = sample_tensors(manifest, reference)
-    return judge(runnable(load(onnx, threads=1)), manifest, rows)
+    rows = None if reference is None else sample_tensors(manifest, reference)
+    session = load(onnx, threads=1, extensions=manifest.session.extensions)
+    return judge(runnable(session), manifest, rows)
+
+
+def _with_target(manifest: Manifest, target: str) -> Manifest:
+    if not target or manifest.target == target:
+        return manifest
+    if manifest.target:
+        raise InvalidManifest(
+            f"target is {manifest.target!r} in the manifest, but {target!r} was given; expected "
+            "the same"
+        )
+    return msgspec.structs.replace(manifest, target=target)
 
 
 def _require_name(model: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from eventlog.events import Label
 from registry.errors import InvalidManifest
-from registry.features import width
+from registry.features import monitored_columns, width
 from registry.manifest import (
     Feature,
     Kind,
@@ -20,10 +20,12 @@ from registry.manifest import (
     Prediction,
     SegmentPolicy,
     Signature,
+    Summary,
     TensorSpec,
 )
 from registry.payload import check_payload
 from registry.signature import fixed_rows, require_agreement, with_widths
+from registry.summaries import default_summaries, statistics_of
 
 _EITHER = frozenset({"hellinger", "jensenshannon", "kl_div", "psi"})
 # Evidently's methods by the kind of column that they take.
@@ -41,29 +43,43 @@ UNFIT_METHODS = {  # that Evidently has too, and why they can never score a wind
 }
 
 
-def complete(manifest: Manifest, found: Signature) -> Manifest:
+def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> Manifest:
     """The manifest with its signature, every feature's input and the positive class filled in.
 
+    `labelled`: a reference comes with it, whose labels are in the target column if one is named.
     Raises InvalidManifest saying which field contradicts the ONNX file and what would fit.
     """
     if manifest.signature is not None:
         require_agreement(manifest.signature, found)
     found = with_widths(found, manifest.features)
-    if not manifest.held_out:
-        raise InvalidManifest(
-            "held_out is false: expected a reference that the model was not trained on, because "
-            "its own training rows make every estimate of performance start too high"
-        )
-    check_payload(manifest.payload, _complete_features(manifest, found), found, manifest.prediction)
+    if labelled and manifest.target:
+        _check_held_out(manifest)
+    features = _complete_features(manifest, found)
+    check_payload(manifest.payload, features, found, manifest.prediction)
     completed = msgspec.structs.replace(
         manifest,
         signature=found,
-        features=_complete_features(manifest, found),
+        features=features,
         prediction=_complete_prediction(manifest, found),
+        summaries=_complete_summaries(manifest, features, found),
         max_batch_size=fixed_rows(found) or manifest.max_batch_size,
     )
     check_monitoring(completed)
     return completed
+
+
+def _check_held_out(manifest: Manifest) -> None:
+    why = "its own training rows make every estimate of performance start too high"
+    if manifest.held_out is None:
+        raise InvalidManifest(
+            "held_out is missing: was the model trained on the rows of the reference? State "
+            f"held_out: true if it was not, because {why}"
+        )
+    if not manifest.held_out:
+        raise InvalidManifest(
+            f"held_out is false: expected a reference that the model was not trained on, because "
+            f"{why}"
+        )
 
 
 def check_monitoring(manifest: Manifest) -> None:
@@ -76,7 +92,8 @@ def check_monitoring(manifest: Manifest) -> None:
 
 def _check_drift_settings(manifest: Manifest) -> None:
     answer: Kind = "categorical" if manifest.task == "classification" else "numeric"
-    kinds = {feature.name: feature.kind for feature in manifest.features} | {"prediction": answer}
+    kinds = {column.name: column.kind for column in monitored_columns(manifest)}
+    kinds |= {} if manifest.task == "other" else {"prediction": answer}
     for field in ("drift_methods", "drift_thresholds"):
         unknown = set(getattr(manifest.monitoring, field)) - set(kinds)
         if unknown:
@@ -147,10 +164,12 @@ def _check_groups(manifest: Manifest, prediction: Prediction) -> None:
 
 def computed_scores(manifest: Manifest, prediction: Prediction) -> list[str]:
     """The scores of performance that monitoring computes for such a model."""
+    if manifest.task == "other":
+        return []
     if manifest.task == "regression":
         return ["bias", "mae", "mape", "r2", "rmse"]
     scores = ["accuracy", "f1", "precision", "recall"]
-    if prediction.probabilities:
+    if prediction.probabilities or prediction.activation != "none":
         scores += ["brier", "calibration_error", "log_loss", "roc_auc"]
     return scores
 
@@ -161,18 +180,55 @@ def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InvalidManifest(f"features are named more than once: {_listed(twice)}")
+    shared = {*names, manifest.target} & {one.name for one in manifest.summaries or []}
+    if shared:
+        raise InvalidManifest(f"summaries have names of features or the target: {_listed(shared)}")
     if manifest.target in names:
         raise InvalidManifest(f"target {manifest.target!r} is also a feature: it would be known")
-    columns = [*names, manifest.target]
+    columns = [*names, manifest.target, *(one.name for one in manifest.summaries or [])]
     reserved = [n for n in columns if n == "prediction" or n.startswith("probability_")]
     if reserved:
         raise InvalidManifest(
-            f"{_listed(reserved)}: expected another name for a feature or target, because "
+            f"{_listed(reserved)}: expected another name for a column, because "
             "prediction and probability_* are the model's answers in the stored reference"
         )
     features = [_place(feature, inputs) for feature in manifest.features]
     _require_every_column_carried(features, inputs)
     return features
+
+
+def _complete_summaries(
+    manifest: Manifest, features: list[Feature], found: Signature
+) -> list[Summary] | None:
+    """The stated summaries; else of inputs without features, and of outputs for task: other."""
+    if manifest.summaries is not None:
+        check_summaries(manifest.summaries, found)
+        return manifest.summaries
+    carried = {feature.input for feature in features}
+    if manifest.task != "other":
+        carried |= {spec.name for spec in found.outputs}
+    return default_summaries(found, carried) or None
+
+
+def check_summaries(summaries: list[Summary], found: Signature) -> None:
+    """Raise InvalidManifest for a summary of a tensor or a statistic that there is not."""
+    specs = {spec.name: spec for spec in (*found.inputs, *found.outputs)}
+    twice = [name for name, count in Counter(s.name for s in summaries).items() if count > 1]
+    if twice:
+        raise InvalidManifest(f"summaries are named more than once: {_listed(twice)}")
+    for summary in summaries:
+        where = f"summary {summary.name!r}"
+        if summary.tensor not in specs:
+            raise InvalidManifest(
+                f"{where}: the ONNX file has no input or output {summary.tensor!r}; expected one "
+                f"of {_listed(specs)}"
+            )
+        known = statistics_of(specs[summary.tensor].datatype)
+        if summary.statistic not in known:
+            raise InvalidManifest(
+                f"{where}: {summary.tensor!r} is {specs[summary.tensor].datatype}, which has no "
+                f"{summary.statistic!r}; expected one of {_listed(known)}"
+            )
 
 
 def _place(feature: Feature, inputs: dict[str, TensorSpec]) -> Feature:
@@ -203,19 +259,30 @@ def _place(feature: Feature, inputs: dict[str, TensorSpec]) -> Feature:
 
 def _require_every_column_carried(features: list[Feature], inputs: dict[str, TensorSpec]) -> None:
     carried = Counter((feature.input, feature.index) for feature in features)
-    for spec in inputs.values():
+    used = {feature.input for feature in features}
+    for spec in (spec for spec in inputs.values() if spec.name in used):
         for index in range(width(spec)):
             count = carried[spec.name, index]
             if count != 1:
                 raise InvalidManifest(
                     f"input {spec.name!r}, column {index} is carried by {count} features; "
-                    "expected exactly one"
+                    "expected exactly one, or none in any column of the input"
                 )
 
 
 def _complete_prediction(manifest: Manifest, found: Signature) -> Prediction:
     outputs = {spec.name: spec for spec in found.outputs}
     prediction = manifest.prediction
+    if manifest.task == "other":
+        _require_no_prediction(manifest)
+        return prediction
+    if prediction.scores:
+        return _complete_scores(manifest, outputs)
+    if prediction.activation != "none":
+        raise InvalidManifest(
+            "prediction.activation is for prediction.scores; expected the output of raw scores "
+            "there"
+        )
     label = _output("label", prediction.label, outputs)
     if len(label.shape) not in {1, 2} or (len(label.shape) == 2 and label.shape[1] not in {1, -1}):
         raise InvalidManifest(
@@ -230,6 +297,46 @@ def _complete_prediction(manifest: Manifest, found: Signature) -> Prediction:
         raise InvalidManifest(f"prediction.classes repeats a class: {prediction.classes}")
     if prediction.probabilities:
         _check_probabilities(prediction, outputs)
+    return _with_positive(prediction)
+
+
+def _require_no_prediction(manifest: Manifest) -> None:
+    if manifest.prediction != Prediction():
+        raise InvalidManifest(
+            "prediction is stated, but task is 'other'; expected task: classification or "
+            "task: regression, or no prediction"
+        )
+    if manifest.target:
+        raise InvalidManifest(
+            f"target {manifest.target!r} is stated, but task is 'other'; expected "
+            "task: classification or task: regression, and prediction to name the output"
+        )
+
+
+def _complete_scores(manifest: Manifest, outputs: dict[str, TensorSpec]) -> Prediction:
+    prediction = manifest.prediction
+    spec = _output("scores", prediction.scores, outputs)
+    if manifest.task == "regression":
+        raise InvalidManifest("prediction.scores is for task: classification; expected label")
+    if prediction.label or prediction.probabilities:
+        raise InvalidManifest(
+            "prediction.scores is given beside label or probabilities; expected scores alone, "
+            "because the label and the probabilities are derived from them"
+        )
+    classes = len(prediction.classes)
+    if not classes:
+        raise InvalidManifest(
+            "prediction.classes is empty: expected the classes in the order of the columns of "
+            f"output {spec.name!r}"
+        )
+    if len(set(prediction.classes)) != classes:
+        raise InvalidManifest(f"prediction.classes repeats a class: {prediction.classes}")
+    fits = len(spec.shape) == 2 and spec.shape[1] in {-1, classes}
+    if not fits or not spec.datatype.startswith("FP"):
+        raise InvalidManifest(
+            f"prediction.scores: output {spec.name!r} is {spec.datatype} {spec.shape}; "
+            f"expected a floating-point tensor [N, {classes}], one column for each of classes"
+        )
     return _with_positive(prediction)
 
 

@@ -109,14 +109,36 @@ def prediction(**changes: Any) -> dict[str, Any]:
         ({"held_out": False}, "held_out is false: expected a reference that .* not trained on"),
         ({"target": "price"}, "target 'price' is also a feature"),
         ({"target": "prediction"}, "'prediction': expected another name"),
-        (price(name="cost"), "'cost': the ONNX file has no input 'cost'; .* 'colour', 'price'"),
+        (price(name="cost"), "'cost': the ONNX file has no input 'cost'; .* 'colour', .*'price'"),
         (price(index=1), r"index 1 is outside input 'price' of shape \[-1, 1\]; expected 0 to 0"),
         (price(input="colour"), "'price' is numeric but input 'colour' takes BYTES"),
         (price(name="colour", kind="categorical"), "named more than once: 'colour'"),
         (
-            {"features": [{"name": "price", "kind": "numeric"}]},
-            "input 'colour', column 0 is carried by 0 features; expected exactly one",
+            {"features": [{"name": "size", "kind": "numeric", "input": "pair"}]},
+            "input 'pair', column 1 is carried by 0 features; expected exactly one, or none",
         ),
+        (
+            {"summaries": [{"name": "a", "tensor": "size", "statistic": "mean"}]},
+            "summary 'a': the ONNX file has no input or output 'size'",
+        ),
+        (
+            {"summaries": [{"name": "a", "tensor": "colour", "statistic": "mean"}]},
+            "'colour' is BYTES, which has no 'mean'; expected one of .*'length'",
+        ),
+        (
+            {"summaries": [{"name": "price", "tensor": "price", "statistic": "mean"}]},
+            "summaries have names of features or the target: 'price'",
+        ),
+        ({"held_out": None}, "held_out is missing: was the model trained on the rows"),
+        ({"task": "other"}, "prediction is stated, but task is 'other'"),
+        ({"task": "other", "prediction": {}}, "target 'bought' is stated, but task is 'other'"),
+        (prediction(scores="probabilities"), "scores is given beside label or probabilities"),
+        (
+            {"prediction": {"scores": "probabilities", "classes": [0, 1, 2]}},
+            r"scores: output 'probabilities' is FP32 \[-1, 2\]; expected .* \[N, 3\]",
+        ),
+        ({"prediction": {"scores": "probabilities"}}, "classes is empty"),
+        (prediction(activation="softmax"), "activation is for prediction.scores"),
         (
             {"monitoring": {"drift_methods": {"cost": "psi"}}},
             "drift_methods names no feature: 'cost'",
@@ -189,7 +211,10 @@ def prediction(**changes: Any) -> dict[str, Any]:
 def test_a_manifest_that_lies_is_refused(
     path: Path, manifest: dict[str, Any], changes: dict[str, Any], message: str
 ) -> None:
-    found = Signature(FOUND.inputs, [*FOUND.outputs, TensorSpec("names", "BYTES", [-1])])
+    found = Signature(
+        [*FOUND.inputs, TensorSpec("pair", "FP32", [-1, 2])],
+        [*FOUND.outputs, TensorSpec("names", "BYTES", [-1])],
+    )
     with pytest.raises(InvalidManifest, match=message):
         complete(read(path, manifest | changes), found)
 

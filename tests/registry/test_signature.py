@@ -7,7 +7,9 @@ from onnx import TensorProto, helper
 from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Signature, TensorSpec
 from registry.onnx_file import load
+from registry.rows import batch_dimension
 from registry.signature import fixed_rows, read_signature, require_agreement
+from tests.tiny_model import as_model
 
 PRICE = TensorSpec("price", "FP32", [-1, 1])
 COLOUR = TensorSpec("colour", "BYTES", [-1, 1])
@@ -33,10 +35,40 @@ def test_a_fixed_first_dimension_is_the_number_of_rows_of_every_request(
     assert fixed_rows(read_signature(load(classifier.SerializeToString()))) == 4
 
 
-def test_a_first_dimension_fixed_in_one_input_only_is_refused(classifier: onnx.ModelProto) -> None:
-    classifier.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    with pytest.raises(InvalidModel, match=r"'price': 1, 'colour': -1.*one fixed number in all"):
-        read_signature(load(classifier.SerializeToString()))
+def tensor(*shape: int) -> TensorSpec:
+    return TensorSpec("x", "FP32", list(shape))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size"),
+    [
+        ([tensor(-1, 3)], [tensor(-1)], -1),
+        ([tensor(-1, -1), tensor(-1)], [tensor(-1, 5)], -1),
+        ([tensor(4, 3), tensor(4)], [tensor(4)], 4),
+        ([tensor(1, 3, 8, 8)], [tensor(1, 10)], 1),
+        ([tensor(3, 8, 8)], [tensor(10)], None),  # an image without a batch dimension
+        ([tensor(-1, 3), tensor(1, 4)], [tensor(-1)], -1),
+        ([tensor(4, 3), tensor()], [tensor(4)], None),
+        ([tensor()], [tensor()], None),
+    ],
+)
+def test_the_batch_dimension_is_the_first_of_the_inputs(
+    inputs: list[TensorSpec], outputs: list[TensorSpec], size: int | None
+) -> None:
+    signature = Signature(inputs, outputs)
+    assert batch_dimension(signature) == size
+    assert fixed_rows(signature) == (None if size == -1 else size)
+
+
+def test_a_model_without_inputs_is_refused(classifier: onnx.ModelProto) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Constant", [], ["y"], value_float=1.0)],
+        "constant",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+    )
+    with pytest.raises(InvalidModel, match="the model has no input"):
+        read_signature(load(as_model(graph).SerializeToString()))
 
 
 def test_a_zipmap_is_refused_with_the_fix(classifier: onnx.ModelProto) -> None:

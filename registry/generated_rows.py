@@ -1,0 +1,85 @@
+"""Generate rows for a model of which nothing but its inputs is known.
+
+Values are those that most models take: small numbers, indices that every table has, short texts.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from registry.datatypes import NUMPY, from_onnx
+
+Array = np.ndarray[Any, Any]
+
+_WORDS = ["red", "green", "a", "small", "house", "on", "the", "hill", "1", "2", "yes", "no"]
+_IMAGE = 32  # pixels of a free height or width: survives five halvings
+_LENGTH = 8  # of another free dimension
+# Names that exporters make up, another for each tensor: they say nothing about equality.
+GENERATED_NAME = re.compile(
+    r"|\?|None|-1|unk__\d+|.+_dynamic_axes_\d+|.+_dim_\d+|.*DynamicDimension\.\d+"
+)
+
+
+class Input(Protocol):
+    """An input as ONNX Runtime describes it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def shape(self) -> Sequence[Any]: ...
+
+
+def generate_rows(inputs: Sequence[Input], rows: int) -> Iterator[dict[str, Array]]:
+    """Yield inputs of `rows` rows by name, in the order in which to try them on a model.
+
+    The first dimension has the size `rows` where it is free. Numbers are normally distributed
+    first, then from 0 to 1; integers are 0 or 1, so that they are valid as indices and masks.
+    """
+    for positive in (False, True):
+        random = np.random.default_rng(2)
+        yield {
+            one.name: _values(
+                random,
+                from_onnx(one.type),
+                [rows if place == 0 and _free(size) else size for place, size in _sizes(one)],
+                positive=positive,
+            )
+            for one in inputs
+        }
+
+
+def _sizes(one: Input) -> Iterator[tuple[int, Any]]:
+    """Yield the place and the size of each dimension; only the first stays free."""
+    image = len(one.shape) >= 4
+    for place, size in enumerate(one.shape):
+        pixels = image and place >= 2
+        yield place, (_IMAGE if pixels else _LENGTH) if place and _free(size) else size
+
+
+def _free(size: Any) -> bool:
+    return not isinstance(size, int) or size < 0
+
+
+def _values(
+    random: np.random.Generator, datatype: str, shape: Sequence[int], *, positive: bool
+) -> Array:
+    dtype = NUMPY[datatype]
+    if datatype == "BYTES":
+        return _texts(random, shape)
+    if dtype.kind == "f":
+        drawn = random.random(shape) if positive else random.normal(size=shape)
+        return np.asarray(drawn, dtype=dtype)
+    high = 256 if datatype == "UINT8" and len(shape) >= 3 else 2  # pixels
+    return np.asarray(random.integers(0, high, shape), dtype=dtype)
+
+
+def _texts(random: np.random.Generator, shape: Sequence[int]) -> Array:
+    texts: Array = np.empty(shape, dtype=object)
+    flat = texts.reshape(-1)
+    for place in range(flat.size):
+        flat[place] = " ".join(random.choice(_WORDS, size=random.integers(1, 6)))
+    return texts
