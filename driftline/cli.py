@@ -30,7 +30,7 @@ COMMANDS = {
         "driftline.up", "Run the service and the monitor until Ctrl-C.", _REGISTRY
     ),
     "register": CommandSummary(
-        "driftline.models", "Validate an ONNX model and store it as a version.", _REGISTRY
+        "driftline.register", "Validate an ONNX model and store it as a version.", _REGISTRY
     ),
     "provision": CommandSummary(
         "driftline.provision", "Register the models of a folder and set their aliases.", _REGISTRY

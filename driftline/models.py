@@ -1,8 +1,7 @@
-"""`driftline register`, `models`, `promote` and `unload`."""
+"""`driftline models`, `promote` and `unload`."""
 
 import getpass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -10,42 +9,13 @@ from rich.table import Table
 
 from driftline.convergence import print_loaded_workers, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
-from registry.batching import INDEPENDENT, explain, read_verdict
-from registry.reference import doubts, load_reference
 from registry.store import Registry
 from registry.worker_reports import read_workers
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def commands() -> list[click.Command]:
     """Return the commands of this module."""
-    return [register, models, promote, unload]
-
-
-@click.command()
-@click.argument("onnx", type=_FILE)
-@click.option("--name", required=True, help="Name of the model.")
-@click.option("--manifest", required=True, type=_FILE, help="YAML file; see docs/manifest.md.")
-@click.option(
-    "--reference",
-    required=True,
-    type=_FILE,
-    help="Parquet; rows outside the training data.",
-)
-def register(onnx: Path, name: str, manifest: Path, reference: Path) -> None:
-    """Validate an ONNX model and store it as an immutable version of a model."""
-    registry = Registry(Home.from_environment())
-    version = registry.register(
-        onnx, model=name, manifest=manifest, reference=reference, actor=getpass.getuser()
-    )
-    click.echo(f"{name} version {version.number}, sha256 {version.digest}")
-    for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):
-        click.echo(sentence)
-    for doubt in doubts(version.manifest, load_reference(version)):
-        click.secho(f"warning: {doubt}", fg="yellow", err=True)
-    if not registry.aliases(name):
-        click.echo(f"to serve it: driftline promote {name} --version {version.number}")
+    return [models, promote, unload]
 
 
 @click.command()

@@ -27,8 +27,8 @@ def commands() -> list[click.Command]:
 def provision(folder: Path, name: str) -> None:
     """Register the models of a folder and set their aliases; a second run changes nothing.
 
-    FOLDER/MODEL/VERSION/ holds model.onnx, manifest.yaml and reference.parquet. Versions are
-    registered in the order of their folder names (2 before 10) as 1, 2, and so on.
+    FOLDER/MODEL/VERSION/ holds model.onnx, and may hold manifest.yaml and reference.parquet.
+    Versions are registered in the order of their folder names (2 before 10) as 1, 2, and so on.
     FOLDER/MODEL/aliases.yaml maps aliases to folders; without it the last version becomes
     champion. With --name, FOLDER itself is a version.
     """
@@ -38,7 +38,7 @@ def provision(folder: Path, name: str) -> None:
         return
     found = [one for one in sorted(folder.iterdir()) if one.is_dir() and _versions(one)]
     if not found:
-        raise InvalidManifest(f"{folder}: expected MODEL/VERSION/ with {', '.join(_FILES)}")
+        raise InvalidManifest(f"{folder}: expected MODEL/VERSION/ with {_FILES[0]}")
     for model in found:
         numbers = {
             one.name: _register(registry, model.name, one).number for one in _versions(model)
@@ -53,11 +53,12 @@ def _versions(model: Path) -> list[Path]:
 
 def _register(registry: Registry, model: str, folder: Path) -> Version:
     onnx, manifest, reference = (folder / name for name in _FILES)
-    missing = [one.name for one in (onnx, manifest, reference) if not one.is_file()]
-    if missing:
-        raise InvalidManifest(f"{folder}: missing {', '.join(missing)}")
     version = registry.register(
-        onnx, model=model, manifest=manifest, reference=reference, actor=getpass.getuser()
+        onnx,
+        model=model,
+        manifest=manifest if manifest.is_file() else None,
+        reference=reference if reference.is_file() else None,
+        actor=getpass.getuser(),
     )
     click.echo(f"{model} version {version.number}, sha256 {version.digest}")
     for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):

@@ -185,9 +185,16 @@ def test_what_cannot_be_provisioned_is_said(
     (tmp_path / "models" / "tiny" / "aliases.yaml").write_text(aliases)
     with pytest.raises(DriftlineError, match=words):
         CliRunner().invoke(provision, [str(tmp_path / "models")], catch_exceptions=False)
-    (tmp_path / "models" / "tiny" / "1" / "reference.parquet").unlink()
-    with pytest.raises(DriftlineError, match=r"missing reference\.parquet"):
-        CliRunner().invoke(provision, [str(tmp_path / "models")], catch_exceptions=False)
+
+
+def test_a_model_file_alone_is_provisioned(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    (tmp_path / "models" / "bare" / "1").mkdir(parents=True)
+    shutil.copy(files / "model.onnx", tmp_path / "models" / "bare" / "1")
+    found = CliRunner().invoke(provision, [str(tmp_path / "models")], catch_exceptions=False)
+    assert "bare champion is version 1" in found.output
 
 
 def test_kserve_gets_the_open_protocol() -> None:

@@ -51,15 +51,42 @@ def test_an_empty_registry_says_how_to_fill_it(files: list[str]) -> None:
     assert "No model is registered; see driftline register --help." in run("models").output
 
 
-def test_registering_names_the_version_and_the_next_step(files: list[str]) -> None:
+def test_the_first_version_of_a_model_is_promoted(files: list[str]) -> None:
     result = run("register", *files, "--name", "taxi")
     assert result.exit_code == 0
     assert "taxi version 1, sha256 " in result.output
+    assert "taxi champion is version 1: to serve it, driftline up" in result.output
+
+
+def test_no_promote_names_the_next_step(files: list[str]) -> None:
+    result = run("register", *files, "--name", "taxi", "--no-promote")
     assert "driftline promote taxi --version 1" in result.output
+    assert run("models").output.splitlines()[1].split()[:2] == ["taxi", "1"]
+    assert "champion" not in run("models").output
+
+
+def test_a_later_version_is_never_promoted(files: list[str], tmp_path: Path) -> None:
+    run("register", *files, "--name", "taxi")
+    (tmp_path / "manifest.yaml").write_text(yaml.safe_dump(MANIFEST | {"description": "newer"}))
+    assert "champion" not in run("register", *files, "--name", "taxi").output
+    assert "taxi   1        champion" in run("models").output
+
+
+def test_the_file_alone_can_be_registered(files: list[str]) -> None:
+    result = run("register", files[0], "--name", "taxi")
+    assert result.exit_code == 0, result.output
+    rows = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert "inputs distance: FP32 [any, 1]" in rows
+    assert "outputs guess: FP32 [any, 1]" in rows
+    assert "batches requests share runs of up to 256 rows" in rows
+    assert "kind other: outputs are monitored through summaries" in rows
+    assert "not monitored drift from the first window: --reference FILE adds it" in rows
+    assert "performance: --reference FILE --target COLUMN adds it" in rows
+    assert max(map(len, result.output.splitlines()[1:])) <= 80
 
 
 def test_models_are_listed_with_their_aliases(files: list[str]) -> None:
-    run("register", *files, "--name", "taxi")
+    run("register", *files, "--name", "taxi", "--no-promote")
     promoted = run("promote", "taxi", "--version", "1")
     assert "taxi champion is version 1 (registry revision 2)" in promoted.output
     assert "promote taxi" not in run("register", *files, "--name", "taxi").output

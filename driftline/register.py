@@ -1,0 +1,89 @@
+"""`driftline register`."""
+
+import getpass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from driftline.registration import describe
+from eventlog.settings import Home
+from registry.manifest import Version
+from registry.reference import doubts, has_reference, load_reference
+from registry.store import Registry
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [register]
+
+
+@click.command()
+@click.argument("onnx", type=_FILE)
+@click.option("--name", required=True, help="Name of the model.")
+@click.option(
+    "--manifest", type=_FILE, help="YAML file; states what the ONNX file cannot, see docs."
+)
+@click.option(
+    "--reference",
+    type=_FILE,
+    help="Rows outside the training data: the baseline of drift.",
+)
+@click.option("--target", default="", help="Column of the reference that holds the labels.")
+@click.option(
+    "--promote/--no-promote",
+    "promoted",
+    default=True,
+    help="Promote the first version of a new model; later ones are never promoted.",
+)
+def register(  # noqa: PLR0913, PLR0917  # one for each option
+    onnx: Path,
+    name: str,
+    manifest: Path | None,
+    reference: Path | None,
+    target: str,
+    promoted: bool,  # noqa: FBT001  # click calls it by name
+) -> None:
+    """Validate an ONNX model and store it as an immutable version of a model.
+
+    The ONNX file alone is enough. What is inferred from it is printed.
+    """
+    registry = Registry(Home.from_environment())
+    version = registry.register(
+        onnx,
+        model=name,
+        manifest=manifest,
+        reference=reference,
+        target=target,
+        actor=getpass.getuser(),
+    )
+    click.echo(f"{name} version {version.number}, sha256 {version.digest}")
+    _print(version)
+    if has_reference(version):
+        for doubt in doubts(version.manifest, load_reference(version)):
+            click.secho(f"warning: {doubt}", fg="yellow", err=True)
+    if promoted and promote_first(registry, version, getpass.getuser()):
+        click.echo(f"{name} champion is version {version.number}: to serve it, driftline up")
+    elif not registry.aliases(name):
+        click.echo(f"to serve it: driftline promote {name} --version {version.number}")
+
+
+def promote_first(registry: Registry, version: Version, actor: str) -> bool:
+    """Promote the only version of a model that has no alias; return whether it was promoted."""
+    alone = [one.number for one in registry.versions(version.model)] == [version.number]
+    if not alone or registry.aliases(version.model):
+        return False
+    registry.promote(version.model, version.number, actor=actor)
+    return True
+
+
+def _print(version: Version) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, text in describe(version):
+        table.add_row(heading, text)
+    Console(highlight=False).print(table, markup=False)

@@ -1,0 +1,88 @@
+"""What a registration reports: what the version is, what is monitored, and what would add more."""
+
+from collections.abc import Iterator, Sequence
+
+from registry.batching import INDEPENDENT, explain, one_by_one, read_verdict
+from registry.features import signature
+from registry.manifest import Manifest, TensorSpec, Version
+from registry.reference import has_reference
+from registry.rows import FREE, batch_dimension
+
+Line = tuple[str, str]  # a heading and its text
+_SHOWN = 6  # names of a list
+
+
+def describe(version: Version) -> Iterator[Line]:
+    """Yield one line for each thing that registration found out, in the order to read them."""
+    manifest = version.manifest
+    found = signature(manifest)
+    yield "inputs", "\n".join(_tensor(spec) for spec in found.inputs)
+    yield "outputs", "\n".join(_tensor(spec) for spec in found.outputs)
+    yield "batches", _batches(version)
+    yield "kind", _kind(manifest)
+    yield "monitored", "\n".join(_monitored(version))
+    if lacking := list(_not_monitored(version)):
+        yield "not monitored", "\n".join(lacking)
+
+
+def _tensor(spec: TensorSpec) -> str:
+    sizes = ", ".join("any" if size == FREE else str(size) for size in spec.shape)
+    return f"{spec.name}: {spec.datatype} [{sizes}]"
+
+
+def _batches(version: Version) -> str:
+    manifest, verdict = version.manifest, read_verdict(version) or INDEPENDENT
+    if batch_dimension(signature(manifest)) is None:
+        return "no batch dimension: each request is one row and one run"
+    if one_by_one(manifest, verdict):
+        return "\n".join(explain(manifest, verdict))
+    shared = f"requests share runs of up to {manifest.max_batch_size} rows"
+    return "\n".join([shared, *explain(manifest, verdict)])
+
+
+def _kind(manifest: Manifest) -> str:
+    prediction = manifest.prediction
+    if manifest.task == "other":
+        return "other: outputs are monitored through summaries"
+    output = prediction.scores or prediction.probabilities or prediction.label
+    if manifest.task == "regression":
+        return f"regression, predicted by output {output!r}"
+    classes = f" of {_listed(list(map(str, prediction.classes)))}" if prediction.classes else ""
+    return f"classification{classes}, by output {output!r}"
+
+
+def _monitored(version: Version) -> Iterator[str]:
+    manifest = version.manifest
+    yield "requests, latency, errors"
+    if manifest.features:
+        names = [feature.name for feature in manifest.features]
+        yield f"{len(names)} feature{'s' * (len(names) > 1)}: {_listed(names)}"
+    if manifest.summaries:
+        names = [summary.name for summary in manifest.summaries]
+        yield f"{len(names)} summaries: {_listed(names)}"
+    if has_reference(version):
+        yield "drift from the first window, against the reference"
+    else:
+        baseline = manifest.monitoring.baseline
+        yield (
+            f"drift, once {baseline.windows} windows of production with {baseline.min_rows:,} rows "
+            "are the baseline"
+        )
+    if manifest.task != "other" and manifest.target and has_reference(version):
+        yield f"performance, by labels of {manifest.target!r}"
+
+
+def _not_monitored(version: Version) -> Iterator[str]:
+    manifest = version.manifest
+    if not has_reference(version):
+        yield "drift from the first window: --reference FILE adds it"
+    if manifest.task == "other":
+        yield "performance: --reference FILE --target COLUMN adds it"
+    elif not (manifest.target and has_reference(version)):
+        yield "estimated performance: --reference FILE --target COLUMN adds it"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
