@@ -24,6 +24,8 @@ from eventlog.log import Reader
 from eventlog.process_lock import ProcessLock
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, from_environment
+from monitoring.baselines.announcement import recorder
+from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
@@ -230,7 +232,11 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     registry = Registry(home)
     following = RegistryPolicies(registry)
     state = ConsumerState(
-        journal, ReadableVersions(registry).version, following.timeline, retention()
+        journal,
+        ReadableVersions(registry).version,
+        following.timeline,
+        retention(),
+        following.baselines,
     )
     reader, taken = reader_for(state)
     reader = TrackedReader(reader, lags.reading)
@@ -254,6 +260,8 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
         before_commit=taken,
         changed_policies=following.changed,
         most_waiting=settings.waiting_bytes,
+        baselines=BaselineFiles(home.baselines),
+        announce=recorder(registry),
         scoring_lag=lags.scoring,
     )
 

@@ -16,6 +16,7 @@ from driftline.status import plain, table_of
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from monitoring.backtest import TimeRangeReader, watch_again
+from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import tune_garbage_collection
 from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
@@ -109,9 +110,8 @@ def _watch(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     registry = Registry(home)
-    timeline = (
-        RegistryPolicies(registry) if policy is None else FixedPolicy(read_policy(policy))
-    ).timeline
+    recorded = RegistryPolicies(registry)
+    timeline = (recorded if policy is None else FixedPolicy(read_policy(policy))).timeline
     reader = TimeRangeReader(
         SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME)
     )
@@ -119,8 +119,10 @@ def _watch(
     database = Database(fresh, lasting=False)
     try:
         journal = Journal(database)
-        state = ConsumerState(journal, ReadableVersions(registry).version, timeline, retention())
-        watch_again(reader, journal, state, scorer, stop)
+        state = ConsumerState(
+            journal, ReadableVersions(registry).version, timeline, retention(), recorded.baselines
+        )
+        watch_again(reader, journal, state, scorer, stop, BaselineFiles(home.baselines))
     finally:
         scorer.close()
         reader.close()

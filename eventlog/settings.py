@@ -103,6 +103,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "monitor.db"
 
     @property
+    def baselines(self) -> Path:
+        """Baselines of versions without a reference, as Parquet files named by their digest."""
+        return self.root / "baselines"
+
+    @property
     def reports(self) -> Path:
         """Evidently's HTML reports, one per scored window."""
         return self.root / "reports"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Reader, Record
+from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import Consumer
 from monitoring.evaluation import Evaluation
 from monitoring.scoring.queue import Scorer
@@ -59,16 +60,21 @@ class TimeRangeReader:
         return not isinstance(event, PredictionEvent) or self._begin <= event.time < self._end
 
 
-def watch_again(
-    reader: Reader, journal: Journal, state: ConsumerState, scorer: Scorer, stop: threading.Event
+def watch_again(  # noqa: PLR0913, PLR0917 - the ports of the loop
+    reader: Reader,
+    journal: Journal,
+    state: ConsumerState,
+    scorer: Scorer,
+    stop: threading.Event,
+    baselines: BaselineFiles | None = None,
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
     `journal` and `state` are of a new database. No webhook is sent: retraining requests stay in
-    its outbox.
+    its outbox. `baselines`: where those of versions without a reference are written.
     """
     evaluation = Evaluation(journal, state, page="", clock=now_us)
-    consumer = Consumer(journal, state, reader, scorer, evaluation)
+    consumer = Consumer(journal, state, reader, scorer, evaluation, baselines=baselines)
     closed = False
     while not stop.is_set():
         if consumer.step(_AT_ONCE):

@@ -8,6 +8,7 @@ import gc
 from collections.abc import Callable, Collection, Sequence
 
 from eventlog.log import Positions, Reader, Record
+from monitoring.baselines.files import BaselineFiles
 from monitoring.evaluation import Evaluation
 from monitoring.ingest.ingestion import Ingestion
 from monitoring.ingest.loss_detection import LossDetection
@@ -20,6 +21,8 @@ from monitoring.tracing import WindowTraces
 from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.expiry import Expiry
 from monitoring.windows.lifecycle import WindowLifecycle
+from registry.baselines import BaselineRecord
+from registry.manifest import Version
 
 MOST_WAITING = 4 << 30  # bytes
 RETRY_STEPS = 10  # between two looks for dead letters to retry
@@ -46,12 +49,15 @@ class Consumer:
         changed_policies: Callable[[], Collection[str]] = tuple,
         most_waiting: int = MOST_WAITING,
         scoring_lag: ScoringLag | None = None,
+        baselines: BaselineFiles | None = None,
+        announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
     ) -> None:
         """Read with `reader`, which begins at the positions of `state`.
 
         `before_commit` runs within each step's transaction. `changed_policies` names the models
         whose policies changed since its last call. While more than `most_waiting` bytes of scoring
-        jobs are queued, a step ingests a single record.
+        jobs are queued, a step ingests a single record. Versions without a reference learn a
+        baseline, which is written to `baselines` and announced once it is committed.
         """
         self._most_waiting = most_waiting
         self._before_commit = before_commit
@@ -64,7 +70,8 @@ class Consumer:
         self._evaluation = evaluation
         self._expiry = Expiry(journal, state)
         self._ingestion = Ingestion(journal, state, self._expiry)
-        self._lifecycle = WindowLifecycle(journal, state, self._expiry)
+        self._lifecycle = WindowLifecycle(journal, state, self._expiry, baselines)
+        self._announce = announce
         self._loss_detection = LossDetection(state)
         self._drained = False  # whether windows were updated since the log was read to its end
 
@@ -88,6 +95,7 @@ class Consumer:
                 self._state.save()
                 self._before_commit()
             self._drained = drained
+            self._announce_baselines()
             self._submit(jobs)
         evaluated = self._evaluate()
         return (bool(records) and not crowded) or evaluated or backlog
@@ -155,6 +163,11 @@ class Consumer:
             for version in self._state.versions():
                 jobs += self._lifecycle.update(version, drained=True)
         return jobs
+
+    def _announce_baselines(self) -> None:
+        for version in self._state.versions():
+            if (learned := version.pop_learned()) is not None:
+                self._announce(version.version, learned)
 
     def _submit(self, jobs: Sequence[WaitingScore]) -> None:
         self._queue.add(jobs)

@@ -4,6 +4,7 @@ DriftlineError
 └── MonitoringError
     ├── DatabaseUnavailable the monitor's database, or the registry's, is lost or out of reach
     ├── NewerDatabase       a newer release has changed the schema of the monitor's database
+    ├── MissingBaseline     the file of a learned baseline is missing or damaged
     ├── DeliveryFailed      a webhook that could not be handed over
     └── PageUnavailable     the status page cannot be served
 """
@@ -24,6 +25,10 @@ class DatabaseUnavailable(MonitoringError):
 
 class NewerDatabase(MonitoringError):
     """A newer release has changed the schema of the monitor's database; the message says how."""
+
+
+class MissingBaseline(MonitoringError):
+    """The file of a learned baseline is missing or damaged; the message says which."""
 
 
 class DeliveryFailed(MonitoringError):

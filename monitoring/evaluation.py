@@ -91,7 +91,8 @@ class Evaluation:
         if "concept" in pending.judge and _is_weighed(result):
             result, evidence = self._weigh(version, result)
         policy = version.policy(result.window.start)
-        return replace(result, verdict=verdict(result, policy.alarms)), evidence
+        found = verdict(result, policy.alarms, learning=pending.job.learning)
+        return replace(result, verdict=found), evidence
 
     def _weigh(self, version: VersionState, result: Result) -> tuple[Result, list[Score]]:
         """Add the window's gaps to the evidence of concept drift."""

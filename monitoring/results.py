@@ -10,7 +10,7 @@ import msgspec
 from eventlog.log import Position
 from registry.manifest import AlarmRule
 
-Verdict = Literal["ok", "drifted", "degraded", "not enough data"]
+Verdict = Literal["ok", "drifted", "degraded", "learning", "not enough data"]
 Rule = AlarmRule
 
 PERFORMANCE = frozenset(  # figures of answers beside the truth
@@ -35,6 +35,7 @@ STRONGEST = "strongest_drift"  # of any column, in parts of what one column by i
 JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
 MOVED = "joint_change"  # the part of a column in it
 REFERENCE_ROWS = "reference_rows"  # that drift was measured against, where that is not fixed
+LEARNED_ROWS = "learned_rows"  # of a baseline that is being learned
 BUDGET = "false_alarms"  # that are allowed per window, all rules together
 
 

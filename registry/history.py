@@ -21,7 +21,7 @@ from registry.limits import LimitChange, sum_up
 
 _PATIENCE_S = 10  # how long a call waits for another process's transaction
 
-Kind = Literal["registered", "promoted", "loaded", "unloaded", "limits", "policy"]
+Kind = Literal["registered", "promoted", "loaded", "unloaded", "limits", "policy", "baseline"]
 
 
 class HistoryRow(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class HistoryRow(msgspec.Struct, frozen=True):
     time: int  # microseconds since the epoch
     actor: str
     alias: str = ""  # of a promotion
-    detail: str = ""  # of changed limits or a changed policy, as JSON
+    detail: str = ""  # of changed limits, a changed policy or a baseline, as JSON
 
     def limits(self) -> LimitChange:
         """Decode the change that a row of kind `limits` holds."""
@@ -162,6 +162,26 @@ class History:
         `policies.py` encodes `detail` and adds changes up.
         """
         return self._append(HistoryRow(0, model, "policy", number, time, actor, detail=detail))
+
+    def record_baseline(
+        self, model: str, number: str, detail: str, *, time: int, actor: str
+    ) -> int:
+        """Record a baseline of a version; a second record of the same is not made.
+
+        `baselines.py` encodes `detail`. Returns the revision.
+        """
+        row = HistoryRow(0, model, "baseline", number, time, actor, detail=detail)
+        with self._connect() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            found = connection.execute(
+                "SELECT detail FROM history WHERE model = ? AND number = ? AND kind = 'baseline' "
+                "ORDER BY revision",
+                (model, number),
+            ).fetchall()
+            learned = '"origin":"learned"' in detail
+            if (detail,) not in found if learned else (detail,) not in found[-1:]:
+                return _append(connection, row)
+        return self.revision()
 
     def _append(self, row: HistoryRow) -> int:
         with self._connect() as connection:

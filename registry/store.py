@@ -16,6 +16,7 @@ import msgspec
 import pandas as pd
 
 from eventlog.settings import Home
+from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, encode_baseline
 from registry.batching import (
     FILE,
     Verdict,
@@ -235,6 +236,17 @@ class Registry:
                 if number in {"", version.number}:
                     check_change(version, self.policies(version)[-1].policy, change)
             return self._history.change_policy(model, number, detail, time=self._now(), actor=actor)
+
+    def baselines(self, version: Version) -> list[RecordedBaseline]:
+        """Return the baselines recorded for a version without a reference, oldest first."""
+        return baselines_of(version.number, self._history.rows(version.model))
+
+    def record_baseline(self, version: Version, record: BaselineRecord, *, actor: str = "") -> int:
+        """Record a baseline of a version, unless it is recorded already; return the revision."""
+        detail = encode_baseline(record)
+        return self._history.record_baseline(
+            version.model, version.number, detail, time=self._now(), actor=actor
+        )
 
     def state(self, model: str) -> ModelState:
         """Return the versions and the desired state of a model; raises UnknownModel."""

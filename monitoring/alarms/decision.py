@@ -54,8 +54,11 @@ _ENOUGH_LABELS = 0.5  # share of a window's rows from which on values are judged
 _ENOUGH_REQUESTS = 30  # from which on a window without an answer is degraded
 
 
-def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
-    """Return one window's verdict by itself: the worst of its judgements."""
+def verdict(result: Result, policy: AlarmPolicy, *, learning: bool = False) -> Verdict:
+    """Return one window's verdict by itself: the worst of its judgements.
+
+    `learning`: the baseline that it would be compared with is not complete.
+    """
     if all_refused(result, policy):
         return "degraded"
     judged = {rule: judgement(rule, result, policy) for rule in get_args(Rule)}
@@ -68,7 +71,7 @@ def verdict(result: Result, policy: AlarmPolicy) -> Verdict:
         shown == "kept" and any(score.threshold is not None for score in scores_of(rule, result))
         for rule, shown in judged.items()
     )
-    return "ok" if kept else "not enough data"
+    return "ok" if kept else "learning" if learning else "not enough data"
 
 
 def judgement(rule: Rule, result: Result, policy: AlarmPolicy) -> Judgement:

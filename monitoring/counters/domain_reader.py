@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from monitoring.baselines.policy import learns
+from monitoring.baselines.learning import learns
 from monitoring.counters.reference_domain import (
     ANY_NUMBER,
     Domain,

@@ -187,6 +187,9 @@ class Ingestion:
             latency = _bounded(event.total_us) if event.outcome == "ok" else None
             state = version.add_event(pane, event.outcome, latency)
         early = self._journal.predictions.pop_early_labels(event.prediction_id) if predicted else {}
+        if early and not version.expects_labels:
+            self._state.count("unexpected_labels", len(early))
+            early = {}
         for number, row in enumerate(predicted):
             label = early.get(number)
             if label is not None and invalid_reason(rows.decode(label.label), version.classes):
@@ -244,6 +247,9 @@ class Ingestion:
             version = self._state.version(stored.model, stored.version)
         except RegistryError as error:
             self._dead_letter(record, str(error))
+            return None
+        if not version.expects_labels:
+            self._state.count("unexpected_labels")
             return None
         if reason := invalid_reason(event.label, version.classes):
             self._state.count("unfit_labels")

@@ -1,4 +1,8 @@
-"""The display names of performance metrics."""
+"""The display names of performance metrics, and of baselines."""
+
+from monitoring.presenter.formats import period
+from monitoring.results import Window
+from registry.baselines import BaselineRecord
 
 PERFORMANCE = {
     "roc_auc": "ROC AUC",
@@ -17,3 +21,11 @@ PERFORMANCE = {
     "mape": "mean absolute percentage error",
     "bias": "bias",
 }
+
+
+def baseline_name(baseline: BaselineRecord) -> str:
+    """Return what a baseline consists of, as part of a sentence."""
+    span = period(Window(baseline.start, baseline.end))
+    if baseline.origin == "chosen":
+        return f"the baseline chosen from production, {span}"
+    return f"the baseline learned from production, {span}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
+from monitoring.baselines.files import BaselineFiles
 from monitoring.scoring.jobs import ScoreJob, read, write
 from monitoring.scoring.report_retention import ReportRetention
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
@@ -24,7 +25,8 @@ def main() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
     room = from_environment(MonitorSettings, PREFIX).reference_values
-    recent = ScorerCache(Registry(Home.from_environment()), room)
+    home = Home.from_environment()
+    recent = ScorerCache(Registry(home), room, baselines=BaselineFiles(home.baselines))
     reports = Path(sys.argv[1])
     scoring = WindowScorer(recent, reports)
     old = ReportRetention(reports, retention().reports_days)

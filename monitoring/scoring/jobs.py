@@ -10,6 +10,7 @@ import msgspec
 
 from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import Score, Window
+from registry.baselines import BaselineRecord
 from registry.manifest import Monitoring
 
 
@@ -26,6 +27,10 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     # Rows of earlier windows to measure drift against, by event time, by column; empty: the
     # registered reference.
     reference: dict[str, list[Any]] = {}
+    # What drift is measured against in place of a registered reference; None: there is one, or
+    # the baseline is being learned.
+    baseline: BaselineRecord | None = None
+    learning: bool = False  # nothing to compare with yet: describe the columns
     order: list[int] = []  # the rows' numbers in the order of event time; empty: not known
     inputs: InputCounters | None = None  # of all rows, where these are not all
     answers: LabelCounters | None = None  # the same

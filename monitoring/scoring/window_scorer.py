@@ -12,7 +12,11 @@ from typing import Any
 import pandas as pd
 from msgspec.structs import replace
 
+from monitoring.baselines.files import BaselineFiles
+from monitoring.errors import MissingBaseline
+from monitoring.presenter.names import baseline_name
 from monitoring.results import REFERENCE_ROWS, Score
+from monitoring.scoring.column_statistics import column_statistics
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.jobs import ScoreJob, ScoreReply
@@ -24,6 +28,7 @@ from monitoring.scoring.score_rules import attempt
 from monitoring.scoring.segments.scores import SegmentScorer
 from monitoring.settings import MonitorSettings
 from monitoring.windows.policy_source import VersionSource
+from registry.baselines import BaselineRecord
 from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Trailing, Version
 from registry.policies import digest
@@ -49,33 +54,57 @@ class ScorerCache:
         catalogue: VersionSource,
         room: int = MonitorSettings().reference_values,
         load: Callable[[Version], Baseline] = Baseline,
+        baselines: BaselineFiles | None = None,
     ) -> None:
-        """Keep at most `room` reference values (rows times columns), and always the last used."""
+        """Keep at most `room` reference values (rows times columns), and always the last used.
+
+        `baselines` holds those of versions without a reference.
+        """
+        self._baselines = baselines
         self._catalogue = catalogue
         self._room = room
         self._load = load
-        self._kept: dict[tuple[str, str, str], VersionScorers] = {}
+        self._kept: dict[tuple[str, str, str, str], VersionScorers] = {}
 
-    def parts(self, model: str, number: str, policy: Monitoring | None) -> VersionScorers:
+    def parts(
+        self,
+        model: str,
+        number: str,
+        policy: Monitoring | None,
+        baseline: BaselineRecord | None = None,
+    ) -> VersionScorers:
         """Return the scorers for a policy (None: the manifest's).
+
+        `baseline` stands for the reference of a version without one.
 
         Raises:
             RegistryError: The registry does not have the version.
+            MissingBaseline: The baseline cannot be read.
         """
-        key = model, number, "" if policy is None else digest(policy)
-        parts = self._kept.pop(key, None) or VersionScorers(self._baseline(model, number, policy))
+        learned = "" if baseline is None else baseline.digest
+        key = model, number, learned, "" if policy is None else digest(policy)
+        parts = self._kept.pop(key, None) or VersionScorers(self._baseline(key, policy))
         self._kept[key] = parts
         self._make_room()
         return parts
 
-    def _baseline(self, model: str, number: str, policy: Monitoring | None) -> Baseline:
+    def version(self, model: str, number: str) -> Version:
+        """Return a registered version; raises RegistryError."""
+        return self._catalogue.version(model, number)
+
+    def _baseline(self, of: tuple[str, str, str, str], policy: Monitoring | None) -> Baseline:
         for key, kept in self._kept.items():
-            if policy is not None and key[:2] == (model, number):
+            if policy is not None and key[:3] == of[:3]:
                 return kept.baseline.under(policy)
+        model, number, learned, _ = of
         version = self._catalogue.version(model, number)
         if policy is not None:
             version = replace(version, manifest=replace(version.manifest, monitoring=policy))
-        return self._load(version)
+        if not learned:
+            return self._load(version)
+        if self._baselines is None:
+            raise MissingBaseline("no folder of baselines is known here")
+        return Baseline(version, self._baselines.read(learned), learned=True)
 
     def _make_room(self) -> None:
         taken = sum(parts.baseline.frame.size for parts in self._kept.values())
@@ -113,8 +142,11 @@ class WindowScorer:
         return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
 
     def _score(self, job: ScoreJob) -> list[Score]:
-        parts = self._recent.parts(job.model, job.version, job.policy)
         window = frame(job.columns)
+        if job.learning:
+            manifest = self._recent.version(job.model, job.version).manifest
+            return column_statistics(manifest, window) if job.drift else []
+        parts = self._recent.parts(job.model, job.version, job.policy, job.baseline)
         scores = self._of_inputs(parts, job, window) if job.drift else []
         if not parts.baseline.has_labels:
             return scores
@@ -132,14 +164,28 @@ class WindowScorer:
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
         scores += parts.again.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:
-            scores.append(_measured_against(trailing, against, trails=bool(job.reference)))
+            trails = bool(job.reference)
+            scores.append(_measured_against(trailing, against, job.baseline, trails=trails))
+        elif job.baseline is not None:
+            scores.append(_learned_rows(job.baseline, of=baseline_name(job.baseline)))
         return scores + score_quality(parts.baseline, window, job.order, job.inputs)
 
 
-def _measured_against(trailing: Trailing, against: Baseline, *, trails: bool) -> Score:
+def _learned_rows(baseline: BaselineRecord, of: str) -> Score:
+    """Name the file of the baseline in `method`, so that pages find its rows."""
+    value = float(baseline.rows)
+    return Score(name=REFERENCE_ROWS, value=value, method=baseline.digest, note=f"of {of}")
+
+
+def _measured_against(
+    trailing: Trailing, against: Baseline, baseline: BaselineRecord | None, *, trails: bool
+) -> Score:
     note = f"of the {trailing.windows} windows before"
     if not trails:
-        note = f"of the registered reference: fewer than {trailing.windows} windows came before"
+        few = f"fewer than {trailing.windows} windows came before"
+        if baseline is not None:
+            return _learned_rows(baseline, of=f"{baseline_name(baseline)}: {few}")
+        note = f"of the registered reference: {few}"
     return Score(name=REFERENCE_ROWS, value=float(len(against.frame)), note=note)
 
 

@@ -6,7 +6,7 @@ here and written by `save`, so the parts of the loop never track it themselves.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from eventlog.log import Position, Positions, Record
@@ -20,6 +20,7 @@ from monitoring.windows.retention import Retention
 from monitoring.windows.version_state import VersionState
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState
+from registry.baselines import RecordedBaseline
 from registry.errors import RegistryError
 from registry.manifest import Version
 
@@ -37,8 +38,13 @@ class ConsumerState:
         find_version: FindVersion,
         timeline: Callable[[Version], PolicyTimeline] = as_registered,
         retention: Retention | None = None,
+        baselines: Callable[[Version], Sequence[RecordedBaseline]] = lambda _version: (),
     ) -> None:
-        """Resume from the journal; `timeline` returns the policy periods of a version."""
+        """Resume from the journal; `timeline` returns the policy periods of a version.
+
+        `baselines` returns those that the registry has recorded for a version.
+        """
+        self._baselines = baselines
         self.retention = retention or Retention()
         self._journal = journal
         self._find_version = find_version
@@ -159,6 +165,8 @@ class ConsumerState:
         for (model, number), state in self._versions.items():
             if model not in models:
                 continue
+            if state.learns:
+                state.follow_baselines(self._baselines(state.version))
             timeline = self._timeline(state.version)
             if not state.follow(timeline):
                 continue
@@ -201,6 +209,8 @@ class ConsumerState:
             self._journal.predictions.sampled_hashes, (progress.model, progress.version)
         )
         state = VersionState(version, timeline, progress, windows, hashes)
+        if state.learns:
+            state.follow_baselines(self._baselines(version))
         self._versions[key] = state
         return state
 

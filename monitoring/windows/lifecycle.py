@@ -9,7 +9,17 @@ from msgspec.structs import replace
 
 from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import verdict
-from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Result, Rule, Window
+from monitoring.baselines.files import BaselineFiles
+from monitoring.baselines.learning import MOST_ROWS
+from monitoring.results import (
+    LEARNED_ROWS,
+    SELECTION_GAP,
+    TRUE_POSITIVE_GAP,
+    Result,
+    Rule,
+    Score,
+    Window,
+)
 from monitoring.scoring.jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
@@ -25,8 +35,18 @@ from registry.manifest import Monitoring
 class WindowLifecycle:
     """Part of the consumer's step; everything it writes is in that step's transaction."""
 
-    def __init__(self, journal: Journal, state: ConsumerState, expiry: Expiry) -> None:
-        """Change `state`; write results and jobs to `journal`."""
+    def __init__(
+        self,
+        journal: Journal,
+        state: ConsumerState,
+        expiry: Expiry,
+        baselines: BaselineFiles | None = None,
+    ) -> None:
+        """Change `state`; write results and jobs to `journal`.
+
+        Learned baselines are written to `baselines`; None: none is learned.
+        """
+        self._baselines = baselines
         self._journal = journal
         self._state = state
         self._expiry = expiry
@@ -60,10 +80,11 @@ class WindowLifecycle:
     def _update(self, version: VersionState, mark: int) -> list[WaitingScore]:
         jobs = self._close_until(version, mark)
         for state in version.pop_relabelled():
-            if state.needs_revision(final=False):
+            if version.expects_labels and state.needs_revision(final=False):
                 jobs.append(self._schedule(version, state))
         for state in version.expiring(mark):
-            if state.needs_revision(final=True) or state.labelled < state.rows:
+            awaited = state.needs_revision(final=True) or state.labelled < state.rows
+            if version.expects_labels and awaited:
                 jobs.append(self._schedule(version, state, final=True))
             version.expire(state)
             self._expiry.window_expired(version, state.end, mark)
@@ -85,7 +106,8 @@ class WindowLifecycle:
             version.begin_scoring(state)
             result = _result(version, state, sampled=0)
             policy = version.policy(state.start)
-            self._journal.add_result(replace(result, verdict=verdict(result, policy.alarms)))
+            found = verdict(result, policy.alarms, learning=_is_learning(version, state))
+            self._journal.add_result(replace(result, verdict=found))
             return []
         job = self._schedule(version, state, closing=True)
         version.extend_trailing(state)
@@ -107,6 +129,7 @@ class WindowLifecycle:
         version.begin_scoring(state)
         sampled = self._journal.predictions.sampled_rows(version.key, state.window)
         incomplete = state.counted and state.rows > len(sampled)
+        learning = _is_learning(version, state)
         of_all = incomplete or state.inputs.summarized > 0  # rows may lack a part of their values
         bodies, labels = [row.body for row in sampled], [row.label for row in sampled]
         job = ScoreJob(
@@ -115,7 +138,11 @@ class WindowLifecycle:
             version=version.version.number,
             window=state.window,
             columns=rows.by_column(version.columns, bodies, labels),
-            reference=self._trailing_reference(version, state.start) if closing else {},
+            reference=self._trailing_reference(version, state.start)
+            if closing and not learning
+            else {},
+            baseline=version.baseline(state.start) if version.learns else None,
+            learning=learning,
             order=sorted(range(len(sampled)), key=lambda at: sampled[at].place),
             inputs=replace(state.inputs) if closing and of_all else None,
             answers=state.answers.in_order() if incomplete else None,
@@ -124,14 +151,29 @@ class WindowLifecycle:
             report=_report_name(version, state.window) if closing else "",
         )
         result = _result(version, state, sampled=len(sampled), final=final)
+        if closing:
+            self._learn(version, state, len(sampled))
+        if learning:
+            result = replace(result, scores=[*result.scores, _progress(version, state)])
         pending = PendingScore(
             self._journal.next_job(),
             job,
             result,
             dict(self._state.positions),
-            _rules(version.policy(state.start), result, closing=closing),
+            [] if learning else _rules(version.policy(state.start), result, closing=closing),
         )
         return self._journal.add_job(pending)
+
+    def _learn(self, version: VersionState, state: WindowState, sampled: int) -> None:
+        """Make a closed window part of the baseline; store the baseline once it is complete."""
+        span = version.learn(state, sampled)
+        if span is None or self._baselines is None:
+            return
+        most = max(MOST_ROWS, version.policy(state.start).baseline.min_rows)
+        bodies = self._journal.predictions.smallest_rows(version.key, span, most)
+        columns = rows.by_column(version.columns, bodies, [])
+        digest = self._baselines.write(version.version.manifest, columns)
+        version.complete_baseline(span, len(bodies), digest)
 
     def _trailing_reference(self, version: VersionState, start: int) -> dict[str, list[Any]]:
         """Return the rows to measure drift against; empty: the registered reference."""
@@ -141,6 +183,24 @@ class WindowLifecycle:
             return {}
         bodies = self._journal.predictions.smallest_rows(version.key, span, trailing.rows)
         return rows.by_column(version.columns, bodies, [])
+
+
+def _is_learning(version: VersionState, state: WindowState) -> bool:
+    return version.learns and version.baseline(state.start) is None
+
+
+def _progress(version: VersionState, state: WindowState) -> Score:
+    """State how much of the baseline is learned, this window included."""
+    policy = version.policy(state.start).baseline
+    windows, known = version.learned_rows()
+    if not windows:  # this window completed it
+        return Score(name=LEARNED_ROWS, value=None, note="complete with this window")
+    return Score(
+        name=LEARNED_ROWS,
+        value=float(known),
+        threshold=float(policy.min_rows),
+        note=f"window {windows:,} of {policy.windows:,}",
+    )
 
 
 def _result(

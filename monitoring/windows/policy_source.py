@@ -7,6 +7,7 @@ from typing import Protocol
 
 from monitoring.errors import DatabaseUnavailable
 from monitoring.windows.policy_periods import PolicyTimeline, timeline
+from registry.baselines import RecordedBaseline
 from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Version
 from registry.policies import Held
@@ -27,6 +28,10 @@ class PolicyHistory(Protocol):
 
     def policies(self, version: Version) -> list[Held]:
         """Return the policies of a version, oldest first."""
+        ...
+
+    def baselines(self, version: Version) -> list[RecordedBaseline]:
+        """Return the baselines recorded for a version, oldest first."""
         ...
 
     def revision(self) -> int:
@@ -65,6 +70,11 @@ class RegistryPolicies:
         """Return the policy periods of a version; raises DatabaseUnavailable."""
         with _readable():
             return timeline(self._history.policies(version))
+
+    def baselines(self, version: Version) -> list[RecordedBaseline]:
+        """Return the baselines recorded for a version; raises DatabaseUnavailable."""
+        with _readable():
+            return self._history.baselines(version)
 
     def changed(self) -> set[str]:
         """Return the models of which something changed since the last call.

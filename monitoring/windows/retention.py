@@ -49,6 +49,8 @@ def advance(progress: VersionProgress, kept: Retention, expired: int, ended: int
     progress.samples_until = max(progress.samples_until, min(expired, ended - samples))
     # A trailing reference reaches no further back than samples are kept.
     progress.recent = [start for start in progress.recent if start >= progress.samples_until]
+    # Nor does a baseline that is being learned.
+    progress.learning = [one for one in progress.learning if one.start >= progress.samples_until]
 
 
 def hour(received: int, days: float) -> int:

@@ -12,6 +12,8 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from eventlog.events import Label
+from monitoring.baselines.learning import LearnedWindow, learned_span, learns
+from monitoring.baselines.selection import baseline_at
 from monitoring.counters.duration_buckets import count
 from monitoring.counters.reference_domain import category
 from monitoring.counters.row_counters import RowCounters
@@ -26,6 +28,7 @@ from monitoring.windows.retention import Retention
 from monitoring.windows.row_sample import RowSample
 from monitoring.windows.watermark import IDLE, VersionProgress
 from monitoring.windows.window_state import WindowState
+from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.manifest import Monitoring, Version
 
 
@@ -67,6 +70,10 @@ class VersionState:
         self._progress = progress
         self._sampled_hashes = sampled_hashes
         self._counters = RowCounters(version)
+        self.learns = learns(version)
+        self.expects_labels = bool(version.manifest.prediction.label and version.manifest.target)
+        self._recorded: Sequence[RecordedBaseline] = ()
+        self._is_announced = progress.baseline is None
         self._due = 0  # no pane or window ends before this event time
         self._windows = windows
         self._starts = sorted(windows)
@@ -276,6 +283,52 @@ class VersionState:
             progress.recent = []  # a later policy that wants one begins with its own windows
         elif state.rows >= policy.alarms.min_rows:
             progress.recent = [*progress.recent, state.start][-policy.trailing.windows :]
+
+    # Baseline of a version without a reference
+
+    def follow_baselines(self, recorded: Sequence[RecordedBaseline]) -> None:
+        """Apply the baselines that the registry has recorded."""
+        self._recorded = recorded
+
+    def baseline(self, start: int) -> BaselineRecord | None:
+        """Return the baseline of a window that begins here; None while it is being learned."""
+        return baseline_at(start, self._progress.baseline, self._recorded)
+
+    def learned_rows(self) -> tuple[int, int]:
+        """Return the windows and rows of the baseline that is being learned."""
+        windows = self._progress.learning
+        return len(windows), sum(one.rows for one in windows)
+
+    def learn(self, state: WindowState, rows: int) -> Window | None:
+        """Add a closed window with `rows` known rows to the baseline that is being learned.
+
+        Returns the span of the baseline once it is complete; `complete_baseline` is to follow.
+        """
+        progress = self._progress
+        if not self.learns or progress.baseline is not None:
+            return None
+        progress.learning = [*progress.learning, LearnedWindow(state.start, state.end, rows)]
+        return learned_span(progress.learning, self.policy(state.start).baseline)
+
+    def complete_baseline(self, span: Window, rows: int, digest: str) -> None:
+        """Compare later windows with these rows."""
+        self._progress.baseline = BaselineRecord(
+            origin="learned",
+            digest=digest,
+            start=span.start,
+            end=span.end,
+            rows=rows,
+            windows=[one.start for one in self._progress.learning],
+        )
+        self._progress.learning = []
+        self._is_announced = False
+
+    def pop_learned(self) -> BaselineRecord | None:
+        """Return a learned baseline that was not announced since the monitor started."""
+        if self._is_announced:
+            return None
+        self._is_announced = True
+        return self._progress.baseline
 
     # Saving
 

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from monitoring.baselines.learning import LearnedWindow
 from monitoring.windows.grid import SECOND
+from registry.baselines import BaselineRecord
 
 IDLE = 60 * SECOND  # a source this far behind the newest reception delays no window
 GONE = 3600 * SECOND  # a source this far behind has ended
@@ -37,6 +39,8 @@ class VersionProgress(msgspec.Struct):
     closed_until: int = 0  # every pane that ends here or earlier is done
     rows_until: int = 0  # rows whose pane begins before it have expired
     samples_until: int = 0  # and so have those in samples
+    learning: list[LearnedWindow] = []  # of the baseline that is being learned
+    baseline: BaselineRecord | None = None  # that was learned
 
     def advance(self, source: str, time: int, received: int) -> None:
         """Record an event of this source."""

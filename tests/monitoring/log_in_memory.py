@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
 from eventlog.log import Gap, Position, Positions, Reader, Record
+from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import MOST_WAITING, Consumer
 from monitoring.evaluation import Evaluation
 from monitoring.results import Score
@@ -22,6 +23,7 @@ from monitoring.storage.journal import Journal
 from monitoring.windows.consumer_state import ConsumerState, FindVersion
 from monitoring.windows.policy_source import RegistryPolicies
 from monitoring.windows.retention import Retention
+from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.errors import UnknownModel
 from registry.manifest import (
     AlarmPolicy,
@@ -164,6 +166,7 @@ class History:
 
     def __init__(self) -> None:
         self.changes: list[Held] = []
+        self.chosen: list[RecordedBaseline] = []
 
     def change(self, at: int, policy: Monitoring) -> None:
         """At a time of the registry's clock."""
@@ -172,8 +175,11 @@ class History:
     def policies(self, version: Version) -> list[Held]:
         return [Held(version.manifest.monitoring, 0), *self.changes]
 
+    def baselines(self, _version: Version) -> list[RecordedBaseline]:
+        return self.chosen
+
     def revision(self) -> int:
-        return len(self.changes)
+        return len(self.changes) + len(self.chosen)
 
     def changed(self, since: int) -> set[str]:
         return {"tiny"} if self.revision() > since else set()
@@ -263,11 +269,15 @@ class Monitor:
         policies: RegistryPolicies | None = None,
         retention: Retention | None = None,
         most_waiting: int = MOST_WAITING,
+        baselines: BaselineFiles | None = None,
+        announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
     ) -> None:
         self.database = Database(where)
         journal = Journal(self.database)
         policies = policies or RegistryPolicies(History())
-        state = ConsumerState(journal, find or _find, policies.timeline, retention)
+        state = ConsumerState(
+            journal, find or _find, policies.timeline, retention, policies.baselines
+        )
         reader: Reader = FakeReader(records, state.positions, chance or random.Random(0))
         if follow is not None:
             reader = follow(state.positions)
@@ -281,6 +291,8 @@ class Monitor:
             evaluation,
             changed_policies=policies.changed,
             most_waiting=most_waiting,
+            baselines=baselines,
+            announce=announce,
         )
 
     def drain(self, limit: int = 1000) -> None:

@@ -1,0 +1,35 @@
+"""Learn the baseline of a version without a reference from its first windows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from monitoring.results import Window
+from registry.manifest import BaselinePolicy, Version
+from registry.reference import has_reference
+
+MOST_ROWS = 20_000  # of a baseline, or the policy's `min_rows` where that is more
+
+
+def learns(version: Version) -> bool:
+    """Whether the version has no registered reference, so that its baseline comes from production.
+
+    A version whose folder is missing is damaged: it learns nothing in place of its reference.
+    """
+    return Path(version.path).is_dir() and not has_reference(version)
+
+
+class LearnedWindow(msgspec.Struct, frozen=True, array_like=True):
+    """A closed window of a baseline that is being learned."""
+
+    start: int
+    end: int
+    rows: int  # with values
+
+
+def learned_span(windows: Sequence[LearnedWindow], policy: BaselinePolicy) -> Window | None:
+    """Return the span of a complete baseline; None while windows or rows are missing."""
+    if len(windows) < policy.windows or sum(one.rows for one in windows) < policy.min_rows:
+        return None
+    return Window(windows[0].start, windows[-1].end)

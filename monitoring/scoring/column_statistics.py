@@ -1,0 +1,44 @@
+"""Describe the columns of a window that there is nothing to compare with yet."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from monitoring.results import Score
+from monitoring.scoring.reference import Baseline, comparable
+from monitoring.scoring.score_rules import Array, attempt, significant
+from registry.manifest import Manifest, Version
+
+STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}
+_QUANTILES = {"p5": 0.05, "p50": 0.5, "p95": 0.95}
+
+
+def column_statistics(manifest: Manifest, window: pd.DataFrame) -> list[Score]:
+    """Score mean, quantiles and the share of missing values of every column of a window."""
+    version = Version(model="", number="", digest="", created=0, manifest=manifest, path="")
+    own = Baseline(version, window)  # the window is its own reference
+    scores: list[Score] = []
+    for column in own.columns:
+        values = comparable(own.observed(window, column.stored), column)
+
+        def measure(
+            name: str = column.name, values: "pd.Series[float]" = values, kind: str = column.kind
+        ) -> Iterator[Score]:
+            missing = significant(float(values.isna().mean())) if len(values) else None
+            yield Score(name="missing_share", column=name, value=missing)
+            if kind == "numeric":
+                yield from _of_numbers(name, values.dropna().to_numpy(dtype=float))
+
+        scores += attempt("mean", measure, column=column.name)
+    return scores
+
+
+def _of_numbers(name: str, values: Array) -> Iterator[Score]:
+    if not len(values):
+        yield Score(name="mean", column=name, value=None, note="all values are missing")
+        return
+    yield Score(name="mean", column=name, value=significant(float(values.mean())))
+    for label, share in _QUANTILES.items():
+        value = significant(float(np.quantile(values, share)))
+        yield Score(name=label, column=name, value=value)
