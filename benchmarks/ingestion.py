@@ -28,10 +28,10 @@ from eventlog.log import Positions, Reader
 from eventlog.segments import SegmentReader
 from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.evaluation import Evaluation
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.ingest.consumer_state import ConsumerState, FindVersion
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
-from monitoring.windows.consumer_state import ConsumerState, FindVersion
 from registry.manifest import (
     Feature,
     Manifest,

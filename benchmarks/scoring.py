@@ -17,7 +17,7 @@ from rich.table import Table
 
 from eventlog.settings import Home
 from monitoring.results import Window
-from monitoring.scoring.jobs import ScoreJob
+from monitoring.score_jobs import ScoreJob
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from registry.manifest import Monitoring
 from registry.onnx_file import load

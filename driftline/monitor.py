@@ -29,6 +29,7 @@ from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import Consumer, tune_garbage_collection
 from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
+from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.log_retention import PositionPublisher
 from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.process import ScoringProcess, scoring_command
@@ -45,7 +46,6 @@ from monitoring.tracing import WindowTraces
 from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
-from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from registry.store import Registry
 from telemetry import logs

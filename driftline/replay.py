@@ -18,6 +18,7 @@ from eventlog.settings import Home
 from monitoring.backtest import TimeRangeReader, watch_again
 from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import tune_garbage_collection
+from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.results import Alarm, Result
@@ -27,7 +28,6 @@ from monitoring.settings import retention
 from monitoring.storage.database import Database, exists
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
-from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.policy_source import FixedPolicy, ReadableVersions, RegistryPolicies
 from registry.manifest_file import read_policy

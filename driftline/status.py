@@ -7,12 +7,12 @@ from rich.table import Table
 from rich.text import Text
 
 from eventlog.settings import Home
+from monitoring.counters.service_health import LABEL_DELAY
 from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, without_closed_window
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import Alarm
-from monitoring.scoring.service_health import LABEL_DELAY
 from monitoring.settings import database
 from monitoring.storage.store import Store
 from monitoring.web.overview import EventBalance, VersionRow, look

@@ -12,9 +12,9 @@ from eventlog.log import Gap, Reader, Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import Consumer
 from monitoring.evaluation import Evaluation
+from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.scoring.queue import Scorer
 from monitoring.storage.journal import Journal
-from monitoring.windows.consumer_state import ConsumerState
 from telemetry.clock import now_us
 
 _AT_ONCE = 2_000  # records

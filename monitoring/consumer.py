@@ -10,17 +10,17 @@ from collections.abc import Callable, Collection, Sequence
 from eventlog.log import Positions, Reader, Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.evaluation import Evaluation
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.ingest.expiry import Expiry
 from monitoring.ingest.ingestion import Ingestion
 from monitoring.ingest.loss_detection import LossDetection
+from monitoring.ingest.window_lifecycle import WindowLifecycle
 from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.poison import is_poison, requeue
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import WaitingScore
 from monitoring.tracing import WindowTraces
-from monitoring.windows.consumer_state import ConsumerState
-from monitoring.windows.expiry import Expiry
-from monitoring.windows.lifecycle import WindowLifecycle
 from registry.baselines import BaselineRecord
 from registry.manifest import Version
 

@@ -16,9 +16,12 @@ from monitoring.alarms.evidence import weigh
 from monitoring.alarms.retrain_request import RULES, request, wanted, webhook_id
 from monitoring.alarms.rule_state import judge
 from monitoring.alarms.silences import silenced
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.ingest.version_state import VersionState
 from monitoring.presenter.alarm_sentence import alarm_sentence
+from monitoring.presenter.links import rows_path
 from monitoring.results import Alarm, AlarmStep, Result, Rule, Score
-from monitoring.scoring.jobs import ScoreReply
+from monitoring.score_jobs import ScoreReply
 from monitoring.scoring.poison import (
     FAILED_REVISION,
     completed,
@@ -27,11 +30,8 @@ from monitoring.scoring.poison import (
 )
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore
-from monitoring.web.links import rows_path
 from monitoring.webhooks.body import envelope, read_retrain_request
-from monitoring.windows.consumer_state import ConsumerState
 from monitoring.windows.retention import DAY
-from monitoring.windows.version_state import VersionState
 from registry.errors import RegistryError
 
 

@@ -32,6 +32,14 @@ def has_reference(version: Version) -> bool:
     return _path(version).is_file()
 
 
+def learns(version: Version) -> bool:
+    """Return whether a version without a reference learns its baseline from production.
+
+    A version whose folder is missing is damaged: it learns nothing in place of its reference.
+    """
+    return Path(version.path).is_dir() and not has_reference(version)
+
+
 def load_reference(version: Version) -> pd.DataFrame:
     """The stored reference: features, target, `prediction`, `probability_<class>` per class.
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from monitoring.baselines.learning import learns
 from monitoring.counters.reference_domain import (
     ANY_NUMBER,
     Domain,
@@ -20,6 +19,7 @@ from monitoring.counters.reference_domain import (
 from registry.features import monitored_columns
 from registry.manifest import Feature, Version
 from registry.payload import withheld
+from registry.reference import learns
 
 _AT_ONCE = 8_192  # rows
 

@@ -8,17 +8,17 @@ from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Loss, Record
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.ingest.expiry import MOST_ROWS, Expiry
 from monitoring.ingest.labels import invalid_reason, join
+from monitoring.ingest.prepared_record import PreparedRecord
+from monitoring.ingest.version_state import VersionState
 from monitoring.results import DeadLetter
-from monitoring.sharing.entries import PreparedRecord
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import EarlyLabel, PredictedRow, StoredPrediction, StoredRow
-from monitoring.windows.consumer_state import ConsumerState
-from monitoring.windows.expiry import MOST_ROWS, Expiry
 from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import row_hash
-from monitoring.windows.version_state import VersionState
 from monitoring.windows.window_state import WindowState
 from registry.errors import RegistryError
 from telemetry.steady_clock import SteadyClock

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from eventlog.log import Position
-from monitoring.windows.consumer_state import ConsumerState
+from monitoring.ingest.consumer_state import ConsumerState
 
 
 class LossDetection:

@@ -9,7 +9,7 @@ from pathlib import Path
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from monitoring.baselines.files import BaselineFiles
-from monitoring.scoring.jobs import ScoreJob, read, write
+from monitoring.score_jobs import ScoreJob, read, write
 from monitoring.scoring.report_retention import ReportRetention
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.settings import PREFIX, MonitorSettings, retention

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 import msgspec
 
 from eventlog.parent_death import child_environment
-from monitoring.scoring.jobs import ScoreJob, ScoreReply, read, write
+from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
 _logger = logging.getLogger(__name__)
 _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try

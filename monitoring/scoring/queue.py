@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.lag import ScoringLag
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore, WaitingScore

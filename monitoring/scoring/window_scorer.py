@@ -16,10 +16,10 @@ from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import MissingBaseline
 from monitoring.presenter.names import baseline_name
 from monitoring.results import REFERENCE_ROWS, Score
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.column_statistics import column_statistics
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import DriftThresholds
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
 from monitoring.scoring.parity.scores import ParityScorer
 from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.quality import score_quality

@@ -18,6 +18,7 @@ from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
 from monitoring.counters.row_counters import RowCounters
+from monitoring.ingest.prepared_record import PreparedRecord
 from monitoring.storage import rows
 from monitoring.storage.predictions import Key
 from registry.errors import RegistryError
@@ -48,12 +49,6 @@ class Chunk(msgspec.Struct, array_like=True):
     life: int
     entries: list[Entry]
     gap: Gap | None = None
-
-
-class PreparedRecord(Record, frozen=True):
-    """A prediction whose values were laid out and encoded before."""
-
-    answers: Sequence[rows.PredictedRow] = ()
 
 
 class EntryEncoder:

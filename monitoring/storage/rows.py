@@ -9,7 +9,7 @@ import msgspec
 from eventlog.events import INFINITIES, Label, PredictionEvent, spell
 from eventlog.log import Position
 from monitoring.results import Result, Rule
-from monitoring.scoring.jobs import ScoreJob
+from monitoring.score_jobs import ScoreJob
 from registry.features import category, monitored_columns, signature, to_columns, width
 from registry.manifest import Feature, Manifest
 from registry.payload import keeping

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from monitoring.presenter.links import model_path
 from monitoring.results import AlarmStep, Delivery, Result
 from monitoring.scoring.lag import BEHIND, ScoringLag
 from monitoring.web import policy_view
 from monitoring.web.browser_security import same_origin
-from monitoring.web.links import model_path
 from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
 from monitoring.web.policy_view import PolicyPeriodView

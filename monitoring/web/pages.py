@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.errors import DatabaseUnavailable
-from monitoring.presenter import formats
+from monitoring.presenter import formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
 from monitoring.results import Delivery, Result
-from monitoring.web import links, window_view
+from monitoring.web import window_view
 from monitoring.web.api import (
     findings_of,
     json_response,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import msgspec
 
 from monitoring.alarms.severity import column_order, effects_by_column, severity
+from monitoring.counters.service_health import LABEL_DELAY, LATENCY
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.presenter.window_sentence import window_sentence
 from monitoring.results import EFFECT, EVIDENCE, JOINT, PARITY, STRONGEST, Result, Score
-from monitoring.scoring.service_health import LABEL_DELAY, LATENCY
 
 QUALITY = {
     "missing_share": "missing",

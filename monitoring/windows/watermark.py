@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from monitoring.baselines.learning import LearnedWindow
 from monitoring.windows.grid import SECOND
+from monitoring.windows.learned_baseline import LearnedWindow
 from registry.baselines import BaselineRecord
 
 IDLE = 60 * SECOND  # a source this far behind the newest reception delays no window

@@ -16,9 +16,9 @@ from typing import Literal
 import msgspec
 
 from monitoring.counters.duration_buckets import add
+from monitoring.counters.service_health import health
 from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import Result, Window
-from monitoring.scoring.service_health import health
 
 MOST_SHOWN = 20  # classes of a confusion matrix in a result
 

@@ -16,7 +16,7 @@ QUOTED: dict[str, tuple[str, ...]] = {
     "docs/operations.md": STORED,
     "monitoring/storage/migrations/versions/r0001_tables.py": ('"told"',),
     "monitoring/storage/schema.py": ('"told"', "`told`"),
-    "monitoring/windows/expiry.py": STORED,
+    "monitoring/ingest/expiry.py": STORED,
     "tests/architecture/test_words.py": ("",),
     "tests/monitoring/storage/before_migrations/postgresql.sql": ("told bytea",),
     "tests/monitoring/storage/before_migrations/sqlite.sql": ("told BLOB",),

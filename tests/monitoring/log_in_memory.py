@@ -16,11 +16,11 @@ from eventlog.log import Gap, Position, Positions, Reader, Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import MOST_WAITING, Consumer
 from monitoring.evaluation import Evaluation
+from monitoring.ingest.consumer_state import ConsumerState, FindVersion
 from monitoring.results import Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Driver, Where
 from monitoring.storage.journal import Journal
-from monitoring.windows.consumer_state import ConsumerState, FindVersion
 from monitoring.windows.policy_source import RegistryPolicies
 from monitoring.windows.retention import Retention
 from registry.baselines import BaselineRecord, RecordedBaseline

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Record
 from monitoring.results import Result, Window
-from monitoring.scoring.jobs import ScoreReply
+from monitoring.score_jobs import ScoreReply
 from monitoring.storage.database import Database, Where, as_struct
 from monitoring.storage.store import Store
 from monitoring.windows.watermark import IDLE

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.settings import Home
 from monitoring.results import Result, Score
-from monitoring.scoring.jobs import ScoreJob
+from monitoring.score_jobs import ScoreJob
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.storage.database import Database, Where, as_struct
 from monitoring.storage.store import Store

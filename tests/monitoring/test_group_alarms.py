@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.results import Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database
 from monitoring.storage.store import Store
 from registry.manifest import AlarmPolicy, MaxGap, Version

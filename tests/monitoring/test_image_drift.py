@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.baselines.files import BaselineFiles
 from monitoring.results import Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from monitoring.storage.store import Store
 from registry.manifest import Version

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.results import Alarm, Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.store import Store
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor

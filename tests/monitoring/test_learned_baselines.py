@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from eventlog.log import Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import MissingBaseline
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Where
 from monitoring.storage.store import Store
 from registry.baselines import BaselineRecord, RecordedBaseline

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from monitoring.results import Result
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.lag import ScoringLag
 from monitoring.storage.database import Where
 from monitoring.storage.store import Store

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.results import Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from tests.monitoring.log_in_memory import HOUR, T0, FakeScorer, Log, Monitor
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from eventlog.events import Tensor
 from eventlog.log import Record
 from monitoring.results import Score
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Where
 from monitoring.storage.store import Store
 from registry.manifest import Trailing, Version

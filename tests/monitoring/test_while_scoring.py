@@ -6,7 +6,7 @@ from queue import SimpleQueue
 import pytest
 
 import monitoring.scoring.queue
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Where
 from monitoring.storage.store import Store
 from tests.monitoring.log_in_memory import (

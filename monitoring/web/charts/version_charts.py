@@ -9,11 +9,11 @@ from markupsafe import Markup
 from monitoring.alarms.severity import severity
 from monitoring.presenter.formats import figure, number, percent, period
 from monitoring.presenter.headline import versioned_alarm
+from monitoring.presenter.links import window_path
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import ESTIMATED, Alarm, Result, Rule, Score, Window
 from monitoring.web.charts.lines import Axis, Beside, heatmap, line_chart, stacked_bars
 from monitoring.web.charts.plot import Band, Mark, Sheet, Slot
-from monitoring.web.links import window_path
 from monitoring.web.window_view import chief_score, find
 
 LONGEST_GAP = 6  # slots that a pause in the traffic takes at most

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from monitoring.counters.service_health import SHARES
 from monitoring.results import Result, Window
-from monitoring.scoring.service_health import SHARES
 from monitoring.web.traffic_share import Mix
 from monitoring.web.window_view import value
 

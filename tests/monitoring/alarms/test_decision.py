@@ -11,8 +11,8 @@ from monitoring.alarms.retrain_request import request, wanted, webhook_id
 from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.alarms.severity import drifted_columns
 from monitoring.alarms.silences import silenced
+from monitoring.presenter.links import rows_path
 from monitoring.results import Alarm, Result, Rule, Score, Silence, Window
-from monitoring.web.links import rows_path
 from monitoring.webhooks.body import envelope
 from registry.manifest import AlarmPolicy
 

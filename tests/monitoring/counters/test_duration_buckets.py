@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.counters.duration_buckets import bucket, count, middle, quantile
-from monitoring.scoring.service_health import health
+from monitoring.counters.service_health import health
 
 durations = st.lists(st.integers(-5, 2**50), min_size=1, max_size=60)
 

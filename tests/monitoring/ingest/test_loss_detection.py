@@ -7,10 +7,10 @@ import pytest
 
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
+from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.loss_detection import LossDetection
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
-from monitoring.windows.consumer_state import ConsumerState
 from tests.monitoring.log_in_memory import VERSION
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitoring.results import Score, Window
+from monitoring.score_jobs import ScoreJob
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import DriftThresholds
-from monitoring.scoring.jobs import ScoreJob
 from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline

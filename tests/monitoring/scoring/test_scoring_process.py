@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from monitoring.results import Window
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.process import ScoringProcess, scoring_command
 from monitoring.scoring.reference import Baseline
 

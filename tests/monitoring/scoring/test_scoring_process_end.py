@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 from monitoring.results import Window
-from monitoring.scoring.jobs import ScoreJob, ScoreReply
+from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.process import ScoringProcess
 
 ECHO = """
 import subprocess
 import sys
 from pathlib import Path
-from monitoring.scoring.jobs import ScoreJob, ScoreReply, read, write
+from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
 lives = Path(sys.argv[1])
 lives.write_text(lives.read_text() + "x" if lives.exists() else "x")
@@ -155,7 +155,7 @@ time.sleep(600)
 MONITOR = """
 import sys, time
 from monitoring.results import Window
-from monitoring.scoring.jobs import ScoreJob
+from monitoring.score_jobs import ScoreJob
 from monitoring.scoring.process import ScoringProcess
 process = ScoringProcess([sys.executable, "-c", sys.argv[1]])
 job = ScoreJob(

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.results import Score, Window
-from monitoring.scoring.jobs import ScoreJob
+from monitoring.score_jobs import ScoreJob
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
 from registry.manifest import Trailing, Version

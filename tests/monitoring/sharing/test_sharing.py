@@ -15,6 +15,7 @@ from eventlog.merge import merge_key
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
+from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.sharing.entries import EntryEncoder
 from monitoring.sharing.handed import SharedChunks
 from monitoring.sharing.handing import StreamPublisher
@@ -22,7 +23,6 @@ from monitoring.sharing.member import Member
 from monitoring.sharing.taking import SharedChunkReader
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
-from monitoring.windows.consumer_state import ConsumerState
 from tests.monitoring.log_in_memory import (
     HOUR,
     STORY,

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from monitoring.counters.service_health import health
 from monitoring.results import Result
-from monitoring.scoring.service_health import health
 from tests.monitoring.web.test_web_api import samples
 from tests.monitoring.web.test_web_pages import text_of
 

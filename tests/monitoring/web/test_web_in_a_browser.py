@@ -9,7 +9,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from monitoring.web.links import window_path
+from monitoring.presenter.links import window_path
 from tests.monitoring.web.browser import browsing
 
 QUIET = [

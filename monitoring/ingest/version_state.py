@@ -12,7 +12,6 @@ from heapq import heapify, heappop, heappush
 import msgspec
 
 from eventlog.events import Label
-from monitoring.baselines.learning import LearnedWindow, learned_span, learns
 from monitoring.baselines.selection import baseline_at
 from monitoring.counters.duration_buckets import count
 from monitoring.counters.reference_domain import category
@@ -23,6 +22,7 @@ from monitoring.storage.predictions import Key
 from monitoring.storage.rows import PredictedRow, StoredPrediction, StoredRow
 from monitoring.windows import retention
 from monitoring.windows.grid import END_OF_TIME, SECOND, Close, CountedSpan, Fill, due
+from monitoring.windows.learned_baseline import LearnedWindow, learned_span
 from monitoring.windows.policy_periods import PolicyPeriod, PolicyTimeline
 from monitoring.windows.retention import Retention
 from monitoring.windows.row_sample import RowSample
@@ -30,6 +30,7 @@ from monitoring.windows.watermark import IDLE, VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.manifest import Monitoring, Version
+from registry.reference import learns
 
 
 class Eviction(msgspec.Struct, frozen=True):

@@ -10,11 +10,11 @@ from eventlog.answer_counts import MINUTE
 from eventlog.errors import UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.log import Record
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.ingest.version_state import VersionState
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
 from monitoring.windows import retention
-from monitoring.windows.consumer_state import ConsumerState
-from monitoring.windows.version_state import VersionState
 
 _PIECE = 4_000  # rows deleted in one step, besides twice as many as it brought
 MOST_ROWS = 1_000_000  # of one event, which may state any number

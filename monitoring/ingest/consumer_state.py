@@ -11,13 +11,13 @@ from functools import partial
 
 from eventlog.log import Position, Positions, Record
 from monitoring.ingest import ledger as source_ledger
+from monitoring.ingest.version_state import VersionState
 from monitoring.results import LateCounts, SourceLedger
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
 from monitoring.windows.policy_periods import PolicyTimeline, as_registered
 from monitoring.windows.retention import Retention
-from monitoring.windows.version_state import VersionState
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import RecordedBaseline

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import verdict
 from monitoring.baselines.files import BaselineFiles
-from monitoring.baselines.learning import MOST_ROWS
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.ingest.expiry import Expiry
+from monitoring.ingest.version_state import Eviction, VersionState
 from monitoring.results import (
     LEARNED_ROWS,
     SELECTION_GAP,
@@ -20,14 +22,12 @@ from monitoring.results import (
     Score,
     Window,
 )
-from monitoring.scoring.jobs import ScoreJob
+from monitoring.score_jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import PendingScore, WaitingScore
-from monitoring.windows.consumer_state import ConsumerState
-from monitoring.windows.expiry import Expiry
 from monitoring.windows.grid import END_OF_TIME, SECOND
-from monitoring.windows.version_state import Eviction, VersionState
+from monitoring.windows.learned_baseline import MOST_ROWS
 from monitoring.windows.window_state import WindowState, result_of
 from registry.manifest import Monitoring
 

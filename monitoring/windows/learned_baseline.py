@@ -1,23 +1,13 @@
 """Learn the baseline of a version without a reference from its first windows."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
 from monitoring.results import Window
-from registry.manifest import BaselinePolicy, Version
-from registry.reference import has_reference
+from registry.manifest import BaselinePolicy
 
 MOST_ROWS = 20_000  # of a baseline, or the policy's `min_rows` where that is more
-
-
-def learns(version: Version) -> bool:
-    """Whether the version has no registered reference, so that its baseline comes from production.
-
-    A version whose folder is missing is damaged: it learns nothing in place of its reference.
-    """
-    return Path(version.path).is_dir() and not has_reference(version)
 
 
 class LearnedWindow(msgspec.Struct, frozen=True, array_like=True):
