@@ -49,6 +49,7 @@ from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from registry.store import Registry
 from telemetry import logs
+from telemetry.backoff import Backoff
 from telemetry.clock import now_us
 from telemetry.tracing import Tracing
 
@@ -112,12 +113,12 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
         home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
     with ExitStack() as parts:
         lags = _show(parts, home, settings, tls)
-        pause, began = _RECONNECT, time.monotonic()
+        pauses, began = Backoff(_RECONNECT, _LONGEST_RECONNECT), time.monotonic()
         while not _watched(home, settings, lags, stopping, work):
             if time.monotonic() - began > _STABLE:
-                pause = _RECONNECT
-            stopping.wait(pause)
-            pause, began = min(2 * pause, _LONGEST_RECONNECT), time.monotonic()
+                pauses.reset()
+            stopping.wait(pauses.next())
+            began = time.monotonic()
 
 
 def _watched(

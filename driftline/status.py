@@ -16,8 +16,8 @@ from monitoring.results import Alarm
 from monitoring.settings import database
 from monitoring.storage.store import Store
 from monitoring.web.overview import EventBalance, VersionRow, look
-from monitoring.web.queries import Catalogue
 from monitoring.web.window_view import chief_score, coverage, value
+from registry.catalogue import Catalogue
 
 _TONES = {"alarm": "bold red", "warning": "yellow", "ok": "green", "quiet": "dim"}
 COLOURS = {

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from eventlog.parent_death import child_environment
+from telemetry.backoff import Backoff
 
 _FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
 _LONGEST_PAUSE = 30.0
@@ -75,7 +76,7 @@ class Supervisor:
         return True
 
     async def _keep(self, child: Child) -> None:
-        pause, loop = _FIRST_PAUSE, asyncio.get_running_loop()
+        pauses, loop = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), asyncio.get_running_loop()
         while True:
             began = loop.time()
             process = await asyncio.create_subprocess_exec(
@@ -99,10 +100,10 @@ class Supervisor:
                 self.stop()
                 return
             if loop.time() - began > _STABLE:
-                pause = _FIRST_PAUSE
+                pauses.reset()
+            pause = pauses.next()
             self._say(f"{child.name} ended (status {status}); restart in {pause:.0f} s")
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _announce(self, child: Child) -> None:
         # The certificate names the public address, not loopback; a health check sends no secret.

@@ -33,6 +33,7 @@ from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions
 from eventlog.topic_epochs import TopicEpochs
 from eventlog.tracing import ForwardTraces
+from telemetry.backoff import Backoff
 
 _logger = logging.getLogger(__name__)
 
@@ -161,17 +162,17 @@ class Forwarder:
 
         `failed` is called with each error and the pause, in seconds, before the next attempt.
         """
-        pause = _FIRST_PAUSE
+        pauses = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         stop = False
         while not stop:
             try:
                 moved = self.step()
             except NotAcknowledged as error:
+                pause = pauses.next()
                 failed(error, pause)
                 stop = wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                pause = _FIRST_PAUSE
+                pauses.reset()
                 stop = wait(0 if moved else idle_pause)
         self._reader.close()
 

@@ -21,6 +21,7 @@ from math import exp
 import msgspec
 
 from monitoring.results import ERROR_GAP, EVIDENCE, GAP, Score, Window
+from monitoring.rounding import significant
 
 FAR = 4.0  # standard errors beyond what is tolerated: where the threshold of one gap lies
 WIDTH = 1.96  # standard errors between a gap and its bounds
@@ -88,8 +89,8 @@ def _score(base: Sums, windows: Sequence[WindowGaps], allowed: float) -> Score:
         breached = _mean(_sums(base, others, limit)) >= limit
     return Score(
         name=EVIDENCE,
-        value=float(f"{value:.9g}"),
-        threshold=float(f"{limit:.9g}"),
+        value=significant(value),
+        threshold=significant(limit),
         breached=breached,
         note=windows[-1].note,
     )

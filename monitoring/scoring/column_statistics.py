@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from monitoring.results import Score
+from monitoring.rounding import significant
 from monitoring.scoring.reference import Baseline, comparable
-from monitoring.scoring.score_rules import Array, attempt, significant
+from monitoring.scoring.score_rules import Array, attempt
 from registry.manifest import Manifest, Version
 
 STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}

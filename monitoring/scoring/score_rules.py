@@ -1,4 +1,4 @@
-"""Rules that hold for every score: isolation of failures, smallest sample, rounding.
+"""Rules that hold for every score: isolation of failures, smallest sample.
 
 A part or a column that fails yields a score without a value; the rest of the window is unaffected.
 """
@@ -43,8 +43,3 @@ def failure_note(error: Exception) -> str:
     """Describe an exception on one line, for a score's note."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"could not be computed: {text[:_LONGEST]}"
-
-
-def significant(value: float) -> float:
-    """Round to nine significant digits, so that a score's last bits never differ."""
-    return float(f"{value:.9g}")

@@ -27,8 +27,8 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import attempt
 from monitoring.scoring.segments.scores import SegmentScorer
 from monitoring.settings import MonitorSettings
-from monitoring.windows.policy_source import VersionSource
 from registry.baselines import BaselineRecord
+from registry.catalogue import VersionSource
 from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Trailing, Version
 from registry.policies import digest

@@ -19,8 +19,9 @@ from monitoring.web import api, pages
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
-from monitoring.web.queries import Catalogue, Queries
+from monitoring.web.queries import Queries
 from monitoring.web.reports import report
+from registry.catalogue import Catalogue
 from registry.errors import RegistryUnavailable
 
 STATIC = Path(__file__).parent / "static"

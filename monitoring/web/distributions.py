@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.scoring.reference import Baseline, Column, comparable
-from monitoring.web.queries import Catalogue
+from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from registry.manifest import Version
 from registry.payload import withheld

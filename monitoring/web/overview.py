@@ -24,8 +24,9 @@ from monitoring.results import (
     SourceLedger,
 )
 from monitoring.web.policy_view import policies
-from monitoring.web.queries import Catalogue, Queries
+from monitoring.web.queries import Queries
 from monitoring.web.window_view import coverage, find, sentence, value
+from registry.catalogue import Catalogue
 from registry.manifest import AlarmPolicy, Monitoring
 
 HISTORY = 30  # windows behind a sparkline

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from monitoring.web.queries import Catalogue
 from monitoring.windows.policy_periods import PolicyPeriod, timeline
+from registry.catalogue import Catalogue
 from registry.errors import RegistryError
 from registry.manifest import Monitoring
 from registry.policies import Held, differences

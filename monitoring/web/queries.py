@@ -1,6 +1,5 @@
 """The ports of the status page: what it reads, and nothing that it could break."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from monitoring.alarms.rule_state import RuleState
@@ -16,8 +15,6 @@ from monitoring.results import (
     Window,
 )
 from monitoring.windows.totals import ClosedTotals
-from registry.manifest import Version
-from registry.policies import Held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,24 +95,4 @@ class Queries(Protocol):
 
     def disabled(self) -> list[DisabledReceiver]:
         """The receivers that nothing is sent to."""
-        ...
-
-
-class Catalogue(Protocol):
-    """What is registered; the registry is one."""
-
-    def models(self) -> list[str]:
-        """Every model's name."""
-        ...
-
-    def versions(self, model: str) -> Sequence[Version]:
-        """Oldest first."""
-        ...
-
-    def policies(self, version: Version) -> list[Held]:
-        """Every policy that a version is or was watched by, oldest first."""
-        ...
-
-    def aliases(self, model: str) -> dict[str, str]:
-        """Alias to version number."""
         ...

@@ -7,6 +7,8 @@ is given up. Times are integer microseconds since the epoch.
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from telemetry.backoff import pause_after
+
 SECOND = 1_000_000
 FIRST_WAIT = 5 * SECOND
 FACTOR = 3
@@ -24,7 +26,7 @@ def next_attempt(attempts: int, now: int, retry_after: int | None, jitter: float
     """
     if attempts >= MAX_ATTEMPTS:
         return None
-    wait: int = min(FIRST_WAIT * FACTOR ** (attempts - 1), LONGEST_WAIT)
+    wait = int(pause_after(attempts, FIRST_WAIT, LONGEST_WAIT, factor=FACTOR))
     planned = now + wait + int(wait * SPREAD * jitter)
     if retry_after is None:
         return planned

@@ -3,44 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from monitoring.errors import DatabaseUnavailable
 from monitoring.windows.policy_periods import PolicyTimeline, timeline
 from registry.baselines import RecordedBaseline
+from registry.catalogue import PolicyHistory, VersionSource
 from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Version
 from registry.policies import Held
 
 _EVERY = 1.0  # seconds; far less than policy_periods.MARGIN
-
-
-class VersionSource(Protocol):
-    """Where registered versions are found; the registry is one."""
-
-    def version(self, model: str, number: str) -> Version:
-        """Return the version; raises RegistryError."""
-        ...
-
-
-class PolicyHistory(Protocol):
-    """Every policy of every version, past and present; the registry is one."""
-
-    def policies(self, version: Version) -> list[Held]:
-        """Return the policies of a version, oldest first."""
-        ...
-
-    def baselines(self, version: Version) -> list[RecordedBaseline]:
-        """Return the baselines recorded for a version, oldest first."""
-        ...
-
-    def revision(self) -> int:
-        """Return a number that grows with every change; cheap."""
-        ...
-
-    def changed(self, since: int) -> set[str]:
-        """Return the models of which anything changed after this revision."""
-        ...
 
 
 class ReadableVersions:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from eventlog.errors import DriftlineError
+from registry.catalogue import Revisions
 from registry.errors import RegistryError, RegistryUnavailable, UnknownModel, UnknownVersion
 from registry.history import DesiredState
 from registry.limits import UNCHANGED, LimitChange
@@ -26,13 +27,11 @@ _Key = tuple[str, str]  # model and version number
 _logger = logging.getLogger(__name__)
 
 
-class RegistryReader(Protocol):
+class RegistryReader(Revisions, Protocol):
     """The part of the registry that the service reads."""
 
     def models(self) -> list[str]: ...
     def state(self, model: str) -> ModelState: ...
-    def changed(self, since: int) -> set[str]: ...
-    def revision(self) -> int: ...
 
 
 class LoadedModels:

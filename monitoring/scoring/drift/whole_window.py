@@ -12,6 +12,7 @@ import pandas as pd
 from monitoring.alarms.budget import false_alarms, level, wording
 from monitoring.presenter.formats import apart
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
+from monitoring.rounding import significant
 from monitoring.scoring.drift.joint import JointChange
 from monitoring.scoring.drift.null_distribution import drift_statistic
 from monitoring.scoring.drift.thresholds import DriftThresholds, WindowThresholds
@@ -112,7 +113,7 @@ def _columns(changes: Sequence[JointChange], ratios: Sequence[float]) -> list[Sc
 
 
 def _in_parts(name: str, ratio: float, words: str, column: str = "") -> Score:
-    value = float(f"{ratio:.6g}")
+    value = significant(ratio, 6)
     return Score(
         name=name, column=column, value=value, threshold=1.0, breached=value >= 1, note=words
     )
@@ -127,4 +128,4 @@ def _budget(baseline: Baseline, sized: WindowThresholds) -> Score:
     )
     if not sized.met:
         words += "; the limits in drift_thresholds exceed it"
-    return Score(name=BUDGET, value=float(f"{false_alarms(policy):.6g}"), note=words)
+    return Score(name=BUDGET, value=significant(false_alarms(policy), 6), note=words)

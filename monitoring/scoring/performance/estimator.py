@@ -20,6 +20,7 @@ from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
 from monitoring.counters.reference_domain import category, number
+from monitoring.rounding import significant
 from monitoring.scoring.drift.null_distribution import DRAWS, BlockBootstrap, size_class
 from monitoring.scoring.performance.metrics import (
     LabelledRows,
@@ -114,7 +115,7 @@ class PerformanceEstimator:
         with threadpool_limits(1, "openmp"):  # sums in one order, whatever the machine
             mae = float(np.mean(absolute.predict(columns)))
             mse = float(np.mean(squared.predict(columns)))
-        return {"mae": float(f"{mae:.6g}"), "rmse": float(f"{max(mse, 0.0) ** 0.5:.6g}")}
+        return {"mae": significant(mae, 6), "rmse": significant(max(mse, 0.0) ** 0.5, 6)}
 
     @cached_property
     def _error_models(self) -> tuple[Any, Any]:

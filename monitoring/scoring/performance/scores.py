@@ -13,6 +13,7 @@ from monitoring.alarms.budget import label_level, level
 from monitoring.counters.reference_domain import number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.results import ESTIMATED, GAP, Score
+from monitoring.rounding import significant
 from monitoring.scoring.performance.estimate_gap import EstimateGaps
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
 from monitoring.scoring.performance.metrics import (
@@ -26,7 +27,7 @@ from monitoring.scoring.performance.metrics import (
     rounded,
 )
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import MIN_VALUES, attempt, significant
+from monitoring.scoring.score_rules import MIN_VALUES, attempt
 
 Interval = tuple[float, float]
 
@@ -207,8 +208,8 @@ class PerformanceScorer:
         # The reference is a sample too.
         error = self._beyond[of] * usual * (1 + rows / len(self._baseline.frame)) ** 0.5
         if self.primary in ERRORS:
-            return max(self._limit, float(f"{expected + error:.6g}"))
-        return min(self._limit, float(f"{expected - error:.6g}"))
+            return max(self._limit, significant(expected + error, 6))
+        return min(self._limit, significant(expected - error, 6))
 
     @cached_property
     def _estimated_of_reference(self) -> Metrics:

@@ -19,6 +19,7 @@ from scipy.stats import t as student
 
 from monitoring.alarms.budget import label_level, level
 from monitoring.results import ESTIMATED, Score
+from monitoring.rounding import significant
 from monitoring.scoring.drift.features import drifted_features
 from monitoring.scoring.feature_values import FeatureTable
 from monitoring.scoring.performance.metrics import (
@@ -30,7 +31,7 @@ from monitoring.scoring.performance.metrics import (
 )
 from monitoring.scoring.performance.scores import BAND_WIDTH, PerformanceScorer
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt, significant
+from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt
 from monitoring.scoring.segments.fairness import GapLimit, GroupRates, Proportion, gaps, rates
 from monitoring.scoring.segments.grouping import Grouping, grouping
 from registry.manifest import Manifest, SegmentPolicy

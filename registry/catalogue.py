@@ -1,0 +1,63 @@
+"""The registry as its readers see it: each states the part that it uses.
+
+`registry.store.Registry` implements all of them; tests and backtests implement the part they need.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from registry.baselines import RecordedBaseline
+from registry.manifest import Version
+from registry.policies import Held
+
+
+class VersionSource(Protocol):
+    """Find registered versions by number."""
+
+    def version(self, model: str, number: str) -> Version:
+        """Return the version; raises RegistryError."""
+        ...
+
+
+class PolicySource(Protocol):
+    """Read the policies of a version."""
+
+    def policies(self, version: Version) -> list[Held]:
+        """Return every policy of a version, oldest first."""
+        ...
+
+
+class Revisions(Protocol):
+    """Notice changes."""
+
+    def revision(self) -> int:
+        """Return a number that grows with every change; cheap."""
+        ...
+
+    def changed(self, since: int) -> set[str]:
+        """Return the models of which anything changed after this revision."""
+        ...
+
+
+class PolicyHistory(PolicySource, Revisions, Protocol):
+    """Follow the policies and baselines of every version."""
+
+    def baselines(self, version: Version) -> list[RecordedBaseline]:
+        """Return the baselines recorded for a version, oldest first."""
+        ...
+
+
+class Catalogue(PolicySource, Protocol):
+    """List what is registered."""
+
+    def models(self) -> list[str]:
+        """Return every model's name."""
+        ...
+
+    def versions(self, model: str) -> Sequence[Version]:
+        """Return the versions of a model, oldest first."""
+        ...
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Return the version number of each alias."""
+        ...
