@@ -22,6 +22,7 @@ from service.pipeline import Pipeline
 from service.prediction_log import IdGenerator, PredictionLog
 from service.rest.dependencies import InferenceDependencies, RouteDependencies
 from service.settings import Settings
+from service.shared_listener import SharedListener, share_rest
 from service.telemetry.gauges import update_gauges_periodically
 from service.telemetry.metrics import (
     count_dropped,
@@ -98,7 +99,12 @@ class Worker:
     async def start(self) -> None:
         """Load registered versions, listen for gRPC, and follow the registry."""
         await self._models.start()
-        self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer)
+        share = None
+        if self._settings.workers > 1:
+            number = int(self._writer.source.rpartition("-")[2])
+            share = partial(SharedListener.listen, "grpc", self._home, number)
+            share_rest(self._home, number, self._settings.port)
+        self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer, share)
         await self._grpc.start()
         for work in (
             self._models.follow(self._settings.poll_interval_s),

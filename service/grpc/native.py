@@ -1,7 +1,9 @@
 """Serve gRPC natively: HTTP/2 connections in the worker's event loop."""
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -11,12 +13,17 @@ from service.auth.configuration import tls_of
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.http2 import Http2Connection, Http2Server
 from service.settings import Settings
+from service.shared_listener import SharedListener
+
+Share = Callable[
+    [socket.socket, Callable[[], Http2Connection], ssl.SSLContext | None], SharedListener | None
+]
 
 
 class NativeListener:
     """The listening socket and connections of one worker."""
 
-    def __init__(self, server: asyncio.Server, shared: Http2Server) -> None:
+    def __init__(self, server: asyncio.Server | SharedListener, shared: Http2Server) -> None:
         """Use `start` to create one."""
         self._server = server
         self._shared = shared
@@ -34,18 +41,22 @@ class NativeListener:
             connection.close()
 
 
-async def start(authorizer: MethodAuthorizer, settings: Settings) -> NativeListener:
-    """Listen on the shared port; raises SettingError if the address is not available."""
+async def start(
+    authorizer: MethodAuthorizer, settings: Settings, share: Share | None = None
+) -> NativeListener:
+    """Listen on the shared port; raises SettingError if the address is not available.
+
+    `share` spreads the connections of a bound socket over the workers, or returns None.
+    """
     shared = Http2Server(
         authorizer, limit=settings.max_body_bytes, most_calls=settings.max_grpc_calls
     )
+    factory, tls = partial(Http2Connection, shared), _context(settings)
     try:
-        server = await asyncio.get_running_loop().create_server(
-            partial(Http2Connection, shared),
-            # Every worker listens; the kernel distributes connections.
-            sock=bound(settings.host, settings.grpc_port, shared=True),
-            ssl=_context(settings),
-            backlog=1024,
+        listener = bound(settings.host, settings.grpc_port, shared=True)
+        spread = share(listener, factory, tls) if share else None
+        server = spread or await asyncio.get_running_loop().create_server(
+            factory, sock=listener, ssl=tls, backlog=1024
         )
     except OSError as error:
         address = f"{settings.host}:{settings.grpc_port}"

@@ -21,8 +21,15 @@ class GrpcListener(Protocol):
 class GrpcServer:
     """All services of the gRPC port."""
 
-    def __init__(self, servicer: Servicer, settings: Settings, access: Authorizer) -> None:
-        """Build the method table; `start` listens."""
+    def __init__(
+        self,
+        servicer: Servicer,
+        settings: Settings,
+        access: Authorizer,
+        share: native.Share | None = None,
+    ) -> None:
+        """Build the method table; `start` listens, and spreads its connections by `share`."""
+        self._share = share
         services = (SERVICE, HEALTH, *reflection.REFLECTION)
         self._settings = settings
         self._health = Health(services, lambda: servicer.ready)
@@ -39,7 +46,7 @@ class GrpcServer:
     async def start(self) -> None:
         """Listen on the shared port; raises SettingError if the address is not available."""
         if self._settings.grpc == "native":
-            self._listener = await native.start(self._authorizer, self._settings)
+            self._listener = await native.start(self._authorizer, self._settings, self._share)
         else:
             self._listener = await aio.start(self._authorizer, self._settings)
 
