@@ -1,9 +1,12 @@
 """The `driftline` command: lists its commands and imports the one that is called."""
 
+import atexit
 import importlib.util
 import os
 import sqlite3
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +75,8 @@ COMMANDS = {
     "forward": CommandSummary("driftline.forward", "Forward the local log to Kafka.", _LOG),
     "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
 }
+
+_THREADED = {"onnxruntime", "pyarrow", "grpc"}  # packages with native threads
 
 _OWN = {"service", "monitoring", "registry", "access", "eventlog", "telemetry", "loadtests"}
 
@@ -151,8 +156,36 @@ def driftline() -> None:
 
 
 def main() -> None:
-    """Run the command; print an expected error as one line, without a traceback."""
+    """Run the command and end the process."""
     end_with_parent()
+    try:
+        run()
+    except SystemExit as ended:
+        _leave(ended.code)
+        raise
+    _leave(0)
+
+
+def _leave(status: object) -> None:
+    """End the process without unloading native libraries whose threads still run.
+
+    ONNX Runtime and Arrow end their threads while the interpreter unloads them, which now and then
+    aborts a command whose work is done.
+    """
+    if not _THREADED & sys.modules.keys() or not isinstance(status, int | None):
+        return
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()  # noqa: SLF001  # what `sys.exit` would call
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status or 0)
+
+
+def run() -> None:
+    """Run the command; print an expected error as one line, without a traceback."""
     try:
         driftline(standalone_mode=False)
     except DriftlineError as error:

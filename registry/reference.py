@@ -3,7 +3,6 @@
 Everything that makes a reference unfit is refused here.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,12 @@ def _path(version: Version) -> Path:
 def parse_reference(data: bytes) -> pd.DataFrame:
     """The user's Parquet file as a frame; raises InvalidReference for anything else."""
     try:
-        return pd.read_parquet(io.BytesIO(data))
+        # A buffer of Arrow's own, read by this thread: a native thread that frees a Python object
+        # while the interpreter ends would abort the process.
+        stream = pa.BufferOutputStream()
+        stream.write(data)
+        source = pa.BufferReader(stream.getvalue())
+        return pd.read_parquet(source, use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidReference(f"the reference is not a Parquet file: {error}") from None
 

@@ -14,9 +14,8 @@ from registry import history
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["driftline", *arguments])
-    monkeypatch.setattr(cli, "end_with_parent", lambda: None)
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        cli.run()
     assert isinstance(ended.value.code, int)
     return ended.value.code
 
