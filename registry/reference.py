@@ -5,12 +5,11 @@ Everything that makes a reference unfit is refused here.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import onnxruntime
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,6 +18,9 @@ from registry.batch_runner import run_in_batches
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
 from registry.manifest import Manifest, Version
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
@@ -39,13 +41,15 @@ def learns(version: Version) -> bool:
     return Path(version.path).is_dir() and not has_reference(version)
 
 
-def load_reference(version: Version) -> pd.DataFrame:
+def load_reference(version: Version) -> "pd.DataFrame":
     """The stored reference: features, target, `prediction`, `probability_<class>` per class.
 
     Features are as the model received them and as events carry them: numeric columns numbers with
     NaN, categorical ones (dtype object) strings, integers or booleans with None.
     Raises InvalidReference for a version without a reference.
     """
+    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+
     if not has_reference(version):
         raise InvalidReference(
             f"version {version.number} of {version.model} was registered without a reference"
@@ -72,8 +76,10 @@ def _path(version: Version) -> Path:
     return Path(version.path) / "reference.parquet"
 
 
-def parse_reference(data: bytes) -> pd.DataFrame:
+def parse_reference(data: bytes) -> "pd.DataFrame":
     """The user's Parquet file as a frame; raises InvalidReference for anything else."""
+    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+
     try:
         # A buffer of Arrow's own, read by this thread: a native thread that frees a Python object
         # while the interpreter ends would abort the process.
@@ -88,10 +94,10 @@ def parse_reference(data: bytes) -> pd.DataFrame:
 def answer_reference(
     session: onnxruntime.InferenceSession,
     manifest: Manifest,
-    frame: pd.DataFrame,
+    frame: "pd.DataFrame",
     *,
     together: bool = True,
-) -> tuple[Manifest, pd.DataFrame]:
+) -> "tuple[Manifest, pd.DataFrame]":
     """Run the model on every reference row, in batches of the manifest's max_batch_size.
 
     Each row alone where they are not answered `together` as they would be in requests of their own.
@@ -101,6 +107,8 @@ def answer_reference(
     store. Raises InvalidReference for rows that do not fit the model, InvalidModel for answers
     that do not fit the manifest.
     """
+    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
     outputs = run_in_batches(session, manifest, tensors, len(frame), together=together)
@@ -123,7 +131,7 @@ def answer_reference(
     return manifest, stored
 
 
-def sample_tensors(manifest: Manifest, frame: pd.DataFrame) -> dict[str, Array]:
+def sample_tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
     """The model's inputs of some hundred rows all over the user's reference.
 
     Raises InvalidReference for rows that do not fit the model.
@@ -134,13 +142,13 @@ def sample_tensors(manifest: Manifest, frame: pd.DataFrame) -> dict[str, Array]:
     return {name: array[places] for name, array in tensors.items()}
 
 
-def doubts(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
+def doubts(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
     """Sentences on what makes a stored reference look trained on, or of little use."""
     found = _doubts_of_methods(manifest, reference)
     return [*found, *_doubts_of_answers(manifest, reference)] if manifest.target else found
 
 
-def _doubts_of_methods(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
+def _doubts_of_methods(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
     """Of methods that look at less of a column than their name lets expect."""
     counts = {
         name: reference[name].nunique()
@@ -155,7 +163,7 @@ def _doubts_of_methods(manifest: Manifest, reference: pd.DataFrame) -> list[str]
     ]
 
 
-def _doubts_of_answers(manifest: Manifest, reference: pd.DataFrame) -> list[str]:
+def _doubts_of_answers(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
     truth, answer = reference[manifest.target], reference["prediction"]
     if manifest.task == "regression":
         spread = float(((truth - truth.mean()) ** 2).sum())
@@ -176,7 +184,7 @@ def _doubts_of_answers(manifest: Manifest, reference: pd.DataFrame) -> list[str]
     return [doubt]
 
 
-def _require_columns(manifest: Manifest, frame: pd.DataFrame) -> None:
+def _require_columns(manifest: Manifest, frame: "pd.DataFrame") -> None:
     carried = {feature.input for feature in manifest.features}
     bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carried]
     if bare:
@@ -207,26 +215,28 @@ def _require_columns(manifest: Manifest, frame: pd.DataFrame) -> None:
         )
 
 
-def _tensors(manifest: Manifest, frame: pd.DataFrame) -> dict[str, Array]:
+def _tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
     try:
         return to_tensors(manifest, {f.name: _plain(frame[f.name]) for f in manifest.features})
     except InvalidFeatures as error:
         raise InvalidReference(f"reference {error}") from None
 
 
-def _plain(column: pd.Series) -> list[Any] | Array:
+def _plain(column: "pd.Series") -> list[Any] | Array:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column.to_numpy()
     plain = column.astype(object)
     return plain.where(plain.notna(), None).tolist()
 
 
-def _values(column: pd.Series) -> list[Any]:
+def _values(column: "pd.Series") -> list[Any]:
     values = _plain(column)
     return values if isinstance(values, list) else values.tolist()
 
 
 def _columns(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, Any]:
+    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+
     datatypes = {spec.name: spec.datatype for spec in signature(manifest).inputs}
     carried = {
         name: Tensor(datatypes[name], list(array.shape), array.ravel().tolist())
@@ -239,7 +249,7 @@ def _columns(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, Any]
     }
 
 
-def _numeric_target(column: pd.Series) -> Array:
+def _numeric_target(column: "pd.Series") -> Array:
     try:
         return column.to_numpy(dtype=np.float64)
     except (TypeError, ValueError):
@@ -319,14 +329,16 @@ def _require_class_order(manifest: Manifest, probabilities: Array, answers: Arra
             )
 
 
-def _roc_auc(truth: pd.Series, score: pd.Series) -> float:
+def _roc_auc(truth: "pd.Series", score: "pd.Series") -> float:
     positives = int(truth.sum())
     ranks = float(score.rank()[truth].sum())
     pairs = positives * (len(truth) - positives)
     return (ranks - positives * (positives + 1) / 2) / pairs if pairs else 0.5
 
 
-def _categories(column: pd.Series) -> pd.Series:
+def _categories(column: "pd.Series") -> "pd.Series":
+    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
+
     values = [
         int(value) if isinstance(value, float) and value.is_integer() else value
         for value in _values(column)

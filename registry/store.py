@@ -11,9 +11,9 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import pandas as pd
 
 from eventlog.settings import Home
 from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, encode_baseline
@@ -52,6 +52,9 @@ from registry.reference import answer_reference, parse_reference, sample_tensors
 from registry.signature import read_signature
 from registry.validation import complete
 from registry.version_folders import Files, Found, VersionFolders
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
@@ -325,7 +328,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def _judge(onnx: bytes, manifest: Manifest, reference: pd.DataFrame | None) -> Verdict:
+def _judge(onnx: bytes, manifest: Manifest, reference: "pd.DataFrame | None") -> Verdict:
     """Find out whether rows are independent, in one thread: there sums have one order only."""
     rows = None if reference is None else sample_tensors(manifest, reference)
     session = load(onnx, threads=1, extensions=manifest.session.extensions)
