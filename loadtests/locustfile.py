@@ -24,6 +24,7 @@ from registry.store import Registry
 __all__ = ["Feedback", "GrpcRaw", "RestBinary", "RestJson", "Shape"]
 
 _SPAWN_RATE = 100  # users a second at most: the shape says when they come
+_BEGUN = "driftline_begun"  # what a worker sends once its requests are prepared
 
 
 class Shape(LoadTestShape):
@@ -34,7 +35,12 @@ class Shape(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """See LoadTestShape."""
         assert self.runner is not None
-        options: Any = self.runner.environment.parsed_options
+        environment: Any = self.runner.environment
+        if isinstance(self.runner, MasterRunner) and not environment.begun.issuperset(
+            self.runner.clients
+        ):
+            self.reset_time()  # workers still prepare their requests: the load has not begun
+        options = environment.parsed_options
         seconds = float(options.run_time or SECONDS)
         passed = self.get_run_time() / seconds
         if passed >= 1:
@@ -66,6 +72,9 @@ def _init(environment: Any, **_: Any) -> None:
     heard: dict[str, Generator] = {}
     conclusion: list[str] = []
     if isinstance(runner, MasterRunner):
+        environment.begun = set()
+        hooks.test_start.add_listener(lambda **_: environment.begun.clear())
+        runner.register_message(_BEGUN, lambda msg, **_: environment.begun.add(msg.node_id))
         hooks.worker_report.add_listener(
             lambda client_id, data, **_: heard.update(
                 {client_id: msgspec.convert(data["pulse"], Generator)} if "pulse" in data else {}
@@ -110,6 +119,8 @@ def _begin(environment: Any, pulse: Pulse) -> None:
         return
     environment.traffic.begin()
     pulse.start()
+    if isinstance(environment.runner, WorkerRunner):
+        environment.runner.send_message(_BEGUN)
 
 
 def _conclude(environment: Any, heard: dict[str, Generator]) -> str:

@@ -88,7 +88,6 @@ def test_ten_minutes_without_a_broker_cost_no_memory_and_are_caught_up(
     )
     assert cursors.positions[writer.source] == Position(1, backlog)
     assert grown < 50 * MEBIBYTE
-    assert rate > 5 * INGEST
     sink.close()
     cursors.close()
 
