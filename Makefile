@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check chaos format bench accuracy compare replay overload many load docs images pytorch lock proto clean help
+.PHONY: run up test check nightly chaos format bench accuracy compare replay overload many load docs images pytorch lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -52,8 +52,11 @@ check: $(VENV)/.dev ## ruff, mypy and import-linter
 	$(BIN)/mypy examples/flights
 	$(BIN)/lint-imports --no-cache
 
+nightly: $(VENV)/.dev ## every test at full length, long studies included (hours; ARGS=...)
+	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest --timeout 3600 --durations 50 $(ARGS)
+
 chaos: $(VENV)/.dev ## the faults at their full length, with figures (about twenty minutes)
-	DRIFTLINE_CHAOS=long $(BIN)/python -m pytest tests/integration/chaos tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
+	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/integration/chaos tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .

@@ -11,11 +11,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.depth import NIGHTLY, by_depth
 from tests.kafka_libraries import fetched
 from tests.postgres_server import PostgresServer, running
 
 # A shared machine may stand still for a second; no test is about speed.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "shared",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=by_depth(25, 200),
+)
 settings.load_profile("shared")
 
 
@@ -63,6 +69,16 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
         return tmp_path / "monitor.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.schema()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long studies to `make nightly`."""
+    if NIGHTLY:
+        return
+    left_out = [item for item in items if item.get_closest_marker("nightly")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
 
 
 _skipped: list[str] = []

@@ -1,6 +1,5 @@
-"""`kill -9` at moments that nobody chose: eight times, fifty with DRIFTLINE_CHAOS=long."""
+"""`kill -9` at moments that nobody chose: four times, fifty in `make nightly`."""
 
-import os
 import random
 import signal
 import subprocess
@@ -11,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from monitoring.storage.database import Where
+from tests.depth import NIGHTLY, by_depth
 from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
 
-LONG = os.environ.get("DRIFTLINE_CHAOS") == "long"
-KILLS = 50 if LONG else 8
+KILLS = by_depth(4, 50)
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,7 +28,7 @@ def _begin(where: Where, seed: int) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("where", ["sqlite", "postgres"] if LONG else ["sqlite"], indirect=True)
+@pytest.mark.parametrize("where", ["sqlite", "postgres"] if NIGHTLY else ["sqlite"], indirect=True)
 def test_a_monitor_killed_at_random_moments_finds_the_same(where: Where, tmp_path: Path) -> None:
     calm = tmp_path / "calm.db"
     Monitor(calm, eight_hours().records).drain()

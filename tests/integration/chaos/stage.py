@@ -1,6 +1,5 @@
 """A service under load, its forwarder and its brokers: everything that a fault can strike."""
 
-import os
 import subprocess
 import sys
 import time
@@ -11,13 +10,6 @@ from kafka import KafkaAdminClient
 
 from eventlog.kafka import KafkaSettings, create_topics
 from tests.integration.chaos.oracle import Clients, Topic, p99, read_topic
-
-LONG = os.environ.get("DRIFTLINE_CHAOS") == "long"
-
-
-def either(long: float, short: float) -> float:
-    """The figure of `make chaos`, or that of `make test`."""
-    return long if LONG else short
 
 
 class Stage:

@@ -11,8 +11,9 @@ import pytest
 
 from eventlog.forwarder import BATCH
 from eventlog.kafka import KafkaSettings
+from tests.depth import by_depth
 from tests.integration.chaos.proxy import Proxy
-from tests.integration.chaos.stage import Stage, either
+from tests.integration.chaos.stage import Stage
 from tests.integration.conftest import Broker
 from tests.service.conftest import Service
 
@@ -65,17 +66,17 @@ def stage(
 
 def test_broker_absent_at_start(stage: Alone) -> None:
     since = time.monotonic()
-    stage.absent(either(30, 1))
+    stage.absent(by_depth(1, 30))
     stage.check("broker absent at start", since)
 
 
 def test_broker_killed(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
-    times = int(either(10, 1))
+    times = by_depth(1, 10)
     for _ in range(times):
         stage.broker.kill()
-        stage.clients.until(more=300, seconds=either(30, 1))
+        stage.clients.until(more=300, seconds=by_depth(1, 30))
         stage.broker.start()
         stage.clients.until(more=300)
     stage.check(f"broker killed {times} times", since)
@@ -85,7 +86,7 @@ def test_broker_frozen(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
     stage.broker.freeze()
-    stage.clients.until(more=300, seconds=either(60, 4))  # longer than a batch may take
+    stage.clients.until(more=300, seconds=by_depth(4, 60))  # longer than a batch may take
     stage.broker.thaw()
     stage.check("broker frozen", since)
 
@@ -94,7 +95,7 @@ def test_connection_cut(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
     stage.proxy.cut()
-    stage.clients.until(more=300, seconds=either(30, 1))
+    stage.clients.until(more=300, seconds=by_depth(1, 30))
     stage.proxy.heal()
     stage.check("connection cut", since)
 
@@ -103,7 +104,7 @@ def test_connection_slowed(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
     stage.proxy.delay = 0.2
-    stage.clients.until(more=300, seconds=either(30, 1))
+    stage.clients.until(more=300, seconds=by_depth(1, 30))
     stage.proxy.heal()
     stage.check("connection slowed by 200 ms a chunk", since)
 
@@ -111,7 +112,7 @@ def test_connection_slowed(stage: Alone) -> None:
 def test_connection_reset(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
-    times = int(either(100, 5))
+    times = by_depth(5, 100)
     for _ in range(times):
         stage.proxy.reset()
         stage.clients.until(more=150)
@@ -132,7 +133,7 @@ def test_broker_wiped_and_recreated(stage: Alone) -> None:
     since = time.monotonic()
     stage.broker.kill()
     stage.broker.wipe()
-    stage.clients.until(more=300, seconds=either(30, 0))
+    stage.clients.until(more=300, seconds=by_depth(0, 30))
     stage.broker.start()
     stage.create_topics()
     stage.check("broker wiped and recreated", since)
@@ -142,7 +143,7 @@ def test_forwarder_killed(stage: Alone) -> None:
     stage.up()
     before = stage.check("before the forwarder is killed", time.monotonic() - 1).duplicates
     since = time.monotonic()
-    times = int(either(50, 3))
+    times = by_depth(3, 50)
     for _ in range(times):
         stage.kill_forwarder()
         stage.clients.until(more=200)
@@ -155,7 +156,7 @@ def test_forwarder_killed(stage: Alone) -> None:
 def test_serving_worker_killed(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
-    times = int(either(50, 1))
+    times = by_depth(1, 50)
     for _ in range(times):
         stage.kill_worker()
         stage.clients.until(more=200)
@@ -173,7 +174,7 @@ def test_one_of_three_brokers_killed(
         stage.rest()
         since = time.monotonic()
         three_brokers[0].kill()
-        stage.clients.until(more=500, seconds=either(30, 1))
+        stage.clients.until(more=500, seconds=by_depth(1, 30))
         stage.check("one of three brokers killed", since)
     finally:
         stage.stop()

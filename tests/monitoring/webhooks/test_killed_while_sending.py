@@ -1,6 +1,6 @@
 """`kill -9` around the moment at which a webhook is sent: a repetition, and one effect.
 
-Twelve times, fifty with DRIFTLINE_CHAOS=long.
+Twelve times, fifty in `make nightly`.
 """
 
 import base64
@@ -20,9 +20,10 @@ import msgspec
 from standardwebhooks.webhooks import Webhook
 
 from monitoring.storage.store import Store
+from tests.depth import by_depth
 from tests.monitoring.webhooks.asking_for_many import watch
 
-KILLS = 50 if os.environ.get("DRIFTLINE_CHAOS") == "long" else 12
+KILLS = by_depth(12, 50)
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
 
