@@ -58,7 +58,7 @@ class Service:
             raise
 
     def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not holds():
             assert time.monotonic() < deadline, self.said()
             assert self._process is not None
