@@ -25,6 +25,8 @@ settings.register_profile(
 settings.load_profile("shared")
 
 
+# They wait for processes and brokers: last, one of them would run alone on an idle machine.
+_LONG_FOLDERS = frozenset({"integration", "e2e", "deploy", "docs", "examples", "loadtests"})
 _PORTS = range(10_000, 32_000)  # below those that the system gives to clients
 _MOST_WORKERS = 8
 
@@ -72,7 +74,8 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long studies to `make nightly`."""
+    """Begin with the folders that take longest, and leave the long studies to `make nightly`."""
+    items.sort(key=lambda item: not _LONG_FOLDERS.intersection(item.path.parts))
     if NIGHTLY:
         return
     left_out = [item for item in items if item.get_closest_marker("nightly")]

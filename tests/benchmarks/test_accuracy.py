@@ -46,7 +46,7 @@ def _preset(made: Baseline, window: pd.DataFrame) -> dict[str, bool]:
     return {column.name: found[column.stored] for column in made.columns}
 
 
-@pytest.mark.parametrize("reference_rows", [800, 3_000])
+@pytest.mark.parametrize("reference_rows", [800, pytest.param(3_000, marks=pytest.mark.nightly)])
 def test_the_shortcut_says_of_every_column_what_evidently_s_preset_says(
     tmp_path: Path, reference_rows: int
 ) -> None:
@@ -70,6 +70,7 @@ def test_scores_are_the_same_with_evidently_s_report_and_without(tmp_path: Path)
     assert score_drift(made, thresholds, window, None) == with_report
 
 
+@pytest.mark.nightly  # tests/monitoring/alarms/test_budget.py is its short version
 def test_false_alarms_lie_within_the_band_of_their_budget() -> None:
     setting = Setting(
         "fresh", 5, 256, 0.0, labels=True, references=6, windows=60, one_in=8, reference_rows=3_000

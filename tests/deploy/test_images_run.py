@@ -77,6 +77,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         engine.close()
 
 
+@pytest.mark.nightly  # the pods below are its short version
 @pytest.mark.timeout(600)  # a broker and nine runs of Java
 def test_the_whole_compose_file_serves_forwards_and_watches(
     engine: Engine,
@@ -193,6 +194,7 @@ def test_a_monitor_s_pod_keeps_its_state_in_postgresql_and_ends_though_kafka_nev
     assert monitor.stop() == 0
 
 
+@pytest.mark.nightly
 def test_what_kserve_starts_answers(
     engine: Engine, tmp_path: Path, pythons: Mapping[str, Path]
 ) -> None:

@@ -45,7 +45,9 @@ def libraries() -> Path:
     return folder
 
 
-@pytest.mark.parametrize("library", ["XGBoost", "LightGBM"])
+@pytest.mark.parametrize(
+    "library", [pytest.param("XGBoost", marks=pytest.mark.nightly), "LightGBM"]
+)
 def test_a_classifier_is_converted_registered_and_answers_the_same(
     library: str, libraries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

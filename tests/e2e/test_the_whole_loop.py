@@ -77,7 +77,7 @@ class Loop:
         return httpx.get(f"http://127.0.0.1:{self.monitor}{path}", trust_env=False)
 
     def until(self, what: str, holds: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 180
         while not holds():
             assert time.monotonic() < deadline, f"never came: {what}"
             time.sleep(0.1)

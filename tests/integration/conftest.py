@@ -105,7 +105,7 @@ class Broker:
 
     def await_port(self) -> None:
         """Wait until the node answers."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

@@ -56,7 +56,7 @@ def _as_received(records: Sequence[Record]) -> list[Record]:
 
 
 def _until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not holds():
         assert time.monotonic() < deadline
 

@@ -176,7 +176,7 @@ def _without_time(body: object) -> bytes:
 
 
 def _await(where: Where, events: int) -> None:
-    store, deadline = Store(where), time.monotonic() + 90
+    store, deadline = Store(where), time.monotonic() + 180
     while store.totals().get("monitored_events", 0) < events:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -185,7 +185,7 @@ def _await(where: Where, events: int) -> None:
 
 def _await_readers(where: str, number: int) -> None:
     """Until so many hold streams: each has locked those that it reads."""
-    database, deadline = Database(where), time.monotonic() + 90
+    database, deadline = Database(where), time.monotonic() + 180
     holding = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' GROUP BY pid"
     while len(database.all(holding)) < number:
         assert time.monotonic() < deadline

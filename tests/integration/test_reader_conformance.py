@@ -124,7 +124,7 @@ def _both(count: int, start: int = 0) -> list[Record]:
 
 def _drain(reader: Reader, limit: int = 100) -> list[Record]:
     records: list[Record] = []
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         assert time.monotonic() < deadline
         batch = reader.poll(limit)
@@ -138,7 +138,7 @@ def _drain_until(reader: Reader, awaited: Sequence[Record]) -> set[Place]:
     """Drain until these records came: a reader may count as drained until it hears of a write."""
     places = {_place(record) for record in awaited}
     found: set[Place] = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not found >= places:
         assert time.monotonic() < deadline, f"never came: {places - found}"
         found |= set(_first_time(_drain(reader)))

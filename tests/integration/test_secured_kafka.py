@@ -200,7 +200,7 @@ def test_kcat_shows_readable_json_with_its_headers(secured: Secured, tmp_path: P
     plain = KafkaSettings(bootstrap_servers=secured.broker.bootstrap)
     assert _forward(tmp_path, plain, "kcat") == 3
     command = ["kcat", "-C", "-e", "-q", "-b", plain.bootstrap_servers, "-t", plain.predictions]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     found: list[list[str]] = []
     while len(found) < 3:
         assert time.monotonic() < deadline

@@ -165,7 +165,7 @@ def _stats(page: str) -> dict[str, Any]:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
             if holds():

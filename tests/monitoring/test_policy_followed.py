@@ -61,7 +61,7 @@ class Running:
             )
 
     def until(self, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 180
         while not done():
             assert self._process.poll() is None, self._said.read_text()
             assert time.monotonic() < deadline, self._said.read_text()

@@ -49,7 +49,7 @@ class Stage:
         """End one serving worker at once, and wait until another has taken its place."""
         before = self._workers()
         before[0].kill()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while len({one.pid for one in self._workers()} - {before[0].pid}) < len(before):
             assert time.monotonic() < deadline, self.service.said()
             time.sleep(0.05)

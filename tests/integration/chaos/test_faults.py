@@ -91,6 +91,7 @@ def test_broker_frozen(stage: Alone) -> None:
     stage.check("broker frozen", since)
 
 
+@pytest.mark.nightly  # test_connection_reset is its short version
 def test_connection_cut(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()
@@ -119,6 +120,7 @@ def test_connection_reset(stage: Alone) -> None:
     stage.check(f"connection reset {times} times", since)
 
 
+@pytest.mark.nightly  # test_forwarding_to_kafka.py recreates a topic every time
 def test_topic_deleted(stage: Alone) -> None:
     stage.up()
     since = time.monotonic()

@@ -18,6 +18,7 @@ from registry.manifest import (
     Prediction,
     WindowPolicy,
 )
+from tests.depth import by_depth
 
 
 def _manifest(length: int = 86_400, **alarms: object) -> Manifest:
@@ -65,7 +66,7 @@ def test_windows_broken_at_the_level_raise_as_many_alarms_as_the_part_allows(
     consecutive: int,
 ) -> None:
     manifest = _manifest(consecutive=consecutive, false_alarms=FalseAlarms(days=1, windows=50))
-    chance, windows = random.Random(3), 40_000
+    chance, windows = random.Random(3), by_depth(8_000, 40_000)
     fired = _fired(manifest, [chance.random() < level(manifest) for _ in range(windows)])
     expected = part(manifest) * windows
     assert abs(fired - expected) < 4 * expected**0.5

@@ -42,7 +42,7 @@ def _replies(process: ScoringProcess, count: int) -> list[ScoreReply]:
 
 
 def _child() -> psutil.Process:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         for child in psutil.Process(os.getpid()).children(recursive=True):
             if "monitoring.scoring" in " ".join(child.cmdline()):

@@ -54,7 +54,7 @@ def process(lives: Path) -> Iterator[ScoringProcess]:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -68,7 +68,7 @@ def browsing(chromium: str, options: list[str], profile: Path) -> Iterator[Brows
 
 def _port(profile: Path) -> int:
     """Where it listens: it writes that into its profile."""
-    reported, deadline = profile / "DevToolsActivePort", time.monotonic() + 60
+    reported, deadline = profile / "DevToolsActivePort", time.monotonic() + 180
     while not (reported.exists() and reported.read_text().strip()):
         assert time.monotonic() < deadline, "the browser did not start"
         time.sleep(0.05)
