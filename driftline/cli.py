@@ -43,6 +43,9 @@ COMMANDS = {
     "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
     "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
     "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "baseline": CommandSummary(
+        "driftline.baseline", "Show or choose what a version is compared with.", _MONITOR
+    ),
     "serve": CommandSummary(
         "driftline.serve", "Serve the registered models over REST and gRPC.", _SERVICE
     ),

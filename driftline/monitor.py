@@ -175,6 +175,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         authorizer=_authorizer(home, settings),
         progress=lags.reading,
         scoring=lags.scoring,
+        baselines=BaselineFiles(home.baselines),
     )
     parts.enter_context(serving(application, settings.host, settings.port, tls))
     return lags

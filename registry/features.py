@@ -68,6 +68,11 @@ def monitored_columns(manifest: Manifest) -> list[Feature]:
     return [*manifest.features, *(Feature(s.name, "numeric", nullable=True) for s in summaries)]
 
 
+def expects_labels(manifest: Manifest) -> bool:
+    """Whether labels can be joined to predictions: an output predicts, a target is stated."""
+    return bool(manifest.prediction.label and manifest.target)
+
+
 def signature(manifest: Manifest) -> Signature:
     """The signature of a completed manifest; raises InvalidManifest when it is not completed."""
     if manifest.signature is None:

@@ -9,6 +9,7 @@ in a row may be broken by chance far more often than it may raise an alarm.
 import math
 
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Rule
+from registry.features import expects_labels
 from registry.manifest import Manifest, Monitoring
 
 _DAY = 86_400
@@ -34,8 +35,7 @@ def rules(manifest: Manifest) -> list[Rule]:
     """The rules that chance can break on this model; answers that differ are no chance."""
     estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
     alarms = manifest.monitoring.alarms
-    labelled = bool(manifest.prediction.label and manifest.target)
-    if not labelled:
+    if not expects_labels(manifest):
         return ["drift"]
     limited = alarms.min_score is not None
     possible: list[tuple[Rule, bool]] = [

@@ -29,6 +29,7 @@ from monitoring.windows.row_sample import RowSample
 from monitoring.windows.watermark import IDLE, VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import BaselineRecord, RecordedBaseline
+from registry.features import expects_labels
 from registry.manifest import Monitoring, Version
 from registry.reference import learns
 
@@ -72,7 +73,7 @@ class VersionState:
         self._sampled_hashes = sampled_hashes
         self._counters = RowCounters(version)
         self.learns = learns(version)
-        self.expects_labels = bool(version.manifest.prediction.label and version.manifest.target)
+        self.expects_labels = expects_labels(version.manifest)
         self._recorded: Sequence[RecordedBaseline] = ()
         self._is_announced = progress.baseline is None
         self._due = 0  # no pane or window ends before this event time

@@ -29,7 +29,6 @@ from monitoring.storage.rows import PendingScore, WaitingScore
 from monitoring.windows.grid import END_OF_TIME, SECOND
 from monitoring.windows.learned_baseline import MOST_ROWS
 from monitoring.windows.window_state import WindowState, result_of
-from registry.manifest import Monitoring
 
 
 class WindowLifecycle:
@@ -160,7 +159,7 @@ class WindowLifecycle:
             job,
             result,
             dict(self._state.positions),
-            [] if learning else _rules(version.policy(state.start), result, closing=closing),
+            [] if learning else _rules(version, result, closing=closing),
         )
         return self._journal.add_job(pending)
 
@@ -210,14 +209,16 @@ def _result(
     return replace(counted, policy=version.period(state.start).digest)
 
 
-def _rules(policy: Monitoring, result: Result, *, closing: bool) -> list[Rule]:
+def _rules(version: VersionState, result: Result, *, closing: bool) -> list[Rule]:
     """Return the rules to judge with this scoring.
 
     Rules without labels are judged when the window closes, those about labels with every revision
     that has some. An estimate is judged again, because labels supersede it. Deciding it here and
     not with the scores keeps it independent of how long scoring takes.
     """
-    alarms = policy.alarms
+    if not version.expects_labels:
+        return ["drift", "parity"] if version.version.manifest.prediction.label else ["drift"]
+    alarms = version.policy(result.window.start).alarms
     rules: list[Rule] = ["drift", "estimate", "parity"] if closing else ["estimate"]
     if closing and alarms.max_gap.selection_rate is not None:
         rules.append(SELECTION_GAP)

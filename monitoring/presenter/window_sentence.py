@@ -7,6 +7,7 @@ from monitoring.presenter.names import PERFORMANCE
 from monitoring.results import (
     ESTIMATED,
     JOINT,
+    LEARNED_ROWS,
     SELECTION_GAP,
     TRUE_POSITIVE_GAP,
     Result,
@@ -51,10 +52,23 @@ def _refused(result: Result) -> str:
 
 
 def _rows(result: Result) -> str:
+    if result.verdict == "learning":
+        return _learning(result)
     share = _drifted_share(result)
     if result.verdict != "not enough data" or (share is not None and share.value is None):
         return ""
     return f"Not enough data: {several(result.rows, 'row')}"
+
+
+def _learning(result: Result) -> str:
+    """State how much of the baseline is learned."""
+    learned = next((score for score in result.scores if score.name == LEARNED_ROWS), None)
+    if learned is None:
+        return f"Learning the baseline: {several(result.rows, 'row')} in this window"
+    if learned.value is None:
+        return f"Learning the baseline: {learned.note}"
+    rows = f"{number(int(learned.value))} of at least {number(int(learned.threshold or 0))} rows"
+    return f"Learning the baseline: {rows}, {learned.note}"
 
 
 def _drift(result: Result) -> str:

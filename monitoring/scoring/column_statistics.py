@@ -11,7 +11,6 @@ from monitoring.scoring.reference import Baseline, comparable
 from monitoring.scoring.score_rules import Array, attempt
 from registry.manifest import Manifest, Version
 
-STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}
 _QUANTILES = {"p5": 0.05, "p50": 0.5, "p95": 0.95}
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.feature_values import FeatureTable
 from monitoring.storage.rows import WITHHELD
-from registry.features import monitored_columns
+from registry.features import expects_labels, monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
 from registry.payload import withheld
 from registry.reference import load_reference
@@ -56,8 +56,7 @@ class Baseline:
 
         Without it nothing about labels is scored.
         """
-        target = self.manifest.target
-        return bool(self.manifest.prediction.label and target) and target in self.frame.columns
+        return expects_labels(self.manifest) and self.manifest.target in self.frame.columns
 
     @cached_property
     def columns(self) -> list[Column]:

@@ -5,7 +5,7 @@ The page, the metrics and the commands open a Store each; the consumer writes th
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 from sqlalchemy import Executable
@@ -219,6 +219,24 @@ class Store:
         labels = [as_bytes_or_none(label) for _, label, *_ in found]
         table = rows.by_column(watch.columns, bodies, labels)
         return pd.DataFrame({name: rows.numbers_again(column) for name, column in table.items()})
+
+    def smallest_rows(
+        self, model: str, version: str, window: Window, limit: int
+    ) -> dict[str, list[Any]]:
+        """Read the values of the `limit` sampled rows with the smallest hashes, by column.
+
+        They come in the order of event time; empty where retention has deleted some.
+        """
+        found = self._all(windows.WATCH, model=model, version=version)
+        watch = as_struct(found[0][0], VersionProgress) if found else None
+        if watch is None or window.start < watch.samples_until:
+            return {}
+        key = {"model": model, "version": version}
+        stored = self._all(
+            predictions.SMALLEST, **key, start=window.start, end=window.end, limit=limit
+        )
+        bodies = [as_bytes(body) for (body,) in stored]
+        return rows.by_column(watch.columns, bodies, [None] * len(bodies))
 
     def due(self, now: int) -> list[Delivery]:
         """Read the pending webhooks whose next attempt is not after `now`, oldest first."""

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 
 from access.authorizer import Authorizer
 from eventlog.lag import ReaderLag
+from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.lag import ScoringLag
 from monitoring.web import api, pages
@@ -36,13 +37,15 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     authorizer: Authorizer | None = None,
     progress: ReaderLag | None = None,
     scoring: ScoringLag | None = None,
+    baselines: BaselineFiles | None = None,
 ) -> Starlette:
     """The application.
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
     it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
     any name in. Without an `authorizer`, every client that reaches the page may use it.
-    `progress` and `scoring` are the consumer's, for health and metrics.
+    `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are those of
+    versions without a reference.
     """
 
     @asynccontextmanager
@@ -70,7 +73,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         lifespan=lifespan,
     )
     made.state.catalogue = catalogue
-    made.state.references = References(catalogue)
+    made.state.references = References(catalogue, baselines)
     made.state.reports = reports
     made.state.progress = progress
     made.state.scoring = scoring

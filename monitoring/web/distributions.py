@@ -11,9 +11,11 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from monitoring.baselines.files import BaselineFiles
+from monitoring.errors import MissingBaseline
 from monitoring.scoring.reference import Baseline, Column, comparable
 from registry.catalogue import Catalogue
-from registry.errors import RegistryError
+from registry.errors import RegistryError, UnknownModel
 from registry.manifest import Version
 from registry.payload import withheld
 
@@ -44,26 +46,42 @@ class Distribution(msgspec.Struct, frozen=True):
 class References:
     """The baselines of the versions that were looked at last."""
 
-    def __init__(self, catalogue: Catalogue | None) -> None:
-        """Without a `catalogue` there are none."""
+    def __init__(self, catalogue: Catalogue | None, learned: BaselineFiles | None = None) -> None:
+        """Without a `catalogue` there are none; `learned` are those of versions without one."""
         self._catalogue = catalogue
+        self._learned = learned
         self._known: dict[str, Baseline] = {}
 
-    def of(self, model: str, number: str) -> Baseline | None:
-        """The version's; None where it is not registered here, or cannot be read."""
+    def of(self, model: str, number: str, learned: str = "") -> Baseline | None:
+        """The version's; None where it is not registered here, has none, or cannot be read.
+
+        `learned` is the digest of a learned baseline.
+        """
         try:
-            versions = self._catalogue.versions(model) if self._catalogue else []
-            version = next((one for one in versions if one.number == number), None)
-            return None if version is None else self._read(version)
-        except (RegistryError, OSError):
+            version = registered(self._catalogue, model, number)
+            return None if version is None else self._read(version, learned)
+        except (RegistryError, MissingBaseline, OSError):
             return None
 
-    def _read(self, version: Version) -> Baseline:
-        if version.digest not in self._known:
+    def _read(self, version: Version, learned: str) -> Baseline | None:
+        key = learned or version.digest
+        if key not in self._known:
+            if learned and self._learned is None:
+                return None
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[version.digest] = Baseline(version)
-        return self._known[version.digest]
+            rows = self._learned.read(learned) if learned and self._learned else None
+            self._known[key] = Baseline(version, rows, learned=bool(learned))
+        return self._known[key]
+
+
+def registered(catalogue: Catalogue | None, model: str, number: str) -> Version | None:
+    """Return a registered version; None where it is not registered here."""
+    try:
+        versions = catalogue.versions(model) if catalogue else []
+    except UnknownModel:
+        return None
+    return next((one for one in versions if one.number == number), None)
 
 
 def distributions(

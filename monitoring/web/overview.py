@@ -27,9 +27,11 @@ from monitoring.web.policy_view import policies
 from monitoring.web.queries import Queries
 from monitoring.web.window_view import coverage, find, sentence, value
 from registry.catalogue import Catalogue
-from registry.manifest import AlarmPolicy, Monitoring
+from registry.features import expects_labels
+from registry.manifest import AlarmPolicy, Monitoring, Version
 
 HISTORY = 30  # windows behind a sparkline
+_NO_VERDICT = {"not enough data", "learning"}
 _STATES = ("firing", "acknowledged", "resolved")
 
 
@@ -60,6 +62,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Result]  # the last closed windows, oldest first, see Queries.recent
     alarms: list[Alarm]  # firing and acknowledged
     late: LateCounts = LateCounts()  # what came too late for any window
+    labels: bool = True  # whether any are expected
     rules: dict[Rule, RuleState] = {}  # that were judged
     policy: AlarmPolicy = AlarmPolicy()  # the newest
     label_wait: float = 0  # seconds
@@ -103,7 +106,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
             return 4
         if self.latest.verdict in ("drifted", "degraded"):
             return 1
-        return 2 if self.alarms else 3 if self.latest.verdict == "not enough data" else 5
+        return 2 if self.alarms else 3 if self.latest.verdict in _NO_VERDICT else 5
 
     @property
     def order(self) -> tuple[int, float, str, str]:
@@ -190,12 +193,16 @@ def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
 def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[VersionRow]:
     """Every version that was seen or is registered, worst first."""
     aliases = _aliases(catalogue)
-    pairs = {*findings.watched(), *_registered(catalogue)}
+    registered = _registered(catalogue)
+    pairs = {*findings.watched(), *registered}
     alarms = [alarm for alarm in findings.alarms() if alarm.state != "resolved"]
     about: dict[tuple[str, str], list[Alarm]] = {}
     for alarm in alarms:
         about.setdefault((alarm.model, alarm.version), []).append(alarm)
-    rows = [_row(findings, pair, aliases.get(pair, []), about.get(pair, [])) for pair in pairs]
+    rows = [
+        _row(findings, pair, aliases.get(pair, []), about.get(pair, []), registered.get(pair))
+        for pair in pairs
+    ]
     return sorted(rows, key=lambda row: row.order)
 
 
@@ -203,10 +210,11 @@ def row_of(
     findings: Queries, catalogue: Catalogue | None, pair: tuple[str, str]
 ) -> VersionRow | None:
     """One model version; None where it was never seen and is not registered."""
-    if pair not in findings.watched() and pair not in _registered(catalogue):
+    registered = _registered(catalogue)
+    if pair not in findings.watched() and pair not in registered:
         return None
     alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
-    row = _row(findings, pair, _aliases(catalogue).get(pair, []), alarms)
+    row = _row(findings, pair, _aliases(catalogue).get(pair, []), alarms, registered.get(pair))
     return _with_rules(row, findings, catalogue)
 
 
@@ -223,7 +231,11 @@ def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None)
 
 
 def _row(
-    findings: Queries, pair: tuple[str, str], aliases: list[str], alarms: list[Alarm]
+    findings: Queries,
+    pair: tuple[str, str],
+    aliases: list[str],
+    alarms: list[Alarm],
+    version: Version | None,
 ) -> VersionRow:
     results = findings.recent(*pair, last=HISTORY)
     open_windows = findings.live(*pair)
@@ -236,6 +248,7 @@ def _row(
         history=results,
         alarms=worst_first(alarms),
         late=findings.late(*pair),
+        labels=version is None or expects_labels(version.manifest),
     )
 
 
@@ -291,14 +304,14 @@ def _about(alarm: Alarm) -> tuple[str, str]:
     return alarm.model, alarm.version
 
 
-def _registered(catalogue: Catalogue | None) -> list[tuple[str, str]]:
+def _registered(catalogue: Catalogue | None) -> dict[tuple[str, str], Version]:
     if catalogue is None:
-        return []
-    return [
-        (model, version.number)
+        return {}
+    return {
+        (model, version.number): version
         for model in catalogue.models()
         for version in catalogue.versions(model)
-    ]
+    }
 
 
 def _aliases(catalogue: Catalogue | None) -> dict[tuple[str, str], list[str]]:

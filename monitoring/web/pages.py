@@ -15,7 +15,7 @@ from monitoring.errors import DatabaseUnavailable
 from monitoring.presenter import formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
-from monitoring.results import Delivery, Result
+from monitoring.results import REFERENCE_ROWS, Delivery, Result
 from monitoring.web import window_view
 from monitoring.web.api import (
     findings_of,
@@ -26,7 +26,7 @@ from monitoring.web.api import (
 )
 from monitoring.web.charts import glyphs, version_charts
 from monitoring.web.charts.bars import bars
-from monitoring.web.distributions import Distribution, distributions
+from monitoring.web.distributions import Distribution, distributions, registered
 from monitoring.web.overview import (
     VersionRow,
     headline,
@@ -44,6 +44,7 @@ from monitoring.web.traffic_share import Mix, mixes
 from monitoring.webhooks.body import read_retrain_request
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryUnavailable
+from registry.features import expects_labels
 
 ON_ONE_PAGE = 60  # windows
 LATEST_DELIVERIES = 8
@@ -132,6 +133,7 @@ async def window(request: Request) -> Response:
         columns=columns,
         distributions=_distributions(request, result, [column.name for column in columns]),
         segments=segmented(result),
+        labels=_expects_labels(request, result),
         policy_period=period_of(periods_of(request), result.window.start)
         if result.policy
         else None,
@@ -177,11 +179,19 @@ def _row_of(request: Request) -> VersionRow:
 
 def _distributions(request: Request, result: Result, order: Sequence[str]) -> list[Distribution]:
     """The columns beside the reference; none where either's rows are gone."""
-    baseline = request.app.state.references.of(result.model, result.version)
+    measured = window_view.find(result, REFERENCE_ROWS)
+    learned = measured.method if measured else ""
+    baseline = request.app.state.references.of(result.model, result.version, learned)
     if baseline is None:
         return []
     rows = findings_of(request).rows(result.model, result.version, result.window)
     return [] if rows.empty else distributions(baseline, rows, order)
+
+
+def _expects_labels(request: Request, result: Result) -> bool:
+    """Whether labels are expected for a version; also where it is not registered here."""
+    version = registered(request.app.state.catalogue, result.model, result.version)
+    return version is None or expects_labels(version.manifest)
 
 
 def _mix(findings: Queries, result: Result) -> Mix:

@@ -9,7 +9,16 @@ from monitoring.alarms.severity import column_order, effects_by_column, severity
 from monitoring.counters.service_health import LABEL_DELAY, LATENCY
 from monitoring.presenter.names import PERFORMANCE
 from monitoring.presenter.window_sentence import window_sentence
-from monitoring.results import EFFECT, EVIDENCE, JOINT, PARITY, STRONGEST, Result, Score
+from monitoring.results import (
+    EFFECT,
+    EVIDENCE,
+    JOINT,
+    LEARNED_ROWS,
+    PARITY,
+    STRONGEST,
+    Result,
+    Score,
+)
 
 QUALITY = {
     "missing_share": "missing",
@@ -19,6 +28,7 @@ QUALITY = {
     "distinct_values": "stuck",
     "longest_run": "stuck for a while",
 }
+STATISTICS = {"mean": "Mean", "p5": "5%", "p50": "Median", "p95": "95%"}  # while it learns
 WHOLE = {
     STRONGEST: "Largest drift",
     JOINT: "Feature correlations",
@@ -122,7 +132,7 @@ def whole(result: Result) -> list[tuple[str, Score]]:
 
 def failures(result: Result) -> list[Score]:
     """Return the window-level scores that could not be computed and are shown nowhere else."""
-    shown = {*PERFORMANCE, "drifted_share", *LATENCY, *LABEL_DELAY, PARITY}
+    shown = {*PERFORMANCE, LEARNED_ROWS, "drifted_share", *LATENCY, *LABEL_DELAY, PARITY}
     return [s for s in result.scores if s.of_whole and s.value is None and s.name not in shown]
 
 

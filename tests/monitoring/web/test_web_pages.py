@@ -13,6 +13,7 @@ from monitoring.errors import PageUnavailable
 from monitoring.results import DisabledReceiver, LateCounts, Result, Score, Window
 from monitoring.web.app import app
 from monitoring.web.server import serving
+from tests.monitoring.log_in_memory import MANIFEST
 
 HOSTILE = "<script>alert('x')</script>&\"{{ 7*7 }}"
 
@@ -289,7 +290,7 @@ class Registered:
         return ["flights"]
 
     def versions(self, _model: str) -> list[Any]:
-        return [SimpleNamespace(number="1"), SimpleNamespace(number="2")]
+        return [SimpleNamespace(number=number, manifest=MANIFEST) for number in "12"]
 
     def policies(self, _version: Any) -> list[Any]:
         return []
