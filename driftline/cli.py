@@ -177,10 +177,9 @@ def _leave(status: object) -> None:
     """
     if not _THREADED & sys.modules.keys() or not isinstance(status, int | None):
         return
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
-    atexit._run_exitfuncs()  # noqa: SLF001  # what `sys.exit` would call
+    # As the interpreter does when it ends: executors end their idle threads, others are awaited.
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

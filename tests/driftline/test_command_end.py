@@ -8,6 +8,7 @@ import pytest
 SCRIPT = """
 import atexit, ctypes, os, sys, threading, types
 import click
+from concurrent.futures import ThreadPoolExecutor
 from driftline import cli
 
 class Native:
@@ -22,6 +23,7 @@ atexit.register(lambda: print("at exit"))
 
 def work():
     print("done")
+    ThreadPoolExecutor(1).submit(print, "work of an executor that nobody shuts down").result()
     threading.Thread(target=lambda: print("thread ended")).start()
     {end}
 
@@ -49,4 +51,9 @@ def test_a_command_with_native_threads_ends_with_its_status(end: str, status: in
         timeout=120,
     )
     assert ended.returncode == status, ended.stderr
-    assert set(ended.stdout.splitlines()) == {"done", "thread ended", "at exit"}
+    assert set(ended.stdout.splitlines()) == {
+        "done",
+        "work of an executor that nobody shuts down",
+        "thread ended",
+        "at exit",
+    }
