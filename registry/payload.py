@@ -26,8 +26,10 @@ def rule_of(policy: PayloadPolicy, feature: Feature) -> PayloadRule:
 
 
 def withheld(manifest: Manifest) -> dict[str, str]:
-    """Why a feature's values are not in the log as they came, by feature."""
+    """Why values are not in the log as they came, by feature and by summary of a tensor."""
     rules = {f.name: rule_of(manifest.payload, f) for f in manifest.features}
+    fields = manifest.payload.fields
+    rules |= {one.name: fields.get(one.tensor, "keep") for one in manifest.summaries or []}
     return {
         name: f"not scored: {_deed(rule)} by payload policy"
         for name, rule in rules.items()
