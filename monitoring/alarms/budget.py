@@ -1,9 +1,9 @@
-"""Everything that decides how the budget of false alarms is spent lives here.
+"""Divide the budget of false alarms among the rules of a model. Pure.
 
-The manifest states how many false alarms a model may raise, all its rules together. Every rule that
-can raise one gets an equal part: expected numbers add up, however much the rules have in common.
-What a part means for one window follows from the hysteresis: a rule that takes two broken windows
-in a row may be broken by chance far more often than it may raise an alarm.
+The manifest states how many false alarms a model may raise, all rules together. Every rule that can
+raise one gets an equal part, because expected numbers add up whatever the rules have in common. The
+hysteresis then gives the level of one window: a rule that takes two broken windows in a row may be
+broken by chance far more often than it may raise an alarm.
 """
 
 import math
@@ -20,10 +20,10 @@ _LOOKS = 1.5
 
 
 def false_alarms(monitoring: Monitoring) -> float:
-    """How many false alarms are allowed per window, over all rules; 0.01 is one in 100.
+    """Return the allowed false alarms per window over all rules; 0.01 is one in 100.
 
-    Windows that end by their rows may be many in a day: how many, nobody knows beforehand, so that
-    only what is allowed per window holds for them.
+    The number of row-count windows in a day is unknown, so only the limit per window holds for
+    them.
     """
     allowed = monitoring.alarms.false_alarms
     if monitoring.window.rows is not None or monitoring.window.length is None:
@@ -32,7 +32,7 @@ def false_alarms(monitoring: Monitoring) -> float:
 
 
 def rules(manifest: Manifest) -> list[Rule]:
-    """The rules that chance can break on this model; answers that differ are no chance."""
+    """Return the rules that chance can break on this model; parity is not one of them."""
     estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
     alarms = manifest.monitoring.alarms
     if not expects_labels(manifest):
@@ -51,12 +51,12 @@ def rules(manifest: Manifest) -> list[Rule]:
 
 
 def part(manifest: Manifest) -> float:
-    """How many false alarms one rule may raise per window."""
+    """Return the allowed false alarms of one rule per window."""
     return false_alarms(manifest.monitoring) / len(rules(manifest))
 
 
 def level(manifest: Manifest) -> float:
-    """How probable one window may break one rule by chance, hysteresis taken into account."""
+    """Return the probability at which one window may break one rule by chance."""
     return _level(part(manifest), manifest.monitoring.alarms.consecutive)
 
 
@@ -66,7 +66,7 @@ def label_level(manifest: Manifest) -> float:
 
 
 def wording(monitoring: Monitoring) -> str:
-    """The budget as a person says it: "one false alarm in 30 days or 100 windows"."""
+    """Return the budget in words: "at most one false alarm in 30 days and in 100 windows"."""
     allowed = monitoring.alarms.false_alarms
     days = f"{allowed.days:g} day{'s' * (allowed.days != 1)}"
     windows = f"{allowed.windows:,} window{'s' * (allowed.windows != 1)}"
@@ -87,13 +87,13 @@ def _level(rate: float, consecutive: int) -> float:
 
 
 def _rate(broken: float, consecutive: int) -> float:
-    """Alarms per window when each breaks the rule with this probability, on its own account."""
+    """Return alarms per window if each breaks the rule with this probability, independently."""
     if broken <= 0:
         return 0.0
     return 1 / (_wait(broken, consecutive) + _wait(1 - broken, consecutive))
 
 
 def _wait(chance: float, times: int) -> float:
-    """Expected windows until something of this chance has come so many times in a row."""
+    """Return the expected windows until an event of this chance occurs `times` in a row."""
     in_a_row = math.pow(chance, times)
     return (1 - in_a_row) / ((1 - chance) * in_a_row) if in_a_row > 0 else math.inf

@@ -1,7 +1,7 @@
-"""Everything that decides whether an alarm is silenced lives here.
+"""Decide whether an alarm is silenced. Pure.
 
-A silenced alarm fires, is seen and resolves as any other; it asks for nothing, neither then nor
-when the silence is over. Silences are for people's time: they end by the clock.
+A silenced alarm fires, is shown and resolves as any other. It requests no retraining, neither then
+nor when the silence ends. Silences end by the wall clock, not by event time.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from monitoring.results import Alarm, Silence
 
 
 def silenced(alarm: Alarm, silences: Iterable[Silence], now: int) -> Silence | None:
-    """The silence that holds this alarm at `now`, microseconds."""
+    """Return the silence that matches an alarm at `now` (microseconds); None if there is none."""
     return next((one for one in silences if now < one.until and _matches(one, alarm)), None)
 
 

@@ -1,12 +1,12 @@
-"""Everything that decides whether the log is complete lives here.
+"""Track whether the log of each source is complete. Pure.
 
-Within one epoch of a source, sequences come without gaps from 0. Where the log has several streams
-they may overtake each other, so a number that was passed over is first missing, and lost once
-nothing can be on its way any more (`give_up`). One that comes again is a duplicate and must not be
-counted twice; one that comes although it was given up is taken in and no longer lost.
+Within one epoch of a source, sequence numbers have no gaps from 0. Streams may overtake each other,
+so a skipped number is first missing. It is lost once nothing can be in flight (`give_up`). A number
+that arrives twice is a duplicate and is not counted again. A lost number that arrives after all is
+ingested and no longer lost.
 
-What is remembered of a source is where it stands and the holes below that, so memory grows with the
-disorder and not with the log. Between two epochs lies a hole of unknown size: nobody says where an
+A ledger holds the highest place and the holes below it, so memory grows with the disorder and not
+with the log. Between two epochs lies a hole of unknown size, because no record states where an
 epoch ends.
 """
 
@@ -23,7 +23,7 @@ MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
 def enter(
     ledger: SourceLedger, record: Record, *, readable: bool, received: int = 0
 ) -> tuple[SourceLedger, bool]:
-    """The ledger after the record, which was received at `received`, and whether it is new."""
+    """Return the ledger with the record, received at `received`, and whether it is new."""
     place, top = Position(record.epoch, record.sequence), ledger.top
     if place < top:
         return _fill(ledger, place, readable=readable, received=received)
@@ -39,7 +39,7 @@ def enter(
 
 
 def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
-    """What is missing below this position is lost."""
+    """Return the ledger with everything missing below this position counted as lost."""
     overdue = sum(hole.size for hole in ledger.holes if not hole.lost and hole.end <= before)
     holes = [replace(hole, lost=True) if hole.end <= before else hole for hole in ledger.holes]
     return replace(ledger, lost=ledger.lost + overdue, holes=holes)
@@ -66,7 +66,7 @@ def _fill(
 
 
 def _between(top: Position, place: Position) -> list[Hole]:
-    """What a source passed over on its way to `place`."""
+    """Return the holes that a source left on its way to `place`."""
     if place.epoch == top.epoch:
         return [Hole(top, place)]
     begin = Position(place.epoch, 0)
@@ -75,7 +75,7 @@ def _between(top: Position, place: Position) -> list[Hole]:
 
 
 def _without(hole: Hole, place: Position) -> list[Hole]:
-    """What is left of a hole once the number at `place` has come."""
+    """Return what is left of a hole once the number at `place` has come."""
     after = Position(place.epoch, place.sequence + 1)
     parts: list[Hole] = []
     if hole.start.epoch == place.epoch:

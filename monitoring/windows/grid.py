@@ -1,10 +1,10 @@
-"""Everything that decides where windows begin and end lives here.
+"""Decide where windows begin and end. Pure.
 
-Windows tile event time. One ends where `length` ends, at a multiple of it since the Unix epoch; or,
-where `rows` is stated, as soon as it holds so many; or at whichever comes first. So that the rows
-of a window do not depend on the order in which they came, it ends with a pane, at a multiple of
-`step`, and a pane is done once the watermark has passed its end by the grace. Without `rows` a pane
-is as long as a window. A grid holds for a time (eras.py), and no window crosses its borders.
+Windows tile event time. A window ends at a multiple of `length` since the Unix epoch, or, where
+`rows` is stated, once it holds that many rows, whichever is first. It always ends with a pane, at a
+multiple of `step`, so its rows do not depend on the order of arrival. A pane is done once the
+watermark has passed its end by the grace. Without `rows`, a pane is as long as a window. A grid
+holds for one policy period (policy_periods.py), and no window crosses the border of a period.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,27 +20,27 @@ LONGEST_GAP = 100  # windows without any event that are still shown one by one
 
 
 class CountedSpan(msgspec.Struct, frozen=True):
-    """A pane that no window has taken in yet, or the window that is filling, and its rows."""
+    """A pane that no window has absorbed, or the window that is filling, with its row count."""
 
     window: Window
     rows: int
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """The pane that comes next goes into this window, which ends with it so far."""
+    """Have this window absorb the next pane; it ends with that pane so far."""
 
     pane: Window
     window: Window
 
 
 class Close(msgspec.Struct, frozen=True):
-    """The window takes in nothing more; one that nothing went into is empty."""
+    """Close the window; one that absorbed no pane is empty."""
 
     window: Window
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """Where windows may begin and end; all in microseconds."""
+    """The places where windows may begin and end, in microseconds."""
 
     length: int | None  # None: windows end by their rows alone
     step: int
@@ -49,22 +49,22 @@ class Grid(msgspec.Struct, frozen=True):
     end: int = END_OF_TIME  # nor ends later
 
     def pane(self, time: int) -> Window:
-        """The pane that holds the event time."""
+        """Return the pane that holds the event time."""
         pane = _multiple(time, self.step)
         return Window(max(pane.start, self.start), min(pane.end, self.end))
 
     def latest_end(self, start: int) -> int:
-        """When a window that begins here ends, however few rows it has."""
+        """Return the latest end of a window that begins here, however few rows it has."""
         return self.end if self.length is None else min(_multiple(start, self.length).end, self.end)
 
     def begin(self, pane: Window, closed_until: int) -> int:
-        """Where the window begins whose first pane with events is this; 0: none was before."""
+        """Return the start of the window whose first pane with events is this."""
         if self.length is None:
             return max(closed_until, self.start) or pane.start
         return max(_multiple(pane.start, self.length).start, closed_until, self.start)
 
     def is_full(self, filling: CountedSpan) -> bool:
-        """Whether the window takes in no further pane."""
+        """Return whether the window absorbs no further pane."""
         enough = self.rows is not None and filling.rows >= self.rows
         return enough or filling.window.end >= self.latest_end(filling.window.start)
 
@@ -110,7 +110,7 @@ def _latest_end(at: GridAt, filling: CountedSpan) -> int:
 
 
 def _empty(at: GridAt, closed_until: int, begin: int) -> list[Window]:
-    """The windows without any event before the one that begins here; none if they are many."""
+    """Return the empty windows before the one that begins here; none if they are many."""
     missing: list[Window] = []
     while 0 < closed_until < begin and len(missing) <= LONGEST_GAP:
         window = Window(closed_until, at(closed_until).latest_end(closed_until))
@@ -121,7 +121,7 @@ def _empty(at: GridAt, closed_until: int, begin: int) -> list[Window]:
 
 
 def grid(policy: WindowPolicy, start: int = 0, end: int = END_OF_TIME) -> Grid:
-    """The grid that a policy states, from one event time to another."""
+    """Return the grid that a policy states, from one event time to another."""
     length = None if policy.length is None else policy.length * SECOND
     if policy.rows is not None:
         return Grid(length, policy.step * SECOND, policy.rows, start, end)

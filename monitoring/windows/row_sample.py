@@ -1,6 +1,6 @@
-"""Everything that decides which rows a window keeps lives here.
+"""Sample the rows of a window. Pure.
 
-A window keeps the rows with the smallest hash of (event id, row): the same ones whatever the order,
+A window samples the rows with the smallest hash of (event id, row): the same ones whatever the order,
 the duplicates or the number of consumers, every row with the same chance, and all of them while the
 window is small.
 """
@@ -13,21 +13,21 @@ LARGEST = (1 << 63) - 1  # what a signed 64-bit column holds
 
 
 def row_hash(event_id: str, row: int) -> int:
-    """A stable number in [0, 2^63) for one row."""
+    """Return a stable hash in [0, 2^63) of one row."""
     digest = blake2b(f"{event_id}/{row}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 class RowSample:
-    """The hashes of the rows that a window keeps."""
+    """The hashes of a window's sampled rows."""
 
     def __init__(self, size: int) -> None:
-        """Keep at most `size` rows."""
+        """Sample at most `size` rows."""
         self._size = size
         self._largest_first: list[int] = []  # a heap of negated hashes
 
     def __len__(self) -> int:
-        """Rows kept."""
+        """Number of sampled rows."""
         return len(self._largest_first)
 
     def __iter__(self) -> Iterator[int]:
@@ -35,7 +35,7 @@ class RowSample:
         return (-number for number in self._largest_first)
 
     def offer(self, number: int) -> tuple[bool, int | None]:
-        """Whether the row with this hash is kept, and the hash of the row it pushed out."""
+        """Return whether the row with this hash is sampled, and the hash of the row it evicts."""
         if len(self._largest_first) < self._size:
             heappush(self._largest_first, -number)
             return True, None
@@ -43,7 +43,7 @@ class RowSample:
         return (False, None) if pushed_out == number else (True, pushed_out)
 
     def merge(self, other: "RowSample") -> int | None:
-        """Keep the smallest of both; where any was left out, the largest hash that is kept."""
+        """Merge two samples; returns the largest sampled hash if rows were evicted, else None."""
         all_kept = len(self) + len(other) <= self._size
         for number in other:
             self.offer(number)

@@ -1,8 +1,8 @@
-"""Everything that decides what the closed windows of a model version come to lives here.
+"""Sum the closed windows of a model version. Pure.
 
-They are added up as results come, so that nobody has to read a year of them for a sum. Every window
-counts once, by its newest result. What comes late, as labels do, may last be known of a window long
-before the newest: where that is, is kept as well.
+Sums are updated with each result, so a total over a year reads no results. Each window counts once,
+by its newest result. Labels arrive late, so the newest window with labels may lie far before the
+newest window: its start is stored too.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,13 +35,13 @@ class ClosedTotals(msgspec.Struct, frozen=True):
 
 
 def add(closed: ClosedTotals, result: Result, before: Result | None) -> ClosedTotals:
-    """With a result that takes the place of the one `before` it of the same window."""
+    """Return the totals with a result, in place of the result `before` it of the same window."""
     added = _with(closed, result, 1)
     return added if before is None else _with(added, before, -1)
 
 
 def add_up(results: Iterable[Result]) -> ClosedTotals:
-    """Newest results, one of each window."""
+    """Sum the newest results, one of each window."""
     closed = ClosedTotals()
     for result in results:
         closed = _with(closed, result, 1)
