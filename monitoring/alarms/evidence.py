@@ -21,7 +21,7 @@ from math import exp
 import msgspec
 
 from monitoring.results import ERROR_GAP, EVIDENCE, GAP, Score, Window
-from monitoring.rounding import significant
+from monitoring.significant_digits import significant
 
 FAR = 4.0  # standard errors beyond what is tolerated: where the threshold of one gap lies
 WIDTH = 1.96  # standard errors between a gap and its bounds

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from monitoring.results import Score
-from monitoring.rounding import significant
 from monitoring.scoring.reference import Baseline, comparable
 from monitoring.scoring.score_rules import Array, attempt
+from monitoring.significant_digits import significant
 from registry.manifest import Manifest, Version
 
 _QUANTILES = {"p5": 0.05, "p50": 0.5, "p95": 0.95}

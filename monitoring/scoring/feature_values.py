@@ -9,8 +9,8 @@ import pandas as pd
 
 from eventlog.events import INFINITIES
 from monitoring.counters.reference_domain import category
-from monitoring.rounding import significant
 from monitoring.scoring.score_rules import Array
+from monitoring.significant_digits import significant
 from registry.manifest import Feature
 
 _SEED = 20130101

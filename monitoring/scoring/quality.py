@@ -15,10 +15,10 @@ import pandas as pd
 
 from monitoring.counters.window_counters import InputCounters
 from monitoring.results import Score
-from monitoring.rounding import significant
 from monitoring.scoring.feature_values import FeatureTable, FeatureValues, share_of_duplicates
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt
+from monitoring.significant_digits import significant
 from registry.features import monitored_columns
 from registry.manifest import Feature, Kind
 

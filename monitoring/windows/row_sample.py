@@ -1,8 +1,8 @@
 """Sample the rows of a window. Pure.
 
-A window samples the rows with the smallest hash of (event id, row): the same ones whatever the order,
-the duplicates or the number of consumers, every row with the same chance, and all of them while the
-window is small.
+The sample holds the rows with the smallest hash of (event id, row): the same rows whatever the
+order, the duplicates or the number of consumers, every row with the same chance, and all rows while
+the window is small.
 """
 
 from collections.abc import Iterator

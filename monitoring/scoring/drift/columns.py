@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from monitoring.results import Score
-from monitoring.rounding import significant
 from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, test_columns
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.drift.whole_window import score_whole
 from monitoring.scoring.reference import Baseline, Column, comparable
 from monitoring.scoring.score_rules import MIN_VALUES, failure_note
+from monitoring.significant_digits import significant
 from registry.payload import withheld
 from registry.validation import UNFIT_METHODS
 

@@ -12,12 +12,12 @@ import pandas as pd
 from monitoring.alarms.budget import false_alarms, level, wording
 from monitoring.presenter.formats import apart
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
-from monitoring.rounding import significant
 from monitoring.scoring.drift.joint import JointChange
 from monitoring.scoring.drift.null_distribution import drift_statistic
 from monitoring.scoring.drift.thresholds import DriftThresholds, WindowThresholds
 from monitoring.scoring.reference import Baseline, Column, comparable
 from monitoring.scoring.score_rules import MIN_VALUES, attempt
+from monitoring.significant_digits import significant
 
 _SHOWN = 3  # columns of a joint change that are named
 

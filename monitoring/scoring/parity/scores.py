@@ -17,12 +17,12 @@ import pandas as pd
 
 from monitoring.counters.reference_domain import category, number
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
-from monitoring.rounding import significant
 from monitoring.scoring.feature_values import FeatureValues
 from monitoring.scoring.parity.drift_effect import restore_categories, restore_numbers
 from monitoring.scoring.parity.rerun import Columns, ModelRerun, RerunPredictions
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array, attempt
+from monitoring.significant_digits import significant
 from registry.manifest import Feature
 
 _MOST = 30  # columns that are swapped

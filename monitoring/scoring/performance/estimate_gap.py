@@ -13,12 +13,12 @@ import pandas as pd
 
 from monitoring.alarms.evidence import FAR, WIDTH
 from monitoring.results import ERROR_GAP, GAP, Score
-from monitoring.rounding import significant
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
 from monitoring.scoring.performance.metrics import ERRORS, LabelledRows, Metrics, labelled_rows
 from monitoring.scoring.performance.uncertainty_floor import smallest_spread
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES
+from monitoring.significant_digits import significant
 
 # The reference is a sample, too: a gap of so many times its standard error is tolerated.
 _TOLERATED = 2.0

@@ -20,7 +20,6 @@ from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
 from monitoring.counters.reference_domain import category, number
-from monitoring.rounding import significant
 from monitoring.scoring.drift.null_distribution import DRAWS, BlockBootstrap, size_class
 from monitoring.scoring.performance.metrics import (
     LabelledRows,
@@ -31,6 +30,7 @@ from monitoring.scoring.performance.metrics import (
 )
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
+from monitoring.significant_digits import significant
 
 _DRAWS = 50  # windows
 _MOST = (

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from sklearn import metrics
 
 from monitoring.counters.reference_domain import number
-from monitoring.rounding import significant
 from monitoring.scoring.feature_values import categories
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
+from monitoring.significant_digits import significant
 
 Metrics = dict[str, float | None]
 

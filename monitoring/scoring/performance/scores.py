@@ -13,7 +13,6 @@ from monitoring.alarms.budget import label_level, level
 from monitoring.counters.reference_domain import number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.results import ESTIMATED, GAP, Score
-from monitoring.rounding import significant
 from monitoring.scoring.performance.estimate_gap import EstimateGaps
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
 from monitoring.scoring.performance.metrics import (
@@ -28,6 +27,7 @@ from monitoring.scoring.performance.metrics import (
 )
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, attempt
+from monitoring.significant_digits import significant
 
 Interval = tuple[float, float]
 

@@ -15,9 +15,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Score
-from monitoring.rounding import significant
 from monitoring.scoring.performance.metrics import LabelledRows
 from monitoring.scoring.score_rules import MIN_VALUES, Array
+from monitoring.significant_digits import significant
 
 _Z = 1.959964  # standard errors: 95 %
 

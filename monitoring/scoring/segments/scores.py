@@ -19,7 +19,6 @@ from scipy.stats import t as student
 
 from monitoring.alarms.budget import label_level, level
 from monitoring.results import ESTIMATED, Score
-from monitoring.rounding import significant
 from monitoring.scoring.drift.features import drifted_features
 from monitoring.scoring.feature_values import FeatureTable
 from monitoring.scoring.performance.metrics import (
@@ -34,6 +33,7 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import MIN_VALUES, Array, attempt
 from monitoring.scoring.segments.fairness import GapLimit, GroupRates, Proportion, gaps, rates
 from monitoring.scoring.segments.grouping import Grouping, grouping
+from monitoring.significant_digits import significant
 from registry.manifest import Manifest, SegmentPolicy
 
 
