@@ -35,6 +35,9 @@ COMMANDS = {
     "register": CommandSummary(
         "driftline.register", "Validate an ONNX model and store it as a version.", _REGISTRY
     ),
+    "manifest": CommandSummary(
+        "driftline.manifest", "Print the manifest that registration would infer.", _REGISTRY
+    ),
     "provision": CommandSummary(
         "driftline.provision", "Register the models of a folder and set their aliases.", _REGISTRY
     ),

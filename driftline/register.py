@@ -10,6 +10,7 @@ from rich.table import Table
 from driftline.registration import describe
 from eventlog.settings import Home
 from registry.manifest import Version
+from registry.manifest_file import read_fields
 from registry.reference import doubts, has_reference, load_reference
 from registry.store import Registry
 
@@ -30,9 +31,15 @@ def commands() -> list[click.Command]:
 @click.option(
     "--reference",
     type=_FILE,
-    help="Rows outside the training data: the baseline of drift.",
+    help="Rows as .parquet, .csv, .npz or .npy: the baseline of drift.",
 )
 @click.option("--target", default="", help="Column of the reference that holds the labels.")
+@click.option(
+    "--held-out/--not-held-out",
+    "held_out",
+    default=None,
+    help="Your word that the model was not trained on the rows of the reference.",
+)
 @click.option(
     "--promote/--no-promote",
     "promoted",
@@ -45,17 +52,19 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     manifest: Path | None,
     reference: Path | None,
     target: str,
-    promoted: bool,  # noqa: FBT001  # click calls it by name
+    held_out: bool | None,  # noqa: FBT001  # click calls it by name
+    promoted: bool,  # noqa: FBT001
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
 
     The ONNX file alone is enough. What is inferred from it is printed.
     """
     registry = Registry(Home.from_environment())
+    fields = read_fields(manifest) if manifest else {}
     version = registry.register(
         onnx,
         model=name,
-        manifest=manifest,
+        manifest=fields if held_out is None else fields | {"held_out": held_out},
         reference=reference,
         target=target,
         actor=getpass.getuser(),

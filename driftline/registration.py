@@ -1,9 +1,11 @@
 """What a registration reports: what the version is, what is monitored, and what would add more."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from registry.batching import INDEPENDENT, explain, one_by_one, read_verdict
 from registry.features import signature
+from registry.inference import read_inference
 from registry.manifest import Manifest, TensorSpec, Version
 from registry.reference import has_reference
 from registry.rows import FREE, batch_dimension
@@ -23,6 +25,8 @@ def describe(version: Version) -> Iterator[Line]:
     yield "monitored", "\n".join(_monitored(version))
     if lacking := list(_not_monitored(version)):
         yield "not monitored", "\n".join(lacking)
+    for question in read_inference(Path(version.path)).questions:
+        yield "question", question
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -28,7 +28,8 @@ def run_in_batches(
     Raises InvalidModel if the model fails, or returns another number of rows.
     """
     prediction = manifest.prediction
-    names = [name for name in (prediction.label, prediction.probabilities) if name]
+    stated = (prediction.label, prediction.probabilities, prediction.scores)
+    names = [name for name in stated if name]
     if not names:
         return {}
     batches: dict[str, list[Array]] = {name: [] for name in names}

@@ -14,12 +14,27 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest as written, not yet completed from the ONNX file.
 
     Raises InvalidManifest for a file that cannot be read, YAML that does not parse, and fields
-    that are unknown, missing or of the wrong type.
+    that are unknown or of the wrong type.
     """
+    return to_manifest(read_fields(path), path.name)
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Read the fields that a manifest states, those that it leaves out being absent.
+
+    Raises InvalidManifest as read_manifest does.
+    """
+    fields = _read(path, f"manifest {path.name}", InvalidManifest)
+    to_manifest(fields, path.name)
+    return dict(fields)
+
+
+def to_manifest(fields: Any, name: str = "") -> Manifest:
+    """The manifest of these fields; raises InvalidManifest naming the field that does not fit."""
     try:
-        return msgspec.convert(_read(path, f"manifest {path.name}", InvalidManifest), Manifest)
+        return msgspec.convert(fields, Manifest)
     except msgspec.ValidationError as error:
-        raise InvalidManifest(f"manifest {path.name}: {error}") from None
+        raise InvalidManifest(f"manifest {name}: {error}".replace(" :", ":")) from None
 
 
 def read_stated(path: Path) -> dict[str, Any]:

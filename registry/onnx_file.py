@@ -25,7 +25,7 @@ def load(
     Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
     elsewhere, or that ONNX Runtime cannot load.
     """
-    _check(_parse(data))
+    _check(parse(data))
     options = onnxruntime.SessionOptions()
     if extensions:
         options.register_custom_ops_library(extensions_library())
@@ -63,7 +63,8 @@ def check_providers(names: Iterable[str]) -> None:
             )
 
 
-def _parse(data: bytes) -> onnx.ModelProto:
+def parse(data: bytes) -> onnx.ModelProto:
+    """The graph of an ONNX file; raises InvalidModel for other bytes."""
     try:
         return onnx.load_model_from_string(data)
     except DecodeError:

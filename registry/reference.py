@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import onnxruntime
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.events import Label, Tensor
 from registry.batch_runner import run_in_batches
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
-from registry.manifest import Manifest, Version
+from registry.manifest import Manifest, Signature, TensorSpec, Version
+from registry.reference_arrays import stacked
+from registry.reference_summaries import summarize_rows
+from registry.rows import batch_dimension
+from registry.scores import labels as derive_labels
+from registry.scores import probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,21 +80,6 @@ def _path(version: Version) -> Path:
     return Path(version.path) / "reference.parquet"
 
 
-def parse_reference(data: bytes) -> "pd.DataFrame":
-    """The user's Parquet file as a frame; raises InvalidReference for anything else."""
-    import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
-
-    try:
-        # A buffer of Arrow's own, read by this thread: a native thread that frees a Python object
-        # while the interpreter ends would abort the process.
-        stream = pa.BufferOutputStream()
-        stream.write(data)
-        source = pa.BufferReader(stream.getvalue())
-        return pd.read_parquet(source, use_threads=False, pre_buffer=False)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InvalidReference(f"the reference is not a Parquet file: {error}") from None
-
-
 def answer_reference(
     session: onnxruntime.InferenceSession,
     manifest: Manifest,
@@ -111,24 +100,49 @@ def answer_reference(
 
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
-    outputs = run_in_batches(session, manifest, tensors, len(frame), together=together)
-    stored = pd.DataFrame(_columns(manifest, tensors))
+    ran = run_in_batches(session, manifest, tensors, len(frame), together=together)
+    stored = pd.DataFrame(_columns(manifest, tensors), index=range(len(frame)))
+    if manifest.summaries:
+        summarized = summarize_rows(session, manifest, tensors, len(frame), together=together)
+        stored = stored.assign(**summarized)
     if manifest.task == "other":
         return manifest, stored
+    outputs = _with_derived(manifest, ran)
     answers = outputs[manifest.prediction.label].reshape(len(frame)).tolist()
     if manifest.task == "regression":
         if manifest.target:
             stored[manifest.target] = _numeric_target(frame[manifest.target])
         stored["prediction"] = _numeric_answers(manifest, answers)
         return manifest, stored
-    truth = _values(frame[manifest.target]) if manifest.target else []
+    truth = values_of(frame[manifest.target]) if manifest.target else []
     manifest = _with_classes(manifest, {*answers, *truth})
     if manifest.target:
         stored[manifest.target] = _as_classes(manifest, truth, "target")
     stored["prediction"] = _as_classes(manifest, answers, "answer")
     if manifest.prediction.probabilities:
         stored = stored.assign(**_probabilities(manifest, outputs, answers))
+    elif manifest.prediction.activation != "none":
+        stored = stored.assign(**_named(manifest, outputs[_DERIVED]))
     return manifest, stored
+
+
+_DERIVED = "\0probabilities"  # no output has this name
+
+
+def _with_derived(manifest: Manifest, outputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The outputs with the label, and any probabilities, of a model that answers raw scores."""
+    prediction = manifest.prediction
+    if not prediction.scores:
+        return outputs
+    scores = outputs[prediction.scores]
+    if scores.shape[1:] != (len(prediction.classes),):
+        raise InvalidModel(
+            f"output {prediction.scores!r} answered shape {list(scores.shape)}; "
+            f"expected [N, {len(prediction.classes)}], one column for each of classes"
+        )
+    derived = {prediction.label: np.array(derive_labels(prediction, scores), dtype=object)}
+    probable = probabilities(prediction, scores)
+    return {**outputs, **derived} | ({} if probable is None else {_DERIVED: probable})
 
 
 def sample_tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
@@ -185,15 +199,8 @@ def _doubts_of_answers(manifest: Manifest, reference: "pd.DataFrame") -> list[st
 
 
 def _require_columns(manifest: Manifest, frame: "pd.DataFrame") -> None:
-    carried = {feature.input for feature in manifest.features}
-    bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carried]
-    if bare:
-        raise InvalidReference(
-            f"no feature travels in input {', '.join(map(repr, bare))}, so its values cannot come "
-            "from columns: expected a feature for every column of it in the manifest, or no "
-            "reference"
-        )
     needed = [feature.name for feature in manifest.features]
+    needed += [spec.name for spec in bare_inputs(manifest)]
     needed += [manifest.target] if manifest.target else []
     missing = [name for name in needed if name not in frame.columns]
     if missing:
@@ -216,10 +223,27 @@ def _require_columns(manifest: Manifest, frame: "pd.DataFrame") -> None:
 
 
 def _tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
+    bare, whole = bare_inputs(manifest), batch_dimension(signature(manifest)) is None
+    tensors = {spec.name: stacked(spec, frame[spec.name], whole=whole) for spec in bare}
+    if not manifest.features:
+        return tensors
+    columns = {f.name: _plain(frame[f.name]) for f in manifest.features}
     try:
-        return to_tensors(manifest, {f.name: _plain(frame[f.name]) for f in manifest.features})
+        return tensors | to_tensors(_without(manifest, bare), columns)
     except InvalidFeatures as error:
         raise InvalidReference(f"reference {error}") from None
+
+
+def bare_inputs(manifest: Manifest) -> list[TensorSpec]:
+    """The inputs whose columns are no features: a reference holds only their summaries."""
+    carried = {feature.input for feature in manifest.features}
+    return [spec for spec in signature(manifest).inputs if spec.name not in carried]
+
+
+def _without(manifest: Manifest, bare: Sequence[TensorSpec]) -> Manifest:
+    found = signature(manifest)
+    inputs = [spec for spec in found.inputs if spec not in bare]
+    return msgspec.structs.replace(manifest, signature=Signature(inputs, found.outputs))
 
 
 def _plain(column: "pd.Series") -> list[Any] | Array:
@@ -229,7 +253,8 @@ def _plain(column: "pd.Series") -> list[Any] | Array:
     return plain.where(plain.notna(), None).tolist()
 
 
-def _values(column: "pd.Series") -> list[Any]:
+def values_of(column: "pd.Series") -> list[Any]:
+    """The values of a column as Python's, None where one is missing."""
     values = _plain(column)
     return values if isinstance(values, list) else values.tolist()
 
@@ -238,9 +263,11 @@ def _columns(manifest: Manifest, tensors: Mapping[str, Array]) -> dict[str, Any]
     import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
 
     datatypes = {spec.name: spec.datatype for spec in signature(manifest).inputs}
+    bare = {spec.name for spec in bare_inputs(manifest)}
     carried = {
         name: Tensor(datatypes[name], list(array.shape), array.ravel().tolist())
         for name, array in tensors.items()
+        if name not in bare
     }
     categorical = {f.name for f in manifest.features if f.kind == "categorical"}
     return {
@@ -311,7 +338,11 @@ def _probabilities(
             "numbers from 0 to 1 that sum to 1 in each row"
         )
     _require_class_order(manifest, array, np.asarray(answers, dtype=object))
-    return {f"probability_{c}": array[:, i] for i, c in enumerate(prediction.classes)}
+    return _named(manifest, array)
+
+
+def _named(manifest: Manifest, array: Array) -> dict[str, Array]:
+    return {f"probability_{c}": array[:, i] for i, c in enumerate(manifest.prediction.classes)}
 
 
 def _require_class_order(manifest: Manifest, probabilities: Array, answers: Array) -> None:
@@ -341,6 +372,6 @@ def _categories(column: "pd.Series") -> "pd.Series":
 
     values = [
         int(value) if isinstance(value, float) and value.is_integer() else value
-        for value in _values(column)
+        for value in values_of(column)
     ]
     return pd.Series(values, index=column.index, dtype=object)

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -38,7 +38,7 @@ from registry.errors import (
 from registry.history import DesiredState, History, HistoryRow
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import BaselinePolicy, Manifest, Version
-from registry.manifest_file import read_manifest
+from registry.manifest_file import read_fields
 from registry.onnx_file import check_providers, load
 from registry.policies import (
     Held,
@@ -48,9 +48,7 @@ from registry.policies import (
     policies_of,
     require_inherited,
 )
-from registry.reference import answer_reference, parse_reference, sample_tensors
-from registry.signature import read_signature
-from registry.validation import complete
+from registry.reference import answer_reference, sample_tensors
 from registry.version_folders import Files, Found, VersionFolders
 
 if TYPE_CHECKING:
@@ -95,38 +93,49 @@ class Registry:
 
     def register(  # noqa: PLR0913  # the files, and what they are registered as
         self,
-        onnx: Path,
+        onnx: Path | bytes,
         *,
         model: str,
-        manifest: Path | None = None,
-        reference: Path | None = None,
+        manifest: Path | Mapping[str, Any] | None = None,
+        reference: Path | bytes | None = None,
         target: str = "",
         actor: str = "",
     ) -> Version:
-        """Validate the files and store them as the next version of the model.
+        """Validate the files, or their contents, and store them as the next version of the model.
 
+        What the manifest does not state is inferred; read_inference says what and why.
         `target` names the reference's column of labels, unless the manifest does. Identical
         content returns the existing version. Raises a RegistryError that names the fault, and then
         stores nothing.
         """
+        from registry.candidate import prepare  # noqa: PLC0415  # brings pandas: workers need none
+        from registry.inference import write_inference  # noqa: PLC0415
+        from registry.reference_file import parse_reference  # noqa: PLC0415
+
         _require_name(model)
         onnx_bytes = _read(onnx, InvalidModel)
         reference_bytes = _read(reference, InvalidReference) if reference else b""
-        stated = _with_target(read_manifest(manifest) if manifest else Manifest(), target)
-        session = load(onnx_bytes, extensions=stated.session.extensions)
-        completed = complete(stated, read_signature(session), labelled=bool(reference))
+        candidate = prepare(
+            onnx_bytes,
+            read_fields(manifest) if isinstance(manifest, Path) else manifest or {},
+            parse_reference(reference_bytes) if reference else None,
+            target=target,
+        )
+        completed, rows = candidate.manifest, candidate.reference
         check_providers(completed.session.providers)
-        rows = parse_reference(reference_bytes) if reference else None
         verdict = _judge(onnx_bytes, completed, rows)
         files: Files = {}
         if rows is not None:
             together = not verdict.against_answers(completed)
-            completed, frame = answer_reference(session, completed, rows, together=together)
+            completed, frame = answer_reference(
+                candidate.session, completed, rows, together=together
+            )
             files["reference.parquet"] = lambda path: frame.to_parquet(path, index=False)
         files |= {
             "model.onnx": lambda path: path.write_bytes(onnx_bytes),
             "manifest.json": lambda path: path.write_bytes(encode_manifest(completed)),
             FILE: lambda path: write_verdict(path.parent, verdict),
+            "inference.json": lambda path: write_inference(path.parent, candidate.inference),
         }
         digest = _digest(onnx_bytes, encode_manifest(completed), reference_bytes)
         with self._folders.locked():
@@ -335,17 +344,6 @@ def _judge(onnx: bytes, manifest: Manifest, reference: "pd.DataFrame | None") ->
     return judge(runnable(session), manifest, rows)
 
 
-def _with_target(manifest: Manifest, target: str) -> Manifest:
-    if not target or manifest.target == target:
-        return manifest
-    if manifest.target:
-        raise InvalidManifest(
-            f"target is {manifest.target!r} in the manifest, but {target!r} was given; expected "
-            "the same"
-        )
-    return msgspec.structs.replace(manifest, target=target)
-
-
 def _require_name(model: str) -> None:
     if not _MODEL_NAME.fullmatch(model):
         raise InvalidName(
@@ -354,7 +352,9 @@ def _require_name(model: str) -> None:
         )
 
 
-def _read(path: Path, kind: type[RegistryError]) -> bytes:
+def _read(path: Path | bytes, kind: type[RegistryError]) -> bytes:
+    if isinstance(path, bytes):
+        return path
     try:
         return path.read_bytes()
     except OSError as error:

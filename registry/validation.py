@@ -52,8 +52,11 @@ def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> 
     if manifest.signature is not None:
         require_agreement(manifest.signature, found)
     found = with_widths(found, manifest.features)
-    if labelled and manifest.target:
-        _check_held_out(manifest)
+    if labelled and manifest.target and manifest.held_out is False:
+        raise InvalidManifest(
+            "held_out is false: expected a reference that the model was not trained on, because "
+            "its own training rows make every estimate of performance start too high"
+        )
     features = _complete_features(manifest, found)
     check_payload(manifest.payload, features, found, manifest.prediction)
     completed = msgspec.structs.replace(
@@ -66,20 +69,6 @@ def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> 
     )
     check_monitoring(completed)
     return completed
-
-
-def _check_held_out(manifest: Manifest) -> None:
-    why = "its own training rows make every estimate of performance start too high"
-    if manifest.held_out is None:
-        raise InvalidManifest(
-            "held_out is missing: was the model trained on the rows of the reference? State "
-            f"held_out: true if it was not, because {why}"
-        )
-    if not manifest.held_out:
-        raise InvalidManifest(
-            f"held_out is false: expected a reference that the model was not trained on, because "
-            f"{why}"
-        )
 
 
 def check_monitoring(manifest: Manifest) -> None:

@@ -80,6 +80,9 @@ def test_the_file_alone_can_be_registered(files: list[str]) -> None:
     assert "outputs guess: FP32 [any, 1]" in rows
     assert "batches requests share runs of up to 256 rows" in rows
     assert "kind other: outputs are monitored through summaries" in rows
+    assert "monitored requests, latency, errors" in rows
+    assert "1 feature: distance" in rows
+    assert any(row.startswith("question does output 'guess' hold the prediction?") for row in rows)
     assert "not monitored drift from the first window: --reference FILE adds it" in rows
     assert "performance: --reference FILE --target COLUMN adds it" in rows
     assert max(map(len, result.output.splitlines()[1:])) <= 80
@@ -112,3 +115,26 @@ def test_a_missing_file_is_refused_by_name(files: list[str]) -> None:
     result = run("register", "nowhere.onnx", *files[1:], "--name", "taxi")
     assert result.exit_code == 2
     assert "nowhere.onnx" in result.stderr
+
+
+def test_a_reference_and_its_target_are_enough(files: list[str], tmp_path: Path) -> None:
+    reference = str(tmp_path / "reference.parquet")
+    arguments = ["--name", "taxi", "--reference", reference, "--target", "fare"]
+    result = run("register", files[0], *arguments)
+    assert "regression, predicted by output 'guess'" in result.output
+    assert "was the model trained on the rows of the reference?" in " ".join(result.output.split())
+    assert "question" not in run("register", files[0], *arguments, "--held-out").output
+
+
+def test_a_manifest_is_printed_to_be_edited(files: list[str], tmp_path: Path) -> None:
+    rows = ["--reference", str(tmp_path / "reference.parquet"), "--target", "fare"]
+    printed = run("manifest", files[0], *rows)
+    assert printed.exit_code == 0
+    assert "# QUESTION: was the model trained" in printed.output
+    assert "  - {name: distance, kind: numeric, nullable: false, input: distance" in printed.output
+    (tmp_path / "edited.yaml").write_text(printed.output)
+    inferred = run("register", files[0], "--name", "taxi", *rows)
+    edited = run(
+        "register", files[0], "--name", "taxi", "--manifest", str(tmp_path / "edited.yaml"), *rows
+    )
+    assert inferred.output.splitlines()[0] == edited.output.splitlines()[0]

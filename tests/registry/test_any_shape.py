@@ -193,11 +193,3 @@ def test_the_target_can_be_named_at_registration(
     del manifest["target"]
     named = registry.register(model="tiny", target="bought", **write(manifest=manifest))
     assert named == stated
-
-
-def test_columns_of_a_reference_need_features(
-    registry: Registry, write: Callable[..., Files]
-) -> None:
-    files = write(manifest={"description": "only a remark"})
-    with pytest.raises(InvalidReference, match="no feature travels in input 'price', 'colour'"):
-        registry.register(model="tiny", **files)

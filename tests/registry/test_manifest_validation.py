@@ -129,7 +129,6 @@ def prediction(**changes: Any) -> dict[str, Any]:
             {"summaries": [{"name": "price", "tensor": "price", "statistic": "mean"}]},
             "summaries have names of features or the target: 'price'",
         ),
-        ({"held_out": None}, "held_out is missing: was the model trained on the rows"),
         ({"task": "other"}, "prediction is stated, but task is 'other'"),
         ({"task": "other", "prediction": {}}, "target 'bought' is stated, but task is 'other'"),
         (prediction(scores="probabilities"), "scores is given beside label or probabilities"),

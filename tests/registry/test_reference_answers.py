@@ -18,7 +18,8 @@ from registry.manifest import (
     TensorSpec,
 )
 from registry.onnx_file import load
-from registry.reference import answer_reference, doubts, parse_reference
+from registry.reference import answer_reference, doubts
+from registry.reference_file import parse_reference
 from registry.signature import read_signature
 
 MANIFEST = Manifest(
@@ -177,9 +178,9 @@ def test_a_regression_stores_its_numbers(
         answer_reference(session, msgspec.structs.replace(manifest, target="note"), rows)
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n"])
-def test_other_bytes_are_no_parquet(content: bytes) -> None:
-    with pytest.raises(InvalidReference, match="not a Parquet file"):
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PK\3\4", b"\x93NUMPY", b"\xff\xfe\0"])
+def test_other_bytes_are_no_reference(content: bytes) -> None:
+    with pytest.raises(InvalidReference, match=r"no Parquet, CSV, \.npz or \.npy file"):
         parse_reference(content)
 
 

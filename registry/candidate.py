@@ -1,0 +1,144 @@
+"""Prepare a version from an ONNX file and whatever is given with it: infer, complete, check."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+from msgspec.structs import replace
+
+from registry.errors import InvalidManifest
+from registry.generated_rows import generate_rows
+from registry.hints import read_hints
+from registry.inference import (
+    Hints,
+    Inference,
+    held_out_question,
+    infer_features,
+    infer_prediction,
+)
+from registry.manifest import Feature, Manifest, Prediction, Signature, Task
+from registry.manifest_file import to_manifest
+from registry.onnx_file import load, parse
+from registry.reference import sample_tensors, values_of
+from registry.reference_file import with_feature_columns
+from registry.signature import read_signature, with_widths
+from registry.validation import complete
+
+Array = np.ndarray[Any, Any]
+Fields = Mapping[str, Any]  # of a manifest as its author states them
+_GENERATED_ROWS = 16
+
+
+class Candidate(NamedTuple):
+    """A version before it is stored."""
+
+    session: onnxruntime.InferenceSession
+    manifest: Manifest  # completed, except for classes that only the reference knows
+    reference: pd.DataFrame | None  # with a column for each feature
+    inference: Inference
+
+
+def prepare(
+    onnx: bytes, stated: Fields, reference: pd.DataFrame | None, *, target: str = ""
+) -> Candidate:
+    """Infer what is not stated and complete the manifest; raises a RegistryError for any fault.
+
+    `target` names the reference's column of labels, unless the manifest does.
+    """
+    manifest = _with_target(to_manifest(stated), target)
+    session = load(onnx, extensions=manifest.session.extensions)
+    found, hints, inference = read_signature(session), read_hints(parse(onnx)), Inference()
+    if reference is not None:
+        reference = with_feature_columns(reference, found, manifest.features, hints.columns)
+    if "features" not in stated:
+        features = infer_features(found, reference, manifest.target, hints, inference)
+        manifest = replace(manifest, features=features)
+    if not {"task", "prediction"} <= stated.keys():
+        answers = _sample(session, found, manifest.features, reference)
+        labels = _labels(reference, manifest.target)
+        manifest = _with_prediction(manifest, stated, found, answers, labels, hints, inference)
+    if reference is not None and (question := held_out_question(manifest)):
+        inference.questions.append(question)
+    completed = complete(manifest, found, labelled=reference is not None)
+    return Candidate(session, completed, reference, inference)
+
+
+def _with_target(manifest: Manifest, target: str) -> Manifest:
+    if not target or manifest.target == target:
+        return manifest
+    if manifest.target:
+        raise InvalidManifest(
+            f"target is {manifest.target!r} in the manifest, but {target!r} was given; expected "
+            "the same"
+        )
+    return replace(manifest, target=target)
+
+
+def _labels(reference: pd.DataFrame | None, target: str) -> list[Any]:
+    if reference is None or target not in reference.columns:
+        return []
+    return values_of(reference[target].dropna())
+
+
+def _sample(
+    session: onnxruntime.InferenceSession,
+    found: Signature,
+    features: list[Feature],
+    reference: pd.DataFrame | None,
+) -> dict[str, Array]:
+    """Return the outputs for some rows of the reference, or for generated ones; {} if it fails."""
+    names = [output.name for output in session.get_outputs()]
+    try:
+        if reference is not None:
+            placed = [replace(one, input=one.input or one.name) for one in features]
+            known = Manifest(features=placed, signature=with_widths(found, placed))
+            rows = sample_tensors(known, reference)
+            return dict(zip(names, session.run(names, rows), strict=True))
+    except Exception:  # noqa: BLE001  # completion reports what is wrong
+        return {}
+    for rows in generate_rows(session.get_inputs(), _GENERATED_ROWS):
+        try:
+            return dict(zip(names, session.run(names, rows), strict=True))
+        except Exception:  # noqa: BLE001, S112  # the model takes other values
+            continue
+    return {}
+
+
+def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evidence
+    manifest: Manifest,
+    stated: Fields,
+    found: Signature,
+    answers: Mapping[str, Array],
+    labels: list[Any],
+    hints: Hints,
+    inference: Inference,
+) -> Manifest:
+    prediction = manifest.prediction
+    if prediction.label or prediction.scores:
+        return replace(manifest, task=_task_of(prediction, found))
+    if manifest.task == "other" and "task" in stated:
+        return manifest
+    task, inferred = infer_prediction(found, answers, labels, hints, inference)
+    if task == "other" and manifest.target:
+        question = inference.questions[-1] if inference.questions else "state prediction"
+        raise InvalidManifest(
+            f"no output is known to predict the target {manifest.target!r}: {question}"
+        )
+    if "task" in stated and manifest.task != task:
+        raise InvalidManifest(
+            f"task is {manifest.task!r}, and no output is known to hold its prediction; expected "
+            "prediction: {label: OUTPUT} in the manifest"
+        )
+    given = {name: getattr(prediction, name) for name in stated.get("prediction", {})}
+    return replace(manifest, task=task, prediction=replace(inferred, **given))
+
+
+def _task_of(prediction: Prediction, found: Signature) -> Task:
+    datatypes = {spec.name: spec.datatype for spec in found.outputs}
+    if prediction.scores or prediction.probabilities or prediction.classes:
+        return "classification"
+    return (
+        "regression" if datatypes.get(prediction.label, "").startswith("FP") else "classification"
+    )

@@ -1,0 +1,43 @@
+"""What an ONNX file states about its columns and classes outside of its signature."""
+
+import json
+from collections.abc import Iterator, Mapping
+
+import onnx
+
+from eventlog.events import Label
+from registry.inference import Hints
+
+COLUMNS, CLASSES = "feature_names", "class_names"  # metadata keys: JSON lists
+_LABELS = {"classlabels_strings", "classlabels_int64s", "classlabels_ints"}
+
+
+def read_hints(model: onnx.ModelProto) -> Hints:
+    """Read the names of columns and the classes from metadata, else from the operators."""
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    columns = [str(name) for name in _listed(metadata, COLUMNS)]
+    return Hints(columns, _listed(metadata, CLASSES) or _labels(model))
+
+
+def _listed(metadata: Mapping[str, str], key: str) -> list[Label]:
+    try:
+        found = json.loads(metadata.get(key, "[]"))
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _labels(model: onnx.ModelProto) -> list[Label]:
+    """The classes that all classifiers of the graph agree on."""
+    found = {tuple(labels) for labels in _operator_labels(model.graph)}
+    return list(found.pop()) if len(found) == 1 else []
+
+
+def _operator_labels(graph: onnx.GraphProto) -> Iterator[list[Label]]:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.name in _LABELS and node.domain == "ai.onnx.ml":
+                labels: list[Label] = [text.decode() for text in attribute.strings]
+                labels += list(attribute.ints)
+                if labels:
+                    yield labels

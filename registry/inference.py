@@ -1,0 +1,310 @@
+"""Infer what a manifest leaves out, from the signature, the reference and what the model answers.
+
+Nothing is guessed silently: each inferred field has its reason, and what is ambiguous becomes a
+question that names the option which settles it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from eventlog.events import Label
+from registry.errors import InvalidReference
+from registry.manifest import Feature, Kind, Manifest, Prediction, Signature, Task, TensorSpec
+from registry.rows import FREE, batch_dimension
+
+FILE = "inference.json"
+_CODES = 20  # distinct integers that still are codes
+_MOST_COLUMNS = 100  # of an input whose columns nothing names; more are a vector
+_TEXT_WORDS = 3.0  # words of a value on average, from which on it is a text
+_LABEL_NAMES = ("label", "class")
+_NUMBER_NAMES = {"variable"}  # skl2onnx's name for the output of a regressor
+_FLOATS = {"FP16", "FP32", "FP64"}
+Array = np.ndarray[Any, Any]
+
+
+class Inference(msgspec.Struct, omit_defaults=True):
+    """What was inferred for a version."""
+
+    reasons: dict[str, str] = {}  # by field of the manifest
+    questions: list[str] = []  # each with the option that settles it
+
+
+class Hints(msgspec.Struct, frozen=True):
+    """What an ONNX file states beside its signature."""
+
+    columns: list[str] = []  # of the only input, in order
+    classes: list[Label] = []  # in the order of the columns of the probabilities
+
+
+def write_inference(folder: Path, inference: Inference) -> None:
+    """Store what was inferred with a version's other files."""
+    (folder / FILE).write_bytes(msgspec.json.encode(inference))
+
+
+def read_inference(folder: Path) -> Inference:
+    """Read what was inferred for a version; nothing for one of an earlier release."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Inference)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Inference()
+
+
+def infer_features(
+    found: Signature, frame: pd.DataFrame | None, target: str, hints: Hints, into: Inference
+) -> list[Feature]:
+    """Infer the features of every input that carries columns; other inputs carry none.
+
+    Raises InvalidReference if it is ambiguous which columns an input takes.
+    """
+    if batch_dimension(found) is None:
+        return []
+    if frame is None:
+        return _features_by_name(found, hints, into)
+    tables = [spec for spec in found.inputs if _takes_columns(spec, frame)]
+    names = {spec.name for spec in found.inputs if spec not in tables}
+    others = [str(name) for name in frame.columns if name != target and name not in names]
+    features: list[Feature] = []
+    for spec in found.inputs:
+        if spec in tables:
+            columns = _columns_of(spec, frame, others, hints, alone=len(tables) == 1)
+            features += _features(spec, columns, frame, into)
+        elif spec.name in frame.columns and _is_single(spec):
+            features += _features(spec, [spec.name], frame, into)
+    if features:
+        into.reasons["features"] = "by the columns of the reference"
+    return features
+
+
+def _is_single(spec: TensorSpec) -> bool:
+    return len(spec.shape) == 1 or (len(spec.shape) == 2 and spec.shape[1] == 1)
+
+
+def _takes_columns(spec: TensorSpec, frame: pd.DataFrame) -> bool:
+    """Whether an input takes columns of the reference, not the one of its own name."""
+    if len(spec.shape) not in {1, 2}:
+        return False
+    if spec.name not in frame.columns:
+        return True
+    return not _is_single(spec) and not isinstance(frame[spec.name].iloc[0], np.ndarray)
+
+
+def _columns_of(
+    spec: TensorSpec, frame: pd.DataFrame, others: Sequence[str], hints: Hints, *, alone: bool
+) -> list[str]:
+    if hints.columns and set(hints.columns) <= set(frame.columns) and alone:
+        return hints.columns
+    size = 1 if len(spec.shape) == 1 else spec.shape[1]
+    if (alone and len(others) == size) or (alone and size == FREE and others):
+        return list(others)
+    columns = ", ".join(map(repr, others[:10])) or "none"
+    raise InvalidReference(
+        f"input {spec.name!r} takes {'any number of' if size == FREE else size} columns, and the "
+        f"reference has {len(others)} that could be meant: {columns}; name them under features in "
+        "a manifest (driftline manifest prints one), or keep only those in the reference"
+    )
+
+
+def _features_by_name(found: Signature, hints: Hints, into: Inference) -> list[Feature]:
+    """The features of inputs without a reference: all that is known is names and datatypes."""
+    features: list[Feature] = []
+    for spec in found.inputs:
+        if not _is_single(spec) and not _is_small_table(spec):
+            continue
+        if spec.datatype == "BYTES" and len(found.inputs) == 1:
+            into.questions.append(
+                f"input {spec.name!r} takes strings: texts or categories? It is monitored as text; "
+                f"for categories state features: [{{name: {spec.name}, kind: categorical, "
+                "nullable: true}] in the manifest"
+            )
+            continue
+        count = 1 if _is_single(spec) else spec.shape[1]
+        named = hints.columns if len(hints.columns) == count and len(found.inputs) == 1 else []
+        names = named or ([spec.name] if count == 1 else [f"{spec.name}_{i}" for i in range(count)])
+        kind: Kind = "categorical" if spec.datatype in {"BYTES", "BOOL"} else "numeric"
+        missing = spec.datatype in _FLOATS | {"BYTES"}
+        features += [
+            Feature(name, kind, nullable=missing, input=spec.name, index=index)
+            for index, name in enumerate(names)
+        ]
+        if kind == "numeric" and spec.datatype not in _FLOATS:
+            into.questions.append(
+                f"input {spec.name!r} takes integers: amounts or codes? It is monitored as "
+                "numeric; --reference FILE decides by the values, kind: categorical in the "
+                "manifest states codes"
+            )
+    if features:
+        into.reasons["features"] = "by the names of the inputs, as there is no reference"
+    return features
+
+
+def _is_small_table(spec: TensorSpec) -> bool:
+    return (
+        len(spec.shape) == 2 and 1 < spec.shape[1] <= _MOST_COLUMNS and (spec.datatype in _FLOATS)
+    )
+
+
+def _features(
+    spec: TensorSpec, columns: Sequence[str], frame: pd.DataFrame, into: Inference
+) -> list[Feature]:
+    if spec.datatype == "BYTES" and len(columns) == 1 and _is_text(frame[columns[0]]):
+        into.questions.append(
+            f"column {columns[0]!r} looks like text and is monitored as such; for categories state "
+            f"it under features with kind: categorical in the manifest"
+        )
+        return []
+    return [
+        Feature(
+            name,
+            _kind(spec, frame[name], into),
+            nullable=bool(frame[name].isna().any()) and spec.datatype in _FLOATS | {"BYTES"},
+            input=spec.name,
+            index=index,
+        )
+        for index, name in enumerate(columns)
+    ]
+
+
+def _is_text(column: pd.Series) -> bool:
+    values = [str(value) for value in column.dropna()]
+    words = sum(len(value.split()) for value in values)
+    return len(set(values)) > _CODES and words >= _TEXT_WORDS * len(values)
+
+
+def _kind(spec: TensorSpec, column: pd.Series, into: Inference) -> Kind:
+    if spec.datatype in {"BYTES", "BOOL"} or column.dtype.kind == "b":
+        return "categorical"
+    if pd.api.types.is_integer_dtype(column.dtype) and column.nunique() <= _CODES:
+        into.questions.append(
+            f"column {column.name!r} holds {column.nunique()} different integers: codes or "
+            "amounts? It is monitored as categorical; kind: numeric in the manifest states amounts"
+        )
+        return "categorical"
+    return "numeric"
+
+
+def infer_prediction(
+    found: Signature,
+    answers: Mapping[str, Array],
+    labels: Sequence[Any],
+    hints: Hints,
+    into: Inference,
+) -> tuple[Task, Prediction]:
+    """Infer the task and which outputs hold the prediction.
+
+    `answers` are the outputs for some rows, none if the model did not run; `labels` the values of
+    the target, none without one.
+    """
+    label = next((spec for spec in found.outputs if _is_label(spec)), None)
+    probable = [spec for spec in found.outputs if _is_probability(spec, answers)]
+    numbers = [s for s in found.outputs if s.datatype in _FLOATS and _is_single(s)]
+    if label is not None and probable:
+        classes = _classes(label, probable[0], answers, labels, hints, into)
+        into.reasons["prediction"] = "by names, shapes and values of the outputs"
+        return "classification", Prediction(
+            label=label.name, probabilities=probable[0].name if classes else "", classes=classes
+        )
+    if label is not None and (labels or _named(label.name, _LABEL_NAMES)):
+        into.reasons["prediction"] = f"output {label.name!r} answers a class"
+        return "classification", Prediction(label=label.name, classes=hints.classes)
+    if numbers and _is_regression(numbers[0], labels):
+        into.reasons["prediction"] = f"output {numbers[0].name!r} answers one number"
+        return "regression", Prediction(label=numbers[0].name)
+    _ask_for_prediction(found, answers, into)
+    return "other", Prediction()
+
+
+def _named(name: str, parts: Sequence[str]) -> bool:
+    return any(part in name.lower() for part in parts)
+
+
+def _is_label(spec: TensorSpec) -> bool:
+    return spec.datatype not in _FLOATS and _is_single(spec)
+
+
+def _is_probability(spec: TensorSpec, answers: Mapping[str, Array]) -> bool:
+    if spec.datatype not in _FLOATS or len(spec.shape) != 2 or spec.shape[1] in {0, 1}:
+        return False
+    values = answers.get(spec.name)
+    if values is None or not len(values):
+        return _named(spec.name, ("prob",))
+    return _is_distribution(values)
+
+
+def _is_distribution(values: Array) -> bool:
+    if values.ndim != 2 or values.shape[1] < 2 or not np.isfinite(values).all():
+        return False
+    within = bool((values >= -1e-6).all() and (values <= 1 + 1e-6).all())
+    return within and bool((abs(values.sum(axis=1) - 1) < 1e-3).all())
+
+
+def _is_regression(spec: TensorSpec, labels: Sequence[Any]) -> bool:
+    if not labels:
+        return spec.name in _NUMBER_NAMES
+    numeric = all(isinstance(one, int | float) and not isinstance(one, bool) for one in labels)
+    return numeric and len(set(labels)) > 2
+
+
+def _classes(  # noqa: PLR0913, PLR0917  # each is another source of evidence
+    label: TensorSpec,
+    probable: TensorSpec,
+    answers: Mapping[str, Array],
+    labels: Sequence[Any],
+    hints: Hints,
+    into: Inference,
+) -> list[Label]:
+    values = answers.get(probable.name)
+    count = probable.shape[1] if values is None else values.shape[1]
+    if len(hints.classes) == count:
+        return hints.classes
+    answered = answers.get(label.name)
+    seen = {*labels, *(answered.ravel().tolist() if answered is not None else ())}
+    if len(seen) == count and len({isinstance(one, str) for one in seen}) == 1:
+        return sorted(seen)
+    if count > 0 and label.datatype.startswith(("INT", "UINT")):
+        into.questions.append(
+            f"are the classes of output {probable.name!r} 0 to {count - 1}? That is assumed; "
+            "prediction.classes in the manifest states others"
+        )
+        return list(range(count))
+    into.questions.append(
+        f"which classes are the {count} columns of output {probable.name!r}? State "
+        "prediction.classes in the manifest; until then probabilities are not monitored"
+    )
+    return []
+
+
+def _ask_for_prediction(found: Signature, answers: Mapping[str, Array], into: Inference) -> None:
+    into.reasons["task"] = "no output is known to hold a prediction"
+    for spec in found.outputs:
+        if spec.datatype not in _FLOATS or len(spec.shape) not in {1, 2}:
+            continue
+        if _is_single(spec):
+            settled = f"task: regression and prediction: {{label: {spec.name}}}"
+        else:
+            values = answers.get(spec.name)
+            sums = values is not None and _is_distribution(values)
+            activation = "none" if sums else "softmax"
+            settled = (
+                f"task: classification and prediction: {{scores: {spec.name}, "
+                f"activation: {activation}, classes: [...]}}"
+            )
+        into.questions.append(
+            f"does output {spec.name!r} hold the prediction? Then state {settled} in the manifest; "
+            "until then it is monitored through summaries"
+        )
+        return
+
+
+def held_out_question(manifest: Manifest) -> str:
+    """The question whether the reference is held out, empty where it is settled or not needed."""
+    if manifest.held_out is not None or not manifest.target:
+        return ""
+    return (
+        "was the model trained on the rows of the reference? If not, state --held-out or "
+        "held_out: true; training rows make every estimate of performance start too high"
+    )

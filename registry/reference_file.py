@@ -1,0 +1,98 @@
+"""Read the rows of a reference from Parquet, CSV or NumPy files."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from registry.errors import InvalidReference
+from registry.manifest import Feature, Signature, TensorSpec
+
+_MOST_COLUMNS = 100  # of an array that is taken apart into features without being asked to
+_UNNAMED = ""  # the column of a .npy file, for the only input
+Array = np.ndarray[Any, Any]
+
+
+def parse_reference(data: bytes) -> pd.DataFrame:
+    """The user's rows as a frame; the format is recognised by the content.
+
+    Arrays of .npz and .npy files become columns, with an array in each row where they have more
+    than one dimension. Raises InvalidReference for anything else.
+    """
+    try:
+        if data.startswith(b"PK"):
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                return _from_arrays({name: arrays[name] for name in arrays.files})
+        if data.startswith(b"\x93NUMPY"):
+            return _from_arrays({_UNNAMED: np.load(io.BytesIO(data), allow_pickle=False)})
+        if data.startswith(b"PAR1"):
+            # A buffer of Arrow's own, read by this thread: a native thread that frees a Python
+            # object while the interpreter ends would abort the process.
+            stream = pa.BufferOutputStream()
+            stream.write(data)
+            source = pa.BufferReader(stream.getvalue())
+            return pd.read_parquet(source, use_threads=False, pre_buffer=False)
+        return pd.read_csv(io.BytesIO(data))
+    except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidReference(
+            f"the reference is no Parquet, CSV, .npz or .npy file: {error}"
+        ) from None
+
+
+def _from_arrays(arrays: dict[str, Array]) -> pd.DataFrame:
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise InvalidReference(f"arrays differ in their number of rows: {lengths}")
+    return pd.DataFrame({name: _column(array) for name, array in arrays.items()})
+
+
+def _column(array: Array) -> "pd.Series[Any]":
+    if array.ndim == 1 and array.dtype.kind in "biuf":
+        return pd.Series(array)
+    values = [item.item() if array.ndim == 1 else item for item in array]
+    return pd.Series([_text(value) for value in values], dtype=object)
+
+
+def _text(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def with_feature_columns(
+    frame: pd.DataFrame, found: Signature, features: Sequence[Feature], names: Sequence[str]
+) -> pd.DataFrame:
+    """The frame with arrays of inputs [N, k] taken apart into a column for each feature.
+
+    Columns are named by the features, else by `names` for the only input, else INPUT_0 and so on.
+    """
+    if _UNNAMED in frame.columns and len(found.inputs) == 1:
+        frame = frame.rename(columns={_UNNAMED: found.inputs[0].name})
+    for spec in found.inputs:
+        if len(spec.shape) == 2 and spec.name in frame.columns and _holds_vectors(frame, spec):
+            own = {one.index: one.name for one in features if one.input == spec.name}
+            frame = _taken_apart(frame, spec, own, names if len(found.inputs) == 1 else [])
+    return frame
+
+
+def _holds_vectors(frame: pd.DataFrame, spec: TensorSpec) -> bool:
+    return all(isinstance(value, np.ndarray) and value.ndim == 1 for value in frame[spec.name])
+
+
+def _taken_apart(
+    frame: pd.DataFrame, spec: TensorSpec, own: dict[int, str], names: Sequence[str]
+) -> pd.DataFrame:
+    try:
+        array = np.stack(list(frame[spec.name]))
+    except ValueError as error:
+        raise InvalidReference(f"reference column {spec.name!r}: {error}") from None
+    count = array.shape[1]
+    if not own and count > _MOST_COLUMNS:
+        return frame  # a vector
+    named = list(names) if len(names) == count else [f"{spec.name}_{i}" for i in range(count)]
+    columns = {own.get(i, named[i]): array[:, i] for i in range(count)}
+    return pd.concat(
+        [frame.drop(columns=spec.name), pd.DataFrame(columns, index=frame.index)], axis=1
+    )

@@ -1,0 +1,60 @@
+"""Summarize the rows of a reference as requests will be summarized."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from registry.errors import InvalidModel
+from registry.features import signature
+from registry.manifest import Manifest
+from registry.rows import FREE, batch_dimension
+from registry.summaries import Summarizer
+
+Array = np.ndarray[Any, Any]
+Tensors = Mapping[str, Array]
+
+
+def summarize_rows(
+    session: onnxruntime.InferenceSession,
+    manifest: Manifest,
+    tensors: Tensors,
+    rows: int,
+    *,
+    together: bool,
+) -> dict[str, Array]:
+    """Return one number for each row by summary, NaN where there is none.
+
+    Raises InvalidModel if the model fails on a row.
+    """
+    summarizer = Summarizer(manifest)
+    found: dict[str, list[float | None]] = {one.name: [] for one in manifest.summaries or []}
+    names = [output.name for output in session.get_outputs()]
+    for start, feed, size, kept in _feeds(manifest, tensors, rows, together=together):
+        try:
+            outputs = dict(zip(names, session.run(names, dict(feed)), strict=True))
+        except Exception as error:  # noqa: BLE001  # a class of its own for each fault
+            raise InvalidModel(f"the model fails on reference row {start}: {error}") from None
+        summarized = summarizer.summarize({**outputs, **feed}, size)
+        for name, column in found.items():
+            column.extend(summarized.get(name, [None] * size)[:kept])
+    return {name: np.array(values, dtype=np.float64) for name, values in found.items()}
+
+
+def _feeds(
+    manifest: Manifest, tensors: Tensors, rows: int, *, together: bool
+) -> Iterator[tuple[int, Tensors, int, int]]:
+    """Yield the first row of each run, its inputs, its rows, and how many of them count."""
+    batch = batch_dimension(signature(manifest))
+    if batch is None:
+        for row in range(rows):
+            yield row, {name: array[row] for name, array in tensors.items()}, 1, 1
+        return
+    size = batch if batch != FREE else manifest.max_batch_size if together else 1
+    for start in range(0, rows, size):
+        feed = {name: array[start : start + size] for name, array in tensors.items()}
+        kept = min(size, rows - start)
+        if batch != FREE:
+            feed = {n: np.resize(array, (size, *array.shape[1:])) for n, array in feed.items()}
+        yield start, feed, size if batch != FREE else kept, kept
