@@ -29,8 +29,8 @@ class KeySource(Protocol):
 class Authorizer:
     """Authorize calls by key and scope; apply changed keys without a restart.
 
-    Until the first key is made, every call is allowed if `open_without_keys`, else none is. Once
-    a key was read, keys are required even if their file disappears.
+    If no key was ever created, `open_without_keys` decides whether every call is allowed or none
+    is. After a key was read, keys are required even if the key file is deleted.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class Authorizer:
     ) -> None:
         """`refused` is called with every refusal; `clock` returns seconds since 1970.
 
-        Raises SettingError where there are keys that cannot be read.
+        Raises SettingError if the keys cannot be read.
         """
         self._source = source
         self._refused = refused
         self._clock = clock
         self._open = open_without_keys
-        # Headers that were verified. Only good ones are kept, so strangers cannot fill it. Looking
-        # one up takes a time that depends on a hash salted per process, not on the secret's bytes.
+        # Cache of valid headers. Invalid ones are not cached, so callers without a key cannot fill
+        # it. Its hashes are salted per process, so lookup times reveal nothing about a secret.
         self._verified: dict[bytes, Grant] = {}
         self._stamp: object = None
         self._ring = KeyRing([], 0)
-        self._look(clock())
+        self._refresh(clock())
 
     @property
     def is_open(self) -> bool:
@@ -62,20 +62,21 @@ class Authorizer:
         return self._open
 
     def admit(self, scope: Scope, authorization: bytes | None, model: str | None = None) -> None:
-        """Return if the key in this header allows the scope for the model.
+        """Check that the key in this header has the scope for the model.
 
-        Without a model: for any model. Raises Unauthenticated or Forbidden.
+        If `model` is None, the scope for any one model is enough. Raises Unauthenticated or
+        Forbidden.
         """
         now = self._clock()
-        if now >= self._next_look:
-            self._look_again(now)
+        if now >= self._next_refresh:
+            self._try_refresh(now)
         if self._open or scope == "open":
             return
         grant = self._verified.get(authorization) if authorization else None
         if grant is None or now >= grant.expires:
             grant = self._verify(authorization, now)
         if not grant.allows(scope, model):
-            raise self._refusal(Forbidden("this key does not allow it"))
+            raise self._refusal(Forbidden("this key does not allow this call"))
 
     def name_of(self, authorization: bytes | None) -> str:
         """Return the name of the key in an admitted header; "" if no key is required."""
@@ -95,14 +96,15 @@ class Authorizer:
         self._refused(error)
         return error
 
-    def _look_again(self, now: float) -> None:
+    def _try_refresh(self, now: float) -> None:
         try:
-            self._look(now)
+            self._refresh(now)
         except SettingError as error:
-            _log.error("the keys stay as they were: %s", error)  # it says it all
+            _log.error("cannot read the keys, the current ones stay valid: %s", error)
 
-    def _look(self, now: float) -> None:
-        self._next_look = now + LOOK_AGAIN
+    def _refresh(self, now: float) -> None:
+        """Read the keys if they have changed."""
+        self._next_refresh = now + LOOK_AGAIN
         stamp = self._source.stamp()
         if stamp == self._stamp:
             return

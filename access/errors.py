@@ -1,4 +1,4 @@
-"""Errors of authentication and authorization; see eventlog/errors.py for the whole.
+"""Errors of authentication and authorization; eventlog/errors.py shows the whole tree.
 
 AccessError
 ├── Unauthenticated     no key, or an unknown, expired or revoked one

@@ -1,4 +1,4 @@
-"""The bind rule: a port that other machines can reach requires credentials."""
+"""Enforce the bind rule: a port that other machines can reach requires credentials."""
 
 import ipaddress
 
@@ -14,14 +14,15 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(host: str, prefix: str, *, credentials: bool, allow_anonymous: bool) -> None:
-    """Raise SettingError when other machines reach `host`, nobody is asked for credentials there
-    and nobody said that this is meant; `prefix` is that of the settings' variables.
+    """Raise SettingError if other machines can reach `host` without credentials.
+
+    `allow_anonymous` permits that. The settings' variables begin with `prefix`.
     """
     if is_loopback(host) or credentials or allow_anonymous:
         return
     raise SettingError(
         f"host {host} can be reached from other machines, and no credentials are configured: "
-        "any caller could use and change everything. Expected a loopback address such as "
+        "any caller would have full access. Expected a loopback address such as "
         "127.0.0.1, or a key (driftline keys create --name me --scope operate --scope predict), or "
         f"--allow-anonymous ({prefix}ALLOW_ANONYMOUS=true) where a network policy or proxy guards "
         "the port"

@@ -1,8 +1,8 @@
-"""HTTP/1.1 connections of the service and the monitor, on uvicorn's and httptools' parser.
+"""HTTP/1.1 connections of the service and the monitor, based on uvicorn and httptools.
 
-The parser can leave HTTP/1.1: an `Upgrade` header or CONNECT ends its reading, and it skips the
-request's body, which uvicorn then reads as the next request. Here a connection stays HTTP/1.1 from
-its first byte to its last: RFC 9110 (7.8) lets a server ignore `Upgrade`.
+If a request has an `Upgrade` header or the method CONNECT, httptools stops and skips the body.
+Uvicorn would then parse the body as the next request (request smuggling). Connections here never
+leave HTTP/1.1: RFC 9110 (7.8) allows a server to ignore `Upgrade`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,42 +15,42 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 Header = tuple[bytes, bytes]
 
-MAX_HEAD_BYTES = 16_384  # of a request line and headers; also of a request's trailers
+MAX_HEAD_BYTES = 16_384  # limit for request line and headers, and for trailers
 _TOO_LONG = f"the request line and headers are too long; expected at most {MAX_HEAD_BYTES} bytes"
 
 
 class RefusedHead(Exception):
-    """A request whose framing is sound, but whose head is refused."""
+    """A request that can be parsed but is refused because of its head."""
 
     def __init__(self, status: int, reason: str, headers: Mapping[str, str] | None = None) -> None:
-        """`headers` go with the reply."""
+        """`headers` are added to the reply."""
         super().__init__(reason)
         self.status = status
         self.headers = headers or {}
 
 
 class _LastRequestRead(Exception):
-    """The connection closes after a reply that is due: what follows is not read."""
+    """Another request began, but the connection closes after the reply to the one before."""
 
 
 class Http1Connection(HttpToolsProtocol):
-    """Uvicorn's connection, except that no request makes it leave HTTP/1.1.
+    """Uvicorn's connection, restricted to HTTP/1.1.
 
-    - `Upgrade` is ignored, whatever it offers (h2c, websocket); CONNECT is refused.
-    - Trailers are ignored: they do not become headers of a request that is being answered.
-    - A request that cannot be read is answered after the requests before it, with
-      `{"error": ...}`, and nothing behind it on the connection is read.
-    - Nothing is read behind a request whose reply closes the connection.
+    - `Upgrade` is ignored for every protocol (h2c, websocket); CONNECT is refused.
+    - Trailers are ignored, so they cannot become headers of a request that is being answered.
+    - If a request is malformed, earlier requests are answered first. The reply to it is
+      `{"error": ...}`, and the connection reads no later bytes.
+    - If a reply closes the connection, later requests on the connection are not read.
     """
 
-    cycle: Any  # the last request that was read, and its reply
+    cycle: Any  # uvicorn's state of the latest request and its reply
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._running: Any = None  # the cycle whose turn it is to be answered
-        self._in_head = self._in_message = False  # where the parser is
-        self._unread = 0  # bytes since the head began, or since the body's last piece
-        self._last_reply: bytes | None = None  # to a request that cannot be read
+        self._running: Any = None  # the cycle that is being answered; later ones are queued
+        self._in_head = self._in_message = False  # position of the parser
+        self._unread = 0  # bytes since the start of the head, or since the last body chunk
+        self._last_reply: bytes | None = None  # error reply to a malformed request
 
     def data_received(self, data: bytes) -> None:
         """Read requests."""
@@ -58,7 +58,7 @@ class Http1Connection(HttpToolsProtocol):
         self.parse(data)
 
     def parse(self, data: bytes) -> None:
-        """Feed the parser, and refuse what it cannot read."""
+        """Feed the parser; refuse a malformed request."""
         if self._last_reply is not None or self.transport.is_closing():
             return
         self._unread += len(data)
@@ -76,8 +76,8 @@ class Http1Connection(HttpToolsProtocol):
                 self._refuse(RefusedHead(431, _TOO_LONG))
 
     def _feed(self, data: bytes | memoryview) -> None:
-        # The parser stops behind a head that offers another protocol, and would skip its body. It
-        # reads the same head without the offer instead, then what follows as that head says.
+        # The parser stops after a head with `Upgrade` and would skip the body. A new parser reads
+        # the same head without `Upgrade`, then the remaining data.
         while True:
             try:
                 self.parser.feed_data(data)
@@ -89,7 +89,7 @@ class Http1Connection(HttpToolsProtocol):
                 reason = "CONNECT is not supported: this server is not a proxy"
                 raise RefusedHead(405, reason, {"allow": "GET, HEAD, POST"})
             head = self._head_without_upgrade()
-            self.parser = httptools.HttpRequestParser(self)  # the old one may wait for the end
+            self.parser = httptools.HttpRequestParser(self)  # the old one may be within a message
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(head)
 
@@ -99,7 +99,7 @@ class Http1Connection(HttpToolsProtocol):
         lines += [b"%b: %b" % pair for pair in self.headers if pair[0] != b"upgrade"]
         return b"\r\n".join([*lines, b"", b""])
 
-    # What the parser calls
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -110,12 +110,12 @@ class Http1Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, ignore a trailer."""
+        """Store a header; ignore a trailer."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start to answer a request, unless its head is about to be read without its offer."""
+        """Start a request, unless its head is parsed again without `Upgrade`."""
         if self.parser.should_upgrade():
             return
         if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
@@ -125,60 +125,60 @@ class Http1Connection(HttpToolsProtocol):
         self._unread = 0
 
     def start_request(self) -> None:
-        """Make the cycle of the request whose head has come, and start or queue it."""
+        """Create the cycle of the request, and start or queue it."""
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of a body."""
+        """Handle a chunk of the body."""
         self._unread = 0
         self.pass_body(body)
 
     def pass_body(self, body: bytes) -> None:
-        """Give a piece of its body to the last request."""
+        """Pass a chunk of the body to the latest request."""
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request, unless its head is about to be read without its offer."""
+        """End a request, unless its head is parsed again without `Upgrade`."""
         if self.parser.should_upgrade():
             return
         self._in_message = False
-        if self.cycle.keep_alive and not self.parser.should_keep_alive():  # says a trailer
+        if self.cycle.keep_alive and not self.parser.should_keep_alive():  # set by a trailer
             self.cycle.keep_alive = False
             if self.cycle.response_complete:
                 self.transport.close()
         self.pass_end()
 
     def pass_end(self) -> None:
-        """Say to the last request that its body is whole."""
+        """Mark the body of the latest request as complete."""
         super().on_message_complete()
 
     def _should_upgrade(self) -> bool:
         return False
 
-    # Replies, in the order of the requests
+    # Replies are sent in the order of the requests
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Answer the next request, or refuse what could not be read behind the last one."""
+        """Start the next queued request, or send the error reply after the last one."""
         self._running = None
         super().on_response_complete()
         self.send_last_reply()
 
     def is_free(self) -> bool:
-        """Whether every request that was read is answered."""
+        """Return whether every request is answered."""
         return self._running is None and not self.pipeline
 
     def send_last_reply(self) -> None:
-        """Refuse what cannot be read, once all before it is answered, and close."""
+        """Send the error reply and close, if all earlier requests are answered."""
         if self._last_reply is not None and self.is_free() and not self.transport.is_closing():
             self.transport.write(self._last_reply)
             self.transport.close()
 
     def _refuse(self, refused: RefusedHead) -> None:
-        """Reply to a request that cannot be read further, when its turn comes; read no more."""
+        """Store the error reply, send it after earlier replies, and read no more."""
         if self.transport.is_closing():
             return
         if refused.status == HTTPStatus.BAD_REQUEST:
@@ -189,10 +189,10 @@ class Http1Connection(HttpToolsProtocol):
         self.send_last_reply()
 
     def _drop_last_request(self) -> None:
-        """Take back the request whose body broke off; it was started or queued."""
+        """Remove the request with an incomplete body, whether it was started or queued."""
         cycle = self.cycle
         if cycle.response_complete or (cycle is self._running and self.has_begun_reply(cycle)):
-            self.transport.close()  # its own reply is the last that the client can make sense of
+            self.transport.close()  # the client could not interpret a second reply
             return
         self.abandon(cycle)
         if cycle is self._running:
@@ -201,18 +201,18 @@ class Http1Connection(HttpToolsProtocol):
             self.pipeline.popleft()
 
     def has_begun_reply(self, cycle: Any) -> bool:
-        """Whether a part of the reply has been sent."""
+        """Return whether part of the reply is sent."""
         begun: bool = cycle.response_started
         return begun
 
     def abandon(self, cycle: Any) -> None:
-        """Let a request end without a reply of its own."""
+        """End a request without a reply."""
         cycle.disconnected = True
         cycle.message_event.set()
 
 
 def _refusal(error: httptools.HttpParserError) -> RefusedHead:
-    """The reason of a parser's error."""
+    """Convert a parser error to the refusal that the client receives."""
     if isinstance(error.__context__, RefusedHead):
         return error.__context__
     if isinstance(error, httptools.HttpParserCallbackError):

@@ -1,4 +1,4 @@
-"""The certificate that a port shows, and those it asks of its callers."""
+"""TLS of a port: its certificate, and the client certificates that it requires."""
 
 import ssl
 from pathlib import Path
@@ -7,14 +7,14 @@ import msgspec
 
 from eventlog.errors import SettingError
 
-# What OpenSSL calls TLS 1.2 with forward secrecy; the suites of 1.3 are always on.
+# OpenSSL's name for TLS 1.2 suites with forward secrecy; TLS 1.3 suites are always enabled.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class Tls(msgspec.Struct, frozen=True):
-    """PEM files: the port's certificate chain, its key, and the authority of callers' certificates.
+    """Paths of PEM files: certificate chain, private key, and the CA of client certificates.
 
-    Without an authority no certificate is asked of a caller.
+    If `client_ca` is empty, clients need no certificate.
     """
 
     certificate: str
@@ -23,16 +23,17 @@ class Tls(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, certificate: str, key: str, client_ca: str, prefix: str) -> "Tls | None":
-        """What the settings with this prefix name, None where they name nothing.
+        """Create it from the values of three settings; return None if all are empty.
 
-        Raises SettingError where only a part is named, or where the files do not fit each other.
+        `prefix` begins the names of the settings in errors. Raises SettingError if certificate or
+        key is missing, or if the files cannot be used together.
         """
         if not (certificate or key or client_ca):
             return None
         if not (certificate and key):
             raise SettingError(
-                f"{prefix}TLS_*: expected both a certificate and its key, or neither and no client "
-                "authority"
+                f"{prefix}TLS_*: incomplete; set {prefix}TLS_CERTIFICATE and {prefix}TLS_KEY, or "
+                "none of these settings"
             )
         tls = cls(
             *(str(Path(path).absolute()) if path else "" for path in (certificate, key, client_ca))
@@ -41,29 +42,29 @@ class Tls(msgspec.Struct, frozen=True):
         return tls
 
     def variables(self) -> dict[str, str]:
-        """The files by what their settings are called."""
+        """Return the paths by the last part of their settings' names."""
         return {"CERTIFICATE": self.certificate, "KEY": self.key, "CLIENT_CA": self.client_ca}
 
     def context(self) -> ssl.SSLContext:
-        """What Python's servers are given; raises SettingError naming what cannot be used."""
+        """Create the context for Python's servers; raises SettingError that names a bad file."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_ciphers(CIPHERS)
         for path in filter(None, (self.certificate, self.key, self.client_ca)):
             if not Path(path).is_file():
-                raise SettingError(f"TLS: {path} is no file; expected one in PEM")
+                raise SettingError(f"TLS: {path} is not a file; expected a file in PEM format")
         try:
             context.load_cert_chain(self.certificate, self.key, password=_no_password)
         except (OSError, ValueError) as error:  # SSLError is an OSError
             raise SettingError(
                 f"TLS: {self.certificate} and {self.key}: {error}; expected a certificate chain "
-                "and its key, not encrypted, in PEM"
+                "and its unencrypted key in PEM format"
             ) from None
         if self.client_ca:
             try:
                 context.load_verify_locations(self.client_ca)
             except OSError as error:
                 raise SettingError(
-                    f"TLS: {self.client_ca}: {error}; expected certificates in PEM"
+                    f"TLS: {self.client_ca}: {error}; expected certificates in PEM format"
                 ) from None
             context.verify_mode = ssl.CERT_REQUIRED
         return context

@@ -1,4 +1,4 @@
-"""Reads one source of the local log in order, across its segments and epochs."""
+"""Read one source of the local log in order, across its segments and epochs."""
 
 import os
 from collections import deque
@@ -11,95 +11,101 @@ from eventlog.events import Event
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Position, Record
 
-_CHUNK = 1 << 20
-_HELD_BYTES = 4 << 20  # read ahead per source, give or take a frame
+_CHUNK = 1 << 20  # bytes per read
+_READ_AHEAD = 4 << 20  # bytes per source; the last frame may exceed the limit
 
 
 class Follower:
-    """One source, read from a position on; records stay until `drop`."""
+    """Read one source from a position on; buffer records until `drop` removes them."""
 
     def __init__(self, folder: Path, start: Position) -> None:
         self._folder = folder
         self._expected = start
         self._segment: Segment | None = None
         self._file = -1
-        self._unread = b""  # the beginning of a frame whose end is not there yet
+        self._partial = b""  # the start of a frame that is not completely written yet
         self._ready: deque[Record] = deque()
-        self._damaged = 0  # bytes passed over since the last intact frame
-        self._held = 0  # bytes of the records that are ready
+        self._damaged = 0  # bytes skipped since the last valid frame
+        self._ready_bytes = 0  # size of the records in `_ready`
 
     def peek(self, limit: int) -> list[Record]:
-        """Return the next records, at most `limit`; the same again until `drop`."""
+        """Return the next records, at most `limit`, and keep them in the buffer."""
         while len(self._ready) < limit and not self.laden and self._fill():
             pass
         return list(islice(self._ready, limit))
 
     @property
     def torn(self) -> int:
-        """Bytes that were read but do not form a whole frame yet."""
-        return len(self._unread)
+        """Return the number of bytes that were read after the last complete frame."""
+        return len(self._partial)
 
     def drop(self, count: int) -> None:
+        """Remove the first `count` records from the buffer."""
         for _ in range(count):
-            self._held -= len(self._ready.popleft().value)
+            self._ready_bytes -= len(self._ready.popleft().value)
 
     @property
     def ready(self) -> int:
-        """Number of records that are ready."""
+        """Return the number of records in the buffer."""
         return len(self._ready)
 
     @property
     def laden(self) -> bool:
-        """Whether the read-ahead limit is reached; bounds memory with large events."""
-        return self._held >= _HELD_BYTES
+        """Return whether the buffer has reached the read-ahead limit, which bounds memory."""
+        return self._ready_bytes >= _READ_AHEAD
 
     def close(self) -> None:
+        """Close the open segment."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def _fill(self) -> bool:
-        """Read more records; return False when the source has no more for now."""
+        """Read more records; return False if the source has no more for now."""
         before = len(self._ready)
         while len(self._ready) == before:
             if self._segment is not None and self._read_chunk(final=False):
                 continue
-            following = self._following()
+            following = self._next_segment()
             if following is None:
                 return False
-            # The writer may have appended between the two checks: read once more.
+            # The writer may have appended to this segment before it began the next: read again.
             if self._segment is not None and self._read_chunk(final=False):
                 continue
-            self._leave(following)
+            self._open_segment(following)
         return True
 
     def _read_chunk(self, *, final: bool) -> bool:
-        """Read more of the segment; return False at its end."""
+        """Read one chunk of the segment; return False at its end.
+
+        If `final`, nothing more is written to the segment: an incomplete last frame is damaged.
+        """
         chunk = os.read(self._file, _CHUNK)
-        if not chunk and not (final and self._unread):
+        if not chunk and not (final and self._partial):
             return False
-        data = self._unread + chunk
+        data = self._partial + chunk
         end = 0
         for piece in frames.split(data, final=final):
             end = piece.end
             if isinstance(piece, frames.Frame):
-                self._deliver(piece)
+                self._add_frame(piece)
             else:
                 self._damaged += piece.end - piece.start
-        self._unread = data[end:]
+        self._partial = data[end:]
         return True
 
-    def _following(self) -> Segment | None:
-        """Return the segment to read next, None while there is none."""
+    def _next_segment(self) -> Segment | None:
+        """Return the segment to read next; None if it does not exist yet."""
         known = segments(self._folder)
         if self._segment is None:
-            unread = [segment for segment in known if segment.epoch >= self._expected.epoch]
-            at = (self._expected.epoch, self._expected.sequence)
-            begun = [segment for segment in unread if (segment.epoch, segment.base) <= at]
-            return begun[-1] if begun else next(iter(unread), None)
+            candidates = [segment for segment in known if segment.epoch >= self._expected.epoch]
+            start = (self._expected.epoch, self._expected.sequence)
+            earlier = [segment for segment in candidates if (segment.epoch, segment.base) <= start]
+            return earlier[-1] if earlier else next(iter(candidates), None)
         return next((segment for segment in known if segment > self._segment), None)
 
-    def _leave(self, following: Segment) -> None:
+    def _open_segment(self, following: Segment) -> None:
+        """Finish the current segment and open the next one."""
         if self._segment is not None:
             self._read_chunk(final=True)
             if following.epoch > self._segment.epoch:
@@ -110,7 +116,8 @@ class Follower:
         self._file = os.open(following.path, os.O_RDONLY | os.O_CLOEXEC)
         self._segment = following
 
-    def _deliver(self, frame: frames.Frame) -> None:
+    def _add_frame(self, frame: frames.Frame) -> None:
+        """Buffer the records of a frame, after the damage before it."""
         if self._damaged:
             self._report_damage(frame.base)
         for sequence, value in enumerate(frame.values, frame.base):
@@ -118,14 +125,14 @@ class Follower:
                 self._push(sequence, _decode(value, sequence), value)
 
     def _finish_epoch(self, last: Segment) -> None:
-        """Report what is missing at the end of an epoch, where no later frame shows the gap."""
+        """Report records missing at the end of an epoch: no later frame reveals that gap."""
         end = ends(self._folder).get(last.epoch, 0)
         if self._damaged:
             end = max(end, self._expected.sequence + 1)
         self._report_damage(end, first=max(self._expected.sequence, last.base))
 
     def _report_damage(self, until: int, first: int | None = None) -> None:
-        """Report every sequence in the damaged bytes as unreadable."""
+        """Buffer an unreadable record for every missing sequence number before `until`."""
         reason = "damaged on disk" if self._damaged else "missing at the end of its epoch"
         for sequence in range(self._expected.sequence if first is None else first, until):
             error = UnreadableEvent(f"{self._folder.name}: {reason}")
@@ -134,7 +141,7 @@ class Follower:
 
     def _push(self, sequence: int, event: Event | UnreadableEvent, value: bytes) -> None:
         epoch = self._expected.epoch
-        self._held += len(value)
+        self._ready_bytes += len(value)
         self._ready.append(Record(self._folder.name, epoch, sequence, event, value))
         self._expected = Position(epoch, sequence + 1)
 
@@ -145,5 +152,5 @@ def _decode(value: bytes, sequence: int) -> Event | UnreadableEvent:
     except UnreadableEvent as error:
         return error
     if event.sequence != sequence:
-        return UnreadableEvent(f"carries sequence {event.sequence}, expected {sequence}")
+        return UnreadableEvent(f"sequence number {event.sequence}; expected {sequence}")
     return event

@@ -1,7 +1,7 @@
-"""Merge the streams of one log by time of reception.
+"""Merge the streams of one log by reception time.
 
-This decides the order in which the partitions of a topic are ingested. A stream that has more
-records but none fetched yet holds up the others, so that none runs ahead of it.
+The merge decides the order in which the partitions of a topic are ingested. If a stream has more
+records but none is fetched yet, the other streams wait, because its next record may be earlier.
 """
 
 from collections import deque
@@ -15,39 +15,39 @@ _Key = tuple[int, int, str]
 
 
 def merge_key(record: Record) -> _Key:
-    """Sort key: when the service received the event."""
+    """Return the sort key: when the service received the event. Unreadable events come first."""
     if isinstance(record.event, UnreadableEvent):
         return 0, record.sequence, record.source
     return record.event.received, record.sequence, record.source
 
 
 class Merge:
-    """Fetched records that `take` has not returned yet."""
+    """Merge the fetched records of every open stream."""
 
     def __init__(self) -> None:
         self._unread: dict[str, deque[Record]] = {}
 
     def open(self, stream: str) -> None:
-        """Open a stream; if it is open, drop its records: they are fetched again."""
+        """Open a stream. If it is open, discard its records, because they are fetched again."""
         self._unread[stream] = deque()
 
     def close(self, stream: str) -> None:
-        """Drop a stream and its records."""
+        """Close a stream and discard its records."""
         self._unread.pop(stream, None)
 
     def add(self, stream: str, records: Iterable[Record]) -> None:
-        """Add fetched records in the order of the stream."""
+        """Append fetched records, in the order of the stream."""
         self._unread[stream].extend(records)
 
     def held(self, stream: str) -> int:
-        """Return how many records of this stream are waiting."""
+        """Return the number of records of this stream that `take` has not returned."""
         return len(self._unread[stream])
 
     def take(self, limit: int, ended: set[str]) -> list[Record]:
         """Return the next records, at most `limit`.
 
-        `ended`: streams with nothing more to fetch. While another stream is empty, the order of
-        the next record is unknown, so nothing is returned.
+        `ended` names the streams that have nothing more to fetch. If any other stream has no
+        fetched record, the result is empty.
         """
         if any(not unread and stream not in ended for stream, unread in self._unread.items()):
             return []

@@ -1,10 +1,11 @@
-"""Named features <-> tensors: everything that decides which feature travels where lives here.
+"""Convert named features to input tensors and back.
 
-A manifest's feature goes into column `index` of input `input`; an input of shape [N] or [N, 1]
-carries one feature, one of shape [N, k] carries k. A missing numeric value is NaN on both sides; a
-missing categorical one is "" in the tensor and None in the column.
+A feature's values are column `index` of the tensor `input`; the manifest names both. A tensor of
+shape [N] or [N, 1] holds one feature, a tensor of shape [N, k] holds k features. A missing number
+is NaN in tensors and columns. A missing category is "" in tensors and None in columns.
 
-All functions take a completed manifest: signature present, every feature's input filled in.
+Every function needs a manifest that `register` completed. It has a signature, and each of its
+features names an input.
 """
 
 import reprlib
@@ -21,21 +22,23 @@ from registry.manifest import Feature, Manifest, Signature, TensorSpec
 
 Array = np.ndarray[Any, Any]
 _INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
-_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # what any integer datatype holds
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # covers int64 and uint64
 
 
 def to_tensors(
     manifest: Manifest, columns: Mapping[str, Sequence[Any] | Array]
 ) -> dict[str, Array]:
-    """The model's input arrays, by input name, from one sequence of N values per feature.
+    """Convert N values per feature to the model's input arrays, by input name.
 
-    Each array has its input's dtype and shape [N], [N, 1] or [N, k]; columns that are no feature
-    are ignored. Raises InvalidFeatures naming the feature and the row (counted from 0) of the
-    first value that does not fit, and the value that was expected.
+    Each array has its input's dtype and shape [N], [N, 1] or [N, k]. Columns that are not features
+    are ignored.
+
+    Raises InvalidFeatures if a feature is missing, column lengths differ or a value is invalid. If
+    a value is invalid, the error states its row (from 0), its feature and what was expected.
     """
     rows = _row_count(manifest, columns)
     return {
-        spec.name: _fill(
+        spec.name: _input_array(
             spec, [f for f in manifest.features if f.input == spec.name], columns, rows
         )
         for spec in signature(manifest).inputs
@@ -43,19 +46,20 @@ def to_tensors(
 
 
 def to_columns(manifest: Manifest, inputs: Mapping[str, Tensor]) -> dict[str, list[Any]]:
-    """One list of N values per feature, in the manifest's order, from an event's input tensors.
+    """Convert an event's input tensors to one list of values per feature, in the manifest's order.
 
-    Numeric columns hold numbers and NaN, categorical ones strings, integers or booleans and None.
-    Raises InvalidFeatures naming the input that is missing or whose shape does not carry its
-    features.
+    Numeric columns hold numbers and NaN. Categorical columns hold strings, numbers, booleans and
+    None.
+
+    Raises InvalidFeatures if an input is missing or unreadable, or has the wrong number of values.
     """
     specs = {spec.name: spec for spec in signature(manifest).inputs}
-    listed = {name: _listed(name, tensor) for name, tensor in inputs.items()}
-    return {f.name: _read(f, width(specs[f.input]), listed) for f in manifest.features}
+    decoded = {name: _decode_values(name, tensor) for name, tensor in inputs.items()}
+    return {f.name: _read_column(f, width(specs[f.input]), decoded) for f in manifest.features}
 
 
-def _listed(name: str, tensor: Tensor) -> Tensor:
-    """The tensor with its values as a list, which is made once and not for each feature."""
+def _decode_values(name: str, tensor: Tensor) -> Tensor:
+    """Decode a tensor's raw values to a list, once for all features of the tensor."""
     try:
         return replace(tensor, data=tensor.values(), raw="") if tensor.raw else tensor
     except ValueError as error:
@@ -63,7 +67,7 @@ def _listed(name: str, tensor: Tensor) -> Tensor:
 
 
 def monitored_columns(manifest: Manifest) -> list[Feature]:
-    """Every column of a version's rows: its features, then its summaries as numeric features."""
+    """Return the columns that are monitored: the features, then each summary as a number."""
     summaries = manifest.summaries or []
     return [*manifest.features, *(Feature(s.name, "numeric", nullable=True) for s in summaries)]
 
@@ -74,14 +78,14 @@ def expects_labels(manifest: Manifest) -> bool:
 
 
 def signature(manifest: Manifest) -> Signature:
-    """The signature of a completed manifest; raises InvalidManifest when it is not completed."""
+    """Return the signature of a completed manifest; raises InvalidManifest if it has none."""
     if manifest.signature is None:
-        raise InvalidManifest("the manifest has no signature: it was not completed by `register`")
+        raise InvalidManifest("the manifest has no signature: `register` must complete it")
     return manifest.signature
 
 
 def width(spec: TensorSpec) -> int:
-    """How many features a tensor of this spec carries per row: 1 for [N] and [N, 1], k for [N, k].
+    """Return the number of features in each row of a tensor: 1 for [N] and [N, 1], k for [N, k].
 
     Raises InvalidManifest for other shapes.
     """
@@ -91,7 +95,7 @@ def width(spec: TensorSpec) -> int:
         case [_, columns] if columns > 0:
             return columns
     raise InvalidManifest(
-        f"tensor {spec.name!r} has shape {spec.shape}: features travel in tensors of shape "
+        f"tensor {spec.name!r} has shape {spec.shape}: its columns cannot be features; expected "
         "[N], [N, 1] or [N, k] with a fixed k"
     )
 
@@ -109,7 +113,7 @@ def _row_count(manifest: Manifest, columns: Mapping[str, Sequence[Any] | Array])
     return next(iter(lengths.values()))
 
 
-def _fill(
+def _input_array(
     spec: TensorSpec,
     features: list[Feature],
     columns: Mapping[str, Sequence[Any] | Array],
@@ -134,7 +138,7 @@ def _string(feature: Feature, datatype: str, row: int, value: object) -> str:
         return str(value)
     if _missing(value) and feature.nullable:
         return ""
-    raise _misfit(feature, datatype, row, value)
+    raise _invalid_value(feature, datatype, row, value)
 
 
 def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> Array:
@@ -146,14 +150,15 @@ def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> 
         if dtype.kind != "f":
             return _integers(feature, datatype, numbers, values)
         given = np.array(numbers, np.float64)
-    cast, faulty = _cast(given, dtype, nullable=feature.nullable)
-    if faulty.any():
-        row = int(faulty.argmax())
-        raise _misfit(feature, datatype, row, values[row])
+    cast, invalid = _cast(given, dtype, nullable=feature.nullable)
+    if invalid.any():
+        row = int(invalid.argmax())
+        raise _invalid_value(feature, datatype, row, values[row])
     return cast
 
 
 def _cast(given: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array, Array]:
+    """Return the values as `dtype`, and which of them are invalid."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = given.astype(dtype)
     if dtype.kind != "f":
@@ -166,12 +171,12 @@ def _cast(given: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array,
 def _integers(
     feature: Feature, datatype: str, numbers: Sequence[float | int], values: Sequence[Any] | Array
 ) -> Array:
-    """Convert each number by itself: an array of mixed numbers would round the large ones."""
+    """Convert each number alone: an array of ints and floats is float64 and rounds large ints."""
     dtype = NUMPY[datatype]
     smallest, largest = (0, 1) if dtype.kind == "b" else _bounds(dtype)
     for row, number in enumerate(numbers):
         if not (smallest <= number <= largest and number == int(number)):
-            raise _misfit(feature, datatype, row, values[row])
+            raise _invalid_value(feature, datatype, row, values[row])
     array: Array = np.array([int(number) for number in numbers], dtype)
     return array
 
@@ -182,7 +187,7 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 
 def _number(feature: Feature, datatype: str, row: int, value: object) -> float | int:
-    """Return a value as a Python number: NaN where it is missing, words as infinities."""
+    """Convert a value to a Python number: None to NaN, "Infinity" and "-Infinity" to infinities."""
     if _missing(value):
         return float("nan")
     if isinstance(value, np.generic):
@@ -193,14 +198,14 @@ def _number(feature: Feature, datatype: str, row: int, value: object) -> float |
         return value
     if isinstance(value, str) and value in _INFINITIES:
         return _INFINITIES[value]
-    raise _misfit(feature, datatype, row, value)
+    raise _invalid_value(feature, datatype, row, value)
 
 
 def _missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and value != value)  # noqa: PLR0124
 
 
-def _misfit(feature: Feature, datatype: str, row: int, value: object) -> InvalidFeatures:
+def _invalid_value(feature: Feature, datatype: str, row: int, value: object) -> InvalidFeatures:
     plain = value.item() if isinstance(value, np.generic) else value
     what = "a string" if datatype == "BYTES" else f"a number that fits {datatype}"
     null = "or null" if feature.nullable else "not null"
@@ -209,20 +214,21 @@ def _misfit(feature: Feature, datatype: str, row: int, value: object) -> Invalid
     )
 
 
-def _read(feature: Feature, columns: int, inputs: Mapping[str, Tensor]) -> list[Any]:
+def _read_column(feature: Feature, per_row: int, inputs: Mapping[str, Tensor]) -> list[Any]:
+    """Return a feature's values from its input, which has `per_row` values in each row."""
     tensor = inputs.get(feature.input)
     if tensor is None:
         raise InvalidFeatures(
-            f"missing input {feature.input!r}, which carries feature {feature.name!r}; "
+            f"missing input {feature.input!r}, expected for feature {feature.name!r}; "
             f"got {', '.join(inputs) or 'none'}"
         )
     rows = tensor.shape[0] if tensor.shape else 1
-    if len(tensor.data) != rows * columns:
+    if len(tensor.data) != rows * per_row:
         raise InvalidFeatures(
-            f"input {feature.input!r}: expected {columns} values in each of {rows} "
+            f"input {feature.input!r}: expected {per_row} values in each of {rows} "
             f"rows, got {len(tensor.data)} values"
         )
-    values = tensor.data[feature.index :: columns]
+    values = tensor.data[feature.index :: per_row]
     decode = _numeric if feature.kind == "numeric" else category
     return [decode(feature, value) for value in values]
 
@@ -238,13 +244,13 @@ def _numeric(feature: Feature, value: Any) -> Any:
 
 
 def category(feature: Feature, value: Any) -> Any:
-    """A category as columns hold it: None where it is missing."""
-    if type(value) is str and value:  # most are
+    """Return a category as it is stored in columns: None if it is missing."""
+    if type(value) is str and value:  # the usual case
         return value
     if _missing(value) or (value == "" and feature.nullable):
         return None
     if isinstance(value, list | dict):
         raise InvalidFeatures(f"feature {feature.name!r}: expected a category, got {value!r:.80}")
     if isinstance(value, float) and value.is_integer():
-        return int(value)  # a category code in a tensor of floats is still a code
+        return int(value)  # a category code from a float tensor
     return value

@@ -1,4 +1,4 @@
-"""What can be set about the service, by variables named DRIFTLINE_SERVICE_<FIELD>."""
+"""Settings of the service, from environment variables named DRIFTLINE_SERVICE_<FIELD>."""
 
 import os
 from collections.abc import Mapping
@@ -15,40 +15,40 @@ PREFIX = "DRIFTLINE_SERVICE_"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting of the service with its default; times carry their unit in the name."""
+    """Every setting of the service with its default; the name of a duration ends with its unit."""
 
-    host: str = "127.0.0.1"
+    host: str = "127.0.0.1"  # address that all ports listen on
     port: int = 3000  # REST
-    grpc_port: int = 8001
-    grpc: Literal["native", "aio"] = "native"  # HTTP/2 connections of ours, or grpc's own server
-    admin_port: int = 0  # metrics, repository and docs there and nowhere else; 0: on `port`
-    allow_anonymous: bool = False  # whether other machines may reach `host` without credentials
-    tls_certificate: str = ""  # PEM files for REST, gRPC and the admin port; both or neither
-    tls_key: str = ""
-    tls_client_ca: str = ""  # whose certificates callers must show, if any
-    workers: int = 1  # processes; each holds every model and its own queues
-    max_body_bytes: int = 16 << 20  # of one request, REST and gRPC
-    max_grpc_calls: int = 10_000  # at once, per worker; a stream is one
-    max_request_rows: int = 100_000
-    max_queue_requests: int = 1_000  # waiting, per model version and worker
-    max_queue_bytes: int = 64 << 20  # waiting, per model version and worker
-    max_queue_wait_ms: int = 2_000  # expected; who would wait longer is refused at once
-    max_queue_delay_us: int = 0  # how long a batch may wait to fill
-    inline_threshold_us: int = 500  # a run expected to take less does not leave the event loop
-    intra_op_threads: int = 1  # of ONNX Runtime, per session whose manifest states none
-    execution_providers: str = ""  # with commas, the first preferred; wins over every manifest
-    poll_interval_s: float = 0.5  # how often the registry's revision is compared
-    request_timeout_s: float = 60.0  # deadline of a request that states none
+    grpc_port: int = 8001  # gRPC
+    grpc: Literal["native", "aio"] = "native"  # Driftline's gRPC server, or grpcio's
+    admin_port: int = 0  # port for metrics, statistics, repository and docs; 0: use `port`
+    allow_anonymous: bool = False  # whether other machines may call if no key exists
+    tls_certificate: str = ""  # PEM certificate chain for REST, gRPC and admin port
+    tls_key: str = ""  # PEM private key, unencrypted; required with a certificate
+    tls_client_ca: str = ""  # PEM file; if set, clients need a certificate from this CA
+    workers: int = 1  # processes; each loads every model and has its own queues
+    max_body_bytes: int = 16 << 20  # largest request, REST and gRPC
+    max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call
+    max_request_rows: int = 100_000  # largest number of rows in one request
+    max_queue_requests: int = 1_000  # limit per worker, model version and priority level
+    max_queue_bytes: int = 64 << 20  # limit per worker, model version and priority level
+    max_queue_wait_ms: int = 2_000  # a request with a longer expected wait is refused at once
+    max_queue_delay_us: int = 0  # how long a batch waits for more requests
+    inline_threshold_us: int = 500  # runs expected to be shorter stay in the event loop
+    intra_op_threads: int = 1  # ONNX Runtime threads per session, unless the manifest sets them
+    execution_providers: str = ""  # comma-separated, preferred first; overrides manifests
+    poll_interval_s: float = 0.5  # seconds between checks for registry changes
+    request_timeout_s: float = 60.0  # default deadline of a request
     keep_alive_s: int = 75  # how long an idle HTTP connection stays open, REST and admin port
-    shutdown_grace_s: int = 20  # how long accepted requests may take to finish
-    triton_metrics: bool = False  # whether /metrics shows nv_inference_* as well
-    payload_key_file: str = ""  # holds the secret that payload policies hash with
+    shutdown_grace_s: int = 20  # time for accepted requests to finish at shutdown
+    triton_metrics: bool = False  # whether /metrics includes Triton's nv_inference_*
+    payload_key_file: str = ""  # file with the HMAC key for hashed payload fields
 
 
 def payload_key(settings: Settings) -> bytes:
-    """The secret that payload policies hash with, empty where none is set.
+    """Return the HMAC key for hashed payload fields; empty if no file is set.
 
-    Raises SettingError when its file cannot be read.
+    Raises SettingError if the file cannot be read.
     """
     if not settings.payload_key_file:
         return b""
@@ -59,9 +59,9 @@ def payload_key(settings: Settings) -> bytes:
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the environment states, defaults for the others; raises SettingError.
+    """Read the settings from the environment; raises SettingError if one is invalid.
 
-    A name of a host becomes its address, because BentoML takes nothing else.
+    A host name is replaced with its IP address, because BentoML accepts only addresses.
     """
     settings = from_environment(Settings, PREFIX, environ)
     return msgspec.structs.replace(settings, host=numeric(settings.host))

@@ -1,9 +1,9 @@
-"""Spans for OpenTelemetry: the only file that imports it.
+"""Create OpenTelemetry spans and export them. Other server modules do not import OpenTelemetry.
 
-Traces are off unless the environment names where they go, by OpenTelemetry's own variables:
-OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT (an URL, OTLP over HTTP), and then
-OTEL_TRACES_SAMPLER and its like. A context travels as the W3C's `traceparent`. Spans say names,
-numbers and ids; never what a client sent or was answered.
+Tracing is off unless OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set (a
+URL for OTLP over HTTP). OpenTelemetry's other variables apply, such as OTEL_TRACES_SAMPLER. The
+trace context is passed as a W3C `traceparent`. Spans contain names, numbers and ids, but no content
+of requests or replies.
 """
 
 import os
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes = Mapping[str, str | int | float | bool]
 
-_WHERE = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-_SAMPLED = 1  # of the flags
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SAMPLED = 1  # a bit of the trace flags
 _CLOSE_TIMEOUT_S = 2.0
 
 
@@ -40,8 +40,8 @@ class Span:
     @property
     def traceparent(self) -> str:
         """Return the W3C `traceparent` of this span."""
-        about = self._span.get_span_context()
-        return f"00-{about.trace_id:032x}-{about.span_id:016x}-{about.trace_flags:02x}"
+        context = self._span.get_span_context()
+        return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     @property
     def recorded(self) -> bool:
@@ -77,10 +77,10 @@ class Tracing:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-        named = {"service.namespace": "driftline", "service.name": f"driftline-{process}"}
-        # What the operator's environment says of the resource wins over our names.
-        resource = Resource.create(named).merge(OTELResourceDetector().detect())
-        # Not the global provider, which belongs to BentoML.
+        defaults = {"service.namespace": "driftline", "service.name": f"driftline-{process}"}
+        # OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME override the default names.
+        resource = Resource.create(defaults).merge(OTELResourceDetector().detect())
+        # Do not use the global provider: BentoML owns it.
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("driftline")
@@ -89,7 +89,7 @@ class Tracing:
     def configured(cls, process: str, environ: Mapping[str, str] = os.environ) -> "Tracing | None":
         """Create tracing from the environment; return None if it names no endpoint."""
         off = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-        if off or not any(environ.get(name) for name in _WHERE):
+        if off or not any(environ.get(name) for name in _ENDPOINTS):
             return None
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
@@ -105,23 +105,23 @@ class Tracing:
         parent: str = "",
         links: Sequence[str] = (),
     ) -> Span:
-        """Start a span; `parent` and `links` are traceparents, `start` nanoseconds."""
+        """Start a span; `parent` and `links` are traceparents, `start` is in nanoseconds."""
         from opentelemetry.trace import Link, SpanKind  # noqa: PLC0415
 
         span = self._tracer.start_span(
             name,
             _context(parent),
             SpanKind[kind.upper()],
-            links=[Link(_named(link)) for link in links],
+            links=[Link(_span_context(link)) for link in links],
             start_time=start,
         )
         return Span(span, self._tracer)
 
     def close(self) -> None:
-        """Export pending spans for at most two seconds, in case the collector is gone."""
-        parting = threading.Thread(target=self._provider.shutdown, daemon=True)
-        parting.start()
-        parting.join(_CLOSE_TIMEOUT_S)
+        """Export pending spans; give up after two seconds, because the collector may be down."""
+        shutdown = threading.Thread(target=self._provider.shutdown, daemon=True)
+        shutdown.start()
+        shutdown.join(_CLOSE_TIMEOUT_S)
 
 
 def _context(traceparent: str) -> "Context":
@@ -131,10 +131,10 @@ def _context(traceparent: str) -> "Context":
     empty = Context()
     if not traceparent:
         return empty
-    return set_span_in_context(NonRecordingSpan(_named(traceparent)), empty)
+    return set_span_in_context(NonRecordingSpan(_span_context(traceparent)), empty)
 
 
-def _named(traceparent: str) -> "SpanContext":
+def _span_context(traceparent: str) -> "SpanContext":
     from opentelemetry.trace import SpanContext, TraceFlags  # noqa: PLC0415
 
     _, trace, span, flags = traceparent.split("-")

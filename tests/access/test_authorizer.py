@@ -43,7 +43,7 @@ def test_a_good_key_without_the_scope_is_refused_without_a_word_about_why() -> N
     for scope, model in (("predict", "b"), ("operate", None), ("read", None)):
         with pytest.raises(Forbidden) as refusal:
             door.admit(scope, header, model)  # type: ignore[arg-type]
-        assert str(refusal.value) == "this key does not allow it"
+        assert str(refusal.value) == "this key does not allow this call"
     assert len(door.refusals) == 3
 
 
@@ -100,7 +100,7 @@ def test_keys_that_cannot_be_read_stay_as_they_were(caplog: pytest.LogCaptureFix
     door.later()
     with caplog.at_level(logging.ERROR):
         door.admit("predict", header, "a")
-    assert "the keys stay as they were" in caplog.text
+    assert "cannot read the keys, the current ones stay valid" in caplog.text
     with pytest.raises(Unauthenticated):
         door.admit("predict", other, "a")
     door.keys.broken = False

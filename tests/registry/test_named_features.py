@@ -165,7 +165,7 @@ def test_columns_of_different_lengths_are_refused() -> None:
 def test_a_missing_input_names_the_feature_it_carries() -> None:
     arrived = sent(MANIFEST, to_tensors(MANIFEST, columns({})))
     del arrived["city"]
-    with pytest.raises(InvalidFeatures, match="missing input 'city', which carries feature 'city'"):
+    with pytest.raises(InvalidFeatures, match="missing input 'city', expected for feature 'city'"):
         to_columns(MANIFEST, arrived)
 
 
