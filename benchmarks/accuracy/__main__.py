@@ -3,6 +3,7 @@
 import click
 
 from benchmarks.accuracy.changes import planted
+from benchmarks.accuracy.kinds import kinds, without_change
 from benchmarks.accuracy.measurement import Calm, Setting, Trial, with_drift, without_drift
 from monitoring.results import Rule
 
@@ -34,7 +35,7 @@ _RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
 
 @click.command(help=__doc__)
 @click.option("--seed", default=20260101, show_default=True)
-@click.option("--only", type=click.Choice(["calm", "limited", "planted"]), help="One part of it.")
+@click.option("--only", type=click.Choice(["calm", "limited", "planted", "kinds"]), help="One part of it.")
 @click.option("--streams", default=8, show_default=True, help="With each planted change.")
 def main(seed: int, streams: int, only: str | None) -> None:
     """Measure, and say each row as it is known."""
@@ -44,6 +45,8 @@ def main(seed: int, streams: int, only: str | None) -> None:
         _limited(seed)
     if only in {None, "planted"}:
         _with_drift(seed, streams)
+    if only in {None, "kinds"}:
+        _kinds(seed)
 
 
 def _without_drift(seed: int) -> None:
@@ -66,6 +69,17 @@ def _limited(seed: int) -> None:
             f"| {setting.source} | {setting.rows:,} | {calm.windows:,} | {found} "
             f"| {calm.rule_budget[0]}–{calm.rule_budget[1]} "
             f"| {_within(calm.alarms, calm.budget)} |"
+        )
+
+
+def _kinds(seed: int) -> None:
+    click.echo("\n| kind | size | reference | rows | windows | broken | allowed |")
+    click.echo(f"|{' --- |' * 7}")
+    for kind in kinds():
+        found = without_change(kind, seed)
+        click.echo(
+            f"| {kind.name} | {kind.size} | {kind.reference_rows:,} | {kind.rows:,} "
+            f"| {found.windows:,} | {found.share:.1%} | {found.level:.1%} |"
         )
 
 

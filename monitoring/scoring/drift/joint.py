@@ -9,6 +9,11 @@ Two kinds of measures, both as independent of each column's own distribution as 
 
 Each change is divided by its usual size in windows of the same number of rows, and has a practical
 floor. The joint drift is the greatest ratio to its threshold: 1 and above is drift.
+
+Components fit the rows that they were computed from better than any other rows. The reference's own
+error is therefore cross-fitted: each of its rows is compared with the components, the means and the
+spreads of the other folds, and ranked among the other rows. With fewer than `ROWS_PER_COLUMN`
+reference rows per encoded column even that estimate is too noisy, and joint drift is not scored.
 """
 
 from collections.abc import Sequence
@@ -29,6 +34,8 @@ _COMMON = 3  # values of a categorical column that are looked at
 _MOST = 64  # columns that are paired, at most: 2,016 pairs
 _VARIANCE = 0.8  # of the reference that the kept directions carry
 _SMALLEST = 1e-9  # what varies less is constant
+_FOLDS = 20  # of neighbouring rows
+ROWS_PER_COLUMN = 20  # of the reference, at least
 
 
 class JointChange(msgspec.Struct, frozen=True):
@@ -55,9 +62,11 @@ class RowEncoding:
         for column in columns:
             self._add(column, frame[column.stored])
 
-    def rows(self, frame: pd.DataFrame) -> Array:
-        """Encode these rows."""
-        parts = [_encoded(column, known, frame[column.stored]) for column, known in self._columns]
+    def rows(self, frame: pd.DataFrame, *, own: bool = False) -> Array:
+        """Encode these rows; `own`: rows of the reference, each ranked among the others."""
+        parts = [
+            _encoded(column, known, frame[column.stored], own=own) for column, known in self._columns
+        ]
         return np.column_stack(parts) if parts else np.zeros((len(frame), 0))
 
     def _add(self, column: Column, values: "pd.Series[Any]") -> None:
@@ -79,12 +88,13 @@ class RowEncoding:
         self._columns.append((column, known))
 
 
-def _encoded(column: Column, known: Any, values: "pd.Series[Any]") -> Array:
+def _encoded(column: Column, known: Any, values: "pd.Series[Any]", *, own: bool) -> Array:
     if column.kind == "numeric":
         numbers = values.map(number).to_numpy(dtype=float)
         below = np.searchsorted(known, numbers, side="left")
         upto = np.searchsorted(known, numbers, side="right")
-        share = (below + upto + 1) / 2 / (len(known) + 1)
+        others = len(known) - own
+        share = (below + upto - own + 1) / 2 / (others + 1)
         scores: Array = np.where(np.isfinite(numbers), ndtri(share), 0.0)[:, None]
         return scores
     names = values.map(category, na_action="ignore")
@@ -97,33 +107,47 @@ class JointDrift:
     def __init__(self, frame: pd.DataFrame, columns: list[Column]) -> None:
         """From the reference."""
         self._encoding = RowEncoding(frame, columns)
-        rows = self._encoding.rows(frame)
-        self._mean, spread = rows.mean(axis=0), rows.std(axis=0)
-        self._spread = np.where(spread > 0, spread, 1.0)
+        rows = self._encoding.rows(frame, own=True)
+        self._mean, self._spread = _moments(rows)
         self._reference = (rows - self._mean) / self._spread
-        self._minor = _minor(self._reference)
+        minor, self._own_errors = _cross_fitted(rows)
+        self._minor = minor
         names = np.array(self._encoding.names)
         self._left, self._right = np.triu_indices(len(names), k=1)
         self._apart = names[self._left] != names[self._right]  # two columns, not values of one
 
     @property
+    def reason(self) -> str:
+        """Why correlations cannot be compared; empty where they can."""
+        if not self._apart.any():
+            return "fewer than two columns that vary"
+        rows, columns = self._reference.shape
+        if rows < ROWS_PER_COLUMN * columns:
+            return (
+                f"not enough reference rows: {rows:,} for {columns} encoded columns, at least "
+                f"{ROWS_PER_COLUMN * columns:,} are needed"
+            )
+        return ""
+
+    @property
     def possible(self) -> bool:
-        """Whether at least two columns vary."""
-        return bool(self._apart.any())
+        """Whether correlations can be compared."""
+        return not self.reason
 
     @cached_property
     def of_reference(self) -> Array:
         """The measures of the reference itself."""
-        return self._of(self._reference)
+        return self._of(self._reference, self._own_errors)
 
     def of_window(self, frame: pd.DataFrame) -> Array:
         """The measures of these rows: every correlation and, last, the reconstruction error."""
-        return self._of((self._encoding.rows(frame) - self._mean) / self._spread)
+        rows = (self._encoding.rows(frame) - self._mean) / self._spread
+        return self._of(rows, _errors(rows, self._minor))
 
     def drawn(self, resampling: BlockBootstrap) -> Array:
         """Return measures of drawn windows less their reference's [draws, k]."""
         rows = self._reference
-        parts = [rows, rows**2, self._errors(rows), np.ones((len(rows), 1))]
+        parts = [rows, rows**2, self._own_errors, np.ones((len(rows), 1))]
         sums = [resampling.sums(part) for part in parts]
         products = [
             resampling.sums(rows[:, [place]] * rows[:, place + 1 :])
@@ -138,6 +162,21 @@ class JointDrift:
         apart: Array = windows - np.repeat(references, WINDOWS, axis=0)
         return apart
 
+    def usual(self, apart: Array) -> Array:
+        """Return the usual size of each measure's change, from draws [draws, k].
+
+        The draws of one pair rest on the reference's rows alone, and among hundreds of pairs those
+        whose spread is underestimated would decide. A correlation r is therefore taken to vary at
+        least by (1 - r^2) times what it varies by in the median pair.
+        """
+        own: Array = np.sqrt(np.mean(apart**2, axis=0))
+        scale = 1 - self.of_reference[:-1] ** 2
+        varying = (own[:-1] > 0) & (scale > _SMALLEST)
+        if varying.any():
+            median = float(np.median(own[:-1][varying] / scale[varying]))
+            own[:-1][varying] = np.maximum(own[:-1], median * scale)[varying]
+        return own
+
     def change(self, place: int, now: float) -> JointChange:
         """Return the change of the measure at an index."""
         before = float(self.of_reference[place])
@@ -147,16 +186,12 @@ class JointDrift:
         pair = (names[self._left[place]], names[self._right[place]])
         return JointChange(pair, before, now)
 
-    def _of(self, rows: Array) -> Array:
+    def _of(self, rows: Array, errors: Array) -> Array:
         products = (rows.T @ rows)[self._left, self._right]
-        parts = [rows, rows**2, self._errors(rows), np.ones((len(rows), 1))]
+        parts = [rows, rows**2, errors, np.ones((len(rows), 1))]
         sums = [part.sum(axis=0, keepdims=True) for part in parts]
         measures: Array = self._measures(sums, products[None, :])[0]
         return measures
-
-    def _errors(self, rows: Array) -> Array:
-        errors: Array = ((rows @ self._minor) ** 2).sum(axis=1, keepdims=True)
-        return errors
 
     def _measures(self, moments: Sequence[Array], products: Array) -> Array:
         """From sums over rows, [draws, ..] each: of values, squares, errors, rows; of products."""
@@ -170,11 +205,45 @@ class JointDrift:
         return np.column_stack([np.clip(correlation, -1, 1), errors / counts])
 
 
-def _minor(rows: Array) -> Array:
-    """Directions [d, minor] in which rows hardly vary, scaled to a mean squared error of 1."""
+def _moments(rows: Array) -> tuple[Array, Array]:
+    """Return the mean and the spread of each column; a constant has a spread of 1."""
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    return mean, np.where(spread > 0, spread, 1.0)
+
+
+def _cross_fitted(rows: Array) -> tuple[Array, Array]:
+    """Return the minor directions of all rows, and every row's error by those of the other folds.
+
+    Directions are [d, minor] in which rows hardly vary, errors [rows, 1]. Both are scaled to a mean
+    cross-fitted error of 1.
+    """
+    mean, spread = _moments(rows)
+    minor = _minor((rows - mean) / spread)
+    parts = []
+    for fold in np.array_split(np.arange(len(rows)), min(_FOLDS, max(len(rows), 1))):
+        others = np.delete(rows, fold, axis=0)
+        if not len(others):
+            others = rows
+        mean, spread = _moments(others)
+        directions = _minor((others - mean) / spread, minor.shape[1])
+        parts.append(_errors((rows[fold] - mean) / spread, directions))
+    errors = np.concatenate(parts)
+    scale = float(errors.mean()) if len(errors) else 0.0
+    if scale <= _SMALLEST:
+        return minor[:, :0], np.zeros_like(errors)
+    return minor / np.sqrt(scale), errors / scale
+
+
+def _minor(rows: Array, count: int | None = None) -> Array:
+    """Return the directions [d, count] in which rows vary least; None: as many as carry little."""
     values, directions = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
-    carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # from the least up
-    minor = directions[:, : max(1, int(np.sum(carried <= 1 - _VARIANCE)))]
-    error = float(((rows @ minor) ** 2).sum(axis=1).mean())
-    scaled: Array = minor / np.sqrt(error) if error > _SMALLEST else minor[:, :0]
-    return scaled
+    if count is None:
+        carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # from the least up
+        count = max(1, int(np.sum(carried <= 1 - _VARIANCE)))
+    minor: Array = directions[:, :count]
+    return minor
+
+
+def _errors(rows: Array, minor: Array) -> Array:
+    errors: Array = ((rows @ minor) ** 2).sum(axis=1, keepdims=True)
+    return errors

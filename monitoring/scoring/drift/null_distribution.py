@@ -35,7 +35,8 @@ REFERENCES = 40
 WINDOWS = 50  # beside each reference
 DRAWS = REFERENCES * WINDOWS
 _MAX_BLOCKS = 100_000  # blocks in a reference
-_WINDOW_BLOCKS = 20  # in a window
+_WINDOW_BLOCKS = 20  # in a window, at least
+_REFERENCE_BLOCKS = 200  # in the rows that are kept, at least: fewer show less than the variance
 _STARTS = 2_000  # places where a block may begin
 _BOOTSTRAP_SEED = 20130101
 _STEPS = 4  # size classes from one power of two to the next
@@ -47,7 +48,7 @@ class BlockBootstrap:
     def __init__(self, rows: int, window: int, reference: int = 0) -> None:
         """For windows of `window` rows, from the `rows` that are kept of `reference` rows."""
         chance = np.random.default_rng(_BOOTSTRAP_SEED)
-        self._size = min(max(1, window // _WINDOW_BLOCKS), rows)
+        self._size = max(1, min(window // _WINDOW_BLOCKS, rows // _REFERENCE_BLOCKS))
         self._rows = rows
         self._starts = np.sort(chance.permutation(rows)[:_STARTS])
         blocks = min(-(-(reference or rows) // self._size), _MAX_BLOCKS)

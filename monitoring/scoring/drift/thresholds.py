@@ -94,7 +94,7 @@ class DriftThresholds:
         drift, missing = dict(drawing.drift(resampling)), dict(drawing.missing(resampling))
         floor = STRONG_FACTOR * alarms.smallest_drift
         apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
-        usual = np.zeros(0) if apart is None else np.sqrt(np.mean(apart**2, axis=0))
+        usual = np.zeros(0) if apart is None else self.together.usual(apart)
         limits = calibrate(
             {f"drift {name}": drawn for name, drawn in drift.items()}
             | {f"missing {name}": drawn for name, drawn in missing.items()},

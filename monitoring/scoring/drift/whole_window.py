@@ -85,8 +85,8 @@ def _strongest(moved: list[tuple[float, str]]) -> Score:
 
 def _joint(thresholds: DriftThresholds, window: pd.DataFrame) -> list[Score]:
     together = thresholds.together
-    if not together.possible:
-        return [Score(name=JOINT, value=None, note="fewer than two columns that vary")]
+    if together.reason:
+        return [Score(name=JOINT, value=None, note=together.reason)]
     if len(window) < MIN_VALUES:
         few = f"only {len(window)} rows, at least {MIN_VALUES} are needed"
         return [Score(name=JOINT, value=None, threshold=1.0, note=few)]

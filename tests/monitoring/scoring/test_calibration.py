@@ -134,13 +134,39 @@ def test_the_reconstruction_error_grows_when_rows_leave_the_reference_s_directio
     assert together.of_window(_pair(chance, 500, -0.95))[-1] > 5
 
 
+def test_fresh_rows_lie_no_further_from_the_directions_than_the_reference_s_own() -> None:
+    chance = np.random.default_rng(10)
+    columns = [Column(f"x{place}", "numeric", f"x{place}") for place in range(20)]
+
+    def draw(rows: int) -> pd.DataFrame:
+        return pd.DataFrame({column.name: chance.normal(size=rows) for column in columns})
+
+    errors = []
+    for _ in range(10):
+        together = JointDrift(draw(400), columns)
+        assert together.of_reference[-1] == pytest.approx(1)
+        errors.append(together.of_window(draw(4_000))[-1])
+    assert np.mean(errors) == pytest.approx(1, abs=0.03)
+
+
+def test_joint_drift_needs_some_reference_rows_per_column() -> None:
+    chance = np.random.default_rng(11)
+    columns = [Column(f"x{place}", "numeric", f"x{place}") for place in range(30)]
+    rows = {column.name: chance.normal(size=169) for column in columns}
+    together = JointDrift(pd.DataFrame(rows), columns)
+    assert not together.possible
+    assert together.reason == (
+        "not enough reference rows: 169 for 30 encoded columns, at least 600 are needed"
+    )
+
+
 def test_correlations_are_those_that_numpy_finds() -> None:
     chance = np.random.default_rng(9)
     frame = _pair(chance, 2_000, 0.6).assign(c=chance.choice(["x", "y"], 2_000))
     kinds = ["numeric", "numeric", "categorical"]
     columns = [Column(n, k, n) for n, k in zip("abc", kinds, strict=True)]  # type: ignore[arg-type]
     estimated = JointDrift(frame, columns).of_reference
-    ranks = stats.norm.ppf(frame["a"].rank() / 2_001), stats.norm.ppf(frame["b"].rank() / 2_001)
+    ranks = [stats.norm.ppf((frame[name].rank() - 0.5) / 2_000) for name in "ab"]
     assert estimated[0] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-6)
     commonest = (frame["c"] == frame["c"].value_counts().index[0]).astype(float)
     assert estimated[1] == pytest.approx(np.corrcoef(ranks[0], commonest)[0, 1], abs=1e-6)

@@ -1,0 +1,96 @@
+"""Kinds of data that a calibration may get wrong: streams of them in which nothing changes."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from benchmarks.accuracy.monitor import Watch
+from benchmarks.accuracy.populations import baseline
+from monitoring.alarms.budget import level
+from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
+
+Draw = Callable[[np.random.Generator, int], dict[str, Any]]  # features of so many rows
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """Features of one kind, and the sizes at which they are tried."""
+
+    name: str
+    size: str
+    features: Draw
+    reference_rows: int = 1_000
+    rows: int = 1_000  # in a window
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """How many windows broke the drift rule, and which share of them the budget allows."""
+
+    windows: int
+    broken: int
+    level: float
+
+    @property
+    def share(self) -> float:
+        """The share of windows that broke the rule."""
+        return self.broken / self.windows
+
+
+def kinds() -> list[Kind]:
+    """Every kind that is tabulated."""
+    return [
+        *(
+            Kind("independent columns", f"{columns} columns", _independent(columns), rows, window)
+            for columns, rows, window in (
+                (20, 1_000, 1_000),
+                (30, 169, 500),
+                (30, 1_000, 200),
+                (60, 2_000, 1_000),
+            )
+        ),
+    ]
+
+
+def without_change(
+    kind: Kind, seed: int, *, references: int = 5, windows: int = 60, one_in: int = 20
+) -> Broken:
+    """Follow streams of a kind; every difference counts (`smallest_drift: 0`)."""
+    budget = FalseAlarms(days=1e-6, windows=one_in)
+    alarms = AlarmPolicy(min_rows=1, smallest_drift=0.0, false_alarms=budget, consecutive=1)
+    policy = Monitoring(window=WindowPolicy(length=86_400), alarms=alarms)
+    broken = 0
+    for number in range(references):
+        chance = np.random.default_rng((seed, number))
+        with tempfile.TemporaryDirectory() as folder:
+            reference = _answered(chance, kind.features(chance, kind.reference_rows))
+            watch = Watch(baseline(Path(folder), reference, policy), labels=False)
+            broken += sum(seen.broken for seen in watch.follow(_stream(kind, chance, windows)))
+    return Broken(references * windows, broken, level(watch.manifest))
+
+
+def _stream(kind: Kind, chance: np.random.Generator, windows: int) -> Iterator[pd.DataFrame]:
+    for _ in range(windows):
+        yield _answered(chance, kind.features(chance, kind.rows))
+
+
+def _answered(chance: np.random.Generator, features: dict[str, Any]) -> pd.DataFrame:
+    """Add predictions and labels that do not depend on the features."""
+    frame = pd.DataFrame(features)
+    p = chance.beta(2, 2, len(frame))
+    return frame.assign(
+        prediction=(p > 0.5).astype(int),
+        probability_0=1 - p,
+        probability_1=p,
+        label=(chance.random(len(frame)) < p).astype(int),
+    )
+
+
+def _independent(columns: int) -> Draw:
+    def draw(chance: np.random.Generator, rows: int) -> dict[str, Any]:
+        return {f"x{place}": chance.normal(size=rows) for place in range(columns)}
+
+    return draw

@@ -1,0 +1,19 @@
+"""The budget of false alarms is kept on kinds of data that a calibration may get wrong."""
+
+import pytest
+
+from benchmarks.accuracy.kinds import Kind, kinds, without_change
+
+SHORT = {("independent columns", "20 columns"), ("independent columns", "30 columns")}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in kinds() if (kind.name, kind.size) in SHORT],
+    ids=lambda kind: f"{kind.name}, {kind.size}, {kind.reference_rows} rows",
+)
+def test_windows_without_a_change_break_the_rule_as_seldom_as_the_budget_allows(
+    kind: Kind,
+) -> None:
+    found = without_change(kind, seed=20260101, references=2, windows=15, one_in=20)
+    assert found.share <= 3 * found.level, found
