@@ -38,6 +38,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nullable: bool = False  # whether NaN (numeric) or null (categorical, sent as "") is allowed
     input: str = ""  # defaults to the input named like the feature
     index: Annotated[int, Meta(ge=0)] = 0
+    monitor: bool = True  # False: served and logged, but in no drift and no data quality
 
 
 Statistic = Literal[

@@ -37,6 +37,12 @@ def withheld(manifest: Manifest) -> dict[str, str]:
     }
 
 
+def unmonitored(manifest: Manifest) -> dict[str, str]:
+    """Why a feature is in no drift and no data quality, by feature."""
+    ignored = {f.name: "not monitored: monitor: false" for f in manifest.features if not f.monitor}
+    return ignored | withheld(manifest)
+
+
 def keeping(manifest: Manifest) -> Manifest:
     """The manifest with those features alone whose values are in the log as they came."""
     return _keeping(_Same(manifest)) if manifest.payload.fields else manifest

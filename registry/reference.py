@@ -16,7 +16,7 @@ from eventlog.events import Label, Tensor
 from registry.batch_runner import run_in_batches
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
-from registry.manifest import Manifest, Signature, TensorSpec, Version
+from registry.manifest import Feature, Manifest, Signature, TensorSpec, Version
 from registry.reference_arrays import stacked
 from registry.reference_summaries import summarize_rows
 from registry.rows import batch_dimension
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
 _ROUNDING = 1e-6  # of a probability
+_ROWS_OF_IDENTIFIER = 100  # with fewer, values may differ by chance
+_DISTINCT = 0.9  # of the rows have a value of their own
+_MONOTONE = 0.99
 _SAMPLE = 256  # rows that say how the model treats rows
 
 
@@ -158,8 +161,32 @@ def sample_tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array
 
 def doubts(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
     """Sentences on what makes a stored reference look trained on, or of little use."""
-    found = _doubts_of_methods(manifest, reference)
+    found = [*_doubts_of_methods(manifest, reference), *_doubts_of_identifiers(manifest, reference)]
     return [*found, *_doubts_of_answers(manifest, reference)] if manifest.target else found
+
+
+def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
+    """Of features that look like identifiers: their drift says nothing about the data."""
+    return [
+        f"feature {feature.name!r} looks like an identifier: {reference[feature.name].nunique():,} "
+        f"different values in {len(reference):,} reference rows; state monitor: false for it, "
+        "so that it is in no drift"
+        for feature in manifest.features
+        if feature.monitor and _looks_like_identifier(feature, reference[feature.name].dropna())
+    ]
+
+
+def _looks_like_identifier(feature: Feature, values: "pd.Series") -> bool:
+    """Whether categories hardly repeat, or whole numbers hardly repeat and only rise or fall."""
+    if len(values) < _ROWS_OF_IDENTIFIER or values.nunique() < _DISTINCT * len(values):
+        return False
+    if feature.kind == "categorical":
+        return True
+    numbers = values.to_numpy(dtype=np.float64)
+    if not np.array_equal(numbers, np.round(numbers)):
+        return False
+    rising = float(np.mean(np.diff(numbers) > 0))
+    return max(rising, 1 - rising) >= _MONOTONE
 
 
 def _doubts_of_methods(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:

@@ -35,7 +35,9 @@ _RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
 
 @click.command(help=__doc__)
 @click.option("--seed", default=20260101, show_default=True)
-@click.option("--only", type=click.Choice(["calm", "limited", "planted", "kinds"]), help="One part of it.")
+@click.option(
+    "--only", type=click.Choice(["calm", "limited", "planted", "kinds"]), help="One part of it."
+)
 @click.option("--streams", default=8, show_default=True, help="With each planted change.")
 def main(seed: int, streams: int, only: str | None) -> None:
     """Measure, and say each row as it is known."""

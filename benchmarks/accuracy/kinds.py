@@ -52,6 +52,16 @@ def kinds() -> list[Kind]:
                 (60, 2_000, 1_000),
             )
         ),
+        *(
+            Kind("categories, all alike", f"{levels:,}", _alike(levels), 5_000)
+            for levels in (50, 400, 1_000, 10_000)
+        ),
+        *(
+            Kind("categories, few frequent", f"{levels:,}", _few_frequent(levels), 5_000)
+            for levels in (400, 10_000)
+        ),
+        Kind("identifiers", "one a row", _identifiers),
+        *(Kind("units", f"times {scale:g}", _scaled(scale)) for scale in (1e-9, 1e-5, 1e9)),
     ]
 
 
@@ -92,5 +102,33 @@ def _answered(chance: np.random.Generator, features: dict[str, Any]) -> pd.DataF
 def _independent(columns: int) -> Draw:
     def draw(chance: np.random.Generator, rows: int) -> dict[str, Any]:
         return {f"x{place}": chance.normal(size=rows) for place in range(columns)}
+
+    return draw
+
+
+def _alike(levels: int) -> Draw:
+    def draw(chance: np.random.Generator, rows: int) -> dict[str, Any]:
+        return {f"c{n}": chance.integers(0, levels, rows).astype(str) for n in range(3)}
+
+    return draw
+
+
+def _few_frequent(levels: int) -> Draw:
+    weights = 1 / np.arange(1, levels + 1)
+
+    def draw(chance: np.random.Generator, rows: int) -> dict[str, Any]:
+        names = chance.choice(levels, (3, rows), p=weights / weights.sum()).astype(str)
+        return {f"c{n}": one for n, one in enumerate(names)}
+
+    return draw
+
+
+def _identifiers(chance: np.random.Generator, rows: int) -> dict[str, Any]:
+    return {"id": chance.integers(0, 2**40, rows).astype(str), "x": chance.normal(size=rows)}
+
+
+def _scaled(scale: float) -> Draw:
+    def draw(chance: np.random.Generator, rows: int) -> dict[str, Any]:
+        return {f"x{n}": scale * chance.normal(size=rows) for n in range(5)}
 
     return draw

@@ -19,7 +19,7 @@ from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import measure
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.performance.scores import PerformanceScorer
-from monitoring.scoring.reference import Baseline, Column, comparable
+from monitoring.scoring.reference import Baseline, Column
 
 _LARGE = 1_000  # rows, from where on Evidently takes distances
 _FEW = 5  # values: such numbers are categories to it
@@ -134,7 +134,7 @@ def evidently_drifted(
 
 def _same(thresholds: DriftThresholds, column: Column) -> bool:
     """Whether Evidently would choose our method: distances, beside a large reference."""
-    reference = thresholds.expected(column)
+    reference = thresholds.values(column).expected
     return reference.count() > _LARGE and (column.kind == "categorical" or _many(reference))
 
 
@@ -144,6 +144,6 @@ def _many(values: "pd.Series[Any]") -> bool:
 
 def _default(thresholds: DriftThresholds, column: Column, window: pd.DataFrame) -> bool:
     categorical = column.kind == "categorical"
-    current = comparable(window[column.stored], column).dropna()
-    reference = thresholds.expected(column).dropna()
+    values = thresholds.values(column)
+    current, reference = values.current(window[column.stored]).dropna(), values.expected.dropna()
     return measure(None, reference, current, categorical=categorical).drifted

@@ -18,7 +18,7 @@ from monitoring.counters.reference_domain import (
 )
 from registry.features import monitored_columns
 from registry.manifest import Feature, Version
-from registry.payload import withheld
+from registry.payload import unmonitored
 from registry.reference import learns
 
 _AT_ONCE = 8_192  # rows
@@ -30,7 +30,7 @@ def read_domain(version: Version) -> Domain:
     Without a reference every value lies inside, so that missing ones are counted all the same.
     Raises OSError or ValueError where the reference cannot be read.
     """
-    hidden = withheld(version.manifest)
+    hidden = unmonitored(version.manifest)
     columns = monitored_columns(version.manifest)
     kept = [column for column in columns if column.name not in hidden]
     if learns(version):

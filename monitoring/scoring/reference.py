@@ -14,7 +14,7 @@ from monitoring.scoring.feature_values import FeatureTable
 from monitoring.storage.rows import WITHHELD
 from registry.features import expects_labels, monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
-from registry.payload import withheld
+from registry.payload import unmonitored
 from registry.reference import load_reference
 
 SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
@@ -103,10 +103,11 @@ class Baseline:
         return self.classes[category(prediction.positive)]
 
     def categories(self, feature: str) -> dict[str, int]:
-        """Every category of a feature in the reference, numbered."""
+        """Number every category of a feature in the reference, the most frequent first."""
         if feature not in self._categories:
-            known = sorted(set(self.frame[feature].dropna().map(category)))
-            self._categories[feature] = {name: index for index, name in enumerate(known)}
+            codes, known = pd.factorize(self.frame[feature].dropna().map(category))
+            order = np.argsort(-np.bincount(codes, minlength=len(known)), kind="stable")
+            self._categories[feature] = {str(known[code]): n for n, code in enumerate(order)}
         return self._categories[feature]
 
     @cached_property
@@ -116,8 +117,8 @@ class Baseline:
 
     @cached_property
     def kept_features(self) -> list[Feature]:
-        """The features and summaries whose values are in the log as they came."""
-        hidden = withheld(self.manifest)
+        """The monitored features and summaries whose values are in the log as they came."""
+        hidden = unmonitored(self.manifest)
         return [column for column in self.features if column.name not in hidden]
 
     def window_table(self, window: pd.DataFrame, order: Sequence[int] = ()) -> FeatureTable:

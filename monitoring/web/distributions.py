@@ -17,7 +17,7 @@ from monitoring.scoring.reference import Baseline, Column, comparable
 from registry.catalogue import Catalogue
 from registry.errors import RegistryError, UnknownModel
 from registry.manifest import Version
-from registry.payload import withheld
+from registry.payload import unmonitored
 
 MOST_COLUMNS = 40
 MOST_VALUES = 12  # that have a bin each; more are ranges of numbers, or one bin for the rest
@@ -88,7 +88,7 @@ def distributions(
     baseline: Baseline, rows: pd.DataFrame, order: Sequence[str]
 ) -> list[Distribution]:
     """The columns of a window's sampled rows, in the order of their names given."""
-    hidden = withheld(baseline.manifest)
+    hidden = unmonitored(baseline.manifest)
     columns = {column.name: column for column in baseline.columns}
     shown = [columns[name] for name in order if name in columns][:MOST_COLUMNS]
     return [

@@ -10,13 +10,18 @@ from typing import Any
 import pandas as pd
 
 from monitoring.results import Score
-from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, test_columns
+from monitoring.scoring.drift.evidently_adapter import (
+    ColumnDrift,
+    ColumnTest,
+    test_columns,
+)
+from monitoring.scoring.drift.report import Tested, write_drift_report
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.drift.whole_window import score_whole
-from monitoring.scoring.reference import Baseline, Column, comparable
+from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import MIN_VALUES, failure_note
 from monitoring.significant_digits import significant
-from registry.payload import withheld
+from registry.payload import unmonitored
 from registry.validation import UNFIT_METHODS
 
 
@@ -25,21 +30,21 @@ def score_drift(
 ) -> list[Score]:
     """Score "drift" per column, "drifted_share" over features, and the window as a whole.
 
-    With `html`, Evidently's report is written to that file.
+    With `html`, Evidently's report is written to that file, bounded in size (`report.py`).
     """
-    hidden = withheld(baseline.manifest)
+    hidden = unmonitored(baseline.manifest)
     current: dict[str, pd.Series[Any]] = {}
     reference: dict[str, pd.Series[Any]] = {}
     tests: list[ColumnTest] = []
     alone: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for column in baseline.columns:
+        reason = hidden.get(column.name) or UNFIT_METHODS.get(thresholds.method(column), "")
         try:
-            now, then = comparable(window[column.stored], column), thresholds.expected(column)
-            method = thresholds.method(column)
-            reason = (
-                hidden.get(column.name) or UNFIT_METHODS.get(method) or reason_unscorable(now, then)
-            )
+            if not reason:
+                values = thresholds.values(column)
+                now, then = values.current(window[column.stored]), values.expected
+                reason = values.reason or reason_unscorable(now, then)
             if not reason:
                 limits = thresholds.of_column(column, len(window), int(now.count()))
                 tests.append(_test(thresholds, column, limits.drifted))
@@ -50,9 +55,9 @@ def score_drift(
             reason = failure_note(error)
         if reason:
             reasons[column.name] = reason
-    outcomes: dict[str, ColumnDrift | str] = {}
-    if tests:
-        outcomes = test_columns(tests, pd.DataFrame(current), pd.DataFrame(reference), html)
+    outcomes = test_columns(tests, current, reference)
+    if html is not None:
+        write_drift_report(baseline, thresholds, window, Tested(tests, outcomes), html)
     scores = [_score(column, outcomes, reasons) for column in baseline.columns]
     whole = score_whole(baseline, thresholds, window, scores, alone)
     return [*scores, _share(baseline, scores), *whole]

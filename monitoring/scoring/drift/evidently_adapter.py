@@ -5,6 +5,7 @@ The import takes seconds and hundreds of megabytes, so only the scoring process 
 
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ P_VALUES = frozenset(
     {"ks", "chisquare", "z", "fisher_exact", "anderson", "mannw", "t_test", "cramer_von_mises"}
     | {"g_test", "TVD", "es", "empirical_mmd"}
 )
+
+Columns = Mapping[str, "pd.Series[Any]"]  # by name
 
 
 class ColumnTest(msgspec.Struct, frozen=True):
@@ -52,28 +55,37 @@ class ColumnDrift(msgspec.Struct, frozen=True):
 
 
 def test_columns(
-    tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path | None
+    tests: list[ColumnTest], current: Columns, reference: Columns
 ) -> dict[str, ColumnDrift | str]:
-    """Test every column; return its outcome, or the reason why it has none.
+    """Test every column; return its outcome, or the reason why it has none."""
+    return {test.name: _alone(test, current, reference) for test in tests}
 
-    Without `html` the methods are called by themselves, which takes a tenth of the time. The report
-    is written to `html` if any column could be tested; one that Evidently cannot handle would lose
-    all of it, so then each is tested by itself.
+
+def write_report(
+    tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path
+) -> None:
+    """Write Evidently's report of these columns; nothing where it can handle none of them.
+
+    One that Evidently cannot handle would lose all of it, so then each is tried by itself.
     """
-    if html is None:
-        return {test.name: _alone(test, current, reference) for test in tests}
     try:
-        return dict(_run(tests, current, reference, html))
+        _run(tests, current, reference, html)
     except Exception:  # noqa: BLE001 - whatever it is, the other columns must not suffer
-        alone = test_columns(tests, current, reference, None)
-    sound = [test for test in tests if isinstance(alone[test.name], ColumnDrift)]
-    if 0 < len(sound) < len(tests):
-        test_columns(sound, current, reference, html)
-    return alone
+        sound = [test for test in tests if _reportable(test, current, reference)]
+        if 0 < len(sound) < len(tests):
+            write_report(sound, current, reference, html)
 
 
-def _alone(test: ColumnTest, current: pd.DataFrame, reference: pd.DataFrame) -> ColumnDrift | str:
-    sides = [frame[test.name].dropna() for frame in (reference, current)]
+def _reportable(test: ColumnTest, current: pd.DataFrame, reference: pd.DataFrame) -> bool:
+    try:
+        _snapshot([test], current, reference)
+    except Exception:  # noqa: BLE001 - the report is made without it
+        return False
+    return True
+
+
+def _alone(test: ColumnTest, current: Columns, reference: Columns) -> ColumnDrift | str:
+    sides = [columns[test.name].dropna() for columns in (reference, current)]
     try:
         outcome = measure(test.method, *sides, categorical=test.categorical)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other columns must not suffer
@@ -100,7 +112,18 @@ def measure(
 
 def _run(
     tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame, html: Path
-) -> dict[str, ColumnDrift]:
+) -> None:
+    snapshot = _snapshot(tests, current, reference)
+    try:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        snapshot.save_html(str(html))
+    except OSError as error:  # a full disk costs the report, not the scores
+        _logger.warning("report %s could not be written: %s", html, error.strerror)
+        with suppress(OSError):
+            html.unlink(missing_ok=True)
+
+
+def _snapshot(tests: list[ColumnTest], current: pd.DataFrame, reference: pd.DataFrame) -> Any:
     names = [test.name for test in tests]
     definition = DataDefinition(
         numerical_columns=[test.name for test in tests if not test.categorical],
@@ -110,25 +133,7 @@ def _run(
         ValueDrift(column=test.name, method=test.method, threshold=test.threshold) for test in tests
     ]
     missing = [MissingValueCount(column=name) for name in names]
-    snapshot = Report([*drifts, *missing]).run(
+    return Report([*drifts, *missing]).run(
         Dataset.from_pandas(current[names], data_definition=definition),
         Dataset.from_pandas(reference[names], data_definition=definition),
     )
-    try:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        snapshot.save_html(str(html))
-    except OSError as error:  # a full disk costs the report, not the scores
-        _logger.warning("report %s could not be written: %s", html, error.strerror)
-        with suppress(OSError):
-            html.unlink(missing_ok=True)
-    return dict(_read(metric) for metric in snapshot.dict()["metrics"] if _is_drift(metric))
-
-
-def _is_drift(metric: dict[str, Any]) -> bool:
-    return str(metric["config"]["type"]).endswith(":ValueDrift")
-
-
-def _read(metric: dict[str, Any]) -> tuple[str, ColumnDrift]:
-    config = metric["config"]
-    drift = ColumnDrift(float(metric["value"]), str(config["method"]), float(config["threshold"]))
-    return str(config["column"]), drift

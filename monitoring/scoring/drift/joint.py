@@ -26,11 +26,13 @@ import pandas as pd
 from scipy.special import ndtri
 
 from monitoring.counters.reference_domain import category, number
+from monitoring.scoring.drift.drift_values import by_frequency
 from monitoring.scoring.drift.null_distribution import WINDOWS, BlockBootstrap
 from monitoring.scoring.reference import Column
-from monitoring.scoring.score_rules import Array
+from monitoring.scoring.score_rules import MIN_VALUES, Array
 
 _COMMON = 3  # values of a categorical column that are looked at
+_LEAST_SHARE = 0.05  # of a value that is looked at: rarer ones seem common by chance
 _MOST = 64  # columns that are paired, at most: 2,016 pairs
 _VARIANCE = 0.8  # of the reference that the kept directions carry
 _SMALLEST = 1e-9  # what varies less is constant
@@ -65,7 +67,8 @@ class RowEncoding:
     def rows(self, frame: pd.DataFrame, *, own: bool = False) -> Array:
         """Encode these rows; `own`: rows of the reference, each ranked among the others."""
         parts = [
-            _encoded(column, known, frame[column.stored], own=own) for column, known in self._columns
+            _encoded(column, known, frame[column.stored], own=own)
+            for column, known in self._columns
         ]
         return np.column_stack(parts) if parts else np.zeros((len(frame), 0))
 
@@ -80,8 +83,10 @@ class RowEncoding:
                 return
             self.names.append(column.name)
         else:
-            counts = values.map(category, na_action="ignore").value_counts()
-            known = list(counts.index[: min(_COMMON, len(counts) - 1)])
+            counts = by_frequency(values.map(category, na_action="ignore"))
+            least = max(MIN_VALUES, _LEAST_SHARE * counts.sum())
+            common = counts.index[: min(_COMMON, len(counts) - 1)]
+            known = [name for name in common if counts[name] >= least]
             if not known:
                 return
             self.names += [column.name] * len(known)

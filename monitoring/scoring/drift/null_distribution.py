@@ -23,18 +23,19 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
+from monitoring.scoring.drift.drift_values import DriftValues
 from monitoring.scoring.drift.evidently_adapter import P_VALUES, measure
 from monitoring.scoring.drift.statistics import BinnedColumn
 from monitoring.scoring.drift.tails import Tail
-from monitoring.scoring.reference import Baseline, Column, comparable
+from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import MIN_VALUES, Array
-from registry.payload import withheld
+from registry.payload import unmonitored
 from registry.validation import UNFIT_METHODS
 
-REFERENCES = 40
-WINDOWS = 50  # beside each reference
+REFERENCES = 200  # enough for the tail of a reference's own error, which its windows share
+WINDOWS = 10  # beside each reference
 DRAWS = REFERENCES * WINDOWS
-_MAX_BLOCKS = 100_000  # blocks in a reference
+_MAX_BLOCKS = 20_000  # blocks in a reference
 _WINDOW_BLOCKS = 20  # in a window, at least
 _REFERENCE_BLOCKS = 200  # in the rows that are kept, at least: fewer show less than the variance
 _STARTS = 2_000  # places where a block may begin
@@ -50,6 +51,7 @@ class BlockBootstrap:
         chance = np.random.default_rng(_BOOTSTRAP_SEED)
         self._size = max(1, min(window // _WINDOW_BLOCKS, rows // _REFERENCE_BLOCKS))
         self._rows = rows
+        self.window = window
         self._starts = np.sort(chance.permutation(rows)[:_STARTS])
         blocks = min(-(-(reference or rows) // self._size), _MAX_BLOCKS)
         self._windows = self._draw(chance, DRAWS, -(-window // self._size))
@@ -120,14 +122,20 @@ class NullSampler:
     """Compute null distributions of one baseline's drift statistics, for any window size."""
 
     def __init__(self, baseline: Baseline) -> None:
-        """Columns that the payload policy withholds are left out."""
-        hidden = withheld(baseline.manifest)
+        """Columns that are withheld or not monitored are left out."""
+        hidden = unmonitored(baseline.manifest)
         stored = set(baseline.frame.columns) - set(hidden)
         self.columns = [column for column in baseline.columns if column.stored in stored]
         self.features = {feature.name for feature in baseline.features} & stored
         self._policy = baseline.manifest.monitoring
         self._rows = len(baseline.frame)
         self.frame = _thinned(baseline.frame)
+        self.values = {
+            column.name: DriftValues(
+                column, baseline.frame[column.stored], self.frame[column.stored]
+            )
+            for column in self.columns
+        }
 
     def method(self, column: Column) -> str:
         """Evidently's name of the method: the manifest's, or the default for the kind."""
@@ -149,7 +157,7 @@ class NullSampler:
         floor = self._policy.alarms.smallest_drift
         for column in self.columns:
             if column.name in self.features:
-                absent = self._cleaned[column.name].isna().to_numpy(dtype=float)
+                absent = self.values[column.name].retained.isna().to_numpy(dtype=float)
                 counted = np.column_stack([absent, np.ones(len(absent))])
                 shares = [sums[:, 0] / sums[:, 1] for sums in resampling.sums(counted)]
                 apart = np.abs(shares[0] - np.repeat(shares[1], WINDOWS))
@@ -158,19 +166,23 @@ class NullSampler:
     @cached_property
     def known(self) -> dict[str, float]:
         """The share of the reference's values that are not missing, by column."""
-        return {str(name): float(share) for name, share in self._cleaned.notna().mean().items()}
-
-    @cached_property
-    def _cleaned(self) -> pd.DataFrame:
-        return pd.DataFrame({c.name: comparable(self.frame[c.stored], c) for c in self.columns})
+        return {name: float(one.retained.notna().mean()) for name, one in self.values.items()}
 
     @cached_property
     def _bins(self) -> dict[str, BinnedColumn]:
-        return {c.name: BinnedColumn(self._cleaned[c.name], c) for c in self.columns}
+        return {c.name: BinnedColumn(self._drawn(c), c) for c in self.columns}
+
+    def _drawn(self, column: Column) -> "pd.Series[Any]":
+        """The values that are drawn from."""
+        values = self.values[column.name]
+        return values.expected if values.pooled else values.retained
 
     def _values(self, column: Column, resampling: BlockBootstrap) -> Array | None:
-        if self._cleaned[column.name].count() < MIN_VALUES:
+        drawn = self._drawn(column)
+        if drawn.count() < MIN_VALUES or self.values[column.name].reason:
             return None
+        if self.values[column.name].pooled:  # it is compared with a part of the reference
+            resampling = BlockBootstrap(len(drawn), resampling.window)
         if self.method(column) != DEFAULTS[column.kind]:
             return self._apart(column, resampling)
         windows, references = resampling.sums(self._bins[column.name].one_hot())
@@ -178,7 +190,7 @@ class NullSampler:
 
     def _apart(self, column: Column, resampling: BlockBootstrap) -> Array | None:
         """By Evidently's method; None where it cannot be."""
-        method, values = self.method(column), self._cleaned[column.name]
+        method, values = self.method(column), self._drawn(column)
         if method in _SLOW:
             return None
         categorical = column.kind == "categorical"

@@ -15,6 +15,7 @@ from scipy.spatial.distance import jensenshannon as _distance
 from scipy.stats import wasserstein_distance
 
 from monitoring.counters.reference_domain import category, number
+from monitoring.scoring.drift.drift_values import standard
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import Array
 
@@ -23,8 +24,10 @@ SMALLEST_SPREAD = 0.001  # below it Evidently divides by this instead
 
 def wasserstein(reference: Array, current: Array) -> float:
     """Earth mover's distance of two samples of numbers, in standard deviations of the first."""
-    spread = max(float(np.std(reference)), SMALLEST_SPREAD)
-    return float(wasserstein_distance(reference, current)) / spread
+    centre, scale = standard(reference)
+    first, second = reference / scale - centre, current / scale - centre
+    spread = max(float(np.std(first)), SMALLEST_SPREAD)
+    return float(wasserstein_distance(first, second)) / spread
 
 
 def jensenshannon(reference: Array, current: Array) -> float:
@@ -35,7 +38,6 @@ def jensenshannon(reference: Array, current: Array) -> float:
 
 
 _BINS = 40  # equally full, and as many equally wide
-_CATEGORIES = 200  # counted one by one, the rarest of more together
 
 
 class BinnedColumn:
@@ -81,9 +83,8 @@ class BinnedColumn:
     def _categories(self, values: "pd.Series[Any]") -> Array:
         names = values.map(category, na_action="ignore")
         common = {name: place for place, name in enumerate(names.value_counts().index)}
-        codes = names.map(common).fillna(-1).to_numpy(dtype=int)
-        kept: Array = np.minimum(codes, _CATEGORIES - 1)
-        return kept
+        codes: Array = names.map(common).fillna(-1).to_numpy(dtype=int)
+        return codes
 
 
 def _shares(counts: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from monitoring.alarms.budget import level
 from monitoring.scoring.drift.calibration import calibrate
+from monitoring.scoring.drift.drift_values import DriftValues
 from monitoring.scoring.drift.evidently_adapter import P_VALUES
 from monitoring.scoring.drift.joint import JointDrift
 from monitoring.scoring.drift.null_distribution import (
@@ -21,7 +22,7 @@ from monitoring.scoring.drift.null_distribution import (
     method_value,
     size_class,
 )
-from monitoring.scoring.reference import Baseline, Column, comparable
+from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import Array
 
 
@@ -50,7 +51,10 @@ class DriftThresholds:
         self._manifest = baseline.manifest
         self._drawing = NullSampler(baseline)
         self._sized = cache(self._calibrate)
-        self.expected = cache(lambda column: comparable(baseline.frame[column.stored], column))
+
+    def values(self, column: Column) -> DriftValues:
+        """Return the transformation of a column's values, for a column that is monitored."""
+        return self._drawing.values[column.name]
 
     def method(self, column: Column) -> str:
         """Evidently's name of the method: the manifest's, or the default for the kind."""

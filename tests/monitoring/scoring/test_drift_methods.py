@@ -50,7 +50,7 @@ def _test(
 ) -> ColumnDrift:
     test = ColumnTest("x", categorical=categorical, method=method, threshold=threshold)
     frames = [pd.DataFrame({"x": values}) for values in (current, reference)]
-    drift = evidently_adapter.test_columns([test], *frames, None)["x"]
+    drift = evidently_adapter.test_columns([test], *frames)["x"]
     assert isinstance(drift, ColumnDrift), drift
     return drift
 
@@ -91,7 +91,7 @@ def test_a_method_that_wants_as_many_rows_as_the_reference_says_so(method: str) 
         ColumnTest("y", categorical=True, method="jensenshannon", threshold=None),
     ]
     frames = [pd.DataFrame({name: np.resize(["a", "b"], n) for name in "xy"}) for n in (50, 100)]
-    outcomes = evidently_adapter.test_columns(tests, *frames, None)
+    outcomes = evidently_adapter.test_columns(tests, *frames)
     assert str(outcomes["x"]).startswith("could not be tested: ")
     assert isinstance(outcomes["y"], ColumnDrift)
 

@@ -44,7 +44,7 @@ def test_our_statistics_agree_with_evidently() -> None:
         ColumnTest("x", categorical=False, method="wasserstein", threshold=0.1),
         ColumnTest("c", categorical=True, method="jensenshannon", threshold=0.1),
     ]
-    theirs = test_columns(tests, current, reference, None)
+    theirs = test_columns(tests, current, reference)
     codes = {name: n for n, name in enumerate("abcd")}
     ours = {
         "x": wasserstein(reference["x"].to_numpy(), current["x"].to_numpy()),
@@ -106,7 +106,7 @@ def test_a_column_that_evidently_cannot_take_is_tested_apart_from_the_others() -
         ColumnTest("good", categorical=False, method="wasserstein", threshold=0.1),
         ColumnTest("bad", categorical=False, method="no such method", threshold=0.1),
     ]
-    outcomes = test_columns(tests, frame, frame, None)
+    outcomes = test_columns(tests, frame, frame)
     assert isinstance(outcomes["good"], ColumnDrift)
     assert "could not be tested" in str(outcomes["bad"])
 

@@ -1,0 +1,132 @@
+"""Convert a column's values to the form in which drift compares them: one rule for both sides.
+
+Numbers are standardised by the reference, so no method depends on their unit. Categories of a
+column with too many of them for its rows are pooled: those that are frequent in one half of the
+reference stay, all others are one. Drift is then measured against the other half. Were they chosen
+from the rows that they are compared with, the frequent ones would always seem to become rarer.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from monitoring.scoring.reference import Column, comparable
+from monitoring.scoring.score_rules import Array
+
+MOST_CATEGORIES = 200  # that are counted one by one
+_ROWS_PER_CATEGORY = 10  # of the reference; with fewer, categories are pooled
+_FREQUENT = 5  # rows in the first half of the reference
+_PIECES = 40  # of neighbouring rows that the reference is halved by, alternately
+_OTHER = "other"
+_READABLE = (0.01, 1e100)  # spreads at which reports show numbers in their own unit
+_CONSTANT = 1e-12  # relative to the largest number: what varies less is constant
+
+
+class DriftValues:
+    """One column's transformation, fixed by the reference."""
+
+    def __init__(
+        self, column: Column, reference: "pd.Series[Any]", retained: "pd.Series[Any]"
+    ) -> None:
+        """`reference`: all its values as stored; `retained`: those that calibration looks at."""
+        self.column = column
+        self._reference = reference
+        self._values = comparable(retained, column)
+
+    def current(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
+        """Convert the values of a window, as logged."""
+        return self._converted(comparable(values, self.column))
+
+    @cached_property
+    def expected(self) -> "pd.Series[Any]":
+        """The reference's values that windows are compared with."""
+        if self._pool is not None:
+            return self.retained.iloc[self._second_half]
+        return self._converted(comparable(self._reference, self.column))
+
+    @cached_property
+    def retained(self) -> "pd.Series[Any]":
+        """The values that calibration looks at, in the reference's order."""
+        return self._converted(self._values)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether rare categories are pooled."""
+        return self._pool is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the column cannot be compared; empty where it can."""
+        if self._pool is None or self._pool:
+            return ""
+        return (
+            f"like an identifier: {self._values.nunique():,} different values in "
+            f"{self._values.count():,} reference rows"
+        )
+
+    def readable(self, values: "pd.Series[Any]", converted: "pd.Series[Any]") -> "pd.Series[Any]":
+        """Return numbers in their own unit where every method gives the same there."""
+        if self.column.kind == "categorical" or not _READABLE[0] < self._scale[1] < _READABLE[1]:
+            return converted
+        return comparable(values, self.column)
+
+    def _converted(self, values: "pd.Series[Any]") -> "pd.Series[Any]":
+        if self.column.kind == "numeric":
+            centre, scale = self._scale
+            numbers = values.to_numpy(dtype=float)
+            return pd.Series((numbers / scale - centre) if scale else numbers, values.index)
+        if self._pool is None:
+            return values
+        pool = self._pool
+        return values.map(lambda name: pool.get(name, _OTHER), na_action="ignore")
+
+    @cached_property
+    def _scale(self) -> tuple[float, float]:
+        """The centre, in units of the spread, and the spread."""
+        return standard(self._values.to_numpy(dtype=float))
+
+    @cached_property
+    def _pool(self) -> dict[str, str] | None:
+        """The categories that stay, numbered by frequency; None: all of them."""
+        if self.column.kind == "numeric":
+            return None
+        levels, rows = self._values.nunique(), self._values.count()
+        if levels <= MOST_CATEGORIES and rows >= _ROWS_PER_CATEGORY * levels:
+            return None
+        counts = by_frequency(self._values.iloc[~self._second_half])
+        frequent = [name for name, count in counts.items() if count >= _FREQUENT]
+        kept = frequent[: MOST_CATEGORIES - 1]
+        return {str(name): f"{place}: {name}" for place, name in enumerate(kept, 1)}
+
+    @cached_property
+    def _second_half(self) -> Array:
+        size = max(1, len(self._values) // _PIECES)
+        half: Array = np.arange(len(self._values)) // size % 2 == 1
+        return half
+
+
+def standard(numbers: Array) -> tuple[float, float]:
+    """Return the median in units of the spread, and the spread; a spread of 1 for a constant.
+
+    Numbers whose squares no float holds are brought to size first.
+    """
+    finite = numbers[np.isfinite(numbers)]
+    largest = float(np.abs(finite).max(initial=0.0))
+    if not largest:
+        return 0.0, 1.0
+    sized = finite / largest
+    centre = float(np.median(sized))
+    spread = float(np.std(sized - centre))
+    if spread <= _CONSTANT:
+        return centre, largest
+    return centre / spread, spread * largest
+
+
+def by_frequency(names: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Count names, the most frequent first, equally frequent ones by their first row."""
+    codes, different = pd.factorize(names)
+    counts = np.bincount(codes[codes >= 0], minlength=len(different))
+    order = np.argsort(-counts, kind="stable")
+    return pd.Series(counts[order], different[order])

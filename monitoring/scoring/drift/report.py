@@ -1,0 +1,58 @@
+"""Choose what Evidently's report of a window shows, so that its size is bounded."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, write_report
+from monitoring.scoring.drift.thresholds import DriftThresholds
+from monitoring.scoring.reference import Baseline
+
+MOST_REPORTED = 100  # columns: each takes 45 KB
+
+
+class Tested(msgspec.Struct, frozen=True):
+    """The tests of a window's columns and their outcomes, by column."""
+
+    tests: list[ColumnTest]
+    outcomes: Mapping[str, ColumnDrift | str]
+
+    @property
+    def reported(self) -> list[ColumnTest]:
+        """The tests that the report shows: those with an outcome, drifted columns first."""
+        drifts = {n: one for n, one in self.outcomes.items() if isinstance(one, ColumnDrift)}
+        tested = [test for test in self.tests if test.name in drifts]
+        return sorted(tested, key=lambda test: not drifts[test.name].drifted)[:MOST_REPORTED]
+
+
+def write_drift_report(
+    baseline: Baseline,
+    thresholds: DriftThresholds,
+    window: pd.DataFrame,
+    tested: Tested,
+    html: Path,
+) -> None:
+    """Write the report of at most `MOST_REPORTED` columns; nothing where none was tested.
+
+    Categories are pooled as they are for the tests: Evidently's time grows with the square of
+    their number.
+    """
+    shown = tested.reported
+    if not shown:
+        return
+    columns = {column.name: column for column in baseline.columns}
+    current, reference = {}, {}
+    for test in shown:
+        column = columns[test.name]
+        values, stored = thresholds.values(column), column.stored
+        now, then = values.current(window[stored]), values.expected
+        current[test.name] = values.readable(window[stored], now)
+        reference[test.name] = values.readable(baseline.frame[stored], then)
+    write_report(shown, pd.DataFrame(current), _side_by_side(reference), html)
+
+
+def _side_by_side(columns: "Mapping[str, pd.Series[object]]") -> pd.DataFrame:
+    """Return columns of different lengths as one frame; pooled ones hold half of the rows."""
+    return pd.DataFrame({name: one.reset_index(drop=True) for name, one in columns.items()})
