@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from eventlog import wire
 from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
@@ -10,7 +12,7 @@ from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Loss, Record
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
-from monitoring.ingest.labels import invalid_reason, join
+from monitoring.ingest.labels import invalid_reason, join, read_label
 from monitoring.ingest.prepared_record import PreparedRecord
 from monitoring.ingest.version_state import VersionState
 from monitoring.results import DeadLetter
@@ -192,18 +194,20 @@ class Ingestion:
             early = {}
         for number, row in enumerate(predicted):
             label = early.get(number)
-            if label is not None and invalid_reason(rows.decode(label.label), version.classes):
-                self._state.count("unfit_labels")
-                label = None
+            read = None
+            if label is not None:
+                read = read_label(rows.decode(label.label), version.classes)
+                if read is None:
+                    self._state.count("unfit_labels")
             stored = StoredRow(
                 event.prediction_id, number, *version.key, pane.start, None, None, None, event.time
             )
-            if label is not None:
-                stored.label = label.label
+            if read is not None:
+                stored.label = rows.encode(read)
             if state is not None:
                 self._add_row(version, state, stored, row, row_hash(event.event_id, number))
-                if label is not None:
-                    version.add_label(state, stored, rows.decode(label.label), label.time)
+                if label is not None and read is not None:
+                    version.add_label(state, stored, read, label.time)
             self._journal.predictions.add_row(stored)
 
     def _add_row(
@@ -251,11 +255,12 @@ class Ingestion:
         if not version.expects_labels:
             self._state.count("unexpected_labels")
             return None
-        if reason := invalid_reason(event.label, version.classes):
+        label = read_label(event.label, version.classes)
+        if label is None:
             self._state.count("unfit_labels")
-            self._dead_letter(record, reason)
+            self._dead_letter(record, invalid_reason(event.label, version.classes))
             return None
-        return self._join(version, stored, event)
+        return self._join(version, stored, replace(event, label=label))
 
     def _join(
         self, version: VersionState, stored: StoredPrediction, event: FeedbackEvent

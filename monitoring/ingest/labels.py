@@ -4,9 +4,13 @@ The first label in the order of the log holds. An equal label is a duplicate; a 
 conflict and is counted. A label that precedes its prediction waits for it and is counted as unknown
 meanwhile, so no label is lost silently. A label that the model could never have predicted is not
 joined: scoring it would blame the model for a fault of the data.
+
+Systems spell one class in several ways: 1, 1.0, "1", " 1", "1.0", true and "True". A label whose
+spelling is that of exactly one class counts as that class, and a number as text as that number.
 """
 
 import math
+import re
 from collections.abc import Collection
 from typing import Literal
 
@@ -20,24 +24,59 @@ def join(stored: Label | None, label: Label) -> JoinOutcome:
     """Decide what becomes of `label` for a row with the label `stored` (None: not labelled yet)."""
     if stored is None:
         return "joined"
-    same = type(stored) is type(label) and stored == label
-    return "duplicate" if same else "conflicting"
+    return "duplicate" if category(stored) == category(label) else "conflicting"
 
 
-def invalid_reason(label: Label, classes: Collection[str] | None) -> str:
-    """Return why the model cannot have this label; empty where it can.
+def read_label(label: Label, classes: Collection[str] | None) -> Label | None:
+    """Return a label as one of the classes or as a number; None where the model cannot have it.
 
     `classes` are those of a classification, as text; None: a finite number is expected.
     """
     if classes is None:
-        return "" if _is_finite(label) else f"its label {label!r:.80} is no finite number"
+        return _finite(label)
     if category(label) in classes:
-        return ""
+        return label
+    spelled = _spelling(label)
+    alike = [name for name in classes if _spelling(name) == spelled]
+    return alike[0] if len(alike) == 1 else None
+
+
+def invalid_reason(label: Label, classes: Collection[str] | None) -> str:
+    """Return why the model cannot have this label."""
+    if classes is None:
+        return f"its label {label!r:.80} is no finite number"
     return f"its label {label!r:.80} is none of the classes {', '.join(sorted(classes)):.200}"
 
 
-def _is_finite(label: Label) -> bool:
+_BOOLEANS = {"true": "1", "false": "0"}
+
+
+def _spelling(label: Label) -> str:
+    """Return what all spellings of a class have in common."""
+    text = category(label).strip()
+    number = _number(text)
+    if number is not None:
+        return category(number)
+    return _BOOLEANS.get(text.casefold(), text)
+
+
+def _number(text: str) -> float | None:
+    """A number in digits, with a sign, a point and an exponent; no words such as nan."""
+    if not _DIGITS.fullmatch(text):
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+_DIGITS = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+
+
+def _finite(label: Label) -> Label | None:
+    if isinstance(label, bool):
+        return None
+    if isinstance(label, str):
+        return _number(label.strip())
     try:
-        return not isinstance(label, str | bool) and math.isfinite(label)
+        return label if math.isfinite(label) else None
     except OverflowError:  # an integer that no float can hold
-        return False
+        return None

@@ -107,7 +107,7 @@ def test_the_first_label_holds_the_same_is_a_duplicate_another_a_conflict() -> N
     assert join(None, 1) == "joined"
     assert join(1, 1) == "duplicate"
     assert join(1, 0) == "conflicting"
-    assert join(1, True) == "conflicting", "a label of another type is another label"
+    assert join(1, True) == "duplicate", "two spellings of one class are one label"
 
 
 def test_a_result_is_revised_for_a_fifth_of_its_rows_for_the_last_and_at_the_end() -> None:
