@@ -3,7 +3,7 @@
 import click
 
 from benchmarks.accuracy.changes import planted
-from benchmarks.accuracy.kinds import kinds, without_change
+from benchmarks.accuracy.kinds import kinds, moved_inputs, without_change
 from benchmarks.accuracy.measurement import Calm, Setting, Trial, with_drift, without_drift
 from monitoring.results import Rule
 
@@ -83,6 +83,10 @@ def _kinds(seed: int) -> None:
             f"| {kind.name} | {kind.size} | {kind.reference_rows:,} | {kind.rows:,} "
             f"| {found.windows:,} | {found.share:.1%} | {found.level:.1%} |"
         )
+    click.echo("\n| all numbers moved by | concept alarms in 40 windows |")
+    click.echo("| --- | --- |")
+    for by in (0.5, 1.0, 2.0, 3.0):
+        click.echo(f"| {by:g} sd | {moved_inputs(by, seed)} |")
 
 
 def _with_drift(seed: int, streams: int) -> None:

@@ -22,8 +22,8 @@ class Planted(msgspec.Struct, frozen=True):
 def planted() -> list[Planted]:
     """Every change that is tabulated."""
     return [
-        *(Planted("mean of one column", f"{by} sd", _moved(by, 1)) for by in (0.1, 0.25, 0.5, 1.0)),
-        *(Planted("mean of all numbers", f"{by} sd", _moved(by, 99)) for by in (0.1, 0.2, 0.4)),
+        *(Planted("mean of one column", f"{by} sd", moved(by, 1)) for by in (0.1, 0.25, 0.5, 1.0)),
+        *(Planted("mean of all numbers", f"{by} sd", moved(by, 99)) for by in (0.1, 0.2, 0.4)),
         *(Planted("spread of one column", f"x {by}", _spread(by)) for by in (1.25, 1.5, 2.0)),
         *(Planted("category mix", f"{by:.0%} moved", _mixed(by)) for by in (0.1, 0.2, 0.4)),
         *(Planted("missing values", f"+{by:.0%}", _missing(by)) for by in (0.05, 0.1, 0.2)),
@@ -33,7 +33,9 @@ def planted() -> list[Planted]:
     ]
 
 
-def _moved(by: float, columns: int) -> Change:
+def moved(by: float, columns: int) -> Change:
+    """Move the first numeric columns by so many deviations."""
+
     def change(frame: pd.DataFrame, _chance: np.random.Generator) -> pd.DataFrame:
         numeric = [name for name in frame if str(name)[0] != "c"][:columns]
         spread = {"l": 0.604}  # of a lognormal of .5

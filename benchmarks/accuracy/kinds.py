@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from benchmarks.accuracy.changes import moved
 from benchmarks.accuracy.monitor import Watch
-from benchmarks.accuracy.populations import baseline
+from benchmarks.accuracy.populations import Population, baseline
 from monitoring.alarms.budget import level
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
 
@@ -80,6 +81,23 @@ def without_change(
             watch = Watch(baseline(Path(folder), reference, policy), labels=False)
             broken += sum(seen.broken for seen in watch.follow(_stream(kind, chance, windows)))
     return Broken(references * windows, broken, level(watch.manifest))
+
+
+def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -> int:
+    """Count concept alarms where all numbers move by `by` deviations and the label's law stays.
+
+    Scores then lie beyond those of the reference, and their calibration is extrapolated.
+    """
+    population, policy = Population(5), Monitoring(window=WindowPolicy(length=86_400))
+    alarms = 0
+    for number in range(streams):
+        chance = np.random.default_rng((seed, number))
+        with tempfile.TemporaryDirectory() as folder:
+            watch = Watch(baseline(Path(folder), population.draw(chance, 5_000), policy))
+            change = moved(by, columns=99)
+            stream = (population.draw(chance, 2_000, change) for _ in range(windows))
+            alarms += sum("concept" in seen.fired for seen in watch.follow(stream))
+    return alarms
 
 
 def _stream(kind: Kind, chance: np.random.Generator, windows: int) -> Iterator[pd.DataFrame]:

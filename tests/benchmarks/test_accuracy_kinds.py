@@ -2,9 +2,14 @@
 
 import pytest
 
-from benchmarks.accuracy.kinds import Kind, kinds, without_change
+from benchmarks.accuracy.kinds import Kind, kinds, moved_inputs, without_change
 
-SHORT = {("independent columns", "20 columns"), ("independent columns", "30 columns")}
+SHORT = {
+    ("independent columns", "20 columns"),
+    ("categories, few frequent", "10,000"),
+    ("identifiers", "one a row"),
+    ("units", "times 1e-05"),
+}
 
 
 @pytest.mark.parametrize(
@@ -17,3 +22,7 @@ def test_windows_without_a_change_break_the_rule_as_seldom_as_the_budget_allows(
 ) -> None:
     found = without_change(kind, seed=20260101, references=2, windows=15, one_in=20)
     assert found.share <= 3 * found.level, found
+
+
+def test_moved_inputs_alone_raise_no_concept_alarm() -> None:
+    assert moved_inputs(2.0, seed=20260101, streams=1, windows=6) == 0

@@ -48,9 +48,26 @@ class EstimateGaps:
             return []
         rows = labelled_rows(self._baseline, labelled, "label")
         real = self._figures(rows)
-        estimates = self._estimator.figures(labelled) if self._estimator.possible else {}
+        if self._estimator.possible and self._estimator.withheld(labelled):
+            return []
+        estimates = self._least_demanding(labelled, real) if self._estimator.possible else {}
         gaps = (self._gap(gap, name, real, estimates, rows) for gap, name in self._watched.items())
         return [gap for gap in gaps if gap is not None]
+
+    def _least_demanding(self, labelled: pd.DataFrame, real: Metrics) -> Metrics:
+        """Return the estimate; where rows are extrapolated, what lies nearest within its bounds."""
+        estimates = self._estimator.figures(labelled)
+        bounds = self._estimator.bounds(labelled)
+        if not bounds:
+            return estimates
+        nearest: Metrics = {}
+        for name, estimate in estimates.items():
+            found = real.get(name)
+            ends = [one[name] for one in (estimates, *bounds) if one.get(name) is not None]
+            known = [end for end in ends if end is not None]
+            within = estimate is not None and found is not None and len(known) > 1
+            nearest[name] = min(max(found or 0.0, min(known)), max(known)) if within else estimate
+        return nearest
 
     def _gap(
         self, gap: str, name: str, real: Metrics, estimates: Metrics, rows: LabelledRows

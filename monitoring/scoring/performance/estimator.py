@@ -5,14 +5,20 @@ regression calibrates each class's probability on the reference. An unlabelled r
 per class, weighted by that class's calibrated probability. Regression: gradient boosting predicts
 the model's absolute and squared errors, trained on the reference.
 
+Scores beyond those of the reference are extrapolated: a calibrated probability is clipped there. If
+the probability of the label only grows with the score, it lies between that of the outermost
+reference rows and certainty. Where more rows than usual lie there, the metrics at both ends bound
+the estimate. A regression's errors have no such bound: its estimate is withheld.
+
 Both see a change of the inputs. Neither can see concept drift: then estimate and measured
 performance diverge, which `estimate_gap.py` scores.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -29,7 +35,7 @@ from monitoring.scoring.performance.metrics import (
     regression,
 )
 from monitoring.scoring.reference import Baseline
-from monitoring.scoring.score_rules import Array
+from monitoring.scoring.score_rules import MIN_VALUES, Array
 from monitoring.significant_digits import significant
 
 _DRAWS = 50  # windows
@@ -37,11 +43,50 @@ _MOST = (
     2_000  # rows of a drawn window; larger ones are extrapolated from it by the root of their size
 )
 _SEED = 20130101
+_OUTER = 0.01  # share of the reference on either side that bounds what lies beyond it
+_USUAL = 3.0  # times the reference's own share of outer rows: more are extrapolated
+_MOST_EXTRAPOLATED = 0.1  # share of a regression's rows, above which there is no estimate
+_ERRORS = 2.0  # standard errors of the share of labels among the outer rows
 
 
 # Of the estimate less the truth of the same window; of the truth, and of the estimate, less what it
 # is in the whole reference.
 Spread = Literal["error", "label", "estimate"]
+
+
+class Outer(msgspec.Struct, frozen=True):
+    """Where a class's scores begin to lie beyond the reference, and its least certain share there.
+
+    `low` and `high` are scores; `below` and `above` the bounds of the class's probability.
+    """
+
+    low: float
+    high: float
+    below: float
+    above: float
+
+    @classmethod
+    def of(cls, score: Array, is_it: Array) -> "Outer":
+        """From the reference's scores of one class, and whether each row is of it."""
+        order, count = np.argsort(score, kind="stable"), max(MIN_VALUES, int(_OUTER * len(score)))
+        first, last = order[:count], order[-count:]
+        return cls(
+            low=float(score[first].max()),
+            high=float(score[last].min()),
+            below=1 - _least_certain(~is_it[first]),
+            above=_least_certain(is_it[last]),
+        )
+
+    def beyond(self, score: Array) -> Array:
+        """Which scores lie beyond the reference's outer rows."""
+        outside: Array = (score < self.low) | (score > self.high)
+        return outside
+
+    def bounded(self, score: Array, calibrated: Array, *, certain: bool) -> Array:
+        """Replace the probabilities beyond by certainty, or by that of the outer rows."""
+        below, above = (0.0, 1.0) if certain else (self.below, self.above)
+        inner: Array = np.where(score > self.high, above, calibrated)
+        return np.where(score < self.low, below, inner)
 
 
 class PerformanceEstimator:
@@ -66,9 +111,65 @@ class PerformanceEstimator:
         known = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
         return classification(self._likely(known)) if len(known.predicted) else {}
 
-    def _likely(self, rows: LabelledRows) -> LabelledRows:
-        """Repeat every row for each class, weighted by the class's calibrated probability."""
-        chances = self._chances(rows.scores)
+    def bounds(self, window: pd.DataFrame) -> Sequence[Metrics]:
+        """Return the metrics at both ends of what extrapolated rows may be; empty without any."""
+        if self._baseline.manifest.task == "regression":
+            return ()
+        rows = labelled_rows(self._baseline, window, label=None)
+        known = rows.select(np.isfinite(np.array(list(rows.scores.values()))).all(axis=0))
+        if not len(known.predicted) or self._beyond(known) <= _USUAL * self._usually_beyond:
+            return ()
+        return [classification(self._likely(known, certain=side)) for side in (False, True)]
+
+    def withheld(self, window: pd.DataFrame) -> str:
+        """Why these rows have no estimate; empty where they have one."""
+        if self._baseline.manifest.task != "regression":
+            return ""
+        beyond = self._outside(self._columns(window))
+        if beyond <= _MOST_EXTRAPOLATED + self._usually_beyond:
+            return ""
+        return f"not estimated: {beyond:.0%} of the rows lie outside of the reference"
+
+    def _beyond(self, rows: LabelledRows) -> float:
+        """The share of rows with a score beyond the reference's outer rows."""
+        scores = self._judged_scores(rows.scores)
+        outside = [self._outer[name].beyond(score) for name, score in scores.items()]
+        return float(np.mean(np.any(outside, axis=0)))
+
+    def _judged_scores(self, scores: Mapping[int, Array]) -> Mapping[int, Array]:
+        positive = self._baseline.positive_class
+        return scores if positive is None else {positive: scores[positive]}
+
+    @cached_property
+    def _usually_beyond(self) -> float:
+        if self._baseline.manifest.task == "regression":
+            return self._outside(self._columns(self._baseline.frame))
+        return max(self._beyond(self._reference), 2 * _OUTER)
+
+    @cached_property
+    def _outer(self) -> dict[int, Outer]:
+        known = self._reference
+        return {name: Outer.of(score, known.actual == name) for name, score in known.scores.items()}
+
+    def _outside(self, columns: Array) -> float:
+        """The share of rows with a prediction or a number outside of the reference's range."""
+        low, high = self._range
+        return float(np.mean(((columns < low) | (columns > high)).any(axis=1)))
+
+    @cached_property
+    def _range(self) -> tuple[Array, Array]:
+        columns = self._columns(self._baseline.frame)
+        empty = np.isnan(columns).all(axis=0)
+        columns = np.where(empty, 0.0, columns)
+        low, high = np.nanmin(columns, axis=0), np.nanmax(columns, axis=0)
+        return np.where(empty, -np.inf, low), np.where(empty, np.inf, high)
+
+    def _likely(self, rows: LabelledRows, *, certain: bool | None = None) -> LabelledRows:
+        """Repeat every row for each class, weighted by the class's calibrated probability.
+
+        `certain` chooses an end for extrapolated rows; None: they are as calibrated.
+        """
+        chances = self._chances(rows.scores, certain=certain)
         names, count = list(chances), len(rows.predicted)
         return LabelledRows(
             np.repeat(names, count),
@@ -84,8 +185,15 @@ class PerformanceEstimator:
         measured = self._spreads(drawn)[of].get(name)
         return None if measured is None else measured * (drawn / rows) ** 0.5
 
-    def _chances(self, scores: Mapping[int, Array]) -> dict[int, Array]:
+    def _chances(
+        self, scores: Mapping[int, Array], *, certain: bool | None = None
+    ) -> dict[int, Array]:
         calibrated = {name: self._calibrators[name].predict(s) for name, s in scores.items()}
+        if certain is not None:
+            calibrated = {
+                name: self._outer[name].bounded(scores[name], one, certain=certain)
+                for name, one in calibrated.items()
+            }
         if self._baseline.positive_class is not None:
             name = self._baseline.positive_class
             other = next(one for one in scores if one != name)
@@ -158,6 +266,13 @@ class PerformanceEstimator:
             _less(found["label"], real, whole)
             _less(found["estimate"], estimated, expected)
         return {of: _spread(each) for of, each in found.items()}
+
+
+def _least_certain(hits: Array) -> float:
+    """Return a lower bound of the share of hits (Agresti and Coull 1998)."""
+    rows = len(hits) + 2
+    share = (float(np.sum(hits)) + 1) / rows
+    return max(0.0, share - _ERRORS * float(np.sqrt(share * (1 - share) / rows)))
 
 
 def _less(found: dict[str, list[float]], figures: Metrics, others: Metrics) -> None:

@@ -1,6 +1,6 @@
 """Score performance: measured where the label is known, estimated everywhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from math import sqrt
 from statistics import NormalDist
@@ -159,13 +159,18 @@ class PerformanceScorer:
     def _estimated(self, window: pd.DataFrame) -> list[Score]:
         if not self.estimator.possible or len(window) < MIN_VALUES:
             return []
+        if reason := self.estimator.withheld(window):
+            return [Score(name=ESTIMATED + self.primary, value=None, note=reason)]
         found: list[Score] = []
+        bounds = self.estimator.bounds(window)
         for name, value in self.estimator.figures(window).items():
             usual = self.estimator.spread(name, len(window))
             if value is not None and usual is not None:
-                band = (value - BAND_WIDTH * usual, value + BAND_WIDTH * usual)
+                ends = [value, *(end for one in bounds if (end := one.get(name)) is not None)]
+                band = (min(ends) - BAND_WIDTH * usual, max(ends) + BAND_WIDTH * usual)
                 note = _beside(self._of_reference().get(name))
-                found.append(self._compared(ESTIMATED + name, value, band, note, len(window)))
+                score = self._compared(ESTIMATED + name, value, band, note, len(window))
+                found.append(_extrapolated(score, ends) if bounds else score)
         return found
 
     def _compared(
@@ -222,6 +227,17 @@ class PerformanceScorer:
                 labelled_rows(self._baseline, self._baseline.frame, target)
             )
         return self._expected
+
+
+def _extrapolated(score: Score, ends: Sequence[float]) -> Score:
+    """Judge an estimate by the best that its extrapolated rows may be, and say so."""
+    breached = score.breached
+    if score.threshold is not None:
+        error = score.name.removeprefix(ESTIMATED) in ERRORS
+        best = min(ends) if error else max(ends)
+        breached &= best > score.threshold if error else best < score.threshold
+    note = "; ".join(part for part in (score.note, "scores lie beyond the reference's") if part)
+    return msgspec.structs.replace(score, breached=breached, note=note)
 
 
 def _beside(expected: float | None) -> str:

@@ -155,3 +155,51 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def _answers(rows: pd.DataFrame) -> LabelledRows:
     scores = {0: rows["probability_0"].to_numpy(), 1: rows["probability_1"].to_numpy()}
     return LabelledRows(rows["label"].to_numpy(), rows["prediction"].to_numpy(), scores, 1)
+
+
+def _overconfident(rows: int, middle: float, *, flipped: float = 0.0) -> pd.DataFrame:
+    """A model that claims more than the label's law; inputs around `middle`."""
+    x = chance.normal(middle, 1.5, rows)
+    p = 1 / (1 + np.exp(-1.5 * x))
+    truth = (chance.random(rows) < 1 / (1 + np.exp(-x))) ^ (chance.random(rows) < flipped)
+    return pd.DataFrame(
+        {
+            "x": x,
+            "prediction": (p > 0.5).astype(int),
+            "probability_1": p,
+            "probability_0": 1 - p,
+            "label": truth.astype(int),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def overconfident(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
+    manifest = Manifest(
+        task="classification",
+        features=[Feature("x", "numeric")],
+        prediction=Prediction("prediction", "probabilities", [0, 1], 1),
+        target="label",
+        held_out=True,
+        monitoring=Monitoring(alarms=AlarmPolicy(score="accuracy", min_score=0.6)),
+    )
+    folder = tmp_path_factory.mktemp("overconfident")
+    return PerformanceScorer(Baseline(_version(folder, _overconfident(2_000, 0.0), manifest)))
+
+
+def test_where_scores_leave_the_reference_the_band_of_the_estimate_holds_the_label_s_law(
+    overconfident: PerformanceScorer,
+) -> None:
+    scores = _by_name(overconfident.score(_overconfident(20_000, 4.5), bands=False))
+    estimate, real = scores["estimated_accuracy"], scores["accuracy"].value
+    assert real is not None
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.low <= real <= estimate.high
+    assert estimate.note.endswith("scores lie beyond the reference's")
+    assert not scores["estimation_gap"].breached
+
+
+def test_concept_drift_is_seen_beyond_the_reference_too(overconfident: PerformanceScorer) -> None:
+    window = _overconfident(20_000, 4.5, flipped=0.3)
+    assert _by_name(overconfident.score(window, bands=False))["estimation_gap"].breached
