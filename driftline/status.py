@@ -12,6 +12,7 @@ from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, without_closed_window
 from monitoring.presenter.names import PERFORMANCE
+from monitoring.presenter.performance_state import performance_state
 from monitoring.results import Alarm
 from monitoring.settings import database
 from monitoring.storage.store import Store
@@ -130,7 +131,9 @@ def _cells(row: VersionRow) -> list[Text | str]:
         plain(row.latest.verdict, COLOURS.get(row.latest.verdict, "dim")),
         Text(badges, style="bold red" if firing else "yellow" if row.alarms else "dim"),
         formats.percent(value(row.latest, "drifted_share")),
-        f"{PERFORMANCE[chief]} {formats.figure(value(known, chief))}" if known else "no labels yet",
+        f"{PERFORMANCE[chief]} {formats.figure(value(known, chief))}"
+        if known
+        else performance_state(row.history),
         formats.number(row.latest.rows),
         formats.number(row.late.rows) if row.late.rows else formats.NOTHING,
         formats.percent(value(row.latest, "error_share")),

@@ -96,7 +96,7 @@ def _performance(facts: AlarmFacts) -> Parts:
 
 
 def _estimate(facts: AlarmFacts) -> Parts:
-    figures = _limited(facts, "no labels yet")
+    figures = _limited(facts, _labels(facts) if facts.labelled else "no labels yet")
     return f"Estimated performance degraded {_since(facts)}: {figures}.", ""
 
 

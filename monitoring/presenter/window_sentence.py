@@ -39,7 +39,8 @@ def window_sentence(result: Result, chief: Score | None) -> str:
         parts.append("more errors than the inputs explain")
     if (chief is None or chief.value is None) and (estimate := breached("estimate", result)):
         name = PERFORMANCE[estimate.name.removeprefix(ESTIMATED)]
-        parts.append(f"{name} estimated {figure(estimate.value)}, no labels yet")
+        labels = several(result.labelled, "label") if result.labelled else "no labels yet"
+        parts.append(f"{name} estimated {figure(estimate.value)}, {labels}")
     return f"{'; '.join(parts) or 'Nothing was scored'}."
 
 

@@ -105,7 +105,9 @@ def distribution(column: Column, reference: pd.DataFrame, rows: pd.DataFrame) ->
     found = comparable(rows[column.stored], column).dropna()
     if expected.empty or found.empty:
         where = "in the reference" if expected.empty else "in this window"
-        return _hidden(column.name, f"all values are missing {where}")
+        values = (reference if expected.empty else rows)[column.stored]
+        what = "are missing" if values.isna().all() else "are missing, infinite or no numbers"
+        return _hidden(column.name, f"all values {what} {where}")
     if column.kind == "numeric" and expected.nunique() > MOST_VALUES:
         return Distribution(column.name, _ranges(expected, found), numeric=True)
     return Distribution(column.name, _values(expected, found))

@@ -15,6 +15,7 @@ from monitoring.errors import DatabaseUnavailable
 from monitoring.presenter import formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
+from monitoring.presenter.performance_state import performance_state
 from monitoring.results import REFERENCE_ROWS, Delivery, Result
 from monitoring.web import window_view
 from monitoring.web.api import (
@@ -231,6 +232,7 @@ def _templates() -> jinja2.Environment:
     }
     environment.globals |= {
         "several": formats.several,
+        "performance_state": performance_state,
         "links": links,
         "view": window_view,
         "glyphs": glyphs,

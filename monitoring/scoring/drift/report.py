@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -53,6 +54,6 @@ def write_drift_report(
     write_report(shown, pd.DataFrame(current), _side_by_side(reference), html)
 
 
-def _side_by_side(columns: "Mapping[str, pd.Series[object]]") -> pd.DataFrame:
+def _side_by_side(columns: "Mapping[str, pd.Series[Any]]") -> pd.DataFrame:
     """Return columns of different lengths as one frame; pooled ones hold half of the rows."""
     return pd.DataFrame({name: one.reset_index(drop=True) for name, one in columns.items()})

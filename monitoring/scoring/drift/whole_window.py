@@ -4,11 +4,13 @@ The first two are ratios to their thresholds: 1 and above is drift.
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, isinf
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from eventlog.events import INFINITIES
 from monitoring.alarms.budget import false_alarms, level, wording
 from monitoring.presenter.formats import apart
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
@@ -64,16 +66,40 @@ def _missing(
     for column in baseline.columns:
         limit = sized.missing.get(column.name, 0.0)
         if limit > 0:
-            now = _missing_share(baseline, window, column)
-            before = _missing_share(baseline, baseline.frame, column)
-            words = f"{column.name} {now:.0%} missing, {before:.0%} in the reference"
-            found.append((abs(now - before) / limit, words))
+            now, before = (
+                _unusable(baseline.observed(rows, column.stored), column)
+                for rows in (window, baseline.frame)
+            )
+            difference = sum(now.values()) - sum(before.values())
+            what = max(_UNUSABLE, key=lambda kind: abs(now[kind] - before[kind]))
+            words = f"{column.name} {now[what]:.0%} {what}, {before[what]:.0%} in the reference"
+            found.append((abs(difference) / limit, words))
     return found
 
 
-def _missing_share(baseline: Baseline, rows: pd.DataFrame, column: Column) -> float:
-    found = comparable(baseline.observed(rows, column.stored), column)
-    return float(found.isna().mean()) if len(found) else 0.0
+_UNUSABLE = ("missing", "infinite", "not a number")
+
+
+def _unusable(values: "pd.Series[Any]", column: Column) -> dict[str, float]:
+    """Return the shares of values that no distance can be computed of, by what they are."""
+    if not len(values):
+        return dict.fromkeys(_UNUSABLE, 0.0)
+    if column.kind == "categorical":
+        return {"missing": float(values.isna().mean()), "infinite": 0.0, "not a number": 0.0}
+    missing, infinite = float(values.isna().mean()), float(values.map(_is_infinite).mean())
+    unusable = float(comparable(values, column).isna().mean())
+    other = max(0.0, unusable - missing - infinite)
+    return {"missing": missing, "infinite": infinite, "not a number": other}
+
+
+def _is_infinite(value: Any) -> bool:
+    """Whether a value is an infinity, or an integer that no float can hold."""
+    if isinstance(value, str):
+        return value in INFINITIES
+    try:
+        return isinf(value)
+    except (TypeError, OverflowError) as error:
+        return isinstance(error, OverflowError)
 
 
 def _strongest(moved: list[tuple[float, str]]) -> Score:

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 import pandas as pd
 
 from monitoring.alarms.evidence import FAR, WIDTH
+from monitoring.presenter.formats import figure
 from monitoring.results import ERROR_GAP, GAP, Score
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
 from monitoring.scoring.performance.metrics import ERRORS, LabelledRows, Metrics, labelled_rows
@@ -88,9 +89,9 @@ class EstimateGaps:
         worse = found - expected if name in ERRORS else expected - found
         limit = _TOLERATED * own + FAR * usual
         beside = (
-            f"expected {expected:.3f} from the inputs"
+            f"expected {figure(expected)} from the inputs"
             if estimated
-            else f"expected {expected:.3f} as in the reference"
+            else f"expected {figure(expected)} as in the reference"
         )
         return Score(
             name=gap,
@@ -99,7 +100,7 @@ class EstimateGaps:
             breached=worse > limit,
             low=significant(worse - WIDTH * usual),
             high=significant(worse + WIDTH * usual),
-            note=f"{name} {found:.3f}, {beside}",
+            note=f"{name} {figure(found)}, {beside}",
         )
 
     def _reference(self, name: str) -> float | None:

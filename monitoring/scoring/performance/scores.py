@@ -12,6 +12,7 @@ import pandas as pd
 from monitoring.alarms.budget import label_level, level
 from monitoring.counters.reference_domain import number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
+from monitoring.presenter.formats import figure
 from monitoring.results import ESTIMATED, GAP, Score
 from monitoring.scoring.performance.estimate_gap import EstimateGaps
 from monitoring.scoring.performance.estimator import PerformanceEstimator, Spread
@@ -85,6 +86,7 @@ def _of_errors(errors: ErrorSums) -> Metrics:
     }
 
 
+_UNDEFINED = {"roc_auc": "not defined: all labels are of one class"}
 BAND_WIDTH = 2.0  # times the usual error, around an estimate
 
 
@@ -181,13 +183,13 @@ class PerformanceScorer:
         note: str,
         rows: int,
     ) -> Score:
-        figure = name.removeprefix(ESTIMATED)
-        of: Spread = "label" if figure == name else "estimate"
-        limit = self._allowed(rows, of) if figure == self.primary else None
+        measured = name.removeprefix(ESTIMATED)
+        of: Spread = "label" if measured == name else "estimate"
+        limit = self._allowed(rows, of) if measured == self.primary else None
         breached = False
         if limit is not None and value is not None:
-            breached = value > limit if figure in ERRORS else value < limit
-        if limit != self._limit and figure == self.primary:
+            breached = value > limit if measured in ERRORS else value < limit
+        if limit != self._limit and measured == self.primary:
             note += f"; the limit {self._limit:g} is wider by what chance does in so few rows"
         low, high = band or (None, None)
         return Score(
@@ -197,7 +199,9 @@ class PerformanceScorer:
             breached=breached,
             low=None if low is None else significant(low),
             high=None if high is None else significant(high),
-            note="not defined for these labels" if value is None else note,
+            note=_UNDEFINED.get(measured, "not defined for these labels")
+            if value is None
+            else note,
         )
 
     def _allowed(self, rows: int, of: Spread) -> float | None:
@@ -241,4 +245,4 @@ def _extrapolated(score: Score, ends: Sequence[float]) -> Score:
 
 
 def _beside(expected: float | None) -> str:
-    return "" if expected is None else f"reference {expected:.3f}"
+    return "" if expected is None else f"reference {figure(expected)}"

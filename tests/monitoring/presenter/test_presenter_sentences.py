@@ -74,7 +74,7 @@ CASES: list[tuple[Rule, Score, list[Score], str]] = [
         [],
         (
             "Estimated performance degraded since 1 Jul 2013: ROC AUC 0.600 (limit 0.700, "
-            "reference 0.810, no labels yet)."
+            "reference 0.810, 5,956 labels)."
         ),
     ),
     (

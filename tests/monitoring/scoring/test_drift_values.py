@@ -119,3 +119,11 @@ def test_categories_that_are_all_rare_do_not_pair_with_anything() -> None:
     chance = np.random.default_rng(5)
     frame = pd.DataFrame({"x": chance.normal(size=500), "c": chance.integers(0, 400, 500)})
     assert JointDrift(frame, [NUMBER, NAME]).reason == "fewer than two columns that vary"
+
+
+def test_infinities_are_not_reported_as_missing(tmp_path: Path) -> None:
+    chance = np.random.default_rng(6)
+    reference, window = _rows(chance, 600), _rows(chance, 300)
+    window.loc[:149, "x"] = np.inf
+    strongest = _scores(tmp_path, reference, window)["strongest_drift", ""]
+    assert strongest.note == "x 50% infinite, 0% in the reference"

@@ -1,0 +1,19 @@
+"""State why a version has no performance score, in words of their own for every cause."""
+
+from collections.abc import Sequence
+
+from monitoring.results import Result
+from monitoring.scoring.score_rules import MIN_VALUES
+
+
+def performance_state(history: Sequence[Result]) -> str:
+    """Return why none of the last windows has the score that the policy names."""
+    labelled = [result for result in history if result.labelled]
+    if not labelled:
+        return "no labels yet"
+    newest = labelled[-1]
+    if newest.labelled < MIN_VALUES:
+        return f"{newest.labelled} of {MIN_VALUES} labels"
+    if len(newest.confusion) == 1:
+        return f"labels of one class: {next(iter(newest.confusion)):.20}"
+    return "not defined for these labels"
