@@ -1,12 +1,14 @@
 """Make the headline of page and terminal: the worst current state in one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.formats import moment, number, period, several
 from monitoring.results import Alarm, DisabledReceiver, Result
+
+_REFUSED_SHARE = 0.01  # of all labels, from where on refused ones are a headline
 
 
 class Headline(msgspec.Struct, frozen=True):
@@ -32,6 +34,7 @@ class MonitorFacts(msgspec.Struct, frozen=True, kw_only=True):
     firing: Sequence[Alarm]  # worst first
     lost: int = 0  # events
     disabled: Sequence[DisabledReceiver] = ()
+    refused: str = ""  # which labels were refused, see `refused_labels`
     dead: int = 0  # webhooks
     trouble: WindowTrouble | None = None  # the worst
     versions: int = 0
@@ -47,14 +50,19 @@ def headline_of(facts: MonitorFacts) -> Headline:
         return Headline("alarm", versioned_alarm(facts.firing[0]) + more)
     if facts.lost:
         return Headline("alarm", f"{_events(facts.lost)} lost: answered, but not in the event log.")
-    if facts.disabled:
-        return Headline("warning", disabled_receiver(facts.disabled[0]))
-    if facts.dead:
-        webhooks = several(facts.dead, "retraining webhook")
-        return Headline("warning", f"{webhooks} could not be delivered.")
-    if facts.trouble is not None:
-        return Headline("warning", _trouble(facts.trouble))
-    return _calm(facts)
+    warning = next(filter(None, _warnings(facts)), "")
+    return Headline("warning", warning) if warning else _calm(facts)
+
+
+def refused_labels(totals: Mapping[str, int]) -> str:
+    """State how many labels were refused; empty for less than 1 % of all labels."""
+    refused, labels = totals.get("unfit_labels", 0), totals.get("labels", 0)
+    if not refused or refused < _REFUSED_SHARE * labels:
+        return ""
+    return (
+        f"{number(refused)} of {several(labels, 'label')} refused: no class of the model, or no "
+        "number. The dead letters show them."
+    )
 
 
 def versioned_alarm(alarm: Alarm) -> str:
@@ -81,6 +89,15 @@ def without_closed_window(filling: Result | None) -> str:
     if filling is None:
         return "registered, no predictions yet"
     return f"first window open: {several(filling.rows, 'row')}, {period(filling.window)}"
+
+
+def _warnings(facts: MonitorFacts) -> Iterator[str]:
+    """Yield a sentence or nothing for each warning, the worst first."""
+    yield disabled_receiver(facts.disabled[0]) if facts.disabled else ""
+    yield facts.refused
+    webhooks = several(facts.dead, "retraining webhook")
+    yield f"{webhooks} could not be delivered." if facts.dead else ""
+    yield "" if facts.trouble is None else _trouble(facts.trouble)
 
 
 def _trouble(trouble: WindowTrouble) -> str:

@@ -12,6 +12,7 @@ from monitoring.presenter.headline import (
     WindowTrouble,
     disabled_receiver,
     headline_of,
+    refused_labels,
 )
 from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence
 from monitoring.results import (
@@ -165,7 +166,7 @@ def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
         rows[worst] = _with_rules(rows[worst], findings, catalogue)  # the headline states them
     book = ledger(findings.ledger())
     return Overview(
-        headline(rows, book, findings.deliveries(), stops),
+        headline(rows, book, findings.deliveries(), stops, refused_labels(findings.totals())),
         book,
         rows,
         worst_first([alarm for row in rows for alarm in row.alarms]),
@@ -276,14 +277,16 @@ def headline(
     book: EventBalance,
     deliveries: Sequence[Delivery],
     disabled: Sequence[DisabledReceiver] = (),
+    refused: str = "",
 ) -> Headline:
-    """Return the headline: the worst current state."""
+    """Return the headline: the worst current state. `refused` states which labels were refused."""
     worst = next((row for row in rows if row.rank == 1), None)
     return headline_of(
         MonitorFacts(
             firing=worst_first(a for row in rows for a in row.alarms if a.state == "firing"),
             lost=book.lost,
             disabled=disabled,
+            refused=refused,
             dead=sum(delivery.state == "dead" for delivery in deliveries),
             trouble=None if worst is None else _trouble(worst),
             versions=len(rows),
