@@ -194,13 +194,22 @@ class _GroupedWindow:
         low, high = jackknife_intervals(known, figure, whole, _INTERVAL_GROUPS).get(
             primary, (None, None)
         )
-        note = (
-            f"on {len(known.predicted):,} labels" if whole[primary] is not None else "not defined"
-        )
+        note = f"on {len(known.predicted):,} labels"
         score = Score(
-            name=primary, value=whole[primary], low=low, high=high, segment=segment, note=note
+            name=primary,
+            value=whole[primary],
+            low=low,
+            high=high,
+            segment=segment,
+            note=note if whole[primary] is not None else "not defined",
         )
         scores = [self._limits.judged(score, _INTERVAL_GROUPS)]
+        every = self._performance.figures(known)
+        scores += [
+            Score(name=name, value=value, segment=segment, note=note)
+            for name, value in every.items()
+            if name != primary and value is not None
+        ]
         if known.positive is not None and (actual := known.actual == known.positive).any():
             hits = int((known.predicted[actual] == known.positive).sum())
             found = Proportion(hits, int(actual.sum()))

@@ -65,6 +65,10 @@ def test_the_figures_of_a_group_are_those_of_its_rows(baseline: Baseline, window
     assert score.low is not None
     assert score.high is not None
     assert score.low < score.value < score.high  # type: ignore[operator]
+    accuracy = found["colour=red", "accuracy"]
+    assert accuracy.value == pytest.approx((truth == red["prediction"].astype(int)).mean())
+    assert accuracy.threshold is None, "only the policy's score is limited"
+    assert {"f1", "log_loss", "brier"} <= {name for group, name in found if group == "colour=red"}
     estimate = found["colour=red", "estimated_roc_auc"]
     assert estimate.value == pytest.approx(score.value, abs=0.05)
     hits = red[truth == 1]["prediction"] == 1
