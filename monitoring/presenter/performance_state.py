@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from monitoring.results import Result
-from monitoring.scoring.score_rules import MIN_VALUES
+
+_FEWEST_LABELS = 30  # from how many on scores are computed: MIN_VALUES of the scoring
 
 
 def performance_state(history: Sequence[Result]) -> str:
@@ -12,8 +13,8 @@ def performance_state(history: Sequence[Result]) -> str:
     if not labelled:
         return "no labels yet"
     newest = labelled[-1]
-    if newest.labelled < MIN_VALUES:
-        return f"{newest.labelled} of {MIN_VALUES} labels"
+    if newest.labelled < _FEWEST_LABELS:
+        return f"{newest.labelled} of {_FEWEST_LABELS} labels"
     if len(newest.confusion) == 1:
         return f"labels of one class: {next(iter(newest.confusion)):.20}"
     return "not defined for these labels"
