@@ -172,7 +172,9 @@ def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> lis
         f"different values in {len(reference):,} reference rows; state monitor: false for it, "
         "so that it is in no drift"
         for feature in manifest.features
-        if feature.monitor and _looks_like_identifier(feature, reference[feature.name].dropna())
+        if feature.monitor
+        and feature.name in reference
+        and _looks_like_identifier(feature, reference[feature.name].dropna())
     ]
 
 

@@ -212,6 +212,21 @@ def test_a_reference_of_one_class_raises_doubt() -> None:
     assert doubts(MANIFEST, frame) == ["the reference's target holds one class only: 0"]
 
 
+def test_an_identifier_among_the_features_is_named() -> None:
+    chance = np.random.default_rng(1)
+    ids = [f"order-{place}" for place in range(500)]
+    frame = pd.DataFrame({"price": chance.normal(size=500), "colour": ids})
+    frame = frame.assign(bought=chance.integers(0, 2, 500), prediction=0, probability_1=0.5)
+    (doubt,) = doubts(MANIFEST, frame)
+    assert doubt.startswith(
+        "feature 'colour' looks like an identifier: 500 different values in 500"
+    )
+    (doubt,) = doubts(MANIFEST, frame.assign(colour="red", price=range(1_000, 1_500)))
+    assert doubt.startswith("feature 'price' looks like an identifier")
+    ignored = [msgspec.structs.replace(one, monitor=False) for one in MANIFEST.features]
+    assert doubts(msgspec.structs.replace(MANIFEST, features=ignored), frame) == []
+
+
 def test_a_method_that_looks_at_one_value_alone_is_doubted_where_there_are_more() -> None:
     monitoring = Monitoring(drift_methods={"colour": "z", "price": "ks"})
     manifest = msgspec.structs.replace(MANIFEST, monitoring=monitoring)
