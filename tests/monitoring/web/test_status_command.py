@@ -19,13 +19,13 @@ from driftline.webhooks import webhooks
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from monitoring.presenter import formats
+from monitoring.presenter.headline import alarm_badge
 from monitoring.results import Alarm, AlarmStep, DisabledReceiver, LateCounts, Window
 from monitoring.results import Result as Outcome
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.web.app import app
-from monitoring.web.overview import badge
 from monitoring.web.server import serving
 from monitoring.web.window_view import coverage, value
 from registry.store import Registry
@@ -145,7 +145,7 @@ def _of_row(row: dict[str, Any]) -> list[str]:
     if row["latest"] is None:
         return ["first window open: 17 rows, 14–20 Oct 2013"]
     latest = msgspec.convert(row["latest"], Outcome)
-    alarms = [badge(msgspec.convert(alarm, Alarm)) for alarm in row["alarms"]]
+    alarms = [alarm_badge(msgspec.convert(alarm, Alarm)) for alarm in row["alarms"]]
     return [
         formats.period(latest.window),
         latest.verdict,
