@@ -62,10 +62,15 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """
         if not self.raw:
             return self.data
-        if self.datatype not in _FORMATS:
+        if self.datatype not in {*_FORMATS, "BF16"}:
             raise ValueError(f"raw holds {self.datatype}; expected one of {', '.join(_FORMATS)}")
         held: Any = self.raw  # bytes, where a writer looks
-        data = b64decode(held, validate=True) if isinstance(held, str) else held
+        data = b64decode(held, validate=True) if isinstance(held, str) else bytes(held)
+        if self.datatype == "BF16":  # the upper half of FP32
+            if len(data) % 2:
+                raise ValueError(f"raw holds {len(data)} bytes of BF16: expected two for each")
+            wide = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
+            return spell([one for (one,) in iter_unpack("<f", wide)])
         try:
             numbers = [one for (one,) in iter_unpack(f"<{_FORMATS[self.datatype]}", data)]
         except StructError as error:

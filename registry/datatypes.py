@@ -5,11 +5,13 @@
 | BOOL | bool | tensor(bool) | | INT8 ... INT64 | int8 ... | tensor(int8) ... |
 | FP16 | float16 | tensor(float16) | | UINT8 ... UINT64 | uint8 ... | tensor(uint8) ... |
 | FP32 | float32 | tensor(float) | | FP64 | float64 | tensor(double) |
+| BF16 | ml_dtypes.bfloat16 | tensor(bfloat16) | | | | |
 | BYTES | object (of str) | tensor(string) | | | | |
 """
 
 from typing import Any
 
+import ml_dtypes  # that onnx needs too
 import numpy as np
 
 from registry.errors import InvalidModel
@@ -27,6 +29,7 @@ NUMPY: dict[str, np.dtype[Any]] = {
     "FP16": np.dtype(np.float16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
     "BYTES": np.dtype(np.object_),
 }
 
@@ -43,10 +46,16 @@ _ONNX = {
     "tensor(float16)": "FP16",
     "tensor(float)": "FP32",
     "tensor(double)": "FP64",
+    "tensor(bfloat16)": "BF16",
     "tensor(string)": "BYTES",
 }
 
 _FROM_NUMPY = {dtype: datatype for datatype, dtype in NUMPY.items()}
+
+
+def is_floating(array: np.ndarray[Any, Any]) -> bool:
+    """Return whether the array can hold NaN; BF16 has a kind of its own in NumPy."""
+    return array.dtype.kind == "f" or bool(array.dtype == NUMPY["BF16"])
 
 
 def from_onnx(name: str) -> str:

@@ -1,4 +1,8 @@
-"""Derive the label and the probabilities of a model that answers raw scores."""
+"""Derive the label and the probabilities of a model that answers raw scores. Pure NumPy.
+
+Derived values are outputs of their own, under names that no model's output has. The event log
+always holds them; a reply holds them where the client names them.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +13,49 @@ from eventlog.events import Label
 from registry.manifest import Prediction
 
 Array = np.ndarray[Any, Any]
+
+LABEL = "driftline.label"  # [N]: the class with the highest score
+LABELS = "driftline.labels"  # [N, classes]: whether each class applies, with sigmoid
+PROBABILITIES = "driftline.probabilities"  # [N, classes], in the order of `classes`
+
+
+def label_output(prediction: Prediction) -> str:
+    """Return the output that holds the label in events; empty where there is none."""
+    return LABEL if prediction.scores else prediction.label
+
+
+def probabilities_output(prediction: Prediction) -> str:
+    """Return the output that holds the probabilities in events; empty where there is none."""
+    if not prediction.scores:
+        return prediction.probabilities
+    return "" if prediction.activation == "none" else PROBABILITIES
+
+
+def derived_outputs(prediction: Prediction) -> list[str]:
+    """Return the names of what `derive` returns."""
+    if not prediction.scores:
+        return []
+    with_activation = {"none": [], "softmax": [PROBABILITIES], "sigmoid": [PROBABILITIES, LABELS]}
+    return [LABEL, *with_activation[prediction.activation]]
+
+
+def derive(prediction: Prediction, scores: Array) -> dict[str, Array]:
+    """Return the derived outputs of scores [N, classes]; nothing for another shape.
+
+    A row with NaN has no meaning: its probabilities are NaN.
+    """
+    if scores.ndim != 2 or scores.shape[1] != len(prediction.classes):
+        return {}
+    numbers = scores.astype(np.float64)
+    best = np.where(np.isnan(numbers), -np.inf, numbers).argmax(axis=1)
+    found = {LABEL: _classes(prediction)[best]}
+    with np.errstate(invalid="ignore"):
+        shares = probabilities(prediction, numbers)
+    if shares is not None:
+        found[PROBABILITIES] = shares
+        if prediction.activation == "sigmoid":
+            found[LABELS] = shares >= 0.5
+    return found
 
 
 def probabilities(prediction: Prediction, scores: Array) -> Array | None:
@@ -29,3 +76,17 @@ def probabilities(prediction: Prediction, scores: Array) -> Array | None:
 def labels(prediction: Prediction, scores: Array) -> Sequence[Label]:
     """Return the class with the highest score of each row, the first of equal ones."""
     return [prediction.classes[place] for place in scores.argmax(axis=1).tolist()]
+
+
+def _classes(prediction: Prediction) -> Array:
+    """Return the classes as an array of one datatype of the protocol."""
+    kinds = {type(one) for one in prediction.classes}
+    if kinds <= {str}:
+        return np.array(prediction.classes, dtype=np.object_)
+    if kinds <= {bool}:
+        return np.array(prediction.classes, dtype=np.bool_)
+    if kinds <= {int}:
+        return np.array(prediction.classes, dtype=np.int64)
+    if kinds <= {int, float}:
+        return np.array(prediction.classes, dtype=np.float64)
+    return np.array([str(one) for one in prediction.classes], dtype=np.object_)

@@ -7,6 +7,7 @@ import msgspec
 
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
+from registry.scores import PROBABILITIES, derived_outputs
 from service.batching.job import RunResult
 from service.protocol.classification import best_classes
 from service.protocol.messages import InferRequest
@@ -68,8 +69,11 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     run: RunResult
 
     def wanted(self) -> list[str]:
-        """Return the requested outputs in the client's order; all if it named none."""
-        return list(self.request.outputs or self.outputs)
+        """Return the requested outputs in the client's order; the model's own if it named none."""
+        if self.request.outputs:
+            return list(self.request.outputs)
+        derived = derived_outputs(self.version.manifest.prediction)
+        return [name for name in self.outputs if name not in derived]
 
     def parameters(self) -> dict[str, str | int]:
         """Return prediction id, batch and timings, as sent beside the outputs."""
@@ -90,7 +94,8 @@ class InferenceResponse(msgspec.Struct, frozen=True):
         prediction = self.version.manifest.prediction
         arrays, tensors = dict(self.run.outputs), dict(self.outputs)
         for name, count in self.request.classes.items():
-            labels = prediction.classes if name == prediction.probabilities else []
+            scored = {prediction.probabilities, prediction.scores, PROBABILITIES}
+            labels = prediction.classes if name in scored else []
             arrays[name] = best_classes(arrays[name], count, list(map(str, labels)))
             tensors[name] = to_tensor("BYTES", arrays[name])
         run = msgspec.structs.replace(self.run, outputs=arrays)

@@ -11,6 +11,7 @@ ServingError
 ├── Expired             the deadline passed before the run
 ├── NotReady            the version exists and is not loaded
 └── RunFailed           the run failed
+    └── ValuesRefused       ONNX Runtime failed on these values; perhaps the request's fault
 
 The registry raises UnknownModel and UnknownVersion.
 """
@@ -76,3 +77,11 @@ class NotReady(ServingError):
 
 class RunFailed(ServingError):
     """The run failed."""
+
+
+class ValuesRefused(RunFailed):
+    """ONNX Runtime failed on these values; its message is `detail`, for the log only."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("the model's run failed; the server's log says why")
+        self.detail = detail

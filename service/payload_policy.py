@@ -21,7 +21,8 @@ from eventlog.events import PredictionEvent, Tensor
 from registry.features import signature, to_columns, width
 from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, TensorSpec, Version
 from registry.payload import keeping
-from registry.reference import load_reference
+from registry.reference import has_reference, load_reference
+from registry.scores import derived_outputs
 from service.protocol.messages import Array
 from service.protocol.tensors import from_raw
 
@@ -38,7 +39,7 @@ class PayloadPolicies:
     """The policies of all loaded versions; false if there are none."""
 
     def __init__(self) -> None:
-        self._by_digest: dict[str, PayloadFilter] = {}
+        self._by_digest: dict[str, PayloadFilter | LargeTensorSampling] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_digest)
@@ -48,6 +49,8 @@ class PayloadPolicies:
         payload = version.manifest.payload
         if payload.fields or payload.sample:
             self._by_digest[version.digest] = PayloadFilter(version, key)
+        elif _has_bare_inputs(version.manifest):
+            self._by_digest[version.digest] = LargeTensorSampling(version.manifest)
 
     def apply(self, events: Sequence[PredictionEvent]) -> list[PredictionEvent]:
         """Return the events as they may be written."""
@@ -55,12 +58,65 @@ class PayloadPolicies:
         return [event if policy is None else _apply(policy, event) for event, policy in found]
 
 
-def _apply(policy: "PayloadFilter", event: PredictionEvent) -> PredictionEvent:
+def _apply(
+    policy: "PayloadFilter | LargeTensorSampling", event: PredictionEvent
+) -> PredictionEvent:
     try:
         return policy.apply(event)
     except Exception:  # nothing may leak, and the client must get its response
         _logger.exception("a payload policy failed; the event goes without its payload")
-        return replace(event, inputs={}, outputs={}, payload="dropped", reason=_WITHHELD)
+        return replace(
+            event, inputs={}, outputs={}, summaries={}, payload="dropped", reason=_WITHHELD
+        )
+
+
+def _has_bare_inputs(manifest: Manifest) -> bool:
+    """Return whether some input carries no feature."""
+    carrying = {feature.input for feature in manifest.features}
+    return any(spec.name not in carrying for spec in signature(manifest).inputs)
+
+
+class LargeTensorSampling:
+    """The policy of a version that states none: large tensors are in a sample of the events.
+
+    Inputs that carry features, and outputs that hold the prediction, are in every event. Where
+    there are any, the event counts as kept, and its digest is that of the tensors left out.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        prediction = manifest.prediction
+        names = {prediction.label, prediction.probabilities, *derived_outputs(prediction)}
+        self._kept = {feature.input for feature in manifest.features} | names - {""}
+        self._sampling = Sampling()
+
+    def apply(self, event: PredictionEvent) -> PredictionEvent:
+        """Return the event, without large tensors unless it failed, was slow or is sampled."""
+        sampling = self._sampling
+        if event.outcome != "ok" or event.total_us >= sampling.slow_us:
+            return event
+        inputs, loose_inputs = self._divide(event.inputs)
+        outputs, loose_outputs = self._divide(event.outputs)
+        size = sum(map(_size, (*loose_inputs.values(), *loose_outputs.values())))
+        if size <= sampling.over_bytes:
+            return event
+        whole = bool(self._kept)
+        inclusion = 1.0 if whole else sampling.share
+        if _draw(event.prediction_id) < sampling.share:
+            return replace(event, inclusion=inclusion)
+        digest, size = _digest(loose_inputs, loose_outputs)
+        return replace(
+            event,
+            inputs=inputs,
+            outputs=outputs,
+            inclusion=inclusion,
+            payload="kept" if whole else "digest",
+            payload_digest=digest,
+            payload_bytes=size,
+        )
+
+    def _divide(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        kept = {name: tensor for name, tensor in tensors.items() if name in self._kept}
+        return kept, {name: one for name, one in tensors.items() if name not in kept}
 
 
 class PayloadFilter:
@@ -75,6 +131,7 @@ class PayloadFilter:
                 "bytes in the file that DRIFTLINE_SERVICE_PAYLOAD_KEY_FILE names"
             )
         self._columns = _columns(manifest, key)
+        self._hidden = {one.name for one in manifest.summaries or [] if one.tensor in self._columns}
         self._sampling = manifest.payload.sample
         self._reference_ranges = _ReferenceRanges(version) if self._sampling else None
 
@@ -82,7 +139,10 @@ class PayloadFilter:
         """Return the event with values masked, and perhaps without its payload."""
         reason = _WITHHELD if event.reason and self._columns else event.reason
         inputs, outputs = self._hide(event.inputs), self._hide(event.outputs)
-        hidden = replace(event, inputs=inputs, outputs=outputs, reason=reason)
+        summaries = event.summaries
+        if self._hidden:
+            summaries = {n: v for n, v in event.summaries.items() if n not in self._hidden}
+        hidden = replace(event, inputs=inputs, outputs=outputs, reason=reason, summaries=summaries)
         sampling = self._sampling
         if (
             sampling is None
@@ -176,15 +236,15 @@ def _sampled(event: PredictionEvent, sampling: Sampling) -> PredictionEvent:
         return replace(event, inclusion=sampling.share)
     fields: dict[str, Any] = {"payload": "dropped"}
     if sampling.digest:
-        digest, size = _digest(event)
+        digest, size = _digest(event.inputs, event.outputs)
         fields = {"payload": "digest", "payload_digest": digest, "payload_bytes": size}
     return replace(event, inputs={}, outputs={}, inclusion=sampling.share, **fields)
 
 
-def _digest(event: PredictionEvent) -> tuple[str, int]:
+def _digest(*groups: Mapping[str, Tensor]) -> tuple[str, int]:
     """Return SHA-256 and size of inputs and outputs: JSON, then raw bytes, per tensor."""
     summed, size = hashlib.sha256(), 0
-    for tensors in (event.inputs, event.outputs):
+    for tensors in groups:
         for name, tensor in tensors.items():
             held: Any = tensor.raw or b""  # bytes, as long as it is not written
             about = msgspec.json.encode([name, tensor.datatype, tensor.shape, tensor.data])
@@ -204,7 +264,9 @@ class _ReferenceRanges:
 
     def __init__(self, version: Version) -> None:
         self._manifest = keeping(version.manifest)
-        frame = load_reference(version)
+        if not has_reference(version):
+            self._manifest = replace(self._manifest, features=[])
+        frame: Any = load_reference(version) if self._manifest.features else {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._known: dict[str, set[str]] = {}
         for feature in self._manifest.features:
@@ -213,8 +275,11 @@ class _ReferenceRanges:
                 self._known[feature.name] = set(map(str, values))
             elif len(values):
                 self._ranges[feature.name] = (float(values.min()), float(values.max()))
+        carrying = {feature.input for feature in self._manifest.features}
         self._bounds = {
-            spec.name: self._bounds_of(spec) for spec in signature(self._manifest).inputs
+            spec.name: self._bounds_of(spec)
+            for spec in signature(self._manifest).inputs
+            if spec.name in carrying
         }
 
     def unseen_share(self, event: PredictionEvent) -> float:
@@ -222,6 +287,8 @@ class _ReferenceRanges:
         listed: dict[str, Tensor] = {}
         unseen_share, known = 0, 0
         for name, tensor in event.inputs.items():
+            if name not in self._bounds:
+                continue
             array, bounds = from_raw(tensor), self._bounds[name]
             if array is None or bounds is None:
                 listed[name] = Tensor(tensor.datatype, tensor.shape, _values(tensor))

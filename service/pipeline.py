@@ -176,6 +176,7 @@ class Pipeline:
             deadline=call.deadline,
             reply=finish,
             priority=call.priority,
+            group=inputs.group,
         )
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:

@@ -5,10 +5,13 @@ Every method raises LogUnavailable, and has then written nothing.
 
 import asyncio
 import itertools
+import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+
+import msgspec
 
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import FeedbackEvent, Outcome, PredictionEvent
@@ -16,13 +19,18 @@ from eventlog.log import Appender
 from registry.datatypes import of_array
 from registry.errors import RegistryError
 from registry.manifest import Version
+from registry.scores import derive
+from registry.summaries import Summarizer
 from service.batching.job import RunResult
 from service.call import Call, InferenceResponse
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
 from service.payload_policy import PayloadPolicies
 from service.protocol.feedback import FeedbackLabel
+from service.protocol.messages import Array
 from service.protocol.tensors import to_tensor
 from telemetry.clock import now_us
+
+_logger = logging.getLogger(__name__)
 
 Reply = Callable[[InferenceResponse | DriftlineError], None]
 
@@ -81,10 +89,17 @@ class PredictionLog:
         self._now = now
         self._count = count
         self._policies = PayloadPolicies()
+        self._summarizers: dict[str, Summarizer] = {}  # by digest
 
     def protect(self, version: Version, key: bytes) -> None:
-        """Apply a version's payload policy to its events from now on; raises SettingError."""
+        """Apply a version's payload policy to its events from now on; raises SettingError.
+
+        Its summaries are in its events as well, unless the policy hides what they are of.
+        """
         self._policies.add(version, key)
+        summarizer = Summarizer(version.manifest)
+        if summarizer:
+            self._summarizers[version.digest] = summarizer
 
     @property
     def full(self) -> bool:
@@ -183,6 +198,10 @@ class PredictionLog:
     def _response(self, call: Call, run: RunResult) -> InferenceResponse:
         assert call.version is not None
         assert call.request is not None
+        prediction = call.version.manifest.prediction
+        if prediction.scores:
+            derived = derive(prediction, run.outputs[prediction.scores])
+            run = msgspec.structs.replace(run, outputs=run.outputs | derived)
         outputs = {name: to_tensor(of_array(a), a) for name, a in run.outputs.items()}
         return InferenceResponse(call.version, self._ids.prediction(), call.request, outputs, run)
 
@@ -215,6 +234,7 @@ class PredictionLog:
             outputs=response.outputs,
             traceparent=call.traceparent,
             cache_hit=run.cached,
+            summaries=self._summarize(call, run.outputs),
         )
 
     def _unanswered_event(
@@ -241,7 +261,21 @@ class PredictionLog:
             total_us=self._since(call),
             inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
+            summaries=self._summarize(call, {}),
         )
+
+    def _summarize(self, call: Call, outputs: Mapping[str, Array]) -> dict[str, list[float | None]]:
+        """Return the summaries of a request; nothing, and a line in the log, if that fails."""
+        if not self._summarizers or call.version is None or call.inputs is None:
+            return {}
+        summarizer = self._summarizers.get(call.version.digest)
+        if summarizer is None:
+            return {}
+        try:
+            return summarizer.summarize({**outputs, **call.inputs.arrays}, call.inputs.rows)
+        except Exception:  # the client must get its response
+            _logger.exception("a request of %s has no summaries", call.model)
+            return {}
 
     def _since(self, call: Call) -> int:
         return round((self._clock() - call.started) * 1e6)

@@ -7,8 +7,9 @@ waits for no other; simultaneous requests share one run, one log append and one 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from math import inf
 from typing import Generic, Protocol
 
@@ -18,7 +19,7 @@ from service.batching.job import Drop, Job, Result, RunResult, Ticket
 from service.batching.merge import Array, Arrays, merge, offsets, split
 from service.batching.order import AgingQueue, FifoQueue
 from service.batching.policy import BatchPolicy, WaitUntil, decide
-from service.errors import Expired, RunFailed
+from service.errors import Expired, InvalidRequest, RunFailed, ValuesRefused
 
 _logger = logging.getLogger(__name__)
 
@@ -32,6 +33,23 @@ class Runner(Protocol):
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         """Compute all outputs by name in the calling thread; raises ServingError."""
+        ...
+
+
+class StoppableRun(Protocol):
+    """One use of the runner that another thread may stop."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        ...
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Compute as `Runner.run` does; raises soon once it is stopped."""
+        ...
+
+    def stop(self) -> None:
+        """Stop the run that is under way, and those to come."""
         ...
 
 
@@ -51,12 +69,15 @@ class Batcher(Generic[Ticket, Result]):
         executor: Executor,
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
+        new_run: Callable[[], StoppableRun] | None = None,
         count_drop: Callable[[Drop], None] = lambda _: None,
         count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
         """`finish` returns a batch's results; callers wake up after it.
 
         `admissions` holds one admission per priority level, the highest first.
+
+        `new_run` makes runs in the executor stoppable: they end at the last deadline of a batch.
 
         `count_drop` is called for every job that leaves the queue without a run, `count_batch` for
         every answered batch with its rows and the number of queued requests.
@@ -68,9 +89,11 @@ class Batcher(Generic[Ticket, Result]):
         self._executor = executor
         self._batch_ids = batch_ids
         self._clock = clock
+        self._new_run = new_run
         self._count_drop = count_drop
         self._count_batch = count_batch
         self._queue = self._empty_queue()
+        self._varied = False  # whether jobs may be of several groups
         self._busy = False
         self._wake_up: asyncio.Handle | None = None
         self._fills_until = -inf  # when that is, where it is for the batch to fill
@@ -95,6 +118,7 @@ class Batcher(Generic[Ticket, Result]):
         job.queued = self._clock()
         self._first_deadline = min(self._first_deadline, job.deadline)
         self._queue.append(job)
+        self._varied |= job.group != ()
         if self._busy:
             return
         if self._wake_up is None:
@@ -139,22 +163,62 @@ class Batcher(Generic[Ticket, Result]):
             self._expire(now)
         if not self._queue:
             return
-        rows = (job.rows for job in self._queue)
-        decision = decide(rows, self._queue.oldest, now, self._limits, self._first_deadline)
+        jobs = self._choose_group(now) if self._varied else self._choose(now)
         loop = asyncio.get_running_loop()
-        if isinstance(decision, WaitUntil):
-            self._wake_up = loop.call_later(decision.time - now, self._next)
-            self._fills_until = decision.time
+        if isinstance(jobs, WaitUntil):
+            self._wake_up = loop.call_later(jobs.time - now, self._next)
+            self._fills_until = jobs.time
             return
-        jobs = [self._leave() for _ in range(decision.count)]
         self._started = now
         if self._runner.is_quick(_rows(jobs)):
             self._complete(jobs, self._execute(jobs))
             self._admissions[0].served(_rows(jobs), self._clock() - now)
         else:
-            self._busy = True
-            run = loop.run_in_executor(self._executor, self._execute, jobs)
-            run.add_done_callback(lambda done: self._came_back(jobs, done.result()))
+            self._run_in_thread(jobs, now)
+
+    def _choose(self, now: float) -> list[Job[Ticket, Result]] | WaitUntil:
+        """Take the jobs of the next batch from the queue, or say when it is full enough."""
+        rows = (job.rows for job in self._queue)
+        decision = decide(rows, self._queue.oldest, now, self._limits, self._first_deadline)
+        if isinstance(decision, WaitUntil):
+            return decision
+        return [self._leave() for _ in range(decision.count)]
+
+    def _choose_group(self, now: float) -> list[Job[Ticket, Result]] | WaitUntil:
+        """Take the jobs of the first group that need not wait, in the order of their first jobs."""
+        groups: dict[Hashable, list[Job[Ticket, Result]]] = {}
+        for job in self._queue:
+            groups.setdefault(job.group, []).append(job)
+        ends = []
+        for jobs in groups.values():
+            rows, oldest = (job.rows for job in jobs), min(job.queued for job in jobs)
+            decision = decide(rows, oldest, now, self._limits, self._first_deadline)
+            if isinstance(decision, WaitUntil):
+                ends.append(decision.time)
+                continue
+            for job in jobs[: decision.count]:
+                self._queue.remove(job)
+                self._admissions[job.level].leave(job.size, job.rows)
+            return jobs[: decision.count]
+        return WaitUntil(min(ends))
+
+    def _run_in_thread(self, jobs: list[Job[Ticket, Result]], now: float) -> None:
+        self._busy = True
+        loop = asyncio.get_running_loop()
+        stoppable, timer = None, None
+        deadline = max(job.deadline for job in jobs)
+        if self._new_run is not None and deadline < inf:
+            stoppable = self._new_run()
+            timer = loop.call_later(deadline - now, stoppable.stop)
+        execute = partial(self._execute, stoppable=stoppable)
+        run = loop.run_in_executor(self._executor, execute, jobs)
+
+        def came_back(done: "asyncio.Future[list[RunResult | DriftlineError]]") -> None:
+            if timer is not None:
+                timer.cancel()
+            self._came_back(jobs, done.result())
+
+        run.add_done_callback(came_back)
 
     def _expire(self, now: float) -> None:
         """Remove the requests whose deadline has passed."""
@@ -181,17 +245,25 @@ class Batcher(Generic[Ticket, Result]):
         self._admissions[job.level].leave(job.size, job.rows)
         return job
 
-    def _execute(self, jobs: Sequence[Job[Ticket, Result]]) -> list[RunResult | DriftlineError]:
+    def _execute(
+        self, jobs: Sequence[Job[Ticket, Result]], stoppable: StoppableRun | None = None
+    ) -> list[RunResult | DriftlineError]:
         """Run the jobs as one batch, each alone if the batch fails; in any thread."""
         started = self._clock()
+        run = (stoppable or self._runner).run
         try:
-            outputs = self._runner.run(merge([job.inputs for job in jobs]))
+            inputs = merge([job.inputs for job in jobs])
+            outputs = run(inputs) if len(jobs) > 1 else _run_alone(run, inputs)
             run_us = round((self._clock() - started) * 1e6)
             rows = [job.rows for job in jobs]
             parts = split(outputs, rows) if len(jobs) > 1 else [outputs]
         except Exception as error:  # noqa: BLE001  # callers must wake up whatever a run raises
+            if stoppable is not None and stoppable.stopped:
+                return [Expired("the deadline passed during the run, which was stopped")] * len(
+                    jobs
+                )
             if len(jobs) > 1:
-                return [outcome for job in jobs for outcome in self._execute([job])]
+                return [outcome for job in jobs for outcome in self._execute([job], stoppable)]
             return [as_failure(error)]
         batch_id = self._batch_ids()
         return [
@@ -250,6 +322,23 @@ class Batcher(Generic[Ticket, Result]):
             self._count_batch(_rows([job for job, _ in answered]), len(self._queue))
             for (job, _), result in zip(answered, results, strict=True):
                 job.finish(result)
+
+
+def _run_alone(run: Callable[[Arrays], dict[str, Array]], inputs: Arrays) -> dict[str, Array]:
+    """Run one request; raises InvalidRequest if its values fail alike a second time."""
+    try:
+        return run(inputs)
+    except ValuesRefused as error:
+        first = error
+    try:
+        return run(inputs)
+    except ValuesRefused as again:
+        if again.detail != first.detail:
+            raise
+    _logger.info("the model refused its inputs: %s", first.detail)
+    raise InvalidRequest(
+        "the model cannot run on these values; expected values like those it was trained on"
+    )
 
 
 def _rows(jobs: Sequence[Job[Ticket, Result]]) -> int:

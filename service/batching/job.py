@@ -1,6 +1,6 @@
 """What enters a queue and what a run returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ class Job(Generic[Ticket, Result]):
     __slots__ = (
         "deadline",
         "done",
+        "group",
         "inputs",
         "level",
         "priority",
@@ -39,8 +40,11 @@ class Job(Generic[Ticket, Result]):
         deadline: float,
         reply: Callable[[Result | DriftlineError], None],
         priority: int = 0,
+        group: Hashable = (),
     ) -> None:
         """`size` is in bytes; `deadline` is a reading of the batcher's clock.
+
+        Only jobs of equal `group` share a run.
 
         `priority` is the level that the client states, 1 the highest, or 0 for none.
 
@@ -54,6 +58,7 @@ class Job(Generic[Ticket, Result]):
         self.deadline = deadline
         self.reply = reply
         self.priority = priority
+        self.group = group
         self.level = 0  # as the queue counts it
         self.queued = 0.0
         self.done = False  # replied to, or abandoned by its caller

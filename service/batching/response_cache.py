@@ -72,7 +72,7 @@ def key_of(inputs: Arrays) -> bytes:
         if array.dtype == object:  # texts, each of which says where it ends
             digest.update(msgspec.msgpack.encode(array.ravel().tolist()))
         else:
-            digest.update(np.ascontiguousarray(array).data)
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.digest()
 
 

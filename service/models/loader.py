@@ -14,7 +14,7 @@ import numpy as np
 from registry.batching import one_by_one, read_verdict, verdict_of
 from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
-from registry.reference import first_rows
+from registry.reference import first_rows, has_reference
 from registry.signature import fixed_rows
 from service.batching.batcher import Batcher
 from service.batching.merge import Array, Arrays
@@ -22,9 +22,15 @@ from service.batching.queue_limits import admissions_of, batch_policy_of
 from service.call import Call, InferenceResponse
 from service.completion import Completion
 from service.models.routing import LoadedVersion
-from service.models.session import Session
+from service.models.session import Session, StoppableRun
 from service.models.tunable_version import Caches, TunableVersion
-from service.models.warmup import RunCost, measure
+from service.models.warmup import (
+    UNKNOWN_COST,
+    RunCost,
+    depends_on_values,
+    measure,
+    measure_generated,
+)
 from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.validation import InputCheck
 from service.settings import Settings, payload_key
@@ -78,6 +84,8 @@ class VersionLoader:
         session = Session(model, session_options(manifest.session, settings))
         together = _may_share(session, version)
         cost = _warm_up(session, version, batched=together)
+        if depends_on_values(model):
+            cost = UNKNOWN_COST
         name = f"{version.model} version {version.number}"
         answering = Completion(version, self._log, self._statistics.of(version))
         batcher: Batcher[Call, InferenceResponse] = Batcher(
@@ -87,6 +95,7 @@ class VersionLoader:
             admissions=admissions_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
+            new_run=partial(StoppableRun, session),
             count_drop=answering.dropped,
             count_batch=answering.count_batch,
         )
@@ -122,7 +131,9 @@ def session_options(stated: SessionOptions, settings: Settings) -> SessionOption
 
 
 def _warm_up(session: Session, version: Version, *, batched: bool) -> RunCost:
-    """Measure runs of the reference rows, shaped as requests will be."""
+    """Measure runs of rows shaped as requests will be: of the reference, else generated ones."""
+    if not has_reference(version) or not version.manifest.features:
+        return measure_generated(session.run, version.manifest, batched=batched)
     rows_of = partial(_reference_rows, _reference(version))
     fixed = fixed_rows(signature(version.manifest))
     if fixed is not None:

@@ -1,16 +1,19 @@
 """Run ONNX models; the only module of the service that imports ONNX Runtime."""
 
+import ctypes
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnx import TensorProto
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from registry.batching import Runnable, runnable
+from registry.datatypes import NUMPY
 from registry.manifest import SessionOptions
-from service.errors import InvalidRequest, NotReady, RunFailed
+from service.errors import InvalidRequest, NotReady, RunFailed, ValuesRefused
 from service.models.providers import choose
 
 Array = np.ndarray[Any, Any]
@@ -48,29 +51,86 @@ class Session:
                 f"execution provider {min(lost)!r} is installed but did not start; "
                 f"expected its device and libraries on this machine"
             )
+        nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
+        # NumPy has no BF16, and ONNX Runtime converts none.
+        self._by_value = any(node.type == "tensor(bfloat16)" for node in nodes)
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], options: onnxruntime.RunOptions | None = None
+    ) -> dict[str, Array]:
         """Compute all outputs by name.
 
-        Raises InvalidRequest if the model rejects the values, else RunFailed. ONNX Runtime's
-        message is logged only: it quotes graph nodes and source lines.
+        Raises InvalidRequest or ValuesRefused if the model rejects the values, else RunFailed. ONNX
+        Runtime's message is logged only: it quotes graph nodes and source lines.
         """
         try:
-            results = self._session.run(self._outputs, inputs)
+            if self._by_value:
+                results = self._run_by_value(inputs, options)
+            else:
+                results = self._session.run(self._outputs, inputs, options)
         except InvalidArgument as error:
             _logger.info("the model refused its inputs: %s", error)
             raise InvalidRequest(
                 "the model cannot run on these values; expected values like those it was trained on"
             ) from None
         except Exception as error:  # noqa: BLE001  # a class of its own for each fault
+            if isinstance(error, Fail | RuntimeException) and not _lacks_memory(error):
+                raise ValuesRefused(str(error)) from None
             _logger.warning("a run failed: %s", error)
             raise RunFailed("the model's run failed; the server's log says why") from None
         return dict(zip(self._outputs, results, strict=True))
 
+    def _run_by_value(
+        self, inputs: Mapping[str, Array], options: onnxruntime.RunOptions | None
+    ) -> list[Array]:
+        feed = {name: _to_value(array) for name, array in inputs.items()}
+        values = self._session.run_with_ort_values(self._outputs, feed, options)
+        return [_from_value(value) for value in values]
+
     def runnable(self) -> Runnable:
         """The model as the probe of its rows takes it."""
         return runnable(self._session)
+
+
+class StoppableRun:
+    """Runs of one session that another thread may stop; see `service.batching.batcher`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._options = onnxruntime.RunOptions()
+        self.stopped = False
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs by name; raises soon once it is stopped."""
+        return self._session.run(inputs, self._options)
+
+    def stop(self) -> None:
+        """Stop before the next operator, and inside loops; an operator itself ends first."""
+        self.stopped = True
+        self._options.terminate = True
+
+
+def _to_value(array: Array) -> onnxruntime.OrtValue:
+    contiguous = np.ascontiguousarray(array).reshape(array.shape)
+    if array.dtype != NUMPY["BF16"]:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(contiguous)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+        contiguous.view(np.uint16), TensorProto.BFLOAT16
+    )
+
+
+def _from_value(value: onnxruntime.OrtValue) -> Array:
+    if value.data_type() != "tensor(bfloat16)":
+        array: Array = value.numpy()
+        return array
+    raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(raw, NUMPY["BF16"]).reshape(value.shape())
+
+
+def _lacks_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return "alloc" in text or "memory" in text
 
 
 def _options(wanted: SessionOptions) -> onnxruntime.SessionOptions:

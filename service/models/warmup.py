@@ -1,17 +1,32 @@
 """Run a loaded model on its reference rows and measure the cost of a run."""
 
+import logging
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import inf, prod
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from registry.datatypes import NUMPY
+from registry.features import signature
+from registry.manifest import Manifest, TensorSpec
+from registry.rows import FREE, batch_dimension
+from service.errors import ServingError
+
 Array = np.ndarray[Any, Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 _REPEATS = 5
+_ROWS = 64
+_MOST_BYTES = 16 * 2**20  # of generated inputs
+_SIZE = 8  # of a free dimension in generated inputs
+_OPERATORS = ("Loop", "Range", "ConstantOfShape", "Expand", "Tile", "Resize")  # sized by values
+_SLOW = 0.001  # seconds, from where on more rows are not tried
+
+_logger = logging.getLogger(__name__)
 
 
 class RunCost(msgspec.Struct, frozen=True):
@@ -23,6 +38,17 @@ class RunCost(msgspec.Struct, frozen=True):
     def of(self, rows: int) -> float:
         """Return the expected duration of a run of `rows` rows."""
         return self.one + (rows - 1) * self.row
+
+
+UNKNOWN_COST = RunCost(inf, 0.0)  # of runs that never block the event loop
+
+
+def depends_on_values(model: bytes) -> bool:
+    """Return whether values of an input may decide how much an ONNX model computes.
+
+    Finds operator types by their encoding in the file; a false alarm costs a hand-over to a thread.
+    """
+    return any(b"\x22%c%b" % (len(name), name.encode()) in model for name in _OPERATORS)
 
 
 def measure(
@@ -43,6 +69,49 @@ def measure(
 
     one = duration(1)
     return RunCost(one, max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0)
+
+
+def measure_generated(run: Run, manifest: Manifest, *, batched: bool) -> RunCost:
+    """Time runs of generated inputs, for a version without reference rows.
+
+    The cost is unknown where rows have no fixed size, or where the model rejects such inputs:
+    then no run may block the event loop.
+    """
+    found = signature(manifest)
+    varied = any(FREE in spec.shape[1:] for spec in found.inputs)
+    fixed = batch_dimension(found) != FREE
+    row_bytes = sum(array.nbytes for array in generated_inputs(found.inputs, 1).values())
+    most = max(1, min(_ROWS, manifest.max_batch_size, _MOST_BYTES // max(1, row_bytes)))
+    many = most if batched and not (varied or fixed) else 1
+
+    def rows_of(rows: int) -> dict[str, Array]:
+        return generated_inputs(found.inputs, rows)
+
+    try:
+        cost = measure(run, rows_of, 1)
+        if many > 1 and cost.one < _SLOW:
+            cost = measure(run, rows_of, many)
+        elif many > 1:
+            cost = RunCost(cost.one, cost.one)
+    except ServingError as error:
+        _logger.info("warm-up inputs were rejected, which is no fault of the model: %s", error)
+        return UNKNOWN_COST
+    return UNKNOWN_COST if varied else cost
+
+
+def generated_inputs(specs: Sequence[TensorSpec], rows: int) -> dict[str, Array]:
+    """Return zeros, false and the text "a" in the shapes of these inputs."""
+    return {spec.name: _generated(spec, rows) for spec in specs}
+
+
+def _generated(spec: TensorSpec, rows: int) -> Array:
+    shape = [_SIZE if size == FREE else size for size in spec.shape]
+    if spec.shape[:1] == [FREE]:
+        shape[0] = rows
+    if spec.datatype == "BYTES":
+        array: Array = np.array(["a"] * prod(shape), dtype=np.object_)
+        return array.reshape(shape)
+    return np.zeros(shape, NUMPY[spec.datatype])
 
 
 def _time(run: Run, inputs: Mapping[str, Array], clock: Callable[[], float]) -> float:

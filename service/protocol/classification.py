@@ -11,6 +11,7 @@ import numpy as np
 
 from registry.features import signature
 from registry.manifest import Manifest
+from registry.scores import LABEL, LABELS
 from service.errors import InvalidRequest
 from service.protocol.messages import Array
 
@@ -25,10 +26,11 @@ def check_classes(classes: Mapping[str, int], manifest: Manifest) -> None:
             raise InvalidRequest(
                 f"output {name!r}: parameter classification is {count}; expected 1 to {_MOST}"
             )
-        if datatypes.get(name) in {"BYTES", "BOOL"}:
+        datatype = datatypes.get(name, "")
+        if name in {LABEL, LABELS} or datatype in {"BYTES", "BOOL"}:
             raise InvalidRequest(
-                f"output {name!r} holds {datatypes[name]}; expected an output of numbers to take "
-                "the best classes of"
+                f"output {name!r} holds {datatype or 'labels'}; expected an output of numbers to "
+                "take the best classes of"
             )
 
 

@@ -23,6 +23,7 @@ _Parameter = str | int | float | bool | None  # as in protobuf: nothing nests
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
 _FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself ends where FP64 does
     "FP16": 65_519.0,
+    "BF16": 3.3961775292304e38,
     "FP32": 3.4028235677973362e38,
     "FP64": sys.float_info.max,
 }
@@ -45,7 +46,7 @@ class JsonTensor(msgspec.Struct):
         nested = self._is_nested(data)
         try:
             values = _decoder(self.datatype, len(self.shape) if nested else 1).decode(data)
-            array = np.array(values, dtype=NUMPY[self.datatype])
+            array = _array(values, self.datatype)
         except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, ValueError) as error:
             raise InvalidRequest(
                 f"data does not hold {self.datatype} values of shape {self.shape}: {error}",
@@ -214,6 +215,12 @@ def encode_response(
         for name, tensor in outputs.items()
     ]
     return encode(JsonResponse(model, version, parameters, tensors, request_id))
+
+
+def _array(values: list[Any], datatype: str) -> Array:
+    if datatype != "BF16":
+        return np.array(values, dtype=NUMPY[datatype])
+    return np.array(values, dtype=np.float32).astype(NUMPY[datatype])
 
 
 @lru_cache(maxsize=256)

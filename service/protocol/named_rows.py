@@ -8,6 +8,7 @@ import msgspec
 from eventlog.events import Label, Tensor
 from registry.features import signature, to_tensors
 from registry.manifest import Manifest, Prediction
+from registry.scores import LABELS, label_output, probabilities_output
 from service.errors import InvalidRequest
 from service.protocol.messages import Array, InferRequest
 
@@ -39,6 +40,8 @@ class NamedRowPrediction(msgspec.Struct, omit_defaults=True):
 
     label: Label | None
     probabilities: dict[str, float | str | None] = {}
+    labels: list[Label] = []  # that apply, of a model whose classes do not exclude each other
+    outputs: dict[str, Any] = {}  # of a model without a prediction
 
 
 def read_rows(
@@ -48,6 +51,13 @@ def read_rows(
     if not rows:
         raise InvalidRequest("rows is empty; expected at least one object of features")
     names = [feature.name for feature in manifest.features]
+    carried = {feature.input for feature in manifest.features}
+    bare = [spec.name for spec in signature(manifest).inputs if spec.name not in carried]
+    if bare:
+        raise InvalidRequest(
+            f"no feature has a name in input {', '.join(map(repr, bare))} of this model; expected "
+            "tensors, sent to POST /v2/models/{model}/infer"
+        )
     _check_names(rows, names)
     columns = {name: [row[name] for row in rows] for name in names}
     arrays = to_tensors(manifest, columns)
@@ -63,18 +73,44 @@ def read_predictions(
     prediction: Prediction, outputs: Mapping[str, Tensor]
 ) -> list[NamedRowPrediction]:
     """Return one prediction per row, from the outputs that the manifest names."""
-    labels = outputs[prediction.label].values()
-    if not prediction.probabilities:
-        return [NamedRowPrediction(label) for label in labels]
+    name = label_output(prediction)
+    if not name:
+        return _rows_of(outputs)
+    scores = probabilities_output(prediction)
+    found = [NamedRowPrediction(label) for label in outputs[name].values()]
+    if scores:
+        for row, shares in zip(found, _by_class(prediction, outputs[scores]), strict=True):
+            row.probabilities = shares
+    if LABELS in outputs:
+        for row, applies in zip(found, _by_class(prediction, outputs[LABELS]), strict=True):
+            row.labels = [one for one in prediction.classes if applies[str(one)]]
+    return found
+
+
+def _by_class(prediction: Prediction, tensor: Tensor) -> list[dict[str, Any]]:
+    """Return the values of each row of [N, classes] by class."""
     classes = [str(name) for name in prediction.classes]
-    scores = outputs[prediction.probabilities].values()
+    values, count = tensor.values(), len(classes)
     return [
-        NamedRowPrediction(
-            label,
-            dict(zip(classes, scores[row * len(classes) : (row + 1) * len(classes)], strict=True)),
-        )
-        for row, label in enumerate(labels)
+        dict(zip(classes, values[start : start + count], strict=True))
+        for start in range(0, len(values), count)
     ]
+
+
+def _rows_of(outputs: Mapping[str, Tensor]) -> list[NamedRowPrediction]:
+    """Return each row of the outputs that have one for each."""
+    counts = [tensor.shape[0] for tensor in outputs.values() if tensor.shape]
+    rows = counts[0] if counts else 0
+    found: list[dict[str, Any]] = [{} for _ in range(rows)]
+    for name, tensor in outputs.items():
+        values = tensor.values()
+        if tensor.shape[:1] != [rows] or not rows:
+            continue
+        size = len(values) // rows
+        for row, held in enumerate(found):
+            part = values[row * size : (row + 1) * size]
+            held[name] = part[0] if size == 1 else part
+    return [NamedRowPrediction(None, outputs=held) for held in found]
 
 
 def _check_names(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from eventlog.events import Tensor, spell
-from registry.datatypes import NUMPY
+from registry.datatypes import NUMPY, is_floating
 from service.protocol.messages import Array
 
 # Values, from where on the log holds numbers as raw bytes: as text a million of them take 70 ms.
@@ -42,7 +42,7 @@ def from_raw(tensor: Tensor) -> Array | None:
 def listed(array: Array) -> list[Any]:
     """Return the values as JSON writes them."""
     values = flat(array)
-    return spell(values) if array.dtype.kind == "f" and not all_finite(values) else values
+    return spell(values) if is_floating(array) and not all_finite(values) else values
 
 
 def flat(array: Array) -> list[Any]:
@@ -55,7 +55,7 @@ def is_finite(array: Array) -> bool:
     """Return whether no number of the array is NaN or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = array.sum()  # a third of the price of asking each
-    return bool(np.isfinite(total) or np.isfinite(array).all())
+        return bool(np.isfinite(total) or np.isfinite(array).all())
 
 
 def all_finite(values: list[float]) -> bool:

@@ -8,13 +8,16 @@ import msgspec
 
 from eventlog.events import Tensor, spell
 from registry.batching import rows_are_free
+from registry.datatypes import is_floating
 from registry.features import signature
 from registry.manifest import Manifest, TensorSpec
+from registry.rows import FREE, batch_dimension
+from registry.scores import derived_outputs
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.messages import Array, RequestTensor
 from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
 
-FREE = -1  # a dimension of any size
+Group = tuple[tuple[int, ...], ...]  # dimensions of every input, but for the rows
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -24,6 +27,7 @@ class Inputs(msgspec.Struct, frozen=True):
     tensors: dict[str, Tensor]  # by name, as the event carries them
     rows: int
     size: int  # bytes
+    group: Group = ()  # requests of one group may share a run
 
 
 class InputCheck:
@@ -32,10 +36,13 @@ class InputCheck:
     def __init__(self, manifest: Manifest, max_rows: int) -> None:
         self.signature = signature(manifest)
         self.batched = rows_are_free(self.signature)
+        self._batch = batch_dimension(self.signature)
+        self._varied = any(FREE in spec.shape[1:] for spec in self.signature.inputs)
         self._max_rows = max_rows
         self._specs = {spec.name: spec for spec in self.signature.inputs}
         self._in_order = list(self._specs)
         self._outputs = {spec.name for spec in self.signature.outputs}
+        self._outputs |= set(derived_outputs(manifest.prediction))
         self._required: dict[str, dict[int, str]] = {name: {} for name in self._specs}
         for feature in manifest.features:
             if not feature.nullable:
@@ -46,7 +53,7 @@ class InputCheck:
         if [tensor.name for tensor in tensors] != self._in_order:
             self._check_names(tensors)
         for tensor in tensors:
-            _check_description(tensor, self._specs[tensor.name])
+            self._check_description(tensor, self._specs[tensor.name])
         rows = self._rows(tensors)
         arrays: dict[str, Array] = {}
         events: dict[str, Tensor] = {}
@@ -55,7 +62,8 @@ class InputCheck:
             array = arrays[tensor.name] = tensor.array()
             events[tensor.name] = self._logged(tensor, array)
             size += array.nbytes if array.dtype != object else sum(map(len, array.ravel()))
-        return Inputs(arrays, events, rows, size)
+        group = tuple([arrays[name].shape[1:] for name in self._in_order]) if self._varied else ()
+        return Inputs(arrays, events, rows, size, group)
 
     def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
         """Return the tensor as an event holds it; check its missing values."""
@@ -63,11 +71,11 @@ class InputCheck:
         if sent is not None:
             return Tensor(tensor.datatype, list(array.shape), sent)
         if array.size >= MANY and array.dtype != object:
-            if array.dtype.kind == "f" and not is_finite(array):
+            if self._required[tensor.name] and is_floating(array) and not is_finite(array):
                 self._check_present(tensor.name, array, flat(array))
             return raw_tensor(tensor.datatype, array)
         values = flat(array)
-        if array.dtype.kind == "f" and not all_finite(values):
+        if is_floating(array) and not all_finite(values):
             self._check_present(tensor.name, array, values)
             values = spell(values)
         return Tensor(tensor.datatype, list(array.shape), values)
@@ -89,11 +97,11 @@ class InputCheck:
             raise InvalidRequest("given more than once; expected it once", tensor=twice)
         for spec in self.signature.inputs:
             if spec.name not in given:
-                raise InvalidRequest(f"missing; expected {_describe(spec)}", tensor=spec.name)
+                raise InvalidRequest(f"missing; expected {self._describe(spec)}", tensor=spec.name)
 
     def _rows(self, tensors: Sequence[RequestTensor]) -> int:
-        first = tensors[0] if tensors else None
-        rows = first.shape[0] if first is not None and len(first.shape) else 1
+        first = self._first(tensors)
+        rows = 1 if first is None else first.shape[0]
         if first is not None and self.batched:
             for tensor in tensors:
                 if tensor.shape[0] != rows:
@@ -108,8 +116,43 @@ class InputCheck:
             raise TooLarge(f"{rows} rows in one request; expected at most {self._max_rows}")
         return rows
 
+    def _check_description(self, tensor: RequestTensor, spec: TensorSpec) -> None:
+        if tensor.datatype != spec.datatype:
+            raise InvalidRequest(
+                f"datatype {tensor.datatype!r}; expected {self._describe(spec)}", tensor=spec.name
+            )
+        shape, stated = tensor.shape, spec.shape
+        if shape[1:] == stated[1:] and stated[:1] == [FREE] and len(shape) and shape[0] >= 0:
+            return  # nearly always
+        fits = len(shape) == len(stated) and all(
+            size >= 0 if expected == FREE else size == expected
+            for size, expected in zip(shape, stated, strict=True)
+        )
+        if not fits:
+            raise InvalidRequest(
+                f"shape {list(shape)}; expected {self._describe(spec)}", tensor=spec.name
+            )
+
+    def _describe(self, spec: TensorSpec) -> str:
+        free = " (-1: any)" if FREE in spec.shape else ""
+        text = f"{spec.datatype} of shape {spec.shape}{free}"
+        if self._batch not in {None, FREE} and spec.shape[:1] == [self._batch]:
+            text += f"; the model takes exactly {self._batch} rows a request"
+        return text
+
+    def _first(self, tensors: Sequence[RequestTensor]) -> RequestTensor | None:
+        """Return the tensor whose first dimension is the rows of the request."""
+        if self._batch is None:
+            return None
+        for tensor in tensors:
+            if self._specs[tensor.name].shape[:1] == [self._batch]:
+                return tensor
+        return None
+
     def _check_present(self, name: str, array: Array, values: list[float]) -> None:
         required = self._required[name]
+        if not required:
+            return
         width = prod(array.shape[1:])
         for index, value in enumerate(values):
             if index % width in required and not isfinite(value):
@@ -118,29 +161,6 @@ class InputCheck:
                     "the manifest allows only finite numbers there",
                     tensor=name,
                 )
-
-
-def _check_description(tensor: RequestTensor, spec: TensorSpec) -> None:
-    if tensor.datatype != spec.datatype:
-        raise InvalidRequest(
-            f"datatype {tensor.datatype!r}; expected {_describe(spec)}", tensor=spec.name
-        )
-    shape = tensor.shape
-    if shape[1:] == spec.shape[1:] and spec.shape[:1] == [FREE] and shape[0] >= 0:
-        return  # nearly always
-    fits = len(shape) == len(spec.shape) and all(
-        size >= 0 if expected == FREE else size == expected
-        for size, expected in zip(shape, spec.shape, strict=True)
-    )
-    if not fits:
-        raise InvalidRequest(f"shape {list(shape)}; expected {_describe(spec)}", tensor=spec.name)
-
-
-def _describe(spec: TensorSpec) -> str:
-    text = f"{spec.datatype} of shape {spec.shape}" + (" (-1: any)" if FREE in spec.shape else "")
-    if spec.shape and spec.shape[0] != FREE:
-        text += f"; the model takes exactly {spec.shape[0]} rows a request"
-    return text
 
 
 def _names(names: Iterable[str]) -> str:

@@ -71,12 +71,12 @@ def test_an_output_that_does_not_exist_cannot_be_wanted() -> None:
     [
         ([[-1, 2], [-1]], [-1], True),
         ([[-1, 2], [1]], [-1], False),
-        ([[-1, -1]], [-1], False),
+        ([[-1, -1]], [-1], True),
         ([[-1, 2]], [1], False),
         ([[-1, 2]], [], False),
     ],
 )
-def test_requests_share_a_run_where_the_first_dimension_is_free_and_the_others_fixed(
+def test_requests_share_a_run_where_the_first_dimension_of_all_tensors_is_free(
     inputs: list[list[int]], output: list[int], batched: bool
 ) -> None:
     specs = [TensorSpec(f"i{n}", "FP32", shape) for n, shape in enumerate(inputs)]

@@ -23,6 +23,8 @@ def arrays(datatype: str) -> st.SearchStrategy[Any]:
     if datatype == "BYTES":
         text = st.text(st.characters(codec="utf-8"))
         return hnp.arrays(object, shapes, elements=text, fill=st.nothing())
+    if datatype == "BF16":  # Hypothesis does not know it
+        return hnp.arrays(np.uint16, shapes).map(lambda bits: bits.view(NUMPY["BF16"]))
     return hnp.arrays(NUMPY[datatype], shapes)
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from eventlog import wire
 from eventlog.events import PredictionEvent, Tensor
@@ -19,6 +18,7 @@ from service.protocol.json import encode_response
 from service.protocol.raw import RawTensor
 from service.protocol.tensors import MANY, listed, raw_tensor, to_tensor
 from service.protocol.validation import InputCheck
+from tests.service.test_json_codec import arrays
 
 WIDE = Manifest(
     task="regression",
@@ -43,7 +43,7 @@ def _event(tensor: Tensor) -> Any:
 
 @given(
     st.sampled_from(sorted(set(NUMPY) - {"BYTES"})).flatmap(
-        lambda name: st.tuples(st.just(name), hnp.arrays(NUMPY[name], hnp.array_shapes(max_dims=2)))
+        lambda name: st.tuples(st.just(name), arrays(name))
     )
 )
 def test_raw_numbers_mean_what_listed_numbers_mean(case: tuple[str, Any]) -> None:

@@ -36,9 +36,11 @@ def test_every_array_survives_the_way_out_and_in(case: tuple[str, Any], raw: boo
     assert response.parameters["prediction_id"].string_param == "p"
     assert response.parameters["batch_rows"].int64_param == 3
     request = decode_request(_as_request(response))
-    assert request.raw == (raw or datatype == "FP16")
+    assert request.raw == (raw or datatype in {"FP16", "BF16"})
     back = request.inputs[0].array()
     assert back.dtype == array.dtype
+    if datatype == "BF16":  # whose NaN NumPy does not know
+        back, array = back.view(np.uint16), array.view(np.uint16)
     np.testing.assert_array_equal(back, array)
 
 

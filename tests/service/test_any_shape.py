@@ -1,0 +1,234 @@
+"""Models of any shape: served without manifest and reference, to the bit of ONNX Runtime."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from service.errors import Expired, InvalidRequest
+from service.protocol import json, protobuf
+from service.protocol.named_rows import read_rows
+from tests.service.any_shape import (
+    FLOAT,
+    INT64,
+    STRING,
+    AnyShapeBench,
+    graph_of,
+    identity,
+    image,
+    info,
+    node,
+)
+
+RNG = np.random.default_rng(11)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> AnyShapeBench:
+    return AnyShapeBench(tmp_path)
+
+
+def floats(*shape: int) -> Any:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        (TensorProto.BOOL, np.bool_), (TensorProto.UINT8, np.uint8), (TensorProto.INT16, np.int16),
+        (TensorProto.FLOAT16, np.float16), (TensorProto.DOUBLE, np.float64), (INT64, np.int64),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3, 1, 2, 2)])
+async def test_any_rank_and_datatype(
+    bench: AnyShapeBench, kind: int, dtype: Any, shape: tuple[int, ...]
+) -> None:
+    free = [None, *shape[1:]] if shape else []
+    await bench.serve(identity(*free, kind=kind))
+    answer = await bench.check(x=RNG.integers(0, 2, shape).astype(dtype))
+    assert answer.outputs["y"].shape == list(shape)
+
+
+async def test_brain_floats_travel_raw_and_as_json(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(None, 3, kind=TensorProto.BFLOAT16))
+    x = np.array([[1.5, -2.0, np.inf], [0.0, 3.0, 4.0]], ml_dtypes.bfloat16)
+    for answer in (await bench.as_binary(x=x), await bench.as_grpc(x=x)):
+        assert answer.run.outputs["y"].tobytes() == x.tobytes()
+        assert answer.outputs["y"].data == [1.5, -2.0, "Infinity", 0.0, 3.0, 4.0]
+    numbers = np.array([[1.5, -2.0, 0.5]], ml_dtypes.bfloat16)
+    assert (await bench.as_json(x=numbers)).outputs["y"].values() == [1.5, -2.0, 0.5]
+    many = np.ones((600, 3), ml_dtypes.bfloat16)
+    assert (await bench.as_binary(x=many)).outputs["y"].values() == [1.0] * 1_800
+
+
+async def test_brain_floats_have_no_typed_contents(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(None, 3, kind=TensorProto.BFLOAT16))
+    message = protobuf.pb.ModelInferRequest()
+    tensor = message.inputs.add(name="x", datatype="BF16", shape=[1, 3])
+    tensor.contents.fp32_contents.extend([1.0, 2.0, 3.0])
+    with pytest.raises(InvalidRequest, match="BF16 has no typed contents; expected raw_input"):
+        await bench.infer(lambda _: protobuf.decode_request(message))
+    answer = await bench.as_json(x=np.ones((1, 3), ml_dtypes.bfloat16))
+    reply = protobuf.encode_response(
+        model="any", version="1", request_id="", parameters={}, raw=False,
+        outputs={"y": ("BF16", answer.run.outputs["y"])},
+    )  # fmt: skip
+    assert reply.raw_output_contents[0] == b"\x80\x3f" * 3
+
+
+async def test_images_of_one_size_share_a_run_and_others_do_not_wait(bench: AnyShapeBench) -> None:
+    version = await bench.serve(image())
+    assert version.manifest.task == "other"
+    small, large = floats(1, 3, 8, 8), floats(1, 3, 12, 16)
+    await bench.check(pixels=large)
+    sent = (small, large, small, large, small)
+    answers = await asyncio.gather(*(bench.as_binary(pixels=one) for one in sent))
+    assert [answer.run.batch_rows for answer in answers] == [3, 2, 3, 2, 3]
+    for one, answer in zip(sent, answers, strict=True):
+        expected = bench.expected(pixels=one)["means"]
+        assert np.allclose(answer.run.outputs["means"], expected, atol=1e-6)
+
+
+async def test_every_event_has_summaries_although_large_payloads_are_sampled(
+    bench: AnyShapeBench,
+) -> None:
+    await bench.serve(image())
+    pixels = floats(2, 3, 96, 128)
+    await bench.as_binary(pixels=pixels)
+    await bench.as_json(pixels=pixels[:, :, :8, :8])
+    large, small = bench.log.events
+    assert (large.payload, large.inputs, large.outputs) == ("digest", {}, {})
+    assert large.inclusion == 0.01
+    assert large.payload_bytes > pixels.nbytes
+    assert len(large.payload_digest) == 64
+    assert small.payload == "kept"
+    brightness = pixels.astype(np.float64).mean(axis=(1, 2, 3))
+    assert np.allclose(large.summaries["pixels: brightness"], brightness, atol=1e-6)
+    assert len(large.summaries["means: mean"]) == 2
+    assert small.summaries.keys() == large.summaries.keys()
+
+
+async def test_a_failed_request_has_the_summaries_of_its_inputs(bench: AnyShapeBench) -> None:
+    lookup = node("Gather", ["table", "x"], ["y"])
+    table = helper.make_tensor("table", FLOAT, [3], [1.0, 2.0, 3.0])
+    await bench.serve(
+        graph_of([lookup], [info("x", INT64, [None])], [info("y", FLOAT, [None])], table)
+    )
+    with pytest.raises(InvalidRequest, match="cannot run on these values") as refused:
+        await bench.as_json(x=np.array([77]))
+    assert "77" not in str(refused.value)
+    (event,) = bench.log.events
+    assert event.outcome == "invalid"
+    assert event.summaries == {"x: value": [77.0]}
+
+
+async def test_a_model_without_a_batch_dimension_takes_one_row(bench: AnyShapeBench) -> None:
+    mean = node("ReduceMean", ["x"], ["y"], keepdims=0)
+    await bench.serve(graph_of([mean], [info("x", FLOAT, [3, 8, 8])], [info("y", FLOAT, [])]))
+    answer = await bench.check(x=floats(3, 8, 8))
+    assert answer.outputs["y"].shape == []
+    assert {event.rows for event in bench.log.events} == {1}
+    assert len(bench.log.events[0].summaries["x: brightness"]) == 1
+    with pytest.raises(
+        InvalidRequest, match=r"shape \[2, 8, 8\]; expected FP32 of shape \[3, 8, 8\]"
+    ):
+        await bench.as_json(x=floats(2, 8, 8))
+
+
+async def test_rows_beside_a_scalar(bench: AnyShapeBench) -> None:
+    inputs = [info("by", FLOAT, []), info("x", FLOAT, [None, 2])]
+    product = node("Mul", ["x", "by"], ["y"])
+    await bench.serve(graph_of([product], inputs, [info("y", FLOAT, [None, 2])]))
+    await bench.check(by=np.array(3.0, np.float32), x=floats(4, 2))
+    assert bench.log.events[-1].rows == 4
+
+
+async def test_outputs_of_any_length_come_back_as_they_are(bench: AnyShapeBench) -> None:
+    nodes = [node("NonZero", ["x"], ["places"]), node("Shape", ["x"], ["size"])]
+    outputs = [info("places", INT64, [2, None]), info("size", INT64, [2])]
+    await bench.serve(graph_of(nodes, [info("x", FLOAT, [None, 3])], outputs))
+    answer = await bench.check(x=np.array([[0, 1, 0], [2, 0, 3]], np.float32))
+    assert answer.outputs["places"].data == [0, 1, 1, 1, 0, 2]
+    assert bench.log.events[-1].summaries["places: mean"] == [None, None]
+
+
+async def test_texts_of_any_number(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(None, None, kind=STRING))
+    await bench.check(x=np.array([["grün", "b"], ["", "c d"]], dtype=object))
+    assert bench.log.events[-1].summaries["x: words"] == [2.0, 2.0]
+
+
+async def test_a_fixed_batch(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(2, 3, 4))
+    await bench.check(x=floats(2, 3, 4))
+    assert bench.log.events[-1].rows == 2
+    with pytest.raises(InvalidRequest, match="takes exactly 2 rows a request"):
+        await bench.as_json(x=floats(1, 3, 4))
+
+
+async def test_no_rows_are_refused(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(None, 2, 2))
+    with pytest.raises(InvalidRequest, match="shape has no rows; expected at least one"):
+        await bench.as_binary(x=floats(0, 2, 2))
+
+
+async def test_rows_of_features_are_refused_naming_the_route(bench: AnyShapeBench) -> None:
+    version = await bench.serve(image())
+    with pytest.raises(InvalidRequest, match=r"'pixels' of this model.*POST /v2/models/\{model\}"):
+        read_rows([{"a": 1}], None, version.manifest)
+
+
+async def test_a_run_that_outlasts_its_deadline_is_stopped(bench: AnyShapeBench) -> None:
+    body = helper.make_graph(
+        [node("Identity", ["on"], ["still"]), node("Sin", ["v"], ["w"])],
+        "body",
+        [info("i", INT64, []), info("on", TensorProto.BOOL, []), info("v", FLOAT, [1])],
+        [info("still", TensorProto.BOOL, []), info("w", FLOAT, [1])],
+    )
+    loop = node("Loop", ["times", "", "start"], ["y"], body=body)
+    true = helper.make_tensor("unused", TensorProto.BOOL, [], [True])
+    loop.input[1] = "unused"
+    start = helper.make_tensor("start", FLOAT, [1], [1.0])
+    await bench.serve(
+        graph_of([loop], [info("times", INT64, [])], [info("y", FLOAT, [1])], start, true),
+        batching="off",
+    )
+    began = time.perf_counter()
+    request = json.encode(
+        {"inputs": [{"name": "times", "datatype": "INT64", "shape": [], "data": [2**40]}]}
+    )
+    with pytest.raises(Expired, match="during the run, which was stopped"):
+        await bench.infer(lambda _: json.decode_request(request), began + 0.3)
+    answer = await bench.as_json(times=np.array(1))
+    assert np.isclose(answer.outputs["y"].data[0], np.sin(1.0))
+    assert [event.outcome for event in bench.log.events] == ["expired", "ok"]
+
+
+SCORES = {
+    "task": "classification",
+    "prediction": {"scores": "y", "classes": ["cat", "dog", "owl"], "activation": "softmax"},
+}
+
+
+async def test_labels_and_probabilities_are_derived_from_logits(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(None, 3), **SCORES)
+    x = np.array([[1.0, 3.0, 2.0], [5.0, 5.0, -1.0]], np.float32)
+    answer = await bench.check(x=x)
+    assert answer.wanted() == ["y"]
+    event = bench.log.events[-1]
+    assert event.outputs["driftline.label"].data == ["dog", "cat"]
+    exact = np.exp(x.astype(np.float64))
+    exact /= exact.sum(axis=1, keepdims=True)
+    assert np.allclose(event.outputs["driftline.probabilities"].data, exact.ravel())
+    named = await bench.as_json(["driftline.label", "y"], x=x)
+    assert named.wanted() == ["driftline.label", "y"]
+    top = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 3, 2]}],
+           "outputs": [{"name": "y", "parameters": {"classification": 2}}]}  # fmt: skip
+    request = json.encode(top)
+    best = await bench.infer(lambda _: json.decode_request(request))
+    assert best.with_classes().outputs["y"].data == ["3.0:1:dog", "2.0:2:owl"]
