@@ -19,6 +19,7 @@ from eventlog.events import Tensor
 from registry.datatypes import NUMPY
 from registry.errors import InvalidFeatures, InvalidManifest
 from registry.manifest import Feature, Manifest, Signature, TensorSpec
+from registry.scores import label_output
 
 Array = np.ndarray[Any, Any]
 _INFINITIES = {"Infinity": float("inf"), "-Infinity": float("-inf")}
@@ -74,7 +75,7 @@ def monitored_columns(manifest: Manifest) -> list[Feature]:
 
 def expects_labels(manifest: Manifest) -> bool:
     """Whether labels can be joined to predictions: an output predicts, a target is stated."""
-    return bool(manifest.prediction.label and manifest.target)
+    return bool(label_output(manifest.prediction) and manifest.target)
 
 
 def signature(manifest: Manifest) -> Signature:

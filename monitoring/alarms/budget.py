@@ -11,6 +11,7 @@ import math
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Rule
 from registry.features import expects_labels
 from registry.manifest import Manifest, Monitoring
+from registry.scores import probabilities_output
 
 _DAY = 86_400
 _STEPS = 80  # halvings: to the last digit of a float
@@ -33,7 +34,7 @@ def false_alarms(monitoring: Monitoring) -> float:
 
 def rules(manifest: Manifest) -> list[Rule]:
     """Return the rules that chance can break on this model; parity is not one of them."""
-    estimated = manifest.task == "regression" or bool(manifest.prediction.probabilities)
+    estimated = manifest.task == "regression" or bool(probabilities_output(manifest.prediction))
     alarms = manifest.monitoring.alarms
     if not expects_labels(manifest):
         return ["drift"]

@@ -29,6 +29,7 @@ from monitoring.storage.rows import PendingScore, WaitingScore
 from monitoring.windows.grid import END_OF_TIME, SECOND
 from monitoring.windows.learned_baseline import MOST_ROWS
 from monitoring.windows.window_state import WindowState, result_of
+from registry.scores import label_output
 
 
 class WindowLifecycle:
@@ -217,7 +218,8 @@ def _rules(version: VersionState, result: Result, *, closing: bool) -> list[Rule
     not with the scores keeps it independent of how long scoring takes.
     """
     if not version.expects_labels:
-        return ["drift", "parity"] if version.version.manifest.prediction.label else ["drift"]
+        predicts = label_output(version.version.manifest.prediction)
+        return ["drift", "parity"] if predicts else ["drift"]
     alarms = version.policy(result.window.start).alarms
     rules: list[Rule] = ["drift", "estimate", "parity"] if closing else ["estimate"]
     if closing and alarms.max_gap.selection_rate is not None:

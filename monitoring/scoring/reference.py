@@ -16,7 +16,9 @@ from registry.features import expects_labels, monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
 from registry.payload import unmonitored
 from registry.reference import load_reference
+from registry.scores import label_output, probabilities_output
 
+_MOST_LABELS = 50  # classes of a model with several labels for a row
 SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
 
 
@@ -60,23 +62,29 @@ class Baseline:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """Every column that can drift: features, summaries, the prediction, a binary score."""
+        """Every column that can drift: features, summaries, the prediction, a binary score.
+
+        Of a model with several labels for a row, the probability of each of the first classes.
+        """
         kind: Kind = "categorical" if self.manifest.task == "classification" else "numeric"
         answered = [Column("prediction", kind, "prediction")] if self.predicts else []
         if self.positive is not None:
             answered.append(Column(SCORE_COLUMN, "numeric", self.positive))
+        if not self.predicts:
+            names = list(self.probabilities.values())[:_MOST_LABELS]
+            answered += (Column(name, "numeric", name) for name in names)
         return [*(Column(f.name, f.kind, f.name) for f in self.features), *answered]
 
     @property
     def predicts(self) -> bool:
         """Whether an output of the version is a class or a number that it predicts."""
-        return bool(self.manifest.prediction.label)
+        return bool(label_output(self.manifest.prediction))
 
     @cached_property
     def positive(self) -> str | None:
         """The stored name of the positive class's probability; None where there is none."""
         prediction = self.manifest.prediction
-        if not prediction.probabilities or prediction.positive is None:
+        if not probabilities_output(prediction) or prediction.positive is None:
             return None
         return f"probability_{prediction.positive}"
 
@@ -91,7 +99,7 @@ class Baseline:
     def probabilities(self) -> dict[str, str]:
         """The stored names of the classes' probabilities, by class as text; empty without any."""
         prediction = self.manifest.prediction
-        stated = prediction.classes if prediction.probabilities else []
+        stated = prediction.classes if probabilities_output(prediction) else []
         return {category(name): f"probability_{name}" for name in stated}
 
     @cached_property

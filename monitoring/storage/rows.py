@@ -13,6 +13,7 @@ from monitoring.score_jobs import ScoreJob
 from registry.features import category, monitored_columns, signature, to_columns, width
 from registry.manifest import Feature, Manifest
 from registry.payload import keeping
+from registry.scores import label_output, probabilities_output
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
@@ -86,9 +87,9 @@ class EarlyLabel(msgspec.Struct, frozen=True):
 
 def columns(manifest: Manifest) -> list[str]:
     """The names of a stored row's values, in their order."""
-    classes = manifest.prediction.classes if manifest.prediction.probabilities else []
+    classes = manifest.prediction.classes if probabilities_output(manifest.prediction) else []
     monitored = [feature.name for feature in monitored_columns(manifest)]
-    answer = ["prediction"] if manifest.prediction.label else []
+    answer = ["prediction"] if label_output(manifest.prediction) else []
     return [*monitored, *answer, *(f"probability_{name}" for name in classes)]
 
 
@@ -110,6 +111,9 @@ class RowLayout:
         self._manifest = manifest
         self._plain = not manifest.payload.fields  # every feature is in the log as it came
         self._inputs = len(specs)
+        self._label = label_output(manifest.prediction)
+        classes = manifest.prediction.classes
+        self._probabilities = probabilities_output(manifest.prediction) if classes else ""
         self._widths = {f.input: width(specs[f.input]) for f in manifest.features}
         self._summaries = [summary.name for summary in manifest.summaries or []]
         self._answer = len(manifest.features) + len(self._summaries)
@@ -121,7 +125,7 @@ class RowLayout:
 
     def prediction(self, row: Sequence[Any]) -> bytes | None:
         """Return the encoded prediction among a row's values; None where the model makes none."""
-        return encode(row[self._answer]) if self._manifest.prediction.label else None
+        return encode(row[self._answer]) if self._label else None
 
     def rows(self, event: PredictionEvent) -> list[Sequence[Any]]:
         """The values of every answered row, in the order of `columns`.
@@ -174,16 +178,14 @@ class RowLayout:
         return self._with_answer(row, event)
 
     def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:
-        prediction = self._manifest.prediction
-        if not prediction.label:
-            return row
-        label = event.outputs[prediction.label].data
-        if len(label) != 1 or type(label[0]) not in self._label_types:
-            return None
-        row += label
-        if prediction.probabilities:
-            probabilities = event.outputs[prediction.probabilities].data
-            if len(probabilities) != len(prediction.classes):
+        if self._label:
+            label = event.outputs[self._label].data
+            if len(label) != 1 or type(label[0]) not in self._label_types:
+                return None
+            row += label
+        if self._probabilities:
+            probabilities = event.outputs[self._probabilities].data
+            if len(probabilities) != len(self._manifest.prediction.classes):
                 return None
             if not {type(one) for one in probabilities} <= _NUMBERS:
                 return None
@@ -212,19 +214,19 @@ def _values(manifest: Manifest, event: PredictionEvent) -> list[tuple[Any, ...]]
     known = to_columns(keeping(manifest), inputs)
     features = [_spelled(known.get(f.name)) or [None] * event.rows for f in manifest.features]
     features += _summaries(manifest, event)
-    if not manifest.prediction.label:
-        return list(zip(*features, strict=True)) or [()] * event.rows
-    labels = event.outputs[manifest.prediction.label].values()
-    if len(labels) != event.rows:
-        raise ValueError(f"expected {event.rows} answers, got {len(labels)}")
-    _check(labels, manifest.prediction.label, numbers=manifest.task == "regression")
-    probabilities: Sequence[Sequence[Any]] = []
-    if manifest.prediction.probabilities:
-        flat = event.outputs[manifest.prediction.probabilities].values()
-        _check(flat, manifest.prediction.probabilities, numbers=True)
+    found: list[Sequence[Any]] = [*features]
+    if label := label_output(manifest.prediction):
+        labels = event.outputs[label].values()
+        if len(labels) != event.rows:
+            raise ValueError(f"expected {event.rows} answers, got {len(labels)}")
+        _check(labels, label, numbers=manifest.task == "regression")
+        found.append(labels)
+    if probabilities := probabilities_output(manifest.prediction):
+        flat = event.outputs[probabilities].values()
+        _check(flat, probabilities, numbers=True)
         width = len(manifest.prediction.classes)
-        probabilities = [flat[place::width] for place in range(width)]
-    return list(zip(*features, labels, *probabilities, strict=True))
+        found += (flat[place::width] for place in range(width))
+    return list(zip(*found, strict=True)) or [()] * event.rows
 
 
 def _summaries(manifest: Manifest, event: PredictionEvent) -> list[list[Any]]:

@@ -12,7 +12,8 @@ from monitoring.scoring.reference import Baseline
 from monitoring.scoring.window_scorer import frame
 from monitoring.storage.rows import WITHHELD, RowLayout, columns
 from monitoring.storage.store import Store
-from registry.manifest import Feature, Summary
+from registry.manifest import Feature, Prediction, Summary
+from registry.scores import LABEL, PROBABILITIES
 from tests.monitoring.image_model import MANIFEST, image_version, kept_image, of_image
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor
 
@@ -106,3 +107,32 @@ def test_a_reference_without_the_summary_leaves_it_out(tmp_path: Path) -> None:
     image = Baseline(image_version(tmp_path), frame({"image brightness": [1.0]}), learned=True)
     assert [column.name for column in image.columns] == ["image brightness"]
     assert not image.has_labels
+
+
+def test_the_label_and_probabilities_of_raw_scores_are_columns() -> None:
+    prediction = Prediction(scores="logits", classes=["cat", "dog"], activation="softmax")
+    manifest = replace(MANIFEST, task="classification", prediction=prediction)
+    assert columns(manifest)[-3:] == ["prediction", "probability_cat", "probability_dog"]
+    derived = {
+        LABEL: Tensor("BYTES", [1], ["dog"]),
+        PROBABILITIES: Tensor("FP64", [1, 2], [0.25, 0.75]),
+    }
+    log = Log()
+    log.predict(T0, "p", **(kept_image(0.5, 1.0, 2.0) | {"outputs": derived}))
+    layout = RowLayout(manifest)
+    (row,) = layout.rows(log.records[0].event)
+    assert list(row) == [0.5, 1.0, 2.0, "dog", 0.25, 0.75]
+    assert layout.prediction(row) == b'"dog"'
+    (partial,) = layout.rows_without_payload(log.records[0].event)
+    assert partial is not None
+    assert partial.partial
+
+
+def test_of_several_labels_each_probability_is_a_column(tmp_path: Path) -> None:
+    prediction = Prediction(scores="logits", classes=["cat", "dog"], activation="sigmoid")
+    manifest = replace(MANIFEST, task="classification", prediction=prediction)
+    assert columns(manifest)[-2:] == ["probability_cat", "probability_dog"]
+    rows = frame({name: [0.5] for name in columns(manifest)})
+    baseline = Baseline(image_version(tmp_path, manifest), rows, learned=True)
+    assert [column.name for column in baseline.columns][-2:] == columns(manifest)[-2:]
+    assert not baseline.predicts

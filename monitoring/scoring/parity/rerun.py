@@ -22,6 +22,7 @@ from registry.features import signature, to_tensors
 from registry.manifest import Manifest
 from registry.onnx_file import load
 from registry.payload import withheld
+from registry.scores import derive, label_output, probabilities_output
 
 Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
 
@@ -53,7 +54,7 @@ class ModelRerun:
         """Whether the version predicts something, and its features are all that it takes."""
         carrying = {feature.input for feature in self._manifest.features}
         taken = {spec.name for spec in signature(self._manifest).inputs}
-        return bool(self._manifest.prediction.label) and taken <= carrying
+        return bool(label_output(self._manifest.prediction)) and taken <= carrying
 
     @property
     def reason(self) -> str:
@@ -133,14 +134,17 @@ class ModelRerun:
 
     def _read(self, outputs: Sequence[Mapping[str, Array]]) -> RerunPredictions:
         prediction = self._manifest.prediction
-        values = [one for part in outputs for one in part[prediction.label].ravel().tolist()]
+        if prediction.scores:
+            outputs = [derive(prediction, part[prediction.scores]) for part in outputs]
+        label, chances = label_output(prediction), probabilities_output(prediction)
+        values = [one for part in outputs for one in part[label].ravel().tolist()]
         if self._manifest.task == "regression":
             numbers = np.array(values, dtype=float)
             return RerunPredictions(values, score=numbers)
         names = [category(one) for one in values]
-        if not prediction.probabilities:
+        if not chances:
             return RerunPredictions(names)
-        parts = [part[prediction.probabilities].astype(float) for part in outputs]
+        parts = [part[chances].astype(float) for part in outputs]
         table = np.concatenate(parts) if parts else np.empty((0, len(prediction.classes)))
         by_class = {category(one): table[:, at] for at, one in enumerate(prediction.classes)}
         positive = None if prediction.positive is None else by_class[category(prediction.positive)]
