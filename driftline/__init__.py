@@ -1,16 +1,19 @@
-"""Driftline's public API: the client, and the `driftline` command."""
+"""Driftline's public API: `register`, the client, and the `driftline` command."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from driftline.client import AsyncClient, Client, ClientError, Prediction
+    from driftline.registering import register
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Prediction"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Prediction", "register"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the client on first use: commands that do not need it start faster."""
+    """Import on first use: commands that do not need it start faster."""
+    if name == "register":
+        return import_module("driftline.registering").register
     if name in __all__:
         return getattr(import_module("driftline.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,7 +33,7 @@ COMMANDS = {
         "driftline.up", "Run the service and the monitor until Ctrl-C.", _REGISTRY
     ),
     "register": CommandSummary(
-        "driftline.register", "Validate an ONNX model and store it as a version.", _REGISTRY
+        "driftline.register_command", "Validate an ONNX model and store it as a version.", _REGISTRY
     ),
     "manifest": CommandSummary(
         "driftline.manifest", "Print the manifest that registration would infer.", _REGISTRY

@@ -25,7 +25,10 @@ def describe(version: Version) -> Iterator[Line]:
     yield "monitored", "\n".join(_monitored(version))
     if lacking := list(_not_monitored(version)):
         yield "not monitored", "\n".join(lacking)
-    for question in read_inference(Path(version.path)).questions:
+    inference = read_inference(Path(version.path))
+    if inference.changes:
+        yield "changed", "\n".join(inference.changes)
+    for question in inference.questions:
         yield "question", question
 
 

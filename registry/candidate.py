@@ -1,5 +1,6 @@
 """Prepare a version from an ONNX file and whatever is given with it: infer, complete, check."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from registry.errors import InvalidManifest
 from registry.generated_rows import generate_rows
+from registry.graph_repair import repair
 from registry.hints import read_hints
 from registry.inference import (
     Hints,
@@ -20,7 +22,7 @@ from registry.inference import (
 )
 from registry.manifest import Feature, Manifest, Prediction, Signature, Task
 from registry.manifest_file import to_manifest
-from registry.onnx_file import load, parse
+from registry.onnx_file import check, load, parse
 from registry.reference import sample_tensors, values_of
 from registry.reference_file import with_feature_columns
 from registry.signature import read_signature, with_widths
@@ -34,6 +36,7 @@ _GENERATED_ROWS = 16
 class Candidate(NamedTuple):
     """A version before it is stored."""
 
+    onnx: bytes  # as it is served
     session: onnxruntime.InferenceSession
     manifest: Manifest  # completed, except for classes that only the reference knows
     reference: pd.DataFrame | None  # with a column for each feature
@@ -48,8 +51,12 @@ def prepare(
     `target` names the reference's column of labels, unless the manifest does.
     """
     manifest = _with_target(to_manifest(stated), target)
-    session = load(onnx, extensions=manifest.session.extensions)
-    found, hints, inference = read_signature(session), read_hints(parse(onnx)), Inference()
+    check(parse(onnx))
+    served, changes = repair(onnx)
+    original = hashlib.sha256(onnx).hexdigest() if changes else ""
+    inference = Inference(changes=changes, original=original)
+    session = load(served, extensions=manifest.session.extensions)
+    found, hints = read_signature(session), read_hints(parse(onnx))
     if reference is not None:
         reference = with_feature_columns(reference, found, manifest.features, hints.columns)
     if "features" not in stated:
@@ -62,7 +69,7 @@ def prepare(
     if reference is not None and (question := held_out_question(manifest)):
         inference.questions.append(question)
     completed = complete(manifest, found, labelled=reference is not None)
-    return Candidate(session, completed, reference, inference)
+    return Candidate(served, session, completed, reference, inference)
 
 
 def _with_target(manifest: Manifest, target: str) -> Manifest:

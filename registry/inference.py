@@ -32,6 +32,8 @@ class Inference(msgspec.Struct, omit_defaults=True):
 
     reasons: dict[str, str] = {}  # by field of the manifest
     questions: list[str] = []  # each with the option that settles it
+    changes: list[str] = []  # of the graph, in the copy that is served
+    original: str = ""  # sha256 of the file as given, where it was changed
 
 
 class Hints(msgspec.Struct, frozen=True):

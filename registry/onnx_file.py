@@ -25,7 +25,7 @@ def load(
     Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
     elsewhere, or that ONNX Runtime cannot load.
     """
-    _check(parse(data))
+    check(parse(data))
     options = onnxruntime.SessionOptions()
     if extensions:
         options.register_custom_ops_library(extensions_library())
@@ -73,7 +73,8 @@ def parse(data: bytes) -> onnx.ModelProto:
         ) from None
 
 
-def _check(model: onnx.ModelProto) -> None:
+def check(model: onnx.ModelProto) -> None:
+    """Raise InvalidModel for a model that breaks ONNX's rules or keeps weights elsewhere."""
     outside = [t.name for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         raise InvalidModel(

@@ -121,7 +121,7 @@ class Registry:
             parse_reference(reference_bytes) if reference else None,
             target=target,
         )
-        completed, rows = candidate.manifest, candidate.reference
+        onnx_bytes, completed, rows = candidate.onnx, candidate.manifest, candidate.reference
         check_providers(completed.session.providers)
         verdict = _judge(onnx_bytes, completed, rows)
         files: Files = {}

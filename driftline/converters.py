@@ -1,0 +1,165 @@
+"""Convert models of Python libraries to ONNX; the converters are optional packages."""
+
+import importlib
+import json
+import tempfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from eventlog.errors import SettingError
+
+_OPSET = 15
+_FEATURES, _CLASSES = "feature_names", "class_names"  # metadata that registration reads
+_COLUMN_WISE = ("ColumnTransformer",)  # takes columns by name, so each is an input of its own
+
+
+def to_onnx(model: Any, rows: Any = None) -> bytes:
+    """Return the bytes of a model as ONNX.
+
+    `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
+    XGBoost, LightGBM or CatBoost, or a torch.nn.Module. `rows` are some of the rows that it takes,
+    without the target: a frame or array, for torch an example input.
+    Raises SettingError naming the package to install, or what is missing.
+    """
+    if isinstance(model, str | Path):
+        return Path(model).read_bytes()
+    if isinstance(model, bytes):
+        return model
+    if hasattr(model, "SerializeToString"):
+        return bytes(model.SerializeToString())
+    libraries = {cls.__module__.partition(".")[0] for cls in type(model).__mro__}
+    for library, convert in _CONVERTERS.items():
+        if library in libraries:
+            return bytes(convert(model, rows))
+    raise SettingError(
+        f"a {type(model).__module__}.{type(model).__name__} cannot be registered: expected a path, "
+        "bytes, an onnx.ModelProto, or a model of scikit-learn, XGBoost, LightGBM, CatBoost or "
+        "PyTorch; export others to ONNX"
+    )
+
+
+def _require(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise SettingError(f"package {package} is not installed: pip install {package}") from None
+
+
+def _require_rows(rows: Any, library: str) -> Any:
+    if rows is None:
+        raise SettingError(
+            f"a {library} model needs rows to be converted: expected reference= or example=, "
+            "with the columns that it takes"
+        )
+    return rows
+
+
+def _sklearn(model: Any, rows: Any) -> bytes:
+    converter = _require("skl2onnx", "skl2onnx")
+    types = _require("skl2onnx.common.data_types", "skl2onnx")
+    rows = _require_rows(rows, "scikit-learn")
+    names = _names(model, rows)
+    if names and _is_column_wise(model, rows):
+        inputs = [(name, _column_type(types, rows[name])([None, 1])) for name in names]
+    else:
+        inputs = [("X", types.FloatTensorType([None, _width(rows, names)]))]
+    classifier = hasattr(model, "classes_") and hasattr(model, "predict_proba")
+    options = {"options": {"zipmap": False}} if classifier else {}
+    exported = converter.convert_sklearn(
+        model, initial_types=inputs, target_opset=_OPSET, **options
+    )
+    return _with_metadata(exported, names, getattr(model, "classes_", ()))
+
+
+def _is_column_wise(model: Any, rows: Any) -> bool:
+    steps = [step for _, step in getattr(model, "steps", [("", model)])]
+    named = any(type(step).__name__ in _COLUMN_WISE for step in steps)
+    return named or any(kind.kind not in "biuf" for kind in rows.dtypes)
+
+
+def _column_type(types: Any, column: Any) -> Any:
+    return types.FloatTensorType if column.dtype.kind in "biuf" else types.StringTensorType
+
+
+def _names(model: Any, rows: Any) -> list[str]:
+    columns = [str(name) for name in getattr(rows, "columns", ())]
+    known = getattr(model, "feature_names_in_", None)
+    fitted = [str(name) for name in known] if known is not None else columns
+    return fitted if set(fitted) <= set(columns) else columns
+
+
+def _width(rows: Any, names: Sequence[str]) -> int:
+    return len(names) or int(rows.shape[1])
+
+
+def _xgboost(model: Any, rows: Any) -> bytes:
+    converter = _require("onnxmltools", "onnxmltools")
+    types = _require("onnxmltools.convert.common.data_types", "onnxmltools")
+    rows = _require_rows(rows, "XGBoost")
+    names = _names(model, rows)
+    inputs = [("X", types.FloatTensorType([None, _width(rows, names)]))]
+    exported = converter.convert_xgboost(model, initial_types=inputs)
+    return _with_metadata(exported, names, getattr(model, "classes_", ()))
+
+
+def _lightgbm(model: Any, rows: Any) -> bytes:
+    converter = _require("onnxmltools", "onnxmltools")
+    types = _require("onnxmltools.convert.common.data_types", "onnxmltools")
+    rows = _require_rows(rows, "LightGBM")
+    names = _names(model, rows)
+    inputs = [("X", types.FloatTensorType([None, _width(rows, names)]))]
+    exported = converter.convert_lightgbm(model, initial_types=inputs, zipmap=False)
+    return _with_metadata(exported, names, getattr(model, "classes_", ()))
+
+
+def _catboost(model: Any, rows: Any) -> bytes:
+    onnx = _require("onnx", "onnx")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        model.save_model(str(path), format="onnx")
+        exported = onnx.load(path)
+    names = [str(name) for name in model.feature_names_ or []]
+    return _with_metadata(exported, names if rows is not None else [], model.classes_)
+
+
+def _torch(model: Any, rows: Any) -> bytes:
+    torch = _require("torch", "torch")
+    if rows is None:
+        raise SettingError("a torch.nn.Module needs an example input: expected example=")
+    inputs = rows if isinstance(rows, tuple) else (rows,)
+    tensors = tuple(torch.as_tensor(one) for one in inputs)
+    names = [f"input_{place}" for place in range(len(tensors))] if len(tensors) > 1 else ["input"]
+    buffer = BytesIO()
+    torch.onnx.export(
+        model.eval(),
+        tensors,
+        buffer,
+        input_names=names,
+        output_names=["output"],
+        dynamic_axes={name: {0: "batch"} for name in [*names, "output"]},
+        dynamo=False,
+    )
+    return buffer.getvalue()
+
+
+_CONVERTERS = {  # in this order: the first three also are scikit-learn estimators
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
+    "catboost": _catboost,
+    "torch": _torch,
+    "sklearn": _sklearn,
+}
+
+
+def _with_metadata(exported: Any, names: Sequence[str], classes: Any) -> bytes:
+    onnx = _require("onnx", "onnx")
+    values = [one.item() if hasattr(one, "item") else one for one in classes]
+    stated: dict[str, list[Any]] = {_FEATURES: list(names)}
+    if values and all(isinstance(one, str | int) for one in values):
+        stated[_CLASSES] = values
+    onnx.helper.set_model_props(
+        exported, {key: json.dumps(value) for key, value in stated.items() if value}
+    )
+    return bytes(exported.SerializeToString())

@@ -1,0 +1,90 @@
+"""`driftline.register`: register a model from Python."""
+
+import getpass
+import html
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from driftline.converters import to_onnx
+from driftline.register_command import promote_first
+from driftline.registration import describe
+from eventlog.settings import Home
+from registry.manifest import Version
+from registry.manifest_file import read_fields
+from registry.store import Registry
+
+
+class RegisteredVersion(Version, frozen=True, kw_only=True):
+    """A registered version; a notebook shows what was inferred as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [("version", f"{self.model} {self.number}, sha256 {self.digest}"), *describe(self)]
+        cells = (
+            f"<tr><th style='text-align:left'>{html.escape(heading)}</th>"
+            f"<td style='text-align:left'>{html.escape(text).replace(chr(10), '<br>')}</td></tr>"
+            for heading, text in rows
+        )
+        return f"<table>{''.join(cells)}</table>"
+
+
+def register(  # noqa: PLR0913  # what the command takes as options
+    name: str,
+    model: Any,
+    *,
+    reference: pd.DataFrame | Mapping[str, Any] | str | Path | None = None,
+    target: str = "",
+    held_out: bool | None = None,
+    manifest: Mapping[str, Any] | str | Path | None = None,
+    example: Any = None,
+    promote: bool = True,
+) -> RegisteredVersion:
+    """Register a model as the next version of `name`, and promote it if it is the first.
+
+    `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
+    XGBoost, LightGBM or CatBoost, or a torch.nn.Module with an `example` input. `reference` are
+    rows outside the training data: a frame, arrays by input, or a file. What `manifest` does not
+    state is inferred. Raises a DriftlineError that names the fault, and then stores nothing.
+    """
+    registry = Registry(Home.from_environment())
+    fields = read_fields(Path(manifest)) if isinstance(manifest, str | Path) else manifest or {}
+    stated = {**fields} if held_out is None else {**fields, "held_out": held_out}
+    rows = example if example is not None else _without(reference, target)
+    actor = getpass.getuser()
+    version = registry.register(
+        to_onnx(model, rows),
+        model=name,
+        manifest=stated,
+        reference=_reference(reference),
+        target=target,
+        actor=actor,
+    )
+    if promote:
+        promote_first(registry, version, actor)
+    return RegisteredVersion(**msgspec.structs.asdict(version))
+
+
+def _without(reference: Any, target: str) -> Any:
+    """The rows without the target, as a converter takes them; None where they are in a file."""
+    if not isinstance(reference, pd.DataFrame):
+        return None
+    return reference.drop(columns=target) if target in reference.columns else reference
+
+
+def _reference(rows: Any) -> Path | bytes | None:
+    if rows is None:
+        return None
+    if isinstance(rows, str | Path):
+        return Path(rows)
+    buffer = BytesIO()
+    if isinstance(rows, pd.DataFrame):
+        rows.to_parquet(buffer, index=False)
+    else:
+        arrays: dict[str, Any] = {str(name): np.asarray(array) for name, array in rows.items()}
+        np.savez(buffer, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,106 @@
+"""`driftline.register`: models of Python libraries, without a file."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_diabetes
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import driftline
+from eventlog.errors import SettingError
+from eventlog.settings import Home
+from registry.store import Registry
+from tests.tiny_model import reference, tiny_classifier
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    return Home(tmp_path / "home")
+
+
+def test_a_pipeline_of_strings_and_missing_values(home: Home) -> None:
+    random = np.random.default_rng(3)
+    rows = pd.DataFrame({"fare": random.normal(size=600), "city": random.choice(["a", "b"], 600)})
+    rows["late"] = (rows["fare"] + (rows["city"] == "a") + random.normal(size=600) > 0.5) * 1
+    rows.loc[::7, "fare"] = np.nan
+    scaled = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = [
+        ("numbers", scaled, ["fare"]),
+        ("words", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city"]),
+    ]
+    model = make_pipeline(ColumnTransformer(columns), LogisticRegression())
+    model.fit(rows[:300].drop(columns="late"), rows[:300]["late"])
+    held = rows[300:].reset_index(drop=True)
+    version = driftline.register("late", model, reference=held, target="late", held_out=True)
+    assert version.number == "1"
+    kinds = {one.name: (one.kind, one.nullable) for one in version.manifest.features}
+    assert kinds == {"fare": ("numeric", True), "city": ("categorical", False)}
+    assert version.manifest.prediction.classes == [0, 1]
+    assert Registry(home).aliases("late") == {"champion": "1"}
+    session = onnxruntime.InferenceSession(Path(version.path) / "model.onnx")
+    feed = {
+        "fare": held[["fare"]].to_numpy(np.float32),
+        "city": held[["city"]].to_numpy(dtype=object),
+    }
+    _, probabilities = session.run(None, feed)
+    expected = model.predict_proba(held.drop(columns="late"))
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_a_regressor_of_named_columns() -> None:
+    frame, target = load_diabetes(return_X_y=True, as_frame=True)
+    model = Ridge().fit(frame, target)
+    shuffled = frame[sorted(frame.columns)].assign(y=target)
+    version = driftline.register("sugar", model, reference=shuffled, target="y", held_out=True)
+    assert version.manifest.task == "regression"
+    assert [one.name for one in version.manifest.features] == list(frame.columns)
+
+
+@pytest.mark.parametrize("form", ["path", "bytes", "proto"])
+def test_onnx_in_every_form(tmp_path: Path, form: str) -> None:
+    proto = tiny_classifier()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    model = {"path": path, "bytes": path.read_bytes(), "proto": proto}[form]
+    version = driftline.register("tiny", model, promote=False)
+    assert version.manifest.task == "classification"
+
+
+def test_a_notebook_shows_a_table_with_the_question() -> None:
+    version = driftline.register("tiny", tiny_classifier(), reference=reference(), target="bought")
+    shown = version._repr_html_()
+    assert shown.startswith("<table>")
+    assert "price: FP32 [any, 1]<br>colour: BYTES [any, 1]" in shown
+    assert "was the model trained on the rows of the reference?" in shown
+
+
+def test_a_later_version_is_not_promoted(home: Home) -> None:
+    driftline.register("tiny", tiny_classifier())
+    driftline.register("tiny", tiny_classifier(), manifest={"description": "newer"})
+    assert Registry(home).aliases("tiny") == {"champion": "1"}
+
+
+def test_a_missing_converter_names_the_line_to_type() -> None:
+    booster = type("Booster", (), {"__module__": "xgboost.core"})()
+    with pytest.raises(SettingError, match="pip install onnxmltools"):
+        driftline.register("boosted", booster, example=np.zeros((1, 2)))
+
+
+def test_what_is_no_model_is_refused_with_what_is() -> None:
+    with pytest.raises(SettingError, match=r"a builtins\.dict cannot be registered: expected"):
+        driftline.register("nothing", {})
+
+
+def test_an_estimator_without_rows_asks_for_them() -> None:
+    model = Ridge().fit(np.zeros((2, 2)), [0, 1])
+    with pytest.raises(SettingError, match="expected reference= or example="):
+        driftline.register("ridge", model)
