@@ -22,7 +22,7 @@ NewCall = Callable[[str, str, str, float | None], Call]
 _Outcome = InferenceResponse | DriftlineError
 
 
-class Inference:
+class GrpcInference:
     """Answer inference, one request per call or many per stream."""
 
     def __init__(self, pipeline: Pipeline, new_call: NewCall, access: Authorizer) -> None:

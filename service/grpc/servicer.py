@@ -5,7 +5,7 @@ from registry.manifest import TensorSpec
 from service.errors import NotReady
 from service.grpc import extensions
 from service.grpc.calls import CallContext, Methods, async_unary, sync_unary
-from service.grpc.inference import Inference, NewCall
+from service.grpc.inference import GrpcInference, NewCall
 from service.models.loaded_models import LoadedModels
 from service.models.metadata import ServerMetadata, describe
 from service.models.repository import ModelRepository
@@ -36,7 +36,7 @@ class Servicer:
         self._repository = repository
         self._statistics = statistics
         self._access = access
-        self._inference = Inference(pipeline, new_call, access)
+        self._inference = GrpcInference(pipeline, new_call, access)
 
     @property
     def ready(self) -> bool:
