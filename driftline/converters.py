@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eventlog.errors import SettingError
+from registry.model_file import read_model
 
 _OPSET = 15
 _FEATURES, _CLASSES = "feature_names", "class_names"  # metadata that registration reads
@@ -24,7 +25,7 @@ def to_onnx(model: Any, rows: Any = None) -> bytes:
     Raises SettingError naming the package to install, or what is missing.
     """
     if isinstance(model, str | Path):
-        return Path(model).read_bytes()
+        return read_model(Path(model))
     if isinstance(model, bytes):
         return model
     if hasattr(model, "SerializeToString"):

@@ -7,9 +7,11 @@ import click
 from registry.candidate import prepare
 from registry.manifest_file import read_fields
 from registry.manifest_text import manifest_text
+from registry.model_file import read_model
 from registry.reference_file import parse_reference
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_MODEL = click.Path(exists=True, path_type=Path)
 
 
 def commands() -> list[click.Command]:
@@ -18,14 +20,14 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-@click.argument("onnx", type=_FILE)
+@click.argument("onnx", type=_MODEL)
 @click.option("--manifest", "stated", type=_FILE, help="YAML file; states what differs.")
 @click.option("--reference", type=_FILE, help="Rows as .parquet, .csv, .npz or .npy.")
 @click.option("--target", default="", help="Column of the reference that holds the labels.")
 def manifest(onnx: Path, stated: Path | None, reference: Path | None, target: str) -> None:
     """Print the complete manifest that registration would infer, with comments, to be edited."""
     candidate = prepare(
-        onnx.read_bytes(),
+        read_model(onnx),
         read_fields(stated) if stated else {},
         parse_reference(reference.read_bytes()) if reference else None,
         target=target,

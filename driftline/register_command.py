@@ -15,6 +15,7 @@ from registry.reference import doubts, has_reference, load_reference
 from registry.store import Registry
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_MODEL = click.Path(exists=True, path_type=Path)  # a folder: with external data
 
 
 def commands() -> list[click.Command]:
@@ -23,7 +24,7 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-@click.argument("onnx", type=_FILE)
+@click.argument("onnx", type=_MODEL)
 @click.option("--name", required=True, help="Name of the model.")
 @click.option(
     "--manifest", type=_FILE, help="YAML file; states what the ONNX file cannot, see docs."
@@ -57,7 +58,8 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
 
-    The ONNX file alone is enough. What is inferred from it is printed.
+    The ONNX file alone is enough; a folder may hold it with its external data. What is inferred
+    from it is printed.
     """
     registry = Registry(Home.from_environment())
     fields = read_fields(manifest) if manifest else {}

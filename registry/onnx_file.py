@@ -75,12 +75,12 @@ def parse(data: bytes) -> onnx.ModelProto:
 
 def check(model: onnx.ModelProto) -> None:
     """Raise InvalidModel for a model that breaks ONNX's rules or keeps weights elsewhere."""
-    outside = [t.name for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [t.name for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     if outside:
         raise InvalidModel(
             f"weights lie outside the ONNX file (tensor {outside[0]!r} and {len(outside) - 1} "
-            "more): embed them with onnx.save_model(onnx.load(path), path, "
-            "save_as_external_data=False)"
+            "more): register the folder that holds the file with its weights, or embed them with "
+            "onnx.save_model(onnx.load(path), path, save_as_external_data=False)"
         )
     try:
         onnx.checker.check_model(model)
@@ -88,7 +88,8 @@ def check(model: onnx.ModelProto) -> None:
         raise InvalidModel(f"not a valid ONNX model: {str(error).strip()}") from None
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model, those of subgraphs and functions included."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)

@@ -27,7 +27,6 @@ from registry.batching import (
 )
 from registry.errors import (
     InvalidManifest,
-    InvalidModel,
     InvalidName,
     InvalidReference,
     RegistryError,
@@ -39,6 +38,7 @@ from registry.history import DesiredState, History, HistoryRow
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import BaselinePolicy, Manifest, Version
 from registry.manifest_file import read_fields
+from registry.model_file import read_model
 from registry.onnx_file import check_providers, load
 from registry.policies import (
     Held,
@@ -103,6 +103,7 @@ class Registry:
     ) -> Version:
         """Validate the files, or their contents, and store them as the next version of the model.
 
+        `onnx` may be a folder that holds the file with its external data, which is embedded.
         What the manifest does not state is inferred; read_inference says what and why.
         `target` names the reference's column of labels, unless the manifest does. Identical
         content returns the existing version. Raises a RegistryError that names the fault, and then
@@ -113,7 +114,7 @@ class Registry:
         from registry.reference_file import parse_reference  # noqa: PLC0415
 
         _require_name(model)
-        onnx_bytes = _read(onnx, InvalidModel)
+        onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx)
         reference_bytes = _read(reference, InvalidReference) if reference else b""
         candidate = prepare(
             onnx_bytes,

@@ -14,7 +14,7 @@ import numpy as np
 from registry.batching import one_by_one, read_verdict, verdict_of
 from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
-from registry.reference import first_rows, has_reference
+from registry.reference import bare_inputs, first_rows, has_reference
 from registry.signature import fixed_rows
 from service.batching.batcher import Batcher
 from service.batching.merge import Array, Arrays
@@ -132,7 +132,7 @@ def session_options(stated: SessionOptions, settings: Settings) -> SessionOption
 
 def _warm_up(session: Session, version: Version, *, batched: bool) -> RunCost:
     """Measure runs of rows shaped as requests will be: of the reference, else generated ones."""
-    if not has_reference(version) or not version.manifest.features:
+    if not has_reference(version) or bare_inputs(version.manifest):
         return measure_generated(session.run, version.manifest, batched=batched)
     rows_of = partial(_reference_rows, _reference(version))
     fixed = fixed_rows(signature(version.manifest))

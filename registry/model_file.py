@@ -1,0 +1,87 @@
+"""Read a model from a file, or from a folder that holds it with its external data.
+
+External data may lie in the folder only: a path that is absolute, that climbs out, or a link that
+leads out could name any file of the machine. The weights are embedded in the copy that is served,
+so that its digest covers them.
+"""
+
+from pathlib import Path
+
+import onnx
+
+from registry.errors import InvalidModel
+from registry.onnx_file import parse, tensors_of
+
+_MOST = 2**31 - 1  # bytes of a protobuf message
+_ROOM = 2**20  # for the graph around the weights
+
+
+def read_model(path: Path) -> bytes:
+    """Return the bytes of the ONNX file, external data embedded if `path` is a folder.
+
+    Raises InvalidModel for a file that cannot be read, and for external data outside the folder.
+    """
+    if not path.is_dir():
+        return _read(path)
+    files = sorted(path.glob("*.onnx"))
+    named = [one for one in files if one.name == "model.onnx"] or files
+    if len(named) != 1:
+        found = ", ".join(one.name for one in files) or "none"
+        raise InvalidModel(f"{path}: expected one .onnx file, or one named model.onnx; got {found}")
+    return _embedded(parse(_read(_inside(path, named[0].name, "the model"))), path)
+
+
+def _embedded(model: onnx.ModelProto, folder: Path) -> bytes:
+    outside = [t for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    total = sum(_part(tensor, folder)[2] for tensor in outside) + model.ByteSize() + _ROOM
+    if total > _MOST:
+        raise InvalidModel(
+            f"{folder}: the model has {total:,} bytes with its external data; expected at most "
+            f"{_MOST:,}, for example with weights in float16"
+        )
+    for tensor in outside:
+        file, offset, length = _part(tensor, folder)
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            tensor.raw_data = opened.read(length)
+        tensor.ClearField("external_data")
+        tensor.data_location = onnx.TensorProto.DEFAULT
+    return bytes(model.SerializeToString())
+
+
+def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:
+    """Return the file, the offset and the length of a tensor's data."""
+    stated = {entry.key: entry.value for entry in tensor.external_data}
+    what = f"external data of tensor {tensor.name!r}"
+    file = _inside(folder, stated.get("location", ""), what)
+    size = file.stat().st_size
+    try:
+        offset = int(stated.get("offset", 0))
+        length = int(stated.get("length", size - offset))
+    except ValueError:
+        raise InvalidModel(f"{what}: offset and length are no numbers") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise InvalidModel(
+            f"{what}: bytes {offset} to {offset + length} of {file.name}, which has {size}"
+        )
+    return file, offset, length
+
+
+def _inside(folder: Path, location: str, what: str) -> Path:
+    """Return the file at a location in the folder; raise InvalidModel if it is not in there."""
+    stated = Path(location)
+    if not location or stated.is_absolute() or ".." in stated.parts or "\\" in location:
+        raise InvalidModel(f"{what} is at {location!r}; expected a path inside the folder")
+    file = (folder / stated).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        raise InvalidModel(f"{what} is at {location!r}, a link that leads out of the folder")
+    if not file.is_file():
+        raise InvalidModel(f"{what} is at {location!r}, which is no file of the folder")
+    return file
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"cannot read {path}: {error.strerror}") from None

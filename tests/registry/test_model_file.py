@@ -1,0 +1,98 @@
+"""Models in a folder with external data: inside of it only."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from registry.errors import InvalidModel
+from registry.model_file import read_model
+from registry.onnx_file import load
+from registry.store import Registry
+
+WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+def write(folder: Path, location: str = "weights.bin", **entries: str) -> None:
+    """A product with weights that lie in another file."""
+    folder.mkdir(exist_ok=True)
+    weights = numpy_helper.from_array(WEIGHTS, "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])],
+        [weights],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    tensor = model.graph.initializer[0]
+    (folder / "weights.bin").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    (folder / "product.onnx").write_bytes(model.SerializeToString())
+
+
+def test_external_data_is_embedded_and_part_of_the_digest(
+    registry: Registry, tmp_path: Path
+) -> None:
+    write(tmp_path / "model")
+    first = registry.register(tmp_path / "model", model="product")
+    session = load((Path(first.path) / "model.onnx").read_bytes())
+    (answer,) = session.run(None, {"x": np.ones((1, 3), np.float32)})
+    assert answer.tolist() == WEIGHTS.sum(axis=0, keepdims=True).tolist()
+    (tmp_path / "model" / "weights.bin").write_bytes((WEIGHTS + 1).tobytes())
+    assert registry.register(tmp_path / "model", model="product").digest != first.digest
+
+
+def test_the_file_without_its_folder_is_refused_with_the_way_out(
+    registry: Registry, tmp_path: Path
+) -> None:
+    write(tmp_path / "model")
+    with pytest.raises(InvalidModel, match="register the folder that holds the file"):
+        registry.register(tmp_path / "model" / "product.onnx", model="product")
+
+
+@pytest.mark.parametrize(
+    ("location", "entries", "message"),
+    [
+        ("/etc/passwd", {}, "'/etc/passwd'; expected a path inside the folder"),
+        ("../weights.bin", {}, "expected a path inside the folder"),
+        ("a/../../weights.bin", {}, "expected a path inside the folder"),
+        ("", {}, "expected a path inside the folder"),
+        ("link.bin", {}, "a link that leads out of the folder"),
+        ("inner/weights.bin", {}, "a link that leads out of the folder"),
+        ("absent.bin", {}, "no file of the folder"),
+        ("weights.bin", {"offset": "20"}, ""),
+        ("weights.bin", {"offset": "20", "length": "8"}, "bytes 20 to 28 .* which has 24"),
+        ("weights.bin", {"offset": "-4"}, "bytes -4 to"),
+        ("weights.bin", {"length": "many"}, "are no numbers"),
+    ],
+)
+def test_data_elsewhere_is_refused(
+    tmp_path: Path, location: str, entries: dict[str, str], message: str
+) -> None:
+    folder = tmp_path / "model"
+    write(folder, location, **entries)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "weights.bin").write_bytes(WEIGHTS.tobytes())
+    (folder / "link.bin").symlink_to(tmp_path / "outside" / "weights.bin")
+    (folder / "inner").symlink_to(tmp_path / "outside")
+    if not message:
+        assert onnx.load_model_from_string(read_model(folder))
+        return
+    with pytest.raises(InvalidModel, match=message):
+        read_model(folder)
+
+
+def test_a_folder_needs_one_model(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModel, match=r"expected one \.onnx file.*got none"):
+        read_model(tmp_path)
+    for name in ("a.onnx", "b.onnx"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InvalidModel, match=r"got a\.onnx, b\.onnx"):
+        read_model(tmp_path)
