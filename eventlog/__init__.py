@@ -1,1 +1,1 @@
-"""The events that serving and monitoring share, and the logs they travel on."""
+"""Define the events that serving and monitoring share, and the logs that carry them."""

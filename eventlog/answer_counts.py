@@ -1,10 +1,9 @@
-"""The service's own count of its answers, separate from the log that it is compared with.
+"""Count a worker's answers independently of its log, so that the two can be compared.
 
-A source's file `answered` holds one slot for every minute and epoch in which something was
-received: minute since the Unix epoch, epoch, count. The worker maps the file into its memory:
-counting costs no system call and survives a kill at any moment. It counts after the append and
-before the replies leave. A worker killed in between has logged more than it counted; no client got
-those answers.
+A source's file `answered` holds one slot per minute and epoch with traffic: minute since the Unix
+epoch, epoch, count. The worker maps the file into memory: counting needs no system call and
+survives a kill. It counts after the append and before it replies. If it is killed in between, the
+log holds more events than were counted; no client received those answers.
 """
 
 import contextlib
@@ -20,18 +19,18 @@ from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
 
 MINUTE = 60_000_000  # microseconds
-LATEST = 253_402_300_799_000_000  # the end of the year 9999, in microseconds
+LATEST = 253_402_300_799_000_000  # end of the year 9999, in microseconds since the Unix epoch
 _FILE = "answered"
 _SLOT = struct.Struct("<qqq")
 _GROWTH = 170 * _SLOT.size
-_REMEMBERED = 8  # minutes that may still be counted in their slot
+_REMEMBERED = 8  # latest minutes whose slots can still be incremented
 
 
 class AnswerCounts:
-    """The counts of one source; its only writer updates them."""
+    """Store the answer counts of one source. Only the source's writer may use it."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        """Continue after the last slot; `epoch` is this writer's."""
+        """Map the file and append after its last slot; `epoch` is the writer's."""
         self._epoch = epoch
         self._file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._end = len(_slots(os.read(self._file, os.fstat(self._file).st_size))) * _SLOT.size
@@ -39,7 +38,7 @@ class AnswerCounts:
         self._counts: dict[int, tuple[int, int]] = {}  # minute -> offset of its slot, count
 
     def add(self, events: Sequence[Event]) -> None:
-        """Count events that the log now holds."""
+        """Count events that are already appended to the log."""
         for event in events:
             minute = minute_of(event.received)
             offset, count = self._counts.get(minute) or self._open()
@@ -48,7 +47,7 @@ class AnswerCounts:
                 _SLOT.pack_into(self._map, offset, minute, self._epoch, count + 1)
 
     def close(self) -> None:
-        """Release the file."""
+        """Unmap and close the file."""
         if self._map is not None:
             self._map.close()
             self._map = None
@@ -63,7 +62,7 @@ class AnswerCounts:
         return offset, 0
 
     def _grow(self) -> None:
-        # A mapped page without a block behind it would kill the worker when the disk is full.
+        # Allocate blocks first: on a full disk, writing to an unallocated page kills the worker.
         size = -(-self._end // _GROWTH) * _GROWTH
         if self._map is not None:
             self._map.close()
@@ -74,7 +73,7 @@ class AnswerCounts:
 
 
 class CountingWriter(SegmentWriter):
-    """A segment writer that also counts the answers."""
+    """Append events to segments and count the answers."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class CountingWriter(SegmentWriter):
         self._answers = AnswerCounts(folder, self.epoch)
 
     def append(self, events: Sequence[Event]) -> None:
-        """Append, then count."""
+        """Append the events, then count them."""
         super().append(events)
         self._answers.add(events)
 
@@ -99,12 +98,12 @@ class CountingWriter(SegmentWriter):
 
 
 def minute_of(received: int) -> int:
-    """Return the minute in which an event is counted, whatever its clock was set to."""
+    """Return the minute of a reception time in microseconds, clamped to a valid range."""
     return min(max(received, 0), LATEST) // MINUTE
 
 
 def read_answer_counts(folder: Path) -> Counter[int]:
-    """Return a source's answers by minute of reception; empty if there are no counts."""
+    """Return a source's answers by minute of reception; empty if it has no counts file."""
     path = folder / _FILE
     counts: Counter[int] = Counter()
     for minute, _, count in _slots(path.read_bytes() if path.exists() else b""):

@@ -1,7 +1,7 @@
 """Count the records of the local log that a reader has not read yet.
 
-Sequences have no gaps within an epoch, so they are subtracted. Only the frame headers that are new
-in the last segment are read: the cost does not depend on the size of the log.
+Sequences have no gaps within an epoch, so subtraction gives the count. Only new frame headers of
+the last segment are read: the cost does not depend on the size of the log.
 """
 
 import os
@@ -53,7 +53,7 @@ class Backlog:
 
 
 class _Tail:
-    """Where the intact frames of a segment end, as far as it was scanned."""
+    """Track the end of the intact frames of a segment that is still being written."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment

@@ -1,9 +1,8 @@
-"""Answered, logged, forwarded, monitored: one source's figures side by side, for a range of time.
+"""Compare the events that a source answered, logged, forwarded and monitored in a time range.
 
-Everything that decides whether they agree lives here. All count events by the minute of their
-reception. What the forwarder could not forward is dead-lettered, which is no difference. Neither is
-what lies behind the forwarder's or the monitor's position in the log: it is in flight. So is what
-the monitor still misses without having given it up.
+Every counter is keyed by the minute of reception. Three kinds of events are not differences:
+dead-lettered events; events after the forwarder's or the monitor's position (in flight); and
+missing events that the monitor still expects.
 """
 
 from collections import Counter
@@ -15,27 +14,27 @@ from eventlog.answer_counts import minute_of
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Position, Record
 
-Minutes = Counter[int]  # events by the minute of their reception
+Minutes = Counter[int]  # minute of reception -> number of events
 EVER = (0, 1 << 62)
 
 
 class SourceCounts(msgspec.Struct):
-    """The counters of one source by minute; None where there is no counter."""
+    """Hold the counters of one source by minute; None: not counted."""
 
     source: str
     answered: Minutes | None = None
     logged: Minutes = msgspec.field(default_factory=Counter)
     forwarded: Minutes | None = None
     dead_lettered: Minutes | None = None  # by the forwarder
-    due: Minutes = msgspec.field(default_factory=Counter)  # logged below the monitor's place
+    due: Minutes = msgspec.field(default_factory=Counter)  # logged before the monitor's position
     monitored: Minutes | None = None
-    missing: int = 0  # by the monitor, not given up
-    uncounted: int = 0  # taken in by an earlier release, which did not count them by minute
-    begins: int = 0  # the first minute of which segments and monitor hold everything
+    missing: int = 0  # events that the monitor misses and still expects
+    uncounted: int = 0  # ingested by a release that did not count events by minute
+    begins: int = 0  # first minute that segments and monitor cover completely
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """The figures of a source in a range, and where they differ."""
+    """Hold the totals of a source in a time range, and their differences."""
 
     source: str
     answered: int | None
@@ -44,14 +43,14 @@ class Balance(msgspec.Struct, frozen=True):
     dead_lettered: int | None
     monitored: int | None
     unlogged: int  # answered, but not in the segments
-    unmonitored: int  # in the log and passed by the monitor, but not taken in
+    unmonitored: int  # logged before the monitor's position, but not ingested
     clipped: bool  # whether retention has deleted a part of the range
-    uncounted: int = 0  # of `unmonitored`, what an earlier release took in and did not count
-    surplus: int = 0  # counted by the monitor more often than logged
+    uncounted: int = 0  # ingested by a release that did not count by minute; not in `unmonitored`
+    surplus: int = 0  # monitored events beyond the logged ones
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is missing except events in flight."""
+        """Return whether all counters agree, apart from events in flight."""
         return not self.unlogged and not self.unmonitored and not self.surplus
 
 
@@ -62,10 +61,10 @@ def count_records(
     seen: Position,
     dead_letters: Container[tuple[str, int, int]] = (),
 ) -> None:
-    """Count records of the segments.
+    """Add records of the segments to the counters of `book`.
 
-    `cursor` and `seen` are the forwarder's and the monitor's positions, `dead_letters` are source,
-    epoch and sequence of what the forwarder could not forward.
+    `cursor` and `seen` are the positions of the forwarder and the monitor. `dead_letters` holds
+    source, epoch and sequence of every dead letter.
     """
     for record in records:
         if isinstance(record.event, UnreadableEvent):
@@ -83,7 +82,7 @@ def count_records(
 
 
 def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
-    """The figures for the minutes `[first, last)`, as far as the segments still hold them."""
+    """Return the balance of the minutes `[first, last)`, without minutes that retention deleted."""
     first, last = max(minutes[0], book.begins), minutes[1]
 
     def within(counts: Minutes | None) -> int | None:
@@ -107,6 +106,6 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
         unmonitored=missed - uncounted,
         clipped=minutes[0] < book.begins,
         uncounted=uncounted,
-        # Other hosts' sources come from Kafka: their segments are not here.
+        # Sources of other hosts come from Kafka and have no segments here.
         surplus=max(0, (monitored or 0) - due) if book.logged else 0,
     )

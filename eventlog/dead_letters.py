@@ -1,8 +1,8 @@
-"""Dead letters of the forwarder: the records that Kafka cannot take, and why, in one SQLite file.
+"""Store the forwarder's dead letters in a SQLite file: records that Kafka refuses, with the reason.
 
-A letter is on disk before the forwarder's cursor passes its record, and is stored once however
-often the record is sent again. The file is bounded: the oldest records are emptied first, then the
-oldest letters are deleted.
+A letter is on disk before the forwarder's cursor passes its record. It is stored once, even if the
+record is sent again. The file is bounded: first the content of the oldest letters is deleted, then
+the oldest letters themselves.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from eventlog.errors import EventLogError, UnreadableEvent
 from eventlog.log import Record
 
 MOST_LETTERS = 100_000
-MOST_BYTES = 64 << 20  # of all stored records
+MOST_BYTES = 64 << 20  # total content of all stored letters
 _LONGEST_REASON = 1_000  # characters
-_LARGEST = 2**63 - 1  # that the file can hold
+_LARGEST = 2**63 - 1  # largest integer of SQLite
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -42,24 +42,24 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 
 
 class UnforwardedRecord(msgspec.Struct, frozen=True):
-    """A record that was not forwarded."""
+    """Describe a record that was not forwarded."""
 
     source: str
     epoch: int
     sequence: int
     reason: str
-    received: int = 0  # microseconds since the epoch; 0: unknown, since the record is unreadable
+    received: int = 0  # microseconds since the Unix epoch; 0: the record is unreadable
     size: int = 0  # bytes of the record
-    record: bytes | None = None  # as it lies in the log; None: emptied, or not asked for
+    record: bytes | None = None  # bytes as logged; None: deleted, or not requested
 
     @property
     def origin(self) -> str:
-        """`source:epoch:sequence`."""
+        """Return `source:epoch:sequence`."""
         return f"{self.source}:{self.epoch}:{self.sequence}"
 
 
 def dead_letter(record: Record, reason: str) -> UnforwardedRecord:
-    """Return the letter of a record."""
+    """Return the dead letter of a record."""
     event = record.event
     return UnforwardedRecord(
         record.source,
@@ -73,7 +73,7 @@ def dead_letter(record: Record, reason: str) -> UnforwardedRecord:
 
 
 class DeadLetters:
-    """The letters of one forwarder. The file is created with the first letter."""
+    """Store and query the dead letters of one forwarder. The first letter creates the file."""
 
     def __init__(
         self, path: Path, *, most_letters: int = MOST_LETTERS, most_bytes: int = MOST_BYTES
@@ -83,9 +83,9 @@ class DeadLetters:
         self._most_bytes = most_bytes
 
     def add(self, letters: Sequence[UnforwardedRecord]) -> int:
-        """Store letters, on disk before this returns; how many were not stored before.
+        """Store letters durably; return how many of them are new.
 
-        Raises EventLogError where the file cannot be written.
+        Raises EventLogError if the file cannot be written.
         """
         try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -99,7 +99,7 @@ class DeadLetters:
         return added
 
     def newest(self, limit: int) -> list[UnforwardedRecord]:
-        """Return the newest letters, the newest first, without their records."""
+        """Return at most `limit` letters, newest first, without their content."""
         rows = self._read(
             "SELECT source, epoch, sequence, reason, received, size FROM letters "
             "ORDER BY number DESC LIMIT ?",
@@ -112,7 +112,7 @@ class DeadLetters:
         return set(self._read("SELECT source, epoch, sequence FROM letters"))
 
     def find(self, source: str, epoch: int, sequence: int) -> UnforwardedRecord | None:
-        """Return a letter with its record; None where there is none."""
+        """Return a letter with its content; None if it does not exist."""
         rows = self._read(
             "SELECT source, epoch, sequence, reason, received, size, record FROM letters "
             "WHERE source = ? AND epoch = ? AND sequence = ?",

@@ -1,6 +1,6 @@
 """Reserve disk space, so that requests accepted before the disk filled up can still be logged.
 
-The log is full while the reserve cannot be held.
+While the reserve cannot be allocated, the log counts as full.
 """
 
 import contextlib
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_RETRY_S = 1.0  # seconds between attempts to hold the space again
+_RETRY_S = 1.0  # seconds between attempts to allocate the space again
 
 
 class DiskReserve:
-    """A file of allocated blocks that is deleted when an append finds the disk full."""
+    """Hold a file of allocated blocks; it is deleted when an append finds the disk full."""
 
     def __init__(self, path: Path, size: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Hold `size` bytes if the disk has them. With 0 there is no reserve: never full."""
+        """Allocate `size` bytes if the disk has them; 0 disables the reserve."""
         self._path = path
         self._size = size
         self._clock = clock
@@ -24,13 +24,13 @@ class DiskReserve:
         self._held = self._hold()
 
     def held(self) -> bool:
-        """Return whether the space is held; retry first if it is not, at most once a second."""
+        """Return whether the space is allocated; if not, retry first, at most once a second."""
         if not self._held and self._clock() >= self._retry_at:
             self._held = self._hold()
         return self._held
 
     def release(self) -> bool:
-        """Delete the reserve; return whether that freed any space."""
+        """Delete the reserve; return whether this freed space."""
         self._retry_at = self._clock() + _RETRY_S
         given = self._size > 0 and self._held
         self._held = self._size == 0

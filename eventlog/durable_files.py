@@ -1,7 +1,7 @@
 """Write files and folders that survive a power loss.
 
-A renamed file survives once its content, its folder and every new folder above it are on disk, in
-this order: otherwise a power loss can leave a name without content.
+The content is flushed first, then its folder, then every new parent folder. In any other order a
+power loss can leave a name without content.
 """
 
 import os
@@ -30,12 +30,12 @@ def make_folder(folder: Path) -> None:
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file as a whole; old or new content survives whatever happens. Raises OSError."""
+    """Replace a file atomically: after a crash it holds old or new content. Raises OSError."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123  # the mode is the caller's
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # `open` takes a file descriptor
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

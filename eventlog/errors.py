@@ -1,20 +1,20 @@
-"""The root of Driftline's error tree, and the event log's own branch.
+"""Define the root of Driftline's error tree and the errors of the event log.
 
     DriftlineError
-    ├── SettingError            a setting that cannot be used
-    ├── AlreadyRunning          another process of this role holds the home
+    ├── SettingError            invalid setting
+    ├── AlreadyRunning          another process of this role uses the same home
     ├── EventLogError
-    │   ├── LogUnavailable      the log cannot take events now
+    │   ├── LogUnavailable      the log cannot accept events now
     │   ├── UnreadableEvent     bytes that are no event of a known schema version
-    │   ├── NotForwardable      an event that no message can carry
+    │   ├── NotForwardable      an event that does not fit into a Kafka message
     │   ├── Refused             Kafka refused messages for their content
-    │   └── NotAcknowledged     Kafka did not confirm what was sent
+    │   └── NotAcknowledged     Kafka did not acknowledge all messages
     ├── AccessError             access/errors.py
     ├── RegistryError           registry/errors.py
     ├── ServingError            service/errors.py
     └── MonitoringError         monitoring/errors.py
 
-No class here knows a status code: each transport maps the tree to its own.
+The classes carry no status codes: each transport maps the tree to its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,50 +22,50 @@ from typing import NamedTuple
 
 
 class DriftlineError(Exception):
-    """An error whose message says what was wrong and what was expected."""
+    """Base of all expected errors; the message states the fault and what was expected."""
 
 
 class SettingError(DriftlineError):
-    """A setting that cannot be used."""
+    """A setting is invalid."""
 
 
 class AlreadyRunning(DriftlineError):
-    """Another process of this role is at work on the same home."""
+    """Another process of this role already uses the same home."""
 
 
 class EventLogError(DriftlineError):
-    """Something about the event log."""
+    """Base of the event log's errors."""
 
 
 class LogUnavailable(EventLogError):
-    """The log cannot take events now; nothing of the refused append was kept."""
+    """The log cannot accept events now; the failed append stored none of its events."""
 
 
 class UnreadableEvent(EventLogError):
-    """Bytes that are no event of a known schema version, or an event that was not forwarded."""
+    """A record is no event of a known schema version, or stands for one that was not forwarded."""
 
     def __init__(self, reason: str, received: int | None = None) -> None:
-        """`received` is the event's, in microseconds, where it is known all the same."""
+        """Store the event's reception time in microseconds, if it is known."""
         super().__init__(reason)
         self.received = received
 
 
 class NotForwardable(EventLogError):
-    """An event that no message can carry."""
+    """An event does not fit into a Kafka message."""
 
 
 class Refusal(NamedTuple):
-    """Why Kafka refused one message."""
+    """State why Kafka refused one message."""
 
     reason: str
     too_large: bool
 
 
 class Refused(EventLogError):
-    """Kafka refused messages of a batch for their content; sending them again cannot help.
+    """Kafka refused messages of a batch for their content; a retry cannot succeed.
 
-    `refusals` says by index which and why; there is at least one. Those at the indices
-    `unacknowledged` failed beside them for other reasons and have to be sent again. All others are
+    `refusals` maps the index of each refused message to the reason; it is never empty. Messages at
+    the indices `unacknowledged` failed for other reasons and must be sent again. All others are
     acknowledged.
     """
 
@@ -76,4 +76,4 @@ class Refused(EventLogError):
 
 
 class NotAcknowledged(EventLogError):
-    """Kafka did not confirm all of what was sent; any part of it may have arrived."""
+    """Kafka did not acknowledge all messages of a batch; any of them may have arrived."""

@@ -1,16 +1,16 @@
-"""The facts that Driftline records, schema version 1.
+"""Define the events of the log, schema version 1; `wire.py` encodes them.
 
-Everything that decides what an event says lives here; `wire.py` turns events into bytes. Version 1
-will be read for years: fields may be added with a default, never renamed, retyped or removed.
+Version 1 must stay readable for years: fields may be added with a default, but never renamed,
+retyped or removed.
 
 Times are integer microseconds since the Unix epoch (UTC); durations are integer microseconds.
-Events never refer to each other, so the garbage collector need not walk them (gc=False): with it,
-decoding many took eight times as long.
+Events contain no reference cycles, so garbage collection is off for them (gc=False): with it,
+decoding many events took eight times as long.
 """
 
 from base64 import b64decode
 from math import inf
-from struct import error as StructError  # noqa: N812 # a class, named like a module
+from struct import error as StructError  # noqa: N812  # `struct` names its exception class `error`
 from struct import iter_unpack
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ Payload = Literal["kept", "digest", "dropped"]
 Label = str | int | float | bool
 
 
-_FORMATS = {  # of struct, by datatype
+_FORMATS = {  # datatype -> format character of `struct`
     "BOOL": "?",
     "INT8": "b",
     "INT16": "h",
@@ -36,35 +36,35 @@ _FORMATS = {  # of struct, by datatype
     "FP32": "f",
     "FP64": "d",
 }
-INFINITIES = {"Infinity": inf, "-Infinity": -inf}  # as they are written
+INFINITIES = {"Infinity": inf, "-Infinity": -inf}  # spelling in JSON -> value
 _WORDS = {number: word for word, number in INFINITIES.items()}
 
 
 class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One named input or output as it was asked or answered.
+    """One named input or output of a request.
 
-    `data` is flat and row-major, `shape` says how to fold it. A missing value (NaN) is null;
-    infinities are the strings "Infinity" and "-Infinity", as in proto3's JSON. A writer may give
-    `data` as JSON that it has already (msgspec.Raw); readers always find a list.
+    `data` is flat and row-major; `shape` gives its dimensions. A missing value (NaN) is null;
+    infinities are the strings "Infinity" and "-Infinity", as in the JSON form of proto3. Writers
+    may pass `data` as encoded JSON (msgspec.Raw); readers always get a list.
     """
 
     datatype: str  # of the Open Inference Protocol: FP32, INT64, BYTES, ...
     shape: list[int]
     data: list[Any]
-    # Many numbers, instead of `data`: little-endian, as the protocol's raw contents, in base64.
-    # A writer may give the bytes themselves: encoding an event puts them into base64.
+    # Replaces `data` for large tensors: the protocol's raw contents, little-endian, in base64.
+    # Writers may pass bytes: encoding the event converts them to base64.
     raw: str = ""
 
     def values(self) -> list[Any]:
-        """The values as `data` would hold them, wherever they are.
+        """Return the flat values from `data` or `raw`, in the form that `data` uses.
 
-        Raises ValueError where `raw` is no whole number of values of a known datatype.
+        Raises ValueError if `raw` is not a whole number of values of a known datatype.
         """
         if not self.raw:
             return self.data
         if self.datatype not in {*_FORMATS, "BF16"}:
             raise ValueError(f"raw holds {self.datatype}; expected one of {', '.join(_FORMATS)}")
-        held: Any = self.raw  # bytes, where a writer looks
+        held: Any = self.raw  # bytes before encoding, base64 text after decoding
         data = b64decode(held, validate=True) if isinstance(held, str) else bytes(held)
         if self.datatype == "BF16":  # the upper half of FP32
             if len(data) % 2:
@@ -79,7 +79,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 def spell(values: list[float]) -> list[Any]:
-    """The values with None for NaN and words for infinities."""
+    """Replace NaN by None and infinities by their spelling."""
     return [None if value != value else _WORDS.get(value, value) for value in values]  # noqa: PLR0124
 
 
@@ -92,44 +92,44 @@ class PredictionEvent(
     tag_field="type",
     tag="driftline.prediction.v1",
 ):
-    """What was asked and answered, by which version, when and how fast: one event per request."""
+    """One request: inputs, outputs, model version, outcome, times and durations."""
 
-    source: str  # the writer of the log
-    epoch: int  # one life of that writer
+    source: str  # name of the writer
+    epoch: int  # number of the writer's restart, from 1
     sequence: int  # gap-free within the epoch, from 0
-    time: int  # event time: when what is predicted about took place; the client may state it
-    received: int  # when the request reached the service, by the service's clock
-    prediction_id: str  # names the request; row i of it is (prediction_id, i)
+    time: int  # event time; the client may state it
+    received: int  # reception of the request, by the service's clock
+    prediction_id: str  # identifies the request; (prediction_id, i) identifies its row i
     model: str
     protocol: Protocol
     outcome: Outcome
-    version: str = ""  # version number, empty when none was resolved
-    digest: str = ""  # of the version's artefact, sha256 in hex
-    alias: str = ""  # the alias asked for, empty when a version was named
-    revision: int = 0  # of the registry, in force when the alias was resolved
+    version: str = ""  # version number; empty if none was resolved
+    digest: str = ""  # SHA-256 of the version's artefact, in hex
+    alias: str = ""  # requested alias; empty if a version was requested
+    revision: int = 0  # registry revision that resolved the alias
     reason: str = ""  # why the outcome is not ok
-    request_id: str = ""  # the client's own id, echoed
+    request_id: str = ""  # the client's own id, returned to it
     rows: int = 0
     batch_id: str = ""
-    batch_rows: int = 0  # rows of all requests that ran together
-    batch_offset: int = 0  # where this request's rows begin in the batch
+    batch_rows: int = 0  # rows of the whole batch
+    batch_offset: int = 0  # first row of this request in the batch
     queue_us: int = 0
     run_us: int = 0
-    total_us: int = 0  # from receipt to the append of this event
+    total_us: int = 0  # from reception to the append of this event
     inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
     traceparent: str = ""
-    inclusion: float = 1.0  # probability with which the payload was kept
-    payload: Payload = "kept"  # whether inputs and outputs are here
-    payload_digest: str = ""  # of what was left out, sha256 in hex
-    payload_bytes: int = 0  # size of what was left out
-    cache_hit: bool = False  # answered as the same inputs were before; nothing ran
-    # By name, one number for each row, None where there is none: complete though `payload` is not.
+    inclusion: float = 1.0  # probability that the payload is logged
+    payload: Payload = "kept"  # whether the event holds inputs and outputs
+    payload_digest: str = ""  # SHA-256 of the omitted payload, in hex
+    payload_bytes: int = 0  # size of the omitted payload
+    cache_hit: bool = False  # answered from the cache; the model did not run
+    # Name -> one number per row, None if it has none. Complete even if the payload is omitted.
     summaries: dict[str, list[float | None]] = {}
 
     @property
     def event_id(self) -> str:
-        """`source:epoch:sequence`, unique for ever."""
+        """Return `source:epoch:sequence`, a globally unique id."""
         return f"{self.source}:{self.epoch}:{self.sequence}"
 
 
@@ -142,12 +142,12 @@ class FeedbackEvent(
     tag_field="type",
     tag="driftline.feedback.v1",
 ):
-    """The ground truth for one row of one prediction: one event per label."""
+    """The label (ground truth) of one row of one prediction."""
 
     source: str
     epoch: int
     sequence: int
-    time: int  # event time: when the truth became known
+    time: int  # event time: when the label became available
     received: int
     prediction_id: str
     label: Label
@@ -155,7 +155,7 @@ class FeedbackEvent(
 
     @property
     def event_id(self) -> str:
-        """`source:epoch:sequence`, unique for ever."""
+        """Return `source:epoch:sequence`, a globally unique id."""
         return f"{self.source}:{self.epoch}:{self.sequence}"
 
 
