@@ -16,14 +16,14 @@ _READ_AHEAD = 4 << 20  # bytes per source; the last frame may exceed the limit
 
 
 class Follower:
-    """Read one source from a position on; buffer records until `drop` removes them."""
+    """Read one source, beginning at a position; buffer records until `drop` removes them."""
 
     def __init__(self, folder: Path, start: Position) -> None:
         self._folder = folder
         self._expected = start
         self._segment: Segment | None = None
         self._file = -1
-        self._partial = b""  # the start of a frame that is not completely written yet
+        self._partial = b""  # beginning of an incomplete frame
         self._ready: deque[Record] = deque()
         self._damaged = 0  # bytes skipped since the last valid frame
         self._ready_bytes = 0  # size of the records in `_ready`
@@ -69,7 +69,7 @@ class Follower:
             following = self._next_segment()
             if following is None:
                 return False
-            # The writer may have appended to this segment before it began the next: read again.
+            # The writer may have appended to this segment before it started the next: read again.
             if self._segment is not None and self._read_chunk(final=False):
                 continue
             self._open_segment(following)
@@ -78,7 +78,7 @@ class Follower:
     def _read_chunk(self, *, final: bool) -> bool:
         """Read one chunk of the segment; return False at its end.
 
-        If `final`, nothing more is written to the segment: an incomplete last frame is damaged.
+        `final`: the segment is complete, so an incomplete last frame is damaged.
         """
         chunk = os.read(self._file, _CHUNK)
         if not chunk and not (final and self._partial):

@@ -1,12 +1,12 @@
 """Forward the local log to Kafka: every event at least once, each source in order.
 
-The cursor of a source moves only once everything before it is acknowledged. After any error,
-everything from the cursor on is sent again. If a topic was re-created, everything that the segments
-still hold is sent again. A broker that is absent, slow, frozen or wiped costs delay, never data.
+The cursor of a source moves only after everything before it is acknowledged. After an error, the
+forwarder resends everything after the cursor. If a topic was re-created, it resends everything that
+the segments still hold. A broker outage therefore causes delay, but no loss.
 
-A record that Kafka cannot take, whatever its fault, must not stop those behind it: it is stored as
-a dead letter before the cursor passes it, and a letter without its content takes its place in
-Kafka, so that readers find its number.
+A record that Kafka refuses must not block later records: it is stored as a dead letter before the
+cursor passes it. In Kafka, a letter without its content replaces it, so that sequences stay
+gap-free.
 """
 
 import contextlib
@@ -38,32 +38,36 @@ from telemetry.backoff import Backoff
 _logger = logging.getLogger(__name__)
 
 BATCH = 2000  # records sent and acknowledged together
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between tries
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds between attempts
 
 
 class Sink(Protocol):
-    """Where messages go."""
+    """Accept messages and report which are stored."""
 
     def send(self, batch: Sequence[KafkaMessage]) -> None:
-        """Return once every message is safe, or raise NotAcknowledged: any part may have come.
+        """Send messages; return once all are acknowledged.
 
-        Raises Refused where messages can never be safe, with what became of the others.
+        Raises NotAcknowledged if any message is not acknowledged: each of them may have arrived.
+        Raises Refused if a message can never be accepted; the error lists the outcome of the rest.
         """
         ...
 
     def topics(self) -> Mapping[str, str]:
-        """The id of every topic that is known to be there; never waits."""
+        """Return the id of every topic known to exist; never blocks."""
         ...
 
 
 class Cursors:
-    """The positions up to which everything is acknowledged, in one file that is never half written.
+    """Store the acknowledged position of each source in one file, replaced atomically.
 
-    Holding it locks it: two forwarders of one log would only send everything twice.
+    An instance locks the file, because a second forwarder would send every event twice.
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file, or begin at the oldest records; raise AlreadyRunning if it is in use."""
+        """Lock and read the file; without it, begin at the oldest records.
+
+        Raises AlreadyRunning if another forwarder holds the lock.
+        """
         self._lock = ProcessLock(path.with_suffix(".lock"), "forwarder")
         self._path = path
         self.topics = TopicEpochs(path.with_suffix(".topics"))
@@ -72,19 +76,19 @@ class Cursors:
         self._saved = True
 
     def advance(self, positions: Positions) -> None:
-        """Store the new positions, on disk before this returns; raises OSError."""
+        """Store the new positions durably; raises OSError."""
         self.positions.update(positions)
         self._saved = False
         self.save()
 
     def rewind(self) -> None:
-        """Restart at the oldest records; raises OSError."""
+        """Reset all positions to the oldest records; raises OSError."""
         self.positions.clear()
         self._saved = False
         self.save()
 
     def save(self) -> None:
-        """Store positions that could not be stored before; raises OSError."""
+        """Store positions whose last write failed; raises OSError."""
         if not self._saved:
             write_positions(self._path, self.positions)
             self._saved = True
@@ -95,17 +99,17 @@ class Cursors:
 
 
 class _Outgoing(msgspec.Struct, frozen=True):
-    """A record, and the message that stands for it."""
+    """Pair a record with the message sent for it."""
 
     record: Record
     message: KafkaMessage
-    form: Literal["event", "digest", "letter"] = "event"  # digest: without its payload
+    form: Literal["event", "digest", "letter"] = "event"  # digest: event without payload
 
 
 class Forwarder:
-    """Moves records from the log to a sink, one acknowledged batch after another."""
+    """Send records from the log to a sink in acknowledged batches. Runs in one thread."""
 
-    def __init__(  # noqa: PLR0913 - its parts, of which each has one job
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         follow: Callable[[Positions], Reader],
         sink: Sink,
@@ -115,7 +119,7 @@ class Forwarder:
         *,
         dead_lettered: Callable[[int], None] = lambda _number: None,
     ) -> None:
-        """`follow` opens the log at given positions; `dead_lettered` counts new dead letters."""
+        """Open the log by `follow(positions)` and report new dead letters to `dead_lettered`."""
         self._dead_lettered = dead_lettered
         self._traces = traces
         self._follow = follow
@@ -125,9 +129,9 @@ class Forwarder:
         self._reader = follow(cursors.positions)
 
     def step(self) -> int:
-        """Forward at most one batch; return how many records were acknowledged.
+        """Forward at most one batch; return the number of acknowledged records.
 
-        Raises NotAcknowledged, also where the disk fails; the next step continues.
+        Raises NotAcknowledged if Kafka or the disk fails; the next call retries.
         """
         try:
             return self._step()
@@ -160,7 +164,7 @@ class Forwarder:
     ) -> None:
         """Forward until `wait(seconds)` returns True.
 
-        `failed` is called with each error and the pause, in seconds, before the next attempt.
+        After each error, `failed` is called with it and the seconds until the next attempt.
         """
         pauses = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         stop = False
@@ -177,7 +181,7 @@ class Forwarder:
         self._reader.close()
 
     def _outgoing(self, records: Sequence[Record]) -> list[_Outgoing]:
-        """Make the messages of records; those that have none are dead letters."""
+        """Convert records to messages; dead-letter those that do not fit into a message."""
         outgoing: list[_Outgoing] = []
         unsent: list[tuple[Record, str]] = []
         for record in records:
@@ -197,7 +201,7 @@ class Forwarder:
         return outgoing
 
     def _send(self, outgoing: Sequence[_Outgoing]) -> list[Record]:
-        """Send all and return the records that were forwarded; dead-letter what Kafka refuses."""
+        """Send all messages, dead-letter refused ones, and return the forwarded records."""
         if not outgoing:
             return []
         try:
@@ -216,7 +220,7 @@ class Forwarder:
         return sent + [one.record for one in outgoing if one.form != "letter"]
 
     def _replacement(self, refused: _Outgoing, refusal: Refusal) -> _Outgoing | None:
-        """Return what is sent instead of a refused message: less of it, its letter or nothing."""
+        """Return the replacement of a refused message: its digest, its letter or None."""
         record = refused.record
         if refused.form == "letter":
             origin = dead_letter(record, "").origin
@@ -232,7 +236,7 @@ class Forwarder:
         return _Outgoing(record, instead, "letter")
 
     def _store(self, unsent: Sequence[tuple[Record, str]]) -> None:
-        """Store dead letters; raises NotAcknowledged where that fails, so it is tried again."""
+        """Store dead letters; raises NotAcknowledged on failure, so that the batch is retried."""
         if not unsent:
             return
         try:
@@ -246,7 +250,7 @@ class Forwarder:
             self._dead_lettered(added)
 
     def _look_at_topics(self) -> None:
-        """Send everything again if a topic was re-created."""
+        """Rewind the cursors if a topic was re-created."""
         topics = self._sink.topics()
         recreated = self._cursors.topics.recreated(topics)
         if recreated:

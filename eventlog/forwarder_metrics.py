@@ -1,4 +1,4 @@
-"""Every metric of the forwarder, declared in one place."""
+"""Declare every metric of the forwarder."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,17 +12,17 @@ from eventlog.lag import ReaderLag
 
 
 class ForwarderSettings(msgspec.Struct, frozen=True):
-    """DRIFTLINE_FORWARDER_*: where `driftline forward` shows its metrics."""
+    """Configure where `driftline forward` exposes its metrics (DRIFTLINE_FORWARDER_*)."""
 
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0  # 0: nowhere
+    metrics_port: int = 0  # port of the metrics endpoint; 0: none
 
 
 class ForwarderMetrics:
-    """What one forwarder counts."""
+    """Hold the metrics of one forwarder."""
 
     def __init__(self, progress: ReaderLag, unacknowledged: Callable[[], int]) -> None:
-        """`progress` is noted by the forwarder's reader; `unacknowledged` counts records."""
+        """Register the metrics; `unacknowledged` returns the number of unforwarded records."""
         self.registry = CollectorRegistry()
         lag = Gauge(
             "driftline_forwarder_lag_seconds",
@@ -70,7 +70,7 @@ class ForwarderMetrics:
 
 
 class CountedSink:
-    """A sink whose acknowledgements and failures are counted."""
+    """Count the acknowledgements and failures of a sink."""
 
     def __init__(self, sink: Sink, metrics: ForwarderMetrics) -> None:
         self._sink = sink
@@ -78,7 +78,7 @@ class CountedSink:
         self.sending = False
 
     def send(self, batch: Sequence[KafkaMessage]) -> None:
-        """As the sink does."""
+        """Send the batch and count the outcome; raises what the sink raises."""
         self.sending = True
         self._metrics.in_flight.set(len(batch))
         try:
@@ -97,5 +97,5 @@ class CountedSink:
         self._metrics.last.set_to_current_time()
 
     def topics(self) -> Mapping[str, str]:
-        """As the sink says."""
+        """Delegate to the sink."""
         return self._sink.topics()

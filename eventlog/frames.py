@@ -1,10 +1,9 @@
-"""Kafka's record-batch v2 as a file format: values <-> one CRC-checked frame of bytes.
+"""Encode and decode frames: Kafka's record batch v2 as the format of segment files.
 
-Everything that decides how bytes lie on disk lives here; no files are opened. A frame's CRC covers
-the epoch (as producer id), the base sequence (as producer epoch and base sequence) and all records,
-but neither the base offset nor the length: the former must agree with the base sequence, and a
-wrong length breaks the CRC. Frames are read with kafka-python's record classes; they are written
-here, because its builder takes three times as long for a record.
+A frame's CRC covers the epoch (as producer id), the base sequence (as producer epoch and base
+sequence) and all records. It covers neither base offset nor length: the base offset must equal the
+base sequence, and a wrong length breaks the CRC. kafka-python decodes frames; this module encodes
+them, because the library's builder takes three times as long per record. No file is opened here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +18,15 @@ from kafka.record.default_records import DefaultRecordBatch
 LARGEST_FRAME = 1 << 30
 _BEFORE_LENGTH = 8  # bytes of the base offset
 _BEFORE_BODY = 12  # base offset and length
-_LEADER_EPOCH_AND_MAGIC = b"\x00\x00\x00\x00\x02"  # what every frame holds at _BEFORE_BODY
+_LEADER_EPOCH_AND_MAGIC = b"\x00\x00\x00\x00\x02"  # bytes of every frame at _BEFORE_BODY
 _HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all that follows
 _BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
 HEADER = _HEAD.size + _BODY.size
-_LOW_BITS = 31  # of the base sequence go where Kafka keeps 31 bits, the others one field up
+_LOW_BITS = 31  # low bits of the base sequence; the producer epoch holds the high bits
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """Values with their sequences base, base + 1, ... as found at bytes [start, end)."""
+    """Hold the values of the frame at bytes [start, end); value i has sequence `base + i`."""
 
     start: int
     end: int
@@ -37,21 +36,21 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """Bytes [start, end) that are no frame."""
+    """Mark bytes [start, end) that are no valid frame."""
 
     start: int
     end: int
 
 
 class FrameExtent(msgspec.Struct, frozen=True):
-    """What a frame takes up: bytes, and sequences up to but without `following`."""
+    """Hold a frame's length in bytes and the first sequence after it."""
 
     length: int
     following: int
 
 
 def encode(values: Sequence[bytes], *, epoch: int, base: int, milliseconds: int) -> bytes:
-    """One frame of the values, numbered from `base`, stamped with one wall-clock time."""
+    """Encode values as one frame, numbered from `base`, with one timestamp (Unix time in ms)."""
     records = [
         _BODY.pack(
             0,
@@ -72,9 +71,9 @@ def encode(values: Sequence[bytes], *, epoch: int, base: int, milliseconds: int)
     return _HEAD.pack(base, length, 0, 2, crc32c(body)) + body
 
 
-@lru_cache(maxsize=1 << 16)  # lengths of values come again and again
+@lru_cache(maxsize=1 << 16)  # lengths of values repeat
 def _varint(number: int) -> bytes:
-    """A number from 0 as Kafka's records hold it: zigzag, seven bits a byte, lowest first."""
+    """Encode a non-negative number as Kafka's records do: zigzag, 7 bits per byte, lowest first."""
     rest, encoded = number << 1, bytearray()
     while rest > 0x7F:
         encoded.append(rest & 0x7F | 0x80)
@@ -84,9 +83,9 @@ def _varint(number: int) -> bytes:
 
 
 def span(head: bytes) -> FrameExtent | None:
-    """What the first HEADER bytes of a frame say of it; None where they are none, or not whole.
+    """Read a frame's extent from its first HEADER bytes; None if they are no complete header.
 
-    Nothing is verified: the CRC needs the whole frame.
+    Does not verify the CRC, which needs the whole frame.
     """
     if len(head) < HEADER or head[_BEFORE_BODY : _BEFORE_BODY + 5] != _LEADER_EPOCH_AND_MAGIC:
         return None
@@ -97,10 +96,10 @@ def span(head: bytes) -> FrameExtent | None:
 
 
 def split(data: bytes, *, final: bool) -> Iterator[Frame | Damage]:
-    """The frames and the damaged stretches of `data`, in order and without holes between them.
+    """Split `data` into contiguous frames and damaged ranges, in order.
 
-    An incomplete last frame is left alone, since its writer may still be at it, unless `final`
-    says that nothing will follow; then it is damage.
+    An incomplete last frame is omitted, because its writer may still complete it. If `final`, it is
+    reported as damage.
     """
     at = 0
     while at < len(data):

@@ -1,7 +1,7 @@
-"""Group commit: one fsync for many appends, off the event loop.
+"""Group commit: share one fsync between many appends, off the event loop.
 
-Appends that arrive while an fsync runs share the next one. There is no timer: a slow disk makes
-larger groups, a fast disk adds only its own time.
+Appends that arrive while an fsync runs share the next one. No timer is needed: a slow disk makes
+larger groups, and a fast disk adds only its own latency.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ OnSynced = Callable[[LogUnavailable | None], None]
 
 
 class GroupCommit:
-    """Belongs to one event loop; only `sync` runs in a thread."""
+    """Call back when appends are durable. Use from one event loop; only `sync` runs in a thread."""
 
     def __init__(self, sync: Callable[[], None]) -> None:
-        """`sync` flushes everything written before the call to disk, or raises OSError."""
+        """Use `sync`, which flushes everything written before the call, or raises OSError."""
         self._sync = sync
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fsync")
         self._waiting: list[OnSynced] = []
         self._scheduled = False
 
     def notify(self, on_synced: OnSynced) -> None:
-        """Call `on_synced` once everything written so far is on disk, with an error on failure."""
+        """Call `on_synced` once everything written so far is on disk, or with the error."""
         self._waiting.append(on_synced)
         if not self._scheduled:
             self._scheduled = True
-            # Deferred, so that the other replies of this batch share the fsync.
+            # Start later, so that the other replies of this batch share the fsync.
             asyncio.get_running_loop().call_soon(self._start)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Kafka, as the event log uses it: the only place that knows the client library.
+"""Send messages to Kafka and manage its topics.
 
-kafka-python 3 has habits that this file works around: a producer's constructor waits for a broker
-unless the protocol version is given, and futures may never fail while there is no producer id. So
-every batch has a deadline of our own, and a producer that missed one is thrown away.
+Two workarounds for kafka-python 3: the producer gets a protocol version, because its constructor
+otherwise waits for a broker. Each batch gets a deadline, because futures may never fail while the
+producer has no id; after a missed deadline the producer is replaced.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ from eventlog.events import Event, PredictionEvent
 from eventlog.log import Record
 
 PROTOCOL_VERSION = (4, 0)  # spoken by every broker since Kafka 4.0
-_LOOK_AGAIN = 5_000  # milliseconds between questions to the brokers about the topics
+_LOOK_AGAIN = 5_000  # milliseconds between updates of the topic metadata
 _DAY = 86_400_000  # milliseconds
 _HEARD_WITHIN = 10.0  # seconds
-_MARGIN = 64 << 10  # of a record batch, over its largest value
+_MARGIN = 64 << 10  # bytes of a record batch beyond its largest value
 _LONGEST_REASON = 1_000  # characters
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _CONTENT = (
@@ -49,11 +49,11 @@ _CONTENT = (
     InvalidRecordError,
     InvalidTimestampError,
     UnsupportedForMessageFormatError,
-)  # refusals that sending the same again cannot mend
+)  # refusals that a retry cannot resolve
 
 
 class KafkaSettings(msgspec.Struct, frozen=True):
-    """DRIFTLINE_KAFKA_*: how to reach the cluster, and the names of the topics."""
+    """Configure the connection to the cluster and the topic names (DRIFTLINE_KAFKA_*)."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -63,40 +63,40 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password: str | None = None
-    sasl_password_file: str = ""  # instead of the password itself
+    sasl_password_file: str = ""  # file that holds the password, instead of the password itself
     compression: Literal["lz4", "zstd", "none"] = "lz4"
-    acknowledge_within: float = 30.0  # seconds for one batch
-    largest_message: int = 1_000_000  # bytes; a larger event goes without its payload
+    acknowledge_within: float = 30.0  # seconds until one batch must be acknowledged
+    largest_message: int = 1_000_000  # bytes; larger events are sent without payload
     topic_prefix: str = "driftline"
 
     @property
     def predictions(self) -> str:
-        """Topic of prediction events."""
+        """Return the topic of prediction events."""
         return f"{self.topic_prefix}.predictions"
 
     @property
     def feedback(self) -> str:
-        """Topic of feedback events."""
+        """Return the topic of feedback events."""
         return f"{self.topic_prefix}.feedback"
 
     @property
     def alarms(self) -> str:
-        """Topic of alarms."""
+        """Return the topic of alarms."""
         return f"{self.topic_prefix}.alarms"
 
     @property
     def dead_letters(self) -> str:
-        """Topic of dead letters."""
+        """Return the topic of dead letters."""
         return f"{self.topic_prefix}.deadletters"
 
     @property
     def topics(self) -> list[str]:
-        """Topics of everything that is forwarded."""
+        """Return the topics that the forwarder writes to."""
         return [self.predictions, self.feedback, self.dead_letters]
 
     @property
     def connection(self) -> dict[str, Any]:
-        """The connection arguments of the client library."""
+        """Return the connection arguments of kafka-python."""
         return {
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "security_protocol": self.security_protocol,
@@ -118,7 +118,7 @@ class KafkaSettings(msgspec.Struct, frozen=True):
 
 
 class KafkaMessage(msgspec.Struct, frozen=True):
-    """The content of one record of a topic."""
+    """Hold the content of one Kafka record."""
 
     topic: str
     key: bytes
@@ -127,11 +127,11 @@ class KafkaMessage(msgspec.Struct, frozen=True):
 
 
 def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> KafkaMessage:
-    """Return the Kafka record of a record of the log; a letter where the record is unreadable.
+    """Convert a record of the log to a Kafka message; an unreadable record becomes a dead letter.
 
-    A prediction over the limit goes without its payload; with `digest` any prediction does.
+    If a prediction exceeds `largest_message`, or with `digest`, its payload is omitted.
 
-    Raises NotForwardable where no message within the limit can carry the event.
+    Raises NotForwardable if the event does not fit into the limit even so.
     """
     event = record.event
     if isinstance(event, UnreadableEvent):
@@ -140,12 +140,12 @@ def message(record: Record, settings: KafkaSettings, *, digest: bool = False) ->
         return _of_event(event, record.value, settings, digest=digest)
     except NotForwardable:
         raise
-    except Exception as error:  # whatever it is, later events must not wait for it
+    except Exception as error:  # no fault of one event may block later ones
         raise NotForwardable(f"cannot be encoded: {type(error).__name__}: {error}") from error
 
 
 def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage:
-    """Return the dead letter that stands for a record in Kafka, so that its number is no gap."""
+    """Return the dead letter that replaces a record in Kafka, so that sequences stay gap-free."""
     stated: dict[str, str | int] = {
         "source": record.source,
         "epoch": record.epoch,
@@ -188,22 +188,22 @@ def _without_payload(event: PredictionEvent, value: bytes) -> PredictionEvent:
 
 
 class _Producer(KafkaProducer):  # type: ignore[misc] # the library ships no types
-    """A producer that can be abandoned.
+    """Extend the producer so that `close` can skip its flush.
 
-    The library's `close` flushes first. When that times out, it raises while its thread still
-    runs, and that thread would continue to send what the next producer sends again.
+    The library's `close` flushes first. If that times out, it raises and leaves its thread running,
+    which would send messages that the next producer also sends.
     """
 
     abandoned = False
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait for everything that was sent, unless the producer is abandoned."""
+        """Wait until all messages are sent, unless the producer is abandoned."""
         if not self.abandoned:
             super().flush(timeout)
 
 
 def _begin(producer: _Producer, item: KafkaMessage) -> Any:
-    """Return the client's future, or its refusal of a message that it will not send."""
+    """Start sending; return the client's future, or its error if it refuses the message."""
     try:
         return producer.send(item.topic, item.value, item.key, item.headers)
     except _CONTENT as error:
@@ -211,7 +211,7 @@ def _begin(producer: _Producer, item: KafkaMessage) -> Any:
 
 
 def _failure(future: Any, deadline: float) -> KafkaError | None:
-    """Return why a message is not acknowledged by the deadline; None where it is."""
+    """Wait until the deadline; return why a message is not acknowledged, or None if it is."""
     if isinstance(future, KafkaError):
         return future
     try:
@@ -227,10 +227,10 @@ def _raise_first(failures: Mapping[int, KafkaError]) -> None:
 
 
 class KafkaSink:
-    """Sends batches of messages; a `Sink` of the forwarder."""
+    """Send batches of messages; implements the forwarder's `Sink`."""
 
     def __init__(self, settings: KafkaSettings) -> None:
-        """Connect lazily, at the first send: an absent broker does not delay the start."""
+        """Store the settings; the first call connects, so an absent broker delays no start."""
         self._settings = settings
         self._producer: _Producer | None = None
 
@@ -246,10 +246,10 @@ class KafkaSink:
             raise NotAcknowledged(f"{type(error).__name__}: {error}") from error
 
     def topics(self) -> Mapping[str, str]:
-        """Return the topic ids from the client's metadata, seconds old at most; never waits."""
+        """Return topic ids from the client's metadata, at most seconds old; never blocks."""
         if self._producer is None:
             self._producer = self._connect()
-        cluster = self._producer._metadata  # noqa: SLF001 - the public ways say nothing of ids
+        cluster = self._producer._metadata  # noqa: SLF001 - no public method returns ids
         found = {}
         for topic in self._settings.topics:
             cluster.add_topic(topic)
@@ -258,7 +258,7 @@ class KafkaSink:
         return found
 
     def close(self) -> None:
-        """Close the connection; nothing is pending after a `send` that returned."""
+        """Close the connection. No message is pending, since `send` waits for all of them."""
         self._abandon()
 
     def _send(self, batch: Sequence[KafkaMessage]) -> None:
@@ -271,7 +271,7 @@ class KafkaSink:
             _raise_first(failures)
 
     def _send_alone(self, batch: Sequence[KafkaMessage], suspects: Sequence[int]) -> None:
-        """Send messages again, each in a batch of its own, since the broker refuses whole ones."""
+        """Resend messages, each in its own batch, because the broker refuses whole batches."""
         self._abandon()
         self._producer = self._connect(alone=True)
         found = self._attempt(self._producer, [batch[index] for index in suspects])
@@ -290,17 +290,20 @@ class KafkaSink:
         _raise_first(failures)
 
     def _attempt(self, producer: _Producer, batch: Sequence[KafkaMessage]) -> dict[int, KafkaError]:
-        """Send messages; why which of them, by index, are not acknowledged in time."""
+        """Send messages; return the error of each unacknowledged one by its index."""
         deadline = time.monotonic() + self._settings.acknowledge_within
         futures = [_begin(producer, item) for item in batch]
-        # Splitting a batch that is too large fails the flush at once: the futures have the outcome.
+        # If the client splits a batch that is too large, `flush` fails; the futures stay valid.
         with contextlib.suppress(KafkaError):
             producer.flush(self._settings.acknowledge_within)
         outcomes = (_failure(future, deadline) for future in futures)
         return {index: error for index, error in enumerate(outcomes) if error is not None}
 
     def _connect(self, *, alone: bool = False) -> _Producer:
-        """Return a producer; one that sends each message `alone` has no ids that a refusal ends."""
+        """Return a producer; if `alone`, one message per batch and not idempotent.
+
+        A refused batch would invalidate the id of an idempotent producer.
+        """
         settings = self._settings
         return _Producer(
             **settings.connection,
@@ -329,7 +332,7 @@ class KafkaSink:
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """A topic as it should be."""
+    """Describe the desired state of a topic."""
 
     name: str
     partitions: int
@@ -338,16 +341,17 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class TopicChanges(msgspec.Struct, frozen=True):
-    """What was done and found: names of new topics, and a line for each difference."""
+    """Hold the names of created topics and one line per difference of existing ones."""
 
     created: list[str]
     differences: list[str]
 
 
 def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[Topic]:
-    """Predictions and feedback share a partition count, so that a prediction meets its labels.
+    """Return the desired state of every topic.
 
-    All replicas but one must have a record before it is acknowledged.
+    Predictions and feedback have equal partition counts, so that one reader gets a prediction and
+    its labels. A record is acknowledged once all replicas but one have it.
     """
     safe = {
         "min.insync.replicas": str(max(1, replicas - 1)),
@@ -362,9 +366,9 @@ def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -
 
 
 def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> TopicChanges:
-    """Create the topics that are missing; never changes one that is there.
+    """Create missing topics; existing ones are compared, never changed.
 
-    Raises NotAcknowledged with what the cluster said.
+    Raises NotAcknowledged with the cluster's error.
     """
     topics = desired_topics(settings, partitions=partitions, replicas=replicas)
     try:
@@ -381,7 +385,7 @@ def create_topics(settings: KafkaSettings, *, partitions: int, replicas: int) ->
 
 
 def _create(admin: KafkaAdminClient, topic: Topic) -> bool:
-    """Whether the topic is new."""
+    """Create the topic; return False if it exists."""
     new = NewTopic(topic.name, topic.partitions, topic.replicas, topic_configs=topic.configs)
     try:
         admin.create_topics([new])
@@ -391,7 +395,7 @@ def _create(admin: KafkaAdminClient, topic: Topic) -> bool:
 
 
 def _partitions(admin: KafkaAdminClient, topic: str) -> Sequence[Mapping[str, Any]]:
-    """As the brokers describe them, who need a moment to hear of a topic that was just made."""
+    """Return the partitions of a topic; retry, because brokers learn of a new topic with delay."""
     deadline = time.monotonic() + _HEARD_WITHIN
     while True:
         (described,) = admin.describe_topics([topic])

@@ -1,8 +1,8 @@
-"""Read the topics as a log; a `Reader` of eventlog/log.py.
+"""Read the Kafka topics as a log; implements `Reader` of eventlog/log.py.
 
 The owner stores the positions. Nothing is committed to Kafka: the consumer group only assigns
-partitions. The client never resets an offset by itself: `_place` decides where reading begins and
-reports what it skipped.
+partitions. The client never resets an offset: `_place` chooses the first offset to read and reports
+skipped records.
 """
 
 import contextlib
@@ -31,25 +31,25 @@ from eventlog.merge import Merge
 _logger = logging.getLogger(__name__)
 
 _FETCH_WAIT = 50  # milliseconds that a poll may wait for the broker
-_ANSWER_WITHIN = 10_000  # milliseconds for a query of a partition's ends
-_HELD = 8_000  # records of one partition; beyond that it waits for the other partitions
+_ANSWER_WITHIN = 10_000  # timeout of a query of a partition's offsets, in milliseconds
+_HELD = 8_000  # most buffered records per partition; beyond them, its fetches are discarded
 
 
 class _Letter(msgspec.Struct):
-    """What the forwarder writes of a record that it could not read or forward."""
+    """Decode the dead letter that the forwarder sends for a record."""
 
     source: str
     epoch: int
     sequence: int
     reason: str
-    received: int | None = None  # where the event is readable
+    received: int | None = None  # None: the event is unreadable
 
 
 _letters = msgspec.json.Decoder(_Letter)
 
 
 class KafkaReader:
-    """Reads the partitions that the group assigns, from the owner's positions."""
+    """Read the partitions that the consumer group assigns. Use from one thread."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class KafkaReader:
         patience: float,
         claim: Callable[[str], bool] = lambda _stream: True,
     ) -> None:
-        """Connect lazily, in `poll`: an absent broker does not delay the start.
+        """Subscribe to the topics; `poll` connects, so an absent broker delays no start.
 
-        `positions`: read whenever a partition is assigned. `claim(stream)` is called before that,
-        on every poll until it returns True: monitors that share positions decide who owns a
-        partition. `patience`: seconds for which an event may arrive after later ones of its source.
+        `positions` is read when a partition is assigned. Before that, each poll calls
+        `claim(stream)` until it returns True, so that monitors with shared positions agree on one
+        owner. `patience`: seconds for which an event may arrive after later ones of its source.
         """
         self.drained = False
         self._settings = settings
@@ -72,7 +72,7 @@ class KafkaReader:
         self._topics = settings.topics
         self._claim = claim
         self._merge = Merge()
-        self._lives: dict[TopicPartition, int] = {}  # of the partitions being read
+        self._lives: dict[TopicPartition, int] = {}  # topic epoch of each partition being read
         self._next: dict[TopicPartition, int] = {}
         self._gaps: list[Gap] = []
         self._unplaced: set[TopicPartition] = set()
@@ -83,8 +83,8 @@ class KafkaReader:
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",
-            partition_assignment_strategy=(RangePartitionAssignor,),  # predictions beside labels
-            session_timeout_ms=10_000,  # until the group notices that a reader was killed
+            partition_assignment_strategy=(RangePartitionAssignor,),  # predictions join labels
+            session_timeout_ms=10_000,  # the group notices a killed reader after this time
             metadata_max_age_ms=10_000,
             metrics_enabled=False,
         )
@@ -92,12 +92,12 @@ class KafkaReader:
 
     @property
     def patience(self) -> float:
-        """Infinite while another reader has some partitions: missing events may be there."""
+        """Return the patience in seconds; infinite while another reader owns some partitions."""
         return self._patience if self.given == self.streams else math.inf
 
     @property
     def streams(self) -> set[str]:
-        """Every partition of the topics, assigned to this reader or not."""
+        """Return all partitions of the topics, assigned to this reader or not."""
         return {
             _stream(TopicPartition(topic, partition))
             for topic in self._topics
@@ -106,12 +106,12 @@ class KafkaReader:
 
     @property
     def given(self) -> set[str]:
-        """The partitions that this reader reads."""
+        """Return the partitions that this reader reads."""
         return {_stream(place) for place in self._lives}
 
     @property
     def ended(self) -> set[str]:
-        """The assigned partitions that are read to their end and have no record waiting."""
+        """Return the assigned partitions that are read to their end, with no buffered record."""
         return {
             stream
             for place in self._lives.keys() - self._unplaced
@@ -119,7 +119,7 @@ class KafkaReader:
         }
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Return new records, at most `limit`; waits for milliseconds at most."""
+        """Return at most `limit` new records; blocks for milliseconds at most."""
         fetched = self._fetch(limit)
         self._follow_assignment()
         for place, found in fetched.items():
@@ -151,13 +151,13 @@ class KafkaReader:
 
     @property
     def _cluster(self) -> Any:
-        return self._consumer._cluster  # noqa: SLF001 - the public ways ask the broker each time
+        return self._consumer._cluster  # noqa: SLF001 - the public methods query the broker each time
 
     def _fetch(self, limit: int) -> dict[TopicPartition, list[Any]]:
         try:
             fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(_FETCH_WAIT, limit)
         except NoOffsetForPartitionError:
-            return {}  # just assigned: the listener has noted the partition
+            return {}  # newly assigned: the listener has marked the partition
         except OffsetOutOfRangeError as error:
             self._unplaced.update(error.args[0])
             return {}
@@ -186,8 +186,8 @@ class KafkaReader:
     def _ingest(self, place: TopicPartition, found: Sequence[Any]) -> None:
         stream, life = _stream(place), self._lives[place]
         if self._merge.held(stream) >= _HELD:
-            # Fetched again later. Pausing would avoid that, but kafka-python 3.0.12 sometimes never
-            # resumes a partition that was paused during a fetch.
+            # Discard and fetch again later. Pausing would be cheaper, but kafka-python 3.0.12
+            # sometimes never resumes a partition that was paused during a fetch.
             self._consumer.seek(place, self._next[place])
             return
         records = [_record(record, stream, life, self._settings) for record in found]
@@ -195,18 +195,18 @@ class KafkaReader:
         self._next[place] = found[-1].offset + 1
 
     def _go_back(self, place: TopicPartition, offset: int | None) -> None:
-        """Continue where the log diverges from what was read; None: the place is unknown."""
+        """Continue at the offset where the log diverges; None: unknown, so at the oldest record."""
         self._begin(place, self._ends(place)[0] if offset is None else offset, "truncated")
 
     def _try(self, work: Callable[..., None], *about: Any) -> None:
-        """Run work that queries the broker; if it does not answer, the next poll retries."""
+        """Run a query of the broker; if it fails, log it, and the next poll retries."""
         try:
             work(*about)
         except KafkaError as error:
             self._log_once(error)
 
     def _place(self, place: TopicPartition) -> None:
-        """Begin at the owner's position, or after a gap, or at the oldest record."""
+        """Begin at the owner's position, after a gap, or at the oldest record."""
         life = self._life(place.topic)
         if life is None or not self._claim(_stream(place)):
             return
@@ -245,7 +245,7 @@ class KafkaReader:
         return end is not None and self._next[place] >= end
 
     def _life(self, topic: str) -> int | None:
-        """Return a number for the topic's id, small enough for every JSON reader."""
+        """Return the high 52 bits of the topic's id, which every JSON reader holds exactly."""
         topic_id: UUID | None = self._cluster.topic_id(topic)
         return None if topic_id is None else topic_id.int >> 76
 
@@ -256,16 +256,16 @@ class KafkaReader:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # the library ships no types
-    """Notes assigned partitions; called in the client's thread."""
+    """Mark newly assigned partitions; called in the client's thread."""
 
     def __init__(self, unplaced: set[TopicPartition]) -> None:
         self._unplaced = unplaced
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Do nothing: records already returned belong to the owner."""
+        """Do nothing: the owner handles records already returned."""
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Mark the partitions to be placed, even those assigned before."""
+        """Mark all assigned partitions, including those assigned before."""
         self._unplaced.update(assigned)
 
 
@@ -286,7 +286,7 @@ def _record(found: Any, stream: str, life: int, settings: KafkaSettings) -> Reco
 
 
 def _damaged(value: bytes, stream: str, beyond: Position) -> Record:
-    """Return the unreadable record that a forwarder's dead letter stands for."""
+    """Convert a dead letter to the unreadable record that it replaces."""
     try:
         letter = _letters.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

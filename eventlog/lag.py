@@ -7,22 +7,22 @@ from eventlog.log import Gap, Reader, Record
 
 
 class ReaderLag:
-    """The lag of one reader. Only the reader's thread writes; any thread may read."""
+    """Hold the lag of one reader. Only the reader's thread writes; any thread may read."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        """`now` gives seconds since the epoch."""
+        """Use `now`, which returns seconds since the Unix epoch."""
         self._now = now
         self.polled = now()  # time of the last poll
         self._oldest: float | None = None  # reception of the oldest record in progress
 
     @property
     def lag(self) -> float:
-        """Seconds since the reception of the oldest event in progress; 0 with none."""
+        """Return seconds since the reception of the oldest event in progress; 0 if none."""
         oldest = self._oldest
         return 0.0 if oldest is None else max(0.0, self._now() - oldest)
 
     def note(self, records: Sequence[Record]) -> None:
-        """Note a poll: the records of the poll before are finished, these are in progress."""
+        """Note the result of a poll: earlier records are finished, these are in progress."""
         self.polled = self._now()
         if not records:
             self._oldest = None
@@ -34,7 +34,7 @@ class ReaderLag:
 
 
 class TrackedReader:
-    """An `eventlog.log.Reader` that keeps its `ReaderLag` up to date."""
+    """Wrap a `Reader` and update its `ReaderLag` on each poll."""
 
     def __init__(self, reader: Reader, progress: ReaderLag) -> None:
         self._reader = reader

@@ -1,4 +1,4 @@
-"""Where Driftline keeps its files, and how every settings class reads the environment."""
+"""Locate Driftline's files and read settings from environment variables."""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def from_environment(
 ) -> Settings:
     """Read a settings struct from variables named `prefix` + field name in capitals.
 
-    Raises SettingError naming the variable, what it held and what was expected.
+    Raises SettingError with the variable, its value and what was expected.
     """
     values = {
         field.name: environ[variable]
@@ -33,81 +33,82 @@ def from_environment(
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """DRIFTLINE_LOG_*: how safely events are kept, and for how long."""
+    """Configure durability, segments and retention of the event log (DRIFTLINE_LOG_*)."""
 
     durability: Literal["process", "disk"] = "process"  # survives a killed process, or power loss
-    when_full: Literal["reject", "drop"] = "reject"  # refuse requests, or answer them unlogged
-    segment_bytes: int = 64 << 20  # a segment is rolled at this size
-    segment_seconds: float = 3600.0  # or at this age
+    when_full: Literal["reject", "drop"] = "reject"  # refuse requests, or answer without logging
+    segment_bytes: int = 64 << 20  # size at which a segment is rolled
+    segment_seconds: float = 3600.0  # age at which a segment is rolled
     reserve_bytes: int = 2 << 20  # per writer, for requests accepted before the disk was full
-    retain_bytes: int = 0  # of all sources together; 0: no limit
+    retain_bytes: int = 0  # largest total size of all segments; 0: no limit
     retain_seconds: float = 0.0  # since the last append to a segment; 0: no limit
-    # Readers that must have read a segment before it is deleted: "monitor", "forwarder", both with
-    # a comma, or empty for every reader that stored a position (before that nothing is deleted).
+    # Readers that must have read a segment before it is deleted: "monitor", "forwarder", or both,
+    # separated by a comma. Empty: every reader that has stored a position; until one has, nothing
+    # is deleted.
     retain_for: str = ""
-    sweep_seconds: float = 60.0  # between two sweeps
+    sweep_seconds: float = 60.0  # seconds between two sweeps
 
 
 class Home(msgspec.Struct, frozen=True):
-    """The folder that holds everything Driftline writes (DRIFTLINE_HOME, default ~/.driftline)."""
+    """Name the files below the home folder (DRIFTLINE_HOME, default ~/.driftline)."""
 
     root: Path
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Home":
-        """The home named by DRIFTLINE_HOME, absolute."""
+        """Return the home that DRIFTLINE_HOME names, as an absolute path."""
         return cls(Path(environ.get("DRIFTLINE_HOME", "~/.driftline")).expanduser().absolute())
 
     @property
     def log(self) -> Path:
-        """Event-log segments, one folder per source."""
+        """Return the folder of segments, with one subfolder per source."""
         return self.root / "log"
 
     @property
     def cursors(self) -> Path:
-        """The forwarder's position in each source."""
+        """Return the file of the forwarder's positions."""
         return self.root / "forwarded.json"
 
     @property
     def dead_letters(self) -> Path:
-        """The records that the forwarder could not forward, and why."""
+        """Return the forwarder's database of dead letters."""
         return self.root / "forwarded.deadletters.db"
 
     @property
     def consumed(self) -> Path:
-        """The monitor's position in each source."""
+        """Return the file of the monitor's positions."""
         return self.root / "consumed.json"
 
     def lock(self, role: str) -> Path:
-        """The file that the one process of a role holds locked while it runs."""
+        """Return the lock file of a role; its process holds the lock while it runs."""
         return self.root / f"{role}.lock"
 
     @property
     def registry(self) -> Path:
-        """The registry's database of aliases and moves (models lie in BentoML's store)."""
+        """Return the registry's database of aliases and changes; BentoML's store has the models."""
         return self.root / "registry.db"
 
     @property
     def workers(self) -> Path:
-        """The registry revision of each running worker of the service."""
+        """Return the folder with the registry revision of each running worker."""
         return self.root / "workers"
 
     @property
     def keys(self) -> Path:
-        """The API keys: hashes of their secrets, and what each allows."""
+        """Return the file of API keys: hashed secrets and scopes."""
         return self.root / "keys.json"
 
     @property
     def monitor(self) -> Path:
-        """The monitor's database: windows, results, alarms, offsets, outbox."""
+        """Return the monitor's database: windows, results, alarms, positions, outbox."""
         return self.root / "monitor.db"
 
     @property
     def baselines(self) -> Path:
-        """Baselines of versions without a reference, as Parquet files named by their digest."""
+        """Return the folder of learned baselines: Parquet files named by their digest."""
         return self.root / "baselines"
 
     @property
     def reports(self) -> Path:
-        """Evidently's HTML reports, one per scored window."""
+        """Return the folder of Evidently's HTML reports, one per scored window."""
         return self.root / "reports"
