@@ -1,4 +1,4 @@
-"""Which files a source consists of, and what their names say."""
+"""List the files of a source and parse their names."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ _END = re.compile(r"(\d{8})-(\d{12})\.end")
 
 
 class Segment(msgspec.Struct, frozen=True, order=True):
-    """One file of a source, ordered as written."""
+    """Describe one segment file; segments sort in the order of writing."""
 
     epoch: int
     base: int  # sequence of its first record
@@ -18,12 +18,12 @@ class Segment(msgspec.Struct, frozen=True, order=True):
 
 
 def segments(folder: Path) -> list[Segment]:
-    """The segments of one source, oldest first."""
+    """Return the segments of one source, oldest first."""
     matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
     return sorted(Segment(int(m[1]), int(m[2]), path) for m, path in matches if m)
 
 
 def ends(folder: Path) -> dict[int, int]:
-    """The sequence at which each finished epoch of a source ended, as far as it is known."""
+    """Return epoch -> first unused sequence, for each finished epoch whose end is known."""
     matches = (_END.fullmatch(path.name) for path in folder.iterdir())
     return {int(m[1]): int(m[2]) for m in matches if m}

@@ -1,21 +1,20 @@
-"""The ports of the event log: one writer appends, any number of readers follow.
+"""Define the interfaces of the event log: one writer per source appends, many readers follow.
 
-What an Appender promises
-    Events are numbered by `sequence`, gap-free from 0 within an epoch; the caller stamps each event
-    with `source`, `epoch` and the next free sequence, and appends them in that order. `append`
-    either stores all of the given events, readable by every reader even if this process is killed
-    the moment it returns, or raises LogUnavailable and stores none of them. If the log must also
-    survive power loss, `once_safe` calls back when it does: no reply leaves before that. A log set
-    to drop events on a full disk leaves a gap in the sequence, and counts it.
+Appender
+    Events are numbered by `sequence`, gap-free from 0 within an epoch. The caller stamps each event
+    with `source`, `epoch` and the next sequence, and appends in that order. `append` is atomic: it
+    stores all events, readable even if the process is killed right after, or it stores none and
+    raises LogUnavailable. If the log must survive power loss, `once_safe` calls back when the
+    events are durable; replies wait for it. A log that drops events on a full disk leaves a gap in
+    the sequence and counts it.
 
-What a Reader promises
-    A log consists of streams: a source's segments, or a partition of a topic. Each stream's records
-    come in the order in which they lie there, every one at least once; streams are merged by the
-    time of reception, as well as what has been written allows. `poll` returns what is there, at
-    most `limit` records, and an empty list when nothing is new. Nothing is skipped in silence:
-    bytes that cannot be read come as a Record whose event is an UnreadableEvent, and a part of a
-    stream that is gone comes as a Gap. A reader keeps no state of its own between lives: its owner
-    stores the position of each stream and hands them to the next reader.
+Reader
+    A log consists of streams: a source's segments, or a partition of a topic. The records of a
+    stream are returned in order and at least once. Streams are merged by time of reception, as far
+    as written records allow. `poll` returns at most `limit` records, or none if nothing is new. No
+    loss is silent: unreadable bytes become a Record with an UnreadableEvent, and a deleted part of
+    a stream becomes a Gap. A reader persists nothing: its owner stores the positions and passes
+    them to the next reader.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +27,9 @@ from eventlog.events import Event
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """A reader's position in one stream: the next record it expects.
+    """Identify the next record that a reader expects in one stream.
 
-    In a partition the epoch stands for the topic's id, and the sequence is the offset.
+    In a partition, the epoch identifies the topic's id and the sequence is the offset.
     """
 
     epoch: int
@@ -41,24 +40,24 @@ Positions = Mapping[str, Position]  # by stream
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One record of the log as a reader finds it."""
+    """Hold one record of the log, as read."""
 
-    source: str  # empty where the writer is unknown
+    source: str  # empty: unknown writer
     epoch: int
     sequence: int
     event: Event | UnreadableEvent
-    value: bytes = b""  # as it lies in the log
-    partition: str = ""  # the stream, where that is not the source itself
-    beyond: Position | None = None  # the position after it, in the partition
+    value: bytes = b""  # bytes as logged
+    partition: str = ""  # topic partition; empty: the stream is the source
+    beyond: Position | None = None  # position after the record in its partition
 
     @property
     def stream(self) -> str:
-        """The stream that holds the record."""
+        """Return the stream that holds the record."""
         return self.partition or self.source
 
     @property
     def after(self) -> Position:
-        """The position of its stream after this record."""
+        """Return the stream's position after this record."""
         return self.beyond or Position(self.epoch, self.sequence + 1)
 
 
@@ -66,52 +65,52 @@ Loss = Literal["overrun", "truncated", "recreated"]
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """A part of a stream that can no longer be read.
+    """Report a part of a stream that can no longer be read.
 
     Overrun: unread records were deleted. Truncated: the stream ends before the reader's position,
-    so later records may look as if they had been read. Recreated: another stream has this name now.
+    so new records get positions that were already read. Recreated: another stream has this name.
     """
 
     stream: str
-    after: Position  # where reading continues
+    after: Position  # position at which reading continues
     reason: Loss
-    records: int  # at most this many were skipped; 0 if the number is unknown
+    records: int  # upper bound of skipped records; 0: unknown
 
 
 class Appender(Protocol):
-    """The one writer of a source; see the promises above."""
+    """Append events to one source, as its only writer; see the module's contract."""
 
     @property
     def source(self) -> str:
-        """This writer's name."""
+        """Return the writer's name."""
         ...
 
     @property
     def epoch(self) -> int:
-        """The epoch of this writer, from 1: each restart is a new one."""
+        """Return the writer's epoch: 1 at first, incremented by each restart."""
         ...
 
     @property
     def next_sequence(self) -> int:
-        """The sequence that the next appended event must carry."""
+        """Return the sequence that the next appended event must carry."""
         ...
 
     @property
     def full(self) -> bool:
-        """Whether new requests must be refused, because there may be no space for their events."""
+        """Return whether new requests must be refused, because their events may not fit on disk."""
         ...
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether `once_safe` may call back later than at once."""
+        """Return whether `once_safe` may call back with a delay."""
         ...
 
     def append(self, events: Sequence[Event]) -> None:
-        """Store all events, or none and raise LogUnavailable."""
+        """Store all events, or raise LogUnavailable and store none."""
         ...
 
     def once_safe(self, on_safe: Callable[[LogUnavailable | None], None]) -> None:
-        """Call `on_safe`, in the event loop, once all appended events are durable as configured."""
+        """Call `on_safe` in the event loop once all appended events are durable as configured."""
         ...
 
     def close(self) -> None:
@@ -120,27 +119,27 @@ class Appender(Protocol):
 
 
 class Reader(Protocol):
-    """Follows every stream of a log; see the promises above."""
+    """Follow every stream of a log; see the module's contract. Use from one thread."""
 
     @property
     def drained(self) -> bool:
-        """Whether the last poll found the end of every stream."""
+        """Return whether the last poll reached the end of every stream."""
         ...
 
     @property
     def patience(self) -> float:
-        """Seconds for which a record may still arrive after later records of its source.
+        """Return the seconds for which a record may arrive after later records of its source.
 
-        0 where every source is its own stream; infinite while another reader has some partitions.
+        0 if every source is its own stream; infinite while another reader owns some partitions.
         """
         ...
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Return new records, at most `limit`; waits for milliseconds at most."""
+        """Return at most `limit` new records; blocks for milliseconds at most."""
         ...
 
     def gaps(self) -> Sequence[Gap]:
-        """Return the gaps that polls since the last call found; usually none."""
+        """Return the gaps that polls have found since the last call."""
         ...
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Merge the streams of one log by reception time.
 
-The merge decides the order in which the partitions of a topic are ingested. If a stream has more
-records but none is fetched yet, the other streams wait, because its next record may be earlier.
+The merge decides the order in which partitions are ingested. While a stream has unfetched records
+and none in the buffer, the others wait, because its next record may be earlier.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ _Key = tuple[int, int, str]
 
 
 def merge_key(record: Record) -> _Key:
-    """Return the sort key: when the service received the event. Unreadable events come first."""
+    """Return the sort key: the event's reception time. Unreadable events come first."""
     if isinstance(record.event, UnreadableEvent):
         return 0, record.sequence, record.source
     return record.event.received, record.sequence, record.source
@@ -28,7 +28,7 @@ class Merge:
         self._unread: dict[str, deque[Record]] = {}
 
     def open(self, stream: str) -> None:
-        """Open a stream. If it is open, discard its records, because they are fetched again."""
+        """Open a stream; discard records buffered before, because they are fetched again."""
         self._unread[stream] = deque()
 
     def close(self, stream: str) -> None:
@@ -36,18 +36,18 @@ class Merge:
         self._unread.pop(stream, None)
 
     def add(self, stream: str, records: Iterable[Record]) -> None:
-        """Append fetched records, in the order of the stream."""
+        """Buffer fetched records of an open stream, in its order."""
         self._unread[stream].extend(records)
 
     def held(self, stream: str) -> int:
-        """Return the number of records of this stream that `take` has not returned."""
+        """Return the number of buffered records of an open stream."""
         return len(self._unread[stream])
 
     def take(self, limit: int, ended: set[str]) -> list[Record]:
-        """Return the next records, at most `limit`.
+        """Return at most `limit` buffered records, in order.
 
-        `ended` names the streams that have nothing more to fetch. If any other stream has no
-        fetched record, the result is empty.
+        `ended` names the streams without unfetched records. If any other stream has no buffered
+        record, the result is empty.
         """
         if any(not unread and stream not in ended for stream, unread in self._unread.items()):
             return []

@@ -1,8 +1,8 @@
-"""Ends a child process when the process that started it has died, however that died.
+"""End a child process when its parent process dies, for whatever reason.
 
-The parent passes its pid in a variable. On Linux the kernel sends the child a signal at the moment
-the parent dies; elsewhere a thread of the child looks every second. A child that has not ended by
-then within its grace is killed. The signal follows the thread that started the child: start
+The parent passes its pid in an environment variable. On Linux the kernel signals the child as soon
+as the parent dies; elsewhere a thread of the child checks every second. A child that outlives its
+grace period is killed. The kernel watches the thread that started the child, not the process: start
 children from a thread that lives as long as they do.
 """
 
@@ -13,13 +13,13 @@ import sys
 import threading
 import time
 
-PARENT = "DRIFTLINE_PARENT_PID"  # set by our processes for their children, by nobody else
+PARENT = "DRIFTLINE_PARENT_PID"  # set by Driftline's processes for their children only
 _POLL_S = 1.0
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 
 def child_environment() -> dict[str, str]:
-    """Variables that make a child end with this process."""
+    """Return environment variables that make a child end with this process."""
     return {**os.environ, PARENT: str(os.getpid())}
 
 
@@ -28,10 +28,10 @@ def end_with_parent(
 ) -> None:
     """Send this process signal `number` when its parent dies, and SIGKILL `grace` seconds later.
 
-    Does nothing where the variable does not say that the parent asks for it. Call it before
-    anything is started; raises SystemExit where the parent has died already.
+    Does nothing if the parent has not set the variable. Call it first in the process. Raises
+    SystemExit if the parent is already dead.
     """
-    stated = os.environ.pop(PARENT, "")  # children of this process have another parent
+    stated = os.environ.pop(PARENT, "")  # children must not inherit it: they have another parent
     if not stated:
         return
     parent = int(stated)
@@ -47,7 +47,7 @@ def end_with_parent(
 
 
 def _ask_kernel(number: signal.Signals) -> bool:
-    """Whether the kernel will send the signal; some sandboxes forbid the call."""
+    """Return whether the kernel will send the signal; some sandboxes forbid the call."""
     libc = ctypes.CDLL(None)
     return int(libc.prctl(_SET_PARENT_DEATH_SIGNAL, int(number), 0, 0, 0)) == 0
 

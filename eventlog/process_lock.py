@@ -1,8 +1,8 @@
-"""Locks on files that processes hold for life: one writer per source, one process per role.
+"""Lock files for the life of a process: one writer per source, one process per role.
 
-The kernel releases a lock however its process ends, so nothing has to be cleaned up after a crash.
-A descriptor is closed in child processes as they start their program: a child never holds the lock
-of its parent. Works between containers of one machine that share a volume, and on NFS 4.
+The kernel releases a lock when its process ends, so a crash needs no cleanup. Descriptors close on
+exec: a child never holds its parent's lock. Locks also work between containers that share a volume
+on one machine, and on NFS 4.
 """
 
 import fcntl
@@ -17,13 +17,13 @@ import msgspec
 
 from eventlog.errors import AlreadyRunning, SettingError
 
-_LONGEST_CONTENT = 4096  # bytes
+_LONGEST_CONTENT = 4096  # bytes read from a lock file
 
 
 def try_lock(path: Path, mode: int = 0o600) -> int | None:
-    """Lock the file, which is created if need be; its descriptor, None if another process has it.
+    """Create and lock a file; return its descriptor, or None if another process holds the lock.
 
-    Closing the descriptor releases the lock. Raises OSError where the file cannot be opened.
+    Closing the descriptor releases the lock. Raises OSError if the file cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
@@ -38,7 +38,7 @@ def try_lock(path: Path, mode: int = 0o600) -> int | None:
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """The content of a lock file: which process holds the lock."""
+    """Describe the process that holds a lock; the content of the lock file."""
 
     role: str
     pid: int
@@ -47,7 +47,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @classmethod
     def this_process(cls, role: str) -> Self:
-        """Describe this process; `started` is now."""
+        """Return the description of this process, started now."""
         return cls(
             role, os.getpid(), socket.gethostname(), datetime.now(UTC).replace(microsecond=0)
         )
@@ -58,12 +58,12 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class ProcessLock:
-    """The lock of the one process of a role; as long as the process lives or until `close`."""
+    """Hold the lock of a role until `close` or the end of the process."""
 
     def __init__(self, path: Path, role: str) -> None:
-        """Take the lock and write who holds it.
+        """Take the lock and write this process into the file.
 
-        Raises AlreadyRunning with pid and role of the other process, SettingError where the file
+        Raises AlreadyRunning with pid and role of the other process, or SettingError if the file
         cannot be written.
         """
         try:
@@ -78,7 +78,10 @@ class ProcessLock:
             raise SettingError(f"{path} cannot be locked: {error.strerror}") from None
 
     def close(self) -> None:
-        """Release the lock; the file stays, empty, since removing it would let two processes in."""
+        """Release the lock and empty the file.
+
+        The file is not deleted: otherwise two processes could lock different files of one name.
+        """
         with suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
@@ -91,7 +94,7 @@ class ProcessLock:
 
 
 def require_unlocked(path: Path, role: str) -> None:
-    """Raise AlreadyRunning where a process holds the lock now."""
+    """Raise AlreadyRunning if a process holds the lock."""
     if path.exists():
         ProcessLock(path, role).close()
 
@@ -109,4 +112,4 @@ def _holder(path: Path) -> Holder | None:
     try:
         return msgspec.json.decode(path.read_bytes()[:_LONGEST_CONTENT], type=Holder)
     except (OSError, msgspec.DecodeError):
-        return None  # it has only just taken the lock, or is of an earlier release
+        return None  # the process has just taken the lock, or runs an earlier release

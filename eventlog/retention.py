@@ -1,7 +1,7 @@
-"""Retention: which segments may be deleted, and the sweep that deletes them.
+"""Delete segments beyond retention, oldest first.
 
-A segment stays until every reader that counts has read it to its end. The last segment of a source
-always stays, because its name carries the epoch. The oldest are deleted first.
+A segment is retained until every required reader has read it to its end. The last segment of a
+source is always retained, because its name carries the epoch.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from eventlog.settings import Home, LogSettings
 
 
 class SegmentStatus(msgspec.Struct, frozen=True):
-    """A segment with the facts that retention decides by."""
+    """Describe a segment for the retention decision."""
 
     segment: Segment
-    following: Position | None  # where the next segment of the source begins; None: it is the last
+    following: Position | None  # start of the source's next segment; None: this is the last
     size: int
-    written: float  # seconds since the epoch, of the last append
+    written: float  # time of the last append, in seconds since the Unix epoch
 
 
 def deletable(
@@ -31,7 +31,7 @@ def deletable(
 ) -> list[SegmentStatus]:
     """Return the segments to delete, oldest first; none if there is no reader.
 
-    `readers`: positions of the readers that must have read a segment before it is deleted.
+    `readers` are the positions of the readers that must have read a segment before its deletion.
     """
     total = sum(one.size for one in kept)
     found = []
@@ -70,7 +70,7 @@ def read_positions(path: Path) -> dict[str, Position]:
 
 
 def write_positions(path: Path, positions: Mapping[str, Position]) -> None:
-    """Replace the positions in a file; on disk before this returns, never half written."""
+    """Replace the positions in a file atomically and durably."""
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         file.write(msgspec.json.encode(positions))
@@ -87,7 +87,7 @@ def _readers(home: Home, settings: LogSettings) -> list[Positions]:
             raise SettingError(f"DRIFTLINE_LOG_RETAIN_FOR: {name!r}; expected {', '.join(files)}")
     if not named:
         return [read_positions(path) for path in files.values() if path.exists()]
-    # A named reader without a file has read nothing.
+    # A configured reader without a file has read nothing.
     return [read_positions(files[n]) if files[n].exists() else {} for n in named]
 
 

@@ -1,4 +1,4 @@
-"""The events' JSON Schemas, made from the types: `python -m eventlog.schema docs/events`."""
+"""Generate the JSON Schemas of events from the types: `python -m eventlog.schema docs/events`."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas() -> dict[str, bytes]:
-    """JSON Schema files by name, one for each type of event and schema version."""
+    """Return file name -> JSON Schema, one per event type and schema version."""
     return {
         f"{kind.__struct_config__.tag}.schema.json": _write(kind)
         for kind in (PredictionEvent, FeedbackEvent)

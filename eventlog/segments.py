@@ -1,13 +1,13 @@
-"""The local event log: one folder per source, one file per segment, appended by one writer.
+"""Write and read the local event log: one folder and one writer per source, one file per segment.
 
-    <log>/<source>/lock                           held by the source's one writer
+    <log>/<source>/lock                           held by the source's writer
     <log>/<source>/reserve                        reserved space, see disk_reserve.py
     <log>/<source>/<epoch>-<first sequence>.log   frames, see frames.py
-    <log>/<source>/<epoch>-<sequence>.end         empty; its epoch numbered no event from there on
+    <log>/<source>/<epoch>-<sequence>.end         empty; marks the first unused sequence of an epoch
 
-A segment is final once the source has a later one. A writer that takes over a source first cuts
-the torn tail that a killed predecessor may have left: nothing in it was answered. It then records
-where the predecessor's epoch ended, so that damage to the last frames is counted exactly.
+A segment is complete once the source has a later one. A new writer of a source first truncates the
+incomplete frame that a killed predecessor may have left; its events were never answered. It then
+marks the end of the predecessor's epoch, so that damage to the last frames is counted exactly.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class SegmentWriter:
-    """The one writer of a source; an `eventlog.log.Appender`."""
+    """Append events to one source; implements `Appender`. Use from one event loop."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class SegmentWriter:
         settings: LogSettings = _DEFAULTS,
         dropped: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Take over `folder`, whose lock the file descriptor `lock` holds.
+        """Take over `folder`; the file descriptor `lock` holds its lock.
 
-        `dropped` is called with the number of events that a full disk dropped.
+        `dropped` is called with the number of events dropped because the disk is full.
         """
         self.source = folder.name
         self._folder = folder
@@ -62,7 +62,7 @@ class SegmentWriter:
             _finish(folder, existing[-1])
         self.epoch = existing[-1].epoch + 1 if existing else 1
         self.next_sequence = 0
-        self._closed: deque[int] = deque()  # files that were rolled and are not known to be on disk
+        self._closed: deque[int] = deque()  # rolled files that are not flushed yet
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
         rejects = settings.when_full == "reject"
         self._reserve = DiskReserve(folder / "reserve", settings.reserve_bytes if rejects else 0)
@@ -76,7 +76,7 @@ class SegmentWriter:
         settings: LogSettings = _DEFAULTS,
         dropped: Callable[[int], None] = lambda _: None,
     ) -> Self:
-        """Become the writer of the first of `<host>-0`, `<host>-1`, ... that has no writer."""
+        """Take over the first source of `<host>-0`, `<host>-1`, ... that has no writer."""
         host = re.sub(r"[^A-Za-z0-9.]+", "-", host)
         for slot in count():
             source = folder / f"{host}-{slot}"
@@ -88,11 +88,11 @@ class SegmentWriter:
 
     @property
     def full(self) -> bool:
-        """Whether new requests must be refused, because there may be no space for their events."""
+        """Return whether new requests must be refused, because their events may not fit on disk."""
         return not self._reserve.held()
 
     def append(self, events: Sequence[Event]) -> None:
-        """Append all events, readable even if this process dies now, or raise LogUnavailable."""
+        """Store all events, readable even if the process is killed, or raise LogUnavailable."""
         if not events:
             return
         self._check_stamps(events)
@@ -113,11 +113,11 @@ class SegmentWriter:
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether `once_safe` may call back later than at once."""
+        """Return whether `once_safe` may call back with a delay."""
         return self._commit is not None
 
     def once_safe(self, on_safe: OnSynced) -> None:
-        """Call `on_safe` once everything appended so far is as durable as `durability` asks."""
+        """Call `on_safe` once all appended events are as durable as `durability` requires."""
         if self._commit is None:
             on_safe(None)
         else:
@@ -133,7 +133,7 @@ class SegmentWriter:
         self._reserve.release()
         with contextlib.suppress(
             OSError
-        ):  # without the mark, damage to the last frames counts as 1
+        ):  # without the end mark, damage to the last frames counts as 1 event
             _mark_end(self._folder, self.epoch, self.next_sequence)
         for descriptor in (*self._closed, self._file, self._lock):
             os.close(descriptor)
@@ -148,7 +148,7 @@ class SegmentWriter:
                 )
 
     def _write(self, frame: bytes) -> None:
-        """Write all of the frame, or nothing and raise OSError."""
+        """Write the whole frame, or raise OSError and write nothing."""
         written = os.write(self._file, frame)
         if written != len(frame):
             os.ftruncate(self._file, self._size)
@@ -156,7 +156,7 @@ class SegmentWriter:
         self._size += written
 
     def _write_on_full_disk(self, frame: bytes, error: OSError, number: int) -> None:
-        """Write into the reserved space, or follow `when_full`."""
+        """Write into the reserved space; if it is used up, reject or drop as `when_full` says."""
         if error.errno in _FULL:
             if self._settings.when_full == "drop":
                 self._dropped(number)
@@ -168,7 +168,7 @@ class SegmentWriter:
         raise LogUnavailable(f"event log {self._folder}: {error.strerror}") from error
 
     def _roll(self) -> None:
-        # If no new segment can be created, the old one grows on: no event is refused for it.
+        # If no new segment can be created, keep appending to the old one: refuse no event.
         with contextlib.suppress(OSError):
             fresh = self._new_segment()
             if self._commit is None:
@@ -183,7 +183,7 @@ class SegmentWriter:
         return os.open(path, flags, 0o600)
 
     def _sync(self) -> None:
-        """Flush to disk. Runs in the group commit's thread, which alone closes rolled files."""
+        """Flush to disk. Runs in the group commit's thread, the only one to close rolled files."""
         os.fsync(self._file)
         while self._closed:
             os.fsync(self._closed[0])
@@ -192,7 +192,7 @@ class SegmentWriter:
 
 
 def _finish(folder: Path, last: Segment) -> None:
-    """Cut the torn tail of a source's last segment and mark where its epoch ended."""
+    """Truncate the incomplete frame of a source's last segment and mark the end of its epoch."""
     data = last.path.read_bytes()
     intact, sequence = 0, last.base
     for piece in frames.split(data, final=False):
@@ -210,25 +210,22 @@ def _mark_end(folder: Path, epoch: int, sequence: int) -> None:
 
 
 class SegmentReader:
-    """Follows every source below a log folder; an `eventlog.log.Reader`."""
+    """Follow every source below a log folder; implements `Reader`."""
 
-    patience = 0.0  # a source's records never overtake each other
+    patience = 0.0  # the records of a source are always in order
 
     def __init__(self, folder: Path, positions: Positions) -> None:
-        """Begin each source at its position, or at its oldest record where it has none."""
+        """Begin each source at its position; without one, at its oldest record."""
         self._folder = folder
         self._positions = positions
         self._followers: dict[str, Follower] = {}
         self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
-        """Return new records, at most `limit`, in order of reception; never waits.
-
-        No source runs ahead of another, however much of each is unread.
-        """
+        """Return at most `limit` new records, ordered by reception across sources; never blocks."""
         self._discover()
         unread = [follower.peek(limit) for follower in self._followers.values()]
-        # A follower at its read-ahead limit has more records: none may run ahead of it.
+        # A follower at its read-ahead limit may have more records: do not pass its last one.
         most = min([limit, *(one.ready for one in self._followers.values() if one.laden)])
         records = list(islice(merge(*unread, key=_reception), most))
         for source, taken in Counter(record.source for record in records).items():
@@ -246,7 +243,7 @@ class SegmentReader:
             follower.close()
 
     def torn(self) -> dict[str, int]:
-        """Return the bytes after each source's last whole frame, as of the last poll."""
+        """Return the bytes after each source's last complete frame, as of the last poll."""
         return {name: one.torn for name, one in self._followers.items() if one.torn}
 
     def _discover(self) -> None:

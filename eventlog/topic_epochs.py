@@ -1,4 +1,4 @@
-"""Topic epochs: which topic id received the forwarded events. Kafka gives each new topic an id."""
+"""Store the ids of the topics that received events, to detect a topic that was re-created."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,10 @@ from eventlog.errors import EventLogError
 
 
 class TopicEpochs:
-    """Topic ids by name, in a file that is replaced as a whole."""
+    """Store topic ids by name in a file that is replaced atomically."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file, if it is there; raises EventLogError."""
+        """Read the file if it exists; raises EventLogError."""
         self._path = path
         try:
             data = path.read_bytes() if path.exists() else b"{}"
@@ -26,7 +26,7 @@ class TopicEpochs:
         return sorted(name for name, id_ in topics.items() if self._known.get(name, id_) != id_)
 
     def keep(self, topics: Mapping[str, str]) -> None:
-        """Store the ids, on disk before this returns."""
+        """Store the ids durably."""
         if all(self._known.get(name) == id_ for name, id_ in topics.items()):
             return
         known = {**self._known, **topics}

@@ -1,4 +1,4 @@
-"""The part of a request's trace between the local log and Kafka."""
+"""Trace the transfer of predictions from the local log to Kafka."""
 
 import time
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from telemetry.tracing import Attributes, Tracing, is_sampled
 
 
 class ForwardTraces:
-    """Adds a span to the trace of every forwarded prediction that is sampled."""
+    """Add a span to the trace of every sampled prediction that is forwarded."""
 
     def __init__(self, tracing: Tracing | None, topic: str) -> None:
-        """`topic` is where predictions go."""
+        """Trace sends to `topic`; with None for `tracing`, do nothing."""
         self._tracing = tracing
         self._topic = topic
 
     def sent(self, records: Sequence[Record], began: int) -> None:
-        """Record spans: read at `began` (nanoseconds since the epoch), acknowledged now."""
+        """Record spans from `began` (nanoseconds since the Unix epoch) until now."""
         if self._tracing is None:
             return
         now = time.time_ns()

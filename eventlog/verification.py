@@ -1,4 +1,4 @@
-"""Verify a whole log: what each source holds, and what is damaged or missing."""
+"""Verify a whole log: count the readable, damaged and missing events of each source."""
 
 from pathlib import Path
 
@@ -9,27 +9,27 @@ from eventlog.layout import segments
 from eventlog.log import Position, Record
 from eventlog.segments import SegmentReader
 
-_LIMIT = 2_000  # records held at a time
+_LIMIT = 2_000  # records in memory at a time
 
 
 class SourceFindings(msgspec.Struct):
-    """What a source holds; `epochs` counts the writer's restarts."""
+    """Hold the counters of one source; `epochs` counts the writer's starts."""
 
     source: str
     epochs: int = 0
     events: int = 0  # readable
-    unreadable: int = 0  # a frame whose CRC is wrong, or bytes that are no event
+    unreadable: int = 0  # records in frames with a wrong CRC, or bytes that are no event
     missing: int = 0  # sequences without a record, because a full disk dropped their events
-    torn_bytes: int = 0  # at the end of the last segment: a write under way, or one cut short
+    torn_bytes: int = 0  # incomplete last frame: a write in progress, or an interrupted one
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing or damaged."""
+        """Return whether nothing is missing or damaged."""
         return not (self.unreadable or self.missing or self.torn_bytes)
 
 
 def verify(log: Path) -> list[SourceFindings]:
-    """Return the findings of every source, by name."""
+    """Read every source and return its findings, ordered by name."""
     tallies: dict[str, _Tally] = {}
     reader = SegmentReader(log, {})
     while records := reader.poll(_LIMIT):
@@ -48,7 +48,7 @@ def verify(log: Path) -> list[SourceFindings]:
 
 
 class _Tally:
-    """Counters of one source, from its oldest segment on: deleted segments are not missing."""
+    """Count the records of one source from its oldest segment: deleted ones are not missing."""
 
     def __init__(self, folder: Path) -> None:
         first = segments(folder)[0]

@@ -1,4 +1,4 @@
-"""Bytes <-> events, and the CloudEvents headers that travel beside them in Kafka."""
+"""Encode and decode events, and build their CloudEvents headers for Kafka."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ import msgspec
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, PredictionEvent
 
-encode = msgspec.json.Encoder().encode  # (event) -> JSON bytes
+encode = msgspec.json.Encoder().encode  # event -> JSON bytes
 _SPECVERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_TYPE = ("content-type", b"application/json")
@@ -19,9 +19,9 @@ _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode(data: bytes | memoryview) -> Event:
-    """Decode an event; unknown fields of later writers are ignored.
+    """Decode an event; ignore unknown fields, which later releases may add.
 
-    Raises UnreadableEvent that names the wrong field, or the unknown schema version.
+    Raises UnreadableEvent with the invalid field or the unknown schema version.
     """
     try:
         event = _decoder.decode(data)
@@ -40,9 +40,9 @@ def key(event: Event) -> bytes:
 
 
 def headers(event: Event) -> list[tuple[str, bytes]]:
-    """CloudEvents 1.0 headers, Kafka binding, binary mode.
+    """Return CloudEvents 1.0 headers (Kafka binding, binary mode).
 
-    Raises OverflowError for an event time that RFC 3339 cannot write.
+    Raises OverflowError if RFC 3339 cannot represent the event time.
     """
     time = _EPOCH + timedelta(microseconds=event.time)  # exact, unlike a float of seconds
     pairs = [
