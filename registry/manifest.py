@@ -1,7 +1,7 @@
-"""What is registered with a version: everything that serving and monitoring know about it.
+"""Define the manifest of a version: everything that serving and monitoring know about it.
 
-The user writes a YAML file of this shape, or none; `register` completes what the ONNX file and the
-reference say (signature, feature inputs, summaries) and refuses what does not agree with them.
+The user may write it as a YAML file. `register` fills in what the ONNX file and the reference state
+(signature, feature inputs, summaries) and refuses contradictions.
 """
 
 from typing import Annotated, Literal
@@ -11,12 +11,12 @@ from msgspec import Meta
 
 from eventlog.events import Label
 
-Task = Literal["classification", "regression", "other"]  # other: outputs are only summarized
+Task = Literal["classification", "regression", "other"]  # other: monitor only summaries of outputs
 Kind = Literal["numeric", "categorical"]
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
-    """Name, Open Inference Protocol datatype and shape of one tensor; -1 is a free dimension."""
+    """Describe one tensor: name, Open Inference Protocol datatype, shape; -1: free dimension."""
 
     name: str
     datatype: str
@@ -24,46 +24,46 @@ class TensorSpec(msgspec.Struct, frozen=True):
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """The input and output tensors of a version, in the ONNX file's order."""
+    """List the input and output tensors of a version, in the ONNX file's order."""
 
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One named feature and where it goes: column `index` of input `input`."""
+    """Map one named feature to column `index` of input `input`."""
 
     name: str
     kind: Kind
-    nullable: bool = False  # whether NaN (numeric) or null (categorical, sent as "") is allowed
-    input: str = ""  # defaults to the input named like the feature
+    nullable: bool = False  # NaN (numeric) or null (categorical, sent as "") is allowed
+    input: str = ""  # default: the input with the feature's name
     index: Annotated[int, Meta(ge=0)] = 0
-    monitor: bool = True  # False: served and logged, but in no drift and no data quality
+    monitor: bool = True  # False: serve and log it, but compute no drift or data quality
 
 
 Statistic = Literal[
-    "mean",  # of the finite values of one row, like the four that follow
+    "mean",  # this and the next four: of the finite values of one row
     "std",
     "min",
     "max",
     "l2_norm",
     "zero_share",
-    "nan_share",  # NaN and infinities among the values
+    "nan_share",  # share of NaN and infinities
     "length",  # characters of a text, bytes of a payload, or elements of a row
     "word_count",
     "non_ascii_share",
-    "empty",  # 1 where the text is empty, else 0
-    "projection",  # of a vector onto one fixed direction, by `index`
+    "empty",  # 1 if the text is empty, else 0
+    "projection",  # of a vector onto the fixed direction number `index`
 ]
 
 
 class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number for each row of a tensor, computed for every request and monitored as a column."""
+    """Compute one number per row of a tensor in every request; monitor it as a column."""
 
     name: str
-    tensor: str  # an input or output
+    tensor: str  # name of an input or output
     statistic: Statistic
-    # Of an image [N, C, H, W]: its channel; of a projection: which direction; else the whole row.
+    # Channel of an image [N, C, H, W], or direction of a projection; null: the whole row.
     index: Annotated[int, Meta(ge=0)] | None = None
 
 
@@ -71,39 +71,39 @@ Activation = Literal["none", "softmax", "sigmoid"]
 
 
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which outputs hold the prediction; none of them for task: other.
+    """Name the outputs that hold the prediction; none for task: other.
 
-    Classification: `label` [N] and, where there is one, `probabilities` [N, classes] in the order
-    of `classes`; or `scores` [N, classes], from which `activation` makes the probabilities and the
-    label. With sigmoid every class is a label of its own. Regression: `label` holds the predicted
+    Classification: `label` [N] and optionally `probabilities` [N, classes], in the order of
+    `classes`. Alternatively `scores` [N, classes]: `activation` converts them to probabilities and
+    label; with sigmoid, a row may have several labels. Regression: `label` holds the predicted
     number, [N] or [N, 1].
     """
 
     label: str = ""
     probabilities: str = ""
     classes: list[Label] = []
-    positive: Label | None = None  # the class whose probability is the score of a binary model
-    scores: str = ""  # instead of label and probabilities: raw scores, [N, classes]
+    positive: Label | None = None  # positive class of a binary model
+    scores: str = ""  # raw scores [N, classes]; replaces label and probabilities
     activation: Activation = "none"
 
 
 class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Event-time windows by time, by rows, or by whichever comes first; durations in seconds."""
+    """Divide event time into windows by length, by rows, or both; durations in seconds."""
 
-    # A window ends at a multiple of it since the Unix epoch; null: by its rows alone.
+    # Windows end at multiples of `length` since the Unix epoch; null: by rows alone.
     length: Annotated[int, Meta(ge=1)] | None = 86_400
-    rows: Annotated[int, Meta(ge=1)] | None = None  # a window that holds as many ends
-    step: Annotated[int, Meta(ge=1)] = 60  # windows that end by rows do so at a multiple of it
+    rows: Annotated[int, Meta(ge=1)] | None = None  # number of rows that ends a window
+    step: Annotated[int, Meta(ge=1)] = 60  # windows that end by rows end at a multiple of `step`
     grace: Annotated[int, Meta(ge=0)] = (
-        3_600  # how late an event may come before its window is closed without it
+        3_600  # how late an event may arrive before its window closes
     )
-    # How long after its window a label may still revise the result.
+    # How long after the end of a window a label may still revise the result.
     label_wait: Annotated[int, Meta(ge=0)] = 2_592_000
-    # Rows kept per window: those with the smallest hash(event id, row).
+    # Rows sampled per window: those with the smallest hash(event id, row).
     max_rows: Annotated[int, Meta(ge=1)] = 10_000
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which msgspec makes its own, for windows that would never end well."""
+        """Raise ValueError, which msgspec converts, for windows without a consistent end."""
         if self.length is None and self.rows is None:
             raise ValueError("a window needs an end: state length, rows or both")
         if self.length is not None and self.rows is not None and self.length % self.step:
@@ -114,9 +114,9 @@ class WindowPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FalseAlarms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How seldom a model with nothing wrong may raise an alarm, all its rules together.
+    """Limit the false-alarm rate of a version, all its rules together.
 
-    At most one false alarm in so many days of event time, nor in so many windows: what is rarer.
+    At most one false alarm in `days` of event time and one in `windows`; the rarer limit applies.
     """
 
     days: Annotated[float, Meta(gt=0)] = 30
@@ -124,7 +124,7 @@ class FalseAlarms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MaxGap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far the rates of two groups of a segment may lie apart; no alarm where it is left out."""
+    """Limit the differences in rates between two groups of a segment; null: no alarm."""
 
     selection_rate: Annotated[float, Meta(ge=0, lt=1)] | None = None
     true_positive_rate: Annotated[float, Meta(ge=0, lt=1)] | None = None
@@ -143,124 +143,125 @@ AlarmRule = Literal[
 
 
 class AlarmPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When a result becomes an alarm."""
+    """Decide when a result raises an alarm."""
 
-    min_rows: Annotated[int, Meta(ge=1)] = 500  # fewer: "not enough data", never an alarm
-    drifted_share: Annotated[float, Meta(ge=0, le=1)] = 0.3  # of columns, to call a window drifted
-    false_alarms: FalseAlarms = FalseAlarms()  # the budget that thresholds are calibrated to
-    smallest_drift: Annotated[float, Meta(ge=0)] = 0.1  # smaller distances do not matter
-    min_score: float | None = None  # of `score`; below it performance raises an alarm
-    score: str = ""  # roc_auc by default for classification, mae for regression
-    min_segment_score: float | None = None  # of `score`, in every group of every segment
+    min_rows: Annotated[int, Meta(ge=1)] = 500  # with fewer rows: "not enough data", no alarm
+    drifted_share: Annotated[float, Meta(ge=0, le=1)] = 0.3  # of columns, in a drifted window
+    false_alarms: FalseAlarms = FalseAlarms()  # rate that thresholds are calibrated to
+    smallest_drift: Annotated[float, Meta(ge=0)] = 0.1  # ignore smaller distances
+    min_score: float | None = None  # lowest `score` without a performance alarm
+    score: str = ""  # default: roc_auc for classification, mae for regression
+    min_segment_score: float | None = None  # lowest `score` of each group of each segment
     max_gap: MaxGap = MaxGap()  # between the groups of a segment
     consecutive: Annotated[int, Meta(ge=1)] = (
-        2  # windows in a row before an alarm fires, and before it resolves
+        2  # consecutive windows before an alarm fires, and before it resolves
     )
-    cool_down: Annotated[int, Meta(ge=0)] = 0  # seconds that a rule is quiet after it resolved
-    critical: tuple[AlarmRule, ...] = ("performance", "concept", "parity")  # the others warn
+    cool_down: Annotated[int, Meta(ge=0)] = 0  # seconds without alarms of a rule after it resolves
+    critical: tuple[AlarmRule, ...] = ("performance", "concept", "parity")  # others are warnings
 
 
 class SegmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A feature by whose values a window is also looked at in parts."""
+    """Split each window into groups by the values of a feature and score each group."""
 
     column: str
-    edges: list[float] = []  # of a numeric feature, ascending: a group lies between two
-    values: Annotated[int, Meta(ge=1, le=50)] = 10  # that get a group: the reference's commonest
+    edges: list[float] = []  # ascending bounds of the groups of a numeric feature
+    values: Annotated[int, Meta(ge=1, le=50)] = 10  # groups: most frequent values of the reference
 
 
 class RerunPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """On which rows of a window the version is run again, to check answers and explain drift."""
+    """Re-run the version on logged rows, to check prediction parity and to explain drift."""
 
-    rows: Annotated[int, Meta(ge=0, le=100_000)] = 1_000  # of those kept; 0: it is not run again
-    tolerance: Annotated[float, Meta(ge=0)] = 0.001  # of a probability; relative, of a number
-    differing: Annotated[float, Meta(ge=0, le=1)] = 0.01  # share of answers that may differ
+    rows: Annotated[int, Meta(ge=0, le=100_000)] = 1_000  # of a window's sample; 0: no re-run
+    tolerance: Annotated[float, Meta(ge=0)] = 0.001  # absolute for probabilities, else relative
+    differing: Annotated[float, Meta(ge=0, le=1)] = 0.01  # share of predictions that may differ
 
 
 class Trailing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The windows before, as what a window's drift is measured against."""
+    """Measure drift against preceding windows instead of the reference."""
 
-    windows: Annotated[int, Meta(ge=1, le=1_000)]  # so many closed ones with `min_rows` or more
-    rows: Annotated[int, Meta(ge=100, le=100_000)] = 5_000  # of theirs, by smallest hash
+    windows: Annotated[int, Meta(ge=1, le=1_000)]  # latest closed windows with >= `min_rows` rows
+    rows: Annotated[int, Meta(ge=100, le=100_000)] = 5_000  # sample of them, by smallest hash
 
 
 class BaselinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first windows of production, as the baseline of a version without a reference."""
+    """Learn the baseline of a version without a reference from its first windows."""
 
-    windows: Annotated[int, Meta(ge=1, le=1_000)] = 7  # closed ones, at least so many
-    min_rows: Annotated[int, Meta(ge=100, le=1_000_000)] = 2_000  # in all of them, at least
+    windows: Annotated[int, Meta(ge=1, le=1_000)] = 7  # least number of closed windows
+    min_rows: Annotated[int, Meta(ge=100, le=1_000_000)] = 2_000  # least rows in all of them
 
 
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a version is watched."""
+    """Configure the monitoring of a version."""
 
     window: WindowPolicy = WindowPolicy()
     alarms: AlarmPolicy = AlarmPolicy()
-    drift_methods: dict[str, str] = {}  # feature -> Evidently method, instead of the default
-    drift_thresholds: dict[str, float] = {}  # feature -> threshold, instead of the default
-    trailing: Trailing | None = None  # instead of the registered reference, for drift
-    baseline: BaselinePolicy = BaselinePolicy()  # without a reference
+    drift_methods: dict[str, str] = {}  # feature -> Evidently method; overrides the default
+    drift_thresholds: dict[str, float] = {}  # feature -> threshold; overrides the default
+    trailing: Trailing | None = None  # overrides the reference, for drift
+    baseline: BaselinePolicy = BaselinePolicy()  # for a version without a reference
     rerun: RerunPolicy = RerunPolicy()
     segments: Annotated[
         list[str | SegmentPolicy], Meta(max_length=10)
-    ] = []  # a name stands for its all
+    ] = []  # a feature name alone: a segment with default settings
 
 
 class Bucket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Say only between which of these ascending edges a number lies."""
+    """Log only the bucket of a number, between two of these ascending edges."""
 
     bucket: Annotated[list[float], Meta(min_length=1)]
 
 
 class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which large payloads are kept; errors, slow and unusual requests always are."""
+    """Sample large payloads; those of failed, slow and unusual requests are always logged."""
 
-    over_bytes: Annotated[int, Meta(ge=1)] = 65_536  # of inputs and outputs as JSON: large
-    share: Annotated[float, Meta(gt=0, le=1)] = 0.01  # of large payloads that is kept
-    slow_us: Annotated[int, Meta(ge=1)] = 1_000_000  # from receipt to answer
-    # A request is unusual when more than this share of its values lies outside of the reference.
+    over_bytes: Annotated[int, Meta(ge=1)] = 65_536  # a larger payload, as JSON, is sampled
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.01  # of large payloads that is logged
+    slow_us: Annotated[int, Meta(ge=1)] = 1_000_000  # a longer request is slow; microseconds
+    # A request is unusual if more than this share of its values is outside the reference's range.
     unusual_share: Annotated[float, Meta(ge=0, le=1)] = 0.01
-    digest: bool = True  # whether the SHA-256 of what is not kept is
+    digest: bool = True  # log the SHA-256 of omitted payloads
 
 
 PayloadRule = Literal["keep", "drop", "hmac"] | Bucket
 
 
 class PayloadPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What of requests and answers reaches the log; applied before it is written."""
+    """Hide fields of requests and responses, before they are logged."""
 
-    fields: dict[str, PayloadRule] = {}  # by feature, input or output; others are kept
+    fields: dict[str, PayloadRule] = {}  # feature, input or output -> rule; default: keep
     sample: Sampling | None = None
 
 
 class SessionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How ONNX Runtime runs a version; what is left out is as the service is set."""
+    """Configure ONNX Runtime for a version; null: the service's setting."""
 
-    intra_op_threads: Annotated[int, Meta(ge=1)] | None = None  # within one operator
-    inter_op_threads: Annotated[int, Meta(ge=1)] = 1  # more than 1: independent operators at once
+    intra_op_threads: Annotated[int, Meta(ge=1)] | None = None  # threads within one operator
+    inter_op_threads: Annotated[int, Meta(ge=1)] = 1  # above 1: run operators in parallel
     graph_optimization: Literal["none", "basic", "extended", "all"] = "all"
-    arena: bool = True  # keep memory between runs; False: less memory, slower large runs
+    arena: bool = True  # reuse memory between runs; False: less memory, slower large runs
     extensions: bool = False  # load the operators of onnxruntime-extensions
-    providers: list[str] = []  # execution providers, the first preferred; none: the CPU
-    provider_options: dict[str, dict[str, str]] = {}  # by provider, as ONNX Runtime names them
+    providers: list[str] = []  # execution providers, by preference; empty: the CPU
+    provider_options: dict[str, dict[str, str]] = {}  # provider -> ONNX Runtime's options
 
 
 class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may wait for a version, per worker; what is left out is as the service is set."""
+    """Limit the queued requests of a version, per worker; null: the service's setting."""
 
-    max_delay_us: Annotated[int, Meta(ge=0)] | None = None  # how long a batch may wait to fill
+    max_delay_us: Annotated[int, Meta(ge=0)] | None = None  # longest time that a batch fills
     max_requests: Annotated[int, Meta(ge=1)] | None = None
     max_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_wait_ms: Annotated[int, Meta(ge=1)] | None = (
-        None  # expected; who would wait longer is refused
+        None  # requests with a longer expected wait are refused
     )
-    # Levels that requests may state, 1 the highest; each may hold as much as the limits above say.
+    # Number of priorities, 1 the highest; the limits above apply to each of them.
     priority_levels: Annotated[int, Meta(ge=1, le=16)] = 1
-    default_priority: Annotated[int, Meta(ge=1)] | None = None  # of who states none; the lowest
-    # What a level is worth: who comes so much later than one of the next level goes second.
+    # Priority of requests that state none; null: the lowest.
+    default_priority: Annotated[int, Meta(ge=1)] | None = None
+    # A request precedes those of the next lower priority that arrived up to this much earlier.
     priority_step_ms: Annotated[int, Meta(ge=1)] = 1_000
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which msgspec makes its own, where the levels do not agree."""
+        """Raise ValueError, which msgspec converts, if the priorities contradict each other."""
         if self.default_priority is not None and self.default_priority > self.priority_levels:
             raise ValueError(
                 f"default_priority is {self.default_priority}; expected a level from 1 to "
@@ -268,46 +269,44 @@ class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-# auto: where rows are shown to be independent; off: one request a run; trust: without that proof.
+# auto: batch requests if rows are shown to be independent; off: never; trust: without that test.
 Batching = Literal["auto", "off", "trust"]
 
 
 class CachePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many answers are remembered for the same inputs, per worker; for models that always
-    answer the same.
-    """
+    """Cache outputs by inputs, per worker; only for deterministic models."""
 
-    max_bytes: Annotated[int, Meta(ge=0)] = 0  # of outputs; 0: none
+    max_bytes: Annotated[int, Meta(ge=0)] = 0  # total size of cached outputs; 0: no cache
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """See the module's docstring; `docs/manifest.md` explains each field with an example."""
+    """Define the manifest; `docs/manifest.md` explains each field with an example."""
 
     task: Task = "other"
-    features: list[Feature] = []  # an input carries one in every column, or none at all
-    summaries: list[Summary] | None = None  # left out: by the shape of each input and output
+    features: list[Feature] = []  # an input has a feature in every column, or in none
+    summaries: list[Summary] | None = None  # null: chosen by the shape of each input and output
     prediction: Prediction = Prediction()
-    target: str = ""  # the reference column that holds the label; empty: none is expected
+    target: str = ""  # reference column that holds the label; empty: no labels
     description: str = ""
-    signature: Signature | None = None  # stated: must agree; left out: taken from the ONNX file
-    held_out: bool | None = None  # the author's word that the reference was not trained on
+    signature: Signature | None = None  # must agree with the ONNX file; null: read from it
+    held_out: bool | None = None  # the author states that the model never saw the reference
     monitoring: Monitoring = Monitoring()
     payload: PayloadPolicy = PayloadPolicy()
-    max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; of a fixed batch dimension, its size
+    max_batch_size: Annotated[int, Meta(ge=1)] = 256  # rows; for a fixed batch dimension, its size
     batching: Batching = "auto"
-    coerce: bool = False  # convert numbers of another datatype, FP64 for FP32 say, and report it
+    coerce: bool = False  # convert numbers of another datatype, such as FP64, and report it
     queue: QueueLimits = QueueLimits()
     cache: CachePolicy = CachePolicy()
     session: SessionOptions = SessionOptions()
-    lineage: dict[str, str] = {}  # training data, code revision, whatever the author records
+    lineage: dict[str, str] = {}  # free entries, such as training data or code revision
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """One registered, immutable version as the registry hands it out."""
+    """Hold one registered, immutable version."""
 
     model: str
-    number: str  # "1", "2", ...: how clients name it
-    digest: str  # sha256 in hex over the ONNX file, the manifest and the reference
-    created: int  # microseconds since the epoch
-    manifest: Manifest  # completed: signature present, every feature's input filled in
-    path: str  # folder holding model.onnx, manifest.json and any reference.parquet
+    number: str  # "1", "2", ...
+    digest: str  # SHA-256 of ONNX file, manifest and reference, in hex
+    created: int  # microseconds since the Unix epoch
+    manifest: Manifest  # completed: with signature and the input of every feature
+    path: str  # folder with model.onnx, manifest.json and, if registered, reference.parquet

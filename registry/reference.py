@@ -1,6 +1,6 @@
-"""The frozen baseline of a version: rows it was not trained on, with what it answers on them.
+"""Validate, score and load the reference of a version: held-out rows with the model's predictions.
 
-Everything that makes a reference unfit is refused here.
+An unfit reference is refused here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray[Any, Any]
-_IMPLAUSIBLE = 0.995  # better than honest models are on rows they have not seen
-_ROUNDING = 1e-6  # of a probability
-_ROWS_OF_IDENTIFIER = 100  # with fewer, values may differ by chance
-_DISTINCT = 0.9  # of the rows have a value of their own
+_IMPLAUSIBLE = 0.995  # scores above this suggest training rows or a leaked target
+_ROUNDING = 1e-6  # tolerance of a probability
+_ROWS_OF_IDENTIFIER = 100  # with fewer rows, all values may differ by chance
+_DISTINCT = 0.9  # share of distinct values from which a feature may be an identifier
 _MONOTONE = 0.99
-_SAMPLE = 256  # rows that say how the model treats rows
+_SAMPLE = 256  # rows for the test of row independence
 
 
 def has_reference(version: Version) -> bool:
-    """Whether a reference was registered with the version."""
+    """Return whether the version has a reference."""
     return _path(version).is_file()
 
 
 def learns(version: Version) -> bool:
-    """Return whether a version without a reference learns its baseline from production.
+    """Return whether the version learns its baseline from production, for lack of a reference.
 
-    A version whose folder is missing is damaged: it learns nothing in place of its reference.
+    If its folder is missing, the version is damaged: it must not replace its reference.
     """
     return Path(version.path).is_dir() and not has_reference(version)
 
 
 def load_reference(version: Version) -> "pd.DataFrame":
-    """The stored reference: features, target, `prediction`, `probability_<class>` per class.
+    """Load the stored reference: features, target, `prediction`, one `probability_<class>` each.
 
-    Features are as the model received them and as events carry them: numeric columns numbers with
-    NaN, categorical ones (dtype object) strings, integers or booleans with None.
-    Raises InvalidReference for a version without a reference.
+    Features have the form that the model receives and events carry. Numeric columns hold numbers
+    and NaN; categorical ones (dtype object) hold strings, integers or booleans, and None.
+    Raises InvalidReference if the version has no reference.
     """
     import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
 
@@ -69,9 +69,9 @@ def load_reference(version: Version) -> "pd.DataFrame":
 
 
 def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
-    """The features of the first rows of the stored reference, missing values as None.
+    """Return the features of the first rows of the stored reference, missing values as None.
 
-    Reads no further and needs no frame, so it costs little however long the reference is.
+    Reads only these rows and does not import pandas: the cost does not depend on the reference.
     """
     names = [feature.name for feature in version.manifest.features]
     with pq.ParquetFile(_path(version)) as file:
@@ -92,12 +92,11 @@ def answer_reference(
 ) -> "tuple[Manifest, pd.DataFrame]":
     """Run the model on every reference row, in batches of the manifest's max_batch_size.
 
-    Each row alone where they are not answered `together` as they would be in requests of their own.
-    Columns of the target and the prediction are there only where the manifest names them.
+    Without `together`, each row runs alone, because batching would change the outputs. The result
+    has columns for target and prediction only if the manifest names them.
 
-    Returns the manifest, with its classes filled in where it stated none, and the reference to
-    store. Raises InvalidReference for rows that do not fit the model, InvalidModel for answers
-    that do not fit the manifest.
+    Returns the manifest, with missing classes filled in, and the reference to store. Raises
+    InvalidReference if rows do not fit the model, InvalidModel if outputs do not fit the manifest.
     """
     import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
 
@@ -133,7 +132,7 @@ _DERIVED = "\0probabilities"  # no output has this name
 
 
 def _with_derived(manifest: Manifest, outputs: Mapping[str, Array]) -> Mapping[str, Array]:
-    """The outputs with the label, and any probabilities, of a model that answers raw scores."""
+    """Add labels and any probabilities to the outputs of a model that returns raw scores."""
     prediction = manifest.prediction
     if not prediction.scores:
         return outputs
@@ -149,9 +148,9 @@ def _with_derived(manifest: Manifest, outputs: Mapping[str, Array]) -> Mapping[s
 
 
 def sample_tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
-    """The model's inputs of some hundred rows all over the user's reference.
+    """Return the model's inputs for at most 256 rows, spread evenly over the reference.
 
-    Raises InvalidReference for rows that do not fit the model.
+    Raises InvalidReference if rows do not fit the model.
     """
     _require_columns(manifest, frame)
     tensors = _tensors(manifest, frame)
@@ -160,13 +159,13 @@ def sample_tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array
 
 
 def doubts(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
-    """Sentences on what makes a stored reference look trained on, or of little use."""
+    """Return warnings about a reference that looks like training data or limits monitoring."""
     found = [*_doubts_of_methods(manifest, reference), *_doubts_of_identifiers(manifest, reference)]
     return [*found, *_doubts_of_answers(manifest, reference)] if manifest.target else found
 
 
 def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
-    """Of features that look like identifiers: their drift says nothing about the data."""
+    """Return warnings about features that look like identifiers, whose drift is meaningless."""
     return [
         f"feature {feature.name!r} looks like an identifier: {reference[feature.name].nunique():,} "
         f"different values in {len(reference):,} reference rows; state monitor: false for it, "
@@ -179,7 +178,7 @@ def _doubts_of_identifiers(manifest: Manifest, reference: "pd.DataFrame") -> lis
 
 
 def _looks_like_identifier(feature: Feature, values: "pd.Series") -> bool:
-    """Whether categories hardly repeat, or whole numbers hardly repeat and only rise or fall."""
+    """Return whether values hardly repeat and are categories, or monotone whole numbers."""
     if len(values) < _ROWS_OF_IDENTIFIER or values.nunique() < _DISTINCT * len(values):
         return False
     if feature.kind == "categorical":
@@ -192,7 +191,7 @@ def _looks_like_identifier(feature: Feature, values: "pd.Series") -> bool:
 
 
 def _doubts_of_methods(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
-    """Of methods that look at less of a column than their name lets expect."""
+    """Return warnings about drift methods that compare only a part of a column."""
     counts = {
         name: reference[name].nunique()
         for name, method in manifest.monitoring.drift_methods.items()
@@ -264,7 +263,7 @@ def _tensors(manifest: Manifest, frame: "pd.DataFrame") -> dict[str, Array]:
 
 
 def bare_inputs(manifest: Manifest) -> list[TensorSpec]:
-    """The inputs whose columns are no features: a reference holds only their summaries."""
+    """Return the inputs without features; a reference holds only summaries of them."""
     carried = {feature.input for feature in manifest.features}
     return [spec for spec in signature(manifest).inputs if spec.name not in carried]
 
@@ -283,7 +282,7 @@ def _plain(column: "pd.Series") -> list[Any] | Array:
 
 
 def values_of(column: "pd.Series") -> list[Any]:
-    """The values of a column as Python's, None where one is missing."""
+    """Return the values of a column as Python objects, missing ones as None."""
     values = _plain(column)
     return values if isinstance(values, list) else values.tolist()
 
@@ -359,7 +358,7 @@ def _probabilities(
             f"output {prediction.probabilities!r} answered shape {list(array.shape)}; "
             f"expected [N, {len(prediction.classes)}], one column for each of classes"
         )
-    # Forests that add up float32 end a little below 0 or above 1.
+    # Sums of float32 in forests end slightly below 0 or above 1.
     probable = (array >= -_ROUNDING) & (array <= 1 + _ROUNDING)
     if not probable.all() or (abs(array.sum(axis=1) - 1) > 1e-3).any():
         raise InvalidModel(
@@ -375,7 +374,7 @@ def _named(manifest: Manifest, array: Array) -> dict[str, Array]:
 
 
 def _require_class_order(manifest: Manifest, probabilities: Array, answers: Array) -> None:
-    """Rows answered with a class must on average have more of its probability than the others."""
+    """Raise if a class is less probable on rows predicted as that class than on the others."""
     for index, label in enumerate(manifest.prediction.classes):
         chosen = answers == label
         if chosen.all() or not chosen.any():

@@ -1,4 +1,4 @@
-"""The signature an ONNX file really has, and whether a stated one agrees with it."""
+"""Read the signature of an ONNX file and compare it with a stated one."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Feature, Signature, TensorSpec
 from registry.rows import FREE, batch_dimension
 
-_FIXES = {  # by the beginning of a type that is no tensor
+_FIXES = {  # beginning of a non-tensor type -> explanation and fix
     "seq(map(": "which skl2onnx's ZipMap makes: expected a tensor [N, classes]; convert with "
     "options={'zipmap': False}",
     "seq(": "a sequence of tensors: expected one tensor; let the graph join them "
@@ -24,10 +24,10 @@ _FIXES = {  # by the beginning of a type that is no tensor
 
 
 def read_signature(session: onnxruntime.InferenceSession) -> Signature:
-    """Inputs and outputs in the file's order; free and named dimensions become -1.
+    """Return inputs and outputs in the file's order; free and named dimensions become -1.
 
-    Inputs with a default value in the file are left out: every run uses the default.
-    Raises InvalidModel for a model without inputs and tensors that cannot travel, naming the fix.
+    Inputs with a default value in the file are omitted: every run uses the default.
+    Raises InvalidModel, with a fix, if the model has no input or a type that no request can carry.
     """
     inputs = [_spec("input", node) for node in session.get_inputs()]
     if not inputs:
@@ -44,7 +44,7 @@ def read_signature(session: onnxruntime.InferenceSession) -> Signature:
 
 
 def fixed_rows(signature: Signature) -> int | None:
-    """How many rows every run has, where the file fixes it; None where requests can be batched."""
+    """Return the number of rows that the file fixes for every run; None if it is free."""
     size = batch_dimension(signature)
     return None if size == FREE else size
 
@@ -60,9 +60,9 @@ def require_agreement(stated: Signature, found: Signature) -> None:
 
 
 def with_widths(found: Signature, features: Iterable[Feature]) -> Signature:
-    """The signature with the columns of inputs [N, any] counted: as many as they carry features.
+    """Replace the free width of inputs [N, -1] by the number of features that they carry.
 
-    So converters may leave that number open, as those of XGBoost and LightGBM do.
+    Converters of XGBoost and LightGBM leave the width free.
     """
     carried = Counter(feature.input or feature.name for feature in features)
 

@@ -1,6 +1,6 @@
-"""Everything that a manifest and a signature must agree on lives here.
+"""Check that a manifest agrees with the signature of its ONNX file.
 
-`complete` fills in what the ONNX file itself says and refuses what contradicts it.
+`complete` fills in what the ONNX file states and refuses contradictions.
 """
 
 from collections import Counter
@@ -28,14 +28,14 @@ from registry.signature import fixed_rows, require_agreement, with_widths
 from registry.summaries import default_summaries, statistics_of
 
 _EITHER = frozenset({"hellinger", "jensenshannon", "kl_div", "psi"})
-# Evidently's methods by the kind of column that they take.
+# Evidently's drift methods by the kind of column that they accept.
 DRIFT_METHODS: dict[Kind, frozenset[str]] = {
     "numeric": _EITHER
     | {"anderson", "cramer_von_mises", "ed", "es", "ks", "mannw", "t_test", "wasserstein"},
     "categorical": _EITHER | {"TVD", "chisquare", "z"},
 }
 _AS_MANY = "it wants a window of exactly as many rows as the reference"
-UNFIT_METHODS = {  # that Evidently has too, and why they can never score a window
+UNFIT_METHODS = {  # Evidently's other methods -> why they cannot score a window
     "fisher_exact": _AS_MANY,
     "g_test": _AS_MANY,
     "empirical_mmd": "it gives another value each time, and its time and memory grow as the square "
@@ -44,10 +44,10 @@ UNFIT_METHODS = {  # that Evidently has too, and why they can never score a wind
 
 
 def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> Manifest:
-    """The manifest with its signature, every feature's input and the positive class filled in.
+    """Fill in the signature, the input of every feature and the positive class.
 
-    `labelled`: a reference comes with it, whose labels are in the target column if one is named.
-    Raises InvalidManifest saying which field contradicts the ONNX file and what would fit.
+    `labelled`: a reference is registered, with labels in the target column if one is named.
+    Raises InvalidManifest with the field that contradicts the ONNX file and what would fit.
     """
     if manifest.signature is not None:
         require_agreement(manifest.signature, found)
@@ -72,7 +72,7 @@ def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> 
 
 
 def check_monitoring(manifest: Manifest) -> None:
-    """Raise InvalidManifest for a policy of monitoring that speaks of what the model has not."""
+    """Raise InvalidManifest if the monitoring policy refers to something the model lacks."""
     _check_drift_settings(manifest)
     check_segments(manifest)
     _check_score(manifest, manifest.prediction)
@@ -101,7 +101,7 @@ def _check_drift_settings(manifest: Manifest) -> None:
 
 
 def check_segments(manifest: Manifest) -> None:
-    """Raise InvalidManifest for a segment that no row could be put into."""
+    """Raise InvalidManifest if a segment cannot assign rows to groups."""
     kinds = {feature.name: feature.kind for feature in manifest.features}
     named: set[str] = set()
     for stated in manifest.monitoring.segments:
@@ -121,7 +121,7 @@ def check_segments(manifest: Manifest) -> None:
 
 
 def _check_score(manifest: Manifest, prediction: Prediction) -> None:
-    """A limit on a score that is never computed would be an alarm that never fires."""
+    """Raise InvalidManifest if a limit refers to a score that is never computed."""
     policy = manifest.monitoring.alarms
     if policy.min_score is None and policy.min_segment_score is None and not policy.score:
         return
@@ -135,7 +135,7 @@ def _check_score(manifest: Manifest, prediction: Prediction) -> None:
 
 
 def _check_groups(manifest: Manifest, prediction: Prediction) -> None:
-    """A limit on groups that there are not would be an alarm that never fires."""
+    """Raise InvalidManifest if a limit on groups lacks segments or a positive class."""
     policy, segments = manifest.monitoring.alarms, manifest.monitoring.segments
     gap = policy.max_gap != MaxGap()
     if (gap or policy.min_segment_score is not None) and not segments:
@@ -152,7 +152,7 @@ def _check_groups(manifest: Manifest, prediction: Prediction) -> None:
 
 
 def computed_scores(manifest: Manifest, prediction: Prediction) -> list[str]:
-    """The scores of performance that monitoring computes for such a model."""
+    """Return the performance scores that monitoring computes for the model."""
     if manifest.task == "other":
         return []
     if manifest.task == "regression":
@@ -189,7 +189,10 @@ def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
 def _complete_summaries(
     manifest: Manifest, features: list[Feature], found: Signature
 ) -> list[Summary] | None:
-    """The stated summaries; else of inputs without features, and of outputs for task: other."""
+    """Return the stated summaries, or the defaults.
+
+    The defaults cover inputs without features and, for task: other, the outputs.
+    """
     if manifest.summaries is not None:
         check_summaries(manifest.summaries, found)
         return manifest.summaries
@@ -200,7 +203,7 @@ def _complete_summaries(
 
 
 def check_summaries(summaries: list[Summary], found: Signature) -> None:
-    """Raise InvalidManifest for a summary of a tensor or a statistic that there is not."""
+    """Raise InvalidManifest if a summary names an unknown tensor or an unsuitable statistic."""
     specs = {spec.name: spec for spec in (*found.inputs, *found.outputs)}
     twice = [name for name, count in Counter(s.name for s in summaries).items() if count > 1]
     if twice:
@@ -375,7 +378,7 @@ def _with_positive(prediction: Prediction) -> Prediction:
     if prediction.positive is None:
         positive = classes[1] if len(classes) == 2 else None
     elif prediction.positive in classes:
-        positive = classes[classes.index(prediction.positive)]  # True in YAML may mean class 1
+        positive = classes[classes.index(prediction.positive)]  # YAML's True equals class 1
     else:
         raise InvalidManifest(
             f"prediction.positive is {prediction.positive!r}; expected one of classes {classes}"
