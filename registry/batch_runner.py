@@ -1,4 +1,4 @@
-"""Run a model on many rows outside of serving: on its reference or on logged requests."""
+"""Run a model on many rows offline: on its reference or on logged requests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +22,10 @@ def run_in_batches(
     *,
     together: bool = True,
 ) -> dict[str, Array]:
-    """Return the prediction outputs for `rows` rows by name, run in batches of max_batch_size.
+    """Run the model in batches of max_batch_size; return output name -> array of `rows` rows.
 
-    Without `together`, rows run one by one if the model has no fixed batch dimension.
-    Raises InvalidModel if the model fails, or returns another number of rows.
+    Without `together`, rows run one by one, unless the batch dimension is fixed.
+    Raises InvalidModel if the model fails or returns another number of rows.
     """
     prediction = manifest.prediction
     stated = (prediction.label, prediction.probabilities, prediction.scores)
@@ -57,6 +57,6 @@ def _run_batch(
 ) -> list[Array]:
     try:
         outputs: list[Array] = session.run(names, feed)
-    except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors have no common base class
         raise InvalidModel(f"the model fails on the rows from {start} on: {error}") from None
     return outputs

@@ -1,8 +1,8 @@
 """Decide whether requests of a version can share a run: their rows must be independent.
 
 Registration decides by the names of dimensions and by trial runs (row_probe.py), and stores the
-verdict next to the version in batching.json. A version of an earlier release has no such file;
-workers then decide at load time, without trial runs for large models.
+verdict in the version's batching.json. Versions of earlier releases lack the file: workers decide
+when they load them, for large models without trial runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,13 @@ from registry.row_probe import Arrays, ProbeFindings, Run, probe_rows
 from registry.rows import FREE, batch_dimension
 
 FILE = "batching.json"
-_PROBED_AT_LOAD = 16 * 2**20  # bytes of a model without a record; a larger one would load slowly
+_PROBED_AT_LOAD = 16 * 2**20  # largest model probed at load, in bytes; others would load slowly
 _ROWS_AT_LOAD = 64
 _GENERATED_ROWS = 64
 
 
 class Node(Protocol):
-    """An input or output as ONNX Runtime describes it."""
+    """Describe an input or output, as ONNX Runtime does."""
 
     @property
     def name(self) -> str: ...
@@ -39,29 +39,29 @@ class Node(Protocol):
 
 
 class Runnable(msgspec.Struct, frozen=True):
-    """A loaded model: how to run it, and its tensors with the names of their dimensions."""
+    """Hold a loaded model: its run function, inputs and outputs with names of dimensions."""
 
-    run: Run  # all outputs by name
+    run: Run  # inputs by name -> all outputs by name
     inputs: Sequence[Node]
     outputs: Sequence[Node]
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What speaks against running requests together; nothing where all is well."""
+    """State why requests cannot share a run; empty if they can."""
 
-    faults: dict[str, str] = {}  # by output, e.g. "of a row changes with the other rows of a run"
-    failure: str = ""  # of the model as a whole
-    probed: bool = True  # by runs; False: by names of dimensions alone
+    faults: dict[str, str] = {}  # output -> fault
+    failure: str = ""  # fault of the model as a whole
+    probed: bool = True  # tested by trial runs; False: only by names of dimensions
 
     @property
     def reason(self) -> str:
-        """A sentence's worth of it, empty where requests may run together."""
+        """Return the failure or all faults in one line; empty if requests can share a run."""
         return self.failure or "; ".join(f"output {n!r} {why}" for n, why in self.faults.items())
 
     def against_answers(self, manifest: Manifest) -> str:
-        """What speaks against running rows of several requests for their prediction alone.
+        """Return why requests cannot share a run that computes only the prediction.
 
-        Other outputs (a count, a matrix of all rows) have no bearing on it.
+        Faults of other outputs (a count, a matrix of all rows) do not matter.
         """
         prediction = manifest.prediction
         named = {prediction.label, prediction.probabilities, prediction.scores}
@@ -73,7 +73,7 @@ INDEPENDENT = Verdict()
 
 
 def runnable(session: onnxruntime.InferenceSession) -> Runnable:
-    """A session as the probe takes it."""
+    """Wrap a session for the probe."""
     names = [output.name for output in session.get_outputs()]
 
     def run(feed: Arrays) -> Arrays:
@@ -83,9 +83,9 @@ def runnable(session: onnxruntime.InferenceSession) -> Runnable:
 
 
 def judge(model: Runnable, manifest: Manifest, rows: Arrays | None = None) -> Verdict:
-    """The verdict on a model, by names and by running these rows of its reference.
+    """Judge a model by its names of dimensions and by trial runs on `rows` of its reference.
 
-    Without a reference it runs generated rows; if the model refuses them, names alone decide.
+    Without rows, it runs generated ones; if the model refuses them, names alone decide.
     """
     named = judge_names(model.inputs, model.outputs)
     if named.failure or batch_dimension(signature(manifest)) != FREE:
@@ -100,19 +100,19 @@ def judge(model: Runnable, manifest: Manifest, rows: Arrays | None = None) -> Ve
 
 
 def _probe_generated(model: Runnable, manifest: Manifest) -> ProbeFindings | None:
-    """Probe the first generated rows that the model takes; None if it takes none."""
+    """Probe the first generated rows that the model accepts; None if it accepts none."""
     for rows in generate_rows(model.inputs, _GENERATED_ROWS):
         try:
             for row in range(_GENERATED_ROWS):
                 model.run({name: array[row : row + 1] for name, array in rows.items()})
-        except Exception:  # noqa: BLE001, S112  # the model takes other values
+        except Exception:  # noqa: BLE001, S112  # the model needs other values
             continue
         return probe_rows(model.run, rows, manifest.max_batch_size)
     return None
 
 
 def judge_names(inputs: Sequence[Node], outputs: Sequence[Node]) -> Verdict:
-    """The verdict of the names of dimensions alone; free dimensions without a name pass."""
+    """Judge a model by its names of dimensions alone; unnamed free dimensions pass."""
     names = {node.name: name for node in inputs if (name := _stated(node.shape[:1]))}
     if len(set(names.values())) > 1:
         stated = ", ".join(f"{name!r} of {of!r}" for of, name in names.items())
@@ -132,18 +132,18 @@ def _fault(shape: Sequence[Any], batch: str) -> str:
 
 
 def _stated(first: Sequence[Any]) -> str:
-    """The name that the author gave a first dimension, empty where there is none."""
+    """Return the name of a first dimension; empty if it has none."""
     name = first[0] if first else None
     return name if isinstance(name, str) and not GENERATED_NAME.fullmatch(name) else ""
 
 
 def rows_are_free(stated: Signature) -> bool:
-    """Whether requests can be merged at all: by a first dimension that every tensor leaves free."""
+    """Return whether the first dimension of every tensor is free, as merging requests requires."""
     return not _misfit(stated)
 
 
 def one_by_one(manifest: Manifest, verdict: Verdict) -> str:
-    """Why requests run one at a time, empty where they run together."""
+    """Return why requests run one at a time; empty if they share runs."""
     if misfit := _misfit(signature(manifest)):
         return misfit
     if manifest.batching == "off":
@@ -168,12 +168,15 @@ def _misfit(stated: Signature) -> str:
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:
-    """Store the verdict with a version's other files."""
+    """Write the verdict into a version's folder."""
     (folder / FILE).write_bytes(msgspec.json.encode(verdict))
 
 
 def read_verdict(version: Version) -> Verdict | None:
-    """The verdict stored with a version; None of one that an earlier release registered."""
+    """Read the stored verdict of a version; None if an earlier release registered it.
+
+    Raises InvalidManifest if the file is damaged.
+    """
     try:
         return msgspec.json.decode((Path(version.path) / FILE).read_bytes(), type=Verdict)
     except FileNotFoundError:
@@ -185,7 +188,7 @@ def read_verdict(version: Version) -> Verdict | None:
 
 
 def verdict_of(version: Version, model: Runnable) -> Verdict:
-    """The stored verdict, else one found now; the same wherever it is asked for."""
+    """Return the stored verdict, or judge the model now; all processes get the same result."""
     stored = read_verdict(version)
     if stored is not None:
         return stored
@@ -198,7 +201,7 @@ def verdict_of(version: Version, model: Runnable) -> Verdict:
 
 
 def explain(manifest: Manifest, verdict: Verdict) -> Iterator[str]:
-    """What the author of a version is to know about how its requests run."""
+    """Yield notes for the version's author on how its requests run."""
     if reason := one_by_one(manifest, verdict):
         way_out = "; batching: trust in the manifest lets them share runs nevertheless"
         hint = way_out if reason == verdict.reason else ""

@@ -1,7 +1,7 @@
-"""Limits of a version that can be changed without a new registration.
+"""Change the limits of a version without a new registration.
 
-This module decides which limits can change and adds changes up. The version itself is immutable:
-its changes are rows of the registry's history.
+This module defines which limits can change and merges changes. The version itself is immutable: its
+changes are rows of the registry's history.
 """
 
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ _QUEUE = (
 class LimitChange(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """New values of limits; None leaves a limit as it was.
+    """Hold new values of limits; None leaves a limit unchanged.
 
-    The fields are those of the manifest's `queue`, its `max_batch_size`, and `cache.max_bytes`.
+    The fields correspond to the manifest's `queue`, `max_batch_size` and `cache.max_bytes`.
     """
 
     max_batch_size: _AtLeastOne = None
@@ -48,7 +48,7 @@ UNCHANGED = LimitChange()
 
 
 def sum_up(changes: Iterable[LimitChange]) -> LimitChange:
-    """Add up changes, oldest first; a change without fields revokes all before it."""
+    """Merge changes, oldest first; a change without fields revokes all earlier ones."""
     total: dict[str, int] = {}
     for change in changes:
         stated = change.stated()
@@ -67,12 +67,12 @@ def limited(manifest: Manifest, change: LimitChange) -> Manifest:
             queue=replace(manifest.queue, **queue),
             cache=CachePolicy(stated.get("cache_max_bytes", manifest.cache.max_bytes)),
         )
-    except ValueError as error:  # of the queue's own check
+    except ValueError as error:  # raised by QueueLimits
         raise InvalidLimits(str(error)) from None
 
 
 def check(change: LimitChange) -> None:
-    """Raise InvalidLimits for a value out of its range."""
+    """Raise InvalidLimits if a value is out of its range."""
     try:
         msgspec.convert(change.stated(), LimitChange)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""What a version's payload policy means for its fields: who is hidden, and whether it can be."""
+"""Check a version's payload policy and determine which fields the log hides."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,12 +21,12 @@ _DEEDS = {"drop": "dropped", "hmac": "hashed"}
 
 
 def rule_of(policy: PayloadPolicy, feature: Feature) -> PayloadRule:
-    """The rule for a feature: its own, or that of the input it travels in."""
+    """Return the rule of a feature: its own, or else that of its input."""
     return policy.fields.get(feature.name, policy.fields.get(feature.input, "keep"))
 
 
 def withheld(manifest: Manifest) -> dict[str, str]:
-    """Why values are not in the log as they came, by feature and by summary of a tensor."""
+    """Return why values are hidden in the log, by the name of the feature or summary."""
     rules = {f.name: rule_of(manifest.payload, f) for f in manifest.features}
     fields = manifest.payload.fields
     rules |= {one.name: fields.get(one.tensor, "keep") for one in manifest.summaries or []}
@@ -38,20 +38,20 @@ def withheld(manifest: Manifest) -> dict[str, str]:
 
 
 def unmonitored(manifest: Manifest) -> dict[str, str]:
-    """Why a feature is in no drift and no data quality, by feature."""
+    """Return why drift and data quality are not computed, by the name of the feature or summary."""
     ignored = {f.name: "not monitored: monitor: false" for f in manifest.features if not f.monitor}
     return ignored | withheld(manifest)
 
 
 def keeping(manifest: Manifest) -> Manifest:
-    """The manifest with those features alone whose values are in the log as they came."""
+    """Return the manifest with only the features whose values are logged unchanged."""
     return _keeping(_Same(manifest)) if manifest.payload.fields else manifest
 
 
 def check_payload(
     policy: PayloadPolicy, features: Sequence[Feature], found: Signature, prediction: Prediction
 ) -> None:
-    """Raise InvalidManifest for a rule that names nothing, cannot apply, or hides the answer."""
+    """Raise InvalidManifest if a rule names nothing, cannot apply, or hides the prediction."""
     datatypes = {spec.name: spec.datatype for spec in (*found.inputs, *found.outputs)}
     known = datatypes | {f.name: datatypes[f.input] for f in features}
     for name, rule in policy.fields.items():
@@ -86,7 +86,7 @@ def _deed(rule: PayloadRule) -> str:
 
 
 class _Same:
-    """A manifest as a cache's key: itself, since its fields are lists and have no hash."""
+    """Key a cache by a manifest's identity, because its lists cannot be hashed."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest

@@ -1,11 +1,11 @@
-"""Monitoring policies of a version that can be changed without a new registration.
+"""Change the monitoring policy of a version without a new registration.
 
-This module applies changes and traces each field to the change that set it. From when on a policy
-applies: monitoring/windows/policy_periods.py. The version itself is immutable: its changes are rows
-of the registry's history, each with actor, time and reason.
+This module applies changes and traces each field to the change that set it.
+monitoring/windows/policy_periods.py decides when a policy takes effect. The version itself is
+immutable: its changes are rows of the registry's history, each with actor, time and reason.
 
-A change states some fields; the others stay as they were. Null is a value like any other; for the
-method or threshold of a feature it restores the default.
+A change states some fields and leaves the others. Null is an ordinary value, except for the drift
+method or threshold of a feature, where it restores the default.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,22 +20,22 @@ from registry.history import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
 from registry.validation import check_monitoring
 
-_DIGITS = 12  # of a digest: enough to tell policies apart, short enough to read
+_DIGITS = 12  # hexadecimal digits of a digest: unique enough, and short enough to read
 
 
 class PolicyChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """New values of some fields, or the return to the policy of the manifest, with the reason."""
+    """Hold new values of some fields, or the return to the manifest's policy, with the reason."""
 
-    stated: dict[str, Any] | None = None  # None: the policy of the manifest
+    stated: dict[str, Any] | None = None  # None: return to the manifest's policy
     why: str = ""
 
 
 class Held(msgspec.Struct, frozen=True):
-    """A policy and the change that led to it."""
+    """Hold a policy and the change that led to it."""
 
     policy: Monitoring
-    at: int  # microseconds since the epoch; 0: from the beginning
-    row: HistoryRow | None = None  # None: the manifest states it
+    at: int  # start, in microseconds since the Unix epoch; 0: from the beginning
+    row: HistoryRow | None = None  # None: the policy of the manifest
     change: PolicyChange = PolicyChange()
 
 
@@ -132,7 +132,7 @@ def origins(held: Sequence[Held]) -> dict[str, Held]:
 
 
 def differences(before: Monitoring, after: Monitoring) -> dict[str, tuple[Any, Any]]:
-    """Return both values of every field that differs; None: the policy lacks the field."""
+    """Return path -> (before, after) of every field that differs; None: field not set."""
     old, new = flat(before), flat(after)
     names = sorted({*old, *new})
     return {n: (old.get(n), new.get(n)) for n in names if old.get(n, ()) != new.get(n, ())}
@@ -147,7 +147,7 @@ def _merged(before: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _features(merged: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the null values of fields that are stated by feature."""
+    """Drop the null values of fields that are keyed by feature."""
     stated = {name: merged[name] for name in ("drift_methods", "drift_thresholds")}
     return {
         name: {feature: value for feature, value in by.items() if value is not None}

@@ -1,15 +1,15 @@
-"""Find out by runs whether a model answers each row by itself.
+"""Test by trial runs whether a model computes each row independently of the others.
 
-Two comparisons, on rows that the model is asked about in earnest (the subjects):
+Two comparisons, on ordinary rows (the subjects):
 
-- Other neighbours: of runs with as many rows, the subjects at the same places, only the rows around
-  them are exchanged: for other rows, the smallest and the largest values, zeros, values far beyond,
-  missing ones, long texts, and the subject itself. The same kernels run in the same order, so the
-  subjects' outputs must not change at all: integers, texts and shapes by nothing, floating-point
-  numbers by less than a millionth of themselves.
-- Alone or together: a subject's outputs in runs of several sizes beside its outputs in a run of its
-  own. Kernels for one row and for many add up in another order, so numbers may differ by half a
-  percent of the output's largest value, and further where rounding the inputs does as much.
+- Other neighbours: runs have equal size and the same subjects at the same places; only the rows
+  between them (the neighbours) change. Neighbours are other rows, smallest and largest values,
+  zeros, values far outside the range, missing values, long texts, and the subjects themselves. The
+  same kernels run in the same order, so the subjects' outputs must not change: integers, texts and
+  shapes exactly, floating-point numbers by a relative 1e-6 at most.
+- Alone or together: a subject's outputs in runs of several sizes are compared with its run alone.
+  Kernels may sum one row and many rows in different order, so numbers may differ by 0.5 % of the
+  output's largest value, or more if rounding the inputs has a similar effect.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,27 +23,27 @@ Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], Mapping[str, Array]]
 
 SIZES = (2, 3, 7, 16, 33)  # rows of a run
-_SUBJECTS = 17  # as many as the largest run has at every other place
-_SAME = 1e-6  # of a number: what may change with the neighbours
-_CLOSE = 5e-3  # of the output's largest number: what may change with the number of rows
-_ROUNDING = 1e-6  # of an input: what its own rounding may be
-_ROUNDED = 8  # such inputs tried where a row alone differs from itself among others
-_FAR = 1_000  # times the range of the inputs
-_LONG = 64  # words of a text
+_SUBJECTS = 17  # every other place of the largest run
+_SAME = 1e-6  # relative tolerance between runs with different neighbours
+_CLOSE = 5e-3  # tolerance between runs of different sizes, relative to the output's largest number
+_ROUNDING = 1e-6  # relative perturbation of an input, at the scale of rounding
+_ROUNDED = 8  # perturbed inputs to try if a row's output alone differs from that in a run
+_FAR = 1_000  # multiple of the inputs' range for extreme values
+_LONG = 64  # words of a long text
 
 
 class ProbeFindings(msgspec.Struct, frozen=True):
-    """What speaks against running rows together; nothing where all is well."""
+    """State why rows cannot share a run; empty if they can."""
 
-    faults: dict[str, str] = {}  # by output
-    failure: str = ""  # of runs as a whole
+    faults: dict[str, str] = {}  # output -> fault
+    failure: str = ""  # fault of the model as a whole
 
 
 def probe_rows(run: Run, rows: Arrays, most: int) -> ProbeFindings:
     """Run rows together and alone, in runs of up to `most` rows, and compare their outputs.
 
-    `rows` are inputs by name, some tens to hundreds of ordinary rows. An exception of `run` on
-    ordinary rows is a finding; one on extreme neighbours leaves these out.
+    `rows` maps each input to tens or hundreds of ordinary rows. If `run` raises on ordinary rows,
+    this is a finding; if it raises on extreme neighbours, they are skipped.
     """
     return _Probe(run, rows).findings([size for size in SIZES if size <= max(most, 2)])
 
@@ -63,7 +63,7 @@ class _Probe:
         try:
             self._alone = [self._run(self._only(row)) for row in range(_SUBJECTS)]
             repeated = self._run(self._only(0))
-        except Exception:  # noqa: BLE001  # whatever it is, nothing can be shown
+        except Exception:  # noqa: BLE001  # any error prevents the comparison
             return ProbeFindings(failure="the model fails on rows of the reference")
         for name, output in self._alone[0].items():
             if output.shape[:1] != (1,):
@@ -81,10 +81,10 @@ class _Probe:
         return ProbeFindings(self._faults)
 
     def _compare(self, size: int, places: Array) -> str:
-        """Note what differs in runs of one size with subjects at these places."""
+        """Record differences of outputs in runs of `size` rows; return a failure of the model."""
         try:
             expected = self._together(size, places, self._neighbours[0])
-        except Exception:  # noqa: BLE001  # of ordinary rows, which alone it runs
+        except Exception:  # noqa: BLE001  # the model accepts these rows alone
             return f"the model fails on {size} rows together"
         for name, output in expected.items():
             if output.shape[:1] != (size,):
@@ -92,7 +92,7 @@ class _Probe:
         for neighbours in [*self._neighbours[1:], self._subjects]:
             try:
                 found = self._together(size, places, neighbours)
-            except Exception:  # noqa: BLE001, S112  # the model does not take such rows
+            except Exception:  # noqa: BLE001, S112  # the model refuses extreme rows
                 continue
             for name, output in found.items():
                 if name not in self._faults:
@@ -126,7 +126,7 @@ class _Probe:
         return _near(alone, here, _CLOSE * self._scale[name])
 
     def _rounds_to(self, name: str, subject: int, here: Array) -> bool:
-        """Whether rounding the subject's inputs changes this output as much."""
+        """Return whether rounding the subject's inputs changes the output by a similar amount."""
         alone = self._alone[subject][name]
         distance = _distance(alone, here)
         random = np.random.default_rng(subject)
@@ -137,7 +137,7 @@ class _Probe:
             }
             try:
                 again = self._run(rounded)[name]
-            except Exception:  # noqa: BLE001, S112  # tells nothing
+            except Exception:  # noqa: BLE001, S112  # a failed run is no evidence
                 continue
             if again.shape == alone.shape and _distance(alone, again) * 4 >= distance:
                 return True
@@ -160,17 +160,17 @@ class _Probe:
 
 
 def _others(rows: Arrays) -> dict[str, Array]:
-    """Rows between the subjects, the last first, so that no row is its own neighbour."""
+    """Return rows to place between the subjects, in reverse, so that no row neighbours itself."""
     count = len(next(iter(rows.values())))
     places = (np.linspace(count - 1, 0, _SUBJECTS) + count / 3).round().astype(int) % count
     return {name: array[places] for name, array in rows.items()}
 
 
 def _extremes(rows: Arrays) -> Iterator[dict[str, Array]]:
-    """One extreme row each, which is every neighbour; inputs that have no such keep their first."""
+    """Yield extreme rows, each used for all neighbours; inputs without an extreme keep a row."""
     for kind in (_smallest, _largest_value, _zero, _far_above, _far_below, _missing):
         yield {name: kind(array)[np.newaxis] for name, array in rows.items()}
-    # Where all inputs at once are refused, floating-point ones alone may not be.
+    # The model may refuse extremes of all inputs at once, yet accept those of floats alone.
     if {array.dtype.kind for array in rows.values()} - {"f"}:
         for kind in (_far_above, _far_below):
             yield {
@@ -192,7 +192,7 @@ def _largest_value(array: Array) -> Array:
 
 
 def _zero(array: Array) -> Array:
-    """Zeros; integers as they come, since they may be categories and 0 none."""
+    """Return zeros; integers stay unchanged, since they may be category codes without a 0."""
     if array.dtype.kind == "O":
         return _texts(array, "0")
     row: Array = np.array(array[-1])
@@ -228,7 +228,7 @@ def _far(array: Array, sign: int) -> Array:
 
 
 def _column_wise(array: Array, which: Callable[..., Array]) -> Array:
-    """The smallest or largest value of each column, of those that are numbers."""
+    """Return the smallest or largest number of each column."""
     if array.dtype.kind != "f":
         return np.asarray(which(array, axis=0), dtype=array.dtype)
     known = np.where(np.isfinite(array), array, array.dtype.type(0))
@@ -259,7 +259,7 @@ def _same(one: Array, other: Array) -> bool:
 
 
 def _near(one: Array, other: Array, slack: float) -> bool:
-    """Whether numbers are equal, both missing, or differ by a millionth and the slack at most."""
+    """Return whether all numbers are equal, both NaN, or within a relative 1e-6 plus `slack`."""
     first, second = one.astype(np.float64), other.astype(np.float64)
     with np.errstate(invalid="ignore"):
         allowed = _SAME * np.maximum(abs(first), abs(second)) + slack
@@ -270,7 +270,7 @@ def _near(one: Array, other: Array, slack: float) -> bool:
 
 
 def _distance(one: Array, other: Array) -> float:
-    """How far apart two outputs are at most; of integers and texts whether they differ."""
+    """Return the largest difference of two outputs; 0 or 1 for integers and texts."""
     if one.dtype.kind != "f":
         return float(not np.array_equal(one, other))
     with np.errstate(invalid="ignore"):
