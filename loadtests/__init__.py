@@ -1,1 +1,1 @@
-"""Load: whether a running service keeps its objectives, and what a request costs beside others."""
+"""Load tests: check whether a running service meets its objectives under load."""

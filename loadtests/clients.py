@@ -1,4 +1,4 @@
-"""One connection for each way to ask the service; the certificates of SSL_CERT_FILE are trusted."""
+"""Send requests by each protocol of the service; trust the certificates of SSL_CERT_FILE."""
 
 import os
 from functools import cache
@@ -21,11 +21,11 @@ _REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 
 
 class Refused(Exception):
-    """The service had no room for the request and said so."""
+    """The service refused the request because it is overloaded."""
 
 
 class Failed(Exception):
-    """The service answered with another error, or not at all."""
+    """The service returned another error, or no response."""
 
 
 class _Parameters(msgspec.Struct):
@@ -40,10 +40,10 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 class Rest:
-    """One connection to the REST port."""
+    """Hold one connection to the REST port."""
 
     def __init__(self, url: str, model: str, version: str) -> None:
-        """`version` is a number or an alias; "" is the champion."""
+        """Prepare requests to `version`: a number or an alias; "" is the champion."""
         self._client = HTTPClient.from_url(
             url,
             connection_timeout=_TIMEOUT,
@@ -54,16 +54,16 @@ class Rest:
         self._key = {"authorization": bearer} if (bearer := _bearer()) else {}
 
     def json(self, payload: Payload) -> bytes:
-        """Ask with numbers in JSON; the body of the answer. Raises Refused or Failed."""
+        """Send numbers as JSON; return the response body. Raises Refused or Failed."""
         return self._post(self._path, payload.json, _JSON)
 
     def binary(self, payload: Payload) -> bytes:
-        """Ask with the binary tensor data extension, both ways."""
+        """Send and receive tensors by the binary data extension. Raises Refused or Failed."""
         length = {"inference-header-content-length": str(payload.binary_json_length)}
         return self._post(self._path, payload.binary, length)
 
     def tell(self, answer: bytes, payload: Payload) -> bytes:
-        """Send the truth about an answer of `json`."""
+        """Send the label of a response of `json`. Raises Refused or Failed."""
         body = {
             "prediction_id": _answer.decode(answer).parameters.prediction_id,
             "label": payload.truth,
@@ -71,7 +71,7 @@ class Rest:
         return self._post("/v1/feedback", msgspec.json.encode(body), _JSON)
 
     def ready(self) -> bool:
-        """Whether a service is there and ready."""
+        """Return whether the service is reachable and ready."""
         try:
             return bool(self._client.get("/v2/health/ready").status_code == 200)
         except (OSError, HTTPParseError, gevent.Timeout):
@@ -95,11 +95,11 @@ class Rest:
 
 
 class Grpc:
-    """One channel to the gRPC port; `target` is host:port, with TLS where `secure`."""
+    """Hold one channel to the gRPC port; `target` is host:port, `secure` selects TLS."""
 
     def __init__(self, target: str, *, secure: bool) -> None:
         _yield_to_gevent()
-        # Channels of the same target would share one connection; users are clients of their own.
+        # By default, channels of one target share a connection; each user needs its own.
         options = [("grpc.use_local_subchannel_pool", 1)]
         if secure:
             roots = os.environ.get("SSL_CERT_FILE")
@@ -111,7 +111,7 @@ class Grpc:
         self._metadata = (("authorization", bearer),) if (bearer := _bearer()) else ()
 
     def infer(self, payload: Payload) -> bytes:
-        """Ask with raw contents; the answer's message. Raises Refused or Failed."""
+        """Send raw contents; return the response message. Raises Refused or Failed."""
         try:
             return bytes(self._infer(payload.grpc, timeout=_TIMEOUT, metadata=self._metadata))
         except grpc.RpcError as error:
@@ -125,12 +125,12 @@ class Grpc:
 
 @cache
 def _yield_to_gevent() -> None:
-    """Once, before the first channel, and not before locust has forked its processes."""
+    """Make gRPC use gevent. Call before the first channel and after locust has forked."""
     grpc.experimental.gevent.init_gevent()
 
 
 def is_secure(url: str) -> bool:
-    """Whether the service is behind TLS."""
+    """Return whether the URL uses TLS."""
     return urlsplit(url).scheme == "https"
 
 

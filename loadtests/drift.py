@@ -1,4 +1,4 @@
-"""Rows of a reference -> rows that have drifted. Everything that decides how lives here. Pure."""
+"""Apply drift to rows of a reference. All functions are pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,22 +16,22 @@ _Value = TypeVar("_Value")
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """What happens to which column at full strength."""
+    """Define the drift of each column at full strength."""
 
-    shifts: Mapping[str, float] = {}  # by so many of the column's standard deviations
-    mixes: Mapping[str, tuple[str, float]] = {}  # a category takes the place of a share of the rows
-    blanks: Mapping[str, float] = {}  # a share of the rows loses the value
+    shifts: Mapping[str, float] = {}  # column -> shift in standard deviations
+    mixes: Mapping[str, tuple[str, float]] = {}  # column -> category, share of rows that get it
+    blanks: Mapping[str, float] = {}  # column -> share of rows whose value becomes missing
 
     def __bool__(self) -> bool:
-        """Whether anything happens at all."""
+        """Return whether any column drifts."""
         return bool(self.shifts or self.mixes or self.blanks)
 
 
 def read_drift(shift: str, mix: str, blank: str, manifest: Manifest) -> Drift:
-    """The drift that three options state, each a comma-separated list.
+    """Parse the drift from three options, each a comma-separated list.
 
     `shift` holds column=deviations, `mix` column=category:share, `blank` column=share. Raises
-    SettingError naming the option, the column and what was expected.
+    SettingError with the option, the column and what was expected.
     """
     shifts = _read("shift", shift, float)
     mixes = _read("mix", mix, _category)
@@ -56,10 +56,10 @@ def read_drift(shift: str, mix: str, blank: str, manifest: Manifest) -> Drift:
 def drifted(
     columns: Columns, drift: Drift, strength: float, manifest: Manifest, seed: int = 0
 ) -> dict[str, list[Any]]:
-    """The columns with the drift at a strength of 0 (none) to 1 (as stated).
+    """Return the columns with drift applied at a strength from 0 (none) to 1 (full).
 
-    Deterministic: which rows are touched follows from the seed, and a greater strength touches
-    them and more.
+    Deterministic: the seed selects the rows to change. A greater strength changes the same rows and
+    more.
     """
     random = np.random.default_rng(seed)
     changed = {name: list(values) for name, values in columns.items()}
@@ -118,7 +118,7 @@ def _deviation(values: Sequence[Any]) -> float:
 
 
 def _fitting(feature: Feature, manifest: Manifest) -> Callable[[float], Any]:
-    """Back into what the feature's tensor holds: a shifted count is still a count."""
+    """Return a conversion of shifted numbers to the feature's datatype: counts stay integers."""
     specs = {spec.name: spec for spec in signature(manifest).inputs}
     dtype = NUMPY[specs[feature.input].datatype]
     if dtype.kind == "f":
@@ -128,7 +128,7 @@ def _fitting(feature: Feature, manifest: Manifest) -> Callable[[float], Any]:
 
 
 def _like(values: Sequence[Any], category: str, name: str) -> Any:
-    """The category in the type of the column's own."""
+    """Convert the category to the type of the column's values."""
     kind = next((type(value) for value in values if value is not None), str)
     if kind is bool:
         return category.lower() in {"true", "1"}

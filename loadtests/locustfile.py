@@ -1,7 +1,7 @@
-"""`locust -f loadtests/locustfile.py`: load on any registered model, and a verdict at its end.
+"""Put load on a registered model and judge the result: `locust -f loadtests/locustfile.py`.
 
-`driftline load` runs this headless. Environment: DRIFTLINE_HOME and BENTOML_HOME say where models
-are registered, DRIFTLINE_API_KEY holds a key with the scope `predict`.
+`driftline load` runs this headless. Environment: DRIFTLINE_HOME and BENTOML_HOME locate the
+registered models; DRIFTLINE_API_KEY holds a key with the scope `predict`.
 """
 
 from pathlib import Path
@@ -23,23 +23,23 @@ from registry.store import Registry
 
 __all__ = ["Feedback", "GrpcRaw", "RestBinary", "RestJson", "Shape"]
 
-_SPAWN_RATE = 100  # users a second at most: the shape says when they come
-_BEGUN = "driftline_begun"  # what a worker sends once its requests are prepared
+_SPAWN_RATE = 100  # most new users per second; the shape decides their number
+_BEGUN = "driftline_begun"  # message of a worker whose requests are prepared
 
 
 class Shape(LoadTestShape):
-    """As many users as the chosen shape has at each moment."""
+    """Return the number of users that the chosen shape has at each moment."""
 
     use_common_options = True
 
     def tick(self) -> tuple[int, float] | None:
-        """See LoadTestShape."""
+        """Return users and spawn rate, or None at the end of the load."""
         assert self.runner is not None
         environment: Any = self.runner.environment
         if isinstance(self.runner, MasterRunner) and not environment.begun.issuperset(
             self.runner.clients
         ):
-            self.reset_time()  # workers still prepare their requests: the load has not begun
+            self.reset_time()  # workers are still preparing requests: the load has not begun
         options = environment.parsed_options
         seconds = float(options.run_time or SECONDS)
         passed = self.get_run_time() / seconds
@@ -66,7 +66,7 @@ def _options(parser: Any) -> None:
 
 @events.init.add_listener
 def _init(environment: Any, **_: Any) -> None:
-    """Every process that asks keeps a pulse; the one that started the load gives the verdict."""
+    """Install a pulse in each process that sends requests; let the main process judge the load."""
     runner, hooks = environment.runner, environment.events
     pulse = Pulse()
     heard: dict[str, Generator] = {}
@@ -89,15 +89,15 @@ def _init(environment: Any, **_: Any) -> None:
             lambda data, **_: data.update(pulse=msgspec.to_builtins(pulse.taken()))
         )
         return
-    if isinstance(runner, LocalRunner):  # workers must not be asked before they have begun
+    if isinstance(runner, LocalRunner):  # workers prepare when the load starts
         _prepare(environment)
         hooks.test_stop.add_listener(lambda **_: heard.update({"": pulse.taken()}))
     hooks.quitting.add_listener(lambda **_: conclusion.append(_conclude(environment, heard)))
-    hooks.quit.add_listener(lambda **_: print(*conclusion))  # below locust's tables
+    hooks.quit.add_listener(lambda **_: print(*conclusion))  # after locust's tables
 
 
 def _prepare(environment: Any) -> None:
-    """Make the requests; a fault is kept for the beginning of the load."""
+    """Prepare the requests; store an error for `_begin`, which reports it."""
     options = environment.parsed_options
     environment.fault = ""
     try:
@@ -108,13 +108,13 @@ def _prepare(environment: Any) -> None:
 
 
 def _begin(environment: Any, pulse: Pulse) -> None:
-    """Start the clocks; what does not fit ends the load before it begins."""
-    if environment.prepared != vars(environment.parsed_options):  # stated by the page or the master
+    """Start the clocks; on an error of the preparation, end the load instead."""
+    if environment.prepared != vars(environment.parsed_options):  # changed by web UI or master
         _prepare(environment)
     if environment.fault:
         environment.process_exit_code = Outcome.UNUSABLE
         if isinstance(environment.runner, WorkerRunner):
-            print(environment.fault, flush=True)  # its master does not hear of it
+            print(environment.fault, flush=True)  # the master does not receive the error
         environment.runner.quit()
         return
     environment.traffic.begin()

@@ -1,7 +1,7 @@
-"""A registered model's own reference -> requests that are ready to be sent.
+"""Encode requests from the reference of a registered model.
 
-Requests are encoded before the load begins, because a generator that encodes is slower than the
-service that decodes.
+Requests are encoded before the load begins, because encoding in the generator is slower than
+decoding in the service.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from service.protocol import open_inference_pb2 as pb
 from service.protocol.raw import write_raw
 
 Array = np.ndarray[Any, Any]
-LEVELS = 4  # strengths of drift between none and all of it, for each of which there are requests
-_MOST_ROWS = 500  # of the reference, drawn at random
+LEVELS = 4  # steps of drift strength between none and full, each with its own requests
+_MOST_ROWS = 500  # largest random sample of the reference
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """One row as each protocol carries it, and what it turned out to be."""
+    """Hold one row, encoded for each protocol, and its label."""
 
     json: bytes
     binary: bytes
@@ -37,10 +37,10 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class Payloads:
-    """Every request of a load, by the strength of its drift."""
+    """Hold all requests of a load, by strength of drift."""
 
     def __init__(self, version: Version, drift: Drift, asked: str = "", seed: int = 0) -> None:
-        """`asked` is the version or alias that requests name; "" is the champion."""
+        """Encode requests that name `asked`: a version or alias; "" is the champion."""
         manifest = version.manifest
         frame = load_reference(version)
         frame = frame.sample(min(len(frame), _MOST_ROWS), random_state=seed)
@@ -52,14 +52,14 @@ class Payloads:
         ]
 
     def at(self, strength: float) -> list[Payload]:
-        """The requests at a strength of drift from 0 to 1."""
+        """Return the requests for a strength of drift from 0 to 1."""
         return self._levels[min(int(strength * LEVELS), len(self._levels) - 1)]
 
 
 def choose_version(registry: Registry, model: str, asked: str) -> Version:
-    """The version that requests will reach; without a model, the only one that is registered.
+    """Return the version that requests will reach; without `model`, that of the only model.
 
-    Raises SettingError where none or several could be meant, and the registry's own errors.
+    Raises SettingError if no model or several models match, and RegistryError.
     """
     names = registry.models()
     if not names:
@@ -118,7 +118,7 @@ def _payload(row: dict[str, Array], truth: Label, version: Version, asked: str) 
 
 
 def _json(metadata: list[dict[str, Any]], row: dict[str, Array]) -> bytes:
-    """NaN becomes null, which is how a missing number travels."""
+    """Encode a row as JSON, with null for NaN."""
     return msgspec.json.encode(
         {
             "inputs": [

@@ -1,4 +1,4 @@
-"""Whether the generator keeps up with itself: its CPU, and how late its event loop is."""
+"""Measure whether the load generator keeps up: its CPU use and the delay of its event loop."""
 
 import time
 
@@ -7,34 +7,34 @@ import gevent
 from loadtests.verdict import Generator
 
 _PERIOD = 0.05  # seconds
-_KEPT = 20_000  # of the latest beats: a quarter of an hour
+_KEPT = 20_000  # latest measurements retained: a quarter of an hour
 
 
 class Pulse:
-    """Beats in a greenlet of its own from `start` on."""
+    """Measure CPU use and event-loop delay since `start`; `beat` runs in its own greenlet."""
 
     def __init__(self) -> None:
         self._late: list[float] = []
         self._wall = self._cpu = 0.0
 
     def start(self) -> None:
-        """Restart with the load."""
+        """Discard earlier measurements and start the clocks."""
         self._late = []
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def beat(self) -> None:
-        """Note again and again how late sleep ends; never returns."""
+        """Record the delay of a sleep in an endless loop."""
         while True:
             before = time.perf_counter()
             gevent.sleep(_PERIOD)
             if before < self._wall:
-                continue  # this beat began before the load did
+                continue  # this sleep began before the load
             self._late.append(time.perf_counter() - before - _PERIOD)
             if len(self._late) > 2 * _KEPT:
                 del self._late[:_KEPT]
 
     def taken(self) -> Generator:
-        """How this process fared since `start`."""
+        """Return CPU use and p95 delay since `start`."""
         passed = time.perf_counter() - self._wall
         ordered = sorted(self._late) or [0.0]
         return Generator(

@@ -1,4 +1,4 @@
-"""What locust counted -> the verdict, for the terminal and at the head of the HTML report."""
+"""Judge a load by locust's statistics, for the terminal and the HTML report."""
 
 import html
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from loadtests.verdict import Generator, Objectives, Seen, Verdict, judge, quant
 
 
 def conclude(environment: Any, generators: Sequence[Generator]) -> Verdict:
-    """The verdict on a load that has ended; `generators` are the processes that made it."""
+    """Return the verdict on a finished load; `generators` are its processes."""
     options = environment.parsed_options
     busiest = Generator(
         cpu=max((one.cpu for one in generators), default=0.0),
@@ -21,7 +21,7 @@ def conclude(environment: Any, generators: Sequence[Generator]) -> Verdict:
 
 
 def write_into(report: Path, verdict: Verdict) -> None:
-    """Put the verdict at the head of locust's HTML report."""
+    """Insert the verdict at the top of locust's HTML report."""
     colour = "#2e7d32" if verdict.outcome == verdict.outcome.MET else "#c62828"
     said = (
         f'<pre style="margin:0;padding:1em;color:#fff;background:{colour};white-space:pre-wrap">'

@@ -1,7 +1,6 @@
-"""How many users are at work when, and how far drift has come. Pure.
+"""Define load shapes: the number of users and the strength of drift over time.
 
-Everything that decides the course of a load lives here. A shape is a function of the share of
-the run that has passed, 0 to 1.
+A shape is a pure function of the elapsed share of the run, from 0 to 1.
 """
 
 from collections.abc import Callable
@@ -9,20 +8,20 @@ from typing import Literal, get_args
 
 Name = Literal["steady", "step", "spike", "soak", "overload", "drift"]
 NAMES: tuple[Name, ...] = get_args(Name)
-OVERLOAD = (1, 2, 5, 10)  # times the users, one after the other
+OVERLOAD = (1, 2, 5, 10)  # successive multiples of the users
 
-_RAMP = 0.05  # share of a soak in which its users come
+_RAMP = 0.05  # share of a soak in which its users start
 
 
 def users_at(shape: Name, passed: float, users: int) -> int:
-    """How many users are at work; at least one, and at most ten times `users`."""
+    """Return the number of active users, from 1 to ten times `users`."""
     return max(1, round(users * _SHAPES[shape](passed)))
 
 
 def drift_at(shape: Name, passed: float) -> float:
-    """How strong stated drift is, 0 to 1: grows through the middle third of the drift shape.
+    """Return the strength of drift, from 0 to 1.
 
-    Under every other shape it is there from the beginning.
+    It grows during the middle third of the drift shape; in every other shape it is constant.
     """
     if shape != "drift":
         return 1.0
@@ -34,17 +33,17 @@ def _steady(_passed: float) -> float:
 
 
 def _step(passed: float) -> float:
-    """A quarter of the users more with each quarter of the run."""
+    """Add a quarter of the users in each quarter of the run."""
     return min(int(4 * passed) + 1, 4) / 4
 
 
 def _spike(passed: float) -> float:
-    """A tenth of the users, and all of them for the fifth in the middle."""
+    """Use a tenth of the users, and all of them in the middle fifth of the run."""
     return 1.0 if 0.4 <= passed < 0.6 else 0.1
 
 
 def _soak(passed: float) -> float:
-    """All of them for a long time, after they have come slowly."""
+    """Start the users slowly, then keep all of them."""
     return min(passed / _RAMP, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""What users need to know of the load they are part of."""
+"""Hold the state of a load that its users share."""
 
 import time
 from typing import Any
@@ -10,15 +10,15 @@ from loadtests.drift import Drift, read_drift
 from loadtests.payloads import Payload, Payloads, choose_version
 from registry.store import Registry
 
-SECONDS = 60.0  # of a load for which no duration was stated
+SECONDS = 60.0  # default duration of a load
 URL = "http://127.0.0.1:3000"
 
 
 class Traffic:
-    """One load: its model, its requests, how far it has come."""
+    """Hold a load's model, requests and elapsed time."""
 
     def __init__(self, registry: Registry, options: Any) -> None:
-        """Raises DriftlineError where an option does not fit the model."""
+        """Prepare the requests; raises DriftlineError if an option does not fit the model."""
         self.url: str = options.host or URL
         self.version = choose_version(registry, options.model, options.model_version)
         self._require_service(options.model_version)
@@ -31,16 +31,16 @@ class Traffic:
         self.begin()
 
     def begin(self) -> None:
-        """The load starts now."""
+        """Start the load's clock."""
         self._started = time.perf_counter()
 
     @property
     def provokes_refusals(self) -> bool:
-        """Whether refusing is what the service is expected to do."""
+        """Return whether the service is expected to refuse requests."""
         return self._shape == "overload"
 
     def payloads(self) -> list[Payload]:
-        """The requests of this moment."""
+        """Return the requests for the current strength of drift."""
         passed = (time.perf_counter() - self._started) / self._seconds
         return self._payloads.at(shapes.drift_at(self._shape, passed))
 

@@ -1,4 +1,4 @@
-"""Locust's users: each asks the service in one way, again and again."""
+"""Define locust's users: each sends requests by one protocol."""
 
 import random
 import time
@@ -11,11 +11,11 @@ from loadtests.clients import Failed, Grpc, Refused, Rest, is_secure
 from loadtests.payloads import Payload
 from loadtests.traffic import Traffic
 
-REFUSED = "refused"  # the name under which refusals are counted
+REFUSED = "refused"  # locust's request name for refusals
 
 
 class Asker(User):
-    """One client with a connection of its own."""
+    """Simulate one client with its own connection."""
 
     abstract = True
     rest: Rest
@@ -27,7 +27,7 @@ class Asker(User):
         self._pause = constant_throughput(rate) if rate else constant(0)
 
     def wait_time(self) -> float:
-        """Seconds until the next request."""
+        """Return the seconds until the next request."""
         return float(self._pause(self))
 
     def on_start(self) -> None:
@@ -36,11 +36,11 @@ class Asker(User):
         self.rest = Rest(self.traffic.url, self.traffic.version.model, options.model_version)
 
     def on_stop(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.rest.close()
 
     def timed(self, protocol: str, name: str, ask: Callable[[], bytes]) -> bytes:
-        """Ask, and tell locust how it went; the answer, empty where there is none."""
+        """Send a request and report it to locust; return the response, empty on failure."""
         started = time.perf_counter()
         answer, error = b"", cast("Exception | None", None)
         try:
@@ -63,36 +63,36 @@ class Asker(User):
         return answer
 
     def payload(self) -> Payload:
-        """Any request of the model's reference, drifted as far as the load has come."""
-        return random.choice(self.traffic.payloads())  # noqa: S311 - which row is no secret
+        """Return a random request at the current strength of drift."""
+        return random.choice(self.traffic.payloads())  # noqa: S311 - the choice of a row needs no security
 
 
 class RestJson(Asker):
-    """The Open Inference Protocol in JSON."""
+    """Use the Open Inference Protocol in JSON."""
 
     @task
     def predict(self) -> None:
-        """Ask for one row."""
+        """Request one row."""
         payload = self.payload()
         self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
 
 
 class RestBinary(Asker):
-    """The Open Inference Protocol with the binary tensor data extension."""
+    """Use the Open Inference Protocol with the binary tensor data extension."""
 
     @task
     def predict(self) -> None:
-        """Ask for one row."""
+        """Request one row."""
         payload = self.payload()
         self.timed("REST binary", "predict", lambda: self.rest.binary(payload))
 
 
 class Feedback(Asker):
-    """Asks in JSON, and tells the truth about each answer."""
+    """Send a request in JSON, then the label of its row."""
 
     @task
     def predict_and_tell(self) -> None:
-        """Ask for one row, then say what it was."""
+        """Request one row, then send its label."""
         payload = self.payload()
         answer = self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
         if answer:
@@ -100,7 +100,7 @@ class Feedback(Asker):
 
 
 class GrpcRaw(Asker):
-    """The Open Inference Protocol over gRPC with raw contents."""
+    """Use the Open Inference Protocol over gRPC with raw contents."""
 
     grpc: Grpc
 
@@ -111,12 +111,12 @@ class GrpcRaw(Asker):
         self.grpc = Grpc(target, secure=is_secure(self.traffic.url))
 
     def on_stop(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.grpc.close()
         super().on_stop()
 
     @task
     def predict(self) -> None:
-        """Ask for one row."""
+        """Request one row."""
         payload = self.payload()
         self.timed("gRPC", "predict", lambda: self.grpc.infer(payload))

@@ -1,7 +1,6 @@
-"""What a load showed, against what was wanted. Pure.
+"""Judge the results of a load against its objectives. All functions are pure.
 
-Everything that decides the verdict lives here: an objective that was missed while the generator
-itself could not keep up says nothing about the service.
+If an objective is missed while the generator was overloaded, the result is inconclusive.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,62 +8,62 @@ from enum import IntEnum
 
 import msgspec
 
-_BUSY = 0.85  # share of a core from which the generator's own time is part of the latencies
-_LATE_MS = 10.0  # by which its event loop may be late
+_BUSY = 0.85  # share of a core above which the generator distorts latencies
+_LATE_MS = 10.0  # largest delay of its event loop
 
 
 class Outcome(IntEnum):
-    """The exit status of a load."""
+    """Enumerate the exit statuses of a load."""
 
     MET = 0
     MISSED = 1
-    UNUSABLE = 2  # the load could not be run
-    INCONCLUSIVE = 3  # missed, but the generator was the bottleneck
+    UNUSABLE = 2  # the load could not run
+    INCONCLUSIVE = 3  # objective missed, but the generator was the bottleneck
 
 
 class Objectives(msgspec.Struct, frozen=True):
-    """What the service promises."""
+    """Hold the objectives of the service."""
 
     p99_ms: float
     max_error_share: float
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the clients saw; latencies of predictions that were answered or failed."""
+    """Hold the clients' measurements; latencies are of answered and failed predictions."""
 
-    requests: int  # of all kinds, refused ones included
+    requests: int  # all requests, including refused ones
     failed: int
-    refused: int  # 429, 503, RESOURCE_EXHAUSTED and UNAVAILABLE, where the shape provokes them
+    refused: int  # 429, 503, RESOURCE_EXHAUSTED and UNAVAILABLE, if the shape provokes them
     seconds: float
     p50_ms: float
     p99_ms: float
 
 
 class Generator(msgspec.Struct, frozen=True):
-    """How the busiest process of the generator fared."""
+    """Hold the load of the generator's busiest process."""
 
     cpu: float  # share of one core
-    late_ms: float  # p95 of how late its event loop was
+    late_ms: float  # p95 delay of its event loop
 
     @property
     def bottleneck(self) -> bool:
-        """Whether it, and not the service, may have set the figures."""
+        """Return whether the generator, not the service, may have limited the results."""
         return self.cpu > _BUSY or self.late_ms > _LATE_MS
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The outcome and the sentences that explain it."""
+    """Hold the outcome and the sentences that explain it."""
 
     outcome: Outcome
     lines: list[str]
 
     def __str__(self) -> str:
-        """For a person."""
+        """Return the verdict as text for people."""
         return "\n".join(self.lines)
 
 
 def judge(objectives: Objectives, seen: Seen, generator: Generator) -> Verdict:
-    """The verdict; no request at all misses every objective."""
+    """Return the verdict; a load without requests misses every objective."""
     share = seen.failed / seen.requests if seen.requests else 1.0
     met = {
         f"p99 at most {objectives.p99_ms:g} ms: {seen.p99_ms:g} ms": (
@@ -97,7 +96,7 @@ def judge(objectives: Objectives, seen: Seen, generator: Generator) -> Verdict:
 
 
 def quantile(counts: Sequence[Mapping[int, int]], share: float) -> float:
-    """A latency that this share did not exceed, from latencies in milliseconds and their counts."""
+    """Return a quantile in milliseconds from counts by latency in milliseconds."""
     merged: dict[int, int] = {}
     for part in counts:
         for latency, count in part.items():
