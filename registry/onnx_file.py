@@ -44,7 +44,7 @@ def extensions_library() -> str:
     except ModuleNotFoundError:
         raise InvalidManifest(
             "session.extensions: package onnxruntime-extensions is not installed: "
-            "pip install onnxruntime-extensions"
+            "pip install 'driftline[extensions]'"
         ) from None
 
 

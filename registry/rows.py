@@ -9,12 +9,21 @@ def batch_dimension(signature: Signature) -> int | None:
     """Return the size of the batch dimension: FREE, a fixed number of rows, or None without one.
 
     A free first dimension of any input is the batch dimension. A fixed one is, if all inputs and
-    some output agree on it. A model without one takes one row in each request.
+    some output agree on it. A model without one takes one row in each request;
+    so does one that takes the bytes of a file.
     """
     first = [spec.shape[0] for spec in signature.inputs if spec.shape]
     if FREE in first or not signature.inputs:
-        return FREE
+        return None if _takes_a_file(signature) else FREE
     if len(first) < len(signature.inputs) or len(set(first)) > 1:
         return None
     answered = {spec.shape[0] for spec in signature.outputs if spec.shape}
     return first[0] if answered & {first[0], FREE} else None
+
+
+def _takes_a_file(signature: Signature) -> bool:
+    """Return whether the only free dimension is that of the bytes of one file, an image say."""
+    free = [spec for spec in signature.inputs if spec.shape[:1] == [FREE]]
+    if not free or any((spec.datatype, spec.shape) != ("UINT8", [FREE]) for spec in free):
+        return False
+    return not any(spec.shape[:1] == [FREE] and len(spec.shape) < 3 for spec in signature.outputs)

@@ -67,6 +67,7 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     request: InferRequest
     outputs: dict[str, Tensor]  # all outputs, as the event carries them
     run: RunResult
+    coerced: str = ""  # which inputs were converted, and how
 
     def wanted(self) -> list[str]:
         """Return the requested outputs in the client's order; the model's own if it named none."""
@@ -78,10 +79,12 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     def parameters(self) -> dict[str, str | int]:
         """Return prediction id, batch and timings, as sent beside the outputs."""
         run = self.run
+        noted: dict[str, str | int] = {"prediction_id": self.prediction_id}
+        if self.coerced:
+            noted["coerced"] = self.coerced
         if run.cached:
-            return {"prediction_id": self.prediction_id, "cache_hit": True}
-        return {
-            "prediction_id": self.prediction_id,
+            return noted | {"cache_hit": True}
+        return noted | {
             "batch_id": run.batch_id,
             "batch_rows": run.batch_rows,
             "batch_offset": run.batch_offset,

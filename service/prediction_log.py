@@ -203,7 +203,10 @@ class PredictionLog:
             derived = derive(prediction, run.outputs[prediction.scores])
             run = msgspec.structs.replace(run, outputs=run.outputs | derived)
         outputs = {name: to_tensor(of_array(a), a) for name, a in run.outputs.items()}
-        return InferenceResponse(call.version, self._ids.prediction(), call.request, outputs, run)
+        coerced = "" if call.inputs is None else call.inputs.coerced
+        return InferenceResponse(
+            call.version, self._ids.prediction(), call.request, outputs, run, coerced
+        )
 
     def _event(self, sequence: int, call: Call, response: InferenceResponse) -> PredictionEvent:
         assert call.inputs is not None

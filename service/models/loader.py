@@ -79,8 +79,10 @@ class VersionLoader:
         """Load a version and run its reference rows; raises DriftlineError on failure."""
         settings, manifest = self._settings, version.manifest
         self._log.protect(version, payload_key(settings))
-        check = InputCheck(manifest, settings.max_request_rows)
         model = (Path(version.path) / "model.onnx").read_bytes()
+        check = InputCheck(
+            manifest, settings.max_request_rows, decodes_images=b"DecodeImage" in model
+        )
         session = Session(model, session_options(manifest.session, settings))
         together = _may_share(session, version)
         cost = _warm_up(session, version, batched=together)

@@ -12,7 +12,9 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 
 from registry.batching import Runnable, runnable
 from registry.datatypes import NUMPY
+from registry.errors import RegistryError
 from registry.manifest import SessionOptions
+from registry.onnx_file import extensions_library
 from service.errors import InvalidRequest, NotReady, RunFailed, ValuesRefused
 from service.models.providers import choose
 
@@ -39,9 +41,12 @@ class Session:
         available = onnxruntime.get_available_providers()
         providers = choose(wanted.providers, wanted.provider_options, available)
         try:
-            self._session = onnxruntime.InferenceSession(
-                model, _options(wanted), providers=providers
-            )
+            options = _options(wanted)
+            if wanted.extensions:
+                options.register_custom_ops_library(extensions_library())
+            self._session = onnxruntime.InferenceSession(model, options, providers=providers)
+        except RegistryError as error:
+            raise NotReady(str(error)) from None
         except Exception as error:  # noqa: BLE001  # a class of its own for each fault
             raise NotReady(f"ONNX Runtime cannot load the model: {error}") from None
         # A provider that does not start, for want of its device, is otherwise left out in silence.

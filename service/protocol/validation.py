@@ -14,6 +14,8 @@ from registry.manifest import Manifest, TensorSpec
 from registry.rows import FREE, batch_dimension
 from registry.scores import derived_outputs
 from service.errors import InvalidRequest, TooLarge
+from service.protocol.coercion import coerce
+from service.protocol.image_bounds import check_image
 from service.protocol.messages import Array, RequestTensor
 from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
 
@@ -28,17 +30,21 @@ class Inputs(msgspec.Struct, frozen=True):
     rows: int
     size: int  # bytes
     group: Group = ()  # requests of one group may share a run
+    coerced: str = ""  # what was converted, for the reply
 
 
 class InputCheck:
     """The checks of one version, prepared once."""
 
-    def __init__(self, manifest: Manifest, max_rows: int) -> None:
+    def __init__(self, manifest: Manifest, max_rows: int, *, decodes_images: bool = False) -> None:
+        """`decodes_images`: inputs [-1] of UINT8 are encoded images."""
         self.signature = signature(manifest)
         self.batched = rows_are_free(self.signature)
         self._batch = batch_dimension(self.signature)
         self._varied = any(FREE in spec.shape[1:] for spec in self.signature.inputs)
         self._max_rows = max_rows
+        self._coerce = manifest.coerce
+        self._takes_files = decodes_images and self._batch is None
         self._specs = {spec.name: spec for spec in self.signature.inputs}
         self._in_order = list(self._specs)
         self._outputs = {spec.name for spec in self.signature.outputs}
@@ -52,6 +58,9 @@ class InputCheck:
         """Return the checked inputs; raises InvalidRequest or TooLarge."""
         if [tensor.name for tensor in tensors] != self._in_order:
             self._check_names(tensors)
+        coerced = ""
+        if self._coerce:
+            tensors, coerced = coerce(tensors, self._specs)
         for tensor in tensors:
             self._check_description(tensor, self._specs[tensor.name])
         rows = self._rows(tensors)
@@ -60,10 +69,12 @@ class InputCheck:
         size = 0
         for tensor in tensors:
             array = arrays[tensor.name] = tensor.array()
+            if self._takes_files and tensor.datatype == "UINT8" and array.ndim == 1:
+                check_image(array.data, tensor.name)
             events[tensor.name] = self._logged(tensor, array)
             size += array.nbytes if array.dtype != object else sum(map(len, array.ravel()))
         group = tuple([arrays[name].shape[1:] for name in self._in_order]) if self._varied else ()
-        return Inputs(arrays, events, rows, size, group)
+        return Inputs(arrays, events, rows, size, group, coerced)
 
     def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
         """Return the tensor as an event holds it; check its missing values."""

@@ -96,11 +96,14 @@ class AnyShapeBench:
 
     async def serve(self, graph: onnx.GraphProto, **manifest: Any) -> Version:
         """Load a version of a graph, whose rows are independent, as registration completes it."""
-        model = as_model(graph).SerializeToString()
+        stated = msgspec.convert(manifest, Manifest)
+        proto = as_model(graph)
+        if stated.session.extensions:
+            proto.opset_import.append(helper.make_opsetid("com.microsoft.extensions", 1))
+        model = proto.SerializeToString()
         (self.folder / "model.onnx").write_bytes(model)
         write_verdict(self.folder, Verdict())
-        self.session = load(model)
-        stated = msgspec.convert(manifest, Manifest)
+        self.session = load(model, extensions=stated.session.extensions)
         version = Version(
             model="any",
             number="1",

@@ -1,0 +1,107 @@
+"""Operators of onnxruntime-extensions: encoded images in, pixels bounded before decoding."""
+
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from registry.manifest import SessionOptions
+from service.errors import InvalidRequest, NotReady
+from service.models.session import Session
+from service.protocol.image_bounds import MOST_PIXELS, check_image
+from tests.service.any_shape import AnyShapeBench, graph_of, identity, info, node
+from tests.tiny_model import as_model
+
+
+def png(width: int, height: int, rows: bytes) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", head),
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def jpeg_head(width: int, height: int) -> bytes:
+    quantization = b"\xff\xdb\x00\x04ab"
+    return b"\xff\xd8" + quantization + struct.pack(">BBHBHH", 0xFF, 0xC0, 11, 8, height, width)
+
+
+def decoder() -> onnx.GraphProto:
+    """The mean of the pixels of an encoded image."""
+    nodes = [
+        node("DecodeImage", ["file"], ["pixels"], domain="com.microsoft.extensions"),
+        node("Cast", ["pixels"], ["numbers"], to=TensorProto.FLOAT),
+        node("ReduceMean", ["numbers"], ["mean"], keepdims=0),
+    ]
+    return graph_of(
+        nodes, [info("file", TensorProto.UINT8, [None])], [info("mean", TensorProto.FLOAT, [])]
+    )
+
+
+async def test_an_encoded_image_is_one_row(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_extensions")
+    bench = AnyShapeBench(tmp_path)
+    await bench.serve(decoder(), session={"extensions": True})
+    image = png(4, 2, b"".join(b"\x00" + bytes([10, 20, 30] * 4) for _ in range(2)))
+    answer = await bench.as_binary(file=np.frombuffer(image, np.uint8))
+    assert answer.outputs["mean"].data == [20.0]
+    (event,) = bench.log.events
+    assert event.rows == 1
+    assert event.summaries["file: size"] == [float(len(image))]
+
+
+async def test_what_is_no_image_and_a_bomb_are_the_requests_fault(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_extensions")
+    bench = AnyShapeBench(tmp_path)
+    await bench.serve(decoder(), session={"extensions": True})
+    with pytest.raises(InvalidRequest, match="50 bytes that are no image; expected a JPEG"):
+        await bench.as_binary(file=np.arange(50, dtype=np.uint8))
+    bomb = png(60_000, 60_000, b"")
+    with pytest.raises(InvalidRequest, match=rf"60000 x 60000 pixels; expected .* {MOST_PIXELS}"):
+        await bench.as_binary(file=np.frombuffer(bomb, np.uint8))
+    assert [event.outcome for event in bench.log.events] == ["invalid", "invalid"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        png(60_000, 60_000, b""),
+        jpeg_head(60_000, 60_000),
+        b"GIF89a" + struct.pack("<HH", 60_000, 60_000),
+        b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000),
+    ],
+)
+def test_the_size_is_read_from_the_head(head: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="input 'x': an image of 60000 x 60000 pixels"):
+        check_image(head, "x")
+    for length in range(len(head)):  # cut anywhere: no other error
+        try:
+            check_image(head[:length], "x")
+        except InvalidRequest:
+            continue
+
+
+@pytest.mark.parametrize("head", [jpeg_head(10, 10), png(3, 3, b"")])
+def test_images_of_a_common_size_pass(head: bytes) -> None:
+    check_image(head, "x")
+
+
+def test_a_missing_library_names_the_line_that_installs_it(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime_extensions", None)
+    model = as_model(identity(None)).SerializeToString()
+    with pytest.raises(NotReady, match=r"pip install 'driftline\[extensions\]'"):
+        Session(model, SessionOptions(extensions=True))
