@@ -1,5 +1,6 @@
 """Convert models of Python libraries to ONNX; the converters are optional packages."""
 
+import copy
 import importlib
 import json
 import tempfile
@@ -101,7 +102,9 @@ def _xgboost(model: Any, rows: Any) -> bytes:
     rows = _require_rows(rows, "XGBoost")
     names = _names(model, rows)
     inputs = [("X", types.FloatTensorType([None, _width(rows, names)]))]
-    exported = converter.convert_xgboost(model, initial_types=inputs)
+    unnamed = copy.deepcopy(model)
+    unnamed.get_booster().feature_names = None  # the converter takes no names but f0, f1, ...
+    exported = converter.convert_xgboost(unnamed, initial_types=inputs)
     return _with_metadata(exported, names, getattr(model, "classes_", ()))
 
 

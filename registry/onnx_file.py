@@ -14,6 +14,10 @@ from google.protobuf.message import DecodeError
 from registry.errors import InvalidManifest, InvalidModel
 
 _PROVIDER = "ExecutionProvider"
+_LOCALE = (
+    "; text operators need the locale en_US.UTF-8 on this machine: apt-get install locales, then "
+    "localedef -i en_US -f UTF-8 en_US.UTF-8"
+)
 
 
 def load(
@@ -34,7 +38,8 @@ def load(
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # a class of its own for each fault, no common base
-        raise InvalidModel(f"ONNX Runtime cannot load the file: {error}") from None
+        hint = _LOCALE if "locale" in str(error) else ""
+        raise InvalidModel(f"ONNX Runtime cannot load the file: {error}{hint}") from None
 
 
 def extensions_library() -> str:
