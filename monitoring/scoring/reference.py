@@ -70,7 +70,7 @@ class Baseline:
         answered = [Column("prediction", kind, "prediction")] if self.predicts else []
         if self.positive is not None:
             answered.append(Column(SCORE_COLUMN, "numeric", self.positive))
-        if not self.predicts:
+        if self.manifest.prediction.activation == "sigmoid":
             names = list(self.probabilities.values())[:_MOST_LABELS]
             answered += (Column(name, "numeric", name) for name in names)
         return [*(Column(f.name, f.kind, f.name) for f in self.features), *answered]

@@ -148,10 +148,10 @@ class RowLayout:
     def rows_without_payload(self, event: PredictionEvent) -> Sequence[PredictedRow | None]:
         """Return what is known of each answered row of an event whose payload was not kept.
 
-        Summaries are complete in every event. None where the version has none. Raises ValueError
-        for summaries that do not fit the rows.
+        Summaries are complete in every event. None where the version has none, or where they were
+        withheld with the payload. Raises ValueError for summaries that do not fit the rows.
         """
-        if not self._summaries:
+        if not self._summaries or not event.summaries:
             return [None] * event.rows
         found = zip(*_summaries(self._manifest, event), strict=True)
         return [PredictedRow(row, None, partial=not self._is_summary_only) for row in found]

@@ -24,6 +24,10 @@ from tests.monitoring.log_in_memory import HOUR, T0, FakeScorer, Log, Monitor
 from tests.tiny_model import as_model, register_tiny
 
 _MANIFEST = """
+summaries:
+  - {name: "image: brightness", tensor: image, statistic: mean}
+  - {name: "image: contrast", tensor: image, statistic: std}
+  - {name: "embedding: norm", tensor: embedding, statistic: l2_norm}
 monitoring:
   window: {length: 3600, grace: 600}
   alarms: {min_rows: 50}

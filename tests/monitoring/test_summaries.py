@@ -47,6 +47,12 @@ def test_a_summary_that_the_event_lacks_is_missing_and_one_of_other_rows_is_refu
         RowLayout(MANIFEST).rows_without_payload(short)
 
 
+def test_rows_whose_summaries_were_withheld_are_not_missing_values() -> None:
+    log = Log()
+    log.predict(T0, "p", **(of_image(1.0, 1.0, 1.0) | {"payload": "dropped", "summaries": {}}))
+    assert RowLayout(MANIFEST).rows_without_payload(log.records[0].event) == [None]
+
+
 def test_every_row_is_counted_whether_its_payload_was_kept_or_not(tmp_path: Path) -> None:
     version, scorer, log = image_version(tmp_path), FakeScorer(), Log()
     for n in range(60):
@@ -131,8 +137,8 @@ def test_the_label_and_probabilities_of_raw_scores_are_columns() -> None:
 def test_of_several_labels_each_probability_is_a_column(tmp_path: Path) -> None:
     prediction = Prediction(scores="logits", classes=["cat", "dog"], activation="sigmoid")
     manifest = replace(MANIFEST, task="classification", prediction=prediction)
-    assert columns(manifest)[-2:] == ["probability_cat", "probability_dog"]
+    probabilities = ["probability_cat", "probability_dog"]
+    assert columns(manifest)[-3:] == ["prediction", *probabilities]
     rows = frame({name: [0.5] for name in columns(manifest)})
     baseline = Baseline(image_version(tmp_path, manifest), rows, learned=True)
-    assert [column.name for column in baseline.columns][-2:] == columns(manifest)[-2:]
-    assert not baseline.predicts
+    assert [column.name for column in baseline.columns][-3:] == ["prediction", *probabilities]
