@@ -1,1 +1,1 @@
-"""How often the monitor cries wolf, and how soon it sees what was planted: `make accuracy`."""
+"""Measure the monitor's false-alarm rate and detection delay: `make accuracy`."""

@@ -40,7 +40,7 @@ _RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
 )
 @click.option("--streams", default=8, show_default=True, help="With each planted change.")
 def main(seed: int, streams: int, only: str | None) -> None:
-    """Measure, and say each row as it is known."""
+    """Measure and print each row as soon as it is complete."""
     if only in {None, "calm"}:
         _without_drift(seed)
     if only in {None, "limited"}:
@@ -126,7 +126,7 @@ def _within(alarms: int, band: tuple[int, int]) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.1f}"  # noqa: PLR0124 - not a number
+    return "–" if value != value else f"{value:.1f}"  # noqa: PLR0124 - true for NaN only
 
 
 if __name__ == "__main__":

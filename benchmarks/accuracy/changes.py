@@ -1,4 +1,4 @@
-"""What is planted: changes of rows, in several sizes."""
+"""Define the planted changes of rows, in several sizes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from benchmarks.accuracy.populations import Change, calm
 
 
 class Planted(msgspec.Struct, frozen=True):
-    """One change and its size in words."""
+    """Hold one change and a description of its size."""
 
     kind: str
     size: str
@@ -20,7 +20,7 @@ class Planted(msgspec.Struct, frozen=True):
 
 
 def planted() -> list[Planted]:
-    """Every change that is tabulated."""
+    """Return every change of the table."""
     return [
         *(Planted("mean of one column", f"{by} sd", moved(by, 1)) for by in (0.1, 0.25, 0.5, 1.0)),
         *(Planted("mean of all numbers", f"{by} sd", moved(by, 99)) for by in (0.1, 0.2, 0.4)),
@@ -34,11 +34,11 @@ def planted() -> list[Planted]:
 
 
 def moved(by: float, columns: int) -> Change:
-    """Move the first numeric columns by so many deviations."""
+    """Return a shift of the first `columns` numeric columns by `by` standard deviations."""
 
     def change(frame: pd.DataFrame, _chance: np.random.Generator) -> pd.DataFrame:
         numeric = [name for name in frame if str(name)[0] != "c"][:columns]
-        spread = {"l": 0.604}  # of a lognormal of .5
+        spread = {"l": 0.604}  # standard deviation of a lognormal with sigma 0.5
         return frame.assign(**{str(n): frame[n] + by * spread.get(str(n)[0], 1.0) for n in numeric})
 
     return change
@@ -70,7 +70,7 @@ def _replaced(values: Any, by: float, other: Any, chance: np.random.Generator) -
 
 
 def _parted(by: float) -> Change:
-    """A share of rows gets the second column of another row: each column stays as it is."""
+    """Return a change that permutes column p1 in a share of rows; all marginals stay the same."""
 
     def change(frame: pd.DataFrame, chance: np.random.Generator) -> pd.DataFrame:
         rows = np.flatnonzero(chance.random(len(frame)) < by)

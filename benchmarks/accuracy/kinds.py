@@ -1,4 +1,4 @@
-"""Kinds of data that a calibration may get wrong: streams of them in which nothing changes."""
+"""Measure false alarms on unchanged streams of data that are hard to calibrate."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,21 +15,21 @@ from benchmarks.accuracy.populations import Population, baseline
 from monitoring.alarms.budget import level
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
 
-Draw = Callable[[np.random.Generator, int], dict[str, Any]]  # features of so many rows
+Draw = Callable[[np.random.Generator, int], dict[str, Any]]  # generator, rows -> features
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """Features of one kind, and the sizes at which they are tried."""
+    """Describe one kind of data and the sizes of reference and windows."""
 
     name: str
     size: str
     features: Draw
     reference_rows: int = 1_000
-    rows: int = 1_000  # in a window
+    rows: int = 1_000  # rows per window
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """How many windows broke the drift rule, and which share of them the budget allows."""
+    """Count the windows that broke the drift rule, with the share that the budget allows."""
 
     windows: int
     broken: int
@@ -37,12 +37,12 @@ class Broken(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        """The share of windows that broke the rule."""
+        """Return the share of windows that broke the rule."""
         return self.broken / self.windows
 
 
 def kinds() -> list[Kind]:
-    """Every kind that is tabulated."""
+    """Return every kind of the table."""
     return [
         *(
             Kind("independent columns", f"{columns} columns", _independent(columns), rows, window)
@@ -69,7 +69,7 @@ def kinds() -> list[Kind]:
 def without_change(
     kind: Kind, seed: int, *, references: int = 5, windows: int = 60, one_in: int = 20
 ) -> Broken:
-    """Follow streams of a kind; every difference counts (`smallest_drift: 0`)."""
+    """Monitor unchanged streams of a kind, with `smallest_drift: 0`."""
     budget = FalseAlarms(days=1e-6, windows=one_in)
     alarms = AlarmPolicy(min_rows=1, smallest_drift=0.0, false_alarms=budget, consecutive=1)
     policy = Monitoring(window=WindowPolicy(length=86_400), alarms=alarms)
@@ -84,9 +84,9 @@ def without_change(
 
 
 def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -> int:
-    """Count concept alarms where all numbers move by `by` deviations and the label's law stays.
+    """Count concept alarms if numbers move by `by` deviations, but P(label | features) does not.
 
-    Scores then lie beyond those of the reference, and their calibration is extrapolated.
+    Scores then lie outside the range of the reference, so their calibration is extrapolated.
     """
     population, policy = Population(5), Monitoring(window=WindowPolicy(length=86_400))
     alarms = 0

@@ -1,4 +1,4 @@
-"""The two measurements: alarms where there is nothing, and what is seen of what was planted."""
+"""Measure false alarms of unchanged streams, and detection of planted changes."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,52 +16,52 @@ from monitoring.alarms.budget import false_alarms, part
 from monitoring.results import Rule
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
 
-BAND = 0.95  # of all measurements lie within, if the budget is kept exactly
-_BLOCKS = 20  # that a window of the flights is drawn in
+BAND = 0.95  # probability that a count lies in its band, if the alarm rate equals the budget
+_BLOCKS = 20  # contiguous blocks of rows in a window of flights
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One stream without drift."""
+    """Describe one stream without drift."""
 
-    source: str  # "fresh": other rows of the population; "reference": its own; "flights"
+    source: str  # "fresh": new rows of the population; "reference": rows drawn from it; "flights"
     columns: int
-    rows: int  # in a window
+    rows: int  # rows per window
     floor: float  # `smallest_drift`
     labels: bool = False
-    limited: bool = False  # by a `min_score` that nobody reaches: chance alone is allowed for
+    limited: bool = False  # set `min_score` to 1.0, which no model reaches
     references: int = 5
-    windows: int = 120  # beside each
+    windows: int = 120  # windows per reference
     reference_rows: int = 5_000
-    one_in: int = 20  # windows: the budget
+    one_in: int = 20  # budget: one false alarm in so many windows
 
 
 class Calm(msgspec.Struct, frozen=True):
-    """What streams without drift brought."""
+    """Hold the results of streams without drift."""
 
     windows: int
-    reference: int  # rows
-    alarms: int  # all rules
+    reference: int  # rows of the reference
+    alarms: int  # alarms of all rules
     by_rule: dict[Rule, int]
-    columns: float  # share beyond their threshold
-    budget: tuple[int, int]  # the band of alarms, all rules
-    rule_budget: tuple[int, int]  # the band of one rule's part
-    evidently: float  # share of windows that its preset calls drifted
+    columns: float  # share of columns beyond their threshold
+    budget: tuple[int, int]  # expected band of `alarms`
+    rule_budget: tuple[int, int]  # expected band of the alarms of one rule
+    evidently: float  # share of windows that Evidently's preset reports as drifted
     evidently_columns: float
-    evidently_some: float  # share of windows in which it calls some column drifted
+    evidently_some: float  # share of windows with at least one drifted column by Evidently
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What streams with a planted change brought."""
+    """Hold the results of streams with a planted change."""
 
     power: float  # share of streams with an alarm
-    delay: float  # windows until it, on average where there is one
-    rules: str  # that fired first, the most frequent first
-    evidently: float  # share of streams that its preset calls drifted in some window
+    delay: float  # mean number of windows until the alarm, over streams with one
+    rules: str  # rules that fired first, most frequent first
+    evidently: float  # share of streams with a window that Evidently's preset reports as drifted
     evidently_delay: float
 
 
 def without_drift(setting: Setting, seed: int) -> Calm:
-    """Follow streams in which nothing changes."""
+    """Monitor unchanged streams and count their alarms."""
     budget = FalseAlarms(days=1e-6, windows=setting.one_in)
     policy = _policy(setting.floor, budget, min_score=1.0 if setting.limited else None)
     seen: list[Seen] = []
@@ -89,9 +89,9 @@ def without_drift(setting: Setting, seed: int) -> Calm:
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """How long and how often planted changes are looked for."""
+    """Define size and number of the streams with planted changes."""
 
-    rows: int  # in a window
+    rows: int  # rows per window
     columns: int = 10
     streams: int = 8
     windows: int = 8
@@ -99,7 +99,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, Found]]:
-    """Follow streams that begin with the change, by the default policy."""
+    """Monitor streams that contain each change from the start, with the default policy."""
     population, chance = Population(trial.columns), np.random.default_rng(trial.seed)
     with tempfile.TemporaryDirectory() as folder:
         watches = [
@@ -115,7 +115,10 @@ def with_drift(changes: list[Planted], trial: Trial) -> Iterator[tuple[Planted, 
 
 
 def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> tuple[int, str, int]:
-    """The window of the first alarm, its rule, and the window that Evidently's preset called."""
+    """Return the first alarm's window and rule, and the first window drifted by Evidently.
+
+    Windows count from 1; 0 and "" mean none.
+    """
     population, chance = Population(trial.columns), np.random.default_rng((trial.seed, number))
     stream = (
         population.draw(chance, trial.rows, planted.change, planted.flipped, planted.lift)

@@ -1,7 +1,7 @@
-"""A stream of windows under watch: the alarms that come of it, through the monitor's own decisions.
+"""Monitor a stream of windows in memory and return its alarms.
 
-Windows are scored by the monitor's own code, without reports and intervals; every label is known
-when its window closes.
+The monitor's own code scores windows and raises alarms, without reports and confidence intervals.
+All labels are available when their window closes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,32 +21,32 @@ from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline, Column
 
-_LARGE = 1_000  # rows, from where on Evidently takes distances
-_FEW = 5  # values: such numbers are categories to it
-_LIMIT = 0.1  # of both distances
-EVIDENTLY_SHARE = 0.5  # of the columns: DataDriftPreset's default
+_LARGE = 1_000  # reference rows above which Evidently uses distances
+_FEW = 5  # distinct values up to which Evidently treats numbers as categories
+_LIMIT = 0.1  # Evidently's threshold of both distances
+EVIDENTLY_SHARE = 0.5  # share of drifted columns: default of DataDriftPreset
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What a window brought."""
+    """Hold the results of one window."""
 
-    fired: list[Rule]  # alarms that fired with it
-    broken: bool  # the drift rule, by this window alone
+    fired: list[Rule]  # rules whose alarm fired in this window
+    broken: bool  # this window alone breaks the drift rule
     drifted: int  # columns beyond their threshold
     columns: int
-    evidently: int  # columns that Evidently calls drifted by its defaults
+    evidently: int  # columns that Evidently reports as drifted by its defaults
 
     @property
     def preset(self) -> bool:
-        """Whether Evidently's preset calls the data set drifted."""
+        """Return whether Evidently's preset reports the window as drifted."""
         return self.evidently >= EVIDENTLY_SHARE * self.columns
 
 
 class Watch:
-    """One model version; everything is calibrated once and kept between streams."""
+    """Monitor streams of one model version; calibrate once for all streams."""
 
     def __init__(self, baseline: Baseline, *, labels: bool = True) -> None:
-        """Without `labels` only drift is looked at."""
+        """Calibrate on the baseline; without `labels`, monitor only drift."""
         self.manifest = baseline.manifest
         self._baseline = baseline
         self._thresholds = DriftThresholds(baseline)
@@ -55,7 +55,10 @@ class Watch:
         self._policy = baseline.manifest.monitoring.alarms
 
     def follow(self, windows: Iterable[pd.DataFrame], *, evidently: bool = False) -> Iterator[Seen]:
-        """From a calm beginning through these windows; `evidently`: beside its defaults."""
+        """Yield the result of each window, without open alarms at the start.
+
+        `evidently`: also compute Evidently's defaults.
+        """
         states: dict[Rule, RuleState] = {rule: RuleState() for rule in self.judged}
         known: dict[str, Alarm] = {}
         for number, window in enumerate(windows):
@@ -108,7 +111,7 @@ class Watch:
 
 
 def _without_truth(result: Result) -> Result:
-    """As the window closed: the estimate is judged then, before labels come."""
+    """Drop scores that need labels: the estimate is judged before labels arrive."""
     estimated = [score for score in result.scores if score.name not in PERFORMANCE]
     return msgspec.structs.replace(result, scores=estimated)
 
@@ -119,9 +122,9 @@ def evidently_drifted(
     window: pd.DataFrame,
     scores: Sequence[Score] = (),
 ) -> dict[str, bool]:
-    """By column: what DataDriftPreset says by its defaults, without making its report.
+    """Return column -> whether DataDriftPreset reports drift by its defaults, without its report.
 
-    Where its method is the one that `scores` were made by, the value is at hand already.
+    If its method equals that of `scores`, their value is reused.
     """
     found_scores = {score.column: score.value for score in scores if score.name == "drift"}
     return {
@@ -133,7 +136,7 @@ def evidently_drifted(
 
 
 def _same(thresholds: DriftThresholds, column: Column) -> bool:
-    """Whether Evidently would choose our method: distances, beside a large reference."""
+    """Return whether Evidently would use the monitor's method: a distance, for large references."""
     reference = thresholds.values(column).expected
     return reference.count() > _LARGE and (column.kind == "categorical" or _many(reference))
 

@@ -1,4 +1,4 @@
-"""Where rows come from: an endless made population, or the flights out of New York in March."""
+"""Generate rows: a synthetic population, or the flights out of New York in March."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +21,19 @@ _MISSING = 0.05
 
 
 def calm(frame: pd.DataFrame, _chance: np.random.Generator) -> pd.DataFrame:
-    """No change."""
+    """Return the frame unchanged."""
     return frame
 
 
 class Population:
-    """Rows of so many features, of five sorts in turn, and a model that answers on them.
+    """Generate rows with predictions of a model; features repeat five kinds.
 
-    normal; correlated with it (.8); lognormal; six categories; normal with 5 % missing. The first
-    five decide the truth, the others are noise.
+    The kinds: normal; correlated with it (0.8); lognormal; six categories; normal with 5 % missing.
+    The first five features determine the label, the others are noise.
     """
 
     def __init__(self, columns: int) -> None:
-        """`columns` is a multiple of five."""
+        """Create a population of `columns` features, a multiple of five."""
         self.names = [f"{'nplcm'[place % 5]}{place}" for place in range(columns)]
         self.features = [
             Feature(name, "categorical" if name[0] == "c" else "numeric", nullable=name[0] == "m")
@@ -48,11 +48,11 @@ class Population:
         flipped: float = 0.0,
         lift: float = 0.0,
     ) -> pd.DataFrame:
-        """Features, `prediction`, `probability_<class>`, `label`.
+        """Return features, `prediction`, `probability_<class>` and `label`.
 
-        `change` is done to the features before anybody sees them. `flipped`: share of labels that
-        the world turns round. `lift`: how much likelier the positive class is drawn, as log odds,
-        rows of each class being as they were.
+        `change` transforms the features before labels and predictions are computed. `flipped` is
+        the share of inverted labels. `lift` adds to the log odds of the positive class, without a
+        change of the rows within each class.
         """
         frame = change(self._features(chance, rows * (4 if lift else 1)), chance)
         true = chance.random(len(frame)) < _sigmoid(0.9 * _margin(frame))
@@ -86,7 +86,7 @@ class Population:
 
 
 def flights() -> pd.DataFrame:
-    """The example's reference: three weeks of March, in time's order, with a model's answers."""
+    """Return the example's reference: three weeks of March in time order, with predictions."""
     frame = data.load()
     frame = frame[frame[data.TARGET].notna() & (frame["month"] <= 3)].sort_values("event_time")
     codes = frame[data.FEATURES].copy()
@@ -109,7 +109,7 @@ def flights() -> pd.DataFrame:
 
 
 def features_of(frame: pd.DataFrame) -> list[Feature]:
-    """The features of a frame as drawn, by what they hold."""
+    """Return the features of a drawn frame, with kinds inferred from their values."""
     names = [name for name in frame if not str(name).startswith(("prediction", "prob", "label"))]
     return [
         Feature(
@@ -120,7 +120,7 @@ def features_of(frame: pd.DataFrame) -> list[Feature]:
 
 
 def baseline(folder: Path, frame: pd.DataFrame, monitoring: Monitoring) -> Baseline:
-    """The baseline of a version whose reference is `frame`."""
+    """Return the baseline of a version whose reference is `frame`."""
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(folder / "reference.parquet")
     manifest = Manifest(
