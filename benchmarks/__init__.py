@@ -1,1 +1,1 @@
-"""Comparisons and studies: what requests, events and scores cost. Not part of the wheel."""
+"""Benchmarks of requests, events and scoring, and a comparison with other servers."""

@@ -1,1 +1,1 @@
-"""`make compare`: what a request costs here and with other servers, on one machine in one run."""
+"""Compare the cost of a request with other servers, on one machine in one run: `make compare`."""

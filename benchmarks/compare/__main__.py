@@ -1,4 +1,4 @@
-"""`python -m benchmarks.compare`: every server in turn, more than once, then the tables."""
+"""Measure every server in turn, in several rounds, and print tables."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from benchmarks.compare.contenders import CONTENDERS, Contender
 from benchmarks.compare.measurement import Measurement, Plan, measure, medians
 from benchmarks.compare.models import Subject, subjects, wide
 
-_SUBJECTS = ("small", "deep", "large", "wide")  # the last for batching alone
+_SUBJECTS = ("small", "deep", "large", "wide")  # "wide": only for batching
 _PARTS = ("servers", "workers", "batching")
 
 
@@ -37,9 +37,9 @@ def main(  # noqa: PLR0913 - one argument for each option
     peers: bool,
     output: str | None,
 ) -> None:
-    """Compare Driftline with bare handlers and with its peers, on 127.0.0.1 alone.
+    """Compare Driftline with bare handlers and with its peers, on 127.0.0.1 only.
 
-    Ratios within one run are what counts: the machine may be shared and noisy.
+    Compare ratios within one run only: the machine may be shared and noisy.
     """
     connections = (1, 32) if quick else (1, 8, 32, 128)
     rounds, seconds = (1, 1) if quick else (rounds, seconds)

@@ -1,4 +1,4 @@
-"""Who is compared: how each is started, and how it is asked."""
+"""Define the compared servers: how to start them and which request to send."""
 
 import os
 import sys
@@ -14,15 +14,15 @@ from benchmarks.compare.requests import Question
 
 _SERVERS = Path(__file__).parent / "servers"
 _EVERYWHERE = frozenset({"small", "deep", "large"})
-OTHER_PORTS = 10  # a server's second and third port are so far from its first
+OTHER_PORTS = 10  # offset of a server's second and third port from its first
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """A server in one of its protocols; `floor` names the contender whose cost is the least."""
+    """Describe a server with one protocol; `floor` names the bare handler to compare it with."""
 
     name: str
     floor: str
-    command: Callable[[int, Subject, Path], list[str]]  # port, subject, an empty folder
+    command: Callable[[int, Subject, Path], list[str]]  # port, subject, empty folder
     question: Callable[[Subject], Question]
     environment: Mapping[str, str] = {}
     subjects: frozenset[str] = _EVERYWHERE
@@ -30,7 +30,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def driftline(*options: str, grpc: bool = False) -> Callable[[int, Subject, Path], list[str]]:
-    """`driftline serve` with its protocol on the port."""
+    """Return the command line of `driftline serve` with the protocol on the port."""
 
     def command(port: int, _subject: Subject, _folder: Path) -> list[str]:
         rest, other = (port + OTHER_PORTS, port) if grpc else (port, port + OTHER_PORTS)
@@ -68,7 +68,7 @@ def _mlserver(port: int, subject: Subject, folder: Path) -> list[str]:
         "grpc_port": port + OTHER_PORTS,
         "metrics_port": port + 2 * OTHER_PORTS,
         "metrics_dir": str(folder),
-        "parallel_workers": 0,  # the model in the server's own process, which is its cheapest
+        "parallel_workers": 0,  # run the model in the server's process, the cheapest mode
     }
     model = {
         "name": subject.name,
@@ -81,7 +81,7 @@ def _mlserver(port: int, subject: Subject, folder: Path) -> list[str]:
     return [str(environment("mlserver") / "mlserver"), "start", str(folder)]
 
 
-# 128 requests of 1 MiB wait at once in the largest run.
+# The largest run queues 128 requests of 1 MiB.
 _ROOM = {"DRIFTLINE_SERVICE_MAX_QUEUE_BYTES": str(1 << 30)}
 BARE = "bare ASGI callable, JSON"
 BARE_BINARY = "bare ASGI callable, binary"
@@ -165,5 +165,5 @@ CONTENDERS = [
 
 
 def environ(contender: Contender, subject: Subject) -> dict[str, str]:
-    """The variables that a contender's processes see."""
+    """Return the environment variables of a contender's processes."""
     return {**os.environ, "COMPARE_MODEL": str(subject.path), **contender.environment}

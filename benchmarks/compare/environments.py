@@ -1,7 +1,7 @@
-"""An environment for each peer, made from its lock and kept for the next time.
+"""Create and cache a virtual environment for each peer from its lock file.
 
-They lie in ~/.cache/driftline (XDG_CACHE_HOME), named by the lock's digest: a changed lock makes a
-new one.
+Environments are in ~/.cache/driftline (XDG_CACHE_HOME), named by the digest of the lock file: a
+changed lock file gets a new environment.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _LOCKS = Path(__file__).parent / "requirements"
 
 
 def environment(peer: str) -> Path:
-    """The folder of programs of a peer's environment, made if it is not there."""
+    """Return the `bin` folder of a peer's environment; create the environment if needed."""
     lock = _LOCKS / f"{peer}.lock"
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()

@@ -1,4 +1,4 @@
-"""Two questions beside the peers: what a second worker gives, and what batching reaches."""
+"""Measure the gain of a second worker and of batching."""
 
 import time
 
@@ -17,7 +17,7 @@ _CONNECTIONS = 64
 
 
 def workers(console: Console, subject: Subject, plan: Plan) -> None:
-    """One worker and two of them in turn, one row a request as JSON."""
+    """Compare one worker with two, with one row per request as JSON."""
     runs: dict[tuple[int, int], list[Measurement]] = {}
     busy = msgspec.structs.replace(plan, connections=(32, 128))
     (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
@@ -43,7 +43,7 @@ def workers(console: Console, subject: Subject, plan: Plan) -> None:
 
 
 def batching(console: Console, subject: Subject, plan: Plan) -> None:
-    """64 connections of one row each against the best batch size of ONNX Runtime in process."""
+    """Compare 64 connections of one row each with ONNX Runtime's best batch size in process."""
     (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
     busy = msgspec.structs.replace(plan, connections=(_CONNECTIONS,))
     served: list[Measurement] = []
@@ -69,7 +69,7 @@ def batching(console: Console, subject: Subject, plan: Plan) -> None:
 
 
 def _alone(subject: Subject, size: int, seconds: float) -> tuple[float, float]:
-    """Rows a second, and microseconds of CPU for each, in batches of one size."""
+    """Return rows per second and CPU microseconds per row, in batches of one size."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(

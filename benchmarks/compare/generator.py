@@ -1,8 +1,8 @@
-"""A generator of our own, for gRPC, for slow servers, and where wrk is not installed.
+"""Generate load by raw sockets, for gRPC, for slow servers, and if wrk is not installed.
 
-Closed loop on raw sockets: one request in flight per connection, always the same bytes, and the
-answers are looked at no closer than it takes to see their end. Unlike wrk it waits for the last
-answers, so that a server that takes seconds for one is measured whole.
+Closed loop: one request in flight per connection, always the same bytes. Responses are parsed only
+to find their end. Unlike wrk, the generator waits for the last responses, so that servers with
+response times of seconds are measured correctly.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from benchmarks.compare.http_connection import HttpConnection
 from benchmarks.compare.load import Load
 from benchmarks.compare.requests import Question
 
-_LAST_ANSWERS = 8.0  # seconds to wait for them
+_LAST_ANSWERS = 8.0  # seconds to wait for the last responses
 
 
 class Tally:
-    """Counts answers, and says whether another request shall be sent."""
+    """Count responses and decide whether to send another request."""
 
     def __init__(self, end: float) -> None:
-        """`end` is when the last request may leave, by time.perf_counter."""
+        """Stop requests at `end`, a time of time.perf_counter."""
         self._end = end
         self.latencies: list[float] = []
         self.failed = 0
 
     def answered(self, sent: float, *, well: bool) -> bool:
-        """One request that left at `sent` was answered; True: ask again."""
+        """Count the response to a request sent at `sent`; return whether to send another."""
         now = time.perf_counter()
         if well:
             self.latencies.append(now - sent)
@@ -37,13 +37,13 @@ class Tally:
         return now < self._end
 
     def quantile(self, share: float) -> float:
-        """A latency in milliseconds that this share of the answers did not exceed."""
+        """Return a latency quantile in milliseconds."""
         ordered = sorted(self.latencies)
         return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
 
 def generate(port: int, question: Question, connections: int, seconds: float) -> Load:
-    """Ask 127.0.0.1:`port` over so many connections for so long."""
+    """Send requests to 127.0.0.1:`port` over `connections` connections for `seconds`."""
     return uvloop.run(_generate(port, question, connections, seconds))
 
 

@@ -1,8 +1,8 @@
-"""One HTTP/2 connection that makes one unary gRPC call after the other, always the same.
+"""Repeat one unary gRPC call over one HTTP/2 connection.
 
-A client library costs more than the server under test. Here the request is the same bytes but for
-its stream's number, since its headers use no dynamic table, and an answer is seen by its frames: a
-message and then the end of the stream. (A failed call ends without a message.)
+A client library would cost more than the server under test. Here only the stream number of a
+request changes, since its headers use no dynamic table. Responses are recognised by their frames: a
+message, then the end of the stream. A failed call ends without a message.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from benchmarks.compare.requests import Question
 
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
-_INITIAL_WINDOW = 4  # a setting's number
-_FRAME = 16_384  # the longest that any server must take
+_INITIAL_WINDOW = 4  # identifier of SETTINGS_INITIAL_WINDOW_SIZE
+_FRAME = 16_384  # largest frame that every server must accept
 _LARGEST = 2**31 - 1
 
 
 class GrpcConnection(asyncio.Protocol):
-    """Keeps to the server's flow control; gives it no end of window itself."""
+    """Obey the server's flow control; grant the server an unlimited window."""
 
     def __init__(self, port: int, question: Question, answered: Answered) -> None:
         self._port = port
@@ -38,11 +38,11 @@ class GrpcConnection(asyncio.Protocol):
         self._stream = -1
         self._unsent = memoryview(b"")
         self._room = self._stream_room = self._initial = 65_535
-        self._taken = 0  # bytes of answers since the last window update
+        self._taken = 0  # response bytes since the last window update
         self._message_seen = self._leaving = False
 
     async def run(self) -> None:
-        """Call until no further call is wanted, over a new connection where the server says so."""
+        """Repeat the call until the load ends; reconnect if the server requests it."""
         loop = asyncio.get_running_loop()
         more = True
         while more:
@@ -50,12 +50,12 @@ class GrpcConnection(asyncio.Protocol):
             self._ended = loop.create_future()
             await loop.create_connection(lambda: self, "127.0.0.1", self._port)
             await self._ended
-            hung_up = self._sent > 0  # in the middle of a call
+            hung_up = self._sent > 0  # the connection closed during a call
             more = self._answered(self._sent, well=False) if hung_up else self._leaving
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say hello and call the first time."""
-        transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
+        """Send the connection preface and the first call."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
         self._transport = transport
         settings = struct.pack(">HIHI", 1, 0, _INITIAL_WINDOW, _LARGEST)
         transport.write(
@@ -66,7 +66,7 @@ class GrpcConnection(asyncio.Protocol):
         self._call()
 
     def data_received(self, data: bytes) -> None:
-        """Take every frame that has come whole."""
+        """Process every complete frame."""
         self._received += data
         position = 0
         while len(self._received) - position >= 9:
@@ -81,7 +81,7 @@ class GrpcConnection(asyncio.Protocol):
         del self._received[:position]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ended by us or by the server."""
+        """Finish `run`'s wait for this connection."""
         del exc
         if not self._ended.done():
             self._ended.set_result(None)
@@ -164,7 +164,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> b
 
 
 def _header_block(path: str) -> bytes:
-    """HPACK with entries of the static table and literals that nobody needs to remember."""
+    """Encode headers by HPACK, with the static table and literals without indexing."""
     post, http, named_path, authority, content_type = (
         b"\x83",
         b"\x86",

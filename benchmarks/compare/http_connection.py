@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection that asks again as soon as it was answered."""
+"""Repeat one request over one HTTP/1.1 connection."""
 
 import asyncio
 import time
@@ -6,19 +6,19 @@ from typing import Protocol, cast
 
 from benchmarks.compare.requests import Question
 
-_LENGTH = b"\r\ncontent-length:"  # and not inference-header-content-length
+_LENGTH = b"\r\ncontent-length:"  # with the line break: not inference-header-content-length
 
 
 class Answered(Protocol):
-    """Hears of an answer to what left at `sent`; True: ask again."""
+    """Count a response to the request sent at `sent`; return whether to send another."""
 
     def __call__(self, sent: float, *, well: bool) -> bool:
-        """See above."""
+        """Count the response; `well` is False if it is an error."""
         ...
 
 
 class HttpConnection(asyncio.Protocol):
-    """Knows content-length and chunked answers, which is what the servers compared send."""
+    """Repeat the request; parse responses with content-length or chunked encoding."""
 
     def __init__(self, port: int, question: Question, answered: Answered) -> None:
         self._port = port
@@ -30,7 +30,7 @@ class HttpConnection(asyncio.Protocol):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Ask until no further request is wanted; reconnect if the server hangs up."""
+        """Repeat the request until the load ends; reconnect if the server closes."""
         loop = asyncio.get_running_loop()
         more = True
         while more:
@@ -40,13 +40,13 @@ class HttpConnection(asyncio.Protocol):
             more = self._sent > 0 and self._answered(self._sent, well=False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the first time."""
-        transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
+        """Send the first request."""
+        transport = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
         self._transport = transport
         self._ask()
 
     def data_received(self, data: bytes) -> None:
-        """Ask again at the end of an answer."""
+        """Send the next request at the end of a response."""
         self._received += data
         end = _end_of_answer(self._received)
         if end is None:
@@ -61,7 +61,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ended by us, or by the server in the middle of an answer."""
+        """Finish `run`'s wait for this connection."""
         del exc
         self._received.clear()
         if not self._ended.done():
@@ -82,7 +82,7 @@ def _request(question: Question) -> bytes:
 
 
 def _end_of_answer(received: bytearray) -> int | None:
-    """Where the answer at the beginning ends; None while it has not come whole."""
+    """Return the length of the first response; None if it is incomplete."""
     head = received.find(b"\r\n\r\n") + 4
     if head < 4:
         return None

@@ -1,10 +1,10 @@
-"""What a load generator saw, whichever it was."""
+"""Define the result of a load generator."""
 
 import msgspec
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Closed loop: one request in flight per connection; times in the unit of their name."""
+    """Hold the results of a closed loop with one request in flight per connection."""
 
     answered: int
     failed: int

@@ -1,4 +1,4 @@
-"""Rounds in which every contender is started, asked and ended in turn."""
+"""Start, measure and stop each contender in turn."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,40 +12,40 @@ from benchmarks.compare.load import Load
 from benchmarks.compare.models import Subject
 from benchmarks.compare.server_process import Server, running
 
-_WARM_UP = 0.3  # seconds before anything is measured, over one connection and then over some
+_WARM_UP = 0.3  # seconds of unmeasured load, over one connection and then over several
 _SOME = 8
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How often each server is started, and how it is asked each time."""
+    """Define the number of rounds and the load of each round."""
 
     rounds: int
-    seconds: int  # for each number of connections
+    seconds: int  # duration per number of connections
     connections: tuple[int, ...]
-    folder: Path  # emptied for each start
+    folder: Path  # emptied before each start
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """One run of one contender, or the medians of several."""
+    """Hold the results of one run of one contender, or the medians of several runs."""
 
     requests_s: float
     p50_ms: float
     p99_ms: float
-    cpu_us: float  # of all processes of the server, per answered request
-    failed: float  # share of the requests
-    generator: float  # its CPU as a share of one core
+    cpu_us: float  # CPU of all server processes per answered request
+    failed: float  # share of failed requests
+    generator: float  # CPU of the generator, as a share of one core
 
 
 def measure(
     contender: Contender, subject: Subject, plan: Plan
 ) -> Iterator[tuple[int, Measurement]]:
-    """Start the contender once and ask it over each number of connections."""
+    """Start the contender once; yield a measurement for each number of connections."""
     with running(contender, subject, plan.folder) as server:
         alone = generator.generate(server.port, server.question, 1, _WARM_UP)
         generator.generate(server.port, server.question, _SOME, _WARM_UP)
         for number in plan.connections:
-            # wrk leaves what is not answered at the end uncounted, which distorts the figures of
-            # a server that needs long for each of many connections.
+            # wrk does not count requests in flight at the end, which distorts the results of
+            # servers with long response times.
             slow = number * alone.p50_ms > 500 * plan.seconds
             before = server.cpu()
             load = _load(server, number, plan, slow=slow)
@@ -53,7 +53,7 @@ def measure(
 
 
 def medians(runs: Sequence[Measurement]) -> Measurement:
-    """Each figure's median."""
+    """Return the median of each field."""
     fields = msgspec.structs.fields(Measurement)
     return Measurement(**{f.name: median(getattr(run, f.name) for run in runs) for f in fields})
 

@@ -1,6 +1,6 @@
-"""The models that servers are compared on.
+"""Create the models for the comparison.
 
-All take one FP32 tensor `x` [N, features] and answer `label` [N] and `probabilities` [N, 2].
+All take one FP32 tensor `x` [N, features] and return `label` [N] and `probabilities` [N, 2].
 """
 
 from collections.abc import Callable
@@ -20,22 +20,22 @@ from registry.store import Registry
 
 Array = np.ndarray[Any, Any]
 _HELD_OUT = 400  # rows of the reference
-SAMPLED = "-sampled"  # after the name of a model: the same, with one payload in 100 in the log
-_STEPS, _WIDTH = 3000, 64  # of the deep model
+SAMPLED = "-sampled"  # suffix of a model's copy that logs one payload in 100
+_STEPS, _WIDTH = 3000, 64  # layers and their width in the deep model
 _WIDE = 1536
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """One model to compare on, and the rows of one request."""
+    """Hold one model and the rows of one request."""
 
     name: str
     title: str
-    path: Path  # of the ONNX file
+    path: Path  # ONNX file
     rows: Array  # FP32
 
 
 def subjects(folder: Path) -> list[Subject]:
-    """Make and register every model in the home and the model store that the environment names."""
+    """Create and register every model in the home and model store of the environment."""
     return [
         small(folder),
         _subject(
@@ -50,12 +50,12 @@ def subjects(folder: Path) -> list[Subject]:
 
 
 def small(folder: Path) -> Subject:
-    """Only the cheapest of them."""
+    """Create and register only the cheapest model."""
     return _subject(folder / "small", "100 trees, 30 features, one row", 30, 1, _forest)
 
 
 def wide(folder: Path) -> Subject:
-    """For batching alone: what a row costs hardly changes from 32 at once on."""
+    """Create the model for batching: above 32 rows, the cost per row hardly changes."""
     title = "4 layers of 1,536 (38 MB of weights), 30 features, one row"
     return _subject(folder / "wide", title, 30, 1, _wide)
 
@@ -107,8 +107,8 @@ def _register(folder: Path, values: Array, labels: Array) -> None:
 
 
 def _forest(values: Array, labels: Array) -> onnx.ModelProto:
-    """A forest of 100 trees: a run costs microseconds."""
-    from skl2onnx import to_onnx  # noqa: PLC0415 - takes a second
+    """Create a forest of 100 trees: a run costs microseconds."""
+    from skl2onnx import to_onnx  # noqa: PLC0415 - the import takes a second
     from skl2onnx.common.data_types import FloatTensorType  # noqa: PLC0415
 
     forest = RandomForestClassifier(100, max_depth=6, random_state=0).fit(values, labels)
@@ -120,7 +120,7 @@ def _forest(values: Array, labels: Array) -> onnx.ModelProto:
 
 
 def _deep(values: Array, labels: Array) -> onnx.ModelProto:
-    """One small layer again and again: a row takes about 2 ms, and 32 rows not much more."""
+    """Repeat one small layer: a run takes about 2 ms, with 32 rows hardly more."""
     del labels
     random = np.random.default_rng(0)
     first = random.normal(0, 0.2, (values.shape[1], _WIDTH))
@@ -129,7 +129,7 @@ def _deep(values: Array, labels: Array) -> onnx.ModelProto:
 
 
 def _wide(values: Array, labels: Array) -> onnx.ModelProto:
-    """Few large layers: a row alone is spent on fetching weights, which 32 rows share."""
+    """Create few large layers: the time to read weights dominates, and 32 rows share it."""
     del labels
     random = np.random.default_rng(0)
     first = random.normal(0, 0.2, (values.shape[1], _WIDE))
@@ -138,14 +138,14 @@ def _wide(values: Array, labels: Array) -> onnx.ModelProto:
 
 
 def _linear(values: Array, labels: Array) -> onnx.ModelProto:
-    """One layer: what costs is bringing the rows there."""
+    """Create one layer: the transfer of the rows dominates the cost."""
     del labels
     random = np.random.default_rng(0)
     return _layers([random.normal(0, 0.03, (values.shape[1], 2))])
 
 
 def _layers(weights: list[Array]) -> onnx.ModelProto:
-    """Each weight applied to what came before it; one that comes again is stored once."""
+    """Chain one layer per weight; repeated weights are stored once."""
     names = {id(weight): f"w{n}" for n, weight in enumerate(weights)}
     constants = {
         names[id(weight)]: numpy_helper.from_array(weight.astype(np.float32), names[id(weight)])

@@ -1,4 +1,4 @@
-"""One request to a model, in the words of each server."""
+"""Encode one request to a model for each server's protocol."""
 
 import time
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _JSON = {"content-type": "application/json"}
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is sent again and again: an HTTP POST, or a message of a unary gRPC call."""
+    """Hold the request to repeat: an HTTP POST, or the message of a unary gRPC call."""
 
     transport: Literal["http", "grpc"]
     path: str
@@ -24,9 +24,9 @@ class Question(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
     def ask(self, port: int, timeout: float = 60.0) -> float:
-        """Ask 127.0.0.1:`port` once with an ordinary client; the seconds until the answer.
+        """Send the request to 127.0.0.1:`port` by an ordinary client; return the seconds it took.
 
-        Raises ConnectionError while nobody answers, and for an answer that is an error.
+        Raises ConnectionError if there is no response or an error response.
         """
         started = time.perf_counter()
         if self.transport == "http":
@@ -55,19 +55,19 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def open_inference_json(subject: Subject) -> Question:
-    """The Open Inference Protocol with numbers in JSON."""
+    """Encode for the Open Inference Protocol with numbers in JSON."""
     tensor = {**_described(subject), "data": _numbers(subject.rows.ravel())}
     body = msgspec.json.encode({"inputs": [tensor]})
     return Question("http", f"/v2/models/{subject.name}/infer", body, _JSON)
 
 
 def sampled_binary(subject: Subject) -> Question:
-    """The next, to a model of which the log keeps few payloads."""
+    """Encode as `open_inference_binary`, for the model with sampled payloads."""
     return open_inference_binary(msgspec.structs.replace(subject, name=subject.name + SAMPLED))
 
 
 def open_inference_binary(subject: Subject) -> Question:
-    """The same with the binary tensor data extension, both ways."""
+    """Encode for the Open Inference Protocol with binary tensor data, both ways."""
     raw = subject.rows.tobytes()
     tensor = {**_described(subject), "parameters": {"binary_data_size": len(raw)}}
     head = msgspec.json.encode({"inputs": [tensor], "parameters": {"binary_data_output": True}})
@@ -79,7 +79,7 @@ def open_inference_binary(subject: Subject) -> Question:
 
 
 def open_inference_grpc(subject: Subject) -> Question:
-    """The same over gRPC with raw contents."""
+    """Encode for the Open Inference Protocol over gRPC with raw contents."""
     request = pb.ModelInferRequest(
         model_name=subject.name, raw_input_contents=[subject.rows.tobytes()]
     )
@@ -91,7 +91,7 @@ def open_inference_grpc(subject: Subject) -> Question:
 
 
 def plain_rows(subject: Subject) -> Question:
-    """`POST /predict` with lists of numbers, as BentoML and LitServe take them."""
+    """Encode `POST /predict` with lists of numbers, for BentoML and LitServe."""
     rows = [_numbers(row) for row in subject.rows]
     return Question("http", "/predict", msgspec.json.encode({"x": rows}), _JSON)
 
@@ -101,5 +101,5 @@ def _described(subject: Subject) -> dict[str, Any]:
 
 
 def _numbers(values: Any) -> list[float]:
-    """As a client would write them: a float32 such as 0.1 is not 0.10000000149011612."""
+    """Return numbers with the shortest float32 digits: 0.1, not 0.10000000149011612."""
     return [round(value, 6) for value in values.tolist()]

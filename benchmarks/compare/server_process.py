@@ -1,4 +1,4 @@
-"""Starts a server, waits until it answers, reads what its processes cost, ends it."""
+"""Start a server, wait until it responds, measure its CPU, and stop it."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ from benchmarks.compare.models import Subject
 from benchmarks.compare.requests import Question
 from eventlog.settings import Home
 
-_START = 90.0  # seconds in which a server must answer
-_STOP = 15.0  # seconds in which it must end by itself
+_START = 90.0  # seconds until a server must respond
+_STOP = 15.0  # seconds from SIGTERM to SIGKILL
 
 
 class Server:
-    """A server that answers: its port, its question, its processes."""
+    """Hold the port, request and processes of a running server."""
 
     def __init__(self, port: int, question: Question, process: psutil.Process) -> None:
         self.port = port
@@ -30,17 +30,16 @@ class Server:
         self._process = process
 
     def cpu(self) -> float:
-        """CPU seconds of the server and everything it started, so far."""
+        """Return the CPU seconds of the server and its child processes so far."""
         family = [self._process, *self._process.children(recursive=True)]
         return float(sum(sum(one.cpu_times()[:2]) for one in family))
 
 
 @contextmanager
 def running(contender: Contender, subject: Subject, folder: Path) -> Iterator[Server]:
-    """The contender with the subject, on a free port, until the block ends.
+    """Run the contender with the subject on a free port until the block ends.
 
-    `folder` is emptied for it. Raises RuntimeError with what the server said when it does not
-    answer.
+    Empties `folder` first. Raises RuntimeError with the server's output if it does not respond.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -80,7 +79,7 @@ def _await_answer(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM first; whatever is left of the server's own session is killed."""
+    """Send SIGTERM, then SIGKILL to the remaining processes of the server's session."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP)

@@ -1,4 +1,4 @@
-"""The figures as tables in Markdown, so that they can be kept as they were printed."""
+"""Print results as Markdown tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from rich.table import Table
 from benchmarks.compare.contenders import Contender
 from benchmarks.compare.measurement import Measurement
 
-_BUSY = 0.9  # share of a core from which the generator may be what limits
+_BUSY = 0.9  # share of a core above which the generator may be the bottleneck
 
 
 def compared(
@@ -18,7 +18,7 @@ def compared(
     contenders: Sequence[Contender],
     figures: Mapping[tuple[str, int], Measurement],
 ) -> None:
-    """One row for each contender over each number of connections."""
+    """Print one row per contender and number of connections."""
     table = plain("connections", "server", "CPU µs/request", "of its floor", "requests/s")
     for heading in ("p50 ms", "p99 ms", "failed"):
         table.add_column(heading, justify="right")
@@ -32,7 +32,7 @@ def compared(
 
 
 def plain(*headings: str) -> Table:
-    """An empty table whose columns after the second are numbers."""
+    """Return an empty table; its columns after the second are right-aligned."""
     table = Table(box=box.MARKDOWN)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=True)
@@ -40,12 +40,12 @@ def plain(*headings: str) -> Table:
 
 
 def rate(seen: Measurement) -> str:
-    """Requests a second, starred where the generator had no time left."""
+    """Format requests per second, with a star if the generator was the bottleneck."""
     return f"{seen.requests_s:,.0f}{'*' * (seen.generator > _BUSY)}"
 
 
 def show(console: Console, title: str, table: Table) -> None:
-    """A table under its title."""
+    """Print a table below its title."""
     console.print(f"\n### {title}\n")
     console.print(table)
 

@@ -1,4 +1,4 @@
-"""wrk as the generator: far cheaper than the servers that it asks."""
+"""Generate load by wrk, which costs far less than the servers under test."""
 
 import os
 import resource
@@ -25,7 +25,7 @@ class _Seen(msgspec.Struct):
 
 
 def generate(port: int, question: Question, connections: int, seconds: int, folder: Path) -> Load:
-    """Ask over so many connections for so long; the body passes through a file in `folder`."""
+    """Send requests to `port` for `seconds`; a file in `folder` passes the body to wrk."""
     assert PROGRAM is not None
     body = folder / "body"
     body.write_bytes(question.body)

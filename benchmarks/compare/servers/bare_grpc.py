@@ -1,4 +1,4 @@
-"""The floor of grpc.aio: one handler around the session, with raw contents both ways."""
+"""Serve by a bare grpc.aio handler: the lower bound of gRPC, with raw contents both ways."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ _session = onnxruntime.InferenceSession(
 async def infer(
     request: pb.ModelInferRequest, _: grpc.aio.ServicerContext
 ) -> pb.ModelInferResponse:
-    """The model's outputs."""
+    """Return the model's outputs."""
     (tensor,) = request.inputs
     data = np.frombuffer(request.raw_input_contents[0], np.float32).reshape(tensor.shape)
     label, probabilities = _session.run(None, {tensor.name: data})
@@ -32,7 +32,7 @@ async def infer(
 
 
 async def main(port: int) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process ends."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
     handler = grpc.unary_unary_rpc_method_handler(
         infer,

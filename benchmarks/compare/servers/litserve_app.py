@@ -1,4 +1,4 @@
-"""LitServe as its documentation shows it, with batching."""
+"""Serve by LitServe with batching, as its documentation shows."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ import onnxruntime
 
 
 class Forest(litserve.LitAPI):
-    """The model behind `POST /predict`."""
+    """Serve the model at `POST /predict`."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
-        """Load the model, once in each worker."""
+        """Load the model once per worker."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(
@@ -21,24 +21,24 @@ class Forest(litserve.LitAPI):
         )
 
     def decode_request(self, request: dict[str, Any]) -> Any:
-        """The rows of one request."""
+        """Return the rows of one request."""
         return np.array(request["x"], np.float32)
 
     def batch(self, inputs: list[Any]) -> tuple[Any, list[int]]:
-        """The rows of several requests, and where the next request begins."""
+        """Return the rows of several requests, and the row at which to split before each next."""
         return np.concatenate(inputs), list(np.cumsum([len(rows) for rows in inputs])[:-1])
 
     def predict(self, x: tuple[Any, list[int]]) -> tuple[Any, list[int]]:
-        """The probabilities of all rows."""
+        """Return the probabilities of all rows."""
         rows, ends = x
         return self._session.run(["probabilities"], {"x": rows})[0], ends
 
     def unbatch(self, output: tuple[Any, list[int]]) -> list[Any]:
-        """The probabilities of each request."""
+        """Return the probabilities of each request."""
         return list(np.split(*output))
 
     def encode_response(self, output: Any) -> dict[str, Any]:
-        """As JSON."""
+        """Return the response as JSON."""
         return {"probabilities": output.tolist()}
 
 

@@ -1,4 +1,4 @@
-"""MLServer with a runtime of one's own, as its documentation shows it."""
+"""Serve by MLServer with a custom runtime, as its documentation shows."""
 
 import os
 
@@ -9,7 +9,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 
 
 class OnnxModel(MLModel):
-    """The model behind the Open Inference Protocol."""
+    """Serve the model by the Open Inference Protocol."""
 
     async def load(self) -> bool:
         """Load the model."""
@@ -21,7 +21,7 @@ class OnnxModel(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Both outputs."""
+        """Return both outputs."""
         rows = NumpyCodec.decode_input(payload.inputs[0])
         names = ["label", "probabilities"]
         outputs = self._session.run(names, {"x": rows})

@@ -1,4 +1,4 @@
-"""BentoML as its documentation shows it: a service with one batchable method."""
+"""Serve by BentoML with one batchable method, as its documentation shows."""
 
 import os
 from typing import Annotated
@@ -13,7 +13,7 @@ Rows = Annotated[np.ndarray, DType("float32")]
 
 @bentoml.service(traffic={"timeout": 60})
 class Stock:
-    """The model behind `POST /predict`."""
+    """Serve the model at `POST /predict`."""
 
     def __init__(self) -> None:
         options = onnxruntime.SessionOptions()
@@ -24,6 +24,6 @@ class Stock:
 
     @bentoml.api(batchable=True, max_batch_size=256, max_latency_ms=60_000)
     def predict(self, x: Rows) -> np.ndarray:
-        """The probabilities of each row."""
+        """Return the probabilities of each row."""
         (probabilities,) = self._session.run(["probabilities"], {"x": x})
         return np.asarray(probabilities)
