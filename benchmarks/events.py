@@ -1,4 +1,4 @@
-"""Measure the cost of an event: construct, encode, append, read. Part of `make bench`."""
+"""Measure the cost of constructing, encoding, appending and reading an event (`make bench`)."""
 
 import tempfile
 import time
@@ -21,7 +21,7 @@ console = Console()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the costs."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         _events(home / "log")

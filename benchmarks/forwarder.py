@@ -1,6 +1,6 @@
-"""Measure the cost of forwarding an event to Kafka (`make bench`, where a broker is named).
+"""Measure the cost of forwarding an event to Kafka (`make bench`, if a broker is configured).
 
-Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS; topics of a random prefix are made and left there.
+Set DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS. Creates topics with a random prefix and does not delete them.
 """
 
 import os
@@ -20,7 +20,7 @@ _PREFIX = "DRIFTLINE_KAFKA_"
 
 
 def broker_is_named() -> bool:
-    """Whether the environment says where a broker is."""
+    """Return whether the environment configures a broker."""
     return f"{_PREFIX}BOOTSTRAP_SERVERS" in os.environ
 
 
@@ -32,12 +32,12 @@ def _fresh_topics() -> KafkaSettings:
 
 
 def forwarded(log: Path, home: Path) -> KafkaSettings:
-    """Bring everything in a log to topics of its own; where they are."""
+    """Forward a whole log to new topics; return their settings."""
     settings = _fresh_topics()
     cursors, sink = Cursors(home / "forwarded.json"), KafkaSink(settings)
     forwarder = Forwarder(lambda at: SegmentReader(log, at), sink, cursors, settings)
     idle = 0
-    while idle < 3:  # the first steps only connect
+    while idle < 3:  # the first steps only connect and forward nothing
         idle = 0 if forwarder.step() else idle + 1
     sink.close()
     cursors.close()
@@ -45,7 +45,7 @@ def forwarded(log: Path, home: Path) -> KafkaSettings:
 
 
 def forward(log: Path, home: Path) -> Table:
-    """Forward everything in a log; the cost is of this process, all its threads together."""
+    """Forward a whole log; return a table with the CPU cost of all threads of this process."""
     settings = _fresh_topics()
     cursors, sink = Cursors(home / "forwarded.json"), KafkaSink(settings)
     forwarder = Forwarder(lambda at: SegmentReader(log, at), sink, cursors, settings)

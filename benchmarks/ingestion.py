@@ -1,7 +1,7 @@
-"""Measure what ingesting an event costs the monitor. Part of `make bench`.
+"""Measure the monitor's cost of ingesting an event (`make bench`).
 
-Decode, ledger, window, join, sample and commit, as `driftline monitor` does it; scoring, which is a
-process of its own, is answered at once here.
+The steps are those of `driftline monitor`: decode, ledger, window, join, sample and commit. An
+immediate empty reply replaces scoring, which runs in its own process.
 """
 
 import resource
@@ -44,8 +44,8 @@ from registry.manifest import (
 )
 
 FEATURES = 30
-AT_ONCE = 2_000  # records in one transaction
-DAY = 86_400_000_000  # microseconds, over which the events are spread
+AT_ONCE = 2_000  # records per transaction
+DAY = 86_400_000_000  # time range of the events in microseconds
 BEGIN = 1_372_636_800_000_000
 
 MANIFEST = Manifest(
@@ -63,13 +63,13 @@ MANIFEST = Manifest(
 DAILY = WindowPolicy()
 DAY_BY_HOUR = WindowPolicy(length=3_600, grace=600, label_wait=86_400)
 HOURLY = WindowPolicy(length=3_600, grace=600, label_wait=7_200, max_rows=500)
-MANY = 1_000  # models of one monitor
+MANY = 1_000  # models in the measurement with many models
 
 Follow = Callable[[Positions], Reader]
 
 
 class _AtOnce:
-    """A scorer that answers every job with nothing."""
+    """Reply to every scoring job at once, with no scores."""
 
     waiting = 0
 
@@ -85,7 +85,7 @@ class _AtOnce:
 
 
 def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> int:
-    """A day of one-row events, with a label for each an hour later or without; how many."""
+    """Write a day of one-row events, optionally with labels an hour later; return their number."""
     worker, chance = Worker(folder, "bench"), np.random.default_rng(1)
     values = chance.normal(size=(1_000, FEATURES)).astype(np.float32).round(6)
     rows = [[float(f"{one:.7g}") for one in row] for row in values]
@@ -99,16 +99,16 @@ def write(folder: Path, predictions: int, *, labels: bool, models: int = 1) -> i
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What taking in a log took."""
+    """Hold the cost of ingesting a log."""
 
     events: int
     seconds: float
-    cpu: float  # seconds, of all threads
-    longest: float  # seconds of CPU that one step took
+    cpu: float  # CPU seconds of all threads
+    longest: float  # CPU seconds of the most expensive step
 
 
 def take_in(database: Where, follow: Follow, window: WindowPolicy) -> Cost:
-    """Take in a log to its end."""
+    """Ingest a whole log and return the cost."""
     tune_garbage_collection()
     with tempfile.TemporaryDirectory() as folder:
         _reference(Path(folder))
@@ -145,14 +145,14 @@ def _version(window: WindowPolicy, folder: str, model: str, number: str) -> Vers
 
 
 def _reference(folder: Path) -> None:
-    """What all models have: some rows of the log lie outside of its ranges."""
+    """Write the reference of all models; some logged values lie outside its ranges."""
     values = np.random.default_rng(2).normal(size=(2_000, FEATURES)).astype(np.float32)
     names = [feature.name for feature in MANIFEST.features]
     pq.write_table(pa.table(dict(zip(names, values.T, strict=True))), folder / "reference.parquet")
 
 
 def watch(home: Path, predictions: int = 60_000) -> Table:
-    """Take in a day in several forms; from Kafka as well where a broker is named."""
+    """Measure a day of events in several variants, also from Kafka if a broker is configured."""
     table = Table(title=f"taken in by the monitor, {FEATURES} features an event")
     table.add_column("what")
     for heading in ("events", "CPU µs/event", "events/s of one core", "longest step, s", "MiB"):
@@ -163,7 +163,7 @@ def watch(home: Path, predictions: int = 60_000) -> Table:
         (f"{MANY:,} models by the hour, from segments", False, MANY, HOURLY),
     ):
         log = home / name / "log"
-        many = models > 1  # of which the windows cost more than the events
+        many = models > 1  # their windows cost more than their events
         write(log, predictions // 5 if many else predictions, labels=labels, models=models)
         cost = take_in(home / name / "monitor.db", partial(SegmentReader, log), window)
         _add(table, name, cost)
@@ -192,7 +192,7 @@ def _add(table: Table, name: str, cost: Cost) -> None:
 
 
 def main() -> None:
-    """Watch a day of as many predictions as the first argument says, with their labels."""
+    """Ingest a day of predictions without labels; the first argument is their number."""
     predictions = int(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

@@ -1,7 +1,7 @@
 """Measure the cost of hundreds of small models in one worker (`make many`).
 
-The same forest under many names: memory and start-up time for each, what a change of the registry
-costs while they are loaded, and whether predicting stays at its price.
+Registers the same forest under many names. Measures memory and start-up time per model, the cost of
+a registry change while they are loaded, and the cost of a prediction.
 """
 
 import asyncio
@@ -35,22 +35,22 @@ SECONDS = 3.0
 
 
 class Figures(msgspec.Struct):
-    """With so many models; times as their names say, CPU of the worker."""
+    """Hold the results for one number of models."""
 
     models: int
     ready_s: float
     memory_mib: float
     idle_ms_per_s: float
-    change_ms: float  # CPU
-    followed_ms: float  # from the command to the worker's report
-    one_us: float  # CPU a request, all to one model
-    spread_us: float  # each connection to a model of its own
+    change_ms: float  # CPU of the worker per registry change
+    followed_ms: float  # time from the command to the worker's report
+    one_us: float  # CPU of the worker per request, with all requests to one model
+    spread_us: float  # the same, with one model per connection
 
 
 @click.command()
 @click.option("--models", default=300, show_default=True, help="How many, in the end.")
 def main(models: int) -> None:
-    """Measure one model, a third of them and all of them, each with a service of its own."""
+    """Measure one model, a third of the models and all models, each in a new service."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DRIFTLINE_HOME"] = folder
         os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
@@ -65,7 +65,7 @@ def main(models: int) -> None:
 
 def _register(home: Home, files: Path, count: int) -> None:
     registry = Registry(home)
-    for number in range(1, count):  # the first is there
+    for number in range(1, count):  # the first is registered already
         registry.register(
             files / "model.onnx",
             model=_name(number),
@@ -87,7 +87,7 @@ def _measure(home: Home, subject: Subject, count: int) -> Figures:
         idle = _idle(worker)
         change, followed = _changes(home, worker, idle)
         asked = [_named(open_inference_json(subject), n % count) for n in range(CONNECTIONS)]
-        _ask(worker, asked)  # warm
+        _ask(worker, asked)  # warm-up
         return Figures(
             models=count,
             ready_s=ready,
@@ -101,14 +101,14 @@ def _measure(home: Home, subject: Subject, count: int) -> Figures:
 
 
 def _idle(worker: psutil.Process) -> float:
-    """CPU seconds a second while nothing happens."""
+    """Return the worker's CPU seconds per second without requests."""
     before, began = _cpu(worker), time.perf_counter()
     time.sleep(SECONDS)
     return (_cpu(worker) - before) / (time.perf_counter() - began)
 
 
 def _changes(home: Home, worker: psutil.Process, idle: float) -> tuple[float, float]:
-    """CPU and wall time in milliseconds that following one change takes."""
+    """Return CPU and wall time per registry change, in milliseconds."""
     registry = Registry(home)
     before, began = _cpu(worker), time.perf_counter()
     for _ in range(CHANGES):
@@ -124,7 +124,7 @@ def _named(question: Question, number: int) -> Question:
 
 
 def _ask(worker: psutil.Process, questions: Sequence[Question]) -> float:
-    """CPU microseconds that a request takes, one connection for each question."""
+    """Return CPU microseconds per request, with one connection per question."""
     before = _cpu(worker)
     answered = uvloop.run(_generate(questions))
     return 1e6 * (_cpu(worker) - before) / answered

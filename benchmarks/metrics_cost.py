@@ -1,4 +1,4 @@
-"""Measure the cost of metrics, per request and per scrape. Part of `make bench`."""
+"""Measure the cost of metrics per request and per scrape (`make bench`)."""
 
 import os
 import tempfile
@@ -11,16 +11,16 @@ from rich.table import Table
 
 from registry.manifest import Feature, Manifest, Prediction, Version
 
-FLUSHED_S = 0.25  # as the service has it
+FLUSHED_S = 0.25  # flush interval of the service
 REQUESTS = 50_000
 CASES = ((1, 1, 1_000), (1, 1, 8_000), (1, 32, 8_000), (300, 1, 1_000), (300, 1, 8_000))
 SCRAPES = 20
 
 
 def main() -> None:
-    """Measure and print; in files that workers share, as the service has them."""
+    """Measure and print the costs with metric files that workers share, as in the service."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before prometheus_client is imported
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # set before prometheus_client is imported
         table = Table(title="metrics")
         for heading in ("models", "requests in a batch", "requests a second", "flushed", "CPU"):
             table.add_column(heading, justify="right")
@@ -33,9 +33,9 @@ def main() -> None:
 
 
 def _requests(models: int, batch: int, rate: int) -> tuple[float, float]:
-    """Seconds between flushes, and CPU microseconds of a request.
+    """Return seconds between flushes and CPU microseconds per request.
 
-    Batches go to one model after the other, `rate` requests a second in all.
+    Batches go to each model in turn, at `rate` requests per second in total.
     """
     from service.telemetry import metrics  # noqa: PLC0415 - see main
 
@@ -51,7 +51,7 @@ def _requests(models: int, batch: int, rate: int) -> tuple[float, float]:
             metrics.count_batch(version, batch, 3)
             metrics.count_events("prediction", batch)
 
-    count(models * batch)  # makes every series
+    count(models * batch)  # creates every series
     metrics.flush()
     pause, spent, asked = FLUSHED_S, 0.0, 0
     while asked < REQUESTS:
@@ -64,7 +64,7 @@ def _requests(models: int, batch: int, rate: int) -> tuple[float, float]:
 
 
 def _scrape() -> float:
-    """CPU milliseconds of one scrape of what the requests left."""
+    """Return CPU milliseconds of one scrape after the requests."""
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
     from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ def _version(model: str) -> Version:
 
 
 def _cpu(work: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
+    """Return the CPU seconds of one call."""
     began = time.process_time()
     work()
     return time.process_time() - began

@@ -1,7 +1,7 @@
 """Measure the service under more requests than it can answer (`make overload`).
 
-Requests leave at a fixed rate whether or not others were answered (an open loop), at one, two, five
-and ten times of what the service manages, each on a connection that is free.
+Open loop: requests are sent at a fixed rate, independent of responses. The rate is 1, 2, 5 and 10
+times the capacity of the service. Each request uses a free connection.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ PORT, GRPC_PORT = 3880, 3881
 SECONDS = 6.0
 TIMES = (1, 2, 5, 10)
 MOST_CONNECTIONS = 1_500
-WAIT_MS = 100  # the objective: how long a request may wait for its turn
+WAIT_MS = 100  # objective: longest time in the queue
 _PATH = "/v2/models/overloaded/infer"
 
 
 class Seen(msgspec.Struct):
-    """What the clients saw; seconds."""
+    """Hold the clients' measurements; times in seconds."""
 
     answered: list[float] = []
     refused: list[float] = []
     failed: int = 0
-    unsent: int = 0  # because no connection was free
+    unsent: int = 0  # requests without a free connection
 
 
 class Asker(asyncio.Protocol):
-    """One connection: asks, hears, and lies back among the free ones."""
+    """Hold one connection; after each response, return it to the free ones."""
 
     def __init__(self, request: bytes, seen: Seen, free: list["Asker"]) -> None:
         self._request, self._seen, self._free = request, seen, free
@@ -49,7 +49,7 @@ class Asker(asyncio.Protocol):
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ready to ask."""
+        """Store the connection."""
         self._transport = transport
         self._free.append(self)
 
@@ -59,7 +59,7 @@ class Asker(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Note how it ended; every reply here is small and comes in one piece."""
+        """Record the outcome; each response is small and arrives in one piece."""
         took = time.perf_counter() - self._sent
         if data.startswith(b"HTTP/1.1 200"):
             self._seen.answered.append(took)
@@ -70,12 +70,12 @@ class Asker(asyncio.Protocol):
         self._free.append(self)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.close()
 
 
 def main() -> None:
-    """Measure, print, end the service."""
+    """Measure and print; then stop the service."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DRIFTLINE_HOME"] = folder
         os.environ["BENTOML_HOME"] = str(Path(folder) / "bentoml")
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _register(folder: Path) -> bytes:
-    """A model of about 2 ms whose requests run one by one; a request to it."""
+    """Register a model of about 2 ms per run, without batching; return a request to it."""
     deep = next(one for one in subjects(folder / "models") if one.name == "deep")
     files = folder / "models" / "deep"
     manifest = yaml.safe_load((files / "manifest.yaml").read_text()) | {"max_batch_size": 1}
@@ -130,7 +130,7 @@ async def _measure(request: bytes) -> None:
 
 
 async def _capacity(request: bytes) -> float:
-    """Answers a second when a few clients ask as fast as they are answered."""
+    """Return responses per second to a few clients in a closed loop."""
     seen: Seen = Seen()
     free: list[Asker] = []
     askers = await _connect(request, seen, free, 4)
@@ -157,7 +157,7 @@ async def _open_loop(request: bytes, rate: float) -> Seen:
             else:
                 seen.unsent += 1
         await asyncio.sleep(0.001)
-    await asyncio.sleep(1)  # for the last answers
+    await asyncio.sleep(1)  # wait for the last responses
     for asker in askers:
         asker.close()
     return seen

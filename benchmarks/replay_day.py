@@ -1,7 +1,7 @@
-"""`make replay`: a day of ten million predictions, replayed from its segments to its last score.
+"""Measure the replay of a day of ten million predictions (`make replay`).
 
-The log is written first, then `driftline replay` reads it as a user would: a process that takes in
-and one that scores, on a version that is registered. What both need is measured from outside.
+Writes the log and registers a version, then runs `driftline replay` as a user would: one process
+ingests, another scores. CPU and memory of both are measured from outside.
 """
 
 import os
@@ -35,7 +35,7 @@ from registry.store import Registry
 FEATURES = 30
 DAY = 86_400_000_000  # microseconds
 BEGIN = 1_372_636_800_000_000
-DIFFERENT = 5_000  # rows that the events repeat
+DIFFERENT = 5_000  # distinct rows, which the events repeat
 WINDOW = {"length": 3_600, "grace": 600, "label_wait": 86_400}
 
 
@@ -44,7 +44,7 @@ WINDOW = {"length": 3_600, "grace": 600, "label_wait": 86_400}
 @click.option("--labelled", default=0.1, show_default=True, help="Share that is labelled later.")
 @click.option("--workers", default=2, show_default=True, help="Sources of the log.")
 def main(predictions: int, labelled: float, workers: int) -> None:
-    """Write a day's log, replay it, and say what that took."""
+    """Write a day's log, replay it, and print the cost."""
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder))
         os.environ |= {"DRIFTLINE_HOME": folder, "BENTOML_HOME": f"{folder}/bentoml"}
@@ -56,22 +56,22 @@ def main(predictions: int, labelled: float, workers: int) -> None:
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What the processes of one command needed."""
+    """Hold the cost of all processes of one command."""
 
     seconds: float
-    cpu: float  # seconds, of all of them
-    memory: int  # bytes of all of them at the worst moment
+    cpu: float  # CPU seconds of all processes
+    memory: int  # peak memory of all processes in bytes
 
 
 class _Asked(msgspec.Struct, frozen=True):
-    """What the events say, again and again."""
+    """Hold the rows and probabilities that the events repeat."""
 
     rows: list[list[float]]
     probabilities: list[list[float]]
 
 
 def _register(home: Home) -> _Asked:
-    """A logistic regression on one tensor; rows to ask it, a little beside its reference."""
+    """Register a logistic regression on one tensor; return rows with a slight drift."""
     weights = np.random.default_rng(0).normal(0, 0.3, FEATURES).astype(np.float32)
     manifest = {
         "task": "classification",
@@ -141,7 +141,7 @@ def _model(weights: Any) -> onnx.ModelProto:
 
 
 def _write(folder: Path, asked: _Asked, predictions: int, labelled: float, workers: int) -> None:
-    """The day: every prediction by the next worker, labels an hour later by any worker."""
+    """Write the day: workers take turns with predictions; labels follow an hour later."""
     sources = [Worker(folder, "serving") for _ in range(workers)]
     later, chance = predictions // 24, np.random.default_rng(4)
     labelled_rows = chance.random(predictions) < labelled
@@ -167,14 +167,14 @@ def _replay(into: Path) -> Taken:
 
 
 def _cpu() -> float:
-    """Seconds of everybody who has ended below this process."""
+    """Return the CPU seconds of all finished child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 @contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
-    """The most memory that a process and those below it had at once, looked at twice a second."""
+    """Sample the memory of a process and its children twice a second; yield the peak."""
     worst, over = [0], threading.Event()
 
     def watch() -> None:
@@ -191,7 +191,7 @@ def _watched(pid: int) -> Iterator[list[int]]:
 
 
 def _memory(pid: int) -> int:
-    """Pages of their own and of files they map; those that two share count twice."""
+    """Return the resident memory of a process and its children; shared pages count twice."""
     try:
         process = psutil.Process(pid)
         return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])

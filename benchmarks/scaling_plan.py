@@ -1,7 +1,6 @@
-"""Writes the tables of docs/scaling.md: python -m benchmarks.scaling_plan [FILE].
+"""Generate the tables of docs/scaling.md: `python -m benchmarks.scaling_plan [FILE]`.
 
-Unit costs are those that docs/performance.md has measured, the rest are stated assumptions; change
-one here and the page follows.
+Unit costs are measurements of docs/performance.md; the rest are assumptions.
 """
 
 import sys
@@ -12,31 +11,31 @@ import msgspec
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 BEGIN, END = "<!-- computed: python -m benchmarks.scaling_plan -->", "<!-- end -->"
-LOADS = (100, 1_000, 10_000, 100_000, 1_000_000)  # predictions a second, one row each
+LOADS = (100, 1_000, 10_000, 100_000, 1_000_000)  # predictions of one row per second
 DAY = 86_400
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """What one prediction of 30 features costs; CPU in microseconds, of one core."""
+    """Hold the costs of one prediction of 30 features; CPU in microseconds of one core."""
 
-    # Measured, see docs/performance.md
+    # Measured, see docs/performance.md.
     serve: float = 42.0
     forward: float = 42.5
     monitor: float = 57.1
     event_bytes: float = 900.0
     # Assumed
-    busy: float = 0.5  # of a core, at the mean of a day: room for peaks, and for a pod that is lost
-    compressed: float = 0.35  # of an event, once lz4 had a batch of them
-    partition_bytes: float = 5e6  # a second, compressed, that one partition carries at ease
-    broker_bytes: float = 60e6  # a second that one broker writes, its copies of others included
+    busy: float = 0.5  # mean share of a core in use, with room for peaks and the loss of a pod
+    compressed: float = 0.35  # compression ratio of a batch by lz4
+    partition_bytes: float = 5e6  # compressed bytes per second of one partition
+    broker_bytes: float = 60e6  # bytes per second that one broker writes, replicas included
     copies: int = 3
     days_kept: int = 7
     core_hour: float = 0.04  # dollars
-    gigabyte_month: float = 0.08  # dollars, of disk
+    gigabyte_month: float = 0.08  # dollars per GB of disk
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a load needs."""
+    """Hold the resources that a load needs."""
 
     load: int
     workers: int
@@ -44,12 +43,12 @@ class Plan(msgspec.Struct, frozen=True):
     monitors: int
     partitions: int
     brokers: int
-    gigabytes_a_day: float  # in Kafka, all copies
+    gigabytes_a_day: float  # in Kafka, all replicas
     dollars_a_month: float
 
 
 def plan(load: int, costs: Costs) -> Plan:
-    """Cores, partitions, brokers, disk and money for so many predictions a second."""
+    """Return cores, partitions, brokers, disk and cost for `load` predictions per second."""
     workers, forwarders, monitors = (
         max(1, ceil(load * each / 1e6 / costs.busy))
         for each in (costs.serve, costs.forward, costs.monitor)
@@ -66,7 +65,7 @@ def plan(load: int, costs: Costs) -> Plan:
 
 
 def table(costs: Costs) -> str:
-    """The plans for every load."""
+    """Return the plans of all loads as a Markdown table."""
     heads = ["predictions/s", "a day", "serving cores", "forwarding cores", "monitoring cores"]
     heads += ["partitions", "brokers", "Kafka, GB a day", "about $ a month"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
@@ -80,7 +79,7 @@ def table(costs: Costs) -> str:
 
 
 def main(page: Path) -> None:
-    """Put the table between its marks."""
+    """Replace the table between its marks in the page."""
     text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n\n{table(Costs())}\n\n{END}{after}")

@@ -1,4 +1,4 @@
-"""Measure the CPU and wall time of scoring one window. Part of `make bench`."""
+"""Measure the CPU and wall time of scoring one window (`make bench`)."""
 
 import os
 import tempfile
@@ -25,8 +25,8 @@ from registry.reference import answer_reference
 from registry.store import Registry
 
 ROWS = 10_000
-NUMBERS, WORDS = 20, 10  # features
-SHIFTED = 6  # of the numeric ones
+NUMBERS, WORDS = 20, 10  # numeric and categorical features
+SHIFTED = 6  # numeric features with drift
 CATEGORIES = [f"k{place}" for place in range(8)]
 SEGMENTS = ["c0", {"column": "n0", "edges": [-1.0, 0.0, 1.0]}]
 OTHER = msgspec.convert({"segments": SEGMENTS, "alarms": {"smallest_drift": 0.2}}, Monitoring)
@@ -44,7 +44,7 @@ console = Console()
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the times."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         os.environ["BENTOML_HOME"] = str(home / "bentoml")
@@ -100,7 +100,7 @@ def _register(registry: Registry, home: Path) -> Any:
 
 
 def _window(version: Any) -> dict[str, list[Any]]:
-    """Rows as the log holds them, with the model's answers and the truth."""
+    """Return rows in the form of the log, with predictions and labels."""
     session = load((Path(version.path) / "model.onnx").read_bytes())
     _, answered = answer_reference(session, version.manifest, _rows(ROWS, seed=2, shift=0.5))
     frame = answered.rename(columns={"truth": "label"}).astype(object)
@@ -117,7 +117,7 @@ def _rows(rows: int, *, seed: int, shift: float) -> pd.DataFrame:
 
 
 def _model() -> onnx.ModelProto:
-    """A logistic regression on all features."""
+    """Create a logistic regression on all features."""
     weights = np.random.default_rng(0).normal(0, 0.3, NUMBERS + WORDS).astype(np.float32)
     codes = [
         helper.make_node(

@@ -1,4 +1,4 @@
-"""Start a service for a measurement, on the home that the environment names."""
+"""Start a service for a measurement, with the home of the environment."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ _PATIENCE = 120.0  # seconds
 
 @contextmanager
 def serving(port: int, grpc_port: int) -> Iterator[psutil.Process]:
-    """A ready service while the block runs; raises TimeoutError where it does not get ready."""
+    """Run a service while the block runs; raises TimeoutError if it does not become ready."""
     ports = ["--port", str(port), "--grpc-port", str(grpc_port)]
     command = [sys.executable, "-m", "driftline", "serve", *ports]
     service = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603 - our own command

@@ -18,7 +18,7 @@ URL = "http://127.0.0.1:3000"
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status of `driftline load`, which gets the arguments."""
+    """Run `driftline load` with the arguments; return its exit status."""
     if _is_ready():
         return _load(arguments)
     print(f"nothing answers at {URL}: starting a service with a model of its own", flush=True)
@@ -42,7 +42,7 @@ def _is_ready() -> bool:
 
 @contextmanager
 def _service() -> Iterator[list[str]]:
-    """A service on a home that is thrown away; the options that lead to it."""
+    """Run a service on a temporary home; yield the options that address it."""
     (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
     with tempfile.TemporaryDirectory(prefix="driftline-load-") as name:
         folder = Path(name)

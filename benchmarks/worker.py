@@ -1,4 +1,4 @@
-"""A worker's side of the log without a service: what it would have appended, as fast as can be."""
+"""Write a worker's events to a log without a service, as fast as possible."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ TOGETHER = 32  # events in one append
 
 
 class Worker:
-    """One source of a log; its predictions are known by number."""
+    """Write one source of a log; predictions are identified by number."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Begin a source of this name in the log."""
+        """Create the source `name` in the log below `folder`."""
         self._writer = SegmentWriter.claim(folder, name)
         self._waiting: list[Event] = []
 
-    def predict(  # noqa: PLR0913, PLR0917 - one row of a story
+    def predict(  # noqa: PLR0913, PLR0917 - the fields of one event
         self, n: int, at: int, model: str, row: list[float], label: int, chances: list[float]
     ) -> None:
-        """A request of one row, answered at the time `at`."""
+        """Record a request of one row at the time `at`, in microseconds since the Unix epoch."""
         self._append(
             PredictionEvent(
                 **self._stamp(n, at),
@@ -44,24 +44,24 @@ class Worker:
         )
 
     def tell(self, n: int, at: int, label: Label) -> None:
-        """The truth about a prediction, known at the time `at`."""
+        """Record the label of prediction `n` at the time `at`."""
         self._append(FeedbackEvent(**self._stamp(n, at), label=label))
 
     def close(self) -> int:
-        """Append what is left; how many events there were."""
+        """Append the remaining events; return the number of all events."""
         self._flush()
         self._writer.close()
         return self._writer.next_sequence
 
     def _stamp(self, n: int, at: int) -> dict[str, Any]:
-        """What every event says: its place in the log, when it was, and of which prediction."""
+        """Return the fields of every event: position, times and prediction id."""
         return {
             "source": self._writer.source,
             "epoch": self._writer.epoch,
             "sequence": self._writer.next_sequence + len(self._waiting),
             "time": at,
             "received": at,
-            # As the service names them: a worker's prefix and a number.
+            # The service's format: a prefix of the worker and a number.
             "prediction_id": f"11ff9d76658d-{n}",
         }
 

@@ -1,6 +1,6 @@
-"""Measure how connections are spread over two workers, and how fast a killed worker is back.
+"""Measure how connections spread over two workers, and the restart time of a killed worker.
 
-`python -m benchmarks.workers`
+Run `python -m benchmarks.workers`.
 """
 
 import os
@@ -26,7 +26,7 @@ SECONDS = 6.0
 CONNECTIONS = (4, 32)
 KILLED = (1, 2)
 _PATIENCE = 300.0  # seconds
-_LISTENING = 10.0  # seconds from loaded models to a listening worker, at most
+_LISTENING = 10.0  # longest time from loaded models to a listening worker, in seconds
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _request(folder: Path) -> bytes:
-    """Register the smallest model; returns a request for one row as it is sent."""
+    """Register the smallest model; return the bytes of a request for one row."""
     subject = small(folder)
     row = subject.rows[:1]
     tensor = {
@@ -120,7 +120,7 @@ def _workers(supervisor: psutil.Process) -> list[psutil.Process]:
         try:
             if "_bentoml_impl.worker.service" in child.cmdline():
                 found.append(child)
-        except psutil.Error:  # it has just died
+        except psutil.Error:  # the process has just ended
             continue
     return found
 

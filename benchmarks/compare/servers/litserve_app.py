@@ -25,7 +25,7 @@ class Forest(litserve.LitAPI):
         return np.array(request["x"], np.float32)
 
     def batch(self, inputs: list[Any]) -> tuple[Any, list[int]]:
-        """Return the rows of several requests, and the row at which to split before each next."""
+        """Concatenate the rows of several requests; return them and the split points."""
         return np.concatenate(inputs), list(np.cumsum([len(rows) for rows in inputs])[:-1])
 
     def predict(self, x: tuple[Any, list[int]]) -> tuple[Any, list[int]]:
