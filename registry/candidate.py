@@ -9,7 +9,7 @@ import onnxruntime
 import pandas as pd
 from msgspec.structs import replace
 
-from registry.errors import InvalidManifest
+from registry.errors import InvalidManifest, InvalidReference
 from registry.generated_rows import generate_rows
 from registry.graph_repair import repair
 from registry.hints import read_hints
@@ -84,8 +84,13 @@ def _with_target(manifest: Manifest, target: str) -> Manifest:
 
 
 def _labels(reference: pd.DataFrame | None, target: str) -> list[Any]:
-    if reference is None or target not in reference.columns:
+    if reference is None or not target:
         return []
+    if target not in reference.columns:
+        raise InvalidReference(
+            f"the reference has no column {target!r}; it has "
+            f"{', '.join(map(repr, reference.columns))}"
+        )
     return values_of(reference[target].dropna())
 
 

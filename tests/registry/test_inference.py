@@ -202,3 +202,8 @@ def test_strings_of_a_single_input_are_text_and_asked_about(register: Register) 
     version = register(identity(None, kind=onnx.TensorProto.STRING))
     assert version.manifest.features == []
     assert "texts or categories? It is monitored as text" in inferred(version).questions[0]
+
+
+def test_a_target_that_is_no_column_is_named(register: Register) -> None:
+    with pytest.raises(InvalidReference, match="no column 'late'; it has 'price', 'colour'"):
+        register(tiny_classifier(), reference(), "late")
