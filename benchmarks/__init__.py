@@ -1,1 +1,1 @@
-"""Benchmarks of requests, events and scoring, and a comparison with other servers."""
+"""Benchmarks of requests, events and scoring, and a comparison with other servers; not part of the wheel."""

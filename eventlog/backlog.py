@@ -13,15 +13,15 @@ from eventlog.log import Position, Positions
 
 
 class Backlog:
-    """The backlog of one reader; caches the scanned part of each last segment."""
+    """Count the backlog of one reader; cache the scanned part of each last segment."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds a folder for each source; it may not exist yet."""
+        """Use the log `folder`, with one subfolder per source; it may not exist yet."""
         self._folder = folder
         self._tails: dict[str, _Tail] = {}
 
     def count(self, positions: Positions) -> int:
-        """Return the number of records at and after `positions`, damaged ones included."""
+        """Return the number of records at and after `positions`, including damaged ones."""
         if not self._folder.is_dir():
             return 0
         return sum(
@@ -63,7 +63,7 @@ class _Tail:
     def look(self) -> int:
         try:
             file = os.open(self.segment.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # deleted meanwhile: every reader has read it
+        except FileNotFoundError:  # retention deleted it, so every reader has read it
             return self._following
         try:
             size = os.fstat(file).st_size
