@@ -54,8 +54,12 @@ def test_codes_stay_in_their_order() -> None:
 
 def test_a_column_without_values_says_where() -> None:
     known, missing = _frame([1.0, 2.0]), _frame([None, "no number"])
-    assert distribution(NUMBERS, known, missing).note == "all values are missing in this window"
-    assert distribution(NUMBERS, missing, known).note == "all values are missing in the reference"
+    assert distribution(NUMBERS, known, missing).note == (
+        "all values are missing, infinite or no numbers in this window"
+    )
+    assert distribution(NUMBERS, missing, known).note == (
+        "all values are missing, infinite or no numbers in the reference"
+    )
 
 
 @given(
