@@ -12,7 +12,7 @@ from typing import Any
 from eventlog.errors import SettingError
 from registry.model_file import read_model
 
-_OPSET = 15
+_OPSETS = {"": 15, "ai.onnx.ml": 3}
 _FEATURES, _CLASSES = "feature_names", "class_names"  # metadata that registration reads
 _COLUMN_WISE = ("ColumnTransformer",)  # takes columns by name, so each is an input of its own
 
@@ -70,7 +70,7 @@ def _sklearn(model: Any, rows: Any) -> bytes:
     classifier = hasattr(model, "classes_") and hasattr(model, "predict_proba")
     options = {"options": {"zipmap": False}} if classifier else {}
     exported = converter.convert_sklearn(
-        model, initial_types=inputs, target_opset=_OPSET, **options
+        model, initial_types=inputs, target_opset=_OPSETS, **options
     )
     return _with_metadata(exported, names, getattr(model, "classes_", ()))
 

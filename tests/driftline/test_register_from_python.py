@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes
+from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -63,6 +64,15 @@ def test_a_regressor_of_named_columns() -> None:
     version = driftline.register("sugar", model, reference=shuffled, target="y", held_out=True)
     assert version.manifest.task == "regression"
     assert [one.name for one in version.manifest.features] == list(frame.columns)
+
+
+def test_an_anomaly_detector_needs_no_target() -> None:
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(300, 3)), columns=list("abc"))
+    model = IsolationForest(n_estimators=20, random_state=0).fit(rows)
+    version = driftline.register("odd", model, reference=rows)
+    assert [one.name for one in version.manifest.features] == ["a", "b", "c"]
+    assert version.manifest.prediction.label == "label"
+    assert version.manifest.prediction.classes == [-1, 1]
 
 
 @pytest.mark.parametrize("form", ["path", "bytes", "proto"])
