@@ -87,7 +87,7 @@ def main() -> None:
 
 def _register(folder: Path) -> bytes:
     """Register a model of about 2 ms per run, without batching; return a request to it."""
-    deep = next(one for one in subjects(folder / "models") if one.name == "deep")
+    (deep,) = subjects(folder / "models", {"deep"})
     files = folder / "models" / "deep"
     manifest = yaml.safe_load((files / "manifest.yaml").read_text()) | {"max_batch_size": 1}
     (files / "manifest.yaml").write_text(yaml.safe_dump(manifest))

@@ -15,7 +15,7 @@ from benchmarks.compare.contenders import CONTENDERS, Contender
 from benchmarks.compare.measurement import Measurement, Plan, measure, medians
 from benchmarks.compare.models import Subject, subjects, wide
 
-_SUBJECTS = ("small", "deep", "large", "wide")  # "wide": only for batching
+_SUBJECTS = ("small", "deep", "large", "image", "wide")  # "wide": only for batching
 _PARTS = ("servers", "workers", "batching")
 
 
@@ -49,7 +49,7 @@ def main(  # noqa: PLR0913 - one argument for each option
         plan = Plan(rounds, seconds, connections, folder / "run")
         os.environ["DRIFTLINE_HOME"] = str(folder / "home")
         os.environ["BENTOML_HOME"] = str(folder / "bentoml")
-        asked = {one.name: one for one in subjects(folder / "models") if one.name in names}
+        asked = {one.name: one for one in subjects(folder / "models", names)}
         console.print(_circumstances(plan))
         if "servers" in parts:
             those = [one for one in CONTENDERS if peers or not one.peer]

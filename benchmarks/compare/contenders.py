@@ -14,6 +14,7 @@ from benchmarks.compare.requests import Question
 
 _SERVERS = Path(__file__).parent / "servers"
 _EVERYWHERE = frozenset({"small", "deep", "large"})
+_RAW = _EVERYWHERE | {"image"}
 OTHER_PORTS = 10  # offset of a server's second and third port from its first
 
 
@@ -123,7 +124,7 @@ CONTENDERS = [
         floor=BARE_BINARY,
         command=_bare_asgi,
         question=requests.open_inference_binary,
-        subjects=frozenset({"large"}),
+        subjects=frozenset({"large", "image"}),
     ),
     Contender(
         name="Driftline, binary",
@@ -131,7 +132,7 @@ CONTENDERS = [
         command=driftline(),
         question=requests.open_inference_binary,
         environment=_ROOM,
-        subjects=frozenset({"large"}),
+        subjects=frozenset({"large", "image"}),
     ),
     Contender(
         name="Driftline, binary, 1 payload in 100 logged",
@@ -143,12 +144,14 @@ CONTENDERS = [
     ),
     Contender(
         name=BARE_GRPC,
+        subjects=_RAW,
         floor=BARE_GRPC,
         command=_bare_grpc,
         question=requests.open_inference_grpc,
     ),
     Contender(
         name="Driftline, gRPC by grpc.aio",
+        subjects=_RAW,
         floor=BARE_GRPC,
         command=driftline(grpc=True),
         question=requests.open_inference_grpc,
@@ -156,6 +159,7 @@ CONTENDERS = [
     ),
     Contender(
         name="Driftline, gRPC native",
+        subjects=_RAW,
         floor=BARE_GRPC,
         command=driftline(grpc=True),
         question=requests.open_inference_grpc,

@@ -3,7 +3,7 @@
 All take one FP32 tensor `x` [N, features] and return `label` [N] and `probabilities` [N, 2].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,17 @@ class Subject(msgspec.Struct, frozen=True):
     rows: Array  # FP32
 
 
-def subjects(folder: Path) -> list[Subject]:
-    """Create and register every model in the home and model store of the environment."""
-    return [
-        small(folder),
-        _subject(
-            folder / "deep",
-            "3,000 steps of a layer of 64 (2 ms), 30 features, one row",
-            30,
-            1,
-            _deep,
-        ),
-        _subject(folder / "large", "1 MiB of FP32: 256 rows of 1,024", 1024, 256, _linear),
-    ]
+def subjects(folder: Path, names: Collection[str]) -> list[Subject]:
+    """Make and register the models of these names, in the home that the environment names."""
+    deep = "3,000 steps of a layer of 64 (2 ms), 30 features, one row"
+    large = "1 MiB of FP32: 256 rows of 1,024"
+    makers: dict[str, Callable[[], Subject]] = {
+        "small": lambda: small(folder),
+        "deep": lambda: _subject(folder / "deep", deep, 30, 1, _deep),
+        "large": lambda: _subject(folder / "large", large, 1024, 256, _linear),
+        "image": lambda: image(folder / "image"),
+    }
+    return [make() for name, make in makers.items() if name in names]
 
 
 def small(folder: Path) -> Subject:
@@ -58,6 +56,16 @@ def wide(folder: Path) -> Subject:
     """Create the model for batching: above 32 rows, the cost per row hardly changes."""
     title = "4 layers of 1,536 (38 MB of weights), 30 features, one row"
     return _subject(folder / "wide", title, 30, 1, _wide)
+
+
+def image(folder: Path) -> Subject:
+    """A convolution over an image, registered by its file alone: default log, summaries."""
+    folder.mkdir(parents=True)
+    path = folder / "model.onnx"
+    path.write_bytes(_convolution().SerializeToString())
+    Registry(Home.from_environment()).register(path, model=folder.name)
+    pixels = np.random.default_rng(0).random((1, 3, 224, 224), np.float32)
+    return Subject(folder.name, "an image of 3 x 224 x 224 (600 KB), one row", path, pixels)
 
 
 def _subject(
@@ -142,6 +150,35 @@ def _linear(values: Array, labels: Array) -> onnx.ModelProto:
     del labels
     random = np.random.default_rng(0)
     return _layers([random.normal(0, 0.03, (values.shape[1], 2))])
+
+
+def _convolution() -> onnx.ModelProto:
+    """Return 48 filters of 7 x 7 and a layer: a run of some milliseconds."""
+    random = np.random.default_rng(0)
+    weights = {
+        "filters": random.normal(0, 0.1, (48, 3, 7, 7)),
+        "last": random.normal(0, 0.1, (48, 2)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "filters"], ["maps"], strides=[2, 2], pads=[3, 3, 3, 3]),
+        helper.make_node("Relu", ["maps"], ["active"]),
+        helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["vector"]),
+        helper.make_node("MatMul", ["vector", "last"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"]),
+        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "image",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3, 224, 224])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+        ],
+        [numpy_helper.from_array(one.astype(np.float32), name) for name, one in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 def _layers(weights: list[Array]) -> onnx.ModelProto:
