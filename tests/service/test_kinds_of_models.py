@@ -280,11 +280,11 @@ async def test_a_request_that_the_session_refuses_does_not_harm_its_neighbours(
     assert {event.run_us > 0 for event in bench.log.events if event.outcome == "ok"} == {True}
 
 
-def test_a_scalar_input_is_refused_saying_what_is_expected(bench: KindBench) -> None:
+def test_a_scalar_input_carries_no_feature(bench: KindBench) -> None:
     graph = helper.make_graph(
         [node("Identity", ["x"], ["y"])], "scalar", [info("x", FLOAT, [])], [info("y", FLOAT, [])]
     )
-    with pytest.raises(InvalidModel, match=r"first dimension: \{'x': None\}.*rows of a request"):
+    with pytest.raises(InvalidManifest, match=r"'x' has shape \[\]: its columns cannot be feat"):
         bench.register(graph, NUMBERS, features=_columns("a", of="x"), prediction={"label": "y"})
 
 
