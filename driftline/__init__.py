@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from driftline.client import AsyncClient, Client, ClientError, Prediction
-    from driftline.registering import register
+    from driftline.python_api import register
 
 __all__ = ["AsyncClient", "Client", "ClientError", "Prediction", "register"]
 
@@ -13,7 +13,7 @@ __all__ = ["AsyncClient", "Client", "ClientError", "Prediction", "register"]
 def __getattr__(name: str) -> Any:
     """Import on first use: commands that do not need it start faster."""
     if name == "register":
-        return import_module("driftline.registering").register
+        return import_module("driftline.python_api").register
     if name in __all__:
         return getattr(import_module("driftline.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
