@@ -17,7 +17,7 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LogisticRegression
 
 from eventlog.settings import Home
-from registry.errors import InvalidManifest, InvalidModel
+from registry.errors import InvalidManifest
 from registry.manifest import SessionOptions, Version
 from registry.store import Registry
 from service.call import InferenceResponse
@@ -219,13 +219,19 @@ def logistic_regression(**options: Any) -> onnx.ModelProto:
     return to_onnx(fitted, initial_types=types, options=options or None)
 
 
-def test_a_real_zipmap_is_refused_and_the_fix_that_it_names_serves(
-    registry: Registry, tmp_path: Path
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ("output_label", "output_probability")),  # its ZipMap is removed at registration
+        ({"zipmap": False}, ("label", "probabilities")),
+    ],
+)
+def test_a_classifier_batches_with_and_without_zipmap(
+    registry: Registry, tmp_path: Path, options: dict[str, Any], names: tuple[str, str]
 ) -> None:
-    outputs = {"label": "label", "probabilities": "probabilities", "classes": [0, 1]}
-    classifier = {"task": "classification", "truth": [0, 1] * 5}
-    with pytest.raises(InvalidModel, match=r"options=\{'zipmap': False\}"):
-        register(registry, tmp_path / "files", logistic_regression(), **classifier)
-    plain = logistic_regression(zipmap=False)
-    version = register(registry, tmp_path / "files", plain, prediction=outputs, **classifier)
+    label, probabilities = names
+    outputs = {"label": label, "probabilities": probabilities, "classes": [0, 1]}
+    classifier = {"task": "classification", "truth": [0, 1] * 5, "prediction": outputs}
+    model = logistic_regression(**options)
+    version = register(registry, tmp_path / "files", model, **classifier)
     assert loader()(version).check.batched
