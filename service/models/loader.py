@@ -22,7 +22,7 @@ from service.batching.queue_limits import admissions_of, batch_policy_of
 from service.call import Call, InferenceResponse
 from service.completion import Completion
 from service.models.routing import LoadedVersion
-from service.models.session import Session, StoppableRun
+from service.models.session import Session, SessionRun
 from service.models.tunable_version import Caches, TunableVersion
 from service.models.warmup import (
     UNKNOWN_COST,
@@ -97,7 +97,7 @@ class VersionLoader:
             admissions=admissions_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
-            new_run=partial(StoppableRun, session),
+            new_run=partial(SessionRun, session),
             count_drop=answering.dropped,
             count_batch=answering.count_batch,
         )

@@ -98,7 +98,7 @@ class Session:
         return runnable(self._session)
 
 
-class StoppableRun:
+class SessionRun:
     """Runs of one session that another thread may stop; see `service.batching.batcher`."""
 
     def __init__(self, session: Session) -> None:
