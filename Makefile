@@ -102,7 +102,7 @@ LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version
 PEERS := benchmarks/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
 	printf 'uv\nhatchling\n' | $(LOCK) - -c requirements/dev.lock -o requirements/bootstrap.lock
-	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples -o requirements/dev.lock
+	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples --extra extensions -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
 	printf 'xgboost-cpu\nlightgbm\nonnxmltools\n' | $(LOCK) --no-deps - -o requirements/converters.lock

@@ -53,7 +53,6 @@ def decoder() -> onnx.GraphProto:
 
 
 async def test_an_encoded_image_is_one_row(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime_extensions")
     bench = AnyShapeBench(tmp_path)
     await bench.serve(decoder(), session={"extensions": True})
     image = png(4, 2, b"".join(b"\x00" + bytes([10, 20, 30] * 4) for _ in range(2)))
@@ -65,7 +64,6 @@ async def test_an_encoded_image_is_one_row(tmp_path: Path) -> None:
 
 
 async def test_what_is_no_image_and_a_bomb_are_the_requests_fault(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime_extensions")
     bench = AnyShapeBench(tmp_path)
     await bench.serve(decoder(), session={"extensions": True})
     with pytest.raises(InvalidRequest, match="50 bytes that are no image; expected a JPEG"):
