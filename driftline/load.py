@@ -50,7 +50,7 @@ def commands() -> list[click.Command]:
 def load(
     *, users: int, seconds: int, protocols: tuple[str, ...], **options: str | float | None
 ) -> None:
-    """Run a load test with rows of a registered model's reference.
+    """Run a load test with rows of a registered model's reference, or generated ones.
 
     Exits 0 if the objectives are met, 1 if one is missed, 2 if the test cannot run, 3 if the load
     generator was the bottleneck. DRIFTLINE_API_KEY holds the API key. `locust -f

@@ -66,7 +66,7 @@ class Rest:
         """Send the label of a response of `json`. Raises Refused or Failed."""
         body = {
             "prediction_id": _answer.decode(answer).parameters.prediction_id,
-            "label": payload.truth,
+            "label": payload.label,
         }
         return self._post("/v1/feedback", msgspec.json.encode(body), _JSON)
 

@@ -1,4 +1,4 @@
-"""Encode requests from the reference of a registered model.
+"""Encode requests from the reference of a registered model, or from generated rows.
 
 Requests are encoded before the load begins, because encoding in the generator is slower than
 decoding in the service.
@@ -15,25 +15,27 @@ from eventlog.errors import SettingError
 from eventlog.events import Label
 from loadtests.drift import Columns, Drift, drifted
 from registry.features import signature, to_tensors
+from registry.generated_rows import declared, generate_rows
 from registry.manifest import Manifest, Version
-from registry.reference import load_reference
+from registry.reference import bare_inputs, has_reference, load_reference
 from registry.store import Registry
 from service.protocol import open_inference_pb2 as pb
 from service.protocol.raw import write_raw
 
 Array = np.ndarray[Any, Any]
 LEVELS = 4  # steps of drift strength between none and full, each with its own requests
+_GENERATED_ROWS = 64
 _MOST_ROWS = 500  # largest random sample of the reference
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Hold one row, encoded for each protocol, and its label."""
+    """Hold one row, encoded for each protocol, and its label; None where there is none."""
 
     json: bytes
     binary: bytes
     binary_json_length: int
     grpc: bytes
-    truth: Label
+    label: Label | None
 
 
 class Payloads:
@@ -42,12 +44,15 @@ class Payloads:
     def __init__(self, version: Version, drift: Drift, asked: str = "", seed: int = 0) -> None:
         """Encode requests that name `asked`: a version or alias; "" is the champion."""
         manifest = version.manifest
+        if bare_inputs(manifest) or not has_reference(version):
+            self._levels = [_generated(version, drift, asked)]
+            return
         frame = load_reference(version)
         frame = frame.sample(min(len(frame), _MOST_ROWS), random_state=seed)
         columns = _columns(frame, manifest)
-        truths = frame[manifest.target].tolist()
+        labels = frame[manifest.target].tolist() if manifest.target else [None] * len(frame)
         self._levels = [
-            _encode(drifted(columns, drift, level / LEVELS, manifest, seed), truths, version, asked)
+            _encode(drifted(columns, drift, level / LEVELS, manifest, seed), labels, version, asked)
             for level in range(LEVELS + 1 if drift else 1)
         ]
 
@@ -81,18 +86,31 @@ def _columns(frame: pd.DataFrame, manifest: Manifest) -> Columns:
 
 
 def _encode(
-    columns: Columns, truths: Sequence[Label], version: Version, asked: str
+    columns: Columns, labels: Sequence[Label | None], version: Version, asked: str
 ) -> list[Payload]:
     tensors = to_tensors(version.manifest, columns)
-    return [
-        _payload(
-            {name: array[row : row + 1] for name, array in tensors.items()}, truth, version, asked
+    return [_payload(_row(tensors, row), label, version, asked) for row, label in enumerate(labels)]
+
+
+def _generated(version: Version, drift: Drift, asked: str) -> list[Payload]:
+    """Encode generated inputs of a version that has no reference rows to send."""
+    if drift:
+        raise SettingError(
+            "--shift, --mix and --blank change columns of the reference; "
+            f"{version.model} has none, expected neither of them"
         )
-        for row, truth in enumerate(truths)
-    ]
+    specs = signature(version.manifest).inputs
+    separable = all(spec.shape[:1] == [-1] for spec in specs)
+    tensors = next(generate_rows(declared(specs), _GENERATED_ROWS if separable else 1))
+    requests = [_row(tensors, row) for row in range(_GENERATED_ROWS)] if separable else [tensors]
+    return [_payload(inputs, None, version, asked) for inputs in requests]
 
 
-def _payload(row: dict[str, Array], truth: Label, version: Version, asked: str) -> Payload:
+def _row(tensors: dict[str, Array], row: int) -> dict[str, Array]:
+    return {name: array[row : row + 1] for name, array in tensors.items()}
+
+
+def _payload(row: dict[str, Array], label: Label | None, version: Version, asked: str) -> Payload:
     datatypes = {spec.name: spec.datatype for spec in signature(version.manifest).inputs}
     metadata = [
         {"name": name, "datatype": datatypes[name], "shape": array.shape}
@@ -113,7 +131,7 @@ def _payload(row: dict[str, Array], truth: Label, version: Version, asked: str) 
         binary=b"".join((head, *raw)),
         binary_json_length=len(head),
         grpc=_grpc(metadata, raw, version.model, asked),
-        truth=truth,
+        label=label,
     )
 
 

@@ -92,10 +92,10 @@ class Feedback(Asker):
 
     @task
     def predict_and_tell(self) -> None:
-        """Request one row, then send its label."""
+        """Request one row, then send its label if it has one."""
         payload = self.payload()
         answer = self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
-        if answer:
+        if answer and payload.label is not None:
             self.timed("REST JSON", "feedback", lambda: self.rest.tell(answer, payload))
 
 

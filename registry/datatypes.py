@@ -50,6 +50,7 @@ _ONNX = {
     "tensor(string)": "BYTES",
 }
 
+_TO_ONNX = {datatype: name for name, datatype in _ONNX.items()}
 _FROM_NUMPY = {dtype: datatype for datatype, dtype in NUMPY.items()}
 
 
@@ -70,6 +71,11 @@ def from_onnx(name: str) -> str:
             f"type {name} cannot travel over the Open Inference Protocol; "
             f"expected one of {', '.join(_ONNX)}"
         ) from None
+
+
+def to_onnx(datatype: str) -> str:
+    """Return ONNX Runtime's type of a datatype, "FP32" -> "tensor(float)" for example."""
+    return _TO_ONNX[datatype]
 
 
 def of_array(array: np.ndarray[Any, Any]) -> str:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
-from registry.datatypes import NUMPY, from_onnx
+from registry.datatypes import NUMPY, from_onnx, to_onnx
+from registry.manifest import TensorSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -50,6 +52,17 @@ def generate_rows(inputs: Sequence[Input], rows: int) -> Iterator[dict[str, Arra
             )
             for one in inputs
         }
+
+
+class _Declared(msgspec.Struct, frozen=True):
+    name: str
+    type: str
+    shape: list[int]
+
+
+def declared(specs: Sequence[TensorSpec]) -> list[Input]:
+    """Return the inputs of a signature as `generate_rows` takes them."""
+    return [_Declared(spec.name, to_onnx(spec.datatype), spec.shape) for spec in specs]
 
 
 def _sizes(one: Input) -> Iterator[tuple[int, Any]]:

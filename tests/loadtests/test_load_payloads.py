@@ -20,6 +20,7 @@ from service.protocol import binary, json, protobuf
 from service.protocol import open_inference_pb2 as pb
 from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
+from tests.registry.test_any_shape import image
 from tests.tiny_model import register_tiny
 
 
@@ -65,7 +66,7 @@ def test_every_protocol_carries_the_rows_of_the_reference_with_their_truth(
     seen = set()
     for payload in payloads:
         rows = {
-            (row["price"], row["colour"], payload.truth)
+            (row["price"], row["colour"], payload.label)
             for row in (_row(request, version) for request in _requests(payload).values())
         }
         assert len(rows) == 1, "the protocols disagree"
@@ -118,3 +119,19 @@ def test_the_only_model_needs_no_name_and_an_alias_leads_to_its_version(
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "empty"))
     with pytest.raises(SettingError, match="DRIFTLINE_HOME: no model is registered there"):
         choose_version(Registry(Home(tmp_path / "elsewhere")), "", "")
+
+
+def test_a_model_without_a_reference_gets_generated_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    file = tmp_path / "image.onnx"
+    file.write_bytes(image(batch="N").SerializeToString())
+    version = Registry(Home(tmp_path / "home")).register(file, model="image")
+    payloads = Payloads(version, Drift()).at(0.0)
+    assert len({payload.binary for payload in payloads}) == len(payloads) > 1
+    for request in _requests(payloads[0]).values():
+        assert [list(tensor.array().shape) for tensor in request.inputs] == [[1, 3, 32, 32]]
+    assert {payload.label for payload in payloads} == {None}
+    with pytest.raises(SettingError, match="image has none"):
+        Payloads(version, Drift(shifts={"price": 1.0}))

@@ -144,13 +144,17 @@ def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
     yield from (monitored, lost, recovered, missing, duplicated, unreadable)
 
 
+# An alert on the increase of a counter misses the first one of a series that did not exist.
+_FROM_THE_START = {"unfit_labels": 0}
+
+
 def _counted(totals: dict[str, int]) -> Iterator[Metric]:
     counted = CounterMetricFamily(
         "driftline_counted",
         "What the monitor counted by name: late_rows, unknown_labels, expired_early_labels, ...",
         labels=["what"],
     )
-    for what, count in sorted(totals.items()):
+    for what, count in sorted((_FROM_THE_START | totals).items()):
         counted.add_metric([what], count)
     yield counted
 

@@ -75,7 +75,7 @@ class Stage:
         wanted = {answer.prediction_id for answer in answers}
         assert len(wanted) == len(answers)
         until = time.monotonic()
-        topic = read_topic(self.settings, wanted, patience=120)
+        topic = read_topic(self.settings, wanted, patience=300)
         twice = [name for name in wanted if len(topic.events[name]) != 1]
         assert twice == []
         during = [answer for answer in answers if since <= answer.at <= until]
