@@ -242,7 +242,7 @@ async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
 ) -> None:
     fresh = [("grpc.use_local_subchannel_pool", 1)]  # its windows are the smallest
     async with grpc.aio.insecure_channel(at, options=fresh) as channel:
-        stream = channel.stream_stream(STREAM)(timeout=30)
+        stream = channel.stream_stream(STREAM)(timeout=180)
 
         async def write() -> None:
             for _ in range(count):
