@@ -7,7 +7,7 @@ when they load them, for large models without trial runs.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import onnxruntime
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from registry.errors import InvalidManifest
 from registry.features import signature, to_tensors
-from registry.generated_rows import GENERATED_NAME, generate_rows
+from registry.generated_rows import GENERATED_NAME, Node, generate_rows
 from registry.manifest import Manifest, Signature, Version
 from registry.reference import first_rows, has_reference
 from registry.row_probe import Arrays, ProbeFindings, Run, probe_rows
@@ -25,17 +25,6 @@ FILE = "batching.json"
 _PROBED_AT_LOAD = 16 * 2**20  # largest model probed at load, in bytes; others would load slowly
 _ROWS_AT_LOAD = 64
 _GENERATED_ROWS = 64
-
-
-class Node(Protocol):
-    """Describe an input or output, as ONNX Runtime does."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def type(self) -> str: ...
-    @property
-    def shape(self) -> Sequence[Any]: ...
 
 
 class Runnable(msgspec.Struct, frozen=True):

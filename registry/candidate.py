@@ -10,7 +10,7 @@ import pandas as pd
 from msgspec.structs import replace
 
 from registry.errors import InvalidManifest, InvalidReference
-from registry.generated_rows import generate_rows
+from registry.generated_rows import generated_answers
 from registry.graph_repair import repair
 from registry.hints import read_hints
 from registry.inference import (
@@ -110,12 +110,7 @@ def _sample(
             return dict(zip(names, session.run(names, rows), strict=True))
     except Exception:  # noqa: BLE001  # completion reports what is wrong
         return {}
-    for rows in generate_rows(session.get_inputs(), _GENERATED_ROWS):
-        try:
-            return dict(zip(names, session.run(names, rows), strict=True))
-        except Exception:  # noqa: BLE001, S112  # the model takes other values
-            continue
-    return {}
+    return generated_answers(session, _GENERATED_ROWS)
 
 
 def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evidence

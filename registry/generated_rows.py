@@ -24,8 +24,8 @@ GENERATED_NAME = re.compile(
 )
 
 
-class Input(Protocol):
-    """An input as ONNX Runtime describes it."""
+class Node(Protocol):
+    """An input or output as ONNX Runtime describes it."""
 
     @property
     def name(self) -> str: ...
@@ -35,7 +35,7 @@ class Input(Protocol):
     def shape(self) -> Sequence[Any]: ...
 
 
-def generate_rows(inputs: Sequence[Input], rows: int) -> Iterator[dict[str, Array]]:
+def generate_rows(inputs: Sequence[Node], rows: int) -> Iterator[dict[str, Array]]:
     """Yield inputs of `rows` rows by name, in the order in which to try them on a model.
 
     The first dimension has the size `rows` where it is free. Numbers are normally distributed
@@ -54,18 +54,37 @@ def generate_rows(inputs: Sequence[Input], rows: int) -> Iterator[dict[str, Arra
         }
 
 
+class OnnxSession(Protocol):
+    """A loaded model, as ONNX Runtime offers it."""
+
+    def get_inputs(self) -> Sequence[Node]: ...
+    def get_outputs(self) -> Sequence[Node]: ...
+    def run(self, names: Sequence[str], feed: dict[str, Array]) -> Sequence[Any]: ...
+
+
+def generated_answers(session: OnnxSession, rows: int) -> dict[str, Any]:
+    """Return the outputs for the first generated rows that the model accepts; {} without any."""
+    names = [output.name for output in session.get_outputs()]
+    for feed in generate_rows(session.get_inputs(), rows):
+        try:
+            return dict(zip(names, session.run(names, feed), strict=True))
+        except Exception:  # noqa: BLE001, S112  # the model takes other values
+            continue
+    return {}
+
+
 class _Declared(msgspec.Struct, frozen=True):
     name: str
     type: str
     shape: list[int]
 
 
-def declared(specs: Sequence[TensorSpec]) -> list[Input]:
+def declared(specs: Sequence[TensorSpec]) -> list[Node]:
     """Return the inputs of a signature as `generate_rows` takes them."""
     return [_Declared(spec.name, to_onnx(spec.datatype), spec.shape) for spec in specs]
 
 
-def _sizes(one: Input) -> Iterator[tuple[int, Any]]:
+def _sizes(one: Node) -> Iterator[tuple[int, Any]]:
     """Yield the place and the size of each dimension; only the first stays free."""
     image = len(one.shape) >= 4
     for place, size in enumerate(one.shape):

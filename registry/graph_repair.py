@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from registry.generated_rows import generate_rows
+from registry.generated_rows import generated_answers
 
 _ROWS = 3
 
@@ -72,13 +72,7 @@ def _answers(data: bytes) -> dict[str, Any]:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception:  # noqa: BLE001  # validation reports it
         return {}
-    inputs, names = session.get_inputs(), [one.name for one in session.get_outputs()]
-    if any(not one.shape or isinstance(one.shape[0], int) for one in inputs):
+    if any(not one.shape or isinstance(one.shape[0], int) for one in session.get_inputs()):
         return {}
-    for rows in generate_rows(inputs, _ROWS):
-        try:
-            outputs = session.run(names, rows)
-        except Exception:  # noqa: BLE001, S112  # the model takes other values
-            continue
-        return {n: getattr(out, "shape", ()) for n, out in zip(names, outputs, strict=True)}
-    return {}
+    answers = generated_answers(session, _ROWS)
+    return {name: getattr(output, "shape", ()) for name, output in answers.items()}
