@@ -11,7 +11,7 @@ from rich.table import Table
 
 from driftline.convergence import wait_for_workers
 from eventlog.settings import Home
-from registry.history import HistoryRow
+from registry.history.rows import HistoryRow
 from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import Manifest
 from registry.store import Registry

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from registry.history import HistoryRow
+from registry.history.rows import HistoryRow
 
 
 class BaselineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

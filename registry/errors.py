@@ -11,6 +11,8 @@ RegistryError
 ├── InvalidPolicy         a monitoring policy that a version cannot be watched by
 ├── InvalidFeatures       values that do not fit the features or the tensors that carry them
 ├── IncompatibleRegistry  a registry file of a newer release
+├── RegistryConflict      another change of the model was first; the message says who
+├── VersionRefused        the model's release policy does not allow the version
 └── RegistryUnavailable   the registry cannot be read or written now
 """
 
@@ -59,6 +61,14 @@ class InvalidFeatures(RegistryError):
 
 class IncompatibleRegistry(RegistryError):
     """A registry file of a newer release."""
+
+
+class RegistryConflict(RegistryError):
+    """Another change of the model was first; the message says who made it, and when."""
+
+
+class VersionRefused(RegistryError):
+    """The model's release policy does not allow an alias to name the version."""
 
 
 class RegistryUnavailable(RegistryError):

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from registry.errors import InvalidManifest, InvalidPolicy
-from registry.history import HistoryRow
+from registry.history.rows import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
 from registry.validation import check_monitoring
 

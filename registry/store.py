@@ -34,7 +34,9 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.history import DesiredState, History, HistoryRow
+from registry.history.rows import HistoryRow
+from registry.history.state import DesiredState
+from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import BaselinePolicy, Manifest, Version
 from registry.manifest_file import read_fields
@@ -49,6 +51,7 @@ from registry.policies import (
     require_inherited,
 )
 from registry.reference import answer_reference, sample_tensors
+from registry.settings import history_address
 from registry.version_folders import Files, Found, VersionFolders
 
 if TYPE_CHECKING:
@@ -88,7 +91,7 @@ class Registry:
 
     def __init__(self, home: Home, clock: Callable[[], int] = time.time_ns) -> None:
         self._folders = VersionFolders(store_folder(home))
-        self._history = History(home.registry)
+        self._history = History(history_address(home))
         self._clock = clock
 
     def register(  # noqa: PLR0913  # the files, and what they are registered as

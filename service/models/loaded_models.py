@@ -14,7 +14,7 @@ from typing import Protocol
 from eventlog.errors import DriftlineError
 from registry.catalogue import Revisions
 from registry.errors import RegistryError, RegistryUnavailable, UnknownModel, UnknownVersion
-from registry.history import DesiredState
+from registry.history.state import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from registry.store import ModelState

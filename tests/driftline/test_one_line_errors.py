@@ -9,7 +9,8 @@ import pytest
 
 from driftline import cli
 from eventlog.settings import Home
-from registry import history
+from registry.history import sqlite as history_file
+from registry.history.store import History
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -45,8 +46,8 @@ def test_a_registry_of_garbage_is_one_line(
 def test_a_locked_registry_is_one_line(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(history, "_PATIENCE_S", 0)
-    history.History(home.registry)
+    monkeypatch.setattr(history_file, "_PATIENCE_S", 0)
+    History(home.registry)
     other = sqlite3.connect(home.registry, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     assert _run(monkeypatch, "models") == 1

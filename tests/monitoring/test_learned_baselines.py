@@ -13,7 +13,7 @@ from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Where
 from monitoring.storage.store import Store
 from registry.baselines import BaselineRecord, RecordedBaseline
-from registry.history import HistoryRow
+from registry.history.rows import HistoryRow
 from registry.manifest import BaselinePolicy, Version
 from tests.monitoring.image_model import MANIFEST, image_version, of_image
 from tests.monitoring.log_in_memory import (

@@ -28,7 +28,7 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.history import History
+from registry.history.store import History
 from registry.reference import load_reference
 from registry.store import Registry, store_folder
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventlog.settings import Home
 from registry.errors import InvalidPolicy, UnknownModel, UnknownVersion
-from registry.history import HistoryRow
+from registry.history.rows import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
 from registry.manifest_file import read_policy, read_stated
 from registry.policies import (

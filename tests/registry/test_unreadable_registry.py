@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from registry import history as module
 from registry.errors import RegistryUnavailable
-from registry.history import History
+from registry.history import sqlite as module
+from registry.history.store import History
 
 
 def _garbage(path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from eventlog.errors import LogUnavailable
 from eventlog.events import Event
 from registry.errors import RegistryUnavailable, UnknownModel
-from registry.history import DesiredState
+from registry.history.state import DesiredState
 from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
 from registry.store import ModelState

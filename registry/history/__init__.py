@@ -1,0 +1,1 @@
+"""The append-only history of the registry: rows, the state that follows, and its database."""

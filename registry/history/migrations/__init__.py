@@ -1,0 +1,72 @@
+"""Migrations of the registry's history, which run when a database is opened. Forward only.
+
+Each file of `versions` is one step; a new one names the step before it, and `schema.REVISION` names
+the newest. A database that a newer release has migrated is refused.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from registry.errors import IncompatibleRegistry
+from registry.history.schema import REVISION, VERSION_TABLE
+
+# Migrations look at and change one schema, whatever others the address lists after it.
+_ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
+
+
+def migrate_file(connect: Callable[[], Any], after: str) -> None:
+    """Migrate a file in one transaction, which ends with the statement `after`."""
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # of several processes, one migrates
+
+    _migrate(engine, [], [after])
+
+
+def migrate_server(connect: Callable[[], Any], lock: str) -> None:
+    """Migrate a schema of a server in one transaction, behind the writers' lock."""
+
+    def manual() -> Any:
+        connection = connect()
+        connection.autocommit = False
+        return connection
+
+    engine = create_engine("postgresql+psycopg://", creator=manual, poolclass=NullPool)
+    _migrate(engine, [lock, _ONE_SCHEMA], [])
+
+
+def _migrate(engine: Any, before: list[str], after: list[str]) -> None:
+    try:
+        with engine.begin() as connection:
+            for statement in before:
+                connection.execute(text(statement))
+            _upgrade(connection)
+            for statement in after:
+                connection.exec_driver_sql(statement)
+    except DBAPIError as error:
+        raise (error.orig or error) from None
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if (found := context.get_current_revision()) is not None and found not in known:
+        raise IncompatibleRegistry(
+            f"schema revision {found} is of a newer release, expected at most {REVISION}; "
+            "upgrade Driftline here, or restore the backup made before the upgrade"
+        )
+    command.upgrade(config, "head")

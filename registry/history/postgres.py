@@ -1,0 +1,138 @@
+"""PostgreSQL as the registry's database, shared by any number of machines."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from registry.errors import IncompatibleRegistry, RegistryUnavailable
+from registry.history.sql import POSTGRESQL, REVISION, VERSION_TABLE
+
+_Connection = psycopg.Connection[tuple[object, ...]]
+
+# Settings that the address does not have. A server that is gone is noticed within ten seconds.
+_DEFAULTS: dict[str, str] = {
+    "application_name": "driftline-registry",
+    "client_encoding": "UTF8",
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+# One writer at a time, as in SQLite: revisions have no gaps, and the chain one order.
+_ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline registry ' || current_schema()))"
+_HAS_TABLE = (
+    "SELECT 1 FROM information_schema.tables "
+    "WHERE table_schema = current_schema() AND table_name = %s"
+)
+
+
+class PostgresConnection:
+    """A `Connection` (see database.py) to the server."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+
+    def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
+        """Read every row of a statement of `sql.py`."""
+        return self._connection.execute(POSTGRESQL[statement].encode(), values).fetchall()
+
+    def many(self, statement: str, rows: Sequence[dict[str, object]]) -> None:
+        """Run a statement once per row of values."""
+        self._connection.cursor().executemany(POSTGRESQL[statement].encode(), rows)
+
+
+class PostgresDatabase:
+    """A `HistoryDatabase` on one connection, made again when it is lost; safe across threads."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            stated = conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise RegistryUnavailable(
+                f"DRIFTLINE_REGISTRY cannot be read as an address: {_line(error)}"
+            ) from None
+        self._where = make_conninfo("", **{**_DEFAULTS, **stated})
+        self._name = f"registry database {stated.get('host') or ''}:{stated.get('port') or 5432}"
+        self._lock = threading.Lock()
+        self._idle: _Connection | None = None
+        self._prepared = False
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[PostgresConnection]:
+        """Do all of the block or nothing; with `write`, after every other writer."""
+        with self._lock:
+            try:
+                connection = self._begin()
+                try:
+                    if write:
+                        connection.execute(_ONE_WRITER)
+                    else:
+                        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    yield PostgresConnection(connection)
+                    connection.execute("COMMIT")
+                finally:
+                    self._release(connection)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                raise RegistryUnavailable(f"{self._name}: {_line(error)}") from error
+            except psycopg.errors.ReadOnlySqlTransaction as error:
+                raise RegistryUnavailable(f"{self._name}: it is read-only now") from error
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise RegistryUnavailable(f"{self._name}: {_line(error)}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._idle is not None:
+                self._idle.close()
+
+    def _begin(self) -> _Connection:
+        """Begin on the idle connection, or on a new one where it is lost."""
+        if self._idle is not None and not self._idle.closed:
+            with suppress(psycopg.OperationalError, psycopg.InterfaceError):
+                self._idle.execute("BEGIN")
+                return self._idle
+            self._idle.close()
+        self._idle = self._connect()
+        if not self._prepared:
+            self._prepare(self._idle)
+            self._prepared = True
+        self._idle.execute("BEGIN")
+        return self._idle
+
+    def _release(self, connection: _Connection) -> None:
+        """Undo what was not committed."""
+        if connection.closed:
+            return
+        if connection.info.transaction_status != pq.TransactionStatus.IDLE:
+            try:
+                connection.execute("ROLLBACK")
+            except psycopg.Error:
+                connection.close()
+
+    def _connect(self) -> _Connection:
+        connection: _Connection = psycopg.connect(self._where, autocommit=True)
+        return connection
+
+    def _prepare(self, connection: _Connection) -> None:
+        """Create or migrate the table, where this release's is not there."""
+        found = None
+        if connection.execute(_HAS_TABLE, (VERSION_TABLE,)).fetchone() is not None:
+            row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - ours
+            found = None if row is None else row[0]
+        if found != REVISION:
+            # Alembic and SQLAlchemy are imported only where a migration runs.
+            from registry.history.migrations import migrate_server  # noqa: PLC0415
+
+            try:
+                migrate_server(self._connect, _ONE_WRITER)
+            except IncompatibleRegistry as error:
+                raise IncompatibleRegistry(f"{self._name}: {error}") from None
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,124 @@
+"""Rows of the registry's history: one kind for each fact, and the chain of hashes over them.
+
+A row is a fact with actor, time, reason and evidence. It is appended by `History.append`, for
+example for the result of a gate run:
+
+    history.append(model, lambda state: [
+        HistoryRow(
+            0, model, "gated", number, now, actor,
+            digest=state.digest_of(number), evidence=report_digest, why=why,
+            detail=encode_detail(GateResult(verdict="passed", policy=state.policy_revision)),
+        )
+    ])
+
+`release_policy`, `requested`, `approved` and `rejected` are appended the same way; the structs
+below define their `detail`. The revision is set by the append.
+"""
+
+import hashlib
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from registry.limits import LimitChange
+
+KINDS = frozenset({
+    "registered",  # number, digest; detail: Registration
+    "gated",  # number, digest; evidence: digest of the report; detail: GateResult
+    "release_policy",  # detail: ReleasePolicy; the one before it ends
+    "requested",  # number, alias, digest; detail: ApprovalSubject
+    "approved",  # number, alias, digest; detail: ApprovalSubject
+    "rejected",  # number, digest: final for the digest
+    "promoted",  # number, alias
+    "rolled_back",  # number, alias: the version that the alias names again
+    "barred",  # number, digest: no alias may be pointed at it
+    "loaded",  # number, or "" for every version
+    "unloaded",  # number, or "" for every version
+    "limits",  # number, or "" for every version; detail: LimitChange
+    "policy",  # number, or "" for every version; detail: policies.PolicyChange (monitoring)
+    "baseline",  # number; detail: baselines.BaselineRecord
+})  # fmt: skip
+FIRST = "0" * 64  # the chain before the first row
+
+Detail = TypeVar("Detail", bound=msgspec.Struct)
+
+
+class HistoryRow(msgspec.Struct, frozen=True):
+    """One change of the registry."""
+
+    revision: int
+    model: str
+    kind: str  # of KINDS, or one that a newer release wrote
+    number: str  # of the version; "" for every version of the model, future ones too
+    time: int  # microseconds since the epoch
+    actor: str
+    alias: str = ""
+    detail: str = ""  # JSON of the struct that belongs to the kind
+    digest: str = ""  # of the version's content
+    why: str = ""
+    evidence: str = ""  # what the fact rests on: the digest of a report, or an id
+    chain: str = ""  # set by the append: SHA-256 over the chain before it (in hex) and its bytes
+
+    def limits(self) -> LimitChange:
+        """Decode the change that a row of kind `limits` holds."""
+        return msgspec.json.decode(self.detail, type=LimitChange)
+
+    def decode(self, kind: type[Detail]) -> Detail:
+        """Decode the detail; a row without one has the defaults."""
+        return msgspec.json.decode(self.detail or "{}", type=kind)
+
+
+class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Name the stored files of a version by their SHA-256; empty in rows of earlier releases."""
+
+    files: dict[str, str] = {}
+
+
+class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The outcome of a gate run: of the whole, and of each gate by its name."""
+
+    verdict: Literal["passed", "failed", "not enough data"]
+    policy: int = 0  # revision of the release policy that it ran under
+    gates: dict[str, str] = {}
+
+
+class ApprovalRule(msgspec.Struct, frozen=True, omit_defaults=True, rename={"roles": "from"}):
+    """How many approvals an alias needs, and of whom."""
+
+    required: int = 1
+    roles: list[str] = []  # empty: anybody but registrant and requester
+    expire_days: float = 30.0
+
+
+class ReleasePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a version must show before a protected alias can name it."""
+
+    gates: dict[str, Any] = {}  # name -> its definition; see the gates
+    approvals: dict[str, ApprovalRule] = {}  # by alias
+    on_register: Literal["", "run"] = ""
+
+
+class ApprovalSubject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was asked for or approved; if any of it changes, the approval is stale."""
+
+    report: str = ""  # digest of the gate report
+    replaces: str = ""  # version that the alias named
+    policy: int = 0  # revision of the release policy
+
+
+def encode_detail(detail: msgspec.Struct) -> str:
+    """Encode the struct that belongs to a row's kind."""
+    return msgspec.json.encode(detail).decode()
+
+
+def row_bytes(row: HistoryRow) -> bytes:
+    """Return the bytes of a row that the chain covers: a JSON array of its columns."""
+    return msgspec.json.encode([
+        row.revision, row.model, row.kind, row.alias, row.number, row.time, row.actor,
+        row.digest, row.why, row.evidence, row.detail,
+    ])  # fmt: skip
+
+
+def next_chain(before: str, row: HistoryRow) -> str:
+    """Return the chain after a row, in hex."""
+    return hashlib.sha256(before.encode() + row_bytes(row)).hexdigest()

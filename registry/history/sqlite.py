@@ -1,0 +1,107 @@
+"""SQLite as the registry's database: one file below the home, the default.
+
+Each call opens a connection of its own, since calls are rare. The journal mode is SQLite's default:
+in WAL mode, releases before 3.51.3 can corrupt a file that several connections write.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from eventlog.durable_files import make_folder
+from registry.errors import IncompatibleRegistry, RegistryUnavailable
+from registry.history.sql import SQLITE
+
+_PATIENCE_S = 10  # how long a call waits for another process's transaction
+# Releases before migrations read the schema version from here, and refuse a greater one.
+SCHEMA_VERSION = 2
+
+
+class SqliteConnection:
+    """A `Connection` (see database.py) to the file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
+        """Read every row of a statement of `sql.py`."""
+        return self._connection.execute(SQLITE[statement], values).fetchall()
+
+    def many(self, statement: str, rows: Sequence[dict[str, object]]) -> None:
+        """Run a statement once per row of values."""
+        self._connection.executemany(SQLITE[statement], rows)
+
+
+class SqliteDatabase:
+    """A `HistoryDatabase` in one file; safe across threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._prepared = False
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[SqliteConnection]:
+        """Do all of the block or nothing; with `write`, after every other writer."""
+        with self._faults():
+            make_folder(self._path.parent)
+            if not self._prepared:
+                self._prepare()
+            connection = self._connect()
+            try:
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                yield SqliteConnection(connection)
+                connection.execute("COMMIT")
+            finally:
+                connection.close()  # undoes what was not committed
+
+    def close(self) -> None:
+        """Close nothing: no connection stays open."""
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=_PATIENCE_S, isolation_level=None)
+        # Also flush the end of the journal: a commit must not be undone by a power loss.
+        connection.execute("PRAGMA synchronous = EXTRA")
+        return connection
+
+    def _prepare(self) -> None:
+        """Create or migrate the table, where this release's is not there."""
+        connection = self._connect()
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        finally:
+            connection.close()
+        if version > SCHEMA_VERSION:
+            raise IncompatibleRegistry(
+                f"registry {self._path}: schema version {version} is of a newer release, expected "
+                f"at most {SCHEMA_VERSION}; upgrade Driftline here, or restore the backup made "
+                "before the upgrade"
+            )
+        if version < SCHEMA_VERSION:
+            # Alembic and SQLAlchemy are imported only where a migration runs.
+            from registry.history.migrations import migrate_file  # noqa: PLC0415
+
+            migrate_file(self._connect, f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._prepared = True
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Raise RegistryUnavailable for faults of the file or its disk."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RegistryUnavailable(f"registry {self._path}: {_explain(error)}") from error
+        except OSError as error:
+            raise RegistryUnavailable(f"registry {self._path}: {error.strerror}") from error
+
+
+def _explain(error: sqlite3.Error) -> str:
+    """Return what is wrong with the file and what to do about it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extension
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return f"locked by another process for {_PATIENCE_S} seconds; try again when it has ended"
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return f"{error}; restore it from a backup"
+    if code == sqlite3.SQLITE_FULL:
+        return f"{error}; free some space and try again"
+    return f"{error}; expected a file that this user can read and write"

@@ -1,0 +1,207 @@
+"""The state of one model as a pure function of the rows of its history.
+
+`reduce_rows` accepts any rows in the order of their revisions: a row that has no effect, such as
+an approval of a rejected digest, changes nothing. Rows of unknown kinds are skipped and noted.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Self
+
+import msgspec
+
+from registry.history.rows import (
+    KINDS,
+    ApprovalSubject,
+    GateResult,
+    HistoryRow,
+    ReleasePolicy,
+)
+from registry.limits import LimitChange, sum_up
+
+_DAY = 86_400_000_000  # microseconds
+NO_POLICY = ReleasePolicy()
+
+
+class DesiredState(msgspec.Struct, frozen=True):
+    """What is to be served of one model, and with which limits."""
+
+    aliases: dict[str, str]  # alias -> version number
+    unloaded: set[str]  # numbers of the versions that are not to be loaded
+    limits: dict[str, LimitChange]  # number -> sum of its changes, where there are any
+
+
+class LifecycleState(msgspec.Struct):
+    """Everything that the history states of one model."""
+
+    revision: int = 0  # of the model's latest row
+    registered: dict[str, HistoryRow] = {}  # by number
+    aliases: dict[str, str] = {}
+    alias_changes: list[HistoryRow] = []  # promotions and rollbacks, oldest first
+    loading: dict[str, HistoryRow] = {}  # latest load or unload by number; "": every version
+    limit_changes: list[HistoryRow] = []
+    baselines: list[HistoryRow] = []
+    gated: dict[str, HistoryRow] = {}  # latest gate run by digest
+    policy_row: HistoryRow | None = None  # the release policy
+    requested: dict[tuple[str, str], HistoryRow] = {}  # latest request by alias and digest
+    approved: dict[tuple[str, str], list[HistoryRow]] = {}  # by alias and digest
+    rejected: dict[str, HistoryRow] = {}  # by digest
+    barred: dict[str, HistoryRow] = {}  # by digest
+    unknown: HistoryRow | None = None  # the first row of a kind that this release does not know
+
+    def include(self, row: HistoryRow) -> Self:
+        """Apply the next row."""
+        self.revision = row.revision
+        if row.kind not in KINDS:
+            self.unknown = self.unknown or row
+            return self
+        match row.kind:
+            case "registered":
+                self.registered.setdefault(row.number, row)
+            case "promoted" | "rolled_back":
+                self.aliases[row.alias] = row.number
+                self.alias_changes.append(row)
+            case "loaded" | "unloaded":
+                self.loading[row.number] = row
+            case "limits":
+                self.limit_changes.append(row)
+            case "baseline":
+                self.baselines.append(row)
+            case "release_policy":
+                self.policy_row = row
+            case "barred":
+                self.barred.setdefault(row.digest, row)
+            case _:
+                self._include_review(row)
+        return self
+
+    def _include_review(self, row: HistoryRow) -> None:
+        if row.kind == "gated":
+            self.gated[row.digest] = row
+        elif row.kind == "rejected":
+            self.rejected.setdefault(row.digest, row)
+        elif row.kind == "requested":
+            self.requested[row.alias, row.digest] = row
+        elif row.kind == "approved":
+            self.approved.setdefault((row.alias, row.digest), []).append(row)
+
+    def digest_of(self, number: str) -> str:
+        """Return the digest that a version was registered with; "" where no row states it."""
+        return self.registered[number].digest if number in self.registered else ""
+
+    @property
+    def policy(self) -> ReleasePolicy:
+        """The release policy; without one, an empty policy."""
+        return self.policy_row.decode(ReleasePolicy) if self.policy_row else NO_POLICY
+
+    @property
+    def policy_revision(self) -> int:
+        """The revision of the release policy, 0 without one."""
+        return self.policy_row.revision if self.policy_row else 0
+
+    def subject(self, alias: str, digest: str) -> ApprovalSubject:
+        """Return what an approval of a digest for an alias would refer to now."""
+        report = self.gated[digest].evidence if digest in self.gated else ""
+        return ApprovalSubject(report, self.aliases.get(alias, ""), self.policy_revision)
+
+    def approvals(self, alias: str, number: str, now: int) -> list[HistoryRow]:
+        """Return the approvals that count: not stale, not expired, of different people.
+
+        Those of the registrant and of the requester do not count (four eyes).
+        """
+        digest = self.digest_of(number)
+        rule = self.policy.approvals.get(alias)
+        if not digest or rule is None or digest in self.rejected:
+            return []
+        involved = {self.registered[number].actor}
+        if (request := self.requested.get((alias, digest))) is not None:
+            involved.add(request.actor)
+        subject, oldest = self.subject(alias, digest), now - rule.expire_days * _DAY
+        by_actor = {
+            row.actor: row
+            for row in self.approved.get((alias, digest), [])
+            if row.actor not in involved
+            and row.time >= oldest
+            and row.decode(ApprovalSubject) == subject
+        }
+        return list(by_actor.values())
+
+    def refusal(self, alias: str, number: str, now: int) -> str:
+        """Return why an alias cannot be pointed at a version, "" where it can."""
+        digest = self.digest_of(number)
+        if digest in self.barred:
+            return f"its content was barred by {_by(self.barred[digest])}"
+        if digest in self.rejected:
+            return f"its content was rejected by {_by(self.rejected[digest])}"
+        if not self.protected(alias) or self._served_before(alias, number):
+            return ""
+        return self._missing_gates(digest) or self._missing_approvals(alias, number, now)
+
+    def _missing_gates(self, digest: str) -> str:
+        if not self.policy.gates:
+            return ""
+        gated = self.gated.get(digest)
+        result = gated.decode(GateResult) if gated is not None else None
+        if result is None or result.policy != self.policy_revision:
+            return "it was not gated under the model's release policy"
+        return "" if result.verdict == "passed" else f"its gates: {result.verdict}"
+
+    def _missing_approvals(self, alias: str, number: str, now: int) -> str:
+        rule = self.policy.approvals.get(alias)
+        if rule is None:
+            return ""
+        found = len(self.approvals(alias, number, now))
+        short = f"it has {found} of {rule.required} approvals for {alias}"
+        return short if found < rule.required else ""
+
+    def protected(self, alias: str) -> bool:
+        """Return whether the release policy holds for an alias."""
+        policy = self.policy
+        return alias in policy.approvals or (alias == "champion" and bool(policy.gates))
+
+    def _served_before(self, alias: str, number: str) -> bool:
+        """Return whether the alias named the version under a policy: rolling back needs nothing."""
+        return any(
+            row.alias == alias and row.number == number and row.revision > self.policy_revision
+            for row in self.alias_changes
+        )
+
+    def desired(self, numbers: Collection[str]) -> DesiredState:
+        """Return what is to be served of a model that has these versions."""
+        return DesiredState(
+            dict(sorted(self.aliases.items())),
+            {number for number in numbers if self.is_unloaded(number)},
+            self.limits(numbers),
+        )
+
+    def is_unloaded(self, number: str) -> bool:
+        """Return whether the latest row of a version, or of its whole model, is an unload."""
+        rows = [self.loading[key] for key in {"", number} if key in self.loading]
+        return bool(rows) and max(rows, key=lambda row: row.revision).kind == "unloaded"
+
+    def limits(self, numbers: Collection[str]) -> dict[str, LimitChange]:
+        """Add up the changes of each version and those of every version."""
+        changes = [(row.number, row.limits()) for row in self.limit_changes]
+        sums = {n: sum_up(change for of, change in changes if of in {"", n}) for n in numbers}
+        return {number: change for number, change in sums.items() if change.stated()}
+
+
+def reduce_rows(rows: Iterable[HistoryRow]) -> LifecycleState:
+    """Return the state after rows in the order of their revisions."""
+    state = LifecycleState()
+    for row in rows:
+        state.include(row)
+    return state
+
+
+def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | None:
+    """Return the row by which an alias named its version at a time, None before the first."""
+    found = None
+    for row in rows:
+        if row.kind in {"promoted", "rolled_back"} and row.alias == alias and row.time <= time:
+            found = row
+    return found
+
+
+def _by(row: HistoryRow) -> str:
+    reason = f": {row.why}" if row.why else ""
+    return f"{row.actor or 'unknown'} in revision {row.revision}{reason}"

@@ -1,0 +1,56 @@
+"""Statements of the history, built from its table, and their SQL for each database.
+
+The registry is read by commands and by every worker, and importing SQLAlchemy costs more than the
+rest of most commands. `sql.py` therefore holds the compiled text; `python -m
+registry.history.statements` writes it, and a test compares.
+"""
+
+from pathlib import Path
+
+from sqlalchemy import BindParameter, Executable, bindparam, func, insert, select
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from registry.history.schema import REVISION, VERSION_TABLE, history
+
+_c = history.c
+_row = select(*history.c)
+_model: BindParameter[str] = bindparam("of_model")
+_after: BindParameter[int] = bindparam("after")
+_until: BindParameter[int] = bindparam("until")
+_newest = select(func.max(_c.revision)).scalar_subquery()
+
+STATEMENTS: dict[str, Executable] = {
+    "REVISION": select(func.max(_c.revision)),
+    "HEAD": select(_c.revision, _c.chain).where(_c.revision == _newest),
+    "CHANGED": select(_c.model).where(_c.revision > _after).distinct(),
+    "MODELS": select(_c.model).where(_c.kind == bindparam("of_kind")).distinct(),
+    "OF_MODEL": _row.where(_c.model == _model).order_by(_c.revision),
+    "AFTER": _row.where(_c.revision > _after, _c.revision <= _until).order_by(_c.revision),
+    "INSERT": insert(history).values({one.name: bindparam(f"n_{one.name}") for one in history.c}),
+}
+_HEADER = '''"""SQL of the history, by database; written by registry.history.statements."""
+
+# fmt: off
+# ruff: noqa: E501
+'''
+
+
+def generate() -> str:
+    """Return the text of `sql.py`."""
+    dialects = {
+        "SQLITE": SQLiteDialect_pysqlite(paramstyle="named"),
+        "POSTGRESQL": PGDialect_psycopg(paramstyle="pyformat"),  # type: ignore[no-untyped-call]
+    }
+    parts = [_HEADER, f"VERSION_TABLE = {VERSION_TABLE!r}", f"REVISION = {REVISION!r}"]
+    for name, dialect in dialects.items():
+        parts.append(f"{name} = {{")
+        for key, statement in STATEMENTS.items():
+            text = " ".join(str(statement.compile(dialect=dialect)).split())  # type: ignore[attr-defined]
+            parts.append(f"    {key!r}: {text!r},")
+        parts.append("}")
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("sql.py").write_text(generate())

@@ -1,0 +1,297 @@
+"""The registry's append-only history: what appends to it and what reads it.
+
+Every row's number is the registry's revision; revisions have no gaps. State follows from the rows
+of a model alone (`state.py`). An append reads the state and adds its rows in one transaction.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from msgspec.structs import asdict, replace
+
+from registry.errors import (
+    IncompatibleRegistry,
+    RegistryConflict,
+    RegistryUnavailable,
+    VersionRefused,
+)
+from registry.history.database import Connection, Where, open_database
+from registry.history.rows import FIRST, HistoryRow, Registration, encode_detail, next_chain
+from registry.history.state import DesiredState, LifecycleState, reduce_rows
+from registry.limits import LimitChange
+
+_PAGE = 1_000  # rows read at once by who follows every model
+
+Decision = Callable[[LifecycleState], Sequence[HistoryRow]]
+
+
+class History:
+    """The history in one database; safe across threads and processes."""
+
+    def __init__(self, where: Where) -> None:
+        """Open the database, create or migrate it; raises IncompatibleRegistry for a newer one.
+
+        A database that cannot be read now is tried again by the next call, which then raises
+        RegistryUnavailable, as every other method does.
+        """
+        self._database = open_database(where)
+        with suppress(RegistryUnavailable), self._database.transaction():
+            pass
+
+    def append(self, model: str, decide: Decision, *, expected_revision: int | None = None) -> int:
+        """Append the rows that `decide` returns for the model's state, or nothing; all or none.
+
+        Returns the registry's revision after it. Raises RegistryConflict if the model has a row
+        after `expected_revision`, and IncompatibleRegistry if it has rows of a newer release.
+        """
+        with self._database.transaction(write=True) as connection:
+            rows = _rows(connection, model)
+            if expected_revision is not None:
+                _require_unchanged(rows, expected_revision)
+            state = reduce_rows(rows)
+            _require_known(state)
+            revision, chain = _head(connection)
+            added = []
+            for row in decide(state):
+                revision += 1
+                numbered = replace(
+                    row, revision=revision, actor=_plain(row.actor), why=_plain(row.why)
+                )
+                chain = next_chain(chain, numbered)
+                added.append(replace(numbered, chain=chain))
+            if added:
+                connection.many("INSERT", [_values(row) for row in added])
+        return revision
+
+    def revision(self) -> int:
+        """Return the number of the latest row, 0 before the first."""
+        with self._database.transaction() as connection:
+            ((found,),) = connection.all("REVISION")
+        return _int(found or 0)
+
+    def head(self) -> tuple[int, str]:
+        """Return the latest revision and the chain after it."""
+        with self._database.transaction() as connection:
+            return _head(connection)
+
+    def changed(self, since: int) -> set[str]:
+        """Return the models that have rows after this revision."""
+        with self._database.transaction() as connection:
+            return {str(model) for (model,) in connection.all("CHANGED", after=since)}
+
+    def state(self, model: str) -> LifecycleState:
+        """Return everything that the history states of a model."""
+        return reduce_rows(self.rows(model))
+
+    def desired_state(self, model: str, numbers: Collection[str]) -> DesiredState:
+        """Return what is to be served of a model that has these versions."""
+        return self.state(model).desired(numbers)
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Return the version number that each alias of a model names."""
+        return dict(sorted(self.state(model).aliases.items()))
+
+    def numbers(self, model: str) -> set[str]:
+        """Return every version number that was ever registered, deleted versions included."""
+        return set(self.state(model).registered)
+
+    def models(self) -> set[str]:
+        """Return every model of which a version was ever registered."""
+        with self._database.transaction() as connection:
+            return {str(model) for (model,) in connection.all("MODELS", of_kind="registered")}
+
+    def rows(self, model: str) -> list[HistoryRow]:
+        """Return every row of one model, oldest first."""
+        with self._database.transaction() as connection:
+            return _rows(connection, model)
+
+    def all_rows(self, after: int = 0) -> Iterator[HistoryRow]:
+        """Yield the rows of every model after a revision, page by page."""
+        until = self.revision()
+        while after < until:
+            with self._database.transaction() as connection:
+                page = _structs(connection.all("AFTER", after=after, until=after + _PAGE))
+            yield from page
+            after += _PAGE
+
+    def register(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        *,
+        time: int,
+        actor: str,
+        digest: str = "",
+        files: dict[str, str] | None = None,
+    ) -> None:
+        """Record that a version was registered; a second record of it is not made.
+
+        Raises RegistryConflict if another digest was registered under the number.
+        """
+        detail = encode_detail(Registration(files)) if files else ""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            if (found := state.registered.get(number)) is None:
+                return [
+                    HistoryRow(
+                        0, model, "registered", number, time, actor, detail=detail, digest=digest
+                    )
+                ]
+            if found.digest and digest and found.digest != digest:
+                raise RegistryConflict(f"model {model!r}: {_first(found)}")
+            return []
+
+        self.append(model, decide)
+
+    def promote(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        alias: str,
+        number: str,
+        *,
+        time: int,
+        actor: str,
+        why: str = "",
+        evidence: str = "",
+        expected_revision: int | None = None,
+    ) -> int:
+        """Point the alias at the version and return the new revision.
+
+        If the alias names the version already, no row is made and the revision stays. Raises
+        RegistryConflict, or VersionRefused if the model's release policy does not allow it.
+        """
+        row = HistoryRow(
+            0, model, "promoted", number, time, actor, alias, why=why, evidence=evidence
+        )
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            return [] if state.aliases.get(alias) == number else [_allowed(state, row)]
+
+        return self.append(model, decide, expected_revision=expected_revision)
+
+    def load(self, model: str, number: str, *, time: int, actor: str) -> int:
+        """Record that a version, or with "" every version, is to be loaded; return the revision."""
+        return self._add(HistoryRow(0, model, "loaded", number, time, actor))
+
+    def unload(self, model: str, number: str, *, time: int, actor: str) -> int:
+        """Record that a version, or with "" every version, is not to be loaded."""
+        return self._add(HistoryRow(0, model, "unloaded", number, time, actor))
+
+    def change_limits(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        change: LimitChange,
+        *,
+        time: int,
+        actor: str,
+        expected_revision: int | None = None,
+    ) -> int:
+        """Record other limits for a version, or with "" for every version, future ones too.
+
+        A change without fields revokes all earlier ones.
+        """
+        row = HistoryRow(0, model, "limits", number, time, actor, detail=encode_detail(change))
+        return self._add(row, expected_revision)
+
+    def change_policy(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        detail: str,
+        *,
+        time: int,
+        actor: str,
+        expected_revision: int | None = None,
+    ) -> int:
+        """Record another policy for a version, or with "" for every version, future ones too.
+
+        `policies.py` encodes `detail` and adds changes up.
+        """
+        row = HistoryRow(0, model, "policy", number, time, actor, detail=detail)
+        return self._add(row, expected_revision)
+
+    def record_baseline(
+        self, model: str, number: str, detail: str, *, time: int, actor: str
+    ) -> int:
+        """Record a baseline of a version; a second record of the same is not made.
+
+        `baselines.py` encodes `detail`. Returns the revision.
+        """
+        row = HistoryRow(0, model, "baseline", number, time, actor, detail=detail)
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            found = [one.detail for one in state.baselines if one.number == number]
+            known = found if '"origin":"learned"' in detail else found[-1:]
+            return [] if detail in known else [row]
+
+        return self.append(model, decide)
+
+    def _add(self, row: HistoryRow, expected_revision: int | None = None) -> int:
+        return self.append(row.model, lambda _: [row], expected_revision=expected_revision)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+
+def _allowed(state: LifecycleState, row: HistoryRow) -> HistoryRow:
+    if reason := state.refusal(row.alias, row.number, row.time):
+        raise VersionRefused(f"{row.alias} of {row.model} cannot be version {row.number}: {reason}")
+    return row
+
+
+def _require_unchanged(rows: Sequence[HistoryRow], expected: int) -> None:
+    newer = next((row for row in rows if row.revision > expected), None)
+    if newer is not None:
+        raise RegistryConflict(
+            f"model {newer.model!r} changed after revision {expected}: {_first(newer)}; "
+            "read its state and try again"
+        )
+
+
+def _require_known(state: LifecycleState) -> None:
+    if (row := state.unknown) is not None:
+        raise IncompatibleRegistry(
+            f"model {row.model!r}: revision {row.revision} is of kind {row.kind!r}, which a newer "
+            "release wrote; upgrade Driftline here before you change this model"
+        )
+
+
+def _first(row: HistoryRow) -> str:
+    """Return who made a row, and what it states."""
+    at = datetime.fromtimestamp(row.time / 1e6, UTC)
+    what = " ".join(word for word in (row.kind.replace("_", " "), row.alias) if word)
+    version = f" version {row.number}" if row.number else ""
+    return (
+        f"{row.actor or 'unknown'} {what}{version} first, "
+        f"in revision {row.revision} at {at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+def _plain(value: str) -> str:
+    """Return text that both databases hold."""
+    return value.replace("\x00", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
+
+
+def _head(connection: Connection) -> tuple[int, str]:
+    found = connection.all("HEAD")
+    return (_int(found[0][0]), str(found[0][1])) if found else (0, FIRST)
+
+
+def _rows(connection: Connection, model: str) -> list[HistoryRow]:
+    return _structs(connection.all("OF_MODEL", of_model=model))
+
+
+def _structs(found: Sequence[tuple[object, ...]]) -> list[HistoryRow]:
+    return [HistoryRow(*row) for row in found]  # type: ignore[arg-type]  # in the table's order
+
+
+def _values(row: HistoryRow) -> dict[str, object]:
+    return {f"n_{name}": value for name, value in asdict(row).items()}
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
