@@ -27,6 +27,8 @@ def commands() -> list[click.Command]:
 def provision(folder: Path, name: str) -> None:
     """Register the models of a folder and set their aliases; a second run changes nothing.
 
+    An alias that was moved by another command since then stays where it is.
+
     FOLDER/MODEL/VERSION/ holds model.onnx, and may hold manifest.yaml and reference.parquet.
     Versions are registered in the order of their folder names (2 before 10) as 1, 2, and so on.
     FOLDER/MODEL/aliases.yaml maps aliases to folders; without it the last version becomes
@@ -82,8 +84,13 @@ def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
 
 
 def _promote(registry: Registry, model: str, aliases: dict[str, str]) -> None:
-    known = registry.aliases(model)
     for alias, number in aliases.items():
-        if known.get(alias) != number:
-            registry.promote(model, number, alias=alias, actor=getpass.getuser())
+        before = registry.revision()
+        row = registry.provide_alias(model, alias, number, actor=getpass.getuser())
+        if row.number != number:
+            click.echo(
+                f"{model} {alias} stays version {row.number}: {row.actor or 'unknown'} "
+                f"set it in registry revision {row.revision}"
+            )
+        elif row.revision > before:
             click.echo(f"{model} {alias} is version {number}")

@@ -6,6 +6,7 @@ RegistryError
 ├── InvalidName           a model's or an alias's name that cannot be used
 ├── InvalidModel          an ONNX file that cannot be served
 ├── InvalidManifest       a manifest that cannot be read or does not agree with the file
+├── ChangedFile           a stored file is not as it was registered
 ├── InvalidReference      reference data that does not fit the model
 ├── InvalidLimits         limits that a version cannot have
 ├── InvalidPolicy         a monitoring policy that a version cannot be watched by
@@ -41,6 +42,10 @@ class InvalidModel(RegistryError):
 
 class InvalidManifest(RegistryError):
     """A manifest that cannot be read or does not agree with the ONNX file."""
+
+
+class ChangedFile(RegistryError):
+    """A stored file of a version is missing, or its bytes are not those that were registered."""
 
 
 class InvalidReference(RegistryError):

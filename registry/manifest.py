@@ -310,3 +310,4 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     created: int  # microseconds since the Unix epoch
     manifest: Manifest  # completed: with signature and the input of every feature
     path: str  # folder with model.onnx, manifest.json and, if registered, reference.parquet
+    files: dict[str, str] = {}  # SHA-256 by file name; empty if an earlier release registered it

@@ -4,14 +4,13 @@ A version holds model.onnx, manifest.json and any reference.parquet. Its folder 
 the history names it; if the history cannot name it, the folder is removed.
 """
 
-import functools
-import hashlib
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -25,20 +24,22 @@ from registry.batching import (
     runnable,
     write_verdict,
 )
+from registry.content import content_digest, encode_manifest
 from registry.errors import (
     InvalidManifest,
     InvalidName,
     InvalidReference,
+    RegistryConflict,
     RegistryError,
     RegistryUnavailable,
     UnknownModel,
     UnknownVersion,
 )
-from registry.history.rows import HistoryRow
-from registry.history.state import DesiredState
+from registry.history.rows import HistoryRow, Registration
+from registry.history.state import DesiredState, LifecycleState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
-from registry.manifest import BaselinePolicy, Manifest, Version
+from registry.manifest import Manifest, Version
 from registry.manifest_file import read_fields
 from registry.model_file import read_model
 from registry.onnx_file import check_providers, load
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
+_ATTEMPTS = 5  # of a change while other writers are first
+
+_Result = TypeVar("_Result")
 
 
 def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
@@ -67,23 +71,13 @@ def store_folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(stated).expanduser().absolute() / "models"
 
 
-_NEWER_FIELDS = {  # that the first release did not have, with their defaults
-    "batching": "auto",
-    "coerce": False,
-    "summaries": None,
-    "prediction.scores": "",
-    "prediction.activation": "none",
-    "session.extensions": False,
-    "monitoring.baseline": msgspec.to_builtins(BaselinePolicy()),
-}
-
-
 class ModelState(msgspec.Struct, frozen=True):
     """The versions and the desired state of one model."""
 
     versions: list[Version]  # oldest first
     desired: DesiredState
     damaged: dict[str, str] = {}  # number -> why the version cannot be read
+    revision: int = 0  # of the model's latest row
 
 
 class Registry:
@@ -141,16 +135,16 @@ class Registry:
             FILE: lambda path: write_verdict(path.parent, verdict),
             "inference.json": lambda path: write_inference(path.parent, candidate.inference),
         }
-        digest = _digest(onnx_bytes, encode_manifest(completed), reference_bytes)
+        digest = content_digest(onnx_bytes, encode_manifest(completed), reference_bytes)
         with self._folders.locked():
             stored = (one for one in self._found(model).versions if one.digest == digest)
             version = next(stored, None)
             if version is None:
                 require_inherited(model, completed, self.history(model))
-                return self._add(model, digest, files, actor)
+                return _retry(lambda: self._add(model, digest, files, actor))
             if read_verdict(version) is None:  # as an earlier release left it
                 write_verdict(Path(version.path), verdict)
-            self._history.register(model, version.number, time=version.created, actor=actor)
+            self._record(version, actor)
         return version
 
     def models(self) -> list[str]:
@@ -189,18 +183,45 @@ class Registry:
         """Return the version number of each alias."""
         return self._history.aliases(model)
 
-    def promote(self, model: str, number: str, *, alias: str = "champion", actor: str = "") -> int:
+    def promote(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        *,
+        alias: str = "champion",
+        actor: str = "",
+        why: str = "",
+        evidence: str = "",
+        expected_revision: int | None = None,
+    ) -> int:
         """Point the alias at the version; return the new registry revision.
 
-        Raises UnknownModel, UnknownVersion, or InvalidName for an invalid alias.
+        Raises UnknownModel, UnknownVersion, InvalidName for an invalid alias, VersionRefused by the
+        model's release policy, or RegistryConflict if the model changed after `expected_revision`.
         """
-        if not _ALIAS.fullmatch(alias):
-            raise InvalidName(
-                f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, "
-                "- and _"
-            )
+        _require_alias(alias)
         found = self.version(model, number)
-        return self._history.promote(model, alias, found.number, time=self._now(), actor=actor)
+        return self._history.promote(
+            model,
+            alias,
+            found.number,
+            time=self._now(),
+            actor=actor,
+            why=why,
+            evidence=evidence,
+            expected_revision=expected_revision,
+        )
+
+    def provide_alias(self, model: str, alias: str, number: str, *, actor: str = "") -> HistoryRow:
+        """Point the alias at the version, unless a person or a rollout set it last.
+
+        Returns the row by which the alias names its version afterwards. Raises as `promote` does.
+        """
+        _require_alias(alias)
+        found = self.version(model, number)
+        return self._history.provide_alias(
+            model, alias, found.number, time=self._now(), actor=actor
+        )
 
     def load(self, model: str, number: str = "", *, actor: str = "") -> int:
         """Set the desired state of a version, or of a model, to loaded; return the revision.
@@ -226,12 +247,23 @@ class Registry:
         """
         self._require(model, number)
         check(change)
-        state = self.state(model)
-        for version in state.versions:
-            if number in {"", version.number}:
-                held = state.desired.limits.get(version.number, UNCHANGED)
-                limited(version.manifest, sum_up([held, change]))
-        return self._history.change_limits(model, number, change, time=self._now(), actor=actor)
+
+        def once() -> int:
+            state = self.state(model)
+            for version in state.versions:
+                if number in {"", version.number}:
+                    held = state.desired.limits.get(version.number, UNCHANGED)
+                    limited(version.manifest, sum_up([held, change]))
+            return self._history.change_limits(
+                model,
+                number,
+                change,
+                time=self._now(),
+                actor=actor,
+                expected_revision=state.revision,
+            )
+
+        return _retry(once)
 
     def policies(self, version: Version) -> list[Held]:
         """Return every monitoring policy of a version with the change behind it, oldest first."""
@@ -247,11 +279,23 @@ class Registry:
         """
         self._require(model, number)
         detail = encode(change)
-        with self._folders.locked():
+
+        def once() -> int:
+            rows = self._history.rows(model)
             for version in self.versions(model):
                 if number in {"", version.number}:
-                    check_change(version, self.policies(version)[-1].policy, change)
-            return self._history.change_policy(model, number, detail, time=self._now(), actor=actor)
+                    check_change(version, policies_of(version, rows)[-1].policy, change)
+            return self._history.change_policy(
+                model,
+                number,
+                detail,
+                time=self._now(),
+                actor=actor,
+                expected_revision=rows[-1].revision if rows else 0,
+            )
+
+        with self._folders.locked():
+            return _retry(once)
 
     def baselines(self, version: Version) -> list[RecordedBaseline]:
         """Return the baselines recorded for a version without a reference, oldest first."""
@@ -266,10 +310,11 @@ class Registry:
 
     def state(self, model: str) -> ModelState:
         """Return the versions and the desired state of a model; raises UnknownModel."""
-        found = self._known(model)
+        history = self._history.state(model)
+        found = _registered(self._known(model), history)
         damaged = self._damaged(model, found)
         numbers = [*damaged, *(version.number for version in found.versions)]
-        return ModelState(found.versions, self._history.desired_state(model, numbers), damaged)
+        return ModelState(found.versions, history.desired(numbers), damaged, history.revision)
 
     def history(self, model: str) -> list[HistoryRow]:
         """Return every row of the history of a model, oldest first."""
@@ -308,37 +353,61 @@ class Registry:
         }
 
     def _add(self, model: str, digest: str, files: Files, actor: str) -> Version:
-        found = self._found(model)
-        used = {*self._history.numbers(model), *found.damaged, *(v.number for v in found.versions)}
-        number = str(max(map(int, used), default=0) + 1)
+        found, registered = self._found(model), self._history.state(model).registered
+        elsewhere = next((row for row in registered.values() if row.digest == digest), None)
+        if elsewhere is None:
+            used = {*registered, *found.damaged, *(v.number for v in found.versions)}
+            number, created = str(max(map(int, used), default=0) + 1), self._now()
+        else:  # on another machine, or lost here: the files come back
+            number, created = elsewhere.number, elsewhere.time
         try:
-            version = self._folders.add(model, number, digest, self._now(), files)
+            version = self._folders.add(model, number, digest, created, files)
         except OSError as error:
             raise RegistryUnavailable(
                 f"model {model!r}: version {number} cannot be stored below "
                 f"{self._folders.folder}: {error.strerror or error}; nothing was registered"
             ) from None
         try:
-            self._history.register(model, number, time=version.created, actor=actor)
+            self._record(version, actor)
         except RegistryError:
             self._folders.remove(Path(version.path))  # store and history agree
             raise
         return version
 
+    def _record(self, version: Version, actor: str) -> None:
+        """Record a version that is stored."""
+        self._history.register(
+            version.model,
+            version.number,
+            time=version.created,
+            actor=actor,
+            digest=version.digest,
+            files=version.files,
+        )
 
-def encode_manifest(manifest: Manifest) -> bytes:
-    """Encode a completed manifest for storage.
 
-    Newer fields are omitted at their defaults, so that content of earlier releases keeps its
-    digest.
-    """
-    fields = msgspec.to_builtins(manifest)
-    for path, default in _NEWER_FIELDS.items():
-        *parents, name = path.split(".")
-        holder = functools.reduce(lambda held, key: held[key], parents, fields)
-        if holder[name] == default:
-            del holder[name]
-    return msgspec.json.encode(fields)
+def _registered(found: Found, history: LifecycleState) -> Found:
+    """Return what was found, without folders whose content is not what the history registered."""
+    others = {
+        version.number: f"stored version {version.number} of {version.model} is damaged: "
+        "its content is not what was registered under this number"
+        for version in found.versions
+        if (row := history.registered.get(version.number)) is not None
+        and (
+            row.digest not in {"", version.digest}
+            or row.decode(Registration).files not in ({}, version.files)
+        )
+    }
+    versions = [version for version in found.versions if version.number not in others]
+    return Found(versions, found.damaged | others)
+
+
+def _retry(change: Callable[[], _Result]) -> _Result:
+    """Repeat a change that reads the state again while another one is first."""
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(RegistryConflict):
+            return change()
+    return change()
 
 
 def _judge(onnx: bytes, manifest: Manifest, reference: "pd.DataFrame | None") -> Verdict:
@@ -356,6 +425,13 @@ def _require_name(model: str) -> None:
         )
 
 
+def _require_alias(alias: str) -> None:
+    if not _ALIAS.fullmatch(alias):
+        raise InvalidName(
+            f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, - and _"
+        )
+
+
 def _read(path: Path | bytes, kind: type[RegistryError]) -> bytes:
     if isinstance(path, bytes):
         return path
@@ -363,8 +439,3 @@ def _read(path: Path | bytes, kind: type[RegistryError]) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise kind(f"cannot read {path}: {error.strerror}") from None
-
-
-def _digest(*contents: bytes) -> str:
-    parts = b"".join(hashlib.sha256(content).digest() for content in contents)
-    return hashlib.sha256(parts).hexdigest()

@@ -9,10 +9,10 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # read once: before BentoML saves anything
 
@@ -23,6 +23,7 @@ from bentoml._internal.models.model import Model, ModelContext, ModelInfo, Model
 from eventlog.durable_files import make_folder, replace_file, sync_folder, sync_tree
 from registry.errors import InvalidManifest
 from registry.manifest import Manifest, Version
+from registry.stored_files import hash_files
 
 _FOLDER = re.compile(r"([1-9][0-9]{0,17})-[0-9a-f]{12}")
 _NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
@@ -76,8 +77,9 @@ class VersionFolders:
                 write(staged / name)
                 (staged / name).chmod(0o444)
             # Not by bentoml.models.create: it builds the model on the disk of temporary files.
+            metadata = {"digest": digest, "created": created, "files": hash_files(staged, files)}
             with (staged / "model.yaml").open("w", encoding="utf-8") as file:
-                _info(model, target.name, number, digest, created).dump(file)
+                _info(model, target.name, number, metadata).dump(file)
             sync_tree(staged)
             make_folder(target.parent)
             staged.rename(target)
@@ -149,14 +151,14 @@ class VersionFolders:
                 shutil.rmtree(one, ignore_errors=True)
 
 
-def _info(model: str, version: str, number: str, digest: str, created: int) -> ModelInfo:
+def _info(model: str, version: str, number: str, metadata: dict[str, Any]) -> ModelInfo:
     """Return BentoML's description of a version."""
     return ModelInfo(
         tag=Tag(model, version),
         module="",
         labels={_NUMBER: number},
         options=ModelOptions(),
-        metadata={"digest": digest, "created": created},
+        metadata=metadata,
         context=ModelContext(framework_name="", framework_versions={}),
         signatures={},
         api_version="v1",
@@ -178,7 +180,12 @@ def _read(path: Path) -> Version | None:
         created=int(str(item.info.metadata["created"])),
         manifest=manifest,
         path=item.path,
+        files=_files(item.info.metadata),
     )
+
+
+def _files(metadata: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(digest) for name, digest in metadata.get("files", {}).items()}
 
 
 def _line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from registry.history.sqlite import SqliteDatabase
 Where = Path | str  # a file, or postgresql://...
 
 
-class Connection(Protocol):
+class HistoryConnection(Protocol):
     """Run the statements of `sql.py` in one transaction."""
 
     def all(self, statement: str, **values: object) -> list[tuple[object, ...]]:
@@ -30,7 +30,7 @@ class HistoryDatabase(Protocol):
     newer release has migrated it.
     """
 
-    def transaction(self, *, write: bool = False) -> AbstractContextManager[Connection]:
+    def transaction(self, *, write: bool = False) -> AbstractContextManager[HistoryConnection]:
         """Do all of the block or nothing; with `write`, after every other writer."""
         ...
 

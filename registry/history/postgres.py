@@ -32,7 +32,7 @@ _HAS_TABLE = (
 
 
 class PostgresConnection:
-    """A `Connection` (see database.py) to the server."""
+    """A `HistoryConnection` (see database.py) to the server."""
 
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection

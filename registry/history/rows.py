@@ -38,6 +38,8 @@ KINDS = frozenset({
     "policy",  # number, or "" for every version; detail: policies.PolicyChange (monitoring)
     "baseline",  # number; detail: baselines.BaselineRecord
 })  # fmt: skip
+ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
+PROVISION = "provision"  # evidence of promotions that `driftline provision` may replace
 FIRST = "0" * 64  # the chain before the first row
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)

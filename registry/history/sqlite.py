@@ -19,7 +19,7 @@ SCHEMA_VERSION = 2
 
 
 class SqliteConnection:
-    """A `Connection` (see database.py) to the file."""
+    """A `HistoryConnection` (see database.py) to the file."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 
 from registry.history.rows import (
+    ALIAS_KINDS,
     KINDS,
     ApprovalSubject,
     GateResult,
@@ -83,6 +84,11 @@ class LifecycleState(msgspec.Struct):
             self.requested[row.alias, row.digest] = row
         elif row.kind == "approved":
             self.approved.setdefault((row.alias, row.digest), []).append(row)
+
+    def alias_row(self, alias: str) -> HistoryRow | None:
+        """Return the row by which an alias names its version, None if it names none."""
+        rows = (row for row in reversed(self.alias_changes) if row.alias == alias)
+        return next(rows, None)
 
     def digest_of(self, number: str) -> str:
         """Return the digest that a version was registered with; "" where no row states it."""
@@ -197,7 +203,7 @@ def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | 
     """Return the row by which an alias named its version at a time, None before the first."""
     found = None
     for row in rows:
-        if row.kind in {"promoted", "rolled_back"} and row.alias == alias and row.time <= time:
+        if row.kind in ALIAS_KINDS and row.alias == alias and row.time <= time:
             found = row
     return found
 

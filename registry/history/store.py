@@ -16,8 +16,15 @@ from registry.errors import (
     RegistryUnavailable,
     VersionRefused,
 )
-from registry.history.database import Connection, Where, open_database
-from registry.history.rows import FIRST, HistoryRow, Registration, encode_detail, next_chain
+from registry.history.database import HistoryConnection, Where, open_database
+from registry.history.rows import (
+    FIRST,
+    PROVISION,
+    HistoryRow,
+    Registration,
+    encode_detail,
+    next_chain,
+)
 from registry.history.state import DesiredState, LifecycleState, reduce_rows
 from registry.limits import LimitChange
 
@@ -170,6 +177,25 @@ class History:
 
         return self.append(model, decide, expected_revision=expected_revision)
 
+    def provide_alias(
+        self, model: str, alias: str, number: str, *, time: int, actor: str
+    ) -> HistoryRow:
+        """Point the alias at the version, unless something else than this method set it last.
+
+        Returns the row by which the alias names its version afterwards. Raises VersionRefused.
+        """
+        row = HistoryRow(0, model, "promoted", number, time, actor, alias, evidence=PROVISION)
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            last = state.alias_row(alias)
+            free = last is None or (last.evidence == PROVISION and last.number != number)
+            return [_allowed(state, row)] if free else []
+
+        self.append(model, decide)
+        found = self.state(model).alias_row(alias)
+        assert found is not None
+        return found
+
     def load(self, model: str, number: str, *, time: int, actor: str) -> int:
         """Record that a version, or with "" every version, is to be loaded; return the revision."""
         return self._add(HistoryRow(0, model, "loaded", number, time, actor))
@@ -275,12 +301,12 @@ def _plain(value: str) -> str:
     return value.replace("\x00", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
 
 
-def _head(connection: Connection) -> tuple[int, str]:
+def _head(connection: HistoryConnection) -> tuple[int, str]:
     found = connection.all("HEAD")
     return (_int(found[0][0]), str(found[0][1])) if found else (0, FIRST)
 
 
-def _rows(connection: Connection, model: str) -> list[HistoryRow]:
+def _rows(connection: HistoryConnection, model: str) -> list[HistoryRow]:
     return _structs(connection.all("OF_MODEL", of_model=model))
 
 

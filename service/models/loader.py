@@ -16,6 +16,7 @@ from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
 from registry.reference import bare_inputs, first_rows, has_reference
 from registry.signature import fixed_rows
+from registry.stored_files import require_unchanged
 from service.batching.batcher import Batcher
 from service.batching.merge import Array, Arrays
 from service.batching.queue_limits import admissions_of, batch_policy_of
@@ -77,6 +78,7 @@ class VersionLoader:
 
     def __call__(self, version: Version) -> LoadedVersion:
         """Load a version and run its reference rows; raises DriftlineError on failure."""
+        require_unchanged(version)
         settings, manifest = self._settings, version.manifest
         self._log.protect(version, payload_key(settings))
         model = (Path(version.path) / "model.onnx").read_bytes()

@@ -1,0 +1,39 @@
+"""The content of a version: its stored manifest, and the digest that identifies it."""
+
+import functools
+import hashlib
+
+import msgspec
+
+from registry.manifest import BaselinePolicy, Manifest
+
+_NEWER_FIELDS = {  # that the first release did not have, with their defaults
+    "batching": "auto",
+    "coerce": False,
+    "summaries": None,
+    "prediction.scores": "",
+    "prediction.activation": "none",
+    "session.extensions": False,
+    "monitoring.baseline": msgspec.to_builtins(BaselinePolicy()),
+}
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Encode a completed manifest for storage.
+
+    Newer fields are omitted at their defaults, so that content of earlier releases keeps its
+    digest.
+    """
+    fields = msgspec.to_builtins(manifest)
+    for path, default in _NEWER_FIELDS.items():
+        *parents, name = path.split(".")
+        holder = functools.reduce(lambda held, key: held[key], parents, fields)
+        if holder[name] == default:
+            del holder[name]
+    return msgspec.json.encode(fields)
+
+
+def content_digest(*contents: bytes) -> str:
+    """Return the SHA-256 over the SHA-256 of each content, in hex."""
+    parts = b"".join(hashlib.sha256(content).digest() for content in contents)
+    return hashlib.sha256(parts).hexdigest()

@@ -1,0 +1,37 @@
+"""The files of a version by their SHA-256, and the check that none has changed since."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from registry.errors import ChangedFile
+from registry.manifest import Version
+
+
+def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of each named file of a folder, in hex; raises OSError."""
+    return {name: hash_file(folder / name) for name in sorted(names)}
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_unchanged(version: Version) -> None:
+    """Raise ChangedFile if a file of a version is not as it was registered.
+
+    Versions of earlier releases have no hashes: they are not checked.
+    """
+    for name, expected in version.files.items():
+        place = f"version {version.number} of {version.model}: {name}"
+        try:
+            found = hash_file(Path(version.path) / name)
+        except OSError as error:
+            raise ChangedFile(f"{place} cannot be read: {error.strerror}") from None
+        if found != expected:
+            raise ChangedFile(
+                f"{place} was changed: SHA-256 {found[:12]}..., registered {expected[:12]}...; "
+                "restore it from a backup, or register the model again"
+            )
