@@ -138,7 +138,7 @@ def test_a_version_that_does_not_load_or_warm_up_takes_nobody_from_the_old_one(
         loaded = pair.http.post(
             "/v2/repository/models/tiny/load", json={"parameters": {"version": "2"}}
         )
-        assert (loaded.status_code, "price" in loaded.text) == (503, True)
+        assert (loaded.status_code, "reference.parquet was changed" in loaded.text) == (503, True)
         assert pair.http.get("/v2/models/tiny/versions/2/ready").status_code == 503
         assert pair.http.get("/v2/health/ready").status_code == 200
     assert traffic.faults == []

@@ -159,8 +159,9 @@ def test_a_misspelt_session_option_is_refused(registry: Registry, tmp_path: Path
 
 
 def test_a_version_that_fails_its_warm_up_never_serves_and_the_old_one_continues(
-    registry: Registry, tmp_path: Path
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.models.loader.require_unchanged", lambda _: None)
     register_tiny(registry, tmp_path / "files")
     broken = register_tiny(registry, tmp_path / "files", description="another")
     frame = pd.read_parquet(Path(broken.path) / "reference.parquet")
@@ -235,3 +236,24 @@ def test_a_classifier_batches_with_and_without_zipmap(
     model = logistic_regression(**options)
     version = register(registry, tmp_path / "files", model, **classifier)
     assert loader()(version).check.batched
+
+
+def test_a_version_with_a_changed_byte_is_not_ready_and_says_so(
+    registry: Registry, tmp_path: Path
+) -> None:
+    register_tiny(registry, tmp_path / "files")
+    changed = Path(register_tiny(registry, tmp_path / "files", description="b").path) / "model.onnx"
+    changed.chmod(0o644)
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+
+    async def follow() -> LoadedModels:
+        models = LoadedModels(registry, loader())
+        await models.refresh()
+        return models
+
+    models = asyncio.run(follow())
+    assert models.resolve("tiny", "1")[0].version.number == "1"
+    with pytest.raises(NotReady, match=r"version 2 is not ready: .*model\.onnx was changed"):
+        models.resolve("tiny", "2")
