@@ -46,6 +46,12 @@ COMMANDS = {
     "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
     "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
     "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "history": CommandSummary(
+        "driftline.audit", "Show who changed what of a model, when and why.", _REGISTRY
+    ),
+    "audit": CommandSummary(
+        "driftline.audit", "Verify or export the registry's history.", _REGISTRY
+    ),
     "baseline": CommandSummary(
         "driftline.baseline", "Show or choose what a version is compared with.", _MONITOR
     ),

@@ -54,12 +54,32 @@ _TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seco
 @click.argument("model")
 @click.option("--version", "number", required=True, help="Number of the version, for example 2.")
 @click.option("--alias", default="champion", show_default=True, help="Alias to set.")
+@click.option("--why", default="", help="Reason, recorded with the change.")
+@click.option(
+    "--expected-revision", type=int, help="Refuse if the model changed after this revision."
+)
 @_WAIT
 @_TIMEOUT
-def promote(model: str, number: str, alias: str, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
+def promote(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    number: str,
+    alias: str,
+    why: str,
+    expected_revision: int | None,
+    wait: bool,
+    timeout: float,
+) -> None:
     """Point an alias at a version; requests without a version use the alias champion."""
     home = Home.from_environment()
-    revision = Registry(home).promote(model, number, alias=alias, actor=getpass.getuser())
+    revision = Registry(home).promote(
+        model,
+        number,
+        alias=alias,
+        actor=getpass.getuser(),
+        why=why,
+        expected_revision=expected_revision,
+    )
     click.echo(f"{model} {alias} is version {number} (registry revision {revision})")
     if wait:
         print_serving_workers(wait_for_workers(home, revision, timeout), model, alias, number)

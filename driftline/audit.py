@@ -1,0 +1,168 @@
+"""`driftline history` and `driftline audit`: what was changed by whom, and whether it still is."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from eventlog.errors import DriftlineError
+from eventlog.events import PredictionEvent
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home
+from registry.errors import UnknownModel
+from registry.history.audit import ChainHead, EventCheck, chain_faults
+from registry.history.rows import FIRST, HistoryRow
+from registry.history.state import alias_at
+from registry.history.store import History
+from registry.settings import history_address
+
+_TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
+
+
+class HistoryChanged(DriftlineError):
+    """The registry's history is not what it was."""
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [history, audit]
+
+
+@click.command()
+@click.argument("model")
+@click.option("--at", "moment", type=_TIME, help="Print the alias's version at this time, UTC.")
+@click.option("--alias", default="champion", show_default=True, help="Alias of --at.")
+@click.option("--json", "as_json", is_flag=True, help="Print each row as one line of JSON.")
+def history(*, model: str, moment: datetime | None, alias: str, as_json: bool) -> None:
+    """Show every change of MODEL: when, who, what, why and with which evidence."""
+    rows = _history().rows(model)
+    if not rows:
+        raise UnknownModel(f"no model {model!r}: the registry's history has no row of it")
+    if moment is not None:
+        _print_version_at(rows, model, alias, moment)
+    elif as_json:
+        for row in rows:
+            click.echo(msgspec.json.encode(row))
+    else:
+        table = Table("revision", "time", "who", "what", "why", "evidence", box=None)
+        for row in rows:
+            values = (row.actor or "unknown", _what(row), _why(row), row.evidence[:12])
+            table.add_row(str(row.revision), _day(row.time), *values)
+        Console().print(table)
+
+
+def _print_version_at(rows: list[HistoryRow], model: str, alias: str, moment: datetime) -> None:
+    at = moment.replace(tzinfo=moment.tzinfo or UTC)
+    row = alias_at(rows, alias, int(at.timestamp() * 1e6))
+    if row is None:
+        click.echo(f"{model} {alias} named no version at {at:%Y-%m-%d %H:%M:%S} UTC")
+        return
+    click.echo(
+        f"{model} {alias} was version {row.number} at {at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: "
+        f"{row.actor or 'unknown'} set it in revision {row.revision} at {_day(row.time)}"
+    )
+
+
+@click.group()
+def audit() -> None:
+    """Verify, print or export the registry's history."""
+
+
+@audit.command()
+@click.option("--head", "kept", default="", help="REVISION:CHAIN, as `audit head` printed it.")
+@click.option("--log/--no-log", default=True, help="Compare with the events of the local log.")
+@click.option(
+    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export."
+)
+def verify(*, kept: str, log: bool, file: Path | None) -> None:
+    """Recompute the chain of the history; exit 1 with the first difference.
+
+    The chain finds edited and removed rows. A kept head and the log find a cut tail and a restored
+    backup.
+    """
+    rows = _exported(file) if file else list(_history().all_rows())
+    for fault in chain_faults(rows, _head(kept) if kept else None):
+        raise HistoryChanged(fault)
+    events = 0
+    if log and not file:
+        check = EventCheck(rows)
+        for event in _predictions(Home.from_environment().log):
+            events += 1
+            if fault := check.fault(event):
+                raise HistoryChanged(fault)
+    last = ChainHead(rows[-1].revision, rows[-1].chain) if rows else ChainHead(0, FIRST)
+    click.echo(f"{len(rows)} rows agree with their chain, {events} predictions with the rows")
+    click.echo(f"head {last.revision}:{last.chain}")
+
+
+@audit.command()
+def head() -> None:
+    """Print the head, REVISION:CHAIN; keep it elsewhere for `audit verify --head`."""
+    revision, chain = _history().head()
+    click.echo(f"{revision}:{chain}")
+
+
+@audit.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def export(file: Path) -> None:
+    """Write every row with its chain to FILE as JSON Lines; `audit verify --file` checks it."""
+    written = 0
+    part = file.with_name(f"{file.name}.part")
+    with part.open("wb") as out:
+        for row in _history().all_rows():
+            out.write(msgspec.json.encode(row) + b"\n")
+            written += 1
+    part.replace(file)
+    click.echo(f"{written} rows written to {file}")
+
+
+def _history() -> History:
+    return History(history_address(Home.from_environment()))
+
+
+def _exported(file: Path) -> list[HistoryRow]:
+    rows = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            rows.append(msgspec.json.decode(line, type=HistoryRow))
+        except msgspec.DecodeError as error:
+            raise HistoryChanged(f"{file} line {number}: {error}; expected a row") from None
+    return rows
+
+
+def _head(stated: str) -> ChainHead:
+    revision, _, chain = stated.partition(":")
+    if not revision.isdecimal() or len(chain) != len(FIRST):
+        raise click.BadParameter(f"{stated!r}: expected REVISION:CHAIN", param_hint="--head")
+    return ChainHead(int(revision), chain)
+
+
+def _predictions(log: Path) -> Iterator[PredictionEvent]:
+    reader = SegmentReader(log, {})
+    while records := reader.poll(10_000):
+        for record in records:
+            if isinstance(record.event, PredictionEvent):
+                yield record.event
+
+
+def _what(row: HistoryRow) -> str:
+    kind = row.kind.replace("_", " ")
+    version = f"version {row.number}" if row.number else ""
+    return " ".join(word for word in (kind, row.alias, version) if word)
+
+
+def _why(row: HistoryRow) -> str:
+    """Return the reason; those of policies and baselines are in their detail."""
+    if row.why or not row.detail:
+        return row.why
+    detail = json.loads(row.detail)
+    return str(detail.get("why", "")) if isinstance(detail, dict) else ""
+
+
+def _day(microseconds: int) -> str:
+    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,183 @@
+"""`driftline history` and `driftline audit` as a person types them."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from msgspec.structs import replace
+
+from driftline.audit import HistoryChanged
+from driftline.cli import driftline
+from eventlog.events import PredictionEvent
+from eventlog.segments import SegmentWriter
+from eventlog.settings import Home, LogSettings
+from registry.errors import RegistryConflict, UnknownModel
+from registry.history.rows import HistoryRow, Registration, encode_detail, next_chain
+from registry.history.store import History
+
+T0 = 1_700_000_000_000_000
+MINUTE = 60_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def history(home: Home) -> History:
+    history = History(home.registry)
+    for number, digest in (("1", "d1"), ("2", "d2")):
+        history.register("taxi", number, time=T0, actor="ann", digest=digest, files={"a": "b"})
+    history.promote("taxi", "champion", "1", time=T0 + MINUTE, actor="bob", why="first")
+    history.promote("taxi", "champion", "2", time=T0 + 2 * MINUTE, actor="cyd", why="it is better")
+    return history
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(driftline, arguments, env={"COLUMNS": "200"})
+
+
+def _edit(home: Home, statement: str) -> None:
+    """Change the table as a person with rights on the file can."""
+    with closing(sqlite3.connect(home.registry)) as connection, connection:
+        connection.execute("DROP TRIGGER history_no_update")
+        connection.execute("DROP TRIGGER history_no_delete")
+        connection.execute(statement)
+
+
+def test_the_history_shows_who_did_what_when_and_why(history: History) -> None:
+    lines = [" ".join(line.split()) for line in run("history", "taxi").output.splitlines()]
+    assert lines[4] == ("4 2023-11-14 22:15:20 UTC cyd promoted champion version 2 it is better")
+    assert '"why":"it is better"' in run("history", "taxi", "--json").output
+
+
+@pytest.mark.parametrize(
+    ("at", "sentence"),
+    [
+        ("2023-11-14T22:14:19", "taxi champion named no version at 2023-11-14 22:14:19 UTC"),
+        ("2023-11-14T22:14:20", "version 1 at 2023-11-14 22:14:20 UTC: bob set it in revision 3"),
+        ("2023-11-14T23:15:19+0100", "version 1 at 2023-11-14 22:15:19 UTC: bob"),
+        ("2023-11-14T22:15:21", "version 2 at 2023-11-14 22:15:21 UTC: cyd set it in revision 4"),
+    ],
+)
+def test_the_version_at_a_time_is_named(history: History, at: str, sentence: str) -> None:
+    assert sentence in run("history", "taxi", "--at", at).output
+
+
+def test_a_model_without_rows_is_named(history: History) -> None:
+    assert isinstance(run("history", "bus").exception, UnknownModel)
+
+
+def test_an_untouched_history_agrees(history: History) -> None:
+    result = run("audit", "verify")
+    assert result.exit_code == 0
+    assert "4 rows agree with their chain, 0 predictions" in result.output
+    revision, chain = history.head()
+    assert run("audit", "head").output == f"{revision}:{chain}\n"
+    assert run("audit", "verify", "--head", f"{revision}:{chain}").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        (
+            "UPDATE history SET number = '1' WHERE revision = 4",
+            "revision 4 was changed: taxi",
+        ),
+        ("UPDATE history SET actor = 'bob' WHERE revision = 2", "revision 2 was changed"),
+        ("DELETE FROM history WHERE revision = 2", "revision 2 is missing: revision 3 follows"),
+    ],
+)
+def test_an_edited_or_removed_row_is_the_first_difference(
+    home: Home, history: History, statement: str, fault: str
+) -> None:
+    _edit(home, statement)
+    assert fault in str(run("audit", "verify").exception)
+
+
+def test_a_kept_head_finds_a_cut_tail(home: Home, history: History) -> None:
+    kept = run("audit", "head").output.strip()
+    _edit(home, "DELETE FROM history WHERE revision = 4")
+    assert run("audit", "verify").exit_code == 0
+    found = str(run("audit", "verify", "--head", kept).exception)
+    assert found == "the tail is missing: the last revision is 3, kept was 4"
+
+
+def test_a_kept_head_finds_a_chain_that_was_computed_again(home: Home, history: History) -> None:
+    kept = run("audit", "head").output.strip()
+    rows = list(history.all_rows())
+    forged = replace(rows[3], actor="bob")
+    chain = next_chain(rows[2].chain, forged)
+    _edit(home, f"UPDATE history SET actor = 'bob', chain = '{chain}' WHERE revision = 4")
+    assert run("audit", "verify").exit_code == 0
+    assert "revision 4 or an earlier one was replaced" in str(
+        run("audit", "verify", "--head", kept).exception
+    )
+
+
+def _event(**fields: object) -> PredictionEvent:
+    usual: dict[str, object] = {
+        "source": "here-0", "epoch": 1, "sequence": 0, "time": T0, "received": T0,
+        "prediction_id": "p", "model": "taxi", "protocol": "rest", "outcome": "ok",
+        "version": "2", "digest": "d2", "alias": "champion", "revision": 4,
+    }  # fmt: skip
+    return PredictionEvent(**usual | fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({}, ""),
+        ({"alias": "", "version": "1", "digest": "d1", "revision": 2}, ""),
+        ({"revision": 5}, "answered at revision 5, but the history ends at 4: its tail was cut"),
+        ({"digest": "ee"}, "answered by digest ee..., but revision 2 registered d2"),
+        ({"version": "9"}, "the history never registered this version"),
+        ({"revision": 3}, "no row up to revision 3 points champion at it"),
+    ],
+)
+def test_the_log_is_compared(
+    home: Home, history: History, fields: dict[str, object], fault: str
+) -> None:
+    writer = SegmentWriter.claim(home.log, "here", LogSettings())
+    event = _event(source=writer.source, epoch=writer.epoch, **fields)
+    writer.append([event])
+    writer.close()
+    result = run("audit", "verify")
+    assert fault in str(result.exception)
+    assert (result.exit_code == 0) is not bool(fault)
+    assert run("audit", "verify", "--no-log").exit_code == 0
+
+
+def test_an_export_is_verified_elsewhere(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "history.jsonl"
+    assert "4 rows written" in run("audit", "export", str(file)).output
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "elsewhere"))
+    assert "4 rows agree" in run("audit", "verify", "--file", str(file)).output
+    file.write_text(file.read_text().replace("it is better", "it is older"))
+    assert isinstance(run("audit", "verify", "--file", str(file)).exception, HistoryChanged)
+    file.write_text("garbage\n")
+    found = str(run("audit", "verify", "--file", str(file)).exception)
+    assert "history.jsonl line 1" in found
+
+
+def test_a_promotion_that_expects_an_older_revision_is_refused(
+    history: History,
+) -> None:
+    with pytest.raises(RegistryConflict, match="cyd promoted champion version 2 first"):
+        history.promote("taxi", "champion", "1", time=T0, actor="", expected_revision=3)
+
+
+def test_the_bytes_of_a_row_never_change() -> None:
+    row = HistoryRow(
+        1, "taxi", "registered", "1", T0, "ann", digest="d1", why="é", evidence="e",
+        detail=encode_detail(Registration({"model.onnx": "ab"})),
+    )  # fmt: skip
+    assert next_chain("0" * 64, row) == (
+        "bceb97de0d0b970f5b4791b3234932753783d657e5b783fcd54217fec509ae13"
+    )
