@@ -19,7 +19,7 @@ from registry.history.audit import ChainHead, EventCheck, chain_faults
 from registry.history.rows import FIRST, HistoryRow
 from registry.history.state import alias_at
 from registry.history.store import History
-from registry.settings import history_address
+from registry.settings import open_history
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
@@ -122,7 +122,7 @@ def export(file: Path) -> None:
 
 
 def _history() -> History:
-    return History(history_address(Home.from_environment()))
+    return open_history(Home.from_environment())
 
 
 def _exported(file: Path) -> list[HistoryRow]:

@@ -50,7 +50,7 @@ def baseline(
     at least one minute later. Without them, list the baselines that were recorded.
     """
     home = Home.from_environment()
-    registry = Registry(home)
+    registry = Registry(home, wait=True)
     found = _version(registry, model, version)
     if not learns(found):
         raise InvalidBaseline(

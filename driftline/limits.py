@@ -58,7 +58,7 @@ def limits(
     queued requests stay queued.
     """
     home = Home.from_environment()
-    registry = Registry(home)
+    registry = Registry(home, wait=True)
     change = LimitChange(**stated)
     if reset and change.stated():
         raise click.UsageError("--reset revokes all changes: expected no other limit with it")

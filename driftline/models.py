@@ -22,7 +22,7 @@ def commands() -> list[click.Command]:
 def models() -> None:
     """List every model, its versions and their aliases."""
     home = Home.from_environment()
-    registry, workers = Registry(home), read_workers(home.workers)
+    registry, workers = Registry(home, wait=True), read_workers(home.workers)
     table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
     for model in registry.models():
         aliases = registry.aliases(model)
@@ -72,7 +72,7 @@ def promote(  # noqa: PLR0913  # its options
 ) -> None:
     """Point an alias at a version; requests without a version use the alias champion."""
     home = Home.from_environment()
-    revision = Registry(home).promote(
+    revision = Registry(home, wait=True).promote(
         model,
         number,
         alias=alias,
@@ -94,7 +94,7 @@ def promote(  # noqa: PLR0913  # its options
 def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> None:  # noqa: FBT001  # click calls it by name
     """Unload a version, or every version of a model, in every worker."""
     home = Home.from_environment()
-    change = Registry(home).load if undo else Registry(home).unload
+    change = Registry(home, wait=True).load if undo else Registry(home, wait=True).unload
     revision = change(model, number, actor=getpass.getuser())
     what = f"{model} version {number}" if number else f"every version of {model}"
     state = "loaded" if undo else "unloaded"

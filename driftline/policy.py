@@ -39,7 +39,7 @@ def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str
     Without VERSION, a change applies to every version, future ones too. Only the fields in the file
     change. The change applies to windows that begin at least one minute later.
     """
-    registry = Registry(Home.from_environment())
+    registry = Registry(Home.from_environment(), wait=True)
     number = registry.aliases(model).get(version, version)
     if file is None and not reset:
         _show(registry, model, number)

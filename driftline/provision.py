@@ -34,7 +34,7 @@ def provision(folder: Path, name: str) -> None:
     FOLDER/MODEL/aliases.yaml maps aliases to folders; without it the last version becomes
     champion. With --name, FOLDER itself is a version.
     """
-    registry = Registry(Home.from_environment())
+    registry = Registry(Home.from_environment(), wait=True)
     if name:
         _promote(registry, name, {"champion": _register(registry, name, folder).number})
         return

@@ -51,7 +51,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
     rows outside the training data: a frame, arrays by input, or a file. What `manifest` does not
     state is inferred. Raises a DriftlineError that names the fault, and then stores nothing.
     """
-    registry = Registry(Home.from_environment())
+    registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(Path(manifest)) if isinstance(manifest, str | Path) else manifest or {}
     stated = {**fields} if held_out is None else {**fields, "held_out": held_out}
     rows = example if example is not None else _without(reference, target)

@@ -61,7 +61,7 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     The ONNX file alone is enough; a folder may hold it with its external data. What is inferred
     from it is printed.
     """
-    registry = Registry(Home.from_environment())
+    registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(manifest) if manifest else {}
     version = registry.register(
         onnx,

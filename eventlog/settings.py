@@ -89,6 +89,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "registry.db"
 
     @property
+    def registry_copy(self) -> Path:
+        """Return this machine's copy of a registry database that machines share."""
+        return self.root / "registry-copy.db"
+
+    @property
     def workers(self) -> Path:
         """Return the folder with the registry revision of each running worker."""
         return self.root / "workers"

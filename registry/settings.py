@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from eventlog.settings import Home, from_environment
+from registry.history.store import History
 
 PREFIX = "DRIFTLINE_"
 
@@ -15,8 +15,16 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Configure where the registry is stored (DRIFTLINE_*); by default below DRIFTLINE_HOME."""
 
     registry: str = ""  # postgresql://user:password@host/name; empty: a file below DRIFTLINE_HOME
+    registry_wait_s: float = 60.0  # how long a command's change waits for a lost database
 
 
-def history_address(home: Home, environ: Mapping[str, str] = os.environ) -> Path | str:
-    """Return where the history is: the address that is set, or the file below the home."""
-    return from_environment(RegistrySettings, PREFIX, environ).registry or home.registry
+def open_history(
+    home: Home, environ: Mapping[str, str] = os.environ, *, wait: bool = False
+) -> History:
+    """Open the history at the address that is set, or in the file below the home.
+
+    With `wait`, as in commands, a change waits for a database that cannot be reached.
+    """
+    settings = from_environment(RegistrySettings, PREFIX, environ)
+    wait_s = settings.registry_wait_s if wait else 0.0
+    return History(settings.registry or home.registry, home.registry_copy, wait_s=wait_s)

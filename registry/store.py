@@ -37,7 +37,6 @@ from registry.errors import (
 )
 from registry.history.rows import HistoryRow, Registration
 from registry.history.state import DesiredState, LifecycleState
-from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
 from registry.manifest_file import read_fields
@@ -52,7 +51,7 @@ from registry.policies import (
     require_inherited,
 )
 from registry.reference import answer_reference, sample_tensors
-from registry.settings import history_address
+from registry.settings import open_history
 from registry.version_folders import Files, Found, VersionFolders
 
 if TYPE_CHECKING:
@@ -83,9 +82,12 @@ class ModelState(msgspec.Struct, frozen=True):
 class Registry:
     """Models, their versions and aliases; safe across threads and processes."""
 
-    def __init__(self, home: Home, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, home: Home, clock: Callable[[], int] = time.time_ns, *, wait: bool = False
+    ) -> None:
+        """With `wait`, as in commands, changes wait for a lost database of the history."""
         self._folders = VersionFolders(store_folder(home))
-        self._history = History(history_address(home))
+        self._history = open_history(home, wait=wait)
         self._clock = clock
 
     def register(  # noqa: PLR0913  # the files, and what they are registered as

@@ -4,11 +4,14 @@ Every row's number is the registry's revision; revisions have no gaps. State fol
 of a model alone (`state.py`). An append reads the state and adds its rows in one transaction.
 """
 
+import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from registry.errors import (
     IncompatibleRegistry,
@@ -17,8 +20,8 @@ from registry.errors import (
     VersionRefused,
 )
 from registry.history.database import HistoryConnection, Where, open_database
+from registry.history.replica import ReplicatedDatabase, insert_values, read_head
 from registry.history.rows import (
-    FIRST,
     PROVISION,
     HistoryRow,
     Registration,
@@ -28,7 +31,10 @@ from registry.history.rows import (
 from registry.history.state import DesiredState, LifecycleState, reduce_rows
 from registry.limits import LimitChange
 
+_PAUSE_S = 0.5  # between two tries of a change that waits
 _PAGE = 1_000  # rows read at once by who follows every model
+
+_logger = logging.getLogger(__name__)
 
 Decision = Callable[[LifecycleState], Sequence[HistoryRow]]
 
@@ -36,13 +42,19 @@ Decision = Callable[[LifecycleState], Sequence[HistoryRow]]
 class History:
     """The history in one database; safe across threads and processes."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: Where, copy: Path | None = None, *, wait_s: float = 0.0) -> None:
         """Open the database, create or migrate it; raises IncompatibleRegistry for a newer one.
+
+        A server is read through a copy in the file `copy`, if it is stated. A change waits up to
+        `wait_s` seconds for a server that cannot be reached.
 
         A database that cannot be read now is tried again by the next call, which then raises
         RegistryUnavailable, as every other method does.
         """
         self._database = open_database(where)
+        self._wait_s = 0.0 if isinstance(where, Path) else wait_s
+        if copy is not None and not isinstance(where, Path):
+            self._database = ReplicatedDatabase(self._database, copy)
         with suppress(RegistryUnavailable), self._database.transaction():
             pass
 
@@ -52,13 +64,27 @@ class History:
         Returns the registry's revision after it. Raises RegistryConflict if the model has a row
         after `expected_revision`, and IncompatibleRegistry if it has rows of a newer release.
         """
+        deadline = time.monotonic() + self._wait_s
+        warned = False
+        while True:
+            try:
+                return self._append(model, decide, expected_revision)
+            except RegistryUnavailable as error:
+                if time.monotonic() >= deadline:
+                    raise
+                if not warned:
+                    _logger.warning("%s; the change waits up to %g s for it", error, self._wait_s)
+                    warned = True
+                time.sleep(_PAUSE_S)
+
+    def _append(self, model: str, decide: Decision, expected_revision: int | None) -> int:
         with self._database.transaction(write=True) as connection:
             rows = _rows(connection, model)
             if expected_revision is not None:
                 _require_unchanged(rows, expected_revision)
             state = reduce_rows(rows)
             _require_known(state)
-            revision, chain = _head(connection)
+            revision, chain = read_head(connection)
             added = []
             for row in decide(state):
                 revision += 1
@@ -68,7 +94,7 @@ class History:
                 chain = next_chain(chain, numbered)
                 added.append(replace(numbered, chain=chain))
             if added:
-                connection.many("INSERT", [_values(row) for row in added])
+                connection.many("INSERT", insert_values(added))
         return revision
 
     def revision(self) -> int:
@@ -80,7 +106,7 @@ class History:
     def head(self) -> tuple[int, str]:
         """Return the latest revision and the chain after it."""
         with self._database.transaction() as connection:
-            return _head(connection)
+            return read_head(connection)
 
     def changed(self, since: int) -> set[str]:
         """Return the models that have rows after this revision."""
@@ -301,21 +327,12 @@ def _plain(value: str) -> str:
     return value.replace("\x00", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
 
 
-def _head(connection: HistoryConnection) -> tuple[int, str]:
-    found = connection.all("HEAD")
-    return (_int(found[0][0]), str(found[0][1])) if found else (0, FIRST)
-
-
 def _rows(connection: HistoryConnection, model: str) -> list[HistoryRow]:
     return _structs(connection.all("OF_MODEL", of_model=model))
 
 
 def _structs(found: Sequence[tuple[object, ...]]) -> list[HistoryRow]:
     return [HistoryRow(*row) for row in found]  # type: ignore[arg-type]  # in the table's order
-
-
-def _values(row: HistoryRow) -> dict[str, object]:
-    return {f"n_{name}": value for name, value in asdict(row).items()}
 
 
 def _int(value: object) -> int:
