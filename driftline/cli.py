@@ -52,6 +52,9 @@ COMMANDS = {
     "audit": CommandSummary(
         "driftline.audit", "Verify or export the registry's history.", _REGISTRY
     ),
+    "registry": CommandSummary(
+        "driftline.registry_copy", "Copy the registry to another database.", _REGISTRY
+    ),
     "baseline": CommandSummary(
         "driftline.baseline", "Show or choose what a version is compared with.", _MONITOR
     ),

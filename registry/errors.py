@@ -12,6 +12,7 @@ RegistryError
 ├── InvalidPolicy         a monitoring policy that a version cannot be watched by
 ├── InvalidFeatures       values that do not fit the features or the tensors that carry them
 ├── IncompatibleRegistry  a registry file of a newer release
+├── ArtifactsUnavailable  the shared store of files cannot be used now
 ├── RegistryConflict      another change of the model was first; the message says who
 ├── VersionRefused        the model's release policy does not allow the version
 └── RegistryUnavailable   the registry cannot be read or written now
@@ -66,6 +67,10 @@ class InvalidFeatures(RegistryError):
 
 class IncompatibleRegistry(RegistryError):
     """A registry file of a newer release."""
+
+
+class ArtifactsUnavailable(RegistryError):
+    """The shared store of files cannot be reached, read or written now."""
 
 
 class RegistryConflict(RegistryError):

@@ -15,7 +15,15 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Configure where the registry is stored (DRIFTLINE_*); by default below DRIFTLINE_HOME."""
 
     registry: str = ""  # postgresql://user:password@host/name; empty: a file below DRIFTLINE_HOME
+    # Where the files of versions are shared: file:///..., s3://BUCKET/..., gs://... or abfs://...;
+    # empty: each machine has those that were registered on it.
+    artifacts: str = ""
     registry_wait_s: float = 60.0  # how long a command's change waits for a lost database
+
+
+def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the files of versions are shared, "" where they are not."""
+    return from_environment(RegistrySettings, PREFIX, environ).artifacts
 
 
 def open_history(

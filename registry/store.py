@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from eventlog.settings import Home
+from registry.artifacts import ArtifactStore, open_artifacts
 from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, encode_baseline
 from registry.batching import (
     FILE,
@@ -31,12 +32,12 @@ from registry.errors import (
     InvalidReference,
     RegistryConflict,
     RegistryError,
-    RegistryUnavailable,
     UnknownModel,
     UnknownVersion,
 )
-from registry.history.rows import HistoryRow, Registration
-from registry.history.state import DesiredState, LifecycleState
+from registry.history.rows import HistoryRow
+from registry.history.state import DesiredState
+from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
 from registry.manifest_file import read_fields
@@ -51,8 +52,9 @@ from registry.policies import (
     require_inherited,
 )
 from registry.reference import answer_reference, sample_tensors
-from registry.settings import open_history
-from registry.version_folders import Files, Found, VersionFolders
+from registry.settings import artifacts_url, open_history
+from registry.stored_versions import KnownVersions, StoredVersions
+from registry.version_folders import Files, VersionFolders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +91,9 @@ class Registry:
         self._folders = VersionFolders(store_folder(home))
         self._history = open_history(home, wait=wait)
         self._clock = clock
+        self._stored = StoredVersions(
+            self._folders, self._history, open_artifacts(artifacts_url()), self._now
+        )
 
     def register(  # noqa: PLR0913  # the files, and what they are registered as
         self,
@@ -139,19 +144,19 @@ class Registry:
         }
         digest = content_digest(onnx_bytes, encode_manifest(completed), reference_bytes)
         with self._folders.locked():
-            stored = (one for one in self._found(model).versions if one.digest == digest)
+            stored = (one for one in self._stored.read(model).versions if one.digest == digest)
             version = next(stored, None)
             if version is None:
                 require_inherited(model, completed, self.history(model))
-                return _retry(lambda: self._add(model, digest, files, actor))
+                return _retry(lambda: self._stored.add(model, digest, files, actor))
             if read_verdict(version) is None:  # as an earlier release left it
                 write_verdict(Path(version.path), verdict)
-            self._record(version, actor)
+            self._stored.record(version, actor)
         return version
 
     def models(self) -> list[str]:
         """Return the names of all models that have a version, also where all are damaged."""
-        return sorted({*self._folders.names(), *self._history.models()})
+        return self._stored.models()
 
     def versions(self, model: str) -> list[Version]:
         """Return all readable versions of a model, oldest first. Raises UnknownModel."""
@@ -159,24 +164,25 @@ class Registry:
 
     def damaged(self, model: str) -> dict[str, str]:
         """Return why each damaged or missing version of a model cannot be served, by number."""
-        return self._damaged(model, self._known(model))
+        return self._known(model).damaged
 
-    def _known(self, model: str) -> Found:
-        found = self._found(model)
-        if not any(found) and not self._history.numbers(model):
-            known = ", ".join(self.models()) or "none is registered"
-            raise UnknownModel(f"no model {model!r}; models: {known}")
-        return found
+    def _known(
+        self, model: str, *, fetch: Callable[[str], bool] = lambda _: False
+    ) -> KnownVersions:
+        known = self._stored.read(model, fetch=fetch) if _MODEL_NAME.fullmatch(model) else None
+        if known is None or not (known.versions or known.damaged):
+            names = ", ".join(self.models()) or "none is registered"
+            raise UnknownModel(f"no model {model!r}; models: {names}")
+        return known
 
     def version(self, model: str, number: str) -> Version:
         """Return one version; raises UnknownModel, UnknownVersion, InvalidManifest if damaged."""
-        found = self._known(model)
-        versions = {version.number: version for version in found.versions}
+        known = self._known(model, fetch=lambda one: one == number)
+        versions = {version.number: version for version in known.versions}
         if number in versions:
             return versions[number]
-        damaged = self._damaged(model, found)
-        if number in damaged:
-            raise InvalidManifest(damaged[number])
+        if number in known.damaged:
+            raise InvalidManifest(known.damaged[number])
         raise UnknownVersion(
             f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
         )
@@ -312,11 +318,20 @@ class Registry:
 
     def state(self, model: str) -> ModelState:
         """Return the versions and the desired state of a model; raises UnknownModel."""
-        history = self._history.state(model)
-        found = _registered(self._known(model), history)
-        damaged = self._damaged(model, found)
-        numbers = [*damaged, *(version.number for version in found.versions)]
-        return ModelState(found.versions, history.desired(numbers), damaged, history.revision)
+        known = self._known(model, fetch=lambda _: True)
+        numbers = [*known.damaged, *(version.number for version in known.versions)]
+        history = known.history
+        return ModelState(known.versions, history.desired(numbers), known.damaged, history.revision)
+
+    def copy_to(self, history: History, artifacts: ArtifactStore | None) -> tuple[int, int]:
+        """Copy the history, and the files of every version that is here, and verify both.
+
+        Versions of earlier releases get a row with the hashes of their files first. Returns the
+        revision and the number of versions whose files were copied. Raises ChangedFile,
+        ArtifactsUnavailable, or HistoriesDiffer if the target has other rows.
+        """
+        copied = self._stored.copy_files(artifacts) if artifacts is not None else 0
+        return self._history.copy_to(history), copied
 
     def history(self, model: str) -> list[HistoryRow]:
         """Return every row of the history of a model, oldest first."""
@@ -336,72 +351,6 @@ class Registry:
 
     def _now(self) -> int:
         return self._clock() // 1_000
-
-    def _found(self, model: str) -> Found:
-        return self._folders.read(model) if _MODEL_NAME.fullmatch(model) else Found([], {})
-
-    def _damaged(self, model: str, found: Found) -> dict[str, str]:
-        """Return why each damaged version cannot be served, missing ones included."""
-        present = {version.number for version in found.versions} | found.damaged.keys()
-        absent = self._history.numbers(model) - present
-        reasons = found.damaged | {
-            number: f"stored version {number} of {model} is damaged: its folder is missing"
-            for number in absent
-        }
-        return {
-            number: f"{reasons[number]}; restore it from a backup, or take it out with "
-            f"`driftline unload {model} --version {number}`"
-            for number in sorted(reasons, key=int)
-        }
-
-    def _add(self, model: str, digest: str, files: Files, actor: str) -> Version:
-        found, registered = self._found(model), self._history.state(model).registered
-        elsewhere = next((row for row in registered.values() if row.digest == digest), None)
-        if elsewhere is None:
-            used = {*registered, *found.damaged, *(v.number for v in found.versions)}
-            number, created = str(max(map(int, used), default=0) + 1), self._now()
-        else:  # on another machine, or lost here: the files come back
-            number, created = elsewhere.number, elsewhere.time
-        try:
-            version = self._folders.add(model, number, digest, created, files)
-        except OSError as error:
-            raise RegistryUnavailable(
-                f"model {model!r}: version {number} cannot be stored below "
-                f"{self._folders.folder}: {error.strerror or error}; nothing was registered"
-            ) from None
-        try:
-            self._record(version, actor)
-        except RegistryError:
-            self._folders.remove(Path(version.path))  # store and history agree
-            raise
-        return version
-
-    def _record(self, version: Version, actor: str) -> None:
-        """Record a version that is stored."""
-        self._history.register(
-            version.model,
-            version.number,
-            time=version.created,
-            actor=actor,
-            digest=version.digest,
-            files=version.files,
-        )
-
-
-def _registered(found: Found, history: LifecycleState) -> Found:
-    """Return what was found, without folders whose content is not what the history registered."""
-    others = {
-        version.number: f"stored version {version.number} of {version.model} is damaged: "
-        "its content is not what was registered under this number"
-        for version in found.versions
-        if (row := history.registered.get(version.number)) is not None
-        and (
-            row.digest not in {"", version.digest}
-            or row.decode(Registration).files not in ({}, version.files)
-        )
-    }
-    versions = [version for version in found.versions if version.number not in others]
-    return Found(versions, found.damaged | others)
 
 
 def _retry(change: Callable[[], _Result]) -> _Result:

@@ -13,6 +13,12 @@ def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: hash_file(folder / name) for name in sorted(names)}
 
 
+def hash_folder(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a version but BentoML's own; raises OSError."""
+    names = [one.name for one in folder.iterdir() if one.is_file() and one.name != "model.yaml"]
+    return hash_files(folder, names)
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file, in hex; raises OSError."""
     with path.open("rb") as file:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from registry.errors import RegistryUnavailable
+from registry.errors import RegistryError, RegistryUnavailable
 from registry.history.database import HistoryConnection, HistoryDatabase
 from registry.history.rows import FIRST, HistoryRow, next_chain
 from registry.history.sqlite import SqliteDatabase
@@ -65,26 +65,10 @@ class ReplicatedDatabase:
             _logger.info("the registry's database is back")
             self._lost_at = None
         while self._head != head:
-            self._head = self._copy_page(head)
-
-    def _copy_page(self, head: tuple[int, str]) -> tuple[int, str]:
-        """Copy up to a page of rows; return up to where the copy is complete."""
-        with self._copy.transaction(write=True) as copy:
-            have = read_head(copy)
-            if have[0] == head[0] and have[1] != head[1]:
-                raise self._diverged(head[0])
-            if have[0] >= head[0]:
-                return head  # another process has copied them
-            with self._server.transaction() as server:
-                found = server.all("AFTER", after=have[0], until=have[0] + _PAGE)
-            rows = [HistoryRow(*row) for row in found]  # type: ignore[arg-type]
-            revision, chain = have
-            for row in rows:
-                revision, chain = revision + 1, next_chain(chain, row)
-                if (row.revision, row.chain) != (revision, chain):
-                    raise self._diverged(revision)
-            copy.many("INSERT", insert_values(rows))
-            return revision, chain
+            try:
+                self._head = copy_page(self._server, self._copy, head)
+            except HistoriesDiffer as error:
+                raise self._diverged(error.revision) from None
 
     def _diverged(self, revision: int) -> RegistryUnavailable:
         return RegistryUnavailable(
@@ -102,6 +86,47 @@ class ReplicatedDatabase:
         if self._lost_at is None:
             _logger.warning("%s; using this machine's copy, revision %d", error, revision)
         self._lost_at = self._clock()
+
+
+class HistoriesDiffer(RegistryError):
+    """A history does not continue the rows of another one."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"the histories differ at or before revision {revision}")
+        self.revision = revision
+
+
+def copy_page(
+    source: HistoryDatabase, target: HistoryDatabase, head: tuple[int, str]
+) -> tuple[int, str]:
+    """Copy up to a page of the rows up to `head` of the source; return the head of the target.
+
+    Raises HistoriesDiffer where the source does not continue the target.
+    """
+    with target.transaction(write=True) as copy:
+        have = read_head(copy)
+        if have[0] >= head[0]:  # another process has copied them
+            if _chain_at(copy, head[0]) != head[1]:
+                raise HistoriesDiffer(head[0])
+            return head
+        until = min(have[0] + _PAGE, head[0])
+        with source.transaction() as connection:
+            found = connection.all("AFTER", after=have[0], until=until)
+        rows = [HistoryRow(*row) for row in found]  # type: ignore[arg-type]
+        revision, chain = have
+        for row in rows:
+            revision, chain = revision + 1, next_chain(chain, row)
+            if (row.revision, row.chain) != (revision, chain):
+                raise HistoriesDiffer(revision)
+        if revision != until:
+            raise HistoriesDiffer(until)
+        copy.many("INSERT", insert_values(rows))
+        return revision, chain
+
+
+def _chain_at(connection: HistoryConnection, revision: int) -> str:
+    found = connection.all("AFTER", after=revision - 1, until=revision)
+    return str(found[0][-1]) if found else FIRST  # the chain is the last column
 
 
 def read_head(connection: HistoryConnection) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 from registry.history.rows import (
     ALIAS_KINDS,
@@ -57,7 +58,11 @@ class LifecycleState(msgspec.Struct):
             return self
         match row.kind:
             case "registered":
-                self.registered.setdefault(row.number, row)
+                first = self.registered.setdefault(row.number, row)
+                if not first.digest:  # of an earlier release, completed since
+                    self.registered[row.number] = replace(
+                        first, digest=row.digest, detail=row.detail
+                    )
             case "promoted" | "rolled_back":
                 self.aliases[row.alias] = row.number
                 self.alias_changes.append(row)

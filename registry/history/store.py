@@ -20,7 +20,7 @@ from registry.errors import (
     VersionRefused,
 )
 from registry.history.database import HistoryConnection, Where, open_database
-from registry.history.replica import ReplicatedDatabase, insert_values, read_head
+from registry.history.replica import ReplicatedDatabase, copy_page, insert_values, read_head
 from registry.history.rows import (
     PROVISION,
     HistoryRow,
@@ -160,18 +160,21 @@ class History:
     ) -> None:
         """Record that a version was registered; a second record of it is not made.
 
+        One of an earlier release, without digest, is completed by another row.
+
         Raises RegistryConflict if another digest was registered under the number.
         """
         detail = encode_detail(Registration(files)) if files else ""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            if (found := state.registered.get(number)) is None:
+            found = state.registered.get(number)
+            if found is None or (digest and not found.digest):
                 return [
                     HistoryRow(
                         0, model, "registered", number, time, actor, detail=detail, digest=digest
                     )
                 ]
-            if found.digest and digest and found.digest != digest:
+            if digest and found.digest != digest:
                 raise RegistryConflict(f"model {model!r}: {_first(found)}")
             return []
 
@@ -282,6 +285,16 @@ class History:
 
     def _add(self, row: HistoryRow, expected_revision: int | None = None) -> int:
         return self.append(row.model, lambda _: [row], expected_revision=expected_revision)
+
+    def copy_to(self, target: "History") -> int:
+        """Copy every row with its chain to a history that is empty or a part of this one.
+
+        Returns the revision of both. Raises HistoriesDiffer, and then the target has a part.
+        """
+        head = self.head()
+        while (have := copy_page(self._database, target._database, head)) != head:  # noqa: SLF001
+            _logger.info("%d of %d rows are copied", have[0], head[0])
+        return head[0]
 
     def close(self) -> None:
         """Close the database."""

@@ -7,6 +7,7 @@ therefore delays no other promotion, rollback or unload.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -23,6 +24,8 @@ from service.errors import NotReady
 from service.models.routing import Loaded, LoadedVersion, Routes, UnavailableVersion, routes_of
 
 _Key = tuple[str, str]  # model and version number
+
+_RETRY_S = 10.0  # between two reads of models with missing or damaged files
 
 _logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class LoadedModels:
         load: Callable[[Version], LoadedVersion],
         count_loaded: Callable[[int], None] = lambda _: None,
         report: Callable[[WorkerReport], object] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`load` runs in a thread and raises DriftlineError if a version cannot serve.
 
@@ -52,6 +56,8 @@ class LoadedModels:
         self._load = load
         self._count_loaded = count_loaded
         self._report = report
+        self._clock = clock
+        self._retry_at = 0.0  # when models with damaged versions are read again
         self._states: dict[str, ModelState] = {}  # as they were read last
         self._outcomes: dict[
             _Key, LoadedVersion | UnavailableVersion
@@ -147,12 +153,15 @@ class LoadedModels:
         """Apply the registry's changes, and start to load new versions."""
         async with self._polling:
             revision = await asyncio.to_thread(self._catalogue.revision)
+            damaged = {model for model, state in self._states.items() if state.damaged}
+            if revision == self.revision and damaged and self._clock() >= self._retry_at:
+                await self._retry_damaged(damaged)
             if revision == self.revision:
                 if self._unreported:
                     self._tell()
                 return
             # With what did not load before: the reason may be gone.
-            failed = {
+            failed = damaged | {
                 model
                 for (model, _), one in self._outcomes.items()
                 if isinstance(one, UnavailableVersion)
@@ -168,6 +177,19 @@ class LoadedModels:
                 self._begin(model)
         self._tell()
 
+    async def _retry_damaged(self, models: set[str]) -> None:
+        """Read models again whose files were missing or damaged: they may be back."""
+        self._retry_at = self._clock() + _RETRY_S
+        before = {model: self._states[model] for model in models}
+        states = await asyncio.to_thread(self._states_of, models)
+        changed = {model: state for model, state in states.items() if state != before[model]}
+        self._states |= changed
+        for model in changed:
+            self._show(model)
+            self._begin(model)
+        if changed:
+            self._tell()
+
     def close(self) -> None:
         """Stop loading."""
         for task in self._loads.values():
@@ -177,8 +199,11 @@ class LoadedModels:
     def _read(self, since: int, failed: set[str]) -> dict[str, ModelState]:
         """Return the state of every changed or failed model; runs in a thread."""
         changed = set(self._catalogue.models()) if since < 0 else self._catalogue.changed(since)
+        return self._states_of(changed | failed)
+
+    def _states_of(self, models: set[str]) -> dict[str, ModelState]:
         found: dict[str, ModelState] = {}
-        for model in sorted(changed | failed):
+        for model in sorted(models):
             try:
                 found[model] = self._catalogue.state(model)
             except RegistryUnavailable:

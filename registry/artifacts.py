@@ -1,0 +1,94 @@
+"""Files of versions in a store that machines share, named by their SHA-256.
+
+`DRIFTLINE_ARTIFACTS` is a URL of fsspec: `file:///...`, `s3://BUCKET/...`, `gs://...` or `abfs://...`.
+A file is written once and never changed, and hashed on arrival at this machine.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from registry.errors import ArtifactsUnavailable, ChangedFile, RegistryError
+
+_CHUNK = 1 << 20  # bytes read at once
+
+
+class ArtifactStore:
+    """The shared files below one URL; safe across threads and processes."""
+
+    def __init__(self, url: str) -> None:
+        """Connect to nothing yet; raises ArtifactsUnavailable for a URL of an unknown kind."""
+        import fsspec  # noqa: PLC0415 - where it is used
+
+        self.url = url
+        with self._faults("cannot be opened"):
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in self._files.protocol
+
+    def put(self, folder: Path, files: Mapping[str, str]) -> None:
+        """Store the files of a folder, by name and SHA-256; raises ArtifactsUnavailable."""
+        for name, digest in files.items():
+            place, size = self._place(digest), (folder / name).stat().st_size
+            with self._faults(f"{name} cannot be stored", missing=ArtifactsUnavailable):
+                if self._files.exists(place) and self._files.size(place) == size:
+                    continue
+                if not self._local:  # shows only whole objects
+                    self._files.put_file(str(folder / name), place)
+                    continue
+                self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+                part = f"{place}.{secrets.token_hex(4)}.part"
+                self._files.put_file(str(folder / name), part)
+                self._files.mv(part, place)
+
+    def fetch(self, name: str, digest: str, target: Path) -> None:
+        """Write a file to `target`, hashed as it arrives.
+
+        Raises ChangedFile for missing or other bytes, and ArtifactsUnavailable.
+        """
+        arriving = hashlib.sha256()
+        place = self._place(digest)
+        with (
+            self._faults(f"{name} cannot be fetched"),
+            self._files.open(place, "rb") as source,
+            target.open("wb") as out,
+        ):
+            while chunk := source.read(_CHUNK):
+                arriving.update(chunk)
+                out.write(chunk)
+        if (found := arriving.hexdigest()) != digest:
+            raise ChangedFile(
+                f"{name} in {self.url} was changed: SHA-256 {found[:12]}..., registered "
+                f"{digest[:12]}...; restore {place}"
+            )
+
+    def require(self, name: str, digest: str) -> None:
+        """Raise ChangedFile if a stored file is missing or has other bytes."""
+        found = hashlib.sha256()
+        with (
+            self._faults(f"{name} cannot be read"),
+            self._files.open(self._place(digest), "rb") as source,
+        ):
+            while chunk := source.read(_CHUNK):
+                found.update(chunk)
+        if found.hexdigest() != digest:
+            raise ChangedFile(f"{name} in {self.url}: SHA-256 is not {digest[:12]}...")
+
+    def _place(self, digest: str) -> str:
+        return f"{self._root.rstrip('/')}/sha256/{digest[:2]}/{digest}"
+
+    @contextmanager
+    def _faults(self, what: str, missing: type[RegistryError] = ChangedFile) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise missing(f"{what}: nothing is there in {self.url}") from error
+        except Exception as error:  # each kind of store raises its own
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ArtifactsUnavailable(f"artefacts {self.url}: {what}: {reason}") from error
+
+
+def open_artifacts(url: str) -> ArtifactStore | None:
+    """Return the shared store at a URL, None without one: files are where they were registered."""
+    return ArtifactStore(url) if url else None

@@ -1,0 +1,188 @@
+"""Versions as the history registered them, and their files on this machine.
+
+The history decides which versions exist. Their files are in folders of BentoML's model store; if
+machines share artefacts, missing folders are fetched by the hashes that the history states.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from registry.artifacts import ArtifactStore
+from registry.errors import ArtifactsUnavailable, ChangedFile, RegistryError, RegistryUnavailable
+from registry.history.rows import HistoryRow, Registration
+from registry.history.state import LifecycleState
+from registry.history.store import History
+from registry.manifest import Version
+from registry.stored_files import hash_folder, require_unchanged
+from registry.version_folders import Files, Found, VersionFolders
+
+
+class KnownVersions(NamedTuple):
+    """The versions of one model."""
+
+    versions: list[Version]  # readable on this machine, oldest first
+    damaged: dict[str, str]  # number -> why it cannot be served; missing ones included
+    history: LifecycleState
+
+
+class StoredVersions:
+    """The versions of every model; safe across threads and processes."""
+
+    def __init__(
+        self,
+        folders: VersionFolders,
+        history: History,
+        artifacts: ArtifactStore | None,
+        now: Callable[[], int],
+    ) -> None:
+        self._folders = folders
+        self._history = history
+        self._artifacts = artifacts
+        self._now = now
+
+    def models(self) -> list[str]:
+        """Return the names of all models that have a version, also where all are damaged."""
+        return sorted({*self._folders.names(), *self._history.models()})
+
+    def read(self, model: str, *, fetch: Callable[[str], bool] = lambda _: False) -> KnownVersions:
+        """Return the versions of a model; missing files of those that `fetch` wants are fetched."""
+        history = self._history.state(model)
+        found = self._folders.read(model)
+        failed: dict[str, str] = {}
+        if self._artifacts is not None:
+            present = {*found.damaged, *(version.number for version in found.versions)}
+            for row in history.registered.values():
+                if row.number not in present and fetch(row.number):
+                    failed |= self._try_fetch(self._artifacts, row)
+            found = self._folders.read(model)
+        found = _registered(found, history)
+        present = {*found.damaged, *(version.number for version in found.versions)}
+        reasons = found.damaged | {
+            number: failed.get(number) or self._missing(row)
+            for number, row in history.registered.items()
+            if number not in present
+        }
+        damaged = {
+            number: f"{reasons[number]}; restore it from a backup, or take it out with "
+            f"`driftline unload {model} --version {number}`"
+            for number in sorted(reasons, key=int)
+        }
+        return KnownVersions(found.versions, damaged, history)
+
+    def add(self, model: str, digest: str, files: Files, actor: str) -> Version:
+        """Store and record the next version of a model, or leave nothing behind.
+
+        Content that another machine registered gets its number. Raises RegistryUnavailable, and
+        RegistryConflict if another process took the number.
+        """
+        found, registered = self._folders.read(model), self._history.state(model).registered
+        elsewhere = next((row for row in registered.values() if row.digest == digest), None)
+        if elsewhere is None:
+            used = {*registered, *found.damaged, *(v.number for v in found.versions)}
+            number, created = str(max(map(int, used), default=0) + 1), self._now()
+        else:
+            number, created = elsewhere.number, elsewhere.time
+            if self._artifacts is not None and elsewhere.decode(Registration).files:
+                files = self._remote_files(self._artifacts, elsewhere)
+        try:
+            version = self._folders.add(model, number, digest, created, files)
+        except OSError as error:
+            raise RegistryUnavailable(
+                f"model {model!r}: version {number} cannot be stored below "
+                f"{self._folders.folder}: {error.strerror or error}; nothing was registered"
+            ) from None
+        try:
+            self.record(version, actor)
+        except RegistryError:
+            self._folders.remove(Path(version.path))  # store and history agree
+            raise
+        return version
+
+    def record(self, version: Version, actor: str) -> None:
+        """Record a version that is stored, after its files are shared."""
+        if not version.files:  # an earlier release stored it
+            version = replace(version, files=hash_folder(Path(version.path)))
+        if self._artifacts is not None:
+            self._artifacts.put(Path(version.path), version.files)
+        self._history.register(
+            version.model,
+            version.number,
+            time=version.created,
+            actor=actor,
+            digest=version.digest,
+            files=version.files,
+        )
+
+    def copy_files(self, artifacts: ArtifactStore) -> int:
+        """Copy the files of every version to another store, verify them, and count the versions.
+
+        Versions of earlier releases get a row with the hashes of their files first. Raises
+        ChangedFile or ArtifactsUnavailable.
+        """
+        copied = 0
+        for model in self.models():
+            for found in self.read(model, fetch=lambda _: True).versions:
+                if not found.files:
+                    self.record(found, "")
+            for version in self.read(model).versions:
+                require_unchanged(version)
+                artifacts.put(Path(version.path), version.files)
+                for name, digest in version.files.items():
+                    artifacts.require(name, digest)
+                copied += 1
+        return copied
+
+    def _try_fetch(self, artifacts: ArtifactStore, row: HistoryRow) -> dict[str, str]:
+        """Fetch the folder of a version; return why it cannot be, by its number."""
+        if not row.decode(Registration).files:
+            return {}  # of an earlier release
+        try:
+            with self._folders.locked():
+                here = self._folders.read(row.model).versions
+                if all(version.number != row.number for version in here):
+                    files = self._remote_files(artifacts, row)
+                    self._folders.add(row.model, row.number, row.digest, row.time, files)
+        except (ChangedFile, ArtifactsUnavailable, OSError) as error:
+            return {row.number: f"version {row.number} of {row.model}: {error}"}
+        return {}
+
+    def _remote_files(self, artifacts: ArtifactStore, row: HistoryRow) -> Files:
+        files = row.decode(Registration).files
+        return {name: partial(artifacts.fetch, name, digest) for name, digest in files.items()}
+
+    def _missing(self, row: HistoryRow) -> str:
+        place = f"stored version {row.number} of {row.model}"
+        if self._artifacts is not None and row.decode(Registration).files:
+            return f"{place} was not fetched from {self._artifacts.url} yet"
+        return f"{place} is damaged: its folder is missing"
+
+
+def _registered(found: Found, history: LifecycleState) -> Found:
+    """Return what was found, without folders whose content is not what the history registered."""
+    others = {
+        version.number: f"stored version {version.number} of {version.model} is damaged: "
+        "its content is not what was registered under this number"
+        for version in found.versions
+        if (row := history.registered.get(version.number)) is not None
+        and (
+            row.digest not in {"", version.digest}
+            or (version.files and row.decode(Registration).files not in ({}, version.files))
+        )
+    }
+    versions = [
+        _with_files(version, history.registered.get(version.number))
+        for version in found.versions
+        if version.number not in others
+    ]
+    return Found(versions, found.damaged | others)
+
+
+def _with_files(version: Version, row: HistoryRow | None) -> Version:
+    """Return a version with the hashes of its files, also where only the history states them."""
+    if version.files or row is None:
+        return version
+    return replace(version, files=row.decode(Registration).files)
