@@ -46,6 +46,12 @@ COMMANDS = {
     "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
     "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
     "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "request": CommandSummary("driftline.approvals", "Ask for approval of a version.", _REGISTRY),
+    "approve": CommandSummary("driftline.approvals", "Approve a version for an alias.", _REGISTRY),
+    "reject": CommandSummary("driftline.approvals", "Reject a version, for good.", _REGISTRY),
+    "release-policy": CommandSummary(
+        "driftline.approvals", "Show or set what a champion must have.", _REGISTRY
+    ),
     "history": CommandSummary(
         "driftline.audit", "Show who changed what of a model, when and why.", _REGISTRY
     ),

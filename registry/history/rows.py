@@ -16,7 +16,7 @@ below define their `detail`. The revision is set by the append.
 """
 
 import hashlib
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -84,10 +84,15 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
     gates: dict[str, str] = {}
 
 
-class ApprovalRule(msgspec.Struct, frozen=True, omit_defaults=True, rename={"roles": "from"}):
+class ApprovalRule(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    rename={"roles": "from"},
+):
     """How many approvals an alias needs, and of whom."""
 
-    required: int = 1
+    required: Annotated[int, msgspec.Meta(ge=1)] = 1
     roles: list[str] = []  # empty: anybody but registrant and requester
     expire_days: float = 30.0
 

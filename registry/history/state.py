@@ -30,6 +30,7 @@ class DesiredState(msgspec.Struct, frozen=True):
     aliases: dict[str, str]  # alias -> version number
     unloaded: set[str]  # numbers of the versions that are not to be loaded
     limits: dict[str, LimitChange]  # number -> sum of its changes, where there are any
+    candidates: dict[str, str] = {}  # number -> why the release policy does not allow it yet
 
 
 class LifecycleState(msgspec.Struct):
@@ -182,7 +183,20 @@ class LifecycleState(msgspec.Struct):
             dict(sorted(self.aliases.items())),
             {number for number in numbers if self.is_unloaded(number)},
             self.limits(numbers),
+            self.candidates(numbers),
         )
+
+    def candidates(self, numbers: Collection[str]) -> dict[str, str]:
+        """Return which versions the release policy does not allow as champion, and why.
+
+        A version that an alias names is none. Approvals do not expire here: a version that was
+        allowed is not taken from those who call it.
+        """
+        if not self.protected("champion"):
+            return {}
+        named = self.aliases.values()
+        reasons = {n: self.refusal("champion", n, 0) for n in numbers if n not in named}
+        return {number: reason for number, reason in reasons.items() if reason}
 
     def is_unloaded(self, number: str) -> bool:
         """Return whether the latest row of a version, or of its whole model, is an unload."""

@@ -220,7 +220,8 @@ class LoadedModels:
         }
         loaded |= {number: _damaged(number, state) for number in state.damaged}
         loaded = dict(sorted(loaded.items(), key=lambda found: int(found[0])))
-        routes = routes_of(model, loaded, state.desired.aliases, self._routes)
+        desired = state.desired
+        routes = routes_of(model, loaded, desired.aliases, self._routes, desired.candidates)
         for key in self._names.get(model, ()):
             del self._routes[key]
         for number in self._loaded.get(model, {}).keys() - loaded.keys():

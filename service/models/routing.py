@@ -49,9 +49,23 @@ Loaded = Mapping[str, LoadedVersion | UnavailableVersion]  # by version number, 
 Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
 
 
-def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Routes) -> Routes:
-    """Return the routes of one model; `loaded` is oldest first."""
-    routes: Routes = {(model, number): Route(one, "") for number, one in loaded.items()}
+def routes_of(
+    model: str,
+    loaded: Loaded,
+    aliases: Mapping[str, str],
+    before: Routes,
+    candidates: Mapping[str, str] = {},
+) -> Routes:
+    """Return the routes of one model; `loaded` is oldest first.
+
+    `candidates` are the versions that the model's release policy does not allow, with the reasons:
+    neither a number nor the fallback to the newest version leads to them.
+    """
+    allowed = {
+        number: _candidate(number, candidates[number]) if number in candidates else one
+        for number, one in loaded.items()
+    }
+    routes: Routes = {(model, number): Route(one, "") for number, one in allowed.items()}
     for alias, number in aliases.items():
         version = loaded.get(
             number, UnavailableVersion(f"version {number} does not exist", "failed")
@@ -59,12 +73,16 @@ def routes_of(model: str, loaded: Loaded, aliases: Mapping[str, str], before: Ro
         if isinstance(version, UnavailableVersion) and version.state != "unloaded":
             version = _still_served(before.get((model, alias)), loaded) or version
         routes[model, alias] = Route(version, alias)
-    oldest_first = list(loaded.values())
+    oldest_first = list(allowed.values())
     newest = next(
         (one for one in oldest_first[::-1] if isinstance(one, LoadedVersion)), oldest_first[-1]
     )
     routes[model, ""] = routes.get((model, CHAMPION)) or Route(newest, "")
     return routes
+
+
+def _candidate(number: str, reason: str) -> UnavailableVersion:
+    return UnavailableVersion(f"version {number} is a candidate: {reason}", "unloaded")
 
 
 def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:

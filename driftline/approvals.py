@@ -1,0 +1,132 @@
+"""`driftline request`, `approve`, `reject` and `release-policy`."""
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import yaml
+
+from eventlog.settings import Home
+from registry.approvals import Approvals
+from registry.errors import InvalidPolicy
+from registry.history.rows import ApprovalRule, ReleasePolicy
+from registry.history.store import History
+from registry.settings import open_history
+
+_WHY = click.option("--why", required=True, help="Reason, recorded with the decision.")
+_VERSION = click.option("--version", "number", required=True, help="Number of the version.")
+_ALIAS = click.option("--alias", default="champion", show_default=True, help="Alias to set.")
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [request, approve, reject, release_policy]
+
+
+@click.command()
+@click.argument("model")
+@_VERSION
+@_ALIAS
+@_WHY
+def request(model: str, number: str, alias: str, why: str) -> None:
+    """Ask for approval of a version of MODEL for an alias."""
+    revision = _approvals().request(model, number, alias, actor=_user(), why=why)
+    click.echo(f"approval of {model} version {number} for {alias} requested (revision {revision})")
+
+
+@click.command()
+@click.argument("model")
+@_VERSION
+@_ALIAS
+@_WHY
+def approve(model: str, number: str, alias: str, why: str) -> None:
+    """Approve a version of MODEL for an alias, as somebody who neither registered nor asked.
+
+    Your groups on this machine are your roles.
+    """
+    actor = _user()
+    revision = _approvals().approve(model, number, alias, actor=actor, why=why, roles=_groups())
+    click.echo(f"{actor} approved {model} version {number} for {alias} (revision {revision})")
+
+
+@click.command()
+@click.argument("model")
+@_VERSION
+@_WHY
+def reject(model: str, number: str, why: str) -> None:
+    """Reject a version of MODEL; this is final for its content."""
+    actor = _user()
+    revision = _approvals().reject(model, number, actor=actor, why=why)
+    click.echo(f"{actor} rejected {model} version {number} (revision {revision})")
+
+
+@click.command("release-policy")
+@click.argument("model")
+@click.option(
+    "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML to set."
+)
+@click.option("--why", default="", help="Reason, recorded with the change.")
+def release_policy(model: str, file: Path | None, why: str) -> None:
+    """Show or set what a version of MODEL must show before it can be champion.
+
+    For example: `approvals: {champion: {required: 1, from: [risk]}}`. A new policy makes earlier
+    gate runs, requests and approvals stale.
+    """
+    if file is None:
+        policy = _history().state(model).policy
+        click.echo(yaml.safe_dump(msgspec.to_builtins(policy)) or "{}", nl=False)
+        return
+    if not why.strip():
+        raise click.UsageError("expected --why: the reason is recorded with the change")
+    revision = _approvals().set_policy(model, _read(file), actor=_user(), why=why.strip())
+    click.echo(f"release policy of {model} is set (revision {revision})")
+
+
+def _read(file: Path) -> ReleasePolicy:
+    try:
+        stated: Any = yaml.safe_load(file.read_bytes()) or {}
+        policy = msgspec.convert(stated, ReleasePolicy)
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        line = " ".join(str(error).split())
+        raise InvalidPolicy(f"{file}: {line}; expected gates and approvals") from None
+    _require_fields(str(file), stated, ReleasePolicy)
+    for alias, rule in stated.get("approvals", {}).items():
+        _require_fields(f"{file}: approvals of {alias}", rule, ApprovalRule)
+    return policy
+
+
+def _require_fields(place: str, stated: dict[str, Any], kind: type[msgspec.Struct]) -> None:
+    """Refuse misspelt fields; rows of a newer release may have more."""
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    if unknown := sorted(set(stated) - set(known)):
+        raise InvalidPolicy(f"{place}: no field {unknown[0]!r}; expected {', '.join(known)}")
+
+
+def _approvals() -> Approvals:
+    return Approvals(_history())
+
+
+def _history() -> History:
+    return open_history(Home.from_environment(), wait=True)
+
+
+def _user() -> str:
+    """Return who runs the command; unlike getpass, not what an environment variable states."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _groups() -> list[str]:
+    found = []
+    for number in {os.getegid(), *os.getgroups()}:
+        try:
+            found.append(grp.getgrgid(number).gr_name)
+        except KeyError:
+            continue  # a group without a name
+    return found

@@ -1,0 +1,171 @@
+"""Requests, approvals and rejections of a version for an alias: rows of the registry's history.
+
+An approval refers to a digest, its gate report, the version that the alias names, and the release
+policy. If any of it changes, the approval is stale. Neither the registrant nor the requester can
+approve, and a rejection is final for the digest.
+"""
+
+import time
+from collections.abc import Callable, Collection
+
+from registry.errors import UnknownVersion, VersionRefused
+from registry.history.rows import ApprovalSubject, HistoryRow, ReleasePolicy, encode_detail
+from registry.history.state import LifecycleState
+from registry.history.store import History
+
+
+class Approvals:
+    """Append to the history what people decide; each method returns the new revision.
+
+    Raises UnknownVersion for a version that was never registered with a digest, and VersionRefused
+    for a decision that the history does not allow.
+    """
+
+    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+        self._history = history
+        self._clock = clock
+
+    def set_policy(self, model: str, policy: ReleasePolicy, *, actor: str, why: str) -> int:
+        """Replace the release policy of a model; earlier gate runs and approvals become stale."""
+        row = HistoryRow(
+            0,
+            model,
+            "release_policy",
+            "",
+            self._now(),
+            actor,
+            detail=encode_detail(policy),
+            why=why,
+        )
+        return self._history.append(model, lambda _: [row])
+
+    def request(self, model: str, number: str, alias: str, *, actor: str, why: str) -> int:
+        """Ask for approval of a version for an alias."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            digest = _digest(state, model, number)
+            _require_open(state, model, number, alias)
+            subject = encode_detail(state.subject(alias, digest))
+            return [self._row("requested", model, number, alias, digest, subject, actor, why)]
+
+        return self._history.append(model, decide)
+
+    def approve(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        alias: str,
+        *,
+        actor: str,
+        why: str,
+        roles: Collection[str] = (),
+    ) -> int:
+        """Approve what was requested; `roles` are those of the actor."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            digest = _digest(state, model, number)
+            _require_open(state, model, number, alias)
+            request = state.requested.get((alias, digest))
+            subject = state.subject(alias, digest)
+            _require_fresh(request, subject, model, number, alias)
+            assert request is not None
+            if actor in {request.actor, state.registered[number].actor}:
+                raise VersionRefused(
+                    f"{actor} registered or requested version {number} of {model}: expected the "
+                    "approval of another person"
+                )
+            allowed = state.policy.approvals[alias].roles
+            if allowed and not set(allowed) & set(roles):
+                raise VersionRefused(
+                    f"{alias} of {model}: expected an approval from {' or '.join(allowed)}; "
+                    f"{actor} is in {', '.join(sorted(roles)) or 'no group'}"
+                )
+            detail = encode_detail(subject)
+            return [self._row("approved", model, number, alias, digest, detail, actor, why)]
+
+        return self._history.append(model, decide)
+
+    def reject(self, model: str, number: str, *, actor: str, why: str) -> int:
+        """Reject the content of a version, for good."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            digest = _digest(state, model, number)
+            if digest in state.rejected:
+                return []
+            if named := [alias for alias, of in state.aliases.items() if of == number]:
+                raise VersionRefused(
+                    f"version {number} of {model} is {', '.join(named)}: point it at another "
+                    "version first"
+                )
+            return [self._row("rejected", model, number, "", digest, "", actor, why)]
+
+        return self._history.append(model, decide)
+
+    def _row(  # noqa: PLR0913, PLR0917  # a row's own fields
+        self,
+        kind: str,
+        model: str,
+        number: str,
+        alias: str,
+        digest: str,
+        detail: str,
+        actor: str,
+        why: str,
+    ) -> HistoryRow:
+        return HistoryRow(
+            0, model, kind, number, self._now(), actor, alias, detail, digest=digest, why=why
+        )
+
+    def _now(self) -> int:
+        return self._clock() // 1_000
+
+
+def _digest(state: LifecycleState, model: str, number: str) -> str:
+    if digest := state.digest_of(number):
+        return digest
+    known = ", ".join(state.registered) or "none is registered"
+    if number in state.registered:
+        raise UnknownVersion(
+            f"version {number} of {model} was registered by an earlier release, without a digest: "
+            "register its files again"
+        )
+    raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {known}")
+
+
+def _require_open(state: LifecycleState, model: str, number: str, alias: str) -> None:
+    """Raise VersionRefused where an approval would have no effect."""
+    digest = state.digest_of(number)
+    for fact, rows in (("rejected", state.rejected), ("barred", state.barred)):
+        if (row := rows.get(digest)) is not None:
+            raise VersionRefused(
+                f"version {number} of {model} was {fact} by {row.actor or 'unknown'} in revision "
+                f"{row.revision}: that is final for its content"
+            )
+    if alias not in state.policy.approvals:
+        raise VersionRefused(
+            f"the release policy of {model} asks for no approval of {alias}; set it with "
+            "driftline release-policy"
+        )
+
+
+def _require_fresh(
+    request: HistoryRow | None, subject: ApprovalSubject, model: str, number: str, alias: str
+) -> None:
+    place = f"version {number} of {model} for {alias}"
+    if request is None:
+        raise VersionRefused(f"nobody asked for {place}; expected driftline request first")
+    asked = request.decode(ApprovalSubject)
+    changed = [
+        what
+        for what, before, now in (
+            ("its gate report", asked.report, subject.report),
+            ("the version that it replaces", asked.replaces, subject.replaces),
+            ("the release policy", asked.policy, subject.policy),
+        )
+        if before != now
+    ]
+    if changed:
+        raise VersionRefused(
+            f"the request of {place} is stale: {' and '.join(changed)} changed after revision "
+            f"{request.revision}; ask again with driftline request"
+        )
