@@ -44,7 +44,7 @@ def request(model: str, number: str, alias: str, why: str) -> None:
 @_ALIAS
 @_WHY
 def approve(model: str, number: str, alias: str, why: str) -> None:
-    """Approve a version of MODEL for an alias, as somebody who neither registered nor asked.
+    """Approve a version of MODEL for an alias, if you neither registered nor requested it.
 
     Your groups on this machine are your roles.
     """
