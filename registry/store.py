@@ -78,6 +78,7 @@ class ModelState(msgspec.Struct, frozen=True):
     versions: list[Version]  # oldest first
     desired: DesiredState
     damaged: dict[str, str] = {}  # number -> why the version cannot be read
+    remote: set[str] = set()  # of those, numbers that `version` fetches from another machine
     revision: int = 0  # of the model's latest row
 
 
@@ -318,10 +319,12 @@ class Registry:
 
     def state(self, model: str) -> ModelState:
         """Return the versions and the desired state of a model; raises UnknownModel."""
-        known = self._known(model, fetch=lambda _: True)
+        known = self._known(model)
         numbers = [*known.damaged, *(version.number for version in known.versions)]
-        history = known.history
-        return ModelState(known.versions, history.desired(numbers), known.damaged, history.revision)
+        desired = known.history.desired(numbers)
+        return ModelState(
+            known.versions, desired, known.damaged, known.remote, known.history.revision
+        )
 
     def copy_to(self, history: History, artifacts: ArtifactStore | None) -> tuple[int, int]:
         """Copy the history, and the files of every version that is here, and verify both.

@@ -26,6 +26,7 @@ class KnownVersions(NamedTuple):
 
     versions: list[Version]  # readable on this machine, oldest first
     damaged: dict[str, str]  # number -> why it cannot be served; missing ones included
+    remote: set[str]  # numbers of those whose files can be fetched
     history: LifecycleState
 
 
@@ -71,7 +72,7 @@ class StoredVersions:
             f"`driftline unload {model} --version {number}`"
             for number in sorted(reasons, key=int)
         }
-        return KnownVersions(found.versions, damaged, history)
+        return KnownVersions(found.versions, damaged, self._remote(history, present), history)
 
     def add(self, model: str, digest: str, files: Files, actor: str) -> Version:
         """Store and record the next version of a model, or leave nothing behind.
@@ -153,6 +154,13 @@ class StoredVersions:
     def _remote_files(self, artifacts: ArtifactStore, row: HistoryRow) -> Files:
         files = row.decode(Registration).files
         return {name: partial(artifacts.fetch, name, digest) for name, digest in files.items()}
+
+    def _remote(self, history: LifecycleState, present: set[str]) -> set[str]:
+        """Return the versions that are not here and whose files are in the shared store."""
+        if self._artifacts is None:
+            return set()
+        rows = history.registered.items()
+        return {n for n, row in rows if n not in present and row.decode(Registration).files}
 
     def _missing(self, row: HistoryRow) -> str:
         place = f"stored version {row.number} of {row.model}"

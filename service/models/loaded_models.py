@@ -10,7 +10,10 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from eventlog.errors import DriftlineError
 from registry.catalogue import Revisions
@@ -35,6 +38,7 @@ class RegistryReader(Revisions, Protocol):
 
     def models(self) -> list[str]: ...
     def state(self, model: str) -> ModelState: ...
+    def version(self, model: str, number: str) -> Version: ...
 
 
 class LoadedModels:
@@ -145,8 +149,7 @@ class LoadedModels:
     async def refresh(self, model: str = "") -> None:
         """Poll, and wait until all pending loads of a model, or of all models, end."""
         await self.poll()
-        loads = [task for (of, _), task in self._loads.items() if model in {"", of}]
-        if loads:
+        while loads := [task for (of, _), task in self._loads.items() if model in {"", of}]:
             await asyncio.wait(loads)
 
     async def poll(self) -> None:
@@ -168,8 +171,8 @@ class LoadedModels:
             }
             states = await asyncio.to_thread(self._read, self.revision, failed)
             for model in states:
-                for reason in states[model].damaged.values():
-                    _logger.warning("not ready: %s", reason)
+                for number in states[model].damaged.keys() - states[model].remote:
+                    _logger.warning("not ready: %s", states[model].damaged[number])
             self.revision = revision
             self._states |= states
             for model in states:
@@ -252,6 +255,46 @@ class LoadedModels:
                 self._begun[key] = self.revision
                 self._loads[key] = asyncio.create_task(self._bring(version))
 
+        for number in state.remote - state.desired.unloaded:
+            key = model, number
+            if key not in self._loads:
+                self._begun[key] = self.revision
+                self._loads[key] = asyncio.create_task(self._fetch(model, number))
+
+    async def _fetch(self, model: str, number: str) -> None:
+        """Fetch the files of a version, then load it; a failure is tried again later."""
+        key, loop = (model, number), asyncio.get_running_loop()
+        reason = await loop.run_in_executor(self._thread, self._try_fetch, model, number)
+        states: dict[str, ModelState] = {}
+        with suppress(RegistryError):  # then as it was read last
+            states = await asyncio.to_thread(self._states_of, {model})
+        begun = self._begun.pop(key)
+        del self._loads[key]
+        if (state := states.get(model, self._states.get(model))) is None:
+            return
+        if reason:
+            failed = {number: reason} if number in state.damaged else {}
+            state = replace(state, damaged=state.damaged | failed, remote=state.remote - {number})
+        self._states[model] = state
+        self._show(model)
+        self._begin(model)
+        if key in self._begun:  # the load of what was fetched belongs to the same revision
+            self._begun[key] = begun
+        if not self._loads:
+            self._tell()
+
+    def _try_fetch(self, model: str, number: str) -> str:
+        """Fetch the files of a version; return why they cannot be, "" where they are here."""
+        try:
+            self._catalogue.version(model, number)
+        except DriftlineError as error:
+            _logger.warning("version %s of %s is not ready: %s", number, model, error)
+            return str(error)
+        except Exception as error:  # one version's fault must not keep the others from loading
+            _logger.exception("version %s of %s is not ready", number, model)
+            return f"version {number} is not ready: {type(error).__name__}"
+        return ""
+
     async def _bring(self, version: Version) -> None:
         """Load a version, then route to it if it is still wanted."""
         key = version.model, version.number
@@ -312,6 +355,8 @@ def _failed(version: Version, why: str) -> UnavailableVersion:
 
 
 def _damaged(number: str, state: ModelState) -> UnavailableVersion:
+    if number in state.remote - state.desired.unloaded:
+        return UnavailableVersion(f"version {number} is being fetched", "loading")
     if number in state.desired.unloaded:
         return UnavailableVersion(f"version {number} was unloaded", "unloaded")
     return UnavailableVersion(state.damaged[number], "failed")
