@@ -8,10 +8,10 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check nightly chaos format bench accuracy compare replay overload many load docs images pytorch lock proto clean help
+.PHONY: run up test check nightly chaos format bench accuracy compare replay overload many load docs images pytorch s3 lock proto clean help
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(UV): requirements/bootstrap.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Driftline needs Python 3.11 or newer; set PYTHON=python3.11")'
@@ -98,6 +98,12 @@ pytorch: $(VENV)/.dev ## convert and register a PyTorch model as docs/how-to/oth
 	VIRTUAL_ENV=$(TORCH) $(UV) pip install --quiet --require-hashes -r requirements/pytorch.lock
 	DRIFTLINE_PYTORCH=$(TORCH)/bin/python $(BIN)/python -m pytest tests/docs/test_converters.py
 
+S3 := $(DRIFTLINE_HOME)/s3
+s3: $(VENV)/.dev ## store files of models on a real S3 server, in an environment that has s3fs
+	$(PYTHON) -m venv $(S3)
+	VIRTUAL_ENV=$(S3) $(UV) pip install --quiet --require-hashes -r requirements/s3.lock
+	DRIFTLINE_S3=$(S3)/bin/python $(BIN)/python -m pytest tests/registry/test_artifact_contract.py
+
 LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 PEERS := benchmarks/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
@@ -107,6 +113,7 @@ lock: $(UV) ## renew the pinned versions and hashes
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
 	printf 'xgboost-cpu\nlightgbm\nonnxmltools\n' | $(LOCK) --no-deps - -o requirements/converters.lock
 	printf 'torch\nonnx\nonnxscript\nnumpy\n' | $(LOCK) - -o requirements/pytorch.lock
+	printf 's3fs>=2025.2\nmoto[s3,server]\nmsgspec\n' | $(LOCK) - -o requirements/s3.lock
 	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock
 	$(LOCK) pyproject.toml --extra monitoring -c requirements/dev.lock -o requirements/monitoring.lock
 	printf 'bentoml>=1.4.39,<1.5\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/bentoml.lock
