@@ -7,9 +7,10 @@ import click
 
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
-from registry.worker_reports import WorkerReport, read_workers
+from registry.shared_workers import AllWorkers
+from registry.worker_reports import WorkerReport
 
-_PAUSE = 0.05  # seconds between two reads
+_PAUSE = 0.1  # seconds between two reads
 
 
 class NotConverged(DriftlineError):
@@ -27,18 +28,23 @@ def wait_for_workers(
 
     Raises NotConverged with the number of workers behind after `timeout` seconds.
     """
-    deadline = clock() + timeout
+    deadline, workers = clock() + timeout, AllWorkers(home)
     while True:
-        reports = read_workers(home.workers)
-        behind = sum(report.revision < revision for report in reports)
+        reports = workers.read()
+        behind = [report for report in reports if report.revision < revision]
         if not behind:
             return reports
         if clock() >= deadline:
             raise NotConverged(
-                f"{behind} of {len(reports)} workers have not applied registry revision {revision} "
-                f"within {timeout:g} s; they continue to try"
+                f"{len(behind)} of {len(reports)} workers have not applied registry revision "
+                f"{revision} within {timeout:g} s{_machines(behind)}; they continue to try"
             )
         sleep(_PAUSE)
+
+
+def _machines(behind: Sequence[WorkerReport]) -> str:
+    names = sorted({report.machine for report in behind} - {""})
+    return f", on {', '.join(names)}" if names else ""
 
 
 def print_serving_workers(

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from driftline.convergence import print_loaded_workers, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
+from registry.shared_workers import AllWorkers
 from registry.store import Registry
-from registry.worker_reports import read_workers
 
 
 def commands() -> list[click.Command]:
@@ -22,7 +22,7 @@ def commands() -> list[click.Command]:
 def models() -> None:
     """List every model, its versions and their aliases."""
     home = Home.from_environment()
-    registry, workers = Registry(home, wait=True), read_workers(home.workers)
+    registry, workers = Registry(home, wait=True), AllWorkers(home).read()
     table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
     for model in registry.models():
         aliases = registry.aliases(model)

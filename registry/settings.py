@@ -26,6 +26,11 @@ def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
     return from_environment(RegistrySettings, PREFIX, environ).artifacts
 
 
+def is_shared(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether machines share the history."""
+    return bool(from_environment(RegistrySettings, PREFIX, environ).registry)
+
+
 def open_history(
     home: Home, environ: Mapping[str, str] = os.environ, *, wait: bool = False
 ) -> History:

@@ -22,6 +22,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     # model -> requested version or alias ("" for none) -> number of the version that serves it
     serving: dict[str, dict[str, str]] = {}
     unready: dict[str, dict[str, str]] = {}  # model -> number -> why it is not loaded
+    machine: str = ""  # stated between machines
 
 
 class WorkerReportPublisher:

@@ -8,8 +8,10 @@ from functools import partial
 
 from eventlog.answer_counts import CountingWriter
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
+from registry.settings import is_shared, open_history
+from registry.shared_workers import SharedReportPublisher
 from registry.store import Registry
-from registry.worker_reports import WorkerReportPublisher
+from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from service.auth.configuration import create_authorizer
 from service.call_factory import CallFactory
 from service.grpc.server import GrpcServer
@@ -60,12 +62,12 @@ class Worker:
         log = PredictionLog(self._writer, ids, now=clock, count=count_events)
         registry = Registry(home)
         self._report_publisher = WorkerReportPublisher(home.workers)
+        shared = SharedReportPublisher(open_history(home)) if is_shared() else None
+        self._shared_publisher = shared
         self._statistics = Statistics()
         load = VersionLoader(settings, log, ids, self._statistics)
         self._cache_bytes = load.cache_bytes
-        self._models = models = LoadedModels(
-            registry, load, count_loaded, self._report_publisher.publish
-        )
+        self._models = models = LoadedModels(registry, load, count_loaded, self._publish_report)
         repository = ModelRepository(registry, models)
         pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
         self._tracing = Tracing.configured("service")
@@ -96,6 +98,11 @@ class Worker:
         self._grpc: GrpcServer | None = None
         self._background: list[asyncio.Task[None]] = []
 
+    def _publish_report(self, report: WorkerReport) -> None:
+        self._report_publisher.publish(report)
+        if self._shared_publisher is not None:
+            self._shared_publisher.publish(report)
+
     async def start(self) -> None:
         """Load registered versions, listen for gRPC, and follow the registry."""
         await self._models.start()
@@ -119,6 +126,8 @@ class Worker:
             sweep_periodically(self._home, self._log_settings),
         ):
             self._background.append(asyncio.create_task(work))
+        if self._shared_publisher is not None:
+            self._background.append(asyncio.create_task(self._shared_publisher.repeat()))
         # Libraries and models live as long as the worker. Left to the collector, each full
         # collection walks them all: 90 ms, once a second under load, without replies.
         gc.collect()
@@ -136,4 +145,6 @@ class Worker:
         flush()
         self._models.close()
         self._report_publisher.close()
+        if self._shared_publisher is not None:
+            self._shared_publisher.close()
         self._writer.close()

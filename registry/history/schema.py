@@ -1,11 +1,11 @@
-"""The table of the registry's history: the one place that knows its columns.
+"""The tables of the registry's history: the one place that knows their columns.
 
 A change here needs a migration (`migrations/versions`); a test compares both.
 """
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 
-REVISION = "0001"  # the newest migration
+REVISION = "0002"  # the newest migration
 VERSION_TABLE = "registry_revision"
 
 metadata = MetaData()
@@ -31,3 +31,10 @@ history = Table(  # rows.HistoryRow
 )
 Index("history_by_model", history.c.model, history.c.revision)
 Index("history_by_kind", history.c.kind, history.c.model)
+workers = Table(  # reports of workers on all machines; used where the database is a server
+    "workers",
+    metadata,
+    Column("worker", _TEXT, primary_key=True),
+    Column("seen", _INTEGER, nullable=False),  # seconds since the epoch, by the server's clock
+    Column("body", _TEXT, nullable=False),  # worker_reports.WorkerReport
+)

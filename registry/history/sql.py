@@ -4,7 +4,7 @@
 # ruff: noqa: E501
 
 VERSION_TABLE = 'registry_revision'
-REVISION = '0001'
+REVISION = '0002'
 SQLITE = {
     'REVISION': 'SELECT max(history.revision) AS max_1 FROM history',
     'HEAD': 'SELECT history.revision, history.chain FROM history WHERE history.revision = (SELECT max(history.revision) AS max_1 FROM history)',
@@ -13,6 +13,10 @@ SQLITE = {
     'OF_MODEL': 'SELECT history.revision, history.model, history.kind, history.number, history.time, history.actor, history.alias, history.detail, history.digest, history.why, history.evidence, history.chain FROM history WHERE history.model = :of_model ORDER BY history.revision',
     'AFTER': 'SELECT history.revision, history.model, history.kind, history.number, history.time, history.actor, history.alias, history.detail, history.digest, history.why, history.evidence, history.chain FROM history WHERE history.revision > :after AND history.revision <= :until ORDER BY history.revision',
     'INSERT': 'INSERT INTO history (revision, model, kind, number, time, actor, alias, detail, digest, why, evidence, chain) VALUES (:n_revision, :n_model, :n_kind, :n_number, :n_time, :n_actor, :n_alias, :n_detail, :n_digest, :n_why, :n_evidence, :n_chain)',
+    'WORKERS': "SELECT workers.body FROM workers WHERE workers.seen >= CAST(CAST(STRFTIME('%s', CURRENT_TIMESTAMP) AS INTEGER) AS BIGINT) - :age",
+    'REMOVE_WORKER': 'DELETE FROM workers WHERE workers.worker = :of_worker',
+    'EXPIRE_WORKERS': "DELETE FROM workers WHERE workers.seen < CAST(CAST(STRFTIME('%s', CURRENT_TIMESTAMP) AS INTEGER) AS BIGINT) - :age",
+    'ADD_WORKER': "INSERT INTO workers (worker, seen, body) VALUES (:of_worker, CAST(CAST(STRFTIME('%s', CURRENT_TIMESTAMP) AS INTEGER) AS BIGINT), :n_body)",
 }
 POSTGRESQL = {
     'REVISION': 'SELECT max(history.revision) AS max_1 FROM history',
@@ -22,4 +26,8 @@ POSTGRESQL = {
     'OF_MODEL': 'SELECT history.revision, history.model, history.kind, history.number, history.time, history.actor, history.alias, history.detail, history.digest, history.why, history.evidence, history.chain FROM history WHERE history.model = %(of_model)s::VARCHAR COLLATE "C" ORDER BY history.revision',
     'AFTER': 'SELECT history.revision, history.model, history.kind, history.number, history.time, history.actor, history.alias, history.detail, history.digest, history.why, history.evidence, history.chain FROM history WHERE history.revision > %(after)s::BIGINT AND history.revision <= %(until)s::BIGINT ORDER BY history.revision',
     'INSERT': 'INSERT INTO history (revision, model, kind, number, time, actor, alias, detail, digest, why, evidence, chain) VALUES (%(n_revision)s::BIGINT, %(n_model)s::VARCHAR COLLATE "C", %(n_kind)s::VARCHAR COLLATE "C", %(n_number)s::VARCHAR COLLATE "C", %(n_time)s::BIGINT, %(n_actor)s::VARCHAR COLLATE "C", %(n_alias)s::VARCHAR COLLATE "C", %(n_detail)s::VARCHAR COLLATE "C", %(n_digest)s::VARCHAR COLLATE "C", %(n_why)s::VARCHAR COLLATE "C", %(n_evidence)s::VARCHAR COLLATE "C", %(n_chain)s::VARCHAR COLLATE "C")',
+    'WORKERS': 'SELECT workers.body FROM workers WHERE workers.seen >= CAST(EXTRACT(epoch FROM now()) AS BIGINT) - %(age)s::BIGINT',
+    'REMOVE_WORKER': 'DELETE FROM workers WHERE workers.worker = %(of_worker)s::VARCHAR COLLATE "C"',
+    'EXPIRE_WORKERS': 'DELETE FROM workers WHERE workers.seen < CAST(EXTRACT(epoch FROM now()) AS BIGINT) - %(age)s::BIGINT',
+    'ADD_WORKER': 'INSERT INTO workers (worker, seen, body) VALUES (%(of_worker)s::VARCHAR COLLATE "C", CAST(EXTRACT(epoch FROM now()) AS BIGINT), %(n_body)s::VARCHAR)',
 }

@@ -15,7 +15,7 @@ from registry.history.sql import SQLITE
 
 _PATIENCE_S = 10  # how long a call waits for another process's transaction
 # Releases before migrations read the schema version from here, and refuse a greater one.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class SqliteConnection:

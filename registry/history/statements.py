@@ -7,11 +7,23 @@ registry.history.statements` writes it, and a test compares.
 
 from pathlib import Path
 
-from sqlalchemy import BindParameter, Executable, bindparam, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Executable,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    extract,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from registry.history.schema import REVISION, VERSION_TABLE, history
+from registry.history.schema import REVISION, VERSION_TABLE, history, workers
 
 _c = history.c
 _row = select(*history.c)
@@ -19,6 +31,9 @@ _model: BindParameter[str] = bindparam("of_model")
 _after: BindParameter[int] = bindparam("after")
 _until: BindParameter[int] = bindparam("until")
 _newest = select(func.max(_c.revision)).scalar_subquery()
+_now = cast(extract("epoch", func.now()), BigInteger)
+_age: BindParameter[int] = bindparam("age")
+_worker: BindParameter[str] = bindparam("of_worker")
 
 STATEMENTS: dict[str, Executable] = {
     "REVISION": select(func.max(_c.revision)),
@@ -28,6 +43,12 @@ STATEMENTS: dict[str, Executable] = {
     "OF_MODEL": _row.where(_c.model == _model).order_by(_c.revision),
     "AFTER": _row.where(_c.revision > _after, _c.revision <= _until).order_by(_c.revision),
     "INSERT": insert(history).values({one.name: bindparam(f"n_{one.name}") for one in history.c}),
+    "WORKERS": select(workers.c.body).where(workers.c.seen >= _now - _age),
+    "REMOVE_WORKER": delete(workers).where(workers.c.worker == _worker),
+    "EXPIRE_WORKERS": delete(workers).where(workers.c.seen < _now - _age),
+    "ADD_WORKER": insert(workers).values(
+        worker=_worker, seen=_now, body=bindparam("n_body", type_=Text)
+    ),
 }
 _HEADER = '''"""SQL of the history, by database; written by registry.history.statements."""
 

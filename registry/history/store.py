@@ -31,6 +31,8 @@ from registry.history.rows import (
 from registry.history.state import DesiredState, LifecycleState, reduce_rows
 from registry.limits import LimitChange
 
+_LIVE_S = 15  # a worker that has not repeated its report for so long is not counted
+_FORGOTTEN_S = 3_600
 _PAUSE_S = 0.5  # between two tries of a change that waits
 _PAGE = 1_000  # rows read at once by who follows every model
 
@@ -51,7 +53,7 @@ class History:
         A database that cannot be read now is tried again by the next call, which then raises
         RegistryUnavailable, as every other method does.
         """
-        self._database = open_database(where)
+        self._database = self._server = open_database(where)
         self._wait_s = 0.0 if isinstance(where, Path) else wait_s
         if copy is not None and not isinstance(where, Path):
             self._database = ReplicatedDatabase(self._database, copy)
@@ -285,6 +287,23 @@ class History:
 
     def _add(self, row: HistoryRow, expected_revision: int | None = None) -> int:
         return self.append(row.model, lambda _: [row], expected_revision=expected_revision)
+
+    def report_worker(self, name: str, body: str) -> None:
+        """Replace the report of a worker, and delete those of workers that ended long ago."""
+        with self._server.transaction() as connection:
+            connection.many("REMOVE_WORKER", [{"of_worker": name}])
+            connection.many("ADD_WORKER", [{"of_worker": name, "n_body": body}])
+            connection.many("EXPIRE_WORKERS", [{"age": _FORGOTTEN_S}])
+
+    def remove_worker(self, name: str) -> None:
+        """Delete the report of a worker."""
+        with self._server.transaction() as connection:
+            connection.many("REMOVE_WORKER", [{"of_worker": name}])
+
+    def workers(self) -> list[str]:
+        """Return the reports of all workers that repeated theirs in the last seconds."""
+        with self._server.transaction() as connection:
+            return [str(body) for (body,) in connection.all("WORKERS", age=_LIVE_S)]
 
     def copy_to(self, target: "History") -> int:
         """Copy every row with its chain to a history that is empty or a part of this one.

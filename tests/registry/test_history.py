@@ -143,7 +143,7 @@ def test_a_file_of_a_newer_release_is_refused(
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(IncompatibleRegistry, match=r"registry\.db: schema version 3.*upgrade"):
+    with pytest.raises(IncompatibleRegistry, match=r"registry\.db: schema version 4.*upgrade"):
         History(path)
     assert path.read_bytes() == before
 

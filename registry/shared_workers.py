@@ -1,0 +1,85 @@
+"""Reports of workers on every machine, in the registry's database if machines share it.
+
+On one machine, `worker_reports.py` sees exactly which workers live. Between machines, a worker
+repeats its report every few seconds; one that stopped repeating is not counted.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+
+import msgspec
+from msgspec.structs import replace
+
+from eventlog.settings import Home
+from registry.errors import RegistryUnavailable
+from registry.history.store import History
+from registry.settings import is_shared, open_history
+from registry.worker_reports import WorkerReport, read_workers
+
+_BEAT_S = 5.0  # between two repetitions
+_RETRY_S = 1.0  # after a failure
+
+_logger = logging.getLogger(__name__)
+
+
+class SharedReportPublisher:
+    """Publish the reports of one worker to every machine; belongs to one event loop."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._machine = socket.gethostname()
+        self._name = f"{self._machine}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._report = WorkerReport()
+        self._changed = asyncio.Event()
+        self._lost = False
+
+    def publish(self, report: WorkerReport) -> None:
+        """Replace the report; `repeat` writes it."""
+        self._report = replace(report, machine=self._machine)
+        self._changed.set()
+
+    async def repeat(self, beat: float = _BEAT_S) -> None:
+        """Write the report forever: at once when it changed, else every `beat` seconds."""
+        while True:
+            self._changed.clear()
+            await asyncio.to_thread(self._write)
+            try:
+                pause = min(beat, _RETRY_S) if self._lost else beat
+                await asyncio.wait_for(self._changed.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        """Remove the report."""
+        try:
+            self._history.remove_worker(self._name)
+        except RegistryUnavailable as error:
+            _logger.warning("%s; other machines count this worker for some seconds more", error)
+
+    def _write(self) -> None:
+        body = msgspec.json.encode(self._report).decode()
+        try:
+            self._history.report_worker(self._name, body)
+        except RegistryUnavailable as error:
+            if not self._lost:
+                _logger.warning("%s; other machines do not see this worker", error)
+            self._lost = True
+        else:
+            self._lost = False
+
+
+class AllWorkers:
+    """Read the reports of running workers: of this machine, or of all that share the registry."""
+
+    def __init__(self, home: Home) -> None:
+        self._folder = home.workers
+        self._history = open_history(home) if is_shared() else None
+
+    def read(self) -> list[WorkerReport]:
+        """Return the reports; raises RegistryUnavailable if machines share them."""
+        if self._history is None:
+            return read_workers(self._folder)
+        return [msgspec.json.decode(b, type=WorkerReport) for b in self._history.workers()]

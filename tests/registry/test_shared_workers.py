@@ -1,0 +1,98 @@
+"""Workers of several machines on one registry: each sees the others' reports while they live."""
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from driftline.convergence import NotConverged, print_serving_workers, wait_for_workers
+from eventlog.settings import Home
+from registry.errors import RegistryUnavailable
+from registry.history.database import Where
+from registry.history.store import History
+from registry.shared_workers import AllWorkers, SharedReportPublisher
+from registry.worker_reports import WorkerReport
+from tests.postgres_server import PostgresServer
+
+REPORT = WorkerReport(3, {"tiny": {"champion": "2"}})
+
+
+def test_reports_are_replaced_and_removed(where: Where) -> None:
+    history = History(where)
+    history.report_worker("a", "1")
+    history.report_worker("b", "2")
+    history.report_worker("a", "3")
+    assert sorted(history.workers()) == ["2", "3"]
+    history.remove_worker("a")
+    assert history.workers() == ["2"]
+    history.close()
+
+
+def test_a_worker_that_stopped_repeating_is_not_counted(
+    where: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(where)
+    history.report_worker("a", "1")
+    monkeypatch.setattr("registry.history.store._LIVE_S", -1)
+    assert history.workers() == []
+    monkeypatch.setattr("registry.history.store._LIVE_S", 15)
+    monkeypatch.setattr("registry.history.store._FORGOTTEN_S", -1)
+    history.report_worker("b", "2")
+    assert history.workers() == []  # deleted
+    history.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer) -> Home:
+    monkeypatch.setenv("DRIFTLINE_REGISTRY", postgres.schema())
+    return Home(tmp_path)
+
+
+async def _until(home: Home, revision: int) -> list[WorkerReport]:
+    return await asyncio.to_thread(wait_for_workers, home, revision, 180)
+
+
+async def test_a_command_waits_for_workers_of_every_machine(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str], postgres: PostgresServer
+) -> None:
+    histories = [History(os.environ["DRIFTLINE_REGISTRY"]) for _ in range(2)]
+    publishers = [SharedReportPublisher(history) for history in histories]
+    tasks = [asyncio.create_task(publisher.repeat()) for publisher in publishers]
+    for publisher in publishers:
+        publisher.publish(REPORT)
+    reports: list[WorkerReport] = []
+    while len(reports) < 2:
+        reports = await _until(home, 3)
+    assert {report.machine for report in reports} == {socket.gethostname()}
+    print_serving_workers(reports, "tiny", "champion", "2")
+    assert "2 of 2 workers serve version 2" in capsys.readouterr().out
+
+    with pytest.raises(NotConverged, match=rf"2 of 2 workers .* on {socket.gethostname()};"):
+        wait_for_workers(home, 4, 0)
+    for publisher in publishers:
+        publisher.publish(WorkerReport(4))
+    assert len(await _until(home, 4)) == 2
+    for task in tasks:
+        task.cancel()
+    publishers[0].close()
+    assert len(AllWorkers(home).read()) == 1
+    for history in histories:
+        history.close()
+
+
+def test_a_database_that_is_gone_is_an_error_of_readers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_REGISTRY", "postgresql://127.0.0.1:1/registry")
+    publisher = SharedReportPublisher(History("postgresql://127.0.0.1:1/registry"))
+    publisher._write()
+    publisher._write()
+    publisher.close()
+    assert [r.message.rpartition(";")[2] for r in caplog.records] == [
+        " other machines do not see this worker",
+        " other machines count this worker for some seconds more",
+    ]
+    with pytest.raises(RegistryUnavailable):
+        AllWorkers(Home(tmp_path)).read()
