@@ -19,7 +19,7 @@ from registry.history.audit import ChainHead, EventCheck, chain_faults
 from registry.history.rows import FIRST, HistoryRow
 from registry.history.state import alias_at
 from registry.history.store import History
-from registry.settings import open_history
+from registry.settings import is_shared, open_history
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
@@ -82,16 +82,21 @@ def audit() -> None:
 def verify(*, kept: str, log: bool, file: Path | None) -> None:
     """Recompute the chain of the history; exit 1 with the first difference.
 
-    The chain finds edited and removed rows. A kept head and the log find a cut tail and a restored
-    backup.
+    The chain finds edited and removed rows. A kept head, the log, and this machine's copy of a
+    shared history find a cut tail and a restored backup.
     """
-    rows = _exported(file) if file else list(_history().all_rows())
-    for fault in chain_faults(rows, _head(kept) if kept else None):
-        raise HistoryChanged(fault)
+    home = Home.from_environment()
+    rows = _exported(file) if file else list(open_history(home, direct=True).all_rows())
+    heads: list[ChainHead | None] = [_head(kept) if kept else None]
+    if not file and is_shared() and home.registry_copy.exists():
+        heads.append(ChainHead(*History(home.registry_copy).head()))
+    for known in heads:
+        for fault in chain_faults(rows, known):
+            raise HistoryChanged(fault)
     events = 0
     if log and not file:
         check = EventCheck(rows)
-        for event in _predictions(Home.from_environment().log):
+        for event in _predictions(home.log):
             events += 1
             if fault := check.fault(event):
                 raise HistoryChanged(fault)

@@ -32,12 +32,14 @@ def is_shared(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def open_history(
-    home: Home, environ: Mapping[str, str] = os.environ, *, wait: bool = False
+    home: Home, environ: Mapping[str, str] = os.environ, *, wait: bool = False, direct: bool = False
 ) -> History:
     """Open the history at the address that is set, or in the file below the home.
 
-    With `wait`, as in commands, a change waits for a database that cannot be reached.
+    With `wait`, as in commands, a change waits for a database that cannot be reached. A history
+    that machines share is read from this machine's copy, unless `direct`.
     """
     settings = from_environment(RegistrySettings, PREFIX, environ)
     wait_s = settings.registry_wait_s if wait else 0.0
-    return History(settings.registry or home.registry, home.registry_copy, wait_s=wait_s)
+    copy = None if direct else home.registry_copy
+    return History(settings.registry or home.registry, copy, wait_s=wait_s)

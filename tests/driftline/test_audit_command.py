@@ -1,9 +1,11 @@
 """`driftline history` and `driftline audit` as a person types them."""
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
@@ -16,6 +18,8 @@ from eventlog.settings import Home, LogSettings
 from registry.errors import RegistryConflict, UnknownModel
 from registry.history.rows import HistoryRow, Registration, encode_detail, next_chain
 from registry.history.store import History
+from registry.settings import open_history
+from tests.postgres_server import PostgresServer
 
 T0 = 1_700_000_000_000_000
 MINUTE = 60_000_000
@@ -181,3 +185,26 @@ def test_the_bytes_of_a_row_never_change() -> None:
     assert next_chain("0" * 64, row) == (
         "bceb97de0d0b970f5b4791b3234932753783d657e5b783fcd54217fec509ae13"
     )
+
+
+def test_the_copy_of_a_machine_finds_what_was_replaced_on_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    monkeypatch.setenv("DRIFTLINE_REGISTRY", postgres.schema())
+    history = open_history(Home(tmp_path))
+    history.register("taxi", "1", time=T0, actor="ann", digest="d1")
+    history.promote("taxi", "champion", "1", time=T0, actor="bob")
+    assert history.revision() == 2
+    assert run("audit", "verify").exit_code == 0
+    rows = list(history.all_rows())
+    forged = replace(rows[1], actor="eve")
+    with psycopg.connect(os.environ["DRIFTLINE_REGISTRY"]) as server:
+        server.execute("ALTER TABLE history DISABLE TRIGGER USER")
+        server.execute(
+            "UPDATE history SET actor = 'eve', chain = %s WHERE revision = 2",
+            [next_chain(rows[0].chain, forged)],
+        )
+    history.close()
+    found = str(run("audit", "verify").exception)
+    assert "revision 2 or an earlier one was replaced" in found
