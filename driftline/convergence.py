@@ -54,6 +54,7 @@ def print_serving_workers(
 
     Raises NotConverged with the reason if one does not.
     """
+    reports = [report for report in reports if report.selects(model)]
     if not reports:
         click.echo("no worker is running; the next one to start serves it")
         return

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,17 @@ class WorkerReport(msgspec.Struct, frozen=True):
     serving: dict[str, dict[str, str]] = {}
     unready: dict[str, dict[str, str]] = {}  # model -> number -> why it is not loaded
     machine: str = ""  # stated between machines
+    models: str = ""  # patterns of the models that it serves; empty: every model
+
+    def selects(self, model: str) -> bool:
+        """Return whether the worker serves a model at all."""
+        return selects(self.models, model)
+
+
+def selects(patterns: str, model: str) -> bool:
+    """Return whether a model is one of `team-a-*,fraud`; "" selects every model."""
+    stated = [one.strip() for one in patterns.split(",") if one.strip()]
+    return not stated or any(fnmatchcase(model, one) for one in stated)
 
 
 class WorkerReportPublisher:

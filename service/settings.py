@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: str = ""  # PEM certificate chain for REST, gRPC and admin port
     tls_key: str = ""  # PEM private key, unencrypted; required with a certificate
     tls_client_ca: str = ""  # PEM file; if set, clients need a certificate from this CA
+    models: str = ""  # patterns of models to serve, such as team-a-*,fraud; empty: every model
     workers: int = 1  # processes; each loads every model and has its own queues
     max_body_bytes: int = 16 << 20  # largest request, REST and gRPC
     max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call

@@ -6,6 +6,8 @@ import socket
 import sys
 from functools import partial
 
+from msgspec.structs import replace
+
 from eventlog.answer_counts import CountingWriter
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.settings import is_shared, open_history
@@ -20,6 +22,7 @@ from service.log_retention import sweep_periodically
 from service.models.loaded_models import LoadedModels
 from service.models.loader import VersionLoader
 from service.models.repository import ModelRepository
+from service.models.selection import SelectedModels
 from service.pipeline import Pipeline
 from service.prediction_log import IdGenerator, PredictionLog
 from service.rest.dependencies import InferenceDependencies, RouteDependencies
@@ -67,7 +70,9 @@ class Worker:
         self._statistics = Statistics()
         load = VersionLoader(settings, log, ids, self._statistics)
         self._cache_bytes = load.cache_bytes
-        self._models = models = LoadedModels(registry, load, count_loaded, self._publish_report)
+        self._models = models = LoadedModels(
+            SelectedModels(registry, settings.models), load, count_loaded, self._publish_report
+        )
         repository = ModelRepository(registry, models)
         pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
         self._tracing = Tracing.configured("service")
@@ -99,6 +104,7 @@ class Worker:
         self._background: list[asyncio.Task[None]] = []
 
     def _publish_report(self, report: WorkerReport) -> None:
+        report = replace(report, models=self._settings.models)
         self._report_publisher.publish(report)
         if self._shared_publisher is not None:
             self._shared_publisher.publish(report)

@@ -24,6 +24,14 @@ def test_a_worker_is_seen_before_it_has_followed_anything(tmp_path: Path) -> Non
     assert read_workers(tmp_path) == []
 
 
+def test_workers_of_other_models_are_not_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    other = WorkerReport(3, models="bus-*, team-a-*")
+    print_serving_workers([REPORT, other], "tiny", "champion", "2")
+    assert "1 of 1 workers serve version 2" in capsys.readouterr().out
+    with pytest.raises(NotConverged):
+        print_serving_workers([REPORT, other], "bus-1", "champion", "2")
+
+
 def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from registry import worker_reports\n"
