@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventlog.answer_counts import MINUTE, read_answer_counts
+from eventlog.answer_counts import MINUTE, first_answered_epoch, read_answer_counts
 from eventlog.balance import Balance, SourceCounts, balance_of, count_records
 from eventlog.dead_letters import DeadLetters
 from eventlog.layout import segments
@@ -62,16 +62,24 @@ def _books(home: Home) -> list[SourceCounts]:
         for entry in entries:
             book = books.setdefault(entry.source, SourceCounts(entry.source))
             seen[entry.source], book.missing = entry.top, entry.missing
+            book.cut = entry.cuts > 0
             book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
         for book in books.values():
             book.monitored = monitored.get(book.source, Counter())
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
+    for name in cursors or {}:
+        books.setdefault(name, SourceCounts(name))
+    for book in books.values():
+        # Sources without a cursor may be those of other hosts, read from Kafka.
+        was_here = book.cut or book.source in (cursors or {})
+        book.removed = was_here and not (home.log / book.source).is_dir()
     for path in _sources(home):
         books[path.name].answered = read_answer_counts(path) or None
         if cursors is not None:
             books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
     _read_segments(home, books, cursors or {}, seen)
     for book in books.values():
+        book.cut |= book.logged.total() > 0 and seen.get(book.source, _NOWHERE) > book.end
         if any(minute < since for minute in book.logged):
             book.begins = max(book.begins, since)
     return [books[source] for source in sorted(books)]
@@ -105,7 +113,8 @@ def _read_segments(
 ) -> None:
     for path in _sources(home):
         present = segments(path)
-        if not present or (present[0].epoch, present[0].base) != (1, 0):
+        first = first_answered_epoch(path)
+        if not present or present[0].base or present[0].epoch > first:
             books[path.name].begins = 1 << 62  # until the first record is read
     dead_letters = DeadLetters(home.dead_letters).origins()
     reader = SegmentReader(home.log, {})
@@ -156,8 +165,18 @@ def _differences(one: Balance) -> list[str]:
             f"{one.source}: {one.uncounted:,} monitored by an earlier release, which did not count "
             "them by minute"
         )
-    if one.surplus:
+    if one.surplus and one.cut:
+        lines.append(
+            f"{one.source}: {one.surplus:,} monitored and no longer in the log: an older copy of "
+            "it was restored, or a power loss took its end"
+        )
+    elif one.surplus:
         lines.append(f"{one.source}: {one.surplus:,} counted by the monitor and not in the log")
+    if one.removed:
+        lines.append(
+            f"{one.source}: its folder was removed from the log; events that were not read "
+            "before are lost"
+        )
     if one.dead_lettered:
         lines.append(
             f"{one.source}: {one.dead_lettered:,} dead-lettered by the forwarder; "

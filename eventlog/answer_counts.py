@@ -81,8 +81,9 @@ class CountingWriter(SegmentWriter):
         lock: int,
         settings: LogSettings,
         dropped: Callable[[int], None],
+        clock: Callable[[], int],
     ) -> None:
-        super().__init__(folder, lock, settings, dropped)
+        super().__init__(folder, lock, settings, dropped, clock)
         self._answers = AnswerCounts(folder, self.epoch)
 
     def append(self, events: Sequence[Event]) -> None:
@@ -109,6 +110,13 @@ def read_answer_counts(folder: Path) -> Counter[int]:
     for minute, _, count in _slots(path.read_bytes() if path.exists() else b""):
         counts[minute] += count
     return counts
+
+
+def first_answered_epoch(folder: Path) -> int:
+    """Return the first epoch in which a source answered; 1 if it has no counts."""
+    path = folder / _FILE
+    slots = _slots(path.read_bytes() if path.exists() else b"")
+    return min((epoch for _, epoch, _ in slots), default=1)
 
 
 def _slots(data: bytes) -> list[tuple[int, int, int]]:

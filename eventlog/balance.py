@@ -31,6 +31,9 @@ class SourceCounts(msgspec.Struct):
     missing: int = 0  # events that the monitor misses and still expects
     uncounted: int = 0  # ingested by a release that did not count events by minute
     begins: int = 0  # first minute that segments and monitor cover completely
+    end: Position = Position(0, 0)  # of the log: after its last record
+    cut: bool = False  # whether the log has lost events that were read
+    removed: bool = False  # whether the source had a folder in the log
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -47,6 +50,8 @@ class Balance(msgspec.Struct, frozen=True):
     clipped: bool  # whether retention has deleted a part of the range
     uncounted: int = 0  # ingested by a release that did not count by minute; not in `unmonitored`
     surplus: int = 0  # monitored events beyond the logged ones
+    cut: bool = False  # whether the log has lost events that were read
+    removed: bool = False  # whether the source had a folder in the log
 
     @property
     def balanced(self) -> bool:
@@ -67,10 +72,11 @@ def count_records(
     source, epoch and sequence of every dead letter.
     """
     for record in records:
+        place = Position(record.epoch, record.sequence)
+        book.end = record.after
         if isinstance(record.event, UnreadableEvent):
             continue
         minute = minute_of(record.event.received)
-        place = Position(record.epoch, record.sequence)
         book.logged[minute] += 1
         if place < cursor:
             dead = (record.source, record.epoch, record.sequence) in dead_letters
@@ -108,4 +114,6 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
         uncounted=uncounted,
         # Sources of other hosts come from Kafka and have no segments here.
         surplus=max(0, (monitored or 0) - due) if book.logged else 0,
+        cut=book.cut,
+        removed=book.removed,
     )

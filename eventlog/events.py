@@ -94,8 +94,8 @@ class PredictionEvent(
 ):
     """One request: inputs, outputs, model version, outcome, times and durations."""
 
-    source: str  # name of the writer
-    epoch: int  # number of the writer's restart, from 1
+    source: str  # name of the writer; holds the identity of its log folder
+    epoch: int  # time of the writer's start; greater than that of any earlier start
     sequence: int  # gap-free within the epoch, from 0
     time: int  # event time; the client may state it
     received: int  # reception of the request, by the service's clock

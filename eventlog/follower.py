@@ -1,4 +1,9 @@
-"""Read one source of the local log in order, across its segments and epochs."""
+"""Read one source of the local log in order, across its segments and epochs.
+
+A position beyond the end means that the log has lost records that were already read: an older copy
+of it was restored, or a power loss took its last writes. The follower reports it as a gap, and
+continues at the end, or at the oldest record if it cannot tell where the end was.
+"""
 
 import os
 from collections import deque
@@ -9,7 +14,7 @@ from eventlog import frames, wire
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event
 from eventlog.layout import Segment, ends, segments
-from eventlog.log import Position, Record
+from eventlog.log import Gap, Position, Record
 
 _CHUNK = 1 << 20  # bytes per read
 _READ_AHEAD = 4 << 20  # bytes per source; the last frame may exceed the limit
@@ -27,12 +32,19 @@ class Follower:
         self._ready: deque[Record] = deque()
         self._damaged = 0  # bytes skipped since the last valid frame
         self._ready_bytes = 0  # size of the records in `_ready`
+        self._end = 0  # first sequence after the last valid frame of this epoch
+        self._gaps: list[Gap] = []
 
     def peek(self, limit: int) -> list[Record]:
         """Return the next records, at most `limit`, and keep them in the buffer."""
         while len(self._ready) < limit and not self.laden and self._fill():
             pass
         return list(islice(self._ready, limit))
+
+    def gaps(self) -> list[Gap]:
+        """Return the gaps found since the last call."""
+        gaps, self._gaps = self._gaps, []
+        return gaps
 
     @property
     def torn(self) -> int:
@@ -68,6 +80,8 @@ class Follower:
                 continue
             following = self._next_segment()
             if following is None:
+                if self._segment is not None and self._expected.sequence > self._end:
+                    self._check_position(self._segment.epoch)
                 return False
             # The writer may have appended to this segment before it started the next: read again.
             if self._segment is not None and self._read_chunk(final=False):
@@ -98,11 +112,18 @@ class Follower:
         """Return the segment to read next; None if it does not exist yet."""
         known = segments(self._folder)
         if self._segment is None:
+            if known and known[0].epoch < self._expected.epoch:
+                self._check_epoch(known)
             candidates = [segment for segment in known if segment.epoch >= self._expected.epoch]
             start = (self._expected.epoch, self._expected.sequence)
             earlier = [segment for segment in candidates if (segment.epoch, segment.base) <= start]
             return earlier[-1] if earlier else next(iter(candidates), None)
-        return next((segment for segment in known if segment > self._segment), None)
+        following = next((segment for segment in known if segment > self._segment), None)
+        if following is not None and known[0] < self._segment and self._segment not in known:
+            # The folder was replaced by an older copy while it was read.
+            after = Position(following.epoch, 0)
+            self._gaps.append(Gap(self._folder.name, after, "truncated", 0))
+        return following
 
     def _open_segment(self, following: Segment) -> None:
         """Finish the current segment and open the next one."""
@@ -112,6 +133,8 @@ class Follower:
                 self._finish_epoch(self._segment)
         if following.epoch > self._expected.epoch:
             self._expected = Position(following.epoch, 0)
+            self._end = 0
+        self._end = max(self._end, following.base)
         self.close()
         self._file = os.open(following.path, os.O_RDONLY | os.O_CLOEXEC)
         self._segment = following
@@ -123,9 +146,38 @@ class Follower:
         for sequence, value in enumerate(frame.values, frame.base):
             if sequence >= self._expected.sequence:
                 self._push(sequence, _decode(value, sequence), value)
+        self._end = max(self._end, frame.base + len(frame.values))
+
+    def _check_epoch(self, known: list[Segment]) -> None:
+        """Report that the position's epoch is gone while older ones are there.
+
+        Retention cannot cause this, since it deletes the oldest segments first.
+        """
+        epochs = {segment.epoch for segment in known}
+        if self._expected.epoch in epochs:
+            return
+        later = sorted(epoch for epoch in epochs if epoch > self._expected.epoch)
+        oldest = Position(known[0].epoch, known[0].base)
+        self._expected = Position(later[0], 0) if later else oldest
+        self._gaps.append(Gap(self._folder.name, self._expected, "truncated", 0))
+
+    def _check_position(self, epoch: int) -> None:
+        """Report that an epoch ends before the position.
+
+        Without an end mark, damaged and incomplete frames may still belong to the epoch.
+        """
+        marked = ends(self._folder).get(epoch)
+        if marked is None and (self._damaged or self._partial):
+            return
+        end = self._end if marked is None else marked
+        beyond = self._expected.sequence - end
+        if beyond > 0:
+            self._expected = Position(epoch, end)
+            self._gaps.append(Gap(self._folder.name, self._expected, "truncated", beyond))
 
     def _finish_epoch(self, last: Segment) -> None:
         """Report records missing at the end of an epoch: no later frame reveals that gap."""
+        self._check_position(last.epoch)
         end = ends(self._folder).get(last.epoch, 0)
         if self._damaged:
             end = max(end, self._expected.sequence + 1)

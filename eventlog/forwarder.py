@@ -28,7 +28,7 @@ from eventlog.errors import (
     UnreadableEvent,
 )
 from eventlog.kafka import KafkaMessage, KafkaSettings, letter, message
-from eventlog.log import Position, Positions, Reader, Record
+from eventlog.log import Gap, Position, Positions, Reader, Record
 from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions
 from eventlog.topic_epochs import TopicEpochs
@@ -78,6 +78,15 @@ class Cursors:
     def advance(self, positions: Positions) -> None:
         """Store the new positions durably; raises OSError."""
         self.positions.update(positions)
+        self._saved = False
+        self.save()
+
+    def skip(self, gap: Gap) -> None:
+        """Continue a source behind a gap, durably; raises OSError."""
+        if gap.reason == "removed":
+            self.positions.pop(gap.stream, None)
+        else:
+            self.positions[gap.stream] = gap.after
         self._saved = False
         self.save()
 
@@ -144,6 +153,9 @@ class Forwarder:
         self._look_at_topics()
         began = time.time_ns()
         records = self._reader.poll(BATCH)
+        for gap in self._reader.gaps():
+            _logger.error("%s", gap)
+            self._cursors.skip(gap)
         if not records:
             return 0
         try:

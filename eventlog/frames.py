@@ -19,6 +19,8 @@ LARGEST_FRAME = 1 << 30
 _BEFORE_LENGTH = 8  # bytes of the base offset
 _BEFORE_BODY = 12  # base offset and length
 _LEADER_EPOCH_AND_MAGIC = b"\x00\x00\x00\x00\x02"  # bytes of every frame at _BEFORE_BODY
+_BEFORE_MAGIC = 16
+_MAGIC = b"\x02"
 _HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all that follows
 _BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
 HEADER = _HEAD.size + _BODY.size
@@ -134,12 +136,13 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
 
 
 def _next_frame(data: bytes, start: int) -> Frame | None:
-    mark = data.find(_LEADER_EPOCH_AND_MAGIC, start + _BEFORE_BODY)
+    # Not by the leader epoch: no CRC covers it, so damage there must not cost the frame.
+    mark = data.find(_MAGIC, start + _BEFORE_MAGIC)
     while mark >= 0:
-        frame = _frame_at(data, mark - _BEFORE_BODY)
+        frame = _frame_at(data, mark - _BEFORE_MAGIC)
         if frame is not None:
             return frame
-        mark = data.find(_LEADER_EPOCH_AND_MAGIC, mark + 1)
+        mark = data.find(_MAGIC, mark + 1)
     return None
 
 

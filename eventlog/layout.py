@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-_NAME = re.compile(r"(\d{8})-(\d{12})\.log")
-_END = re.compile(r"(\d{8})-(\d{12})\.end")
+_NAME = re.compile(r"(\d{8,})-(\d{12})\.log")
+_END = re.compile(r"(\d{8,})-(\d{12})\.end")
 
 
 class Segment(msgspec.Struct, frozen=True, order=True):
@@ -19,11 +19,19 @@ class Segment(msgspec.Struct, frozen=True, order=True):
 
 def segments(folder: Path) -> list[Segment]:
     """Return the segments of one source, oldest first."""
-    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted(Segment(int(m[1]), int(m[2]), path) for m, path in matches if m)
+    matches = (_NAME.fullmatch(name) for name in _names(folder))
+    return sorted(Segment(int(m[1]), int(m[2]), folder / m[0]) for m in matches if m)
 
 
 def ends(folder: Path) -> dict[int, int]:
     """Return epoch -> first unused sequence, for each finished epoch whose end is known."""
-    matches = (_END.fullmatch(path.name) for path in folder.iterdir())
+    matches = (_END.fullmatch(name) for name in _names(folder))
     return {int(m[1]): int(m[2]) for m in matches if m}
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder; none if the folder was removed."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return []

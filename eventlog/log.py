@@ -61,20 +61,37 @@ class Record(msgspec.Struct, frozen=True):
         return self.beyond or Position(self.epoch, self.sequence + 1)
 
 
-Loss = Literal["overrun", "truncated", "recreated"]
+Loss = Literal["overrun", "truncated", "recreated", "removed"]
+_LOSSES: dict[Loss, str] = {
+    "overrun": "records were deleted before they were read",
+    "truncated": "it ends before what was already read",
+    "recreated": "it was deleted and re-created",
+    "removed": "its folder is no longer in the log",
+}
 
 
 class Gap(msgspec.Struct, frozen=True):
     """Report a part of a stream that can no longer be read.
 
     Overrun: unread records were deleted. Truncated: the stream ends before the reader's position,
-    so new records get positions that were already read. Recreated: another stream has this name.
+    so records that were already read are gone. Recreated: another stream has this name. Removed:
+    the stream is gone.
     """
 
     stream: str
     after: Position  # position at which reading continues
     reason: Loss
-    records: int  # upper bound of skipped records; 0: unknown
+    records: int  # upper bound of skipped records, or number of truncated ones; 0: unknown
+
+    def __str__(self) -> str:
+        text = f"{self.stream}: {_LOSSES[self.reason]}"
+        if self.reason != "removed":
+            text += f"; reading continues at {self.after.sequence}"
+        if not self.records:
+            return text
+        if self.reason == "truncated":
+            return f"{text}, {self.records} records that were read are gone"
+        return f"{text}, at most {self.records} records were passed over"
 
 
 class Appender(Protocol):
@@ -87,7 +104,7 @@ class Appender(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Return the writer's epoch: 1 at first, incremented by each restart."""
+        """Return the writer's epoch: grows with each start, and is never used again."""
         ...
 
     @property

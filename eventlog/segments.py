@@ -1,9 +1,13 @@
 """Write and read the local event log: one folder and one writer per source, one file per segment.
 
+    <log>/identity                                see identity.py
     <log>/<source>/lock                           held by the source's writer
     <log>/<source>/reserve                        reserved space, see disk_reserve.py
     <log>/<source>/<epoch>-<first sequence>.log   frames, see frames.py
     <log>/<source>/<epoch>-<sequence>.end         empty; marks the first unused sequence of an epoch
+
+An epoch is the time of the writer's start in microseconds, and greater than the previous one. So no
+number is used twice, even if an older copy of the folder is restored.
 
 A segment is complete once the source has a later one. A new writer of a source first truncates the
 incomplete frame that a killed predecessor may have left; its events were never answered. It then
@@ -33,8 +37,10 @@ from eventlog.layout import Segment, ends, segments
 from eventlog.log import Gap, Position, Positions, Record
 from eventlog.process_lock import try_lock
 from eventlog.settings import LogSettings
+from telemetry.clock import now_us
 
 _DEFAULTS = LogSettings()
+_START = Position(0, 0)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -47,10 +53,12 @@ class SegmentWriter:
         lock: int,
         settings: LogSettings = _DEFAULTS,
         dropped: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], int] = now_us,
     ) -> None:
         """Take over `folder`; the file descriptor `lock` holds its lock.
 
-        `dropped` is called with the number of events dropped because the disk is full.
+        `dropped` is called with the number of events dropped because the disk is full. `clock`
+        gives microseconds since the Unix epoch.
         """
         self.source = folder.name
         self._folder = folder
@@ -60,7 +68,8 @@ class SegmentWriter:
         existing = segments(folder)
         if existing:
             _finish(folder, existing[-1])
-        self.epoch = existing[-1].epoch + 1 if existing else 1
+        # A copy of the folder may lack epochs that readers know: only time never repeats.
+        self.epoch = max(existing[-1].epoch + 1 if existing else 1, clock())
         self.next_sequence = 0
         self._closed: deque[int] = deque()  # rolled files that are not flushed yet
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
@@ -75,15 +84,15 @@ class SegmentWriter:
         host: str,
         settings: LogSettings = _DEFAULTS,
         dropped: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], int] = now_us,
     ) -> Self:
         """Take over the first source of `<host>-0`, `<host>-1`, ... that has no writer."""
-        host = re.sub(r"[^A-Za-z0-9.]+", "-", host)
         for slot in count():
-            source = folder / f"{host}-{slot}"
+            source = folder / f"{_spelled(host)}-{slot}"
             make_folder(source)
             lock = try_lock(source / "lock")
             if lock is not None:
-                return cls(source, lock, settings, dropped)
+                return cls(source, lock, settings, dropped, clock)
         raise AssertionError("count() never ends")
 
     @property
@@ -191,6 +200,29 @@ class SegmentWriter:
         sync_folder(self._folder)
 
 
+def end_earlier_sources(log: Path, host: str) -> None:
+    """End the sources of this host that releases without log identities wrote.
+
+    No writer continues them. Sources whose writer still runs are left alone.
+    """
+    for folder in log.glob(f"{_spelled(host)}-*"):
+        if not re.fullmatch(r"[0-9]+", folder.name.removeprefix(f"{_spelled(host)}-")):
+            continue
+        lock = try_lock(folder / "lock")
+        if lock is None:
+            continue
+        present = segments(folder)
+        if present and present[-1].epoch not in ends(folder):
+            _finish(folder, present[-1])
+        (folder / "reserve").unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _spelled(host: str) -> str:
+    """Return a host's name as a part of the names of folders."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", host)
+
+
 def _finish(folder: Path, last: Segment) -> None:
     """Truncate the incomplete frame of a source's last segment and mark the end of its epoch."""
     data = last.path.read_bytes()
@@ -219,6 +251,9 @@ class SegmentReader:
         self._folder = folder
         self._positions = positions
         self._followers: dict[str, Follower] = {}
+        self._removed: list[Gap] = []
+        # Positions in partitions are not ours: their names contain a slash.
+        self._known = {name for name, at in positions.items() if at > _START and "/" not in name}
         self.drained = False
 
     def poll(self, limit: int) -> Sequence[Record]:
@@ -234,8 +269,9 @@ class SegmentReader:
         return records
 
     def gaps(self) -> Sequence[Gap]:
-        """Return none: damage is reported as unreadable records."""
-        return ()
+        """Return lost ends and removed sources; damage is reported as unreadable records."""
+        gaps, self._removed = self._removed, []
+        return [*gaps, *(gap for one in self._followers.values() for gap in one.gaps())]
 
     def close(self) -> None:
         """Release the files."""
@@ -247,12 +283,18 @@ class SegmentReader:
         return {name: one.torn for name, one in self._followers.items() if one.torn}
 
     def _discover(self) -> None:
-        if not self._folder.is_dir():
-            return
-        for folder in sorted(self._folder.iterdir()):
+        """Follow new sources and drop those whose folder is gone."""
+        present = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        for source in self._known.difference(folder.name for folder in present):
+            self._known.remove(source)
+            self._removed.append(Gap(source, _START, "removed", 0))
+            if source in self._followers:
+                self._followers.pop(source).close()
+        for folder in present:
             if folder.name not in self._followers and folder.is_dir():
-                start = self._positions.get(folder.name, Position(0, 0))
+                start = self._positions.get(folder.name, _START)
                 self._followers[folder.name] = Follower(folder, start)
+                self._known.add(folder.name)
 
 
 def _reception(record: Record) -> tuple[int, int]:

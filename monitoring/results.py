@@ -223,6 +223,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     recovered: int = 0  # of those given up, how many came after all
     duplicated: int = 0
     unreadable: int = 0
+    cuts: int = 0  # times that the log had lost events that were already ingested
     holes: list[Hole] = []  # below the highest place, in order
 
     @property

@@ -9,6 +9,8 @@ from functools import partial
 from msgspec.structs import replace
 
 from eventlog.answer_counts import CountingWriter
+from eventlog.identity import writer_name
+from eventlog.segments import end_earlier_sources
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.settings import is_shared, open_history
 from registry.shared_workers import SharedReportPublisher
@@ -57,9 +59,10 @@ class Worker:
         self._home = home
         self._log_settings = from_environment(LogSettings, LOG_PREFIX)
         self.authorizer = create_authorizer(settings, home, count_refused)
-        self._writer = CountingWriter.claim(
-            home.log, socket.gethostname(), self._log_settings, count_dropped
-        )
+        host = socket.gethostname()
+        name = writer_name(home.log, host)
+        end_earlier_sources(home.log, host)
+        self._writer = CountingWriter.claim(home.log, name, self._log_settings, count_dropped)
         ids = IdGenerator()
         clock = SteadyClock()
         log = PredictionLog(self._writer, ids, now=clock, count=count_events)

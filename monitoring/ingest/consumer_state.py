@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from eventlog.log import Position, Positions, Record
 from monitoring.ingest import ledger as source_ledger
 from monitoring.ingest.version_state import VersionState
@@ -89,6 +91,10 @@ class ConsumerState:
     def skip_to(self, stream: str, after: Position) -> None:
         """Continue a stream here, wherever it was: what lay before is gone."""
         self._positions[stream] = after
+        if stream in self._ledgers:  # a source of the local log
+            self._ledgers[stream] = replace(
+                self._ledgers[stream], cuts=self._ledgers[stream].cuts + 1
+            )
 
     def enter(self, record: Record, *, readable: bool, received: int) -> bool:
         """Enter a record into the ledger of its source; False: it was ingested before."""

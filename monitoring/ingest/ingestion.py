@@ -9,7 +9,7 @@ from eventlog import wire
 from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent, PredictionEvent
-from eventlog.log import Gap, Loss, Record
+from eventlog.log import Gap, Record
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
 from monitoring.ingest.labels import invalid_reason, join, read_label
@@ -27,11 +27,6 @@ from telemetry.steady_clock import SteadyClock
 
 _logger = logging.getLogger(__name__)
 
-LOSSES: dict[Loss, str] = {
-    "overrun": "records were deleted before they were read",
-    "truncated": "it ends before what was already read",
-    "recreated": "it was deleted and re-created",
-}
 _SET_BACK = 300 * SECOND  # behind its newest reception: the clock was wrong then, or is now
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
@@ -121,13 +116,12 @@ class Ingestion:
 
     def skip(self, gap: Gap) -> None:
         """Continue behind a part of the log that is gone; the ledger knows which events it held."""
-        message = f"{gap.stream}: {LOSSES[gap.reason]}; reading continues at {gap.after.sequence}"
-        if gap.records:
-            message += f", at most {gap.records} records were passed over"
+        message = str(gap)
         _logger.error("%s", message)
         self._state.skip_to(gap.stream, gap.after)
         self._state.count(f"gap_{gap.reason}")
-        self._state.count("passed_over", gap.records)
+        if gap.reason == "overrun":
+            self._state.count("passed_over", gap.records)
         self._journal.add_dead_letter(gap.stream, message, b"")
         self._expiry.dead_letter_added()
 

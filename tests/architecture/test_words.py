@@ -18,6 +18,7 @@ QUOTED: dict[str, tuple[str, ...]] = {
     "monitoring/storage/schema.py": ('"told"', "`told`"),
     "monitoring/ingest/expiry.py": STORED,
     "tests/architecture/test_words.py": ("",),
+    "tests/driftline/home_without_identity/monitor.sql": ("told BLOB",),
     "tests/monitoring/storage/before_migrations/postgresql.sql": ("told bytea",),
     "tests/monitoring/storage/before_migrations/sqlite.sql": ("told BLOB",),
     "tests/monitoring/storage/test_migrations.py": ("DROP COLUMN told",),

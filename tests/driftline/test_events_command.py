@@ -62,7 +62,13 @@ def test_damage_gaps_and_torn_tails_are_distinguished_and_end_with_1(home: Home)
     other = SegmentWriter.claim(home.log, "host")
     other.next_sequence = 3  # as after three dropped events
     label = FeedbackEvent(
-        source=other.source, epoch=1, sequence=3, time=0, received=0, prediction_id="p", label=1
+        source=other.source,
+        epoch=other.epoch,
+        sequence=3,
+        time=0,
+        received=0,
+        prediction_id="p",
+        label=1,
     )
     other.append([label])
     result = _run("verify")

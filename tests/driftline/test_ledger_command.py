@@ -69,7 +69,7 @@ def _figures(result: Result) -> list[str]:
 def test_everything_in_its_place_is_balanced(home: Home, writer: CountingWriter) -> None:
     _append(writer, 1000)
     _monitor(home)
-    write_positions(home.cursors, {"host-0": Position(1, 1000)})
+    write_positions(home.cursors, {"host-0": Position(writer.epoch, 1000)})
     result = _run()
     assert _figures(result) == ["1,000", "1,000", "1,000", "0", "1,000"]
     assert result.exit_code == 0
@@ -100,7 +100,7 @@ def test_seven_records_deleted_from_the_end_are_seven_as_well(
 def test_what_is_on_its_way_is_not_missing(home: Home, writer: CountingWriter) -> None:
     _append(writer, 600)
     _monitor(home)
-    write_positions(home.cursors, {"host-0": Position(1, 400)})
+    write_positions(home.cursors, {"host-0": Position(writer.epoch, 400)})
     _append(writer, 400)
     result = _run()
     assert _figures(result) == ["1,000", "1,000", "400", "0", "600"]
@@ -112,10 +112,10 @@ def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
 ) -> None:
     _append(writer, 1000)
     _monitor(home)
-    write_positions(home.cursors, {"host-0": Position(1, 800)})
+    write_positions(home.cursors, {"host-0": Position(writer.epoch, 800)})
     places = (3, 500, 900)  # the last lies beyond the cursor, as after a topic was re-created
     DeadLetters(home.dead_letters).add(
-        [UnforwardedRecord("host-0", 1, n, "too large") for n in places]
+        [UnforwardedRecord("host-0", writer.epoch, n, "too large") for n in places]
     )
     result = _run()
     assert _figures(result) == ["1,000", "1,000", "798", "2", "1,000"]

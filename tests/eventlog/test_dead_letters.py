@@ -112,13 +112,13 @@ def test_an_event_that_cannot_be_forwarded_is_dead_lettered_and_the_next_ones_fo
     forwarding = Forwarding(tmp_path, kafka)
     forwarding.drain()
     assert kafka.sequences(SETTINGS.feedback) == [0, 2]
-    assert forwarding.cursors.positions == {"host-0": Position(1, 3)}
+    assert forwarding.cursors.positions == {"host-0": Position(writer.epoch, 3)}
     (message,) = (one for one in kafka.held if one.topic == SETTINGS.dead_letters)
     letter = msgspec.json.decode(message.value)
-    assert (letter["source"], letter["epoch"], letter["sequence"]) == ("host-0", 1, 1)
+    assert (letter["source"], letter["epoch"], letter["sequence"]) == ("host-0", writer.epoch, 1)
     assert letter["received"] == bad.received
     assert reason in letter["reason"]
-    found = forwarding.letters.find("host-0", 1, 1)
+    found = forwarding.letters.find("host-0", writer.epoch, 1)
     assert found is not None
     assert reason in found.reason
     assert msgspec.json.decode(found.record or b"", type=FeedbackEvent) == bad
@@ -212,7 +212,7 @@ def test_a_forwarder_killed_between_letter_and_cursor_counts_the_letter_once(
     assert (killed.counted, len(stored(killed.letters))) == (1, 1)
     again = Forwarding(tmp_path, kafka)
     again.drain()
-    assert again.cursors.positions == {"host-0": Position(1, 2)}
+    assert again.cursors.positions == {"host-0": Position(writer.epoch, 2)}
     assert (again.counted, len(stored(again.letters))) == (0, 1)
 
 
@@ -229,7 +229,7 @@ def test_no_cursor_passes_a_record_whose_letter_cannot_be_stored(
     assert not forwarding.cursors.positions
     path.rmdir()
     forwarding.drain()
-    assert forwarding.cursors.positions == {"host-0": Position(1, 2)}
+    assert forwarding.cursors.positions == {"host-0": Position(writer.epoch, 2)}
 
 
 def _letters(count: int, size: int) -> list[UnforwardedRecord]:

@@ -36,16 +36,16 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_nothing_is_deleted_before_a_reader_has_read_it(home: Home) -> None:
-    _write(home, 3)
+    writer = _write(home, 3)
     assert sweep(home, ALL, now=0) == []
-    write_positions(home.consumed, {"host-0": Position(1, 3)})
-    assert [path.name for path in sweep(home, ALL, now=0)] == ["00000001-000000000000.log"]
+    write_positions(home.consumed, {"host-0": Position(writer.epoch, 3)})
+    assert [path.name for path in sweep(home, ALL, now=0)] == [f"{writer.epoch}-000000000000.log"]
 
 
 def test_the_slowest_of_those_who_count_decides(home: Home) -> None:
-    _write(home, 3)
-    write_positions(home.consumed, {"host-0": Position(1, 6)})
-    write_positions(home.cursors, {"host-0": Position(1, 2)})
+    writer = _write(home, 3)
+    write_positions(home.consumed, {"host-0": Position(writer.epoch, 6)})
+    write_positions(home.cursors, {"host-0": Position(writer.epoch, 2)})
     assert len(sweep(home, ALL, now=0)) == 1
     assert sweep(home, LogSettings(retain_bytes=1, retain_for="monitor, forwarder"), now=0) == []
     assert len(sweep(home, LogSettings(retain_bytes=1, retain_for="monitor"), now=0)) == 2
@@ -53,36 +53,37 @@ def test_the_slowest_of_those_who_count_decides(home: Home) -> None:
 
 
 def test_a_named_reader_that_never_said_how_far_it_is_keeps_everything(home: Home) -> None:
-    _write(home, 3)
-    write_positions(home.consumed, {"host-0": Position(1, 6)})
+    writer = _write(home, 3)
+    write_positions(home.consumed, {"host-0": Position(writer.epoch, 6)})
     assert sweep(home, LogSettings(retain_bytes=1, retain_for="forwarder"), now=0) == []
 
 
 def test_segments_go_by_age(home: Home) -> None:
-    _write(home, 3)
-    write_positions(home.consumed, {"host-0": Position(1, 6)})
+    writer = _write(home, 3)
+    write_positions(home.consumed, {"host-0": Position(writer.epoch, 6)})
     for age, segment in zip((900, 500, 100), segments(home.log / "host-0"), strict=False):
         os.utime(segment.path, (1000 - age, 1000 - age))
     gone = sweep(home, LogSettings(retain_seconds=400), now=1000)
     assert [path.name for path in gone] == [
-        "00000001-000000000000.log",
-        "00000001-000000000002.log",
+        f"{writer.epoch}-000000000000.log",
+        f"{writer.epoch}-000000000002.log",
     ]
 
 
 def test_a_source_keeps_its_last_segment_and_so_its_epoch(home: Home) -> None:
     _write(home, 2).close()
-    _write(home, 1).close()
-    write_positions(home.consumed, {"host-0": Position(9, 0)})
+    last = _write(home, 1)
+    last.close()
+    write_positions(home.consumed, {"host-0": Position(last.epoch + 1, 0)})
     sweep(home, ALL, now=0)
-    assert _names(home) == ["00000002-000000000002.log"]
-    assert ends(home.log / "host-0") == {2: 2}
-    assert SegmentWriter.claim(home.log, "host").epoch == 3
+    assert _names(home) == [f"{last.epoch}-000000000002.log"]
+    assert ends(home.log / "host-0") == {last.epoch: 2}
+    assert SegmentWriter.claim(home.log, "host").epoch > last.epoch
 
 
 def test_who_reads_on_after_a_sweep_misses_nothing(home: Home) -> None:
     writer = _write(home, 3)
-    write_positions(home.consumed, {"host-0": Position(1, 4)})
+    write_positions(home.consumed, {"host-0": Position(writer.epoch, 4)})
     sweep(home, ALL, now=0)
     append(writer, 1)
     assert [record.sequence for record in read_all(home.log)] == [4, 5, 6]

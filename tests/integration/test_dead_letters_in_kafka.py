@@ -68,7 +68,7 @@ def test_a_log_full_of_poison_is_forwarded_around_it_and_the_ledger_adds_up(
     topics = replace(topics, compression="none")
     for topic in (topics.feedback, topics.predictions):
         _configure(topics, topic, max_message_bytes="20000")
-    writer = CountingWriter.claim(home.log, "host")
+    writer = CountingWriter.claim(home.log, "host", clock=lambda: 1)
     dead = set()
     for n in range(60):
         if n % 10 == 3:
@@ -112,7 +112,7 @@ def test_records_that_a_topic_finds_invalid_are_found_among_good_ones(
     _configure(
         topics, topics.feedback, message_timestamp_before_max_ms="1", max_message_bytes="20000"
     )
-    writer = CountingWriter.claim(tmp_path / "log", "host")
+    writer = CountingWriter.claim(tmp_path / "log", "host", clock=lambda: 1)
     for _ in range(3):
         _label(writer)
     cursors, sink = Cursors(tmp_path / "forwarded.json"), KafkaSink(topics)

@@ -25,7 +25,7 @@ def settings(broker: Any) -> KafkaSettings:
 
 @pytest.fixture
 def writer(tmp_path: Path) -> SegmentWriter:
-    return SegmentWriter.claim(tmp_path / "log", "host")
+    return SegmentWriter.claim(tmp_path / "log", "host", clock=lambda: 1)
 
 
 class Running:

@@ -83,7 +83,7 @@ def story() -> list[Record]:
 def test_results_from_kafka_equal_those_from_segments_byte_for_byte(
     topics: KafkaSettings, story: list[Record], tmp_path: Path
 ) -> None:
-    writer = SegmentWriter.claim(tmp_path / "log", "s")
+    writer = SegmentWriter.claim(tmp_path / "log", "s", clock=lambda: 1)
     written: list[PredictionEvent | FeedbackEvent] = [r.event for r in story]  # type: ignore[misc]
     writer.append(written)
     _send(topics, story[:500])
@@ -133,7 +133,7 @@ def test_the_ledger_says_seven_when_seven_are_deleted_from_a_topic(
     for n in range(200):
         log.predict(T0 + n, f"p{n}")
     records = _as_received(log.records)
-    writer = CountingWriter.claim(home.log, "s")
+    writer = CountingWriter.claim(home.log, "s", clock=lambda: 1)
     writer.append([r.event for r in records])  # type: ignore[misc]
     _send(topics, records)
     write_positions(home.cursors, {"s-0": Position(1, 200)})

@@ -70,7 +70,7 @@ class InMemory(Kind):
 class InSegments(Kind):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writers = [SegmentWriter.claim(folder, "x") for _ in range(2)]
+        self._writers = [SegmentWriter.claim(folder, "x", clock=lambda: 1) for _ in range(2)]
 
     def write(self, records: Sequence[Record]) -> None:
         for writer in self._writers:

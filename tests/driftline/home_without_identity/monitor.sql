@@ -1,0 +1,193 @@
+BEGIN TRANSACTION;
+CREATE TABLE alarms (
+	alarm_id TEXT NOT NULL, 
+	number INTEGER, 
+	body BLOB, 
+	PRIMARY KEY (alarm_id)
+);
+CREATE TABLE closed (
+	model TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (model, version)
+);
+CREATE TABLE dead_letters (
+	number INTEGER NOT NULL, 
+	origin TEXT, 
+	reason TEXT, 
+	body BLOB, 
+	PRIMARY KEY (number)
+);
+CREATE TABLE disabled_receivers (
+	receiver TEXT NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (receiver)
+);
+CREATE TABLE early_labels (
+	prediction_id TEXT NOT NULL, 
+	"row" INTEGER NOT NULL, 
+	label BLOB, 
+	time INTEGER, 
+	received INTEGER, 
+	PRIMARY KEY (prediction_id, "row")
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "early_labels" VALUES('p1-0',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-1',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-10',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-11',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-2',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-3',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-4',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-5',0,X'31',253402300799000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-6',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-7',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-8',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p1-9',0,X'31',1372636800000000,1372636860000000);
+INSERT INTO "early_labels" VALUES('p2-0',0,X'31',1372636800000000,1372636920000000);
+INSERT INTO "early_labels" VALUES('p2-1',0,X'31',1372636800000000,1372636920000000);
+INSERT INTO "early_labels" VALUES('p2-2',0,X'31',1372636800000000,1372636920000000);
+CREATE TABLE handed (
+	stream TEXT NOT NULL, 
+	number INTEGER NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (stream, number)
+);
+CREATE TABLE horizons (
+	name TEXT NOT NULL, 
+	until INTEGER, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "horizons" VALUES('early_labels',1370044800000000);
+INSERT INTO "horizons" VALUES('minutes',22747680);
+CREATE TABLE jobs (
+	number INTEGER NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (number)
+);
+CREATE TABLE late (
+	model TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	start INTEGER NOT NULL, 
+	events INTEGER, 
+	rows INTEGER, 
+	PRIMARY KEY (model, version, start)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE ledger (
+	source TEXT NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (source)
+);
+INSERT INTO "ledger" VALUES('host-0',X'7B22736F75726365223A22686F73742D30222C2265706F6368223A322C226E6578745F73657175656E6365223A332C226865617264223A313337323633363932303030303030302C226576656E7473223A31352C226C6F7374223A302C227265636F7665726564223A302C226475706C696361746564223A302C22756E7265616461626C65223A302C22686F6C6573223A5B5B7B2265706F6368223A312C2273657175656E6365223A31327D2C7B2265706F6368223A322C2273657175656E6365223A307D2C747275655D5D7D');
+CREATE TABLE monitor_revision (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT monitor_revision_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "monitor_revision" VALUES('0001');
+CREATE TABLE monitored (
+	source TEXT NOT NULL, 
+	minute INTEGER NOT NULL, 
+	events INTEGER, 
+	PRIMARY KEY (source, minute)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "monitored" VALUES('host-0',22877281,12);
+INSERT INTO "monitored" VALUES('host-0',22877282,3);
+CREATE TABLE outbox (
+	webhook_id TEXT NOT NULL, 
+	body BLOB, 
+	created INTEGER, 
+	attempts INTEGER, 
+	next_attempt INTEGER, 
+	state TEXT, 
+	last_error TEXT, 
+	PRIMARY KEY (webhook_id)
+);
+CREATE TABLE positions (
+	source TEXT NOT NULL, 
+	epoch INTEGER, 
+	sequence INTEGER, 
+	PRIMARY KEY (source)
+);
+INSERT INTO "positions" VALUES('host-0',2,3);
+CREATE TABLE predictions (
+	prediction_id TEXT NOT NULL, 
+	"row" INTEGER NOT NULL, 
+	model TEXT, 
+	version TEXT, 
+	start INTEGER, 
+	hash INTEGER, 
+	body BLOB, 
+	label BLOB, 
+	time INTEGER, 
+	told BLOB, 
+	PRIMARY KEY (prediction_id, "row")
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE results (
+	model TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	start INTEGER NOT NULL, 
+	revision INTEGER NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (model, version, start, revision)
+);
+CREATE TABLE retries (
+	number INTEGER NOT NULL, 
+	PRIMARY KEY (number)
+);
+CREATE TABLE silences (
+	silence_id TEXT NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (silence_id)
+);
+CREATE TABLE streaks (
+	model TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	rule TEXT NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (model, version, rule)
+);
+CREATE TABLE streams (
+	stream TEXT NOT NULL, 
+	epoch INTEGER, 
+	sequence INTEGER, 
+	chunks INTEGER DEFAULT 0 NOT NULL, 
+	taken INTEGER DEFAULT 0 NOT NULL, 
+	ended INTEGER DEFAULT 0 NOT NULL, 
+	reported INTEGER, 
+	PRIMARY KEY (stream)
+);
+CREATE TABLE totals (
+	name TEXT NOT NULL, 
+	value INTEGER, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "totals" VALUES('labels',15);
+INSERT INTO "totals" VALUES('monitored_events',15);
+CREATE TABLE watches (
+	model TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (model, version)
+);
+CREATE TABLE windows (
+	model TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	start INTEGER NOT NULL, 
+	body BLOB, 
+	PRIMARY KEY (model, version, start)
+);
+CREATE INDEX predictions_unsampled ON predictions (model, version, start) WHERE body IS NULL;
+CREATE INDEX predictions_sampled ON predictions (model, version, start, hash) WHERE body IS NOT NULL;
+CREATE INDEX early_labels_received ON early_labels (received);
+COMMIT;
