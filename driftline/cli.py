@@ -43,6 +43,10 @@ COMMANDS = {
     ),
     "models": CommandSummary("driftline.models", "List models, versions and aliases.", _REGISTRY),
     "promote": CommandSummary("driftline.models", "Point an alias at a version.", _REGISTRY),
+    "rollback": CommandSummary(
+        "driftline.rollback", "Point an alias back at an earlier version.", _REGISTRY
+    ),
+    "unbar": CommandSummary("driftline.rollback", "Allow barred content again.", _REGISTRY),
     "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
     "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
     "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),

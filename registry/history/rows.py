@@ -32,6 +32,7 @@ KINDS = frozenset({
     "promoted",  # number, alias
     "rolled_back",  # number, alias: the version that the alias names again
     "barred",  # number, digest: no alias may be pointed at it
+    "unbarred",  # number, digest: the bar ends
     "loaded",  # number, or "" for every version
     "unloaded",  # number, or "" for every version
     "limits",  # number, or "" for every version; detail: LimitChange

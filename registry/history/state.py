@@ -75,8 +75,6 @@ class LifecycleState(msgspec.Struct):
                 self.baselines.append(row)
             case "release_policy":
                 self.policy_row = row
-            case "barred":
-                self.barred.setdefault(row.digest, row)
             case _:
                 self._include_review(row)
         return self
@@ -86,6 +84,10 @@ class LifecycleState(msgspec.Struct):
             self.gated[row.digest] = row
         elif row.kind == "rejected":
             self.rejected.setdefault(row.digest, row)
+        elif row.kind == "barred":
+            self.barred.setdefault(row.digest, row)
+        elif row.kind == "unbarred":
+            self.barred.pop(row.digest, None)
         elif row.kind == "requested":
             self.requested[row.alias, row.digest] = row
         elif row.kind == "approved":

@@ -1,0 +1,92 @@
+"""Point an alias back at an earlier version, and bar the content that it named until now."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from registry.errors import UnknownVersion, VersionRefused
+from registry.history.rows import HistoryRow
+from registry.history.state import LifecycleState
+from registry.history.store import History
+
+
+class Rollback(NamedTuple):
+    """What was done."""
+
+    revision: int
+    before: str  # number of the version that the alias named
+    number: str  # that it names now
+    barred: bool
+
+
+def earlier_version(state: LifecycleState, model: str, alias: str) -> str:
+    """Return the version that an alias named before the present one and can name again.
+
+    Raises VersionRefused if there is none.
+    """
+    now = state.aliases.get(alias, "")
+    refused = state.barred.keys() | state.rejected.keys()
+    for row in reversed(state.alias_changes):
+        if row.alias == alias and row.number != now and state.digest_of(row.number) not in refused:
+            return row.number
+    raise VersionRefused(
+        f"{alias} of {model} named no other version that it can name again; state one with "
+        "driftline promote"
+    )
+
+
+def roll_back(  # noqa: PLR0913  # a row's own fields
+    history: History,
+    model: str,
+    alias: str,
+    number: str,
+    *,
+    expected_revision: int,
+    actor: str,
+    why: str,
+    bar: bool = True,
+    evidence: str = "",
+    clock: Callable[[], int] = time.time_ns,
+) -> Rollback:
+    """Point the alias at a version that it named before, and bar the content that it names now.
+
+    Both are one change. Raises VersionRefused, or RegistryConflict if the model changed after
+    `expected_revision`.
+    """
+    now = clock() // 1_000
+    done = Rollback(0, "", number, barred=False)
+
+    def decide(state: LifecycleState) -> list[HistoryRow]:
+        nonlocal done
+        before = state.aliases.get(alias, "")
+        if not any(row.alias == alias and row.number == number for row in state.alias_changes):
+            raise VersionRefused(f"{alias} of {model} never named version {number}")
+        if number == before:
+            raise VersionRefused(f"{alias} of {model} is version {number} already")
+        if state.digest_of(number) in state.barred.keys() | state.rejected.keys():
+            raise VersionRefused(f"{alias} of {model}: {state.refusal(alias, number, now)}")
+        fields = {"evidence": evidence, "why": why}
+        rows = [HistoryRow(0, model, "rolled_back", number, now, actor, alias, **fields)]
+        digest = state.digest_of(before)
+        # The same content may be registered under the version that answers from now on.
+        barred = bar and bool(digest) and digest != state.digest_of(number)
+        if barred:
+            rows.append(HistoryRow(0, model, "barred", before, now, actor, digest=digest, **fields))
+        done = Rollback(0, before, number, barred)
+        return rows
+
+    revision = history.append(model, decide, expected_revision=expected_revision)
+    return done._replace(revision=revision)
+
+
+def unbar(history: History, model: str, number: str, *, actor: str, why: str) -> int:
+    """Let aliases name the content of a version again; return the revision."""
+    now = time.time_ns() // 1_000
+
+    def decide(state: LifecycleState) -> list[HistoryRow]:
+        digest = state.digest_of(number)
+        if digest not in state.barred:
+            raise UnknownVersion(f"version {number} of {model} is not barred")
+        return [HistoryRow(0, model, "unbarred", number, now, actor, digest=digest, why=why)]
+
+    return history.append(model, decide)
