@@ -22,11 +22,13 @@ from registry.reference_summaries import summarize_rows
 from registry.rows import batch_dimension
 from registry.scores import labels as derive_labels
 from registry.scores import probabilities
+from registry.stored_files import require_unchanged
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray[Any, Any]
+REFERENCE = "reference.parquet"  # of a version
 _IMPLAUSIBLE = 0.995  # scores above this suggest training rows or a leaked target
 _ROUNDING = 1e-6  # tolerance of a probability
 _ROWS_OF_IDENTIFIER = 100  # with fewer rows, all values may differ by chance
@@ -53,7 +55,7 @@ def load_reference(version: Version) -> "pd.DataFrame":
 
     Features have the form that the model receives and events carry. Numeric columns hold numbers
     and NaN; categorical ones (dtype object) hold strings, integers or booleans, and None.
-    Raises InvalidReference if the version has no reference.
+    Raises InvalidReference if the version has no reference, ChangedFile if its bytes changed.
     """
     import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
 
@@ -61,6 +63,7 @@ def load_reference(version: Version) -> "pd.DataFrame":
         raise InvalidReference(
             f"version {version.number} of {version.model} was registered without a reference"
         )
+    require_unchanged(version, REFERENCE)
     frame = pd.read_parquet(_path(version))
     for feature in version.manifest.features:
         if feature.kind == "categorical":
@@ -80,7 +83,7 @@ def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
 
 
 def _path(version: Version) -> Path:
-    return Path(version.path) / "reference.parquet"
+    return Path(version.path) / REFERENCE
 
 
 def answer_reference(

@@ -30,7 +30,7 @@ class DesiredState(msgspec.Struct, frozen=True):
     aliases: dict[str, str]  # alias -> version number
     unloaded: set[str]  # numbers of the versions that are not to be loaded
     limits: dict[str, LimitChange]  # number -> sum of its changes, where there are any
-    candidates: dict[str, str] = {}  # number -> why the release policy does not allow it yet
+    candidates: dict[str, str] = {}  # number -> why it cannot be champion
 
 
 class LifecycleState(msgspec.Struct):
@@ -189,13 +189,11 @@ class LifecycleState(msgspec.Struct):
         )
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
-        """Return which versions the release policy does not allow as champion, and why.
+        """Return which versions cannot be champion by policy, bar or rejection, and why.
 
         A version that an alias names is none. Approvals do not expire here: a version that was
         allowed is not taken from those who call it.
         """
-        if not self.protected("champion"):
-            return {}
         named = self.aliases.values()
         reasons = {n: self.refusal("champion", n, 0) for n in numbers if n not in named}
         return {number: reason for number, reason in reasons.items() if reason}

@@ -58,8 +58,8 @@ def routes_of(
 ) -> Routes:
     """Return the routes of one model; `loaded` is oldest first.
 
-    `candidates` are the versions that the model's release policy does not allow, with the reasons:
-    neither a number nor the fallback to the newest version leads to them.
+    `candidates` are the versions that cannot be champion by policy, bar or rejection, with the
+    reasons: neither a number nor the fallback to the newest version leads to them.
     """
     allowed = {
         number: _candidate(number, candidates[number]) if number in candidates else one
@@ -82,7 +82,7 @@ def routes_of(
 
 
 def _candidate(number: str, reason: str) -> UnavailableVersion:
-    return UnavailableVersion(f"version {number} is a candidate: {reason}", "unloaded")
+    return UnavailableVersion(f"version {number} is not released: {reason}", "unloaded")
 
 
 def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:

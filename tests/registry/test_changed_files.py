@@ -10,6 +10,7 @@ from registry.errors import ChangedFile, InvalidManifest, RegistryConflict, Unkn
 from registry.history.rows import Registration
 from registry.history.store import History
 from registry.manifest import Version
+from registry.reference import load_reference
 from registry.store import Registry
 from registry.stored_files import hash_file, require_unchanged
 from tests.tiny_model import register_tiny
@@ -110,3 +111,9 @@ def test_provisioning_moves_only_what_it_set_itself(registry: Registry, version:
     assert registry.aliases("tiny") == {"champion": "1"}
     with pytest.raises(UnknownVersion):
         registry.provide_alias("tiny", "champion", "3")
+
+
+def test_a_changed_reference_is_not_scored_against(version: Version) -> None:
+    _change(Path(version.path) / "reference.parquet")
+    with pytest.raises(ChangedFile, match=r"reference\.parquet was changed"):
+        load_reference(version)

@@ -162,3 +162,13 @@ def test_an_alias_is_looked_up_at_a_time() -> None:
     ]
     found = [alias_at(rows, "champion", time) for time in (9, 10, 25, 99)]
     assert [row and row.revision for row in found] == [None, 1, 2, 3]
+
+
+def test_barred_content_is_no_version_to_serve_without_a_policy_either() -> None:
+    rows = [HistoryRow(n, "m", "registered", str(n), 0, "ann", digest=f"d{n}") for n in (1, 2)] + [
+        HistoryRow(3, "m", "barred", "2", 0, "bob", digest="d2", why="slow")
+    ]
+    expected = {"2": "its content was barred by bob in revision 3: slow"}
+    assert reduce_rows(rows).desired(["1", "2"]).candidates == expected
+    named = HistoryRow(4, "m", "promoted", "2", 0, "bob", "challenger")
+    assert reduce_rows([*rows, named]).desired(["1", "2"]).candidates == {}

@@ -27,7 +27,7 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
     await models.refresh()
     assert models.ready
     assert models.resolve("taxi", "")[0].version.number == "1"
-    with pytest.raises(NotReady, match="version 2 is a candidate: it has 0 of 1 approvals"):
+    with pytest.raises(NotReady, match="version 2 is not released: it has 0 of 1 approvals"):
         models.resolve("taxi", "2")
     catalogue.named["taxi"] = {"challenger": "2"}
     catalogue.moves += 1
@@ -46,6 +46,6 @@ async def test_a_model_of_candidates_alone_is_no_reason_to_be_not_ready() -> Non
     catalogue.candidates = {"1": "its gates: failed"}
     await models.refresh()
     assert models.ready
-    with pytest.raises(NotReady, match="version 1 is a candidate: its gates: failed"):
+    with pytest.raises(NotReady, match="version 1 is not released: its gates: failed"):
         models.resolve("taxi", "")
     models.close()
