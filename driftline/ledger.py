@@ -168,7 +168,7 @@ def _differences(one: Balance) -> list[str]:
     if one.surplus and one.cut:
         lines.append(
             f"{one.source}: {one.surplus:,} monitored and no longer in the log: an older copy of "
-            "it was restored, or a power loss took its end"
+            "it was restored, or it was damaged since"
         )
     elif one.surplus:
         lines.append(f"{one.source}: {one.surplus:,} counted by the monitor and not in the log")

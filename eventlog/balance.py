@@ -33,6 +33,7 @@ class SourceCounts(msgspec.Struct):
     begins: int = 0  # first minute that segments and monitor cover completely
     end: Position = Position(0, 0)  # of the log: after its last record
     cut: bool = False  # whether the log has lost events that were read
+    damaged: int = 0  # unreadable records before the monitor's position
     removed: bool = False  # whether the source had a folder in the log
 
 
@@ -75,6 +76,7 @@ def count_records(
         place = Position(record.epoch, record.sequence)
         book.end = record.after
         if isinstance(record.event, UnreadableEvent):
+            book.damaged += place < seen
             continue
         minute = minute_of(record.event.received)
         book.logged[minute] += 1
@@ -101,6 +103,8 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
     due = within(book.due) or 0
     missed = 0 if monitored is None else max(0, due - monitored - book.missing)
     uncounted = min(missed, book.uncounted)
+    # Sources of other hosts come from Kafka and have no segments here.
+    surplus = max(0, (monitored or 0) - due) if book.logged else 0
     return Balance(
         source=book.source,
         answered=answered,
@@ -112,8 +116,7 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
         unmonitored=missed - uncounted,
         clipped=minutes[0] < book.begins,
         uncounted=uncounted,
-        # Sources of other hosts come from Kafka and have no segments here.
-        surplus=max(0, (monitored or 0) - due) if book.logged else 0,
-        cut=book.cut,
+        surplus=surplus,
+        cut=book.cut or surplus <= book.damaged,
         removed=book.removed,
     )
