@@ -25,19 +25,23 @@ def models() -> None:
     registry, workers = Registry(home, wait=True), AllWorkers(home).read()
     table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
     for model in registry.models():
-        aliases = registry.aliases(model)
-        for reason in registry.damaged(model).values():
-            click.secho(f"warning: {reason}", fg="yellow", err=True)
-        for version in registry.versions(model):
-            named = [alias for alias, number in aliases.items() if number == version.number]
-            registered = _day(version.created)
-            reasons = {w.unready.get(model, {}).get(version.number, "") for w in workers} - {""}
+        state = registry.state(model)
+        for number, reason in state.damaged.items():
+            if number not in state.remote:
+                click.secho(f"warning: {reason}", fg="yellow", err=True)
+        digests = {one.number: (one.created, one.digest) for one in state.versions}
+        if state.remote:
+            rows = [row for row in registry.history(model) if row.kind == "registered"]
+            digests |= {r.number: (r.time, r.digest) for r in rows if r.number in state.remote}
+        for number, (created, digest) in sorted(digests.items(), key=lambda one: int(one[0])):
+            named = [alias for alias, of in state.desired.aliases.items() if of == number]
+            reasons = {w.unready.get(model, {}).get(number, "") for w in workers} - {""}
             table.add_row(
                 model,
-                version.number,
+                number,
                 ", ".join(named),
-                registered,
-                version.digest[:12],
+                _day(created),
+                digest[:12],
                 "; ".join(sorted(reasons)),
             )
     if table.rows:

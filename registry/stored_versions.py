@@ -67,12 +67,15 @@ class StoredVersions:
             for number, row in history.registered.items()
             if number not in present
         }
+        remote = self._remote(history, present)
+        advice = "; restore it from a backup, or take it out with `driftline unload"
         damaged = {
-            number: f"{reasons[number]}; restore it from a backup, or take it out with "
-            f"`driftline unload {model} --version {number}`"
+            number: reasons[number]
+            if number in remote
+            else f"{reasons[number]}{advice} {model} --version {number}`"
             for number in sorted(reasons, key=int)
         }
-        return KnownVersions(found.versions, damaged, self._remote(history, present), history)
+        return KnownVersions(found.versions, damaged, remote, history)
 
     def add(self, model: str, digest: str, files: Files, actor: str) -> Version:
         """Store and record the next version of a model, or leave nothing behind.

@@ -75,6 +75,21 @@ def test_one_version_is_fetched_by_its_number(machine: Machine, tmp_path: Path) 
     assert other.damaged("tiny").keys() == {"1"}
 
 
+def test_versions_of_other_machines_are_listed_without_their_files(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    first = register_tiny(one, tmp_path / "files")
+    one.promote("tiny", "1")
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "two"))
+    machine("two")
+    result = CliRunner().invoke(driftline, ["models"], env={"COLUMNS": "200"})
+    (line,) = result.output.splitlines()[1:]
+    assert line.split()[:3] == ["tiny", "1", "champion"]
+    assert first.digest[:12] in line
+    assert not (tmp_path / "two" / "bentoml" / "models" / "tiny").exists()
+
+
 @pytest.mark.parametrize("damage", ["change", "cut", "remove"])
 def test_bytes_that_are_not_those_registered_never_arrive(
     machine: Machine, tmp_path: Path, shared: Path, damage: str
