@@ -56,7 +56,7 @@ nightly: $(VENV)/.dev ## every test at full length, long studies included (hours
 	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest --timeout 3600 --durations 50 $(ARGS)
 
 chaos: $(VENV)/.dev ## the faults at their full length, with figures (about twenty minutes)
-	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/integration/chaos tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
+	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/integration/chaos tests/oracle tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,134 @@
+"""The system under test, as its users run it: by its commands, in processes of its own."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import psutil
+from onnx import TensorProto, helper
+
+START = 180.0  # seconds
+
+
+class System:
+    """A home with a service of some workers, and a monitor of its log."""
+
+    def __init__(self, root: Path, workers: int) -> None:
+        self._root, self._workers = root, workers
+        self.log = root / "home" / "log"
+        self.port, self.grpc_port, self._page = (_free_port() for _ in range(3))
+        self._environment = {
+            **os.environ,
+            "DRIFTLINE_HOME": str(root / "home"),
+            "BENTOML_HOME": str(root / "bentoml"),
+            "DRIFTLINE_SERVICE_WORKERS": str(workers),
+        }
+        self._service: subprocess.Popen[bytes] | None = None
+        self._monitor: subprocess.Popen[bytes] | None = None
+
+    def register(self) -> None:
+        path = self._root / "oracle.onnx"
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
+        graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+        opset = helper.make_opsetid("", 17)
+        onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+        assert self.run("register", str(path), "--name", "oracle").returncode == 0
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the product's commands to its end."""
+        command = [sys.executable, "-m", "driftline", *arguments]
+        environment = self._environment | {"COLUMNS": "200"}
+        return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+
+    def start_service(self) -> None:
+        ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]
+        self._service = self._start("service", "serve", *ports)
+        deadline = time.monotonic() + START
+        while not self._ready():
+            assert time.monotonic() < deadline, "the service is not ready"
+            assert self._service.poll() is None, (self._root / "service.log").read_text()
+            time.sleep(0.1)
+
+    def start_monitor(self) -> None:
+        self._monitor = self._start("monitor", "monitor", "--port", str(self._page))
+
+    def kill_service(self) -> None:
+        """Kill the supervisor and wait until its workers have ended."""
+        assert self._service is not None
+        children = psutil.Process(self._service.pid).children(recursive=True)
+        self._service.kill()
+        self._service.wait()
+        _, alive = psutil.wait_procs(children, timeout=60)
+        assert not alive
+
+    def kill_monitor(self) -> None:
+        assert self._monitor is not None
+        children = psutil.Process(self._monitor.pid).children(recursive=True)
+        self._monitor.kill()
+        self._monitor.wait()
+        for child in children:
+            if child.is_running():
+                child.kill()
+
+    def kill_worker(self) -> None:
+        self._worker().kill()
+
+    def freeze_worker(self) -> psutil.Process:
+        worker = self._worker()
+        worker.send_signal(signal.SIGSTOP)
+        return worker
+
+    def restore(self, copy: Path) -> None:
+        """Replace the log by an older copy, while no service runs."""
+        shutil.rmtree(self.log)
+        shutil.copytree(copy, self.log)
+
+    def stop(self) -> None:
+        for process in (self._service, self._monitor):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                process.wait(120)
+
+    def _worker(self) -> psutil.Process:
+        """The worker that writes the newest segment."""
+        assert self._service is not None
+        deadline = time.monotonic() + START
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self._service.pid).children(recursive=True):
+                try:
+                    opened = [one.path for one in child.open_files()]
+                except psutil.Error:
+                    continue
+                if any(path.startswith(str(self.log)) and ".log" in path for path in opened):
+                    return child
+            time.sleep(0.1)
+        raise AssertionError("no worker writes to the log")
+
+    def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self._root / f"{name}.log").open("ab") as file:
+            command = [sys.executable, "-m", "driftline", *arguments]
+            return subprocess.Popen(command, env=self._environment, stdout=file, stderr=file)
+
+    def _ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
