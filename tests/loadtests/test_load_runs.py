@@ -83,7 +83,8 @@ def test_a_load_over_every_protocol_meets_its_objectives_and_drifts_as_stated(
     events = _events(service)
     predictions = [event for event in events if isinstance(event, PredictionEvent)]
     assert {event.protocol for event in predictions} == {"rest", "grpc"}
-    assert {event.outcome for event in predictions} == {"ok"}
+    # A request may be in flight when the load ends.
+    assert {"ok"} <= {event.outcome for event in predictions} <= {"ok", "cancelled"}
     assert {colour for event in predictions for colour in event.inputs["colour"].data} == {"green"}
     prices = [p for event in predictions for p in event.inputs["price"].data if p is not None]
     assert np.mean(prices) == pytest.approx(5, abs=1), "the reference's mean is 0, its deviation 1"

@@ -56,6 +56,8 @@ def test_every_array_survives_the_way_out_and_in(case: tuple[str, Any]) -> None:
     assert (answered["name"], answered["datatype"]) == ("x", datatype)
     back = _read(_request(datatype, answered["shape"], answered["data"]))
     assert back.dtype == array.dtype
+    if datatype == "BF16":  # NumPy finds NaN equal to NaN in its own types only
+        back, array = back.astype(np.float32), array.astype(np.float32)
     np.testing.assert_array_equal(back, array)
 
 

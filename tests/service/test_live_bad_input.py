@@ -301,8 +301,6 @@ def test_bytes_that_are_no_message_are_an_invalid_argument(service: Any) -> None
 
 def test_the_same_worker_answered_all_along(service: Any) -> None:
     """Runs last in this module: one epoch of one source means that nothing was restarted."""
-    assert {(record.source.rsplit("-", 1)[1], record.epoch) for record in service.events()} == {
-        ("0", 1)
-    }
+    assert len({(record.source, record.epoch) for record in service.events()}) == 1
     with httpx.Client(base_url=service.url, trust_env=False) as client:
         assert client.get("/v2/health/live").is_success
