@@ -91,7 +91,7 @@ def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineR
         columns = store.smallest_rows(version.model, version.number, period, most)
     finally:
         store.close()
-    rows = len(columns.get("label", []))
+    rows = len(next(iter(columns.values()), []))
     if rows < LEAST_ROWS:
         raise InvalidBaseline(
             f"{formats.period(period)} has {formats.several(rows, 'sampled row')}, at least "

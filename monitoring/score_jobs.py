@@ -21,8 +21,8 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     version: str
     window: Window
-    # Sampled rows by column: every feature, "prediction", "probability_<class>", "label" (None
-    # where not known). A missing number is None.
+    # Sampled rows by column: every feature, prediction, a probability for each class, label (None
+    # where not known), named by `OwnColumns`. A missing number is None.
     columns: dict[str, list[Any]]
     # Rows of earlier windows to measure drift against, by event time, by column; empty: the
     # registered reference.

@@ -17,6 +17,7 @@ from registry.batch_runner import run_in_batches
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
 from registry.features import signature, to_columns, to_tensors
 from registry.manifest import Feature, Manifest, Signature, TensorSpec, Version
+from registry.own_columns import OwnColumns
 from registry.reference_arrays import stacked
 from registry.reference_summaries import summarize_rows
 from registry.rows import batch_dimension
@@ -51,7 +52,7 @@ def learns(version: Version) -> bool:
 
 
 def load_reference(version: Version) -> "pd.DataFrame":
-    """Load the stored reference: features, target, `prediction`, one `probability_<class>` each.
+    """Load the stored reference: features, target, prediction, and a probability for each class.
 
     Features have the form that the model receives and events carry. Numeric columns hold numbers
     and NaN; categorical ones (dtype object) hold strings, integers or booleans, and None.
@@ -117,13 +118,13 @@ def answer_reference(
     if manifest.task == "regression":
         if manifest.target:
             stored[manifest.target] = _numeric_target(frame[manifest.target])
-        stored["prediction"] = _numeric_answers(manifest, answers)
+        stored[OwnColumns(manifest).prediction] = _numeric_answers(manifest, answers)
         return manifest, stored
     truth = values_of(frame[manifest.target]) if manifest.target else []
     manifest = _with_classes(manifest, {*answers, *truth})
     if manifest.target:
         stored[manifest.target] = _as_classes(manifest, truth, "target")
-    stored["prediction"] = _as_classes(manifest, answers, "answer")
+    stored[OwnColumns(manifest).prediction] = _as_classes(manifest, answers, "answer")
     if manifest.prediction.probabilities:
         stored = stored.assign(**_probabilities(manifest, outputs, answers))
     elif manifest.prediction.activation != "none":
@@ -209,7 +210,8 @@ def _doubts_of_methods(manifest: Manifest, reference: "pd.DataFrame") -> list[st
 
 
 def _doubts_of_answers(manifest: Manifest, reference: "pd.DataFrame") -> list[str]:
-    truth, answer = reference[manifest.target], reference["prediction"]
+    own = OwnColumns(manifest)
+    truth, answer = reference[manifest.target], reference[own.prediction]
     if manifest.task == "regression":
         spread = float(((truth - truth.mean()) ** 2).sum())
         name, value = "R2", 1 - float(((truth - answer) ** 2).sum()) / (spread or 1.0)
@@ -217,7 +219,8 @@ def _doubts_of_answers(manifest: Manifest, reference: "pd.DataFrame") -> list[st
         return [f"the reference's target holds one class only: {truth.tolist()[0]!r}"]
     elif manifest.prediction.positive is not None and manifest.prediction.probabilities:
         positive = manifest.prediction.positive
-        name, value = "ROC AUC", _roc_auc(truth == positive, reference[f"probability_{positive}"])
+        score = reference[own.probability(positive)]
+        name, value = "ROC AUC", _roc_auc(truth == positive, score)
     else:
         name, value = "accuracy", float((truth == answer).mean())
     if value <= _IMPLAUSIBLE:
@@ -373,7 +376,8 @@ def _probabilities(
 
 
 def _named(manifest: Manifest, array: Array) -> dict[str, Array]:
-    return {f"probability_{c}": array[:, i] for i, c in enumerate(manifest.prediction.classes)}
+    own, classes = OwnColumns(manifest), manifest.prediction.classes
+    return {own.probability(c): array[:, i] for i, c in enumerate(classes)}
 
 
 def _require_class_order(manifest: Manifest, probabilities: Array, answers: Array) -> None:

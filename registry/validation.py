@@ -23,6 +23,7 @@ from registry.manifest import (
     Summary,
     TensorSpec,
 )
+from registry.own_columns import OwnColumns
 from registry.payload import check_payload
 from registry.signature import fixed_rows, require_agreement, with_widths
 from registry.summaries import default_summaries, statistics_of
@@ -82,7 +83,7 @@ def check_monitoring(manifest: Manifest) -> None:
 def _check_drift_settings(manifest: Manifest) -> None:
     answer: Kind = "categorical" if manifest.task == "classification" else "numeric"
     kinds = {column.name: column.kind for column in monitored_columns(manifest)}
-    kinds |= {} if manifest.task == "other" else {"prediction": answer}
+    kinds |= {} if manifest.task == "other" else {OwnColumns(manifest).prediction: answer}
     for field in ("drift_methods", "drift_thresholds"):
         unknown = set(getattr(manifest.monitoring, field)) - set(kinds)
         if unknown:
@@ -169,18 +170,13 @@ def _complete_features(manifest: Manifest, found: Signature) -> list[Feature]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InvalidManifest(f"features are named more than once: {_listed(twice)}")
+    if "" in {*names, *(one.name for one in manifest.summaries or [])}:
+        raise InvalidManifest("a feature or a summary has an empty name; expected any other")
     shared = {*names, manifest.target} & {one.name for one in manifest.summaries or []}
     if shared:
         raise InvalidManifest(f"summaries have names of features or the target: {_listed(shared)}")
     if manifest.target in names:
         raise InvalidManifest(f"target {manifest.target!r} is also a feature: it would be known")
-    columns = [*names, manifest.target, *(one.name for one in manifest.summaries or [])]
-    reserved = [n for n in columns if n == "prediction" or n.startswith("probability_")]
-    if reserved:
-        raise InvalidManifest(
-            f"{_listed(reserved)}: expected another name for a column, because "
-            "prediction and probability_* are the model's answers in the stored reference"
-        )
     features = [_place(feature, inputs) for feature in manifest.features]
     _require_every_column_carried(features, inputs)
     return features

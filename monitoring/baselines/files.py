@@ -17,6 +17,7 @@ from monitoring.counters.reference_domain import category
 from monitoring.errors import DatabaseUnavailable, MissingBaseline
 from registry.features import monitored_columns
 from registry.manifest import Manifest
+from registry.own_columns import OwnColumns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,13 +75,14 @@ class BaselineFiles:
 
 def _encode(manifest: Manifest, columns: Columns) -> bytes:
     numeric = {one.name for one in monitored_columns(manifest) if one.kind == "numeric"}
-    numeric |= {name for name in columns if name.startswith("probability_")}
+    own = OwnColumns(manifest)
+    numeric |= {own.probability(name) for name in manifest.prediction.classes}
     if manifest.task == "regression":
-        numeric.add("prediction")
+        numeric.add(own.prediction)
     arrays = {
         name: _numbers(values) if name in numeric else _categories(values)
         for name, values in columns.items()
-        if name != "label"
+        if name != own.label
     }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(arrays), sink, compression="zstd")

@@ -11,15 +11,14 @@ from msgspec.structs import replace
 
 from monitoring.counters.reference_domain import category, number
 from monitoring.scoring.feature_values import FeatureTable
-from monitoring.storage.rows import WITHHELD
 from registry.features import expects_labels, monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
+from registry.own_columns import OwnColumns
 from registry.payload import unmonitored
 from registry.reference import load_reference
 from registry.scores import label_output, probabilities_output
 
 _MOST_LABELS = 50  # classes of a model with several labels for a row
-SCORE_COLUMN = "probability"  # how the positive class's probability is called among the columns
 
 
 class Column:
@@ -43,6 +42,7 @@ class Baseline:
         self.manifest: Manifest = version.manifest
         self.frame: pd.DataFrame = load_reference(version) if rows is None else rows
         self.learned = learned
+        self.own = OwnColumns(self.manifest)
         self._categories: dict[str, dict[str, int]] = {}  # by feature
 
     @cached_property
@@ -67,9 +67,10 @@ class Baseline:
         Of a model with several labels for a row, the probability of each of the first classes.
         """
         kind: Kind = "categorical" if self.manifest.task == "classification" else "numeric"
-        answered = [Column("prediction", kind, "prediction")] if self.predicts else []
+        predicted = Column(self.own.prediction, kind, self.own.prediction)
+        answered = [predicted] if self.predicts else []
         if self.positive is not None:
-            answered.append(Column(SCORE_COLUMN, "numeric", self.positive))
+            answered.append(Column(self.own.score, "numeric", self.positive))
         if self.manifest.prediction.activation == "sigmoid":
             names = list(self.probabilities.values())[:_MOST_LABELS]
             answered += (Column(name, "numeric", name) for name in names)
@@ -86,7 +87,7 @@ class Baseline:
         prediction = self.manifest.prediction
         if not probabilities_output(prediction) or prediction.positive is None:
             return None
-        return f"probability_{prediction.positive}"
+        return self.own.probability(prediction.positive)
 
     @cached_property
     def classes(self) -> dict[str, int]:
@@ -100,7 +101,7 @@ class Baseline:
         """The stored names of the classes' probabilities, by class as text; empty without any."""
         prediction = self.manifest.prediction
         stated = prediction.classes if probabilities_output(prediction) else []
-        return {category(name): f"probability_{name}" for name in stated}
+        return {category(name): self.own.probability(name) for name in stated}
 
     @cached_property
     def positive_class(self) -> int | None:
@@ -138,9 +139,10 @@ class Baseline:
 
         Of rows whose payload was not kept, only summaries are known.
         """
-        if WITHHELD not in window or column in self._summaries:
+        withheld = self.own.withheld
+        if withheld not in window or column in self._summaries:
             return window[column]
-        return window[column][~window[WITHHELD].astype(bool)]
+        return window[column][~window[withheld].astype(bool)]
 
     @cached_property
     def _summaries(self) -> frozenset[str]:

@@ -31,6 +31,7 @@ from registry.baselines import BaselineRecord
 from registry.catalogue import VersionSource
 from registry.errors import RegistryUnavailable
 from registry.manifest import Monitoring, Trailing, Version
+from registry.own_columns import LABEL, OwnColumns
 from registry.policies import digest
 
 
@@ -147,6 +148,7 @@ class WindowScorer:
             manifest = self._recent.version(job.model, job.version).manifest
             return column_statistics(manifest, window) if job.drift else []
         parts = self._recent.parts(job.model, job.version, job.policy, job.baseline)
+        window = _with_own_label(window, parts.baseline.own)
         scores = self._of_inputs(parts, job, window) if job.drift else []
         if not parts.baseline.has_labels:
             return scores
@@ -187,6 +189,17 @@ def _measured_against(
             return _learned_rows(baseline, of=f"{baseline_name(baseline)}: {few}")
         note = f"of the registered reference: {few}"
     return Score(name=REFERENCE_ROWS, value=float(len(against.frame)), note=note)
+
+
+def _with_own_label(window: pd.DataFrame, own: OwnColumns) -> pd.DataFrame:
+    """Return rows whose labels have a column of their own.
+
+    In a job of an earlier release, labels replace the values of a feature with the name `label`.
+    """
+    if own.label in window:
+        return window
+    window[own.label], window[LABEL] = window[LABEL], None
+    return window
 
 
 def frame(columns: dict[str, list[Any]]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from monitoring.results import Result, Rule
 from monitoring.score_jobs import ScoreJob
 from registry.features import category, monitored_columns, signature, to_columns, width
 from registry.manifest import Feature, Manifest
+from registry.own_columns import LABEL, WITHHELD, OwnColumns, own_name
 from registry.payload import keeping
 from registry.scores import label_output, probabilities_output
 
@@ -20,7 +21,6 @@ decode = msgspec.json.Decoder().decode
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _LABELS = frozenset({int, float, bool, str})
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
-WITHHELD = "payload_withheld"  # a column of rows: whether only their summaries are known
 _ONE: tuple[list[int], ...] = ([], [1])  # how the shape of a tensor of one row begins
 
 
@@ -89,8 +89,9 @@ def columns(manifest: Manifest) -> list[str]:
     """The names of a stored row's values, in their order."""
     classes = manifest.prediction.classes if probabilities_output(manifest.prediction) else []
     monitored = [feature.name for feature in monitored_columns(manifest)]
-    answer = ["prediction"] if label_output(manifest.prediction) else []
-    return [*monitored, *answer, *(f"probability_{name}" for name in classes)]
+    own = OwnColumns(manifest)
+    answer = [own.prediction] if label_output(manifest.prediction) else []
+    return [*monitored, *answer, *(own.probability(name) for name in classes)]
 
 
 class PredictedRow(msgspec.Struct, gc=False):
@@ -282,8 +283,8 @@ def by_column(
 ) -> dict[str, list[Any]]:
     """Stored rows as columns, with the labels (None where none is known).
 
-    Where the payload of some rows was not kept, a column WITHHELD marks them; they hold None in
-    every column but their summaries.
+    Where the payload of some rows was not kept, a column `payload_withheld` marks them; they hold
+    None in every column but their summaries. The names of both columns give way to `names`.
     """
     rows = [decode(body) for body in bodies]
     withheld = [isinstance(row, dict) for row in rows]
@@ -291,6 +292,6 @@ def by_column(
         rows = [[row.get(n) for n in names] if isinstance(row, dict) else row for row in rows]
     table = {name: [row[place] for row in rows] for place, name in enumerate(names)}
     if any(withheld):
-        table[WITHHELD] = withheld
-    table["label"] = [None if label is None else decode(label) for label in labels]
+        table[own_name(WITHHELD, names)] = withheld
+    table[own_name(LABEL, names)] = [None if label is None else decode(label) for label in labels]
     return table

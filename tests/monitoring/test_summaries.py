@@ -10,9 +10,10 @@ from monitoring.counters.window_counters import InputCounters
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.window_scorer import frame
-from monitoring.storage.rows import WITHHELD, RowLayout, columns
+from monitoring.storage.rows import RowLayout, columns
 from monitoring.storage.store import Store
 from registry.manifest import Feature, Prediction, Summary
+from registry.own_columns import WITHHELD
 from registry.scores import LABEL, PROBABILITIES
 from tests.monitoring.image_model import MANIFEST, image_version, kept_image, of_image
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor

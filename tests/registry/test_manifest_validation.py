@@ -108,7 +108,7 @@ def prediction(**changes: Any) -> dict[str, Any]:
     [
         ({"held_out": False}, "held_out is false: expected a reference that .* not trained on"),
         ({"target": "price"}, "target 'price' is also a feature"),
-        ({"target": "prediction"}, "'prediction': expected another name"),
+        (price(name="", input="price"), "a feature or a summary has an empty name"),
         (price(name="cost"), "'cost': the ONNX file has no input 'cost'; .* 'colour', .*'price'"),
         (price(index=1), r"index 1 is outside input 'price' of shape \[-1, 1\]; expected 0 to 0"),
         (price(input="colour"), "'price' is numeric but input 'colour' takes BYTES"),

@@ -99,7 +99,7 @@ class ParityScorer:
 
     def _same(self, logged: pd.DataFrame, rerun: RerunPredictions) -> Array:
         """Which logged answers are those given rerun, up to the tolerance."""
-        tolerance, logged_values = self._policy.tolerance, logged["prediction"]
+        tolerance, logged_values = self._policy.tolerance, logged[self._baseline.own.prediction]
         if self._regression:
             numbers, now = logged_values.map(number).to_numpy(dtype=float), _numbers(rerun)
             near: Array = np.abs(numbers - now) <= tolerance * np.maximum(np.abs(now), self._spread)
@@ -168,7 +168,7 @@ class ParityScorer:
     @property
     def _spread(self) -> float:
         """Standard deviation of the reference's predictions, the unit of a regression's change."""
-        logged_values = self._baseline.frame["prediction"].to_numpy(dtype=float)
+        logged_values = self._baseline.frame[self._baseline.own.prediction].to_numpy(dtype=float)
         return float(np.std(logged_values)) or 1.0
 
 

@@ -44,10 +44,10 @@ class EstimateGaps:
         self._of_reference = cache(self._reference)
 
     def score(self, labelled: pd.DataFrame) -> list[Score]:
-        """Score both gaps; `labelled` holds rows with a label, in column `label`."""
+        """Score both gaps; `labelled` holds rows with a label, in their own column."""
         if len(labelled) < MIN_VALUES:
             return []
-        rows = labelled_rows(self._baseline, labelled, "label")
+        rows = labelled_rows(self._baseline, labelled, self._baseline.own.label)
         real = self._figures(rows)
         if self._estimator.possible and self._estimator.withheld(labelled):
             return []

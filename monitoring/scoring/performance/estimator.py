@@ -239,7 +239,7 @@ class PerformanceEstimator:
 
     def _columns(self, frame: pd.DataFrame) -> Array:
         """Return prediction and features [rows, columns]; categories as indices."""
-        columns = [frame["prediction"].map(number).to_numpy(dtype=float)]
+        columns = [frame[self._baseline.own.prediction].map(number).to_numpy(dtype=float)]
         for feature in self._baseline.manifest.features:
             values = frame[feature.name]
             if feature.kind == "numeric":

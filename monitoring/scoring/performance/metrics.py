@@ -227,7 +227,7 @@ def labelled_rows(baseline: Baseline, frame: pd.DataFrame, label: str | None) ->
 
     `label` names the column of labels; None: predictions stand in for them (rows without labels).
     """
-    predicted = frame["prediction"]
+    predicted = frame[baseline.own.prediction]
     actual = predicted if label is None else frame[label]
     if baseline.manifest.task == "regression":
         return LabelledRows(

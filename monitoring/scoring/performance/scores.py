@@ -127,10 +127,11 @@ class PerformanceScorer:
 
     def labelled(self, window: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with a usable label; the index is their row number in the window."""
-        labels = window["label"]
+        label = self._baseline.own.label
+        labels = window[label]
         if self._regression:  # ignore labels that are not numbers
             labels = labels.map(number)
-        return window.assign(label=labels)[labels.notna()]
+        return window.assign(**{label: labels})[labels.notna()]
 
     def _realised(
         self, labelled: pd.DataFrame, answers: LabelCounters | None, *, bands: bool
@@ -153,7 +154,7 @@ class PerformanceScorer:
     def _of_rows(self, labelled: pd.DataFrame, *, bands: bool) -> MeasuredMetrics:
         if len(labelled) < MIN_VALUES:
             return MeasuredMetrics(len(labelled))
-        rows = labelled_rows(self._baseline, labelled, "label")
+        rows = labelled_rows(self._baseline, labelled, self._baseline.own.label)
         figures = self.figures(rows)
         around = jackknife_intervals(rows, self.figures, figures) if bands else {}
         return MeasuredMetrics(len(labelled), figures, around)

@@ -156,7 +156,7 @@ class _GroupedWindow:
         self.predicted = labelled_rows(baseline, window, label=None)
         known = performance.labelled(window)
         self.labelled = known.index.to_numpy()
-        self.real = labelled_rows(baseline, known, "label") if len(known) else None
+        self.real = labelled_rows(baseline, known, baseline.own.label) if len(known) else None
 
     def figures(self, rows: Array) -> dict[str, Callable[[str], list[Score]]]:
         """Return what is computed for these rows, by the score that would report a failure."""

@@ -12,10 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from msgspec.structs import replace
 from sqlalchemy import create_engine, text
 
 import monitoring.storage.migrations
 from monitoring.errors import NewerDatabase
+from monitoring.results import Result, Score, Window
 from monitoring.storage.database import Database, Where
 from monitoring.storage.journal import Journal
 from monitoring.storage.migrations import VERSION_TABLE
@@ -73,6 +75,28 @@ def _differences(where: Where) -> list[str]:
     engine.dispose()
     # Columns of keys could be null in SQLite before.
     return [repr(one) for one in found if "modify_nullable" not in repr(one)]
+
+
+def test_scores_of_a_probability_beside_a_feature_of_that_name_are_renamed(where: Where) -> None:
+    drift = Score(name="drift", column="probability", value=0.25)
+    other = Score(name="missing_share", column="probability", value=0.0)
+    twice = _result("both", [drift, other, replace(drift, value=0.5)])
+    once = _result("ordinary", [drift, other])
+    journal = Journal(Database(where))
+    with journal.database.transaction():
+        journal.add_result(twice)
+        journal.add_result(once)
+        journal.database.do(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    journal.database.close()
+    store = Store(where)
+    assert store.results("ordinary", "1") == [once]
+    own = replace(drift, column="@probability", value=0.5)
+    assert store.results("both", "1") == [replace(twice, scores=[drift, other, own])]
+    store.close()
+
+
+def _result(model: str, scores: list[Score]) -> Result:
+    return Result(model=model, version="1", window=Window(T0, T0 + HOUR), scores=scores)
 
 
 def test_migrations_come_to_the_schema(where: Where) -> None:

@@ -239,7 +239,7 @@ def test_no_spelling_of_a_path_leads_outside(client: httpx.Client, path: str) ->
 def test_rows_whose_values_are_of_several_types_can_be_exported(
     client: httpx.Client, store: Any, came: list[Any], exported: list[Any]
 ) -> None:
-    store.frame = pd.DataFrame({"x": came, "label": [None] * 3})
+    store.frame = pd.DataFrame({"x": came, "self": came, "label": [None] * 3})
     start = store.all_results[3].window.start
     reply = client.get(f"{VERSION}/windows/{start}/rows.parquet")
     found = pd.read_parquet(io.BytesIO(reply.content))["x"]
