@@ -25,11 +25,6 @@ def own_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
-def is_called(column: str, name: str) -> bool:
-    """Return whether a column may be the monitor's own column of this name."""
-    return column.lstrip(_MARK) == name
-
-
 class OwnColumns:
     """The names of the monitor's own columns for one version."""
 

@@ -110,7 +110,7 @@ def answer_reference(
     stored = pd.DataFrame(_columns(manifest, tensors), index=range(len(frame)))
     if manifest.summaries:
         summarized = summarize_rows(session, manifest, tensors, len(frame), together=together)
-        stored = stored.assign(**summarized)
+        _add(stored, summarized)
     if manifest.task == "other":
         return manifest, stored
     outputs = _with_derived(manifest, ran)
@@ -126,10 +126,16 @@ def answer_reference(
         stored[manifest.target] = _as_classes(manifest, truth, "target")
     stored[OwnColumns(manifest).prediction] = _as_classes(manifest, answers, "answer")
     if manifest.prediction.probabilities:
-        stored = stored.assign(**_probabilities(manifest, outputs, answers))
+        _add(stored, _probabilities(manifest, outputs, answers))
     elif manifest.prediction.activation != "none":
-        stored = stored.assign(**_named(manifest, outputs[_DERIVED]))
+        _add(stored, _named(manifest, outputs[_DERIVED]))
     return manifest, stored
+
+
+def _add(frame: "pd.DataFrame", columns: Mapping[str, Array]) -> None:
+    """Add columns, whatever their names: `assign` takes none that is called `self`."""
+    for name, values in columns.items():
+        frame[name] = values
 
 
 _DERIVED = "\0probabilities"  # no output has this name

@@ -281,7 +281,7 @@ def _float(number: int) -> float:
 def by_column(
     names: Sequence[str], bodies: Sequence[bytes], labels: Sequence[bytes | None]
 ) -> dict[str, list[Any]]:
-    """Stored rows as columns, with the labels (None where none is known).
+    """Stored rows as columns; the last one holds the labels (None where none is known).
 
     Where the payload of some rows was not kept, a column `payload_withheld` marks them; they hold
     None in every column but their summaries. The names of both columns give way to `names`.

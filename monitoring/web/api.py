@@ -19,7 +19,6 @@ from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_
 from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
 from monitoring.windows.grid import END_OF_TIME
-from registry.own_columns import LABEL, is_called
 from telemetry.clock import now_us
 
 if TYPE_CHECKING:
@@ -208,9 +207,8 @@ def _typed(frame: "pd.DataFrame") -> "pd.DataFrame":
     """Every column of one type: whole labels stay whole where some are missing; where values of
     several types came, they are text.
     """
-    mixed = {
-        name for name in frame.columns if is_called(name, LABEL) or frame[name].dtype == object
-    }
+    labels = list(frame.columns)[-1:]  # features may have their name, but not their place
+    mixed = {name for name in frame.columns if name in labels or frame[name].dtype == object}
     typed = {name: frame[name].convert_dtypes() for name in mixed}
     table = frame.copy(deep=False)
     for name, column in typed.items():

@@ -15,6 +15,7 @@ from registry.manifest import (
     Monitoring,
     Prediction,
     Signature,
+    Summary,
     TensorSpec,
 )
 from registry.onnx_file import load
@@ -235,3 +236,13 @@ def test_a_method_that_looks_at_one_value_alone_is_doubted_where_there_are_more(
     assert doubts(manifest, two) == []
     (doubt,) = doubts(manifest, two.assign(colour=list("abcd")))
     assert "z compares one value of 'colour' with all others, and the reference has 4" in doubt
+
+
+def test_a_summary_may_have_any_name(
+    session: onnxruntime.InferenceSession, rows: pd.DataFrame
+) -> None:
+    summary = Summary("self", "probabilities", "max")
+    manifest = msgspec.structs.replace(MANIFEST, summaries=[summary])
+    _, stored = answer_reference(session, manifest, rows)
+    greater = stored[["probability_0", "probability_1"]].max(axis=1)
+    assert np.allclose(stored["self"], greater)

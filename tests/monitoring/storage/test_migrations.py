@@ -81,17 +81,20 @@ def test_scores_of_a_probability_beside_a_feature_of_that_name_are_renamed(where
     drift = Score(name="drift", column="probability", value=0.25)
     other = Score(name="missing_share", column="probability", value=0.0)
     twice = _result("both", [drift, other, replace(drift, value=0.5)])
+    newest = replace(_result("both", [drift]), window=Window(T0 + HOUR, T0 + 2 * HOUR))
+    empty = replace(newest, window=Window(T0 + 2 * HOUR, T0 + 3 * HOUR), scores=[])
     once = _result("ordinary", [drift, other])
     journal = Journal(Database(where))
     with journal.database.transaction():
-        journal.add_result(twice)
-        journal.add_result(once)
+        for result in (twice, newest, empty, once):
+            journal.add_result(result)
         journal.database.do(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     journal.database.close()
     store = Store(where)
     assert store.results("ordinary", "1") == [once]
     own = replace(drift, column="@probability", value=0.5)
-    assert store.results("both", "1") == [replace(twice, scores=[drift, other, own])]
+    renamed = replace(twice, scores=[drift, other, own])
+    assert store.results("both", "1") == [renamed, newest, empty]
     store.close()
 
 

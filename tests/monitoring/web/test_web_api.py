@@ -244,3 +244,13 @@ def test_rows_whose_values_are_of_several_types_can_be_exported(
     reply = client.get(f"{VERSION}/windows/{start}/rows.parquet")
     found = pd.read_parquet(io.BytesIO(reply.content))["x"]
     assert [None if pd.isna(one) else one for one in found] == exported
+
+
+def test_a_feature_with_the_name_of_labels_keeps_its_type(client: httpx.Client, store: Any) -> None:
+    store.frame = pd.DataFrame(
+        {"label": [1.0, 2.0, 3.0], "@@label": [4.0, 5.0, 6.0], "@label": [0, None, 1]}
+    )
+    start = store.all_results[3].window.start
+    content = client.get(f"{VERSION}/windows/{start}/rows.parquet").content
+    types = pq_types(content)
+    assert [types["label"], types["@@label"], types["@label"]] == ["double", "double", "int64"]
