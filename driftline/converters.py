@@ -4,7 +4,7 @@ import copy
 import importlib
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -134,18 +134,36 @@ def _torch(model: Any, rows: Any) -> bytes:
         raise SettingError("a torch.nn.Module needs an example input: expected example=")
     inputs = rows if isinstance(rows, tuple) else (rows,)
     tensors = tuple(torch.as_tensor(one) for one in inputs)
-    names = [f"input_{place}" for place in range(len(tensors))] if len(tensors) > 1 else ["input"]
+    names = _numbered("input", len(tensors))
+    with torch.no_grad():
+        answers = _answers(model.eval()(*tensors))
     buffer = BytesIO()
     torch.onnx.export(
-        model.eval(),
+        model,
         tensors,
         buffer,
         input_names=names,
-        output_names=["output"],
-        dynamic_axes={name: {0: "batch"} for name in [*names, "output"]},
+        output_names=list(answers),
+        dynamic_axes={
+            name: {0: "batch"}
+            for name, tensor in [*zip(names, tensors, strict=True), *answers.items()]
+            if tensor.ndim
+        },
         dynamo=False,
     )
     return buffer.getvalue()
+
+
+def _answers(answer: Any) -> dict[str, Any]:
+    """Return what a module answers by name; the exporter invents names that nobody states."""
+    if isinstance(answer, Mapping):
+        return {str(name): tensor for name, tensor in answer.items()}
+    tensors = answer if isinstance(answer, tuple | list) else (answer,)
+    return dict(zip(_numbered("output", len(tensors)), tensors, strict=True))
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}_{place}" for place in range(count)]
 
 
 _CONVERTERS = {  # in this order: the first three also are scikit-learn estimators

@@ -5,6 +5,7 @@ decoding in the service.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,10 +15,12 @@ import pandas as pd
 from eventlog.errors import SettingError
 from eventlog.events import Label
 from loadtests.drift import Columns, Drift, drifted
+from registry.encoded_files import file_inputs
 from registry.features import signature, to_tensors
 from registry.generated_rows import declared, generate_rows
 from registry.manifest import Manifest, Version
 from registry.reference import bare_inputs, has_reference, load_reference
+from registry.rows import FREE, batch_dimension
 from registry.store import Registry
 from service.protocol import open_inference_pb2 as pb
 from service.protocol.raw import write_raw
@@ -25,6 +28,7 @@ from service.protocol.raw import write_raw
 Array = np.ndarray[Any, Any]
 LEVELS = 4  # steps of drift strength between none and full, each with its own requests
 _GENERATED_ROWS = 64
+_GENERATED_REQUESTS = 16  # where a request is one row, and may be large
 _MOST_ROWS = 500  # largest random sample of the reference
 
 
@@ -99,10 +103,17 @@ def _generated(version: Version, drift: Drift, asked: str) -> list[Payload]:
             "--shift, --mix and --blank change columns of the reference; "
             f"{version.model} has none, expected neither of them"
         )
-    specs = signature(version.manifest).inputs
-    separable = all(spec.shape[:1] == [-1] for spec in specs)
-    tensors = next(generate_rows(declared(specs), _GENERATED_ROWS if separable else 1))
-    requests = [_row(tensors, row) for row in range(_GENERATED_ROWS)] if separable else [tensors]
+    found = signature(version.manifest)
+    files = file_inputs((Path(version.path) / "model.onnx").read_bytes())
+    separable = all(spec.shape[:1] == [FREE] for spec in found.inputs)
+    if separable and batch_dimension(found) == FREE and not files:
+        tensors = next(generate_rows(declared(found.inputs), _GENERATED_ROWS))
+        requests = [_row(tensors, row) for row in range(_GENERATED_ROWS)]
+    else:
+        requests = [
+            next(generate_rows(declared(found.inputs), 1, files, seed))
+            for seed in range(_GENERATED_REQUESTS)
+        ]
     return [_payload(inputs, None, version, asked) for inputs in requests]
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 from msgspec.structs import replace
+from onnx import ModelProto
 
+from registry.encoded_files import Files, file_inputs, uses_extensions
 from registry.errors import InvalidManifest, InvalidReference
 from registry.generated_rows import generated_answers
-from registry.graph_repair import repair
+from registry.graph_repair import correct_shapes, repair
 from registry.hints import read_hints
 from registry.inference import (
     Hints,
@@ -51,25 +53,53 @@ def prepare(
     `target` names the reference's column of labels, unless the manifest does.
     """
     manifest = _with_target(to_manifest(stated), target)
-    check(parse(onnx))
-    served, changes = repair(onnx)
-    original = hashlib.sha256(onnx).hexdigest() if changes else ""
-    inference = Inference(changes=changes, original=original)
-    session = load(served, extensions=manifest.session.extensions)
-    found, hints = read_signature(session), read_hints(parse(onnx))
+    proto = parse(onnx)
+    check(proto)
+    inference = Inference()
+    manifest = _with_extensions(manifest, stated, proto, inference)
+    served, session = _served(onnx, manifest, inference)
+    files = file_inputs(served)
+    found, hints = read_signature(session), read_hints(proto)
     if reference is not None:
         reference = with_feature_columns(reference, found, manifest.features, hints.columns)
     if "features" not in stated:
         features = infer_features(found, reference, manifest.target, hints, inference)
         manifest = replace(manifest, features=features)
     if not {"task", "prediction"} <= stated.keys():
-        answers = _sample(session, found, manifest.features, reference)
+        answers = _sample(session, found, manifest.features, reference, files)
         labels = _labels(reference, manifest.target)
         manifest = _with_prediction(manifest, stated, found, answers, labels, hints, inference)
     if reference is not None and (question := held_out_question(manifest)):
         inference.questions.append(question)
     completed = complete(manifest, found, labelled=reference is not None)
     return Candidate(served, session, completed, reference, inference)
+
+
+def _with_extensions(
+    manifest: Manifest, stated: Fields, model: ModelProto, inference: Inference
+) -> Manifest:
+    """Load onnxruntime-extensions for a graph that needs it, unless the manifest states it."""
+    if "extensions" in stated.get("session", {}) or not uses_extensions(model):
+        return manifest
+    inference.reasons["session"] = "the graph has operators of onnxruntime-extensions"
+    return replace(manifest, session=replace(manifest.session, extensions=True))
+
+
+def _served(
+    onnx: bytes, manifest: Manifest, inference: Inference
+) -> tuple[bytes, onnxruntime.InferenceSession]:
+    """Return the file as it is served, and its session; note what was changed."""
+    extensions = manifest.session.extensions
+    served, changes = repair(onnx)
+    session = load(served, extensions=extensions)
+    read_signature(session)  # what cannot be served is refused before it runs
+    served, corrected = correct_shapes(served, session, file_inputs(served))
+    if corrected:
+        session = load(served, extensions=extensions)
+    if changes or corrected:
+        inference.changes += [*changes, *corrected]
+        inference.original = hashlib.sha256(onnx).hexdigest()
+    return served, session
 
 
 def _with_target(manifest: Manifest, target: str) -> Manifest:
@@ -99,6 +129,7 @@ def _sample(
     found: Signature,
     features: list[Feature],
     reference: pd.DataFrame | None,
+    files: Files,
 ) -> dict[str, Array]:
     """Return the outputs for some rows of the reference, or for generated ones; {} if it fails."""
     names = [output.name for output in session.get_outputs()]
@@ -110,7 +141,7 @@ def _sample(
             return dict(zip(names, session.run(names, rows), strict=True))
     except Exception:  # noqa: BLE001  # completion reports what is wrong
         return {}
-    return generated_answers(session, _GENERATED_ROWS)
+    return generated_answers(session, _GENERATED_ROWS, files)
 
 
 def _with_prediction(  # noqa: PLR0913, PLR0917  # each is another source of evidence

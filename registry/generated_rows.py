@@ -5,12 +5,14 @@ Values are those that most models take: small numbers, indices that every table 
 
 import re
 from collections.abc import Iterator, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
 from registry.datatypes import NUMPY, from_onnx, to_onnx
+from registry.encoded_files import FileKind, Files, sample_file
 from registry.manifest import TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -35,16 +37,21 @@ class Node(Protocol):
     def shape(self) -> Sequence[Any]: ...
 
 
-def generate_rows(inputs: Sequence[Node], rows: int) -> Iterator[dict[str, Array]]:
+def generate_rows(
+    inputs: Sequence[Node], rows: int, files: Files = MappingProxyType({}), seed: int = 2
+) -> Iterator[dict[str, Array]]:
     """Yield inputs of `rows` rows by name, in the order in which to try them on a model.
 
     The first dimension has the size `rows` where it is free. Numbers are normally distributed
     first, then from 0 to 1; integers are 0 or 1, so that they are valid as indices and masks.
+    Inputs in `files` get the bytes of one such file.
     """
     for positive in (False, True):
-        random = np.random.default_rng(2)
+        random = np.random.default_rng(seed)
         yield {
-            one.name: _values(
+            one.name: _file(random, files[one.name], one)
+            if one.name in files
+            else _values(
                 random,
                 from_onnx(one.type),
                 [rows if place == 0 and _free(size) else size for place, size in _sizes(one)],
@@ -52,6 +59,11 @@ def generate_rows(inputs: Sequence[Node], rows: int) -> Iterator[dict[str, Array
             )
             for one in inputs
         }
+
+
+def _file(random: np.random.Generator, kinds: frozenset[FileKind], one: Node) -> Array:
+    content = np.frombuffer(sample_file(kinds, random), np.uint8)
+    return content.reshape([1] * (len(one.shape) - 1) + [-1])
 
 
 class OnnxSession(Protocol):
@@ -62,10 +74,12 @@ class OnnxSession(Protocol):
     def run(self, names: Sequence[str], feed: dict[str, Array]) -> Sequence[Any]: ...
 
 
-def generated_answers(session: OnnxSession, rows: int) -> dict[str, Any]:
+def generated_answers(
+    session: OnnxSession, rows: int, files: Files = MappingProxyType({})
+) -> dict[str, Any]:
     """Return the outputs for the first generated rows that the model accepts; {} without any."""
     names = [output.name for output in session.get_outputs()]
-    for feed in generate_rows(session.get_inputs(), rows):
+    for feed in generate_rows(session.get_inputs(), rows, files):
         try:
             return dict(zip(names, session.run(names, feed), strict=True))
         except Exception:  # noqa: BLE001, S112  # the model takes other values

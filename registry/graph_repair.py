@@ -2,28 +2,58 @@
 
 - A ZipMap turns probabilities [N, classes] into a list of dictionaries, which no tensor protocol
   carries: the operator is removed, and its output is the tensor that it took.
-- LightGBM's converter declares the label [1] although the model answers [N]: the declaration is
-  corrected if runs of several rows answer as many.
+- Text operators default to the locale en_US.UTF-8, which containers rarely have: they get C.UTF-8,
+  which changes the case of letters alike.
+- Exporters declare outputs in shapes that the model does not answer: LightGBM the label [1] instead
+  of [N], CatBoost a regression [N] instead of [N, 1], PyTorch the rows of the example. Such a
+  declaration is corrected if runs show it.
 """
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import onnx
 import onnxruntime
 
+from registry.encoded_files import Files
 from registry.generated_rows import generated_answers
+from registry.onnx_file import nodes_of
+from registry.rows import FREE
 
-_ROWS = 3
+_FEW, _MORE = 3, 5  # rows of two runs, whose shapes show which dimension is that of the rows
+_COMMON_LOCALES = {"", "en_US", "en_US.UTF-8", "en_US.utf8"}
+_PORTABLE_LOCALE = "C.UTF-8"
 
 
 def repair(data: bytes) -> tuple[bytes, list[str]]:
     """Return the file to serve, and what was changed; the same bytes if nothing was."""
     model = onnx.load_model_from_string(data)
-    changes = [*_remove_zipmaps(model)]
-    if changes:
-        data = model.SerializeToString()
-    freed = _free_declared_rows(model, data)
-    return (model.SerializeToString() if freed else data), [*changes, *freed]
+    changes = [*_remove_zipmaps(model), *_set_locales(model)]
+    return (model.SerializeToString() if changes else data), changes
+
+
+def correct_shapes(
+    data: bytes, session: onnxruntime.InferenceSession, files: Files = MappingProxyType({})
+) -> tuple[bytes, list[str]]:
+    """Correct the declared shapes of outputs that contradict what the model answers.
+
+    Returns the file to serve, and what was changed; the same bytes if nothing was.
+    """
+    corrections = dict(_corrections(session, files))
+    if not corrections:
+        return data, []
+    model = onnx.load_model_from_string(data)
+    changes = []
+    for output in model.graph.output:
+        if output.name in corrections:
+            stated, answered = corrections[output.name]
+            _declare(output, answered)
+            changes.append(
+                f"output {output.name!r} was declared {_shown(stated)} and answers "
+                f"{_shown(answered)}"
+            )
+    return model.SerializeToString(), changes
 
 
 def _remove_zipmaps(model: onnx.ModelProto) -> list[str]:
@@ -48,31 +78,78 @@ def _classes(node: onnx.NodeProto) -> int | None:
     return max((len(one.strings) + len(one.ints) for one in node.attribute), default=0) or None
 
 
-def _free_declared_rows(model: onnx.ModelProto, data: bytes) -> list[str]:
-    """Correct outputs that declare one row where the inputs leave their number free."""
-    declared = [
-        output
-        for output in model.graph.output
-        if (dims := output.type.tensor_type.shape.dim) and dims[0].dim_value == 1
+def _set_locales(model: onnx.ModelProto) -> Iterator[str]:
+    for node in nodes_of(model):
+        if node.op_type != "StringNormalizer":
+            continue
+        attributes = {one.name: one.s.decode() for one in node.attribute}
+        locale = attributes.get("locale", "")
+        if attributes.get("case_change_action", "NONE") == "NONE" or locale not in _COMMON_LOCALES:
+            continue
+        kept = [one for one in node.attribute if one.name != "locale"]
+        del node.attribute[:]
+        node.attribute.extend([*kept, onnx.helper.make_attribute("locale", _PORTABLE_LOCALE)])
+        yield (
+            f"StringNormalizer uses the locale {_PORTABLE_LOCALE} instead of "
+            f"{locale or 'en_US.UTF-8'}, which not every machine has"
+        )
+
+
+def _corrections(
+    session: onnxruntime.InferenceSession, files: Files
+) -> Iterator[tuple[str, tuple[Sequence[Any], list[int]]]]:
+    """Yield output, declared and answered shape, where a run contradicts the declaration."""
+    inputs = session.get_inputs()
+    if not inputs or any(not one.shape or isinstance(one.shape[0], int) for one in inputs):
+        return
+    few, more = (_shapes(generated_answers(session, rows, files)) for rows in (_FEW, _MORE))
+    fixed = not any(isinstance(size, str | None) for one in inputs for size in one.shape[1:])
+    for one in session.get_outputs():
+        if one.name not in few.keys() & more.keys():
+            continue
+        if _fits(one.shape, few[one.name]) and _fits(one.shape, more[one.name]):
+            continue
+        if (answered := _common(few[one.name], more[one.name], fixed=fixed)) is not None:
+            yield one.name, (one.shape, answered)
+
+
+def _shapes(answers: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: one.shape for name, one in answers.items() if hasattr(one, "shape")}
+
+
+def _fits(declared: Sequence[Any], answered: tuple[int, ...]) -> bool:
+    """Return whether a declared shape allows an answered one."""
+    return len(declared) == len(answered) and all(
+        not isinstance(size, int) or size == found
+        for size, found in zip(declared, answered, strict=True)
+    )
+
+
+def _common(few: tuple[int, ...], more: tuple[int, ...], *, fixed: bool) -> list[int] | None:
+    """Return the shape that both runs have, FREE where they differ; None if ranks do.
+
+    Trailing sizes are `fixed` if those of the inputs are.
+    """
+    if len(few) != len(more):
+        return None
+    return [
+        one if one == other and (fixed or place == 0) else FREE
+        for place, (one, other) in enumerate(zip(few, more, strict=True))
     ]
-    if not declared:
-        return []
-    answers = _answers(data)
-    wrong = [one for one in declared if answers.get(one.name, ())[:1] == (_ROWS,)]
-    for output in wrong:
-        output.type.tensor_type.shape.dim[0].Clear()
-    return [f"output {one.name!r} was declared [1, ...] and answers [N, ...]" for one in wrong]
 
 
-def _answers(data: bytes) -> dict[str, Any]:
-    """Return the shapes of the outputs for some generated rows; nothing if there are none."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception:  # noqa: BLE001  # validation reports it
-        return {}
-    if any(not one.shape or isinstance(one.shape[0], int) for one in session.get_inputs()):
-        return {}
-    answers = generated_answers(session, _ROWS)
-    return {name: getattr(output, "shape", ()) for name, output in answers.items()}
+def _declare(output: onnx.ValueInfoProto, shape: Iterable[int]) -> None:
+    declared = output.type.tensor_type.shape
+    del declared.dim[:]
+    for size in shape:
+        dimension = declared.dim.add()
+        if size != FREE:
+            dimension.dim_value = size
+
+
+def _shown(shape: Sequence[Any]) -> str:
+    sizes = [
+        str(size) if isinstance(size, int) and size != FREE else "N" if not place else "any"
+        for place, size in enumerate(shape)
+    ]
+    return f"[{', '.join(sizes)}]"

@@ -15,8 +15,8 @@ from registry.errors import InvalidManifest, InvalidModel
 
 _PROVIDER = "ExecutionProvider"
 _LOCALE = (
-    "; text operators need the locale en_US.UTF-8 on this machine: apt-get install locales, then "
-    "localedef -i en_US -f UTF-8 en_US.UTF-8"
+    "; the graph states a locale that this machine lacks: expected a locale of every machine, "
+    "StringNormalizer(locale='C.UTF-8')"
 )
 
 
@@ -98,6 +98,22 @@ def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)
+
+
+def nodes_of(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every node of a model, those of subgraphs and functions included."""
+    yield from inner_nodes(model.graph.node)
+    for function in model.functions:
+        yield from inner_nodes(function.node)
+
+
+def inner_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes, each followed by those of its subgraphs."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from inner_nodes(graph.node)
 
 
 def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from registry.batching import one_by_one, read_verdict, verdict_of
+from registry.encoded_files import Files, file_inputs
 from registry.features import signature, to_tensors
 from registry.manifest import SessionOptions, Version
 from registry.reference import bare_inputs, first_rows, has_reference
@@ -82,12 +83,11 @@ class VersionLoader:
         settings, manifest = self._settings, version.manifest
         self._log.protect(version, payload_key(settings))
         model = (Path(version.path) / "model.onnx").read_bytes()
-        check = InputCheck(
-            manifest, settings.max_request_rows, decodes_images=b"DecodeImage" in model
-        )
+        files = file_inputs(model)
+        check = InputCheck(manifest, settings.max_request_rows, files)
         session = Session(model, session_options(manifest.session, settings))
         together = _may_share(session, version)
-        cost = _warm_up(session, version, batched=together)
+        cost = _warm_up(session, version, files, batched=together)
         if depends_on_values(model):
             cost = UNKNOWN_COST
         name = f"{version.model} version {version.number}"
@@ -134,10 +134,10 @@ def session_options(stated: SessionOptions, settings: Settings) -> SessionOption
     )
 
 
-def _warm_up(session: Session, version: Version, *, batched: bool) -> RunCost:
+def _warm_up(session: Session, version: Version, files: Files, *, batched: bool) -> RunCost:
     """Measure runs of rows shaped as requests will be: of the reference, else generated ones."""
     if not has_reference(version) or bare_inputs(version.manifest):
-        return measure_generated(session.run, version.manifest, batched=batched)
+        return measure_generated(session.run, version.manifest, files, batched=batched)
     rows_of = partial(_reference_rows, _reference(version))
     fixed = fixed_rows(signature(version.manifest))
     if fixed is not None:

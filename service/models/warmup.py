@@ -5,13 +5,16 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf, prod
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from registry.datatypes import NUMPY
+from registry.encoded_files import Files
 from registry.features import signature
+from registry.generated_rows import declared, generate_rows
 from registry.manifest import Manifest, TensorSpec
 from registry.rows import FREE, batch_dimension
 from service.errors import ServingError
@@ -71,7 +74,9 @@ def measure(
     return RunCost(one, max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0)
 
 
-def measure_generated(run: Run, manifest: Manifest, *, batched: bool) -> RunCost:
+def measure_generated(
+    run: Run, manifest: Manifest, files: Files = MappingProxyType({}), *, batched: bool
+) -> RunCost:
     """Time runs of generated inputs, for a version without reference rows.
 
     The cost is unknown where rows have no fixed size, or where the model rejects such inputs:
@@ -80,12 +85,12 @@ def measure_generated(run: Run, manifest: Manifest, *, batched: bool) -> RunCost
     found = signature(manifest)
     varied = any(FREE in spec.shape[1:] for spec in found.inputs)
     fixed = batch_dimension(found) != FREE
-    row_bytes = sum(array.nbytes for array in generated_inputs(found.inputs, 1).values())
+    row_bytes = sum(array.nbytes for array in generated_inputs(found.inputs, 1, files).values())
     most = max(1, min(_ROWS, manifest.max_batch_size, _MOST_BYTES // max(1, row_bytes)))
     many = most if batched and not (varied or fixed) else 1
 
     def rows_of(rows: int) -> dict[str, Array]:
-        return generated_inputs(found.inputs, rows)
+        return generated_inputs(found.inputs, rows, files)
 
     try:
         cost = measure(run, rows_of, 1)
@@ -99,9 +104,13 @@ def measure_generated(run: Run, manifest: Manifest, *, batched: bool) -> RunCost
     return UNKNOWN_COST if varied else cost
 
 
-def generated_inputs(specs: Sequence[TensorSpec], rows: int) -> dict[str, Array]:
-    """Return zeros, false and the text "a" in the shapes of these inputs."""
-    return {spec.name: _generated(spec, rows) for spec in specs}
+def generated_inputs(
+    specs: Sequence[TensorSpec], rows: int, files: Files = MappingProxyType({})
+) -> dict[str, Array]:
+    """Return zeros, false and the text "a" in the shapes of these inputs; generated files."""
+    found = {spec.name: _generated(spec, rows) for spec in specs}
+    rows_with_files = next(generate_rows(declared(specs), rows, files)) if files else {}
+    return found | {name: rows_with_files[name] for name in files}
 
 
 def _generated(spec: TensorSpec, rows: int) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from math import isfinite, prod
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -9,13 +10,14 @@ import msgspec
 from eventlog.events import Tensor, spell
 from registry.batching import rows_are_free
 from registry.datatypes import is_floating
+from registry.encoded_files import Files
 from registry.features import signature
 from registry.manifest import Manifest, TensorSpec
 from registry.rows import FREE, batch_dimension
 from registry.scores import derived_outputs
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.coercion import coerce
-from service.protocol.image_bounds import check_image
+from service.protocol.file_check import check_files
 from service.protocol.messages import Array, RequestTensor
 from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
 
@@ -36,15 +38,17 @@ class Inputs(msgspec.Struct, frozen=True):
 class InputCheck:
     """The checks of one version, prepared once."""
 
-    def __init__(self, manifest: Manifest, max_rows: int, *, decodes_images: bool = False) -> None:
-        """`decodes_images`: inputs [-1] of UINT8 are encoded images."""
+    def __init__(
+        self, manifest: Manifest, max_rows: int, files: Files = MappingProxyType({})
+    ) -> None:
+        """`files`: inputs that take encoded images or recordings."""
         self.signature = signature(manifest)
         self.batched = rows_are_free(self.signature)
         self._batch = batch_dimension(self.signature)
         self._varied = any(FREE in spec.shape[1:] for spec in self.signature.inputs)
         self._max_rows = max_rows
         self._coerce = manifest.coerce
-        self._takes_files = decodes_images and self._batch is None
+        self._files = files
         self._specs = {spec.name: spec for spec in self.signature.inputs}
         self._in_order = list(self._specs)
         self._outputs = {spec.name for spec in self.signature.outputs}
@@ -69,8 +73,8 @@ class InputCheck:
         size = 0
         for tensor in tensors:
             array = arrays[tensor.name] = tensor.array()
-            if self._takes_files and tensor.datatype == "UINT8" and array.ndim == 1:
-                check_image(array.data, tensor.name)
+            if tensor.name in self._files:
+                check_files(array, self._files[tensor.name], tensor.name)
             events[tensor.name] = self._logged(tensor, array)
             size += array.nbytes if array.dtype != object else sum(map(len, array.ravel()))
         group = tuple([arrays[name].shape[1:] for name in self._in_order]) if self._varied else ()

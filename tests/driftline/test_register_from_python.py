@@ -1,6 +1,10 @@
 """`driftline.register`: models of Python libraries, without a file."""
 
+import sys
+from contextlib import nullcontext
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -103,6 +107,38 @@ def test_a_missing_converter_names_the_line_to_type() -> None:
     booster = type("Booster", (), {"__module__": "xgboost.core"})()
     with pytest.raises(SettingError, match="pip install onnxmltools"):
         driftline.register("boosted", booster, example=np.zeros((1, 2)))
+
+
+class FakeTorch:
+    """What registration asks of torch: it records the export, and answers a tiny model."""
+
+    def __init__(self) -> None:
+        self.onnx, self.stated = self, dict[str, Any]()
+        self.as_tensor, self.no_grad = np.asarray, nullcontext
+
+    def export(self, _model: Any, _inputs: Any, buffer: BytesIO, **stated: Any) -> None:
+        self.stated = stated
+        buffer.write(tiny_classifier().SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        (np.zeros((1, 2)), ["output"]),
+        ((np.zeros((1, 2)), np.zeros((1, 8))), ["output_0", "output_1"]),
+        ({"boxes": np.zeros((1, 4)), "loss": np.array(0.0)}, ["boxes", "loss"]),
+    ],
+)
+def test_every_output_of_a_torch_module_has_a_name_and_a_batch(
+    answer: Any, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = FakeTorch()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    kind = type("Net", (), {"__module__": "torch.nn", "eval": lambda net: lambda *_: answer})
+    driftline.register("net", kind(), example=np.zeros((1, 3)))
+    assert torch.stated["output_names"] == names
+    batched = {name for name, axes in torch.stated["dynamic_axes"].items() if axes == {0: "batch"}}
+    assert batched == {"input", *names} - {"loss"}
 
 
 def test_what_is_no_model_is_refused_with_what_is() -> None:

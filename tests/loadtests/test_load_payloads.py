@@ -21,6 +21,7 @@ from service.protocol import open_inference_pb2 as pb
 from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
 from tests.registry.test_any_shape import image
+from tests.registry.test_encoded_files import decoder
 from tests.tiny_model import register_tiny
 
 
@@ -135,3 +136,20 @@ def test_a_model_without_a_reference_gets_generated_rows(
     assert {payload.label for payload in payloads} == {None}
     with pytest.raises(SettingError, match="image has none"):
         Payloads(version, Drift(shifts={"price": 1.0}))
+
+
+@pytest.mark.parametrize(("op", "kind"), [("DecodeImage", b"PNG"), ("AudioDecoder", b"WAVE")])
+def test_inputs_that_are_files_get_real_ones(
+    op: str, kind: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    model = decoder(op).SerializeToString()
+    version = Registry(Home(tmp_path / "home")).register(model, model="files")
+    payloads = Payloads(version, Drift()).at(0.0)
+    files = {
+        request.inputs[0].array().tobytes()
+        for payload in payloads
+        for request in _requests(payload).values()
+    }
+    assert len(files) == len(payloads) > 1
+    assert all(kind in file[:16] for file in files)

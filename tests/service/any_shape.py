@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from registry.batching import Verdict, write_verdict
 from registry.datatypes import of_array
+from registry.encoded_files import EXTENSION_DOMAINS
 from registry.history.state import DesiredState
 from registry.manifest import Manifest, Version
 from registry.onnx_file import load
@@ -99,7 +100,7 @@ class AnyShapeBench:
         stated = msgspec.convert(manifest, Manifest)
         proto = as_model(graph)
         if stated.session.extensions:
-            proto.opset_import.append(helper.make_opsetid("com.microsoft.extensions", 1))
+            proto.opset_import.extend(helper.make_opsetid(one, 1) for one in EXTENSION_DOMAINS)
         model = proto.SerializeToString()
         (self.folder / "model.onnx").write_bytes(model)
         write_verdict(self.folder, Verdict())
