@@ -13,6 +13,7 @@ import yaml
 from eventlog.settings import Home
 from registry.approvals import Approvals
 from registry.errors import InvalidPolicy
+from registry.gates.policy import check_gates
 from registry.history.rows import ApprovalRule, ReleasePolicy
 from registry.history.store import History
 from registry.settings import open_history
@@ -73,8 +74,8 @@ def reject(model: str, number: str, why: str) -> None:
 def release_policy(model: str, file: Path | None, why: str) -> None:
     """Show or set what a version of MODEL must show before it can be champion.
 
-    For example: `approvals: {champion: {required: 1, from: [risk]}}`. A new policy makes earlier
-    gate runs, requests and approvals stale.
+    For example: `approvals: {champion: {required: 1, from: [risk]}}`. Fields that the file leaves
+    out stay. A new policy makes earlier gate runs, requests and approvals stale.
     """
     if file is None:
         policy = _history().state(model).policy
@@ -82,11 +83,16 @@ def release_policy(model: str, file: Path | None, why: str) -> None:
         return
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
-    revision = _approvals().set_policy(model, _read(file), actor=_user(), why=why.strip())
+    policy, stated = _read(file)
+    before = _history().state(model).policy
+    kept = {name: getattr(before, name) for name in before.__struct_fields__ if name not in stated}
+    policy = msgspec.structs.replace(policy, **kept)
+    revision = _approvals().set_policy(model, policy, actor=_user(), why=why.strip())
     click.echo(f"release policy of {model} is set (revision {revision})")
 
 
-def _read(file: Path) -> ReleasePolicy:
+def _read(file: Path) -> tuple[ReleasePolicy, dict[str, Any]]:
+    """Return a policy, and the fields that its file states."""
     try:
         stated: Any = yaml.safe_load(file.read_bytes()) or {}
         policy = msgspec.convert(stated, ReleasePolicy)
@@ -96,7 +102,8 @@ def _read(file: Path) -> ReleasePolicy:
     _require_fields(str(file), stated, ReleasePolicy)
     for alias, rule in stated.get("approvals", {}).items():
         _require_fields(f"{file}: approvals of {alias}", rule, ApprovalRule)
-    return policy
+    check_gates(policy.gates, f"{file}: ")
+    return policy, stated
 
 
 def _require_fields(place: str, stated: dict[str, Any], kind: type[msgspec.Struct]) -> None:

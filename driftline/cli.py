@@ -50,6 +50,10 @@ COMMANDS = {
     "unload": CommandSummary("driftline.models", "Unload versions, or load them again.", _REGISTRY),
     "limits": CommandSummary("driftline.limits", "Show or change limits of versions.", _REGISTRY),
     "policy": CommandSummary("driftline.policy", "Show or change monitoring policies.", _REGISTRY),
+    "gates": CommandSummary(
+        "driftline.gates.commands", "Show or set the gates of a model.", _REGISTRY
+    ),
+    "gate": CommandSummary("driftline.gates.commands", "Run the gates of a version.", _REGISTRY),
     "request": CommandSummary("driftline.approvals", "Ask for approval of a version.", _REGISTRY),
     "approve": CommandSummary("driftline.approvals", "Approve a version for an alias.", _REGISTRY),
     "reject": CommandSummary("driftline.approvals", "Reject a version, for good.", _REGISTRY),

@@ -114,6 +114,16 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "baselines"
 
     @property
+    def gate_reports(self) -> Path:
+        """Return the folder of gate reports, as JSON and HTML, named by their digest."""
+        return self.root / "gate-reports"
+
+    @property
+    def gate_run(self) -> Path:
+        """Return the folder of the gate run in progress; it is removed afterwards."""
+        return self.root / "gate-run"
+
+    @property
     def reports(self) -> Path:
         """Return the folder of Evidently's HTML reports, one per scored window."""
         return self.root / "reports"

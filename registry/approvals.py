@@ -45,6 +45,7 @@ class Approvals:
         def decide(state: LifecycleState) -> list[HistoryRow]:
             digest = _digest(state, model, number)
             _require_open(state, model, number, alias)
+            _require_gates(state, model, number)
             subject = encode_detail(state.subject(alias, digest))
             return [self._row("requested", model, number, alias, digest, subject, actor, why)]
 
@@ -68,6 +69,7 @@ class Approvals:
             request = state.requested.get((alias, digest))
             subject = state.subject(alias, digest)
             _require_fresh(request, subject, model, number, alias)
+            _require_gates(state, model, number)
             assert request is not None
             if actor in {request.actor, state.registered[number].actor}:
                 raise VersionRefused(
@@ -145,6 +147,15 @@ def _require_open(state: LifecycleState, model: str, number: str, alias: str) ->
         raise VersionRefused(
             f"the release policy of {model} asks for no approval of {alias}; set it with "
             "driftline release-policy"
+        )
+
+
+def _require_gates(state: LifecycleState, model: str, number: str) -> None:
+    """Raise VersionRefused where there is no gate report to approve."""
+    if missing := state.missing_gates(state.digest_of(number)):
+        raise VersionRefused(
+            f"version {number} of {model}: {missing}; expected a passed gate report, which an "
+            "approval refers to"
         )
 
 

@@ -9,6 +9,7 @@ RegistryError
 ├── ChangedFile           a stored file is not as it was registered
 ├── InvalidReference      reference data that does not fit the model
 ├── InvalidLimits         limits that a version cannot have
+├── InvalidGates          gates that cannot be read, or that a model cannot have
 ├── InvalidPolicy         a monitoring policy that a version cannot be watched by
 ├── InvalidFeatures       values that do not fit the features or the tensors that carry them
 ├── IncompatibleRegistry  a registry file of a newer release
@@ -59,6 +60,10 @@ class InvalidLimits(RegistryError):
 
 class InvalidPolicy(RegistryError):
     """A monitoring policy that a version cannot be watched by."""
+
+
+class InvalidGates(RegistryError):
+    """Gates that cannot be read, or that a model cannot have."""
 
 
 class InvalidFeatures(RegistryError):

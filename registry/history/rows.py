@@ -41,7 +41,10 @@ KINDS = frozenset({
 })  # fmt: skip
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
 PROVISION = "provision"  # evidence of promotions that `driftline provision` may replace
+NO_CHAMPION = "none"  # what a gate compared with where no version was champion
 FIRST = "0" * 64  # the chain before the first row
+
+GateVerdict = Literal["passed", "failed", "not enough data"]
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 
@@ -80,9 +83,10 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
 class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The outcome of a gate run: of the whole, and of each gate by its name."""
 
-    verdict: Literal["passed", "failed", "not enough data"]
+    verdict: GateVerdict
     policy: int = 0  # revision of the release policy that it ran under
     gates: dict[str, str] = {}
+    champion: str = ""  # digest that gates compared with, or NO_CHAMPION; empty: none did
 
 
 class ApprovalRule(
@@ -101,7 +105,7 @@ class ApprovalRule(
 class ReleasePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a version must show before a protected alias can name it."""
 
-    gates: dict[str, Any] = {}  # name -> its definition; see the gates
+    gates: dict[str, Any] = {}  # name -> as its author stated it; see gates/specification.py
     approvals: dict[str, ApprovalRule] = {}  # by alias
     on_register: Literal["", "run"] = ""
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from registry.history.rows import (
     ALIAS_KINDS,
     KINDS,
+    NO_CHAMPION,
     ApprovalSubject,
     GateResult,
     HistoryRow,
@@ -148,15 +149,24 @@ class LifecycleState(msgspec.Struct):
             return f"its content was rejected by {_by(self.rejected[digest])}"
         if not self.protected(alias) or self._served_before(alias, number):
             return ""
-        return self._missing_gates(digest) or self._missing_approvals(alias, number, now)
+        return self.missing_gates(digest) or self._missing_approvals(alias, number, now)
 
-    def _missing_gates(self, digest: str) -> str:
+    def missing_gates(self, digest: str) -> str:
+        """Return why a digest has not passed the gates of the policy, "" if it has."""
         if not self.policy.gates:
             return ""
         gated = self.gated.get(digest)
-        result = gated.decode(GateResult) if gated is not None else None
-        if result is None or result.policy != self.policy_revision:
+        if gated is None:
             return "it was not gated under the model's release policy"
+        try:
+            result = gated.decode(GateResult)
+        except msgspec.DecodeError:
+            return f"its gate run in revision {gated.revision} cannot be read; run driftline gate"
+        if result.policy != self.policy_revision:
+            return "it was not gated under the model's release policy"
+        champion = self.digest_of(self.aliases.get("champion", "")) or NO_CHAMPION
+        if result.champion not in {"", champion} and champion != digest:
+            return "its gates compared it with another champion; run driftline gate again"
         return "" if result.verdict == "passed" else f"its gates: {result.verdict}"
 
     def _missing_approvals(self, alias: str, number: str, now: int) -> str:

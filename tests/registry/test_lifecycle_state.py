@@ -172,3 +172,27 @@ def test_barred_content_is_no_version_to_serve_without_a_policy_either() -> None
     assert reduce_rows(rows).desired(["1", "2"]).candidates == expected
     named = HistoryRow(4, "m", "promoted", "2", 0, "bob", "challenger")
     assert reduce_rows([*rows, named]).desired(["1", "2"]).candidates == {}
+
+
+def _missing(champion: str, *, replaced: bool) -> str:
+    """Why version 1 misses gates after a run that compared it with a champion."""
+    detail = encode_detail(GateResult("passed", 1, champion=champion))
+    state = _release(("gated", "ci", {"detail": detail}))
+    if replaced:
+        state.include(HistoryRow(5, "m", "registered", "2", 0, "ann", digest="d2"))
+        state.include(HistoryRow(6, "m", "promoted", "2", 0, "ann", alias="champion"))
+    return state.missing_gates("d1")
+
+
+def test_gates_that_compared_with_another_champion_do_not_count() -> None:
+    assert not _missing("none", replaced=False)
+    assert not _missing("", replaced=True)
+    assert not _missing("d2", replaced=True)
+    assert "another champion" in _missing("none", replaced=True)
+    assert "another champion" in _missing("d2", replaced=False)
+
+
+def test_a_gate_run_that_cannot_be_read_has_not_passed() -> None:
+    for detail in ("{", '{"verdict":"fine"}', '{"verdict":1}'):
+        state = _release(("gated", "ci", {"detail": detail}))
+        assert "cannot be read" in state.refusal("champion", "1", 0)

@@ -1,0 +1,79 @@
+"""Run the gates of the job on standard input; write one JSON line for each message.
+
+`process.py` starts it, and kills it when a gate takes too long.
+"""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from driftline.gates.context import GateContext, GateJob, GateMessage
+from eventlog.errors import DriftlineError
+from eventlog.parent_death import end_with_parent
+from eventlog.settings import Home
+from registry.gates.outcomes import GateOutcome
+from registry.gates.specification import Gate, kind_of, read_gates
+
+_Check = Callable[[Any, GateContext], GateOutcome]
+
+
+def main() -> None:
+    """Read the job and run it."""
+    end_with_parent(signal.SIGKILL)
+    replies = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no message
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=GateJob)
+
+    def send(message: GateMessage) -> None:
+        os.write(replies, msgspec.json.encode(message) + b"\n")
+
+    context = _context(job, lambda text: send(GateMessage(progress=text)))
+    send(GateMessage(progress="ready"))
+    for name, gate in read_gates(job.gates).items():
+        send(GateMessage(outcome=_run(name, gate, context)))
+    os._exit(0)  # native libraries may abort while they are unloaded
+
+
+def _context(job: GateJob, progress: Callable[[str], None]) -> GateContext:
+    from registry.store import Registry  # noqa: PLC0415  # takes seconds
+
+    registry = Registry(Home.from_environment())
+    champion = registry.version(job.model, job.champion) if job.champion else None
+    candidate = registry.version(job.model, job.number)
+    return GateContext(candidate, champion, Path(job.folder), progress)
+
+
+def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
+    resource.setrlimit(resource.RLIMIT_DATA, (gate.memory_mb << 20, resource.RLIM_INFINITY))
+    try:
+        return msgspec.structs.replace(_check_of(kind_of(gate))(gate, context), name=name)
+    except MemoryError:
+        reason = f"it needs more than {gate.memory_mb} MB"
+    except DriftlineError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the version has not passed
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return GateOutcome(name, kind_of(gate), "failed", reason)
+
+
+def _check_of(kind: str) -> _Check:
+    """Import and return the function of a kind: some bring libraries that take seconds."""
+    from driftline.gates import content  # noqa: PLC0415
+
+    checks: dict[str, _Check] = {
+        "answers": content.check_answers,
+        "finite": content.check_finite,
+        "size": content.check_size,
+        "lineage": content.check_lineage,
+    }
+    return checks[kind]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""`driftline gates` and `driftline gate`."""
+
+import getpass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from rich.console import Console
+
+from driftline.gates.page import figure_text
+from driftline.gates.run import Progress, RecordedRun, gate_version, open_reports
+from driftline.status import plain, table_of
+from eventlog.settings import Home
+from registry.gates.outcomes import GateOutcome, GateReport
+from registry.gates.policy import read_gate_file, set_gates
+from registry.gates.specification import Gate, kind_of
+from registry.history.rows import GateResult
+from registry.history.state import LifecycleState
+from registry.settings import open_history
+from registry.store import Registry
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [gates, gate]
+
+
+@click.command()
+@click.argument("model")
+@click.option("--file", type=_FILE, help="YAML to set, see docs/how-to/gates.md.")
+@click.option("--why", default="", help="Reason, recorded with the change.")
+@click.option("--version", "number", default="", help="Show the last report of this version.")
+def gates(model: str, file: Path | None, why: str, number: str) -> None:
+    """Show or set the gates of MODEL: what a version must pass before it can be champion.
+
+    New gates make earlier gate runs and approvals stale.
+    """
+    home = Home.from_environment()
+    history = open_history(home, wait=True)
+    if file is None:
+        state = history.state(model)
+        _show_report(home, state, model, number) if number else _show(state)
+        return
+    if not why.strip():
+        raise click.UsageError("expected --why: the reason is recorded with the change")
+    stated = read_gate_file(file)
+    if model not in history.models():
+        Registry(home).versions(model)  # names the models that there are
+    revision = set_gates(history, model, stated, actor=getpass.getuser(), why=why.strip())
+    click.echo(f"{len(stated.gates)} gates of {model} are set (revision {revision})")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--version", "number", required=True, help="Number or alias of the version.")
+@click.option("--why", default="", help="Reason, recorded with the run.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report.")
+def gate(model: str, number: str, why: str, html: Path | None) -> None:
+    """Run the gates of MODEL on a version and record the report; exit 1 unless it passed."""
+    home = Home.from_environment()
+    number = open_history(home).aliases(model).get(number, number)
+    run = run_and_print(home, model, number, why)
+    if html is not None:
+        html.write_bytes(open_reports(home).page(run.digest).read_bytes())
+    if run.report.verdict != "passed" or run.stale:
+        raise click.exceptions.Exit(1)
+
+
+def run_and_print(home: Home, model: str, number: str, why: str) -> RecordedRun:
+    """Run the gates of a version and print their outcomes as they come."""
+    actor, progress = getpass.getuser(), Progress(_print_start, _print_progress, _print_outcome)
+    run = gate_version(home, model, number, actor=actor, why=why, progress=progress)
+    click.echo(
+        f"{model} version {number}: {run.report.verdict} (revision {run.revision}, report "
+        f"{run.digest[:12]})"
+    )
+    click.echo(f"report: {open_reports(home).page(run.digest)}")
+    if run.stale:
+        click.echo(f"the model changed during the run: {run.stale}")
+    return run
+
+
+def _print_start(name: str, gate: Gate) -> None:
+    click.echo(f"{name} ({kind_of(gate)}) ...", err=True)
+
+
+def _print_progress(name: str, text: str) -> None:
+    click.echo(f"{name}: {text}", err=True)
+
+
+def _print_outcome(outcome: GateOutcome, *, every: bool = False) -> None:
+    """Print an outcome with the figures that did not pass, or with every figure."""
+    warning = "" if outcome.blocking else " (warning only)"
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    click.echo(f"{outcome.name}: {outcome.outcome}{warning}{reason}")
+    for figure in outcome.figures:
+        if every or figure.outcome != "passed":
+            click.echo(f"  {figure_text(figure)}")
+
+
+def _show(state: LifecycleState) -> None:
+    """Print the gates of the policy, and how each version stands."""
+    policy = state.policy
+    if not policy.gates:
+        click.echo("no gates")
+        return
+    row = state.policy_row
+    assert row is not None
+    why = f": {row.why}" if row.why else ""
+    click.echo(f"set by {row.actor or 'unknown'} in revision {row.revision}, {_at(row.time)}{why}")
+    brief = {name: _brief(gate) for name, gate in policy.gates.items()}
+    shown = {"gates": brief} | ({"on_register": "run"} if policy.on_register else {})
+    click.echo(yaml.safe_dump(shown, sort_keys=False), nl=False)
+    table = table_of("version", "gates", "run", "by", "report")
+    for number, registered in state.registered.items():
+        gated = state.gated.get(registered.digest)
+        stands = state.missing_gates(registered.digest) or "passed"
+        run = ("", "", "") if gated is None else (_at(gated.time), gated.actor, gated.evidence[:12])
+        table.add_row(number, plain(stands), *(plain(cell) for cell in run))
+    Console().print(table)
+
+
+def _show_report(home: Home, state: LifecycleState, model: str, number: str) -> None:
+    number = state.aliases.get(number, number)
+    gated = state.gated.get(state.digest_of(number))
+    if gated is None:
+        click.echo(f"version {number} of {model} was never gated")
+        return
+    reports = open_reports(home)
+    _print_report(reports.read(gated.evidence))
+    click.echo(f"recorded in revision {gated.revision}, verdict {gated.decode(GateResult).verdict}")
+    click.echo(f"report: {reports.page(gated.evidence)}")
+
+
+def _print_report(report: GateReport) -> None:
+    champion = f", champion version {report.champion.number}" if report.champion else ""
+    click.echo(f"{report.model} version {report.number}: {report.verdict}{champion}")
+    for outcome in report.gates:
+        _print_outcome(outcome, every=True)
+
+
+def _brief(gate: Any) -> Any:
+    """Return a gate as it was stated, with the number of golden requests instead of them."""
+    if isinstance(gate, dict) and isinstance(gate.get("requests"), list):
+        return gate | {"requests": f"{len(gate['requests'])} golden requests"}
+    return gate
+
+
+def _at(time: int) -> str:
+    return f"{datetime.fromtimestamp(time / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,45 @@
+"""What a gate gets: the versions, a folder for its files, and where it reports progress."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from registry.gates.outcomes import GateOutcome
+from registry.manifest import Version
+
+
+class GateJob(msgspec.Struct, frozen=True):
+    """Gates to run one after another."""
+
+    model: str
+    number: str
+    champion: str  # number, "" without one
+    folder: str  # for files of the run; the runner removes it
+    gates: dict[str, Any]  # by name, as they were stated
+
+
+class GateMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the process that runs gates: it is ready, progresses, or has an outcome."""
+
+    progress: str = ""
+    outcome: GateOutcome | None = None
+
+
+class GateContext(msgspec.Struct, frozen=True):
+    """The versions that a gate looks at."""
+
+    candidate: Version
+    champion: Version | None
+    folder: Path
+    progress: Callable[[str], None]
+
+    @property
+    def versions(self) -> Mapping[str, Version]:
+        """The candidate, and the champion if there is one, by what they are called."""
+        known = {"candidate": self.candidate, "champion": self.champion}
+        return {name: version for name, version in known.items() if version is not None}
+
+
+NO_CHAMPION_NOTE = "no champion to compare with"

@@ -1,0 +1,160 @@
+"""The HTML page of a gate report: a table of gates, and a plot of each gate's figures."""
+
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from monitoring.web.charts.svg import drawing, element
+from registry.gates.outcomes import GateFigure, GateOutcome, GateReport
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
+table { border-collapse: collapse; width: 100% } td, th { padding: .25rem .75rem .25rem 0;
+text-align: left; vertical-align: top; border-bottom: 1px solid #8884 }
+.passed { color: #2e7d32 } .failed { color: #c62828 } .unknown { color: #9a6700 }
+svg text { font: 12px system-ui, sans-serif } code { font-size: 13px }
+"""
+_COLUMNS = ("gate", "kind", "outcome", "seconds", "reason")
+_CLASSES = {"passed": "passed", "failed": "failed"}
+_WIDTH, _LEFT, _RIGHT, _LINE = 720.0, 300.0, 90.0, 22.0
+
+
+def report_page(report: GateReport) -> str:
+    """Return the page; everything in it is escaped, and it loads nothing."""
+    at = datetime.fromtimestamp(report.ended / 1e6, UTC)
+    champion = f", champion version {report.champion.number}" if report.champion else ""
+    body = element(
+        "body",
+        element("h1", f"Gates of {report.model} version {report.number}"),
+        element("p", "Verdict: ", _outcome(report.verdict)),
+        element(
+            "p",
+            f"{at:%Y-%m-%d %H:%M:%S} UTC by {report.actor or 'unknown'}{champion}; release policy "
+            f"of revision {report.policy}; content ",
+            element("code", report.digest),
+        ),
+        element("table", _head(*_COLUMNS), *map(_row, report.gates)),
+        *(part for gate in report.gates for part in _details(gate)),
+    )  # fmt: skip
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("title", f"Gates of {report.model} version {report.number}"),
+        element("style", Markup(_STYLE)),  # noqa: S704 - ours
+    )
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _row(gate: GateOutcome) -> Markup:
+    kind = gate.kind if gate.blocking else f"{gate.kind} (warning)"
+    cells = (gate.name, kind, _outcome(gate.outcome), f"{gate.seconds:.1f}", gate.reason)
+    return element("tr", *(element("td", cell) for cell in cells))
+
+
+def _details(gate: GateOutcome) -> list[Markup]:
+    if not gate.figures:
+        return []
+    parts = [element("h2", gate.name), _plot(gate.figures), _figures(gate.figures)]
+    if gate.examples:
+        columns = list(gate.examples[0])
+        rows = [
+            element("tr", *(element("td", str(one.get(name, ""))) for name in columns))
+            for one in gate.examples
+        ]
+        parts += [element("h3", "Rows to look at"), element("table", _head(*columns), *rows)]
+    return parts
+
+
+def _figures(figures: list[GateFigure]) -> Markup:
+    rows = [
+        element("tr", *(element("td", cell) for cell in (
+            _named(one), _text(one.value), interval_text(one), limit_text(one),
+            _text(one.champion), f"{one.rows:,}" if one.rows else "", _outcome(one.outcome),
+            one.note,
+        )))
+        for one in figures
+    ]  # fmt: skip
+    head = _head("figure", "value", "95 % interval", "limit", "champion", "rows", "outcome", "")
+    return element("table", head, *rows)
+
+
+def _plot(figures: list[GateFigure]) -> Markup:
+    """Draw each figure as a dot with its interval, and its limit as a line, on an axis of its own.
+
+    The axis begins at the least and ends at the largest of the line's numbers.
+    """
+    drawn = [one for one in figures if one.value is not None][:50]
+    parts = [part for place, one in enumerate(drawn) for part in _line(one, place)]
+    height = _LINE * max(len(drawn), 1) + 10
+    return drawing(_WIDTH, height, "Figures, their intervals and their limits", *parts)
+
+
+def _line(one: GateFigure, place: int) -> list[Markup]:
+    assert one.value is not None
+    y = place * _LINE + 16
+    limits = [limit for limit in (one.at_least, one.at_most) if limit is not None]
+    ends = [end for end in (one.low, one.high) if end is not None]
+    known = [one.value, *limits, *ends, *([] if one.champion is None else [one.champion])]
+    low, high = min(known), max(known)
+    span = (high - low) or 1.0
+
+    def x(value: float) -> float:
+        return _LEFT + 10 + (value - low) / span * (_WIDTH - _LEFT - _RIGHT - 20)
+
+    parts = [
+        element("text", _named(one)[:46], x=0.0, y=y + 4, fill="currentColor"),
+        element("text", _text(one.value), x=_WIDTH - _RIGHT + 8, y=y + 4, fill="currentColor"),
+    ]
+    if len(ends) == 2:
+        parts.append(element("line", x1=x(ends[0]), x2=x(ends[1]), y1=y, y2=y, stroke="#777"))
+    parts += [
+        element("line", x1=x(limit), x2=x(limit), y1=y - 8, y2=y + 8, stroke="#c62828")
+        for limit in limits
+    ]
+    if one.champion is not None:
+        parts.append(element("circle", cx=x(one.champion), cy=y, r=4, fill="none", stroke="#777"))
+    colour = {"passed": "#2e7d32", "failed": "#c62828"}.get(one.outcome, "#9a6700")
+    return [*parts, element("circle", cx=x(one.value), cy=y, r=4, fill=colour)]
+
+
+def _head(*names: str) -> Markup:
+    return element("tr", *(element("th", name) for name in names))
+
+
+def _outcome(outcome: str) -> Markup:
+    return element("strong", outcome, class_=_CLASSES.get(outcome, "unknown"))
+
+
+def _named(one: GateFigure) -> str:
+    return f"{one.name}, {one.group}" if one.group else one.name
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def figure_text(one: GateFigure) -> str:
+    """Return a figure as one line."""
+    interval, champion = interval_text(one), _text(one.champion)
+    about = [
+        limit_text(one),
+        interval and f"95 % interval {interval}",
+        champion and f"champion {champion}",
+        f"{one.rows:,} rows" if one.rows else "",
+        one.note,
+    ]
+    details = "; ".join(part for part in about if part)
+    return f"{_named(one)}: {_text(one.value) or 'none'}" + (f" ({details})" if details else "")
+
+
+def interval_text(one: GateFigure) -> str:
+    """Return the interval of a figure, "" if it has none."""
+    if one.low is None or one.high is None:
+        return ""
+    return f"{one.low:.4g} to {one.high:.4g}"
+
+
+def limit_text(one: GateFigure) -> str:
+    """Return the limits of a figure, "" if it has none."""
+    limits = [("at least", one.at_least), ("at most", one.at_most)]
+    return ", ".join(f"{word} {limit:.4g}" for word, limit in limits if limit is not None)

@@ -1,0 +1,135 @@
+"""Run every gate of a version and record the report; one run at a time on each machine."""
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from driftline.gates.context import GateJob
+from driftline.gates.page import report_page
+from driftline.gates.process import COMMAND, run_gates
+from eventlog.process_lock import ProcessLock
+from eventlog.settings import Home
+from registry.artifacts import open_artifacts
+from registry.errors import InvalidGates, UnknownVersion
+from registry.gates.outcomes import Champion, GateOutcome, GateReport, verdict_of
+from registry.gates.reports import GateReports, record_run
+from registry.gates.specification import Gate, read_gates
+from registry.history.state import LifecycleState
+from registry.settings import artifacts_url, open_history
+from registry.store import Registry
+
+
+class Progress(NamedTuple):
+    """Who hears of a run: when a gate starts, while it runs, and of its outcome."""
+
+    started: Callable[[str, Gate], None]
+    progressed: Callable[[str, str], None]
+    ended: Callable[[GateOutcome], None]
+
+
+class RecordedRun(NamedTuple):
+    """A report and where it is recorded."""
+
+    report: GateReport
+    digest: str
+    revision: int
+    stale: str  # why the version is not released although the run passed, "" if it is
+
+
+def open_reports(home: Home) -> GateReports:
+    """Return the gate reports of a home."""
+    return GateReports(home.gate_reports, open_artifacts(artifacts_url()))
+
+
+def gate_version(  # noqa: PLR0913  # a row's own fields
+    home: Home,
+    model: str,
+    number: str,
+    *,
+    actor: str,
+    why: str,
+    progress: Progress,
+    command: tuple[str, ...] = COMMAND,
+) -> RecordedRun:
+    """Run the gates of the model's release policy on a version, and record the report.
+
+    Raises AlreadyRunning, InvalidGates for a model without gates, and RegistryError. A run that
+    does not come to its end records nothing.
+    """
+    with ProcessLock(home.lock("gate"), "gate run"):
+        history = open_history(home, wait=True)
+        Registry(home).version(model, number)  # it can be read
+        state = history.state(model)
+        gates = _gates(state, model)
+        digest = _digest(state, model, number)
+        champion = _champion(state)
+        started = _now()
+        shutil.rmtree(home.gate_run, ignore_errors=True)  # of a run that was killed
+        home.gate_run.mkdir(parents=True)
+        try:
+            job = GateJob(
+                model, number, champion.number if champion else "", str(home.gate_run),
+                state.policy.gates,
+            )  # fmt: skip
+            outcomes = list(_followed(job, gates, progress, command))
+        finally:
+            shutil.rmtree(home.gate_run, ignore_errors=True)
+        required = {name: gate.blocking for name, gate in gates.items()}
+        report = GateReport(
+            model=model,
+            number=number,
+            digest=digest,
+            policy=state.policy_revision,
+            verdict=verdict_of(outcomes, required),
+            gates=outcomes,
+            champion=champion,
+            started=started,
+            ended=_now(),
+            actor=actor,
+        )
+        evidence = open_reports(home).add(report, report_page(report))
+        revision = record_run(history, report, evidence, why)
+    stale = history.state(model).missing_gates(digest) if report.verdict == "passed" else ""
+    return RecordedRun(report, evidence, revision, stale)
+
+
+def _followed(
+    job: GateJob, gates: dict[str, Gate], progress: Progress, command: tuple[str, ...]
+) -> list[GateOutcome]:
+    found: list[GateOutcome] = []
+    names = iter(gates.items())
+    progress.started(*next(names))
+    for outcome in run_gates(job, gates, progress.progressed, command):
+        progress.ended(outcome)
+        found.append(outcome)
+        if (following := next(names, None)) is not None:
+            progress.started(*following)
+    return found
+
+
+def _gates(state: LifecycleState, model: str) -> dict[str, Gate]:
+    gates = read_gates(state.policy.gates)
+    if not gates:
+        raise InvalidGates(
+            f"model {model!r} has no gates; set them with driftline gates {model} --file gates.yaml"
+        )
+    return gates
+
+
+def _digest(state: LifecycleState, model: str, number: str) -> str:
+    if digest := state.digest_of(number):
+        return digest
+    raise UnknownVersion(
+        f"version {number} of {model} was registered by an earlier release, without a digest: "
+        "register its files again"
+    )
+
+
+def _champion(state: LifecycleState) -> Champion | None:
+    number = state.aliases.get("champion", "")
+    return Champion(number, state.digest_of(number)) if number else None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000

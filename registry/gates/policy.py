@@ -1,0 +1,93 @@
+"""The gates of a model's release policy: read from their file, checked, and set as a row."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from msgspec.structs import replace
+
+from registry.errors import InvalidGates
+from registry.gates.specification import meant, read_gates
+from registry.history.rows import HistoryRow, ReleasePolicy, encode_detail
+from registry.history.state import LifecycleState
+from registry.history.store import History
+
+_FIELDS = ["gates", "on_register"]
+_LARGEST = 1 << 20  # bytes of all gates, golden requests included
+
+
+class GateFile(msgspec.Struct, frozen=True):
+    """What a file of gates states."""
+
+    gates: dict[str, Any]
+    on_register: Any = ""
+
+
+def read_gate_file(path: Path) -> GateFile:
+    """Read `gates:` and `on_register:` from YAML; raises InvalidGates.
+
+    `requests: FILE` of a gate is replaced by the content of that JSON or YAML file.
+    """
+    stated = _read(path)
+    if not isinstance(stated, dict) or "gates" not in stated:
+        raise InvalidGates(f"{path}: expected gates: {{NAME: {{kind: ...}}}}")
+    for field in stated:
+        if field not in _FIELDS:
+            raise InvalidGates(f"{path}: unknown field {field!r}{meant(field, _FIELDS)}")
+    if stated.get("on_register", "") not in {"", "run"}:
+        raise InvalidGates(f"{path}: on_register is {stated['on_register']!r}; expected run")
+    if not isinstance(stated["gates"], dict):
+        raise InvalidGates(f"{path}: gates: expected NAME: {{kind: ...}}")
+    gates = {str(name): _with_requests(path, gate) for name, gate in stated["gates"].items()}
+    check_gates(gates, f"{path}: ")
+    return GateFile(gates, stated.get("on_register", ""))
+
+
+def check_gates(gates: Mapping[str, Any], place: str = "") -> None:
+    """Raise InvalidGates if gates are wrong, or too large for a row."""
+    try:
+        read_gates(gates)
+        size = len(msgspec.json.encode(gates))
+    except (InvalidGates, TypeError) as error:
+        raise InvalidGates(f"{place}{error}") from None
+    if size > _LARGEST:
+        raise InvalidGates(f"{place}the gates have {size:,} bytes; expected at most {_LARGEST:,}")
+
+
+def set_gates(  # noqa: PLR0913  # a row's own fields
+    history: History,
+    model: str,
+    stated: GateFile,
+    *,
+    actor: str,
+    why: str,
+    clock: Callable[[], int] = time.time_ns,
+) -> int:
+    """Replace the gates of a model's release policy; approvals stay as they are stated there."""
+
+    def decide(state: LifecycleState) -> list[HistoryRow]:
+        policy: ReleasePolicy = replace(
+            state.policy, gates=stated.gates, on_register=stated.on_register
+        )
+        now, detail = clock() // 1_000, encode_detail(policy)
+        return [HistoryRow(0, model, "release_policy", "", now, actor, detail=detail, why=why)]
+
+    return history.append(model, decide)
+
+
+def _with_requests(path: Path, gate: Any) -> Any:
+    if not isinstance(gate, dict) or not isinstance(gate.get("requests"), str):
+        return gate
+    return gate | {"requests": _read(path.parent / gate["requests"])}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise InvalidGates(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidGates(f"{path} is not YAML: {' '.join(str(error).split())}") from None

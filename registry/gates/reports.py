@@ -1,0 +1,89 @@
+"""Store reports of gate runs by their digest, and record runs in the registry's history."""
+
+from pathlib import Path
+
+import msgspec
+
+from eventlog.durable_files import make_folder, replace_file
+from registry.artifacts import ArtifactStore
+from registry.errors import ChangedFile, RegistryConflict
+from registry.gates.outcomes import GateReport, encode_report, report_digest
+from registry.history.rows import GateResult, HistoryRow, encode_detail
+from registry.history.state import LifecycleState
+from registry.history.store import History
+
+
+class GateReports:
+    """The reports below one folder, and in the store that machines share if there is one."""
+
+    def __init__(self, folder: Path, artifacts: ArtifactStore | None) -> None:
+        """Touch nothing yet."""
+        self.folder = folder
+        self._artifacts = artifacts
+
+    def add(self, report: GateReport, page: str) -> str:
+        """Store a report and its HTML page, durably; return the report's digest."""
+        stored = encode_report(report)
+        digest = report_digest(stored)
+        make_folder(self.folder)
+        replace_file(self.page(digest), page.encode())
+        replace_file(self._file(digest), stored)
+        if self._artifacts is not None:
+            self._artifacts.put(self.folder, {self._file(digest).name: digest})
+        return digest
+
+    def read(self, digest: str) -> GateReport:
+        """Return a report; raises ChangedFile if it is missing or its bytes changed."""
+        place = self._file(digest)
+        if not place.exists() and self._artifacts is not None:
+            make_folder(self.folder)
+            self._artifacts.fetch(place.name, digest, place)
+        try:
+            stored = place.read_bytes()
+        except OSError as error:
+            raise ChangedFile(f"gate report {place} cannot be read: {error.strerror}") from None
+        if report_digest(stored) != digest:
+            raise ChangedFile(f"gate report {place} was changed: run driftline gate again")
+        return msgspec.json.decode(stored, type=GateReport)
+
+    def page(self, digest: str) -> Path:
+        """Return the file of a report's HTML page."""
+        return self.folder / f"{digest}.html"
+
+    def _file(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
+
+
+def record_run(history: History, report: GateReport, evidence: str, why: str) -> int:
+    """Append the row of a run, whose report has the digest `evidence`; return the revision.
+
+    Raises RegistryConflict if the version has other content than the run saw.
+    """
+    result = GateResult(
+        verdict=report.verdict,
+        policy=report.policy,
+        gates={gate.name: gate.outcome for gate in report.gates},
+        champion=report.compared_with,
+    )
+
+    def decide(state: LifecycleState) -> list[HistoryRow]:
+        if state.digest_of(report.number) != report.digest:
+            raise RegistryConflict(
+                f"version {report.number} of {report.model} has not the content that was gated"
+            )
+        return [
+            HistoryRow(
+                0,
+                report.model,
+                "gated",
+                report.number,
+                report.ended,
+                report.actor,
+                digest=report.digest,
+                evidence=evidence,
+                why=why,
+                detail=encode_detail(result),
+            )
+        ]
+
+    return history.append(report.model, decide)
