@@ -50,6 +50,7 @@ check: $(VENV)/.dev ## ruff, mypy and import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy examples/flights
+	$(BIN)/mypy examples/any_model
 	$(BIN)/lint-imports --no-cache
 
 nightly: $(VENV)/.dev ## every test at full length, long studies included (hours; ARGS=...)
