@@ -99,6 +99,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "workers"
 
     @property
+    def exits(self) -> Path:
+        """Return the folder of how worker processes ended, by process id."""
+        return self.root / "exits"
+
+    @property
     def keys(self) -> Path:
         """Return the file of API keys: hashed secrets and scopes."""
         return self.root / "keys.json"

@@ -54,7 +54,7 @@ class Call(msgspec.Struct, kw_only=True):
     priority: int = 0  # that the caller states, 1 the highest; 0: none
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
-    prediction_id: str = ""  # of that event, where it is one of no answer
+    prediction_id: str = ""  # of that event; set before a run, or with a failure
     left: bool = False  # whether the client cancelled
     leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there
 

@@ -205,7 +205,12 @@ class PredictionLog:
         outputs = {name: to_tensor(of_array(a), a) for name, a in run.outputs.items()}
         coerced = "" if call.inputs is None else call.inputs.coerced
         return InferenceResponse(
-            call.version, self._ids.prediction(), call.request, outputs, run, coerced
+            call.version,
+            call.prediction_id or self._ids.prediction(),
+            call.request,
+            outputs,
+            run,
+            coerced,
         )
 
     def _event(self, sequence: int, call: Call, response: InferenceResponse) -> PredictionEvent:
@@ -243,7 +248,7 @@ class PredictionLog:
     def _unanswered_event(
         self, sequence: int, call: Call, outcome: Outcome, reason: str
     ) -> PredictionEvent:
-        call.prediction_id = self._ids.prediction()
+        call.prediction_id = call.prediction_id or self._ids.prediction()
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,

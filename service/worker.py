@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import logging
 import socket
 import sys
+import time
 from functools import partial
 
 from msgspec.structs import replace
@@ -12,12 +14,17 @@ from eventlog.answer_counts import CountingWriter
 from eventlog.identity import writer_name
 from eventlog.segments import end_earlier_sources
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
+from registry.errors import RegistryError
 from registry.settings import is_shared, open_history
 from registry.shared_workers import SharedReportPublisher
 from registry.store import Registry
 from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from service.auth.configuration import create_authorizer
 from service.call_factory import CallFactory
+from service.crashes.quarantine import Quarantine
+from service.crashes.recovery import recover, watch_faults
+from service.crashes.run_record import RunRecord
+from service.crashes.worker_exits import take_exit
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
 from service.log_retention import sweep_periodically
@@ -35,6 +42,7 @@ from service.telemetry.metrics import (
     count_dropped,
     count_events,
     count_loaded,
+    count_lost,
     count_refused,
     flush,
     flush_periodically,
@@ -42,6 +50,8 @@ from service.telemetry.metrics import (
 from service.telemetry.statistics import Statistics
 from telemetry.steady_clock import SteadyClock
 from telemetry.tracing import Tracing
+
+_logger = logging.getLogger(__name__)
 
 _GAUGE_S = 1.0  # between two looks at what is measured rather than counted
 # How long the event loop may go on when a thread has run a batch and wants to come back with it;
@@ -65,16 +75,30 @@ class Worker:
         self._writer = CountingWriter.claim(home.log, name, self._log_settings, count_dropped)
         ids = IdGenerator()
         clock = SteadyClock()
-        log = PredictionLog(self._writer, ids, now=clock, count=count_events)
+        folder = home.log / self._writer.source
         registry = Registry(home)
+        quarantine = Quarantine(home.root)
+        death = recover(folder, self._writer, partial(take_exit, home.exits), count_lost)
+        if death is not None:
+            try:
+                quarantine.add(death, time.time(), registry.revision())
+            except (OSError, RegistryError) as error:  # the worker must start nevertheless
+                _logger.warning("the worker's death is not recorded: %s", error)
+        watch_faults(folder)
+        self._runs = RunRecord(folder, self._writer)
+        log = PredictionLog(self._writer, ids, now=clock, count=count_events)
         self._report_publisher = WorkerReportPublisher(home.workers)
         shared = SharedReportPublisher(open_history(home)) if is_shared() else None
         self._shared_publisher = shared
         self._statistics = Statistics()
-        load = VersionLoader(settings, log, ids, self._statistics)
+        load = VersionLoader(settings, log, ids, self._statistics, self._runs)
         self._cache_bytes = load.cache_bytes
         self._models = models = LoadedModels(
-            SelectedModels(registry, settings.models), load, count_loaded, self._publish_report
+            SelectedModels(registry, settings.models),
+            load,
+            count_loaded,
+            self._publish_report,
+            quarantine=quarantine,
         )
         repository = ModelRepository(registry, models)
         pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
@@ -156,4 +180,5 @@ class Worker:
         self._report_publisher.close()
         if self._shared_publisher is not None:
             self._shared_publisher.close()
+        self._runs.close()
         self._writer.close()

@@ -32,6 +32,8 @@ class DesiredState(msgspec.Struct, frozen=True):
     unloaded: set[str]  # numbers of the versions that are not to be loaded
     limits: dict[str, LimitChange]  # number -> sum of its changes, where there are any
     candidates: dict[str, str] = {}  # number -> why it cannot be champion
+    # number -> revision of its latest promotion, rollback, load or unload, where there is any
+    operated: dict[str, int] = {}
 
 
 class LifecycleState(msgspec.Struct):
@@ -196,6 +198,7 @@ class LifecycleState(msgspec.Struct):
             {number for number in numbers if self.is_unloaded(number)},
             self.limits(numbers),
             self.candidates(numbers),
+            {number: found for number in numbers if (found := self._operated(number))},
         )
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
@@ -207,6 +210,11 @@ class LifecycleState(msgspec.Struct):
         named = self.aliases.values()
         reasons = {n: self.refusal("champion", n, 0) for n in numbers if n not in named}
         return {number: reason for number, reason in reasons.items() if reason}
+
+    def _operated(self, number: str) -> int:
+        loads = [self.loading[key] for key in ("", number) if key in self.loading]
+        aliases = [row for row in self.alias_changes if row.number == number]
+        return max((row.revision for row in [*loads, *aliases]), default=0)
 
     def is_unloaded(self, number: str) -> bool:
         """Return whether the latest row of a version, or of its whole model, is an unload."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from math import inf
-from typing import Generic, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from eventlog.errors import DriftlineError
 from service.batching.admission import Admission
@@ -22,6 +22,8 @@ from service.batching.policy import BatchPolicy, WaitUntil, decide
 from service.errors import Expired, InvalidRequest, RunFailed, ValuesRefused
 
 _logger = logging.getLogger(__name__)
+
+Ticket_contra = TypeVar("Ticket_contra", contravariant=True)
 
 
 class Runner(Protocol):
@@ -53,6 +55,37 @@ class StoppableRun(Protocol):
         ...
 
 
+class RunsInFlight(Protocol[Ticket_contra]):
+    """Notes which runs have begun and not ended, for the case that the process dies."""
+
+    def begin(self, tickets: Sequence[Ticket_contra]) -> int:
+        """Note a run of these tickets in the calling thread; return its token."""
+        ...
+
+    def enter(self, run: int) -> None:
+        """Note that the calling thread executes the run."""
+        ...
+
+    def end(self, run: int) -> None:
+        """Forget a run whose results are logged."""
+        ...
+
+
+class UnrecordedRuns:
+    """Notes nothing; for queues without a record."""
+
+    def begin(self, tickets: Sequence[object]) -> int:  # noqa: ARG002
+        """Return a token that means nothing."""
+        return 0
+
+    def enter(self, run: int) -> None:
+        """Do nothing."""
+
+    def end(self, run: int) -> None:
+        """Do nothing."""
+
+
+_UNRECORDED = UnrecordedRuns()
 Finish = Callable[[Sequence[tuple[Ticket, RunResult]]], Sequence[Result]]
 
 
@@ -70,6 +103,7 @@ class Batcher(Generic[Ticket, Result]):
         batch_ids: Callable[[], str],
         clock: Callable[[], float] = time.perf_counter,
         new_run: Callable[[], StoppableRun] | None = None,
+        runs: RunsInFlight[Ticket] = _UNRECORDED,
         count_drop: Callable[[Drop], None] = lambda _: None,
         count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
@@ -78,6 +112,8 @@ class Batcher(Generic[Ticket, Result]):
         `admissions` holds one admission per priority level, the highest first.
 
         `new_run` makes runs in the executor stoppable: they end at the last deadline of a batch.
+
+        `runs` notes every run from before it begins until its results are finished.
 
         `count_drop` is called for every job that leaves the queue without a run, `count_batch` for
         every answered batch with its rows and the number of queued requests.
@@ -90,6 +126,7 @@ class Batcher(Generic[Ticket, Result]):
         self._batch_ids = batch_ids
         self._clock = clock
         self._new_run = new_run
+        self._runs = runs
         self._count_drop = count_drop
         self._count_batch = count_batch
         self._queue = self._empty_queue()
@@ -171,7 +208,9 @@ class Batcher(Generic[Ticket, Result]):
             return
         self._started = now
         if self._runner.is_quick(_rows(jobs)):
+            run = self._runs.begin([job.ticket for job in jobs])
             self._complete(jobs, self._execute(jobs))
+            self._runs.end(run)
             self._admissions[0].served(_rows(jobs), self._clock() - now)
         else:
             self._run_in_thread(jobs, now)
@@ -210,15 +249,17 @@ class Batcher(Generic[Ticket, Result]):
         if self._new_run is not None and deadline < inf:
             stoppable = self._new_run()
             timer = loop.call_later(deadline - now, stoppable.stop)
-        execute = partial(self._execute, stoppable=stoppable)
-        run = loop.run_in_executor(self._executor, execute, jobs)
+        run = self._runs.begin([job.ticket for job in jobs])
+        execute = partial(self._execute_in_thread, run, stoppable)
+        running = loop.run_in_executor(self._executor, execute, jobs)
 
         def came_back(done: "asyncio.Future[list[RunResult | DriftlineError]]") -> None:
             if timer is not None:
                 timer.cancel()
             self._came_back(jobs, done.result())
+            self._runs.end(run)
 
-        run.add_done_callback(came_back)
+        running.add_done_callback(came_back)
 
     def _expire(self, now: float) -> None:
         """Remove the requests whose deadline has passed."""
@@ -244,6 +285,12 @@ class Batcher(Generic[Ticket, Result]):
         job = self._queue.popleft()
         self._admissions[job.level].leave(job.size, job.rows)
         return job
+
+    def _execute_in_thread(
+        self, run: int, stoppable: StoppableRun | None, jobs: Sequence[Job[Ticket, Result]]
+    ) -> list[RunResult | DriftlineError]:
+        self._runs.enter(run)
+        return self._execute(jobs, stoppable)
 
     def _execute(
         self, jobs: Sequence[Job[Ticket, Result]], stoppable: StoppableRun | None = None

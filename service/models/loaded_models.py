@@ -23,6 +23,7 @@ from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from registry.store import ModelState
 from registry.worker_reports import WorkerReport
+from service.crashes.quarantine import Quarantine
 from service.errors import NotReady
 from service.models.routing import Loaded, LoadedVersion, Routes, UnavailableVersion, routes_of
 
@@ -44,13 +45,15 @@ class RegistryReader(Revisions, Protocol):
 class LoadedModels:
     """Map names to loaded versions, with one lookup per request. Belongs to one event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its ports, all by name
         self,
         catalogue: RegistryReader,
         load: Callable[[Version], LoadedVersion],
         count_loaded: Callable[[int], None] = lambda _: None,
         report: Callable[[WorkerReport], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        quarantine: Quarantine | None = None,
     ) -> None:
         """`load` runs in a thread and raises DriftlineError if a version cannot serve.
 
@@ -61,6 +64,7 @@ class LoadedModels:
         self._count_loaded = count_loaded
         self._report = report
         self._clock = clock
+        self._quarantine = quarantine
         self._retry_at = 0.0  # when models with damaged versions are read again
         self._states: dict[str, ModelState] = {}  # as they were read last
         self._outcomes: dict[
@@ -155,6 +159,7 @@ class LoadedModels:
     async def poll(self) -> None:
         """Apply the registry's changes, and start to load new versions."""
         async with self._polling:
+            self._follow_quarantine()
             revision = await asyncio.to_thread(self._catalogue.revision)
             damaged = {model for model, state in self._states.items() if state.damaged}
             if revision == self.revision and damaged and self._clock() >= self._retry_at:
@@ -179,6 +184,14 @@ class LoadedModels:
                 self._show(model)
                 self._begin(model)
         self._tell()
+
+    def _follow_quarantine(self) -> None:
+        """Stop serving what another worker's death has put into quarantine."""
+        changed = self._quarantine.refresh() if self._quarantine is not None else set()
+        for model in changed & self._states.keys():
+            self._show(model)
+            self._begin(model)
+            self._tell()
 
     async def _retry_damaged(self, models: set[str]) -> None:
         """Read models again whose files were missing or damaged: they may be back."""
@@ -238,11 +251,20 @@ class LoadedModels:
         if number in desired.unloaded:
             self._outcomes.pop(key, None)
             return UnavailableVersion(f"version {number} was unloaded", "unloaded")
+        if reason := self._quarantined(version, desired):
+            self._outcomes.pop(key, None)
+            return UnavailableVersion(reason, "quarantined")
         outcome = self._outcomes.get(key)
         if outcome is None:
             return UnavailableVersion(f"version {number} is being loaded", "loading")
         tuned = self._outcomes[key] = _tuned(outcome, desired.limits.get(number))
         return tuned
+
+    def _quarantined(self, version: Version, desired: DesiredState) -> str:
+        if self._quarantine is None:
+            return ""
+        operated = desired.operated.get(version.number, 0)
+        return self._quarantine.reason(version.model, version.number, operated)
 
     def _begin(self, model: str) -> None:
         """Start to load every version whose desired state is loaded."""
@@ -250,6 +272,8 @@ class LoadedModels:
         for version in state.versions:
             key = model, version.number
             if version.number in state.desired.unloaded or key in self._loads:
+                continue
+            if self._quarantined(version, state.desired):
                 continue
             if not isinstance(self._outcomes.get(key), LoadedVersion):
                 self._begun[key] = self.revision
@@ -329,7 +353,7 @@ class LoadedModels:
         for model, versions in self._loaded.items():
             for number, one in versions.items():
                 loaded += isinstance(one, LoadedVersion)
-                if isinstance(one, UnavailableVersion) and one.state == "failed":
+                if isinstance(one, UnavailableVersion) and one.state in {"failed", "quarantined"}:
                     state.unready.setdefault(model, {})[number] = one.reason
         self._count_loaded(loaded)
         try:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from registry.manifest import SessionOptions, Version
 from registry.reference import bare_inputs, first_rows, has_reference
 from registry.signature import fixed_rows
 from registry.stored_files import require_unchanged
-from service.batching.batcher import Batcher
+from service.batching.batcher import Batcher, RunsInFlight, UnrecordedRuns
 from service.batching.merge import Array, Arrays
 from service.batching.queue_limits import admissions_of, batch_policy_of
 from service.call import Call, InferenceResponse
 from service.completion import Completion
+from service.crashes.run_record import RunRecord, VersionRuns
 from service.models.routing import LoadedVersion
 from service.models.session import Session, SessionRun
 from service.models.tunable_version import Caches, TunableVersion
@@ -65,12 +67,19 @@ class VersionLoader:
     """Loads versions; each has its own queue, admission and thread."""
 
     def __init__(
-        self, settings: Settings, log: PredictionLog, ids: IdGenerator, statistics: Statistics
+        self,
+        settings: Settings,
+        log: PredictionLog,
+        ids: IdGenerator,
+        statistics: Statistics,
+        runs: RunRecord | None = None,
     ) -> None:
+        """`runs` records the runs in flight, for the case that the worker dies."""
         self._settings = settings
         self._log = log
         self._ids = ids
         self._statistics = statistics
+        self._runs = runs
         self._caches: Caches = WeakValueDictionary()
 
     def cache_bytes(self) -> dict[tuple[str, str], int]:
@@ -79,6 +88,10 @@ class VersionLoader:
 
     def __call__(self, version: Version) -> LoadedVersion:
         """Load a version and run its reference rows; raises DriftlineError on failure."""
+        with nullcontext() if self._runs is None else self._runs.loading(version):
+            return self._load(version)
+
+    def _load(self, version: Version) -> LoadedVersion:
         require_unchanged(version)
         settings, manifest = self._settings, version.manifest
         self._log.protect(version, payload_key(settings))
@@ -100,6 +113,7 @@ class VersionLoader:
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
             new_run=partial(SessionRun, session),
+            runs=self._runs_of(version),
             count_drop=answering.dropped,
             count_batch=answering.count_batch,
         )
@@ -112,6 +126,11 @@ class VersionLoader:
             settings=settings,
             caches=self._caches,
         ).served()
+
+    def _runs_of(self, version: Version) -> RunsInFlight[Call]:
+        if self._runs is None:
+            return UnrecordedRuns()
+        return VersionRuns(self._runs, version, self._ids.prediction)
 
 
 def _may_share(session: Session, version: Version) -> bool:

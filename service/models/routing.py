@@ -2,8 +2,8 @@
 
 A request without a version goes to the alias `champion`; without that alias, to the newest loaded
 version. A version takes traffic once it is loaded and has run its reference rows. Until then, or if
-it fails, an alias keeps its previous version. An unloaded version takes no new requests under any
-name; accepted ones are still answered.
+it fails, an alias keeps its previous version. An unloaded version, or one in quarantine, takes no
+new requests under any name; accepted ones are still answered.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +18,7 @@ from service.call import Call, InferenceResponse
 from service.protocol.validation import InputCheck
 
 CHAMPION = "champion"
+_NOT_SERVED = {"unloaded", "quarantined"}  # under no name, not even by what was loaded before
 
 
 class LoadedVersion(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class UnavailableVersion(msgspec.Struct, frozen=True):
     """A version that is not loaded, and why."""
 
     reason: str
-    state: Literal["failed", "loading", "unloaded"]
+    state: Literal["failed", "loading", "unloaded", "quarantined"]
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ def routes_of(
         version = loaded.get(
             number, UnavailableVersion(f"version {number} does not exist", "failed")
         )
-        if isinstance(version, UnavailableVersion) and version.state != "unloaded":
+        if isinstance(version, UnavailableVersion) and version.state not in _NOT_SERVED:
             version = _still_served(before.get((model, alias)), loaded) or version
         routes[model, alias] = Route(version, alias)
     oldest_first = list(allowed.values())
@@ -92,4 +93,4 @@ def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:
     now = loaded.get(route.version.version.number)
     if isinstance(now, LoadedVersion):
         return now  # perhaps under other limits
-    return None if now is not None and now.state == "unloaded" else route.version
+    return None if now is not None and now.state in _NOT_SERVED else route.version

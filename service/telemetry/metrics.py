@@ -137,6 +137,12 @@ def count_request(
         _LATENCY.observe((model, number, protocol), seconds)
 
 
+def count_lost(model: str, number: str, protocol: Protocol) -> None:
+    """Count a request that was in flight when an earlier worker died."""
+    _REQUESTS.inc((model, number, protocol, "failed"))
+    _EVENTS.inc(("prediction",))
+
+
 def count_batch(version: Version, rows: int, waiting: int) -> None:
     """Count one answered batch of `rows`, while `waiting` requests were queued."""
     names = (version.model, version.number)

@@ -96,6 +96,7 @@ class FakeCatalogue:
         self.named: dict[str, dict[str, str]] = {}
         self.put_away: dict[str, set[str]] = {}
         self.limits: dict[str, dict[str, LimitChange]] = {}
+        self.operated: dict[str, dict[str, int]] = {}
         self.damaged: dict[str, dict[str, str]] = {}
         self.unreadable = ""
         self.moves = 1
@@ -108,7 +109,12 @@ class FakeCatalogue:
             raise UnknownModel(model)
         versions = [version(number, model) for number in self.held[model]]
         aliases, unloaded = self.named.get(model, {}), self.put_away.get(model, set())
-        desired = DesiredState(aliases, unloaded, self.limits.get(model, {}))
+        desired = DesiredState(
+            aliases,
+            unloaded,
+            self.limits.get(model, {}),
+            operated=self.operated.get(model, {}),
+        )
         return ModelState(versions, desired, self.damaged.get(model, {}))
 
     def changed(self, since: int) -> set[str]:
@@ -159,6 +165,7 @@ class InProcessWorker:
             self.batchers.append(batcher)
             return LoadedVersion(found, InputCheck(found.manifest, 100), batcher)
 
+        self.load = load
         self.models = LoadedModels(self.catalogue, load)
         self.pipeline = Pipeline(self.models, self.log)
         self.call = CallFactory(inf, clock=lambda: 0.0, now=lambda: 1_000)

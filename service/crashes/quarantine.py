@@ -1,0 +1,134 @@
+"""Versions that are not served because they kill workers; shared by the workers of a home.
+
+    <home>/quarantine.json    recent deaths of workers, and the versions in quarantine
+
+A version is quarantined when two workers died within a minute and it is the only suspect of both.
+A later load, unload, promotion or rollback of the version in the registry ends the quarantine.
+"""
+
+import fcntl
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from eventlog.durable_files import make_folder
+from service.crashes.recovery import Death
+
+PERIOD_S = 60.0
+_LOCK = "quarantine.lock"
+_FILE = "quarantine.json"
+
+_logger = logging.getLogger(__name__)
+
+
+class RecordedDeath(msgspec.Struct, frozen=True):
+    """One death of a worker."""
+
+    time: float  # seconds since the Unix epoch
+    suspects: list[tuple[str, str]]
+
+
+class QuarantinedVersion(msgspec.Struct, frozen=True):
+    """A version in quarantine."""
+
+    model: str
+    number: str
+    revision: int  # of the registry: a later operation on the version ends the quarantine
+    reason: str
+
+
+class _State(msgspec.Struct, frozen=True):
+    deaths: list[RecordedDeath] = []
+    entries: list[QuarantinedVersion] = []
+
+
+def only_common_suspect(deaths: Sequence[RecordedDeath], now: float) -> tuple[str, str] | None:
+    """Return the version that alone may have caused the last death and an earlier one. Pure.
+
+    Only deaths of the last minute count.
+    """
+    recent = [set(death.suspects) for death in deaths if now - PERIOD_S <= death.time <= now]
+    if len(recent) < 2:
+        return None
+    *earlier, last = recent
+    return next((min(both) for one in earlier if len(both := one & last) == 1), None)
+
+
+class Quarantine:
+    """The quarantine of a home, as one worker sees it."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home
+        self._stamp: tuple[int, int] | None = None
+        self._entries: dict[tuple[str, str], QuarantinedVersion] = {}
+        self.refresh()
+
+    def refresh(self) -> set[str]:
+        """Read the file if it changed; return the models whose quarantine changed."""
+        path = self._folder / _FILE
+        try:
+            found = path.stat()
+        except OSError:
+            return set()
+        stamp = found.st_mtime_ns, found.st_ino
+        if stamp == self._stamp:
+            return set()
+        self._stamp = stamp
+        before = self._entries
+        self._entries = {(one.model, one.number): one for one in _read(path).entries}
+        changed = before.items() ^ self._entries.items()
+        return {model for (model, _), _ in changed}
+
+    def reason(self, model: str, number: str, operated: int) -> str:
+        """Return why a version is in quarantine, "" if it is not.
+
+        `operated` is the registry's revision of the latest operation on the version.
+        """
+        entry = self._entries.get((model, number))
+        return entry.reason if entry is not None and operated <= entry.revision else ""
+
+    def add(self, death: Death, now: float, revision: int) -> None:
+        """Record a death, and quarantine the version that caused two; raises OSError.
+
+        `now` is in seconds since the Unix epoch, `revision` the registry's.
+        """
+        make_folder(self._folder)
+        path = self._folder / _FILE
+        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = _read(path)
+            recent = [one for one in state.deaths if now - PERIOD_S <= one.time <= now]
+            deaths = [*recent, RecordedDeath(now, death.suspects)]
+            entries = state.entries
+            if (guilty := only_common_suspect(deaths, now)) is not None:
+                entry = QuarantinedVersion(*guilty, revision, _reason(*guilty, death.reason))
+                _logger.error("quarantined: %s", entry.reason)
+                entries = [one for one in entries if (one.model, one.number) != guilty] + [entry]
+                deaths = []
+            aside = path.with_suffix(".part")
+            aside.write_bytes(msgspec.json.encode(_State(deaths, entries)))
+            aside.rename(path)
+        finally:
+            os.close(lock)
+        self.refresh()
+
+
+def _reason(model: str, number: str, reason: str) -> str:
+    return (
+        f"version {number} is in quarantine: it killed its worker twice within a minute ({reason});"
+        f" `driftline unload {model} --version {number} --undo` tries it again"
+    )
+
+
+def _read(path: Path) -> _State:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_State)
+    except FileNotFoundError:
+        return _State()
+    except (OSError, msgspec.DecodeError) as error:
+        _logger.warning("%s cannot be read: %s", path, error)
+        return _State()

@@ -1,0 +1,140 @@
+"""Log what a dead worker did not: one failed event for each request that was in flight.
+
+A request has its prediction id before it runs. Only ids that the log lacks get an event, so each
+request has exactly one, whether the worker died before, during or after its append, and also if the
+recovery itself is killed.
+"""
+
+import faulthandler
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from eventlog.errors import LogUnavailable
+from eventlog.events import PredictionEvent, Protocol
+from eventlog.follower import Follower
+from eventlog.log import Appender, Position
+from service.crashes.run_record import FAULT, Crash, RunInFlight, RunningVersion, read_crash
+
+_CHUNK = 1000  # records read at once
+_FAULT = re.compile(r"Fatal Python error: (.+)")
+_THREAD = re.compile(r"Current thread 0x([0-9a-f]+)")
+
+_logger = logging.getLogger(__name__)
+
+
+class Death(msgspec.Struct, frozen=True):
+    """Why a worker died, and the versions that may be to blame."""
+
+    reason: str
+    suspects: list[tuple[str, str]]  # model and number; one if the thread that faulted is known
+
+
+def recover(
+    folder: Path,
+    log: Appender,
+    exit_reason: Callable[[int], str],
+    count: Callable[[str, str, Protocol], None] = lambda _model, _number, _protocol: None,
+) -> Death | None:
+    """Log the requests that were in flight in the worker before this one; None without a death.
+
+    `exit_reason` returns how a process id ended, "" if that is not known. `count` is called with
+    model, number and protocol of each event.
+    """
+    crash = read_crash(folder)
+    if crash is None:
+        return None
+    signal = _FAULT.search(crash.fault)
+    reason = signal[1] if signal else exit_reason(crash.pid)
+    text = f"the worker process ended during the run ({reason or 'killed'})"
+    events = _missing_events(folder, log, crash, text)
+    try:
+        log.append(events)
+    except LogUnavailable as error:
+        _logger.error("%d failed requests are not in the log: %s", len(events), error)  # noqa: TRY400
+    else:
+        for event in events:
+            count(event.model, event.version, event.protocol)
+    for run in crash.runs:
+        _report(crash, run, reason or "killed")
+    return Death(reason, _suspects(crash)) if reason else None
+
+
+def watch_faults(folder: Path) -> None:
+    """Write the stack of every thread to the source's file `fault` at a fatal signal."""
+    file = (folder / FAULT).open("w")  # stays open as long as the process
+    faulthandler.enable(file, all_threads=True)
+
+
+def _missing_events(
+    folder: Path, log: Appender, crash: Crash, reason: str
+) -> list[PredictionEvent]:
+    requests = [(run.version, one) for run in crash.runs for one in run.requests]
+    if not requests:
+        return []
+    first = min(run.sequence for run in crash.runs if run.requests)
+    logged = _ids_after(folder, Position(crash.epoch, first))
+    missing = [(version, one) for version, one in requests if one.prediction_id not in logged]
+    return [
+        PredictionEvent(
+            source=log.source,
+            epoch=log.epoch,
+            sequence=sequence,
+            time=one.received if one.event_time is None else one.event_time,
+            received=one.received,
+            prediction_id=one.prediction_id,
+            model=version.model,
+            protocol=one.protocol,
+            outcome="failed",
+            payload="dropped",
+            version=version.number,
+            digest=version.digest,
+            alias=one.alias,
+            revision=one.revision,
+            reason=reason,
+            request_id=one.request_id,
+            rows=one.rows,
+            traceparent=one.traceparent,
+        )
+        for sequence, (version, one) in enumerate(missing, log.next_sequence)
+    ]
+
+
+def _ids_after(folder: Path, start: Position) -> set[str]:
+    """Return the prediction ids of a source's events from a position on."""
+    follower, found = Follower(folder, start), set()
+    while records := follower.peek(_CHUNK):
+        found |= {one.event.prediction_id for one in records if hasattr(one.event, "prediction_id")}
+        follower.drop(len(records))
+    follower.close()
+    return found
+
+
+def _report(crash: Crash, run: RunInFlight, reason: str) -> None:
+    ids = ", ".join(one.prediction_id for one in run.requests[:10])
+    more = f" and {len(run.requests) - 10} more" if len(run.requests) > 10 else ""
+    doing = f"ran {len(run.requests)} requests: {ids}{more}" if run.requests else "was loaded"
+    _logger.error(
+        "worker %d died (%s) while version %s of %s %s",
+        crash.pid,
+        reason,
+        run.version.number,
+        run.version.model,
+        doing,
+        extra={"model": run.version.model, "version": run.version.number},
+    )
+
+
+def _suspects(crash: Crash) -> list[tuple[str, str]]:
+    """Return the version whose thread faulted; if no run has that thread, all in flight."""
+    thread = _THREAD.search(crash.fault)
+    faulted = int(thread[1], 16) if thread else -1
+    blamed = [run for run in crash.runs if run.thread == faulted] or crash.runs
+    return sorted({_names(run.version) for run in blamed})
+
+
+def _names(version: RunningVersion) -> tuple[str, str]:
+    return version.model, version.number

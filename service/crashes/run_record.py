@@ -1,0 +1,279 @@
+"""Record the runs in flight in a file, so that it is known what ran when a worker died.
+
+    <log>/<source>/runs      a header, then slots; a slot holds one batch, or nothing
+    <log>/<source>/fault     what faulthandler wrote, with the thread that faulted
+
+The file is mapped into memory and has all its blocks: recording needs no system call, survives the
+process, and cannot fail on a full disk. A slot counts once its header is written, which comes last.
+"""
+
+import mmap
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import get_ident
+from typing import Protocol
+
+import msgspec
+
+from eventlog import events
+from registry.manifest import Version
+from service.call import Call
+
+FILE, FAULT = "runs", "fault"
+LONGEST_NAME = 128  # of what a client may write into an event
+_HEADER = struct.Struct("<8sqq")  # magic, process id, epoch of its events
+_MAGIC = b"runs\0\0\0\1"
+_SLOT = struct.Struct("<BxxxIQ")  # 1 while it counts, length of the content, thread that runs it
+_THREAD = struct.Struct("<Q")
+_FIRST = 4096  # where the slots begin
+SLOT_BYTES = 16 << 10
+_MOST = SLOT_BYTES - _SLOT.size  # bytes of a slot's content
+_SLOTS = 16  # at first
+_MOST_SLOTS = 4096
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RunningVersion(msgspec.Struct, frozen=True, array_like=True):
+    """The version that runs."""
+
+    model: str
+    number: str
+    digest: str
+
+
+class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
+    """One request of a run in flight, as its event will name it."""
+
+    prediction_id: str
+    request_id: str
+    protocol: events.Protocol
+    alias: str
+    revision: int
+    received: int
+    event_time: int | None
+    rows: int
+    traceparent: str
+
+
+class RunInFlight(msgspec.Struct, frozen=True, array_like=True):
+    """A batch that ran when the worker died; without requests, a version that was being loaded."""
+
+    version: RunningVersion
+    sequence: int  # of the log, before the run: its events would have come later
+    requests: list[RunningRequest]
+    thread: int = 0
+
+
+class Crash(msgspec.Struct, frozen=True):
+    """What a dead worker left: its process, the epoch of its events, and its runs."""
+
+    pid: int
+    epoch: int
+    runs: list[RunInFlight]
+    fault: str  # what faulthandler wrote, "" if the process ended otherwise
+
+
+class Numbered(Protocol):
+    """The part of the log's writer that the record reads."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def next_sequence(self) -> int: ...
+
+
+class RunRecord:
+    """The runs of one worker; runs begin and end in its event loop, versions load in a thread."""
+
+    def __init__(self, folder: Path, log: Numbered) -> None:
+        """Begin an empty record; where the disk is full, record nothing."""
+        self._log = log
+        self._growth = threading.Lock()
+        self._free: list[int] = []
+        self._more: dict[int, list[int]] = {}  # first slot -> further ones of a large batch
+        self._map: mmap.mmap | None = None
+        self._slots = 0
+        self._path = folder / FILE
+        self._path.unlink(missing_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._grow(_SLOTS)
+        if self._map is not None:
+            _HEADER.pack_into(self._map, 0, _MAGIC, os.getpid(), log.epoch)
+
+    def begin(self, version: msgspec.Raw, requests: Sequence[tuple[object, ...]]) -> int:
+        """Record a run in the calling thread; return its slot, which `end` takes."""
+        content = _encode((version, self._log.next_sequence, requests))
+        if len(content) > _MOST:
+            return self._begin_split(version, list(self._split(version, requests)))
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = self._take()
+        start = slot + _SLOT.size
+        if self._map is not None and slot:
+            self._map[start : start + len(content)] = content
+            _SLOT.pack_into(self._map, slot, 1, len(content), get_ident())
+        return slot
+
+    def enter(self, slot: int) -> None:
+        """Note that the calling thread executes the run."""
+        if self._map is not None and slot:
+            _THREAD.pack_into(self._map, slot + 8, get_ident())
+            if self._more:
+                for one in self._more.get(slot, ()):
+                    _THREAD.pack_into(self._map, one + 8, get_ident())
+
+    def end(self, slot: int) -> None:
+        """Clear a run whose events are in the log."""
+        if self._map is None or not slot:
+            return
+        self._map[slot] = 0
+        self._free.append(slot)
+        if self._more:
+            for one in self._more.pop(slot, ()):
+                self._map[one] = 0
+                self._free.append(one)
+
+    @contextmanager
+    def loading(self, version: Version) -> Iterator[None]:
+        """Record that the calling thread loads a version, and runs it for warm-up."""
+        slot = self.begin(encode_version(version), [])
+        try:
+            yield
+        finally:
+            self.end(slot)
+
+    def close(self) -> None:
+        """Remove the record: the worker ends in order."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+            os.close(self._file)
+            self._path.unlink(missing_ok=True)
+
+    def _split(
+        self, version: msgspec.Raw, requests: Sequence[tuple[object, ...]]
+    ) -> Iterator[Sequence[tuple[object, ...]]]:
+        """Yield parts of a batch that fit into a slot each."""
+        if len(_encode((version, self._log.next_sequence, requests))) <= _MOST:
+            yield requests
+        elif len(requests) > 1:
+            half = len(requests) // 2
+            yield from self._split(version, requests[:half])
+            yield from self._split(version, requests[half:])
+
+    def _begin_split(
+        self, version: msgspec.Raw, parts: Sequence[Sequence[tuple[object, ...]]]
+    ) -> int:
+        slots = [slot for part in parts if (slot := self.begin(version, part))]
+        if not slots:
+            return 0
+        if slots[1:]:
+            self._more[slots[0]] = slots[1:]
+        return slots[0]
+
+    def _take(self) -> int:
+        """Return a slot of a larger file, 0 if there is none."""
+        self._grow(min(max(_SLOTS, 2 * self._slots), _MOST_SLOTS))
+        try:
+            return self._free.pop()
+        except IndexError:
+            return 0
+
+    def _grow(self, slots: int) -> None:
+        """Allocate blocks for more slots first: a page without one would kill the worker."""
+        with self._growth:
+            size = _FIRST + slots * SLOT_BYTES
+            if slots <= self._slots:
+                return
+            try:
+                os.posix_fallocate(self._file, 0, size)
+                if self._map is None:
+                    self._map = mmap.mmap(self._file, size)
+                else:
+                    self._map.resize(size)
+            except OSError:
+                return
+            self._free += range(_FIRST + self._slots * SLOT_BYTES, size, SLOT_BYTES)
+            self._slots = slots
+
+
+class VersionRuns:
+    """Records the runs of one version; implements the batcher's `RunsInFlight`."""
+
+    def __init__(self, record: RunRecord, version: Version, new_id: Callable[[], str]) -> None:
+        """`new_id` returns the next prediction id; a call has its id before it runs."""
+        self._record = record
+        self._version = encode_version(version)
+        self._new_id = new_id
+        self.enter = record.enter
+        self.end = record.end
+
+    def begin(self, calls: Sequence[Call]) -> int:
+        """Record a run of these calls, with the ids that their events will have."""
+        for call in calls:
+            if not call.prediction_id:
+                call.prediction_id = self._new_id()
+        return self._record.begin(
+            self._version,
+            [
+                (
+                    call.prediction_id,
+                    "" if call.request is None else call.request.id[:LONGEST_NAME],
+                    call.protocol,
+                    call.alias,
+                    call.revision,
+                    call.received,
+                    call.event_time,
+                    0 if call.inputs is None else call.inputs.rows,
+                    call.traceparent,
+                )
+                for call in calls
+            ],
+        )
+
+
+def encode_version(version: Version) -> msgspec.Raw:
+    """Encode the version once, for all its runs."""
+    return msgspec.Raw(_encode((version.model, version.number, version.digest)))
+
+
+def read_crash(folder: Path) -> Crash | None:
+    """Return what a dead worker of this source left, None if it ended in order.
+
+    A content that cannot be read, after a power loss, is skipped.
+    """
+    try:
+        data = (folder / FILE).read_bytes()
+    except OSError:
+        return None
+    if len(data) < _FIRST:
+        return None
+    magic, pid, epoch = _HEADER.unpack_from(data)
+    if magic != _MAGIC:
+        return None
+    runs = [run for slot in range(_FIRST, len(data), SLOT_BYTES) if (run := _read(data, slot))]
+    try:
+        fault = (folder / FAULT).read_text(errors="replace")
+    except OSError:
+        fault = ""
+    return Crash(pid, epoch, runs, fault)
+
+
+def _read(data: bytes, slot: int) -> RunInFlight | None:
+    if slot + SLOT_BYTES > len(data):
+        return None
+    counts, length, thread = _SLOT.unpack_from(data, slot)
+    if counts != 1 or length > _MOST:
+        return None
+    start = slot + _SLOT.size
+    try:
+        run = msgspec.msgpack.decode(data[start : start + length], type=RunInFlight)
+    except msgspec.DecodeError:
+        return None
+    return msgspec.structs.replace(run, thread=thread)
