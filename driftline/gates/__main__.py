@@ -3,6 +3,7 @@
 `process.py` starts it, and kills it when a gate takes too long.
 """
 
+import importlib
 import os
 import resource
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.gates.context import GateContext, GateJob, GateMessage
+from driftline.gates.context import GateContext, GateJob, GateMessage, NotEnoughData
 from eventlog.errors import DriftlineError
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home
@@ -53,6 +54,8 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
     resource.setrlimit(resource.RLIMIT_DATA, (gate.memory_mb << 20, resource.RLIM_INFINITY))
     try:
         return msgspec.structs.replace(_check_of(kind_of(gate))(gate, context), name=name)
+    except NotEnoughData as error:
+        return GateOutcome(name, kind_of(gate), "not enough data", str(error))
     except MemoryError:
         reason = f"it needs more than {gate.memory_mb} MB"
     except DriftlineError as error:
@@ -62,17 +65,21 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
     return GateOutcome(name, kind_of(gate), "failed", reason)
 
 
-def _check_of(kind: str) -> _Check:
-    """Import and return the function of a kind: some bring libraries that take seconds."""
-    from driftline.gates import content  # noqa: PLC0415
+_CHECKS = {  # kind -> module and function; imported when used: some take seconds
+    "answers": ("content", "check_answers"),
+    "finite": ("content", "check_finite"),
+    "size": ("content", "check_size"),
+    "lineage": ("content", "check_lineage"),
+    "metric": ("scores", "check_scores"),
+    "cost": ("scores", "check_scores"),
+    "gap": ("scores", "check_scores"),
+}
 
-    checks: dict[str, _Check] = {
-        "answers": content.check_answers,
-        "finite": content.check_finite,
-        "size": content.check_size,
-        "lineage": content.check_lineage,
-    }
-    return checks[kind]
+
+def _check_of(kind: str) -> _Check:
+    module, function = _CHECKS[kind]
+    check: _Check = getattr(importlib.import_module(f"driftline.gates.{module}"), function)
+    return check
 
 
 if __name__ == "__main__":

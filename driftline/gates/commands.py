@@ -13,9 +13,10 @@ from driftline.gates.page import figure_text
 from driftline.gates.run import Progress, RecordedRun, gate_version, open_reports
 from driftline.status import plain, table_of
 from eventlog.settings import Home
+from registry.gates.fit import check_fit
 from registry.gates.outcomes import GateOutcome, GateReport
 from registry.gates.policy import read_gate_file, set_gates
-from registry.gates.specification import Gate, kind_of
+from registry.gates.specification import Gate, kind_of, read_gates
 from registry.history.rows import GateResult
 from registry.history.state import LifecycleState
 from registry.settings import open_history
@@ -48,8 +49,11 @@ def gates(model: str, file: Path | None, why: str, number: str) -> None:
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
     stated = read_gate_file(file)
-    if model not in history.models():
-        Registry(home).versions(model)  # names the models that there are
+    if model in history.models():
+        newest = Registry(home).versions(model)[-1]
+        check_fit(read_gates(stated.gates), newest.manifest)
+    else:
+        click.echo(f"note: no version of {model} is registered yet", err=True)
     revision = set_gates(history, model, stated, actor=getpass.getuser(), why=why.strip())
     click.echo(f"{len(stated.gates)} gates of {model} are set (revision {revision})")
 

@@ -9,6 +9,12 @@ import msgspec
 from registry.gates.outcomes import GateOutcome
 from registry.manifest import Version
 
+NO_CHAMPION_NOTE = "no champion to compare with"
+
+
+class NotEnoughData(Exception):
+    """A gate cannot be judged; the message says what is missing."""
+
 
 class GateJob(msgspec.Struct, frozen=True):
     """Gates to run one after another."""
@@ -40,6 +46,3 @@ class GateContext(msgspec.Struct, frozen=True):
         """The candidate, and the champion if there is one, by what they are called."""
         known = {"candidate": self.candidate, "champion": self.champion}
         return {name: version for name, version in known.items() if version is not None}
-
-
-NO_CHAMPION_NOTE = "no champion to compare with"

@@ -86,8 +86,11 @@ def _with_requests(path: Path, gate: Any) -> Any:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_bytes())
+        # As the row will hold it: keys are text, and dates are.
+        return msgspec.json.decode(msgspec.json.encode(yaml.safe_load(path.read_bytes())))
+    except (TypeError, ValueError) as error:  # no text, or what JSON does not have
+        raise InvalidGates(f"{path}: {error}") from None
     except OSError as error:
         raise InvalidGates(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise InvalidGates(f"{path} is not YAML: {' '.join(str(error).split())}") from None

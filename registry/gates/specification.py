@@ -5,7 +5,7 @@ readable. `read_gates` checks them: misspelt kinds and fields are refused with w
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -73,12 +73,59 @@ class LineageGate(Gate, frozen=True, kw_only=True, tag="lineage"):
     fields: Annotated[list[str], Meta(min_length=1)]
 
 
+class ScoredGate(Gate, frozen=True, kw_only=True):
+    """A figure of predictions and labels, for all rows or for each group of a segment."""
+
+    at_most: float | None = None
+    worse_by: Margin | None = None  # by how much the candidate may be worse than the champion
+    segment: Segment = ""
+    min_rows: Annotated[int, Meta(ge=2)] = 100  # with fewer, there is not enough data
+    rows: Rows = "candidate"
+    by: By = "value"  # what a limit is compared with
+    champion_by: By = "interval"  # what `worse_by` is compared with
+
+
+class MetricGate(ScoredGate, frozen=True, kw_only=True, tag="metric"):
+    """A metric of performance keeps its limits, and is not worse than the champion's."""
+
+    metric: str
+    at_least: float | None = None
+
+
+class CostGate(ScoredGate, frozen=True, kw_only=True, tag="cost"):
+    """The mean cost of a row keeps its limit; `costs` state what each outcome costs.
+
+    Of two classes: false_negative, false_positive, true_negative, true_positive. Of more: actual
+    class -> predicted class -> cost. What is not stated costs nothing.
+    """
+
+    costs: Annotated[dict[str, float | dict[str, float]], Meta(min_length=1)]
+
+
+class GapGate(ScoredGate, frozen=True, kw_only=True, tag="gap"):
+    """The largest difference of a metric between two groups keeps its limit."""
+
+    metric: str = "selection_rate"  # of the positive class; or a metric of performance
+
+
+RATES = ("selection_rate", "true_positive_rate")
+BINARY_COSTS = ("false_negative", "false_positive", "true_negative", "true_positive")
+METRICS = (
+    "accuracy", "f1", "precision", "recall", "brier", "calibration_error", "log_loss", "roc_auc",
+    "bias", "mae", "mape", "r2", "rmse",
+)  # fmt: skip
+
 KINDS: dict[str, type[Gate]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (LoadGate, AnswersGate, FiniteGate, SizeGate, LineageGate)
-}
+    for kind in (
+        LoadGate, AnswersGate, FiniteGate, MetricGate, GapGate, CostGate, SizeGate, LineageGate,
+    )
+}  # fmt: skip
 _ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # a gate without any of these could never fail
     SizeGate: ("at_most_mb", "ratio"),
+    MetricGate: ("at_least", "at_most", "worse_by"),
+    CostGate: ("at_most", "worse_by"),
+    GapGate: ("at_most", "worse_by"),
 }
 
 
@@ -111,7 +158,26 @@ def _read_gate(name: str, fields: Any) -> Gate:
     limits = _ONE_OF.get(kind, ())
     if limits and all(getattr(gate, limit) is None for limit in limits):
         raise InvalidGates(f"gate {name}: no limit; expected {' or '.join(limits)}")
+    if fault := _fault(gate):
+        raise InvalidGates(f"gate {name}: {fault}")
     return gate
+
+
+def _fault(gate: Gate) -> str:
+    """Return what is wrong with words in a gate, "" if nothing."""
+    metrics = (*METRICS, *RATES) if isinstance(gate, GapGate) else METRICS
+    if isinstance(gate, MetricGate | GapGate) and gate.metric not in metrics:
+        return f"unknown metric {gate.metric!r}{meant(gate.metric, metrics)}"
+    if isinstance(gate, GapGate) and not gate.segment:
+        return "no segment; expected the feature whose groups are compared"
+    if isinstance(gate, CostGate):
+        numbers = [name for name, cost in gate.costs.items() if not isinstance(cost, dict)]
+        if numbers and len(numbers) < len(gate.costs):
+            return "costs mix numbers and classes; expected one of them"
+        for name in numbers:
+            if name not in BINARY_COSTS:
+                return f"unknown cost {name!r}{meant(name, BINARY_COSTS)}"
+    return ""
 
 
 def kind_of(gate: Gate) -> str:
@@ -119,8 +185,9 @@ def kind_of(gate: Gate) -> str:
     return str(type(gate).__struct_config__.tag)
 
 
-def meant(word: object, known: "Mapping[str, Any] | list[str]") -> str:
+def meant(word: object, known: Iterable[str]) -> str:
     """Return what a misspelt word probably means, and every word that there is."""
-    close = get_close_matches(str(word), list(known), 1)
+    known = list(known)
+    close = get_close_matches(str(word), known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ";"
     return f"{hint} expected one of {', '.join(known)}"

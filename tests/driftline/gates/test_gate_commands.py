@@ -23,6 +23,7 @@ gates:
       - inputs: {price: [[0.0], [null]], colour: [["blue"], ["red"]]}
         outputs: {probabilities: [[0.5, 0.5], [0.26894, 0.73106]], label: [0, 1]}
   finite: {kind: finite, random_rows: 50}
+  accurate: {kind: metric, metric: accuracy, at_least: 0.6, worse_by: 0.01}
   small: {kind: size, at_most_mb: 1, ratio: 2}
   origin: {kind: lineage, fields: [data], blocking: false}
 """
@@ -98,7 +99,7 @@ def test_what_cannot_be_run_is_named(desk: Desk) -> None:
 
 
 def test_a_version_is_promoted_once_its_gates_passed(desk: Desk) -> None:
-    assert "4 gates of tiny are set" in desk.set(GATES).output
+    assert "5 gates of tiny are set" in desk.set(GATES).output
     with pytest.raises(VersionRefused, match="it was not gated"):
         desk.history.promote("tiny", "champion", "2", time=0, actor="ann")
     gated = desk.run("gate", "tiny", "--version", "2", "--html", str(desk.root / "r.html"))

@@ -1,0 +1,59 @@
+"""Check gates against a version: metrics that it has, segments that have groups, its classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from registry.errors import InvalidGates, InvalidManifest
+from registry.gates.specification import RATES, CostGate, Gate, ScoredGate, meant
+from registry.manifest import Manifest
+from registry.validation import check_segments, computed_scores
+
+
+def check_fit(gates: Mapping[str, Gate], manifest: Manifest) -> None:
+    """Raise InvalidGates for the first gate that a version can never pass, and why."""
+    for name, gate in gates.items():
+        if isinstance(gate, ScoredGate) and (fault := scored_fault(gate, manifest)):
+            raise InvalidGates(f"gate {name}: {fault}")
+
+
+def scored_fault(gate: ScoredGate, manifest: Manifest) -> str:
+    """Return why a version has no such figure, "" if it has one."""
+    known = computed_scores(manifest, manifest.prediction)
+    if not known or not manifest.target:
+        return "the version predicts nothing that labels could be compared with (task, target)"
+    return _metric_fault(gate, manifest, known) or _segment_fault(gate, manifest)
+
+
+def _metric_fault(gate: ScoredGate, manifest: Manifest, known: list[str]) -> str:
+    metric: Any = getattr(gate, "metric", "")
+    binary = manifest.prediction.positive is not None and len(manifest.prediction.classes) == 2
+    if metric in RATES:
+        return "" if binary else f"{metric} is about two classes with prediction.positive"
+    if metric and metric not in known:
+        return f"metric {metric!r} is not computed for this model{meant(metric, known)}"
+    if isinstance(gate, CostGate):
+        if manifest.task != "classification":
+            return "costs are about the classes of task: classification"
+        if any(not isinstance(cost, dict) for cost in gate.costs.values()):
+            return "" if binary else "false_negative and the like need prediction.positive"
+        classes = [str(one) for one in manifest.prediction.classes]
+        named = [
+            *gate.costs,
+            *(n for cost in gate.costs.values() if isinstance(cost, dict) for n in cost),
+        ]
+        unknown = [one for one in named if one not in classes]
+        return f"costs: unknown class {unknown[0]!r}{meant(unknown[0], classes)}" if unknown else ""
+    return ""
+
+
+def _segment_fault(gate: ScoredGate, manifest: Manifest) -> str:
+    if not gate.segment:
+        return ""
+    monitoring = replace(manifest.monitoring, segments=[gate.segment])
+    try:
+        check_segments(replace(manifest, monitoring=monitoring))
+    except InvalidManifest as error:
+        return str(error).replace("monitoring.segments", "segment")
+    return ""
