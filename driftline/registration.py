@@ -19,6 +19,8 @@ def describe(version: Version) -> Iterator[Line]:
     manifest = version.manifest
     found = signature(manifest)
     yield "inputs", "\n".join(_tensor(spec) for spec in found.inputs)
+    if found.optional:
+        yield "optional", "\n".join(_tensor(spec) for spec in found.optional)
     yield "outputs", "\n".join(_tensor(spec) for spec in found.outputs)
     yield "batches", _batches(version)
     yield "kind", _kind(manifest)

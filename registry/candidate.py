@@ -27,7 +27,7 @@ from registry.manifest_file import to_manifest
 from registry.onnx_file import check, load, parse
 from registry.reference import sample_tensors, values_of
 from registry.reference_file import with_feature_columns
-from registry.signature import read_signature, with_widths
+from registry.signature import optional_inputs_question, read_signature, with_widths
 from registry.validation import complete
 
 Array = np.ndarray[Any, Any]
@@ -59,7 +59,9 @@ def prepare(
     manifest = _with_extensions(manifest, stated, proto, inference)
     served, session = _served(onnx, manifest, inference)
     files = file_inputs(served)
-    found, hints = read_signature(session), read_hints(proto)
+    found, hints = read_signature(session, manifest.optional_inputs), read_hints(proto)
+    if question := optional_inputs_question(session, manifest.optional_inputs):
+        inference.questions.append(question)
     if reference is not None:
         reference = with_feature_columns(reference, found, manifest.features, hints.columns)
     if "features" not in stated:

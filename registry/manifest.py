@@ -23,11 +23,17 @@ class TensorSpec(msgspec.Struct, frozen=True):
     shape: list[int]
 
 
-class Signature(msgspec.Struct, frozen=True):
+class Signature(msgspec.Struct, frozen=True, omit_defaults=True):
     """List the input and output tensors of a version, in the ONNX file's order."""
 
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
+    optional: list[TensorSpec] = []  # inputs with a default, which requests may set
+
+    @property
+    def accepted(self) -> list[TensorSpec]:
+        """Return every input that a request may hold."""
+        return [*self.inputs, *self.optional]
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -289,6 +295,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     target: str = ""  # reference column that holds the label; empty: no labels
     description: str = ""
     signature: Signature | None = None  # must agree with the ONNX file; null: read from it
+    optional_inputs: list[str] = []  # inputs with a default value that requests may set
     held_out: bool | None = None  # the author states that the model never saw the reference
     monitoring: Monitoring = Monitoring()
     payload: PayloadPolicy = PayloadPolicy()

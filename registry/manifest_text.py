@@ -22,6 +22,7 @@ _COMMENTS = {
     "payload": "which values are logged, masked or sampled",
     "max_batch_size": "rows of one run at most",
     "batching": "auto: where rows are shown to be independent; off; trust",
+    "optional_inputs": "inputs with a default value in the file that requests may set",
     "coerce": "convert numbers of another datatype and report it",
     "queue": "limits on waiting requests",
     "cache": "bytes of remembered answers, per worker",

@@ -87,6 +87,12 @@ def check(model: onnx.ModelProto) -> None:
             "more): register the folder that holds the file with its weights, or embed them with "
             "onnx.save_model(onnx.load(path), path, save_as_external_data=False)"
         )
+    for one in model.graph.input:
+        if one.type.HasField("tensor_type") and not one.type.tensor_type.HasField("shape"):
+            raise InvalidModel(
+                f"input {one.name!r} declares no shape: expected a size or None for each of its "
+                "dimensions, onnx.helper.make_tensor_value_info(name, type, [None, 3]) say"
+            )
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

@@ -52,7 +52,7 @@ def check_payload(
     policy: PayloadPolicy, features: Sequence[Feature], found: Signature, prediction: Prediction
 ) -> None:
     """Raise InvalidManifest if a rule names nothing, cannot apply, or hides the prediction."""
-    datatypes = {spec.name: spec.datatype for spec in (*found.inputs, *found.outputs)}
+    datatypes = {spec.name: spec.datatype for spec in (*found.accepted, *found.outputs)}
     known = datatypes | {f.name: datatypes[f.input] for f in features}
     for name, rule in policy.fields.items():
         if name not in known:

@@ -1,7 +1,7 @@
 """Read the signature of an ONNX file and compare it with a stated one."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import onnxruntime
@@ -12,6 +12,7 @@ from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Feature, Signature, TensorSpec
 from registry.rows import FREE, batch_dimension
 
+_MOST_OPTIONAL = 8  # more are weights
 _FIXES = {  # beginning of a non-tensor type -> explanation and fix
     "seq(map(": "which skl2onnx's ZipMap makes: expected a tensor [N, classes]; convert with "
     "options={'zipmap': False}",
@@ -23,11 +24,14 @@ _FIXES = {  # beginning of a non-tensor type -> explanation and fix
 }
 
 
-def read_signature(session: onnxruntime.InferenceSession) -> Signature:
+def read_signature(
+    session: onnxruntime.InferenceSession, optional: Collection[str] = ()
+) -> Signature:
     """Return inputs and outputs in the file's order; free and named dimensions become -1.
 
-    Inputs with a default value in the file are omitted: every run uses the default.
-    Raises InvalidModel, with a fix, if the model has no input or a type that no request can carry.
+    Inputs with a default value in the file are omitted unless `optional` names them: every run uses
+    the default. Raises InvalidModel, with a fix, if the model has no input or a type that no
+    request can carry, and InvalidManifest if `optional` names something else.
     """
     inputs = [_spec("input", node) for node in session.get_inputs()]
     if not inputs:
@@ -40,7 +44,32 @@ def read_signature(session: onnxruntime.InferenceSession) -> Signature:
             f"input {empty.name!r} has shape {empty.shape}, which holds no value: expected another "
             "size than 0, or a free dimension"
         )
-    return Signature(inputs, [_spec("output", node) for node in session.get_outputs()])
+    outputs = [_spec("output", node) for node in session.get_outputs()]
+    defaults = {node.name: node for node in session.get_overridable_initializers()}
+    if unknown := set(optional) - set(defaults):
+        raise InvalidManifest(
+            f"optional_inputs: the ONNX file has no default for an input {min(unknown)!r}; "
+            f"expected some of {', '.join(map(repr, defaults)) or 'none'}"
+        )
+    chosen = [_spec("input", node) for name, node in defaults.items() if name in optional]
+    return Signature(inputs, outputs, chosen)
+
+
+def optional_inputs_question(
+    session: onnxruntime.InferenceSession, optional: Collection[str]
+) -> str:
+    """Return the question whether requests may set inputs with a default; empty without any.
+
+    Older exporters list every weight among the inputs: these are no inputs of a request.
+    """
+    names = [node.name for node in session.get_overridable_initializers()]
+    left = [name for name in names if name not in optional]
+    if not left or len(names) > _MOST_OPTIONAL:
+        return ""
+    return (
+        f"may requests set {', '.join(map(repr, left))}, which the file gives a default? Every run "
+        f"uses the default; optional_inputs: [{', '.join(left)}] in the manifest lets them"
+    )
 
 
 def fixed_rows(signature: Signature) -> int | None:
@@ -71,7 +100,7 @@ def with_widths(found: Signature, features: Iterable[Feature]) -> Signature:
             return spec
         return replace(spec, shape=[spec.shape[0], carried[spec.name]])
 
-    return Signature([counted(spec) for spec in found.inputs], found.outputs)
+    return replace(found, inputs=[counted(spec) for spec in found.inputs])
 
 
 def _spec(role: str, node: Any) -> TensorSpec:

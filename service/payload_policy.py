@@ -183,7 +183,7 @@ def _values(tensor: Tensor) -> list[Any]:
 def _columns(manifest: Manifest, key: bytes) -> dict[str, list[tuple[int, int, Hide]]]:
     """Return first index, step and rule of every masked column, by tensor."""
     rules = manifest.payload.fields
-    specs = {spec.name: spec for spec in signature(manifest).inputs}
+    specs = {spec.name: spec for spec in signature(manifest).accepted}
     outputs = {spec.name for spec in signature(manifest).outputs}
     found: dict[str, list[tuple[int, int, Hide]]] = {}
     for name, rule in rules.items():

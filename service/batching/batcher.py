@@ -104,6 +104,7 @@ class Batcher(Generic[Ticket, Result]):
         clock: Callable[[], float] = time.perf_counter,
         new_run: Callable[[], StoppableRun] | None = None,
         runs: RunsInFlight[Ticket] = _UNRECORDED,
+        check: Callable[[Arrays, int], None] = lambda _outputs, _rows: None,
         count_drop: Callable[[Drop], None] = lambda _: None,
         count_batch: Callable[[int, int], None] = lambda _rows, _queued: None,
     ) -> None:
@@ -114,6 +115,8 @@ class Batcher(Generic[Ticket, Result]):
         `new_run` makes runs in the executor stoppable: they end at the last deadline of a batch.
 
         `runs` notes every run from before it begins until its results are finished.
+
+        `check` raises for outputs that do not fit the rows of a request; it runs in any thread.
 
         `count_drop` is called for every job that leaves the queue without a run, `count_batch` for
         every answered batch with its rows and the number of queued requests.
@@ -126,6 +129,7 @@ class Batcher(Generic[Ticket, Result]):
         self._batch_ids = batch_ids
         self._clock = clock
         self._new_run = new_run
+        self._check = check
         self._runs = runs
         self._count_drop = count_drop
         self._count_batch = count_batch
@@ -304,6 +308,8 @@ class Batcher(Generic[Ticket, Result]):
             run_us = round((self._clock() - started) * 1e6)
             rows = [job.rows for job in jobs]
             parts = split(outputs, rows) if len(jobs) > 1 else [outputs]
+            for part, size in zip(parts, rows, strict=True):
+                self._check(part, size)
         except Exception as error:  # noqa: BLE001  # callers must wake up whatever a run raises
             if stoppable is not None and stoppable.stopped:
                 return [Expired("the deadline passed during the run, which was stopped")] * len(

@@ -62,13 +62,13 @@ class ResponseCache:
 def key_of(inputs: Arrays) -> bytes:
     """Return a digest of the input values, independent of encoding and order.
 
-    Names and datatypes belong to the version and are not part of it. Values are compared by their
-    bits: 0.0 and -0.0 differ.
+    Datatypes belong to the version and are not part of it. Values are compared by their bits: 0.0
+    and -0.0 differ.
     """
     digest = blake2b(digest_size=32)
     for name in sorted(inputs):
         array = inputs[name]
-        digest.update(repr(array.shape).encode())
+        digest.update(f"{name}{array.shape}".encode())
         if array.dtype == object:  # texts, each of which says where it ends
             digest.update(msgspec.msgpack.encode(array.ravel().tolist()))
         else:

@@ -25,6 +25,7 @@ from service.batching.queue_limits import admissions_of, batch_policy_of
 from service.call import Call, InferenceResponse
 from service.completion import Completion
 from service.crashes.run_record import RunRecord, VersionRuns
+from service.models.prediction_shapes import PredictionShapes
 from service.models.routing import LoadedVersion
 from service.models.session import Session, SessionRun
 from service.models.tunable_version import Caches, TunableVersion
@@ -112,6 +113,7 @@ class VersionLoader:
             admissions=admissions_of(name, manifest.queue, settings),
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
+            check=PredictionShapes(manifest.prediction).check,
             new_run=partial(SessionRun, session),
             runs=self._runs_of(version),
             count_drop=answering.dropped,

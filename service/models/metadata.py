@@ -44,5 +44,5 @@ def describe(models: LoadedModels, model: str, selector: str) -> ModelMetadata:
     served, _ = models.resolve(model, selector)
     signature = served.check.signature
     return ModelMetadata(
-        model, models.numbers(model), PLATFORM, signature.inputs, signature.outputs
+        model, models.numbers(model), PLATFORM, signature.accepted, signature.outputs
     )

@@ -1,6 +1,7 @@
 """Check a request against a version's signature."""
 
 from collections.abc import Iterable, Sequence
+from itertools import count
 from math import isfinite, prod
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,9 @@ from service.protocol.messages import Array, RequestTensor
 from service.protocol.tensors import MANY, all_finite, flat, is_finite, raw_tensor
 
 Group = tuple[tuple[int, ...], ...]  # dimensions of every input, but for the rows
+
+
+_ALONE = -1  # no dimension: a group of one request, which sets an optional input
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -49,8 +53,10 @@ class InputCheck:
         self._max_rows = max_rows
         self._coerce = manifest.coerce
         self._files = files
-        self._specs = {spec.name: spec for spec in self.signature.inputs}
-        self._in_order = list(self._specs)
+        self._specs = {spec.name: spec for spec in self.signature.accepted}
+        self._in_order = [spec.name for spec in self.signature.inputs]
+        self._optional = {spec.name for spec in self.signature.optional}
+        self._alone = count()
         self._outputs = {spec.name for spec in self.signature.outputs}
         self._outputs |= set(derived_outputs(manifest.prediction))
         self._required: dict[str, dict[int, str]] = {name: {} for name in self._specs}
@@ -78,6 +84,8 @@ class InputCheck:
             events[tensor.name] = self._logged(tensor, array)
             size += array.nbytes if array.dtype != object else sum(map(len, array.ravel()))
         group = tuple([arrays[name].shape[1:] for name in self._in_order]) if self._varied else ()
+        if len(tensors) > len(self._in_order):
+            group = ((_ALONE, next(self._alone)),)
         return Inputs(arrays, events, rows, size, group, coerced)
 
     def _logged(self, tensor: RequestTensor, array: Array) -> Tensor:
@@ -119,7 +127,7 @@ class InputCheck:
         rows = 1 if first is None else first.shape[0]
         if first is not None and self.batched:
             for tensor in tensors:
-                if tensor.shape[0] != rows:
+                if tensor.name not in self._optional and tensor.shape[0] != rows:
                     raise InvalidRequest(
                         f"{tensor.shape[0]} rows where input {first.name!r} has {rows}; "
                         "expected the same number in every input",
@@ -160,6 +168,8 @@ class InputCheck:
         if self._batch is None:
             return None
         for tensor in tensors:
+            if tensor.name in self._optional:
+                continue
             if self._specs[tensor.name].shape[:1] == [self._batch]:
                 return tensor
         return None

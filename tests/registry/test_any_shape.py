@@ -10,7 +10,8 @@ import yaml
 from onnx import TensorProto, helper
 
 from registry.batching import one_by_one, read_verdict
-from registry.errors import InvalidReference
+from registry.errors import InvalidManifest, InvalidModel, InvalidReference
+from registry.inference import read_inference
 from registry.manifest import Version
 from registry.reference import has_reference, load_reference
 from registry.store import Registry
@@ -136,9 +137,32 @@ def test_the_file_alone_is_enough(
 
 
 def test_an_input_with_a_default_need_not_be_sent(register: Callable[..., Version]) -> None:
-    found = register(scaled()).manifest.signature
+    version = register(scaled())
+    found = version.manifest.signature
     assert found is not None
     assert [spec.name for spec in found.inputs] == ["x", "by"]
+    (question,) = read_inference(Path(version.path)).questions
+    assert "optional_inputs: [again] in the manifest lets them" in question
+
+
+def test_an_input_with_a_default_can_be_offered(register: Callable[..., Version]) -> None:
+    version = register(scaled(), optional_inputs=["again"])
+    found = version.manifest.signature
+    assert found is not None
+    assert [spec.name for spec in found.inputs] == ["x", "by"]
+    assert [spec.name for spec in found.optional] == ["again"]
+    assert read_inference(Path(version.path)).questions == []
+    with pytest.raises(InvalidManifest, match=r"no default for an input 'by'; expected .* 'again'"):
+        register(scaled(), optional_inputs=["by"])
+
+
+def test_an_input_without_a_shape_is_refused_with_the_fix(
+    register: Callable[..., Version],
+) -> None:
+    proto = identity(None)
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(InvalidModel, match=r"input 'x' declares no shape: expected .*\[None, 3\]"):
+        register(proto)
 
 
 def test_a_model_that_refuses_generated_rows_is_judged_by_names(

@@ -110,7 +110,9 @@ class AnyShapeBench:
             number="1",
             digest="d",
             created=0,
-            manifest=complete(stated, read_signature(self.session), labelled=False),
+            manifest=complete(
+                stated, read_signature(self.session, stated.optional_inputs), labelled=False
+            ),
             path=str(self.folder),
         )
         self.registry.found = [version]

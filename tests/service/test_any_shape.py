@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from service.errors import Expired, InvalidRequest
+from service.errors import Expired, InvalidRequest, RunFailed
 from service.protocol import json, protobuf
 from service.protocol.named_rows import read_rows
 from tests.service.any_shape import (
@@ -232,3 +232,90 @@ async def test_labels_and_probabilities_are_derived_from_logits(bench: AnyShapeB
     request = json.encode(top)
     best = await bench.infer(lambda _: json.decode_request(request))
     assert best.with_classes().outputs["y"].data == ["3.0:1:dog", "2.0:2:owl"]
+
+
+def optional() -> Any:
+    """Rows times a number that has a default, plus another one."""
+    nodes = [node("Mul", ["x", "by"], ["product"]), node("Add", ["product", "plus"], ["y"])]
+    inputs = [info("x", FLOAT, [None, 2]), info("by", FLOAT, []), info("plus", FLOAT, [])]
+    defaults = [helper.make_tensor(name, FLOAT, [], [2.0]) for name in ("by", "plus")]
+    return graph_of(nodes, inputs, [info("y", FLOAT, [None, 2])], *defaults)
+
+
+async def test_inputs_with_a_default_may_be_set_where_the_manifest_says_so(
+    bench: AnyShapeBench,
+) -> None:
+    await bench.serve(optional(), optional_inputs=["by", "plus"], cache={"max_bytes": 10_000})
+    x, three = floats(2, 2), np.array(3.0, np.float32)
+    answers = await asyncio.gather(
+        bench.as_binary(x=x), bench.as_binary(x=x, by=three), bench.as_binary(plus=three, x=x)
+    )
+    assert [one.run.batch_rows for one in answers] == [2, 2, 2]
+    for sent, answer in zip(({}, {"by": three}, {"plus": three}), answers, strict=True):
+        expected = bench.expected(x=x, **sent)["y"]
+        assert answer.run.outputs["y"].tobytes() == expected.tobytes()
+    assert [set(event.inputs) for event in bench.log.events] == [{"x"}, {"x", "by"}, {"x", "plus"}]
+    with pytest.raises(InvalidRequest, match=r"shape \[1\]; expected FP32 of shape \[\]"):
+        await bench.as_json(x=x, by=floats(1))
+    with pytest.raises(InvalidRequest, match="missing"):
+        await bench.as_json(by=three)
+
+
+async def test_inputs_with_a_default_are_unknown_otherwise(bench: AnyShapeBench) -> None:
+    await bench.serve(optional())
+    with pytest.raises(InvalidRequest, match="unknown; expected 'x'"):
+        await bench.as_json(x=floats(1, 2), by=np.array(3.0, np.float32))
+
+
+async def test_dimensions_of_one_name_that_disagree_are_the_requests_fault(
+    bench: AnyShapeBench,
+) -> None:
+    sizes = ["batch", "tokens"]
+    total = node("Add", ["left", "right"], ["y"])
+    inputs = [info("left", FLOAT, sizes), info("right", FLOAT, sizes)]
+    await bench.serve(graph_of([total], inputs, [info("y", FLOAT, sizes)]))
+    good = {"left": floats(2, 4), "right": floats(2, 4)}
+    bad = {"left": floats(2, 4), "right": floats(2, 3)}
+    answers = await asyncio.gather(
+        bench.as_binary(**good), bench.as_binary(**bad), bench.as_binary(**good),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert isinstance(answers[1], InvalidRequest)
+    for answer in (answers[0], answers[2]):
+        assert not isinstance(answer, BaseException)
+        assert answer.run.outputs["y"].shape == (2, 4)
+
+
+def places(*stated: Any) -> Any:
+    """How many rows it answers depends on values, and its declaration may say otherwise."""
+    nodes = [
+        node("NonZero", ["x"], ["found"]),
+        node("Transpose", ["found"], ["y"], perm=[1, 0]),
+    ]
+    return graph_of(nodes, [info("x", INT64, [None])], [info("y", INT64, stated)])
+
+
+async def test_outputs_whose_rows_change_unannounced_harm_no_neighbour(
+    bench: AnyShapeBench,
+) -> None:
+    await bench.serve(places(None, 1))
+    sent = [np.array(one) for one in ([1, 0, 1], [5], [0, 0], [7])]
+    answers = await asyncio.gather(*(bench.as_binary(x=one) for one in sent))
+    for one, answer in zip(sent, answers, strict=True):
+        assert answer.run.outputs["y"].tolist() == bench.expected(x=one)["y"].tolist()
+    assert [event.outcome for event in bench.log.events] == ["ok"] * 4
+
+
+async def test_a_label_for_other_rows_than_the_requests_is_a_fault_of_the_model(
+    bench: AnyShapeBench,
+) -> None:
+    stated = {"task": "regression", "prediction": {"label": "y"}}
+    await bench.serve(places(None, 1), **stated)
+    fault = r"'y' holds the prediction and has shape \[1, 1\] for 3 rows"
+    with pytest.raises(RunFailed, match=fault):
+        await bench.as_binary(x=np.array([0, 0, 4]))
+    answer = await bench.as_binary(x=np.array([3]))
+    assert answer.outputs["y"].data == [0]
+    failed, answered = bench.log.events
+    assert (failed.outcome, answered.outcome) == ("failed", "ok")
+    assert "has shape [1, 1] for 3 rows" in failed.reason

@@ -53,7 +53,7 @@ class ModelRerun:
     def possible(self) -> bool:
         """Whether the version predicts something, and its features are all that it takes."""
         carrying = {feature.input for feature in self._manifest.features}
-        taken = {spec.name for spec in signature(self._manifest).inputs}
+        taken = {spec.name for spec in signature(self._manifest).accepted}
         return bool(label_output(self._manifest.prediction)) and taken <= carrying
 
     @property
@@ -75,7 +75,9 @@ class ModelRerun:
         A window's rows come from many requests and do not say from which: where the rows of a run
         have a bearing on each other, the answers in the log cannot be found again.
         """
-        session = _session(str(self._file), self._baseline.version.digest)
+        session = _session(
+            str(self._file), self._baseline.version.digest, self._manifest.session.extensions
+        )
         verdict = verdict_of(self._baseline.version, runnable(session))
         reason = verdict.against_answers(self._manifest)
         return (
@@ -108,7 +110,9 @@ class ModelRerun:
             InvalidModel: The model file cannot be loaded.
             InvalidFeatures: A row does not fit the model's inputs; call `fitting` first.
         """
-        session = _session(str(self._file), self._baseline.version.digest)
+        session = _session(
+            str(self._file), self._baseline.version.digest, self._manifest.session.extensions
+        )
         tensors = to_tensors(self._manifest, columns)
         sound = np.zeros(rows, dtype=bool)
         outputs: list[dict[str, Array]] = []
@@ -152,5 +156,5 @@ class ModelRerun:
 
 
 @lru_cache(maxsize=_SESSIONS)
-def _session(file: str, _digest: str) -> Any:
-    return load(Path(file).read_bytes(), threads=1)
+def _session(file: str, _digest: str, extensions: bool) -> Any:  # noqa: FBT001  # of the cache's key
+    return load(Path(file).read_bytes(), threads=1, extensions=extensions)

@@ -1,0 +1,31 @@
+"""Check that a model predicts for as many rows as were sent; what it declares may be wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from registry.manifest import Prediction
+from service.errors import RunFailed
+
+
+class PredictionShapes:
+    """The outputs of one version that hold its prediction, and their sizes."""
+
+    def __init__(self, prediction: Prediction) -> None:
+        classes = len(prediction.classes)
+        self._widths = {prediction.label: 1} if prediction.label else {}
+        for name in (prediction.probabilities, prediction.scores):
+            if name and classes:
+                self._widths[name] = classes
+
+    def check(self, outputs: Mapping[str, np.ndarray[Any, Any]], rows: int) -> None:
+        """Raise RunFailed if an output does not hold its values for each of `rows` rows."""
+        for name, width in self._widths.items():
+            found = outputs[name]
+            if found.size != rows * width:
+                expected = [rows] if width == 1 else [rows, width]
+                raise RunFailed(
+                    f"output {name!r} holds the prediction and has shape {list(found.shape)} for "
+                    f"{rows} rows; expected {expected}: the model does not answer what it declares"
+                )
