@@ -141,8 +141,8 @@ def test_an_input_with_a_default_need_not_be_sent(register: Callable[..., Versio
     found = version.manifest.signature
     assert found is not None
     assert [spec.name for spec in found.inputs] == ["x", "by"]
-    (question,) = read_inference(Path(version.path)).questions
-    assert "optional_inputs: [again] in the manifest lets them" in question
+    questions = read_inference(Path(version.path)).questions
+    assert any("optional_inputs: [again] in the manifest lets" in one for one in questions)
 
 
 def test_an_input_with_a_default_can_be_offered(register: Callable[..., Version]) -> None:
@@ -151,7 +151,8 @@ def test_an_input_with_a_default_can_be_offered(register: Callable[..., Version]
     assert found is not None
     assert [spec.name for spec in found.inputs] == ["x", "by"]
     assert [spec.name for spec in found.optional] == ["again"]
-    assert read_inference(Path(version.path)).questions == []
+    questions = read_inference(Path(version.path)).questions
+    assert not any("optional_inputs" in one for one in questions)
     with pytest.raises(InvalidManifest, match=r"no default for an input 'by'; expected .* 'again'"):
         register(scaled(), optional_inputs=["by"])
 
