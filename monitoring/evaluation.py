@@ -14,7 +14,7 @@ from monitoring.alarms.decision import (
 )
 from monitoring.alarms.evidence import weigh
 from monitoring.alarms.retrain_request import RULES, request, wanted, webhook_id
-from monitoring.alarms.rule_state import judge
+from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.alarms.silences import silenced
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.version_state import VersionState
@@ -96,7 +96,7 @@ class Evaluation:
 
     def _weigh(self, version: VersionState, result: Result) -> tuple[Result, list[Score]]:
         """Add the window's gaps to the evidence of concept drift."""
-        state = self._journal.rule_state(version.key, "concept")
+        state = self._journal.rule_states(version.key).get("concept", RuleState())
         policy = version.policy(result.window.start)
         manifest = replace(version.version.manifest, monitoring=policy)
         weighed = weigh(result.scores, result.window, state.concept_evidence, part(manifest))
@@ -107,13 +107,12 @@ class Evaluation:
     def _judge(
         self, version: VersionState, pending: PendingScore, result: Result, evidence: list[Score]
     ) -> None:
-        open_before = sum(
-            bool(self._journal.rule_state(version.key, rule).open_alarm) for rule in RULES
-        )
+        states = self._journal.rule_states(version.key)
+        open_before = sum(rule in states and bool(states[rule].open_alarm) for rule in RULES)
         fired: list[Alarm] = []
         for rule in pending.judge:
             judged = with_evidence(result, evidence) if rule == "concept" else result
-            if (alarm := self._apply(version, rule, judged)) is not None:
+            if (alarm := self._apply(version, rule, states.get(rule), judged)) is not None:
                 fired.append(alarm)
         alarm = wanted(fired, open_before)
         if alarm is not None and not self._is_silenced(alarm):
@@ -129,13 +128,16 @@ class Evaluation:
         self._journal.save_alarm(replace(alarm, steps=[*alarm.steps, step]))
         return True
 
-    def _apply(self, version: VersionState, rule: Rule, result: Result) -> Alarm | None:
+    def _apply(
+        self, version: VersionState, rule: Rule, stored: RuleState | None, result: Result
+    ) -> Alarm | None:
         """Judge one rule; returns the alarm if it fires now."""
-        before = self._journal.rule_state(version.key, rule)
+        before = stored or RuleState()
         open_alarm = self._journal.alarm(before.open_alarm) if before.open_alarm else None
         policy = version.policy(result.window.start)
         after, alarm = judge(before, open_alarm, rule, result, policy.alarms)
-        self._journal.save_rule_state(version.key, rule, after)
+        if after != stored:  # most windows change nothing
+            self._journal.save_rule_state(version.key, rule, after)
         if alarm is None:
             return None
         fires = open_alarm is None

@@ -49,6 +49,7 @@ class Ingestion:
         `clock` gives microseconds since the epoch: a reception more than a day later is refused.
         """
         self._clock = clock or SteadyClock()
+        self._plausible_until = 0  # receptions up to here are not ahead of the clock
         self._set_back: set[str] = set()  # sources whose clock was set back
         self._journal = journal
         self._state = state
@@ -63,7 +64,7 @@ class Ingestion:
             return None
         readable = not isinstance(event, UnreadableEvent)
         received = 0 if event.received is None else _bounded(event.received)
-        ahead = received > self._clock() + _FUTURE
+        ahead = self._is_ahead(received)
         heard = 0 if ahead else received
         if not self._state.enter(record, readable=readable, received=heard):
             return None
@@ -84,6 +85,16 @@ class Ingestion:
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
         return self._ingest_prediction(event, record)
+
+    def _is_ahead(self, received: int) -> bool:
+        """Return whether a reception lies more than a day ahead of the clock.
+
+        The clock is read only for receptions beyond what its last reading allowed: not per event.
+        """
+        if received <= self._plausible_until:
+            return False
+        self._plausible_until = self._clock() + _FUTURE
+        return received > self._plausible_until
 
     def _look_at_clock(self, source: str, received: int) -> None:
         """Warn once when a source's clock turns out to have been ahead."""

@@ -212,17 +212,23 @@ class VersionState:
     def idle_deadline(self) -> int:
         """The reception time before which no window ends or expires without traffic."""
         expires = self._awaiting[0][0] if self._awaiting else END_OF_TIME
-        return min(self._due, expires) + self._progress.lag + IDLE
+        closes = self._due + self._timeline.least_grace
+        return min(closes, expires) + self._progress.lag + IDLE
+
+    def is_due(self, mark: int) -> bool:
+        """Return whether a window may close, was relabelled or expires at this watermark."""
+        expires = bool(self._awaiting) and self._awaiting[0][0] <= mark
+        return expires or bool(self._relabelled) or self._closes(mark)
 
     def close_until(self, mark: int) -> Iterator[Eviction | WindowState]:
         """Close what the watermark has passed, in order of event time.
 
         Yields evictions and closed windows; each is to be applied before the next is taken.
         """
+        if not self._closes(mark):
+            return
         closed_until = self._progress.closed_until
         done = self._timeline.done(mark, closed_until)
-        if done < self._due:
-            return
         panes = self._panes()
         for step in due(self._timeline.grid, self._filling(), panes, closed_until, done):
             if isinstance(step, Close):
@@ -352,6 +358,9 @@ class VersionState:
         self._unsaved.clear()
         self._absorbed.clear()
         return changes
+
+    def _closes(self, mark: int) -> bool:
+        return self._timeline.done(mark, self._progress.closed_until) >= self._due
 
     def _panes(self) -> list[CountedSpan]:
         """Those with events that no window has absorbed, in order."""

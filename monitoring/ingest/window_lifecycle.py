@@ -78,6 +78,8 @@ class WindowLifecycle:
         return jobs
 
     def _update(self, version: VersionState, mark: int) -> list[WaitingScore]:
+        if not version.is_due(mark):  # so it is after almost every event
+            return []
         jobs = self._close_until(version, mark)
         for state in version.pop_relabelled():
             if version.expects_labels and state.needs_revision(final=False):

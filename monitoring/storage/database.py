@@ -14,7 +14,7 @@ from sqlalchemy import Column, Executable, Select, text
 
 from monitoring.storage.schema import REVISION
 from monitoring.storage.sqlite import Sqlite
-from monitoring.storage.statements import Row, RowStatement
+from monitoring.storage.statements import Row, RowStatement, Values
 
 Kind = TypeVar("Kind")
 Where = Path | str  # a file, or postgresql://...
@@ -49,17 +49,19 @@ class Driver(Protocol):
         """Undo what the transaction did."""
         ...
 
-    def execute(self, statement: Executable, values: Mapping[str, object]) -> Any:
-        """Run one statement; a cursor of Python's DB-API."""
+    def read(self, statement: Executable, values: Mapping[str, object]) -> list[Row]:
+        """Read every row of a query."""
         ...
 
-    def among(
-        self, statement: Names, column: Column[str], names: Sequence[str]
-    ) -> list[tuple[object, ...]]:
+    def change(self, statement: Executable, values: Mapping[str, object]) -> int:
+        """Run a statement; returns how many rows it touched."""
+        ...
+
+    def among(self, statement: Names, column: Column[str], names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
         ...
 
-    def write(self, statement: RowStatement, rows: Sequence[Row]) -> None:
+    def write(self, statement: RowStatement, rows: Sequence[Values]) -> None:
         """Run a row statement for each row; no two of them may touch the same."""
         ...
 
@@ -114,34 +116,28 @@ class Database:
             self._driver.rollback()
             raise
 
-    def all(self, statement: Executable | str, **values: object) -> list[tuple[object, ...]]:
+    def all(self, statement: Executable | str, **values: object) -> list[Row]:
         """Read every row of a query."""
-        cursor = self._driver.execute(_statement(statement), values)
-        found: list[tuple[object, ...]] = cursor.fetchall()
-        return found
+        return self._driver.read(_statement(statement), values)
 
-    def among(
-        self, statement: Names, column: Column[str], names: Iterable[str]
-    ) -> list[tuple[object, ...]]:
+    def among(self, statement: Names, column: Column[str], names: Iterable[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
         return self._driver.among(statement, column, list(names))
 
-    def one(self, statement: Executable | str, **values: object) -> tuple[object, ...] | None:
-        """Read the first row of a query."""
-        row: tuple[object, ...] | None
-        row = self._driver.execute(_statement(statement), values).fetchone()
-        return row
+    def one(self, statement: Executable | str, **values: object) -> Row | None:
+        """Read the row of a query that finds at most one."""
+        found = self._driver.read(_statement(statement), values)
+        return found[0] if found else None
 
     def do(self, statement: Executable | str, **values: object) -> int:
         """Run a statement; returns how many rows it touched."""
-        touched: int = self._driver.execute(_statement(statement), values).rowcount
-        return touched
+        return self._driver.change(_statement(statement), values)
 
     def write(self, statement: RowStatement, *values: object) -> None:
         """Run a row statement for one row of values."""
         self._driver.write(statement, [values])
 
-    def many(self, statement: RowStatement, rows: Sequence[Row]) -> None:
+    def many(self, statement: RowStatement, rows: Sequence[Values]) -> None:
         """Run a row statement once per row of values; no two of them may touch the same."""
         if rows:
             self._driver.write(statement, rows)

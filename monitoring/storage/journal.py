@@ -1,6 +1,7 @@
 """What the consumer reads and writes, inside one transaction per step."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from eventlog.log import Position
 from monitoring.alarms.rule_state import RuleState
@@ -207,10 +208,10 @@ class Journal:
         found = self.database.one(results.LATEST, **_of(key), start=window.start)
         return None if found is None else as_struct(found[0], Result)
 
-    def rule_state(self, key: Key, rule: Rule) -> RuleState:
-        """Read the state of a rule."""
-        found = self.database.one(alarms.STREAK, **_of(key), rule=rule)
-        return RuleState() if found is None else as_struct(found[0], RuleState)
+    def rule_states(self, key: Key) -> dict[Rule, RuleState]:
+        """Read the stored states of a version's rules."""
+        found = self.database.all(alarms.STREAKS, **_of(key))
+        return {cast("Rule", rule): as_struct(body, RuleState) for rule, body in found}
 
     def save_rule_state(self, key: Key, rule: Rule, state: RuleState) -> None:
         """Store the state of a rule."""

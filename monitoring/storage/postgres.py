@@ -32,16 +32,9 @@ from sqlalchemy.schema import CreateTable
 
 from monitoring.errors import DatabaseUnavailable
 from monitoring.storage.migrations import VERSION_TABLE, upgrade
-from monitoring.storage.statements import (
-    Compiled,
-    RowStatement,
-    compiled,
-    for_one,
-)
-from monitoring.storage.statements import Row as Values
+from monitoring.storage.statements import Compiled, Row, RowStatement, Values, compiled, for_one
 
 Found = TypeVar("Found")
-Row = tuple[object, ...]
 Connection = psycopg.Connection[Row]
 
 # Settings that the address does not have. A server that is gone is noticed within half a minute,
@@ -102,10 +95,10 @@ class Postgres:
 
     def revision(self) -> str | None:
         """Read the revision of the schema; None where no migration has run."""
-        if self.execute(_HAS_VERSION, {"name": VERSION_TABLE}).fetchone() is None:
+        if not self.read(_HAS_VERSION, {"name": VERSION_TABLE}):
             return None
-        found = self.execute(_VERSION, {}).fetchone()
-        return None if found is None else str(found[0])
+        found = self.read(_VERSION, {})
+        return str(found[0][0]) if found else None
 
     def migrate(self) -> None:
         """Run the migrations that the schema lacks, on a connection of their own."""
@@ -138,10 +131,15 @@ class Postgres:
         if not self._connection.closed:
             self._within(lambda connection: connection.execute("ROLLBACK"))
 
-    def execute(self, statement: Executable, values: Mapping[str, object]) -> psycopg.Cursor[Row]:
-        """Run one statement."""
+    def read(self, statement: Executable, values: Mapping[str, object]) -> list[Row]:
+        """Read every row of a query."""
         done = compiled(statement, _DIALECT)
-        return self._execute(done.sql, done.values(values))
+        return self._execute(done.sql, done.values(values)).fetchall()
+
+    def change(self, statement: Executable, values: Mapping[str, object]) -> int:
+        """Run a statement; returns how many rows it touched."""
+        done = compiled(statement, _DIALECT)
+        return self._execute(done.sql, done.values(values)).rowcount
 
     def _execute(self, sql: str, values: Values = ()) -> psycopg.Cursor[Row]:
         query = sql.encode()
@@ -171,7 +169,7 @@ class Postgres:
             self._within(lambda connection: _copy(connection, staged, rows))
             return
         done = for_one(statement, _DIALECT)
-        ordered = done.rows([*statement.columns], rows)
+        ordered = done.rows(statement.names, rows)
         if len(ordered) == 1:
             self._execute(done.sql, ordered[0])
             return
@@ -180,12 +178,12 @@ class Postgres:
 
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until its end; False: another has it."""
-        (found,) = self.execute(_TRY_LOCK, {"name": name}).fetchall()
+        (found,) = self.read(_TRY_LOCK, {"name": name})
         return found[0] is True
 
     def unlock(self, name: str) -> None:
         """Release a lock."""
-        self.execute(_UNLOCK, {"name": name})
+        self.read(_UNLOCK, {"name": name})
 
     def close(self) -> None:
         """Close the connection."""

@@ -83,16 +83,7 @@ class Predictions:
         place = prediction_id, row
         known = self._known.get(place)
         if known is None and (added := self._added.get(place)) is not None:
-            label = None if added.label is None else decode(added.label)
-            known = StoredPrediction(
-                added.model,
-                added.version,
-                added.start,
-                added.number is None,
-                label,
-                added.time,
-                added.predicted,
-            )
+            known = _as_stored(added)
         return known
 
     def add_label(self, prediction_id: str, row: int, label: Label) -> None:
@@ -194,7 +185,10 @@ class Predictions:
         self._database.many(
             queries.ADD, [msgspec.structs.astuple(row) for row in self._added.values()]
         )
-        self._searched.difference_update([prediction_id for prediction_id, _ in self._added])
+        for place, row in self._added.items():
+            # Labels that follow in this step find it here: one query for each would cost more.
+            if row.prediction_id in self._searched:
+                self._known.setdefault(place, _as_stored(row))
         self._added.clear()
         self._sampled.clear()
 
@@ -246,6 +240,19 @@ class Predictions:
         for prediction_id, row, label, time, received in found:
             waiting = EarlyLabel(as_bytes(label), as_int_or_none(time), as_int(received))
             self._early[str(prediction_id)][as_int(row)] = waiting
+
+
+def _as_stored(row: StoredRow) -> StoredPrediction:
+    """Return what the database holds of a row once it is written."""
+    return StoredPrediction(
+        row.model,
+        row.version,
+        row.start,
+        row.number is None,
+        None if row.label is None else decode(row.label),
+        row.time,
+        row.predicted,
+    )
 
 
 def _of_window(key: Key, window: Window) -> dict[str, object]:

@@ -175,7 +175,8 @@ class RowLayout:
             return None
         for place, feature in self._categories:
             row[place] = category(feature, row[place])
-        row += (column[0] for column in _summaries(self._manifest, event))
+        if self._summaries:
+            row += (column[0] for column in _summaries(self._manifest, event))
         return self._with_answer(row, event)
 
     def _with_answer(self, row: list[Any], event: PredictionEvent) -> list[Any] | None:

@@ -34,7 +34,8 @@ _Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
 LIMIT: BindParameter[int] = bindparam("limit", type_=BigInteger)
 
 Given = Mapping[str, ColumnElement[Any]]  # a row's values by name
-Row = Sequence[object]
+Values = Sequence[object]  # of a statement, in the order of its placeholders or columns
+Row = tuple[object, ...]  # that a query found
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -44,14 +45,14 @@ class Compiled(msgspec.Struct, frozen=True):
     names: tuple[str, ...]  # of the values, in the order of the placeholders
     constants: dict[str, object]  # the values that are part of the statement
 
-    def values(self, given: Mapping[str, object]) -> Row:
+    def values(self, given: Mapping[str, object]) -> Values:
         """Values in the order of the placeholders; raises KeyError where one is missing."""
-        known = {**self.constants, **given}
+        known = {**self.constants, **given} if self.constants else given
         return [known[name] for name in self.names]
 
-    def rows(self, names: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
+    def rows(self, names: tuple[str, ...], rows: Sequence[Values]) -> Sequence[Values]:
         """Rows of values, each in the order of `names`, in the order of the placeholders."""
-        if self.names == tuple(names):
+        if self.names == names:
             return rows
         return [self.values(dict(zip(names, row, strict=True))) for row in rows]
 
@@ -84,6 +85,7 @@ class RowInsert:
         """
         self.table = table
         self.columns = {name: table.c[name] for name in names or table.c.keys()}
+        self.names = tuple(self.columns)
         self._keep = keep
         self._replace = replace
         self._add = add
@@ -118,6 +120,7 @@ class RowChange:
     ) -> None:
         """Values have the types of `columns` and come in their order."""
         self.columns = columns
+        self.names = tuple(columns)
         self._build = build
 
     def for_one(self, dialect: Dialect) -> Executable:  # noqa: ARG002 - the same in each

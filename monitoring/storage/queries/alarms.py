@@ -16,11 +16,6 @@ CHANGE = RowChange(
     ),
 )
 
-STREAK = select(streaks.c.body).where(
-    streaks.c.model == bindparam("model"),
-    streaks.c.version == bindparam("version"),
-    streaks.c.rule == bindparam("rule"),
-)
 STREAKS = select(streaks.c.rule, streaks.c.body).where(
     streaks.c.model == bindparam("model"), streaks.c.version == bindparam("version")
 )

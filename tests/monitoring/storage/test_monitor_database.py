@@ -207,6 +207,21 @@ def test_a_gathered_row_is_found_before_it_is_written(journal: Journal) -> None:
         assert journal.predictions.find("p1", 1) is None
 
 
+def test_a_row_written_within_a_step_is_found_and_labelled_after_it(journal: Journal) -> None:
+    with journal.database.transaction():
+        predictions = journal.predictions
+        assert predictions.find("p1", 0) is None
+        predictions.add_row(StoredRow("p1", 0, "m", "1", 0, 7, b"[1]", None, 5, b"1"))
+        before = predictions.find("p1", 0)
+        predictions.flush()
+        assert predictions.find("p1", 0) == before
+        predictions.add_label("p1", 0, 1)
+        predictions.reset()
+        found = predictions.find("p1", 0)
+    assert found is not None
+    assert found.label == 1
+
+
 def test_the_first_of_two_labels_that_wait_holds(journal: Journal, store: Store) -> None:
     with journal.database.transaction():
         first, second, other = (
@@ -284,7 +299,7 @@ def test_a_person_acknowledges_and_resolves_and_every_step_is_kept(
     alarms = {alarm.alarm_id: alarm for alarm in store.alarms()}
     assert (alarms["a"].state, alarms["a"].steps) == ("resolved", [seen, ended])
     assert alarms["b"].steps == []
-    assert journal.rule_state(KEY, "drift").current == "inactive"
+    assert journal.rule_states(KEY)["drift"].current == "inactive"
 
 
 def test_silences_hold_until_they_end(journal: Journal, store: Store) -> None:
