@@ -46,6 +46,9 @@ def commands() -> list[click.Command]:
 @click.option("--mix", help="Drift: column=category:share, ...")
 @click.option("--blank", help="Drift: column=share, ...")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML report to this file.")
+@click.option(
+    "--measurements", type=click.Path(dir_okay=False), help="Write what was measured as JSON."
+)
 @click.option("--processes", type=click.IntRange(1, 64), help="Generator processes.  [default: 1]")
 def load(
     *, users: int, seconds: int, protocols: tuple[str, ...], **options: str | float | None

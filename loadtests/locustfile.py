@@ -59,6 +59,7 @@ def _options(parser: Any) -> None:
     add("--rate", type=float, default=10.0, help="Requests a second of each user; 0: no pause.")
     add("--p99-ms", type=float, default=100.0, help="Objective for predictions.")
     add("--max-error-share", type=float, default=0.001, help="Objective for all requests.")
+    add("--measurements", default="", help="Write what was measured to this file, as JSON.")
     add("--shift", default="", help="column=standard deviations, ...")
     add("--mix", default="", help="column=category:share, ...")
     add("--blank", default="", help="column=share, ...")
@@ -127,6 +128,8 @@ def _conclude(environment: Any, heard: dict[str, Generator]) -> str:
     if environment.process_exit_code == Outcome.UNUSABLE:
         return str(environment.fault)
     verdict = report.conclude(environment, list(heard.values()))
+    if file := getattr(environment.parsed_options, "measurements", ""):
+        report.write_measurements(Path(file), environment, list(heard.values()))
     environment.process_exit_code = verdict.outcome
     page = getattr(environment.parsed_options, "html_file", None)
     if page:

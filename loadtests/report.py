@@ -5,8 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from loadtests.users import REFUSED
-from loadtests.verdict import Generator, Objectives, Seen, Verdict, judge, quantile
+from loadtests.verdict import (
+    Generator,
+    Measurements,
+    Objectives,
+    Seen,
+    Verdict,
+    judge,
+    quantile,
+)
 
 
 def conclude(environment: Any, generators: Sequence[Generator]) -> Verdict:
@@ -18,6 +28,12 @@ def conclude(environment: Any, generators: Sequence[Generator]) -> Verdict:
     )
     objectives = Objectives(options.p99_ms, options.max_error_share)
     return judge(objectives, _seen(environment.stats), busiest)
+
+
+def write_measurements(file: Path, environment: Any, generators: Sequence[Generator]) -> None:
+    """Write what clients and generators measured as JSON."""
+    measured = Measurements(_seen(environment.stats), list(generators))
+    file.write_bytes(msgspec.json.encode(measured))
 
 
 def write_into(report: Path, verdict: Verdict) -> None:
@@ -35,6 +51,9 @@ def _seen(stats: Any) -> Seen:
     entries = stats.entries.values()
     refused = [entry for entry in entries if entry.name == REFUSED]
     latencies = [entry.response_times for entry in entries if entry.name == "predict"]
+    predictions = [entry for entry in entries if entry.name == "predict"]
+    answered = sum(entry.num_requests for entry in predictions)
+    spent = sum(entry.total_response_time for entry in predictions)
     begun = stats.total.start_time or 0.0
     ended = stats.total.last_request_timestamp or begun
     return Seen(
@@ -44,4 +63,5 @@ def _seen(stats: Any) -> Seen:
         seconds=ended - begun,
         p50_ms=quantile(latencies, 0.5),
         p99_ms=quantile(latencies, 0.99),
+        mean_ms=spent / answered if answered else 0.0,
     )

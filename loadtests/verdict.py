@@ -35,8 +35,9 @@ class Seen(msgspec.Struct, frozen=True):
     failed: int
     refused: int  # 429, 503, RESOURCE_EXHAUSTED and UNAVAILABLE, if the shape provokes them
     seconds: float
-    p50_ms: float
+    p50_ms: float  # in whole ms, as p99
     p99_ms: float
+    mean_ms: float = 0.0
 
 
 class Generator(msgspec.Struct, frozen=True):
@@ -49,6 +50,24 @@ class Generator(msgspec.Struct, frozen=True):
     def bottleneck(self) -> bool:
         """Return whether the generator, not the service, may have limited the results."""
         return self.cpu > _BUSY or self.late_ms > _LATE_MS
+
+
+class Measurements(msgspec.Struct, frozen=True):
+    """Hold what a load measured, for `--measurements`."""
+
+    seen: Seen
+    generators: list[Generator]
+
+    @property
+    def per_second(self) -> float:
+        """Return the answered requests per second."""
+        answered = self.seen.requests - self.seen.failed - self.seen.refused
+        return answered / self.seen.seconds if self.seen.seconds else 0.0
+
+    @property
+    def bottleneck(self) -> bool:
+        """Return whether a generator may have limited the results."""
+        return any(one.bottleneck for one in self.generators)
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from driftline.gates.context import GateContext, GateJob, GateMessage, NotEnoughData
+from driftline.gates.context import GateContext, GateFailed, GateJob, GateMessage, NotEnoughData
 from eventlog.errors import DriftlineError
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home
@@ -58,7 +58,7 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
         return GateOutcome(name, kind_of(gate), "not enough data", str(error))
     except MemoryError:
         reason = f"it needs more than {gate.memory_mb} MB"
-    except DriftlineError as error:
+    except (GateFailed, DriftlineError) as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001  # whatever it is, the version has not passed
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -66,6 +66,8 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
 
 
 _CHECKS = {  # kind -> module and function; imported when used: some take seconds
+    "load": ("service_load", "check_load"),
+    "speed": ("service_load", "check_speed"),
     "answers": ("content", "check_answers"),
     "finite": ("content", "check_finite"),
     "size": ("content", "check_size"),

@@ -16,6 +16,10 @@ class NotEnoughData(Exception):
     """A gate cannot be judged; the message says what is missing."""
 
 
+class GateFailed(Exception):
+    """A version cannot pass a gate; the message says why."""
+
+
 class GateJob(msgspec.Struct, frozen=True):
     """Gates to run one after another."""
 

@@ -73,6 +73,27 @@ class LineageGate(Gate, frozen=True, kw_only=True, tag="lineage"):
     fields: Annotated[list[str], Meta(min_length=1)]
 
 
+class SpeedGate(Gate, frozen=True, kw_only=True, tag="speed"):
+    """Latency, throughput and memory under a short load, absolute and against the champion.
+
+    Both versions are served alone, and are loaded in turn in the same run. Ratios are candidate to
+    champion.
+    """
+
+    seconds: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
+    load_seconds: Annotated[float, Meta(ge=2, le=600)] = 6.0  # of each version, in `rounds` parts
+    rounds: Annotated[int, Meta(ge=1, le=20)] = 2
+    users: Annotated[int, Meta(ge=1, le=1_000)] = 2  # clients, without pause between requests
+    protocol: Literal["rest-json", "rest-binary", "grpc"] = "rest-binary"
+    mean_ratio: Positive | None = None  # at most
+    p99_ratio: Positive | None = None  # at most
+    throughput_ratio: Positive | None = None  # at least
+    memory_ratio: Positive | None = None  # at most
+    p99_ms: Positive | None = None  # at most
+    requests_per_s: Positive | None = None  # at least
+    resident_mb: Positive | None = None  # at most, of all processes of the service
+
+
 class ScoredGate(Gate, frozen=True, kw_only=True):
     """A figure of predictions and labels, for all rows or for each group of a segment."""
 
@@ -118,15 +139,20 @@ METRICS = (
 KINDS: dict[str, type[Gate]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        LoadGate, AnswersGate, FiniteGate, MetricGate, GapGate, CostGate, SizeGate, LineageGate,
+        LoadGate, AnswersGate, FiniteGate, MetricGate, GapGate, CostGate, SpeedGate, SizeGate,
+        LineageGate,
     )
 }  # fmt: skip
 _ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # a gate without any of these could never fail
     SizeGate: ("at_most_mb", "ratio"),
+    SpeedGate: (
+        "mean_ratio", "p99_ratio", "throughput_ratio", "memory_ratio", "p99_ms", "requests_per_s",
+        "resident_mb",
+    ),
     MetricGate: ("at_least", "at_most", "worse_by"),
     CostGate: ("at_most", "worse_by"),
     GapGate: ("at_most", "worse_by"),
-}
+}  # fmt: skip
 
 
 def read_gates(stated: Mapping[str, Any]) -> dict[str, Gate]:
