@@ -15,6 +15,8 @@ _NEWER_FIELDS = {  # that the first release did not have, with their defaults
     "prediction.scores": "",
     "prediction.activation": "none",
     "session.extensions": False,
+    "session.isolation": "none",
+    "session.memory": "",
     "monitoring.baseline": msgspec.to_builtins(BaselinePolicy()),
 }
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from eventlog.byte_size import PATTERN as SIZE_PATTERN
 from eventlog.events import Label
 
 Task = Literal["classification", "regression", "other"]  # other: monitor only summaries of outputs
@@ -248,6 +249,17 @@ class SessionOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extensions: bool = False  # load the operators of onnxruntime-extensions
     providers: list[str] = []  # execution providers, by preference; empty: the CPU
     provider_options: dict[str, dict[str, str]] = {}  # provider -> ONNX Runtime's options
+    isolation: Literal["none", "process"] = "none"  # process: a crash of the model costs it alone
+    # Data that the model's process may have, as in 2GiB; empty: no limit.
+    memory: Annotated[str, Meta(pattern=f"^{SIZE_PATTERN}$")] = ""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, which msgspec converts, for a limit that nothing would keep."""
+        if self.memory and self.isolation != "process":
+            raise ValueError(
+                f"memory is {self.memory!r} without isolation: process; the limit is of the "
+                "model's own process"
+            )
 
 
 class QueueLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,8 @@ ServingError
 ├── Expired             the deadline passed before the run
 ├── NotReady            the version exists and is not loaded
 └── RunFailed           the run failed
+    ├── OutOfMemory         the run needs more memory than there is, or than is allowed
+    ├── ProcessDied         the process of an isolated model ended during the run
     └── ValuesRefused       ONNX Runtime failed on these values; perhaps the request's fault
 
 The registry raises UnknownModel and UnknownVersion.
@@ -77,6 +79,14 @@ class NotReady(ServingError):
 
 class RunFailed(ServingError):
     """The run failed."""
+
+
+class OutOfMemory(RunFailed):
+    """The run needs more memory than there is, or than its limits allow."""
+
+
+class ProcessDied(RunFailed):
+    """The process of an isolated model ended during the run, or was ended at its deadline."""
 
 
 class ValuesRefused(RunFailed):

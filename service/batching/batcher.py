@@ -19,7 +19,7 @@ from service.batching.job import Drop, Job, Result, RunResult, Ticket
 from service.batching.merge import Array, Arrays, merge, offsets, split
 from service.batching.order import AgingQueue, FifoQueue
 from service.batching.policy import BatchPolicy, WaitUntil, decide
-from service.errors import Expired, InvalidRequest, RunFailed, ValuesRefused
+from service.errors import Expired, InvalidRequest, ProcessDied, RunFailed, ValuesRefused
 
 _logger = logging.getLogger(__name__)
 
@@ -315,9 +315,10 @@ class Batcher(Generic[Ticket, Result]):
                 return [Expired("the deadline passed during the run, which was stopped")] * len(
                     jobs
                 )
-            if len(jobs) > 1:
+            # Each alone would end the process of an isolated model once more.
+            if len(jobs) > 1 and not isinstance(error, ProcessDied):
                 return [outcome for job in jobs for outcome in self._execute([job], stoppable)]
-            return [as_failure(error)]
+            return [as_failure(error)] * len(jobs)
         batch_id = self._batch_ids()
         return [
             RunResult(

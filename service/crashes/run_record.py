@@ -274,6 +274,6 @@ def _read(data: bytes, slot: int) -> RunInFlight | None:
     start = slot + _SLOT.size
     try:
         run = msgspec.msgpack.decode(data[start : start + length], type=RunInFlight)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return msgspec.structs.replace(run, thread=thread)

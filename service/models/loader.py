@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import numpy as np
 
+from eventlog.byte_size import parse_size
 from registry.batching import one_by_one, read_verdict, verdict_of
 from registry.encoded_files import Files, file_inputs
 from registry.features import signature, to_tensors
@@ -27,7 +28,6 @@ from service.completion import Completion
 from service.crashes.run_record import RunRecord, VersionRuns
 from service.models.prediction_shapes import PredictionShapes
 from service.models.routing import LoadedVersion
-from service.models.session import Session, SessionRun
 from service.models.tunable_version import Caches, TunableVersion
 from service.models.warmup import (
     UNKNOWN_COST,
@@ -38,8 +38,14 @@ from service.models.warmup import (
 )
 from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.validation import InputCheck
+from service.sessions.child import ChildConfig
+from service.sessions.isolated import IsolatedSession
+from service.sessions.session import Session
 from service.settings import Settings, payload_key
+from service.telemetry.metrics import count_restart
 from service.telemetry.statistics import Statistics
+
+OpenSession = Session | IsolatedSession
 
 _WARM_UP_ROWS = 64
 
@@ -49,7 +55,7 @@ _logger = logging.getLogger(__name__)
 class SessionRunner:
     """A session with the cost measured at warm-up; implements `Runner`."""
 
-    def __init__(self, session: Session, cost: RunCost, quick: float) -> None:
+    def __init__(self, session: OpenSession, cost: RunCost, quick: float) -> None:
         """A run expected to take less than `quick` seconds is quick."""
         self._session = session
         self._cost = cost
@@ -99,10 +105,10 @@ class VersionLoader:
         model = (Path(version.path) / "model.onnx").read_bytes()
         files = file_inputs(model)
         check = InputCheck(manifest, settings.max_request_rows, files)
-        session = Session(model, session_options(manifest.session, settings))
+        session = self._open(version, model)
         together = _may_share(session, version)
         cost = _warm_up(session, version, files, batched=together)
-        if depends_on_values(model):
+        if depends_on_values(model) or isinstance(session, IsolatedSession):
             cost = UNKNOWN_COST
         name = f"{version.model} version {version.number}"
         answering = Completion(version, self._log, self._statistics.of(version))
@@ -114,7 +120,7 @@ class VersionLoader:
             executor=ThreadPoolExecutor(1, thread_name_prefix=name),
             batch_ids=self._ids.batch,
             check=PredictionShapes(manifest.prediction).check,
-            new_run=partial(SessionRun, session),
+            new_run=session.new_run,
             runs=self._runs_of(version),
             count_drop=answering.dropped,
             count_batch=answering.count_batch,
@@ -129,13 +135,28 @@ class VersionLoader:
             caches=self._caches,
         ).served()
 
+    def _open(self, version: Version, model: bytes) -> OpenSession:
+        """Load the model here, or in a process of its own; raises NotReady."""
+        options = session_options(version.manifest.session, self._settings)
+        if options.isolation == "none":
+            return Session(model, options)
+        path = Path(version.path) / "model.onnx"
+        config = ChildConfig(
+            str(path), version.files.get(path.name, ""), options, parse_size(options.memory)
+        )
+        return IsolatedSession(
+            f"version {version.number} of {version.model}",
+            config,
+            count_restart=partial(count_restart, version),
+        )
+
     def _runs_of(self, version: Version) -> RunsInFlight[Call]:
         if self._runs is None:
             return UnrecordedRuns()
         return VersionRuns(self._runs, version, self._ids.prediction)
 
 
-def _may_share(session: Session, version: Version) -> bool:
+def _may_share(session: OpenSession, version: Version) -> bool:
     """Return whether requests of a version may share a run."""
     reason = one_by_one(version.manifest, verdict_of(version, session.runnable()))
     if reason:
@@ -155,7 +176,7 @@ def session_options(stated: SessionOptions, settings: Settings) -> SessionOption
     )
 
 
-def _warm_up(session: Session, version: Version, files: Files, *, batched: bool) -> RunCost:
+def _warm_up(session: OpenSession, version: Version, files: Files, *, batched: bool) -> RunCost:
     """Measure runs of rows shaped as requests will be: of the reference, else generated ones."""
     if not has_reference(version) or bare_inputs(version.manifest):
         return measure_generated(session.run, version.manifest, files, batched=batched)

@@ -108,6 +108,11 @@ _REFUSED = Counter(
     "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
     ["reason"],
 )
+_RESTARTS = Counter(
+    "driftline_model_restarts_total",
+    "Starts of an isolated model's process after it had ended.",
+    ["model", "version"],
+)
 _DROPPED = Counter(
     "driftline_events_dropped_total", "Events that found no space and were dropped, as was set."
 )
@@ -186,6 +191,11 @@ def count_events(kind: str, number: int) -> None:
 def count_refused(error: AccessError) -> None:
     """Count a call refused by authentication or authorization."""
     _REFUSED.labels(type(error).__name__).inc()
+
+
+def count_restart(version: Version) -> None:
+    """Count that the process of an isolated model was started again."""
+    _RESTARTS.labels(version.model, version.number).inc()
 
 
 def count_dropped(number: int) -> None:

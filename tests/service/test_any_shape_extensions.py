@@ -15,9 +15,9 @@ from onnx import TensorProto
 from registry.encoded_files import encode_wav
 from registry.manifest import SessionOptions
 from service.errors import InvalidRequest, NotReady
-from service.models.session import Session
 from service.protocol.audio_bounds import check_audio
 from service.protocol.image_bounds import MOST_PIXELS, check_image
+from service.sessions.session import Session
 from tests.service.any_shape import AnyShapeBench, graph_of, identity, info, node
 from tests.tiny_model import as_model
 

@@ -24,13 +24,13 @@ from service.call import InferenceResponse
 from service.errors import InvalidRequest, NotReady
 from service.models.loaded_models import LoadedModels
 from service.models.loader import VersionLoader, session_options
-from service.models.providers import choose
 from service.models.routing import LoadedVersion
-from service.models.session import Session
 from service.pipeline import Pipeline
 from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import ArrayTensor
+from service.sessions.providers import choose
+from service.sessions.session import Session
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
 from tests.service.in_process import InProcessWorker, MemoryLog

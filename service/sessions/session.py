@@ -15,8 +15,8 @@ from registry.datatypes import NUMPY
 from registry.errors import RegistryError
 from registry.manifest import SessionOptions
 from registry.onnx_file import extensions_library
-from service.errors import InvalidRequest, NotReady, RunFailed, ValuesRefused
-from service.models.providers import choose
+from service.errors import InvalidRequest, NotReady, OutOfMemory, RunFailed, ValuesRefused
+from service.sessions.providers import choose
 
 Array = np.ndarray[Any, Any]
 
@@ -66,8 +66,8 @@ class Session:
     ) -> dict[str, Array]:
         """Compute all outputs by name.
 
-        Raises InvalidRequest or ValuesRefused if the model rejects the values, else RunFailed. ONNX
-        Runtime's message is logged only: it quotes graph nodes and source lines.
+        Raises InvalidRequest or ValuesRefused if the model rejects the values, OutOfMemory, or else
+        RunFailed. ONNX Runtime's message is logged only: it quotes graph nodes and source lines.
         """
         try:
             if self._by_value:
@@ -80,7 +80,10 @@ class Session:
                 "the model cannot run on these values; expected values like those it was trained on"
             ) from None
         except Exception as error:  # noqa: BLE001  # a class of its own for each fault
-            if isinstance(error, Fail | RuntimeException) and not _lacks_memory(error):
+            if lacks_memory(error):
+                _logger.warning("a run lacks memory: %s", error)
+                raise OutOfMemory("the model's run needs more memory than it may have") from None
+            if isinstance(error, Fail | RuntimeException):
                 raise ValuesRefused(str(error)) from None
             _logger.warning("a run failed: %s", error)
             raise RunFailed("the model's run failed; the server's log says why") from None
@@ -92,6 +95,10 @@ class Session:
         feed = {name: _to_value(array) for name, array in inputs.items()}
         values = self._session.run_with_ort_values(self._outputs, feed, options)
         return [_from_value(value) for value in values]
+
+    def new_run(self) -> "SessionRun":
+        """Return a run that another thread may stop."""
+        return SessionRun(self)
 
     def runnable(self) -> Runnable:
         """The model as the probe of its rows takes it."""
@@ -133,9 +140,10 @@ def _from_value(value: onnxruntime.OrtValue) -> Array:
     return np.frombuffer(raw, NUMPY["BF16"]).reshape(value.shape())
 
 
-def _lacks_memory(error: Exception) -> bool:
+def lacks_memory(error: Exception) -> bool:
+    """Return whether an error states that memory could not be allocated."""
     text = str(error).lower()
-    return "alloc" in text or "memory" in text
+    return isinstance(error, MemoryError) or "alloc" in text or "memory" in text
 
 
 def _options(wanted: SessionOptions) -> onnxruntime.SessionOptions:

@@ -1,0 +1,15 @@
+"""Sizes as settings and manifests state them: a number of bytes with a unit, as in 2GiB."""
+
+import re
+
+PATTERN = r"([1-9][0-9]{0,9}(KiB|MiB|GiB|TiB))?"
+_UNITS = {"KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}  # powers of 2
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as 512MiB, 0 for "". Raises ValueError for another text."""
+    found = re.fullmatch(PATTERN, text)
+    if found is None:
+        raise ValueError(f"{text!r} is no size; expected a number and KiB, MiB, GiB or TiB: 2GiB")
+    unit = found[2]
+    return int(text.removesuffix(unit)) << _UNITS[unit] if unit else 0

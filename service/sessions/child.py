@@ -1,0 +1,200 @@
+"""The process of one isolated model: `python -P -m service.sessions.child DATA CONTROL`.
+
+Both arguments are descriptors of sockets. Over DATA come the model's file and its options, then one
+run at a time. Over CONTROL comes the number of a run that is to stop. The process ends when the
+worker closes CONTROL, also in the middle of a run.
+"""
+
+import ctypes
+import hashlib
+import os
+import resource
+import socket
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+from registry.manifest import SessionOptions
+from service.errors import (
+    InvalidRequest,
+    NotReady,
+    OutOfMemory,
+    RunFailed,
+    ServingError,
+    ValuesRefused,
+)
+from service.sessions.channel import (
+    ERROR,
+    READY,
+    RESULT,
+    RUN,
+    START,
+    Channel,
+    ChildMessage,
+    ConnectionLost,
+)
+from service.sessions.session import Session, lacks_memory
+
+STOP = struct.Struct("<Q")  # number of a run
+_NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS of <sys/prctl.h>
+
+
+class ChildConfig(msgspec.Struct, frozen=True):
+    """What the process needs to load its model."""
+
+    path: str
+    sha256: str  # of the file, in hex; "" if it is not known
+    session: SessionOptions
+    memory: int = 0  # bytes of data that the process may have; 0: no limit
+
+
+class ChildNode(msgspec.Struct, frozen=True):
+    """An input or output of the model, as ONNX Runtime states it."""
+
+    name: str
+    type: str
+    shape: list[Any]
+
+
+class ChildSignature(msgspec.Struct, frozen=True):
+    """Inputs and outputs of the model."""
+
+    inputs: list[ChildNode]
+    outputs: list[ChildNode]
+
+
+class ChildError(msgspec.Struct, frozen=True):
+    """Why a run, or the start, failed."""
+
+    kind: str  # a key of KINDS
+    text: str
+
+
+KINDS: dict[str, type[ServingError]] = {
+    "not ready": NotReady,
+    "invalid": InvalidRequest,
+    "values": ValuesRefused,
+    "memory": OutOfMemory,
+    "failed": RunFailed,
+}
+
+
+class _Stops(threading.Thread):
+    """Stop the current run when the worker says so; end with the worker."""
+
+    def __init__(self, control: socket.socket) -> None:
+        super().__init__(name="control", daemon=True)
+        self._control = control
+        self._lock = threading.Lock()
+        self._run = 0
+        self._stopped = 0
+        self._options: onnxruntime.RunOptions | None = None
+
+    def begin(self, run: int) -> onnxruntime.RunOptions:
+        """Return the options of a run, stopped if the worker has said so already."""
+        options = onnxruntime.RunOptions()
+        with self._lock:
+            self._run, self._options = run, options
+            if self._stopped == run:
+                options.terminate = True
+        return options
+
+    def run(self) -> None:
+        """Follow the control socket; end the process with it."""
+        while len(data := self._receive()) == STOP.size:
+            (number,) = STOP.unpack(data)
+            with self._lock:
+                self._stopped = number
+                if number == self._run and self._options is not None:
+                    self._options.terminate = True
+        os._exit(0)
+
+    def _receive(self) -> bytes:
+        try:
+            return self._control.recv(STOP.size)
+        except OSError:
+            return b""
+
+
+def main() -> None:
+    """Serve the model until the worker closes the connection."""
+    data, control = (socket.socket(fileno=int(one)) for one in sys.argv[1:3])
+    stops = _Stops(control)
+    stops.start()
+    channel = Channel(data, copies=False)
+    try:
+        first = channel.receive()
+        config = msgspec.msgpack.decode(first.content, type=ChildConfig)
+        if first.kind == START and (session := _start(channel, config)) is not None:
+            while True:
+                _answer(channel, channel.receive(), session, stops)
+    except ConnectionLost:
+        pass
+    os._exit(0)  # without the destructors of libraries: nothing here needs an end in order
+
+
+def _start(channel: Channel, config: ChildConfig) -> Session | None:
+    """Confine the process and load the model; send its signature, or why there is none."""
+    try:
+        confine(config.memory)
+        model = Path(config.path).read_bytes()
+        found = hashlib.sha256(model).hexdigest()
+        if config.sha256 and found != config.sha256:
+            raise NotReady(
+                f"model.onnx was changed: SHA-256 {found[:12]}..., registered "
+                f"{config.sha256[:12]}...; restore it from a backup, or register the model again"
+            )
+        session = Session(model, config.session)
+    except (ServingError, OSError, MemoryError) as error:
+        _send_error(channel, 0, "not ready", str(error))
+        return None
+    known = session.runnable()
+    signature = ChildSignature(_nodes(known.inputs), _nodes(known.outputs))
+    text = msgspec.json.encode(signature).decode()
+    channel.send_tensors(READY, 0, {"signature": np.array([text], np.object_)})
+    return session
+
+
+def confine(memory: int) -> None:
+    """Limit the data of this process, and give up what it does not need."""
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+
+
+def _answer(channel: Channel, message: ChildMessage, session: Session, stops: _Stops) -> None:
+    if message.kind != RUN:
+        raise ConnectionLost(f"unexpected message {message.kind}")
+    try:
+        outputs = session.run(message.tensors, stops.begin(message.run))
+        channel.send_tensors(RESULT, message.run, outputs)
+    except InvalidRequest as error:
+        _send_error(channel, message.run, "invalid", str(error))
+    except ValuesRefused as error:
+        _send_error(channel, message.run, "values", error.detail)
+    except (RunFailed, MemoryError, OSError, TypeError) as error:
+        lacking = isinstance(error, OutOfMemory) or lacks_memory(error)
+        kind = "memory" if lacking else "failed"
+        _send_error(channel, message.run, kind, str(error))
+
+
+def _send_error(channel: Channel, run: int, kind: str, text: str) -> None:
+    channel.send(ERROR, run, msgspec.msgpack.encode(ChildError(kind, text[:4000])))
+
+
+def _nodes(nodes: Any) -> list[ChildNode]:
+    return [
+        ChildNode(node.name, node.type, [None if isinstance(s, float) else s for s in node.shape])
+        for node in nodes
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""A session whose model runs in a process of its own, which is started again after it has died.
+
+The first start after a death is immediate. Deaths in a row lengthen the pause to half a minute;
+requests that arrive during it are refused with the reason.
+"""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from registry.batching import Runnable
+from service.errors import NotReady, OutOfMemory, ProcessDied
+from service.sessions.child import ChildConfig
+from service.sessions.model_process import COMMAND, ModelProcess, ProcessEnded
+from telemetry.backoff import pause_after
+
+Array = np.ndarray[Any, Any]
+START_S = 600.0  # for a large model
+STOP_S = 1.0  # from the stop of a run to the end of its process
+_FIRST_S, _LONGEST_S = 1.0, 30.0  # pauses between a second death in a row and the next start
+_HEALTHY_S = 60.0  # after which a death is the first in a row
+
+_logger = logging.getLogger(__name__)
+
+
+class IsolatedSession:
+    """One loaded model in a process of its own; `run` may be called from any thread."""
+
+    def __init__(  # noqa: PLR0913  # its ports, all by name
+        self,
+        name: str,
+        config: ChildConfig,
+        *,
+        count_restart: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        stop_s: float = STOP_S,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        """Start the process and load the model; raises NotReady with the reason.
+
+        `stop_s` is the time that a stopped run has until its process is killed.
+        """
+        self._name = name
+        self._config = config
+        self._count_restart = count_restart
+        self._clock = clock
+        self._stop_s = stop_s
+        self._command = command
+        self._lock = threading.Lock()  # of runs and starts
+        self._numbers = itertools.count(1)
+        self._deaths = 0  # in a row
+        self._retry_at = 0.0
+        self._reason = ""
+        self._process: ModelProcess | None = self._start()
+        self._signature = self._process.signature
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs by name; raises what `Session.run` does, ProcessDied or NotReady."""
+        return self.new_run().run(inputs)
+
+    def new_run(self) -> "IsolatedRun":
+        """Return a run that another thread may stop."""
+        return IsolatedRun(self, self._numbers)
+
+    def runnable(self) -> Runnable:
+        """The model as the probe of its rows takes it."""
+        return Runnable(self.run, self._signature.inputs, self._signature.outputs)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            if self._process is not None:
+                self._process.close()
+
+    def run_numbered(self, run: "IsolatedRun", inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run in the process, which is started again if it died."""
+        with self._lock:
+            process = self._process or self._restart()
+            number = run.enter(process)
+            try:
+                return process.run(number, inputs)
+            except ProcessEnded as ended:
+                self._died(str(ended))
+                raise ProcessDied(
+                    f"the process of {self._name} ended during the run: {ended}"
+                ) from None
+            except OutOfMemory:
+                raise OutOfMemory(self._lacking()) from None
+            except OSError as error:
+                raise OutOfMemory(f"no shared memory for the run: {error.strerror}") from None
+            finally:
+                run.leave()
+
+    def _start(self) -> ModelProcess:
+        process = ModelProcess(self._config, START_S, self._command)
+        self._started = self._clock()
+        return process
+
+    def _restart(self) -> ModelProcess:
+        if (wait := self._retry_at - self._clock()) > 0:
+            raise NotReady(
+                f"the process of {self._name} ended ({self._reason}); it starts again in "
+                f"{wait:.0f} s"
+            )
+        try:
+            self._process = self._start()
+        except NotReady as error:
+            self._note_death(str(error))
+            raise NotReady(f"{self._name} does not start again: {error}") from None
+        self._count_restart()
+        _logger.info("the process of %s was started again", self._name)
+        return self._process
+
+    def _died(self, reason: str) -> None:
+        if self._clock() - self._started > _HEALTHY_S:
+            self._deaths = 0
+        self._process = None
+        self._note_death(reason)
+        _logger.error("the process of %s ended during a run: %s", self._name, reason)
+
+    def _note_death(self, reason: str) -> None:
+        self._deaths += 1
+        self._reason = reason
+        pause = pause_after(self._deaths - 1, _FIRST_S, _LONGEST_S) if self._deaths > 1 else 0.0
+        self._retry_at = self._clock() + pause
+
+    def _lacking(self) -> str:
+        limit = self._config.memory
+        stated = f"session.memory allows, {limit >> 20} MiB" if limit else "the system has"
+        return f"the run of {self._name} needs more memory than {stated}"
+
+    @property
+    def stop_s(self) -> float:
+        """Seconds from the stop of a run to the end of its process."""
+        return self._stop_s
+
+
+class IsolatedRun:
+    """Runs of one isolated session that another thread may stop."""
+
+    def __init__(self, session: IsolatedSession, numbers: "itertools.count[int]") -> None:
+        self._session = session
+        self._numbers = numbers
+        self._lock = threading.Lock()
+        self._process: ModelProcess | None = None  # while it runs
+        self._number = 0
+        self._timer: threading.Timer | None = None
+        self.stopped = False
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute all outputs by name; raises soon once it is stopped."""
+        return self._session.run_numbered(self, inputs)
+
+    def stop(self) -> None:
+        """Stop before the next operator; if that takes too long, end the process."""
+        with self._lock:
+            self.stopped = True
+            if self._process is not None:
+                self._stop(self._process)
+
+    def enter(self, process: ModelProcess) -> int:
+        """Return the number of the next run in this process; one that is stopped ends at once."""
+        with self._lock:
+            self._process, self._number = process, next(self._numbers)
+            if self.stopped:
+                self._stop(process)
+            return self._number
+
+    def leave(self) -> None:
+        """Note that the process has answered or died."""
+        with self._lock:
+            self._process = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _stop(self, process: ModelProcess) -> None:
+        process.stop(self._number)
+        self._timer = threading.Timer(self._session.stop_s, self._kill, [self._number])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _kill(self, number: int) -> None:
+        with self._lock:
+            if self._process is not None and self._number == number:
+                self._process.kill()
