@@ -19,7 +19,8 @@ from eventlog.errors import DriftlineError
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home
 from registry.gates.outcomes import GateOutcome
-from registry.gates.specification import Gate, kind_of, read_gates
+from registry.gates.specification import Gate, kind_of
+from registry.gates.stated_gates import read_gates
 
 _Check = Callable[[Any, GateContext], GateOutcome]
 
@@ -47,7 +48,9 @@ def _context(job: GateJob, progress: Callable[[str], None]) -> GateContext:
     registry = Registry(Home.from_environment())
     champion = registry.version(job.model, job.champion) if job.champion else None
     candidate = registry.version(job.model, job.number)
-    return GateContext(candidate, champion, Path(job.folder), progress)
+    manifests = {one.number: one.manifest for one in registry.versions(job.model)}
+    log = Home.from_environment().log
+    return GateContext(candidate, champion, Path(job.folder), progress, log, manifests)
 
 
 def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
@@ -75,6 +78,8 @@ _CHECKS = {  # kind -> module and function; imported when used: some take second
     "metric": ("scores", "check_scores"),
     "cost": ("scores", "check_scores"),
     "gap": ("scores", "check_scores"),
+    "data": ("reference_data", "check_data"),
+    "replay": ("replay", "check_replay"),
 }
 
 

@@ -16,7 +16,8 @@ from eventlog.settings import Home
 from registry.gates.fit import check_fit
 from registry.gates.outcomes import GateOutcome, GateReport
 from registry.gates.policy import read_gate_file, set_gates
-from registry.gates.specification import Gate, kind_of, read_gates
+from registry.gates.specification import Gate, kind_of
+from registry.gates.stated_gates import read_gates
 from registry.history.rows import GateResult
 from registry.history.state import LifecycleState
 from registry.settings import open_history

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from registry.gates.outcomes import GateOutcome
-from registry.manifest import Version
+from registry.manifest import Manifest, Version
 
 NO_CHAMPION_NOTE = "no champion to compare with"
 
@@ -44,6 +44,8 @@ class GateContext(msgspec.Struct, frozen=True):
     champion: Version | None
     folder: Path
     progress: Callable[[str], None]
+    log: Path = Path()  # folder of the event log
+    manifests: Mapping[str, Manifest] = {}  # of every version of the model, by number
 
     @property
     def versions(self) -> Mapping[str, Version]:

@@ -53,6 +53,17 @@ class PairedRows:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def where(self, rows: Array) -> "PairedRows":
+        """Return the rows of a mask."""
+        return PairedRows(
+            self.frame[rows].reset_index(drop=True),
+            list(compress(self.labels, rows)),
+            self._version,
+            mine=select(self.mine, rows),
+            theirs=None if self.theirs is None else select(self.theirs, rows),
+            why_alone=self.why_alone,
+        )
+
     @cached_property
     def candidate(self) -> LabelledRows:
         """Labels and predictions of the candidate."""
@@ -71,6 +82,8 @@ class PairedRows:
     def groups(self, segment: Segment) -> tuple[Sequence[str], Array]:
         """Return the names of the groups and each row's group; raises NotEnoughData."""
         policy = SegmentPolicy(segment) if isinstance(segment, str) else segment
+        if not has_reference(self._version):
+            raise NotEnoughData("the groups of a segment come from a reference, which is missing")
         found = grouping(Baseline(self._version), policy)
         if not isinstance(found, Grouping):
             raise NotEnoughData(f"segment {policy.column}: {found}")
@@ -189,12 +202,13 @@ def select(predictions: RerunPredictions, rows: Array) -> RerunPredictions:
 
 def columns_of(features: Sequence[Feature], frame: pd.DataFrame) -> Columns:
     """Return the features of a frame as a model takes them."""
-    return {
-        f.name: frame[f.name].map(number).to_numpy(dtype=float)
-        if f.kind == "numeric"
-        else [None if pd.isna(value) else value for value in frame[f.name]]
-        for f in features
-    }
+    return {f.name: _column(f, frame[f.name]) for f in features}
+
+
+def _column(feature: Feature, values: "pd.Series[Any]") -> Sequence[Any] | Array:
+    if feature.kind == "numeric":
+        return pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+    return [None if pd.isna(value) else value for value in values]
 
 
 def _select(values: Sequence[Any] | Array, rows: Array) -> Sequence[Any] | Array:

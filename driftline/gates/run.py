@@ -14,7 +14,8 @@ from registry.artifacts import open_artifacts
 from registry.errors import InvalidGates, UnknownVersion
 from registry.gates.outcomes import Champion, GateOutcome, GateReport, verdict_of
 from registry.gates.reports import GateReports, record_run
-from registry.gates.specification import Gate, read_gates
+from registry.gates.specification import Gate
+from registry.gates.stated_gates import read_gates
 from registry.history.state import LifecycleState
 from registry.settings import artifacts_url, open_history
 from registry.store import Registry

@@ -6,7 +6,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from registry.errors import InvalidGates, InvalidManifest
-from registry.gates.specification import RATES, CostGate, Gate, ScoredGate, meant
+from registry.gates.specification import RATES, CostGate, Gate, ReplayGate, ScoredGate
+from registry.gates.stated_gates import meant
 from registry.manifest import Manifest
 from registry.validation import check_segments, computed_scores
 
@@ -21,6 +22,8 @@ def check_fit(gates: Mapping[str, Gate], manifest: Manifest) -> None:
 def scored_fault(gate: ScoredGate, manifest: Manifest) -> str:
     """Return why a version has no such figure, "" if it has one."""
     known = computed_scores(manifest, manifest.prediction)
+    if isinstance(gate, ReplayGate) and not gate.metric and not gate.costs:
+        return "" if known else "the version predicts nothing that could be compared (task)"
     if not known or not manifest.target:
         return "the version predicts nothing that labels could be compared with (task, target)"
     return _metric_fault(gate, manifest, known) or _segment_fault(gate, manifest)

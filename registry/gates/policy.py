@@ -10,7 +10,7 @@ import yaml
 from msgspec.structs import replace
 
 from registry.errors import InvalidGates
-from registry.gates.specification import meant, read_gates
+from registry.gates.stated_gates import meant, read_gates
 from registry.history.rows import HistoryRow, ReleasePolicy, encode_detail
 from registry.history.state import LifecycleState
 from registry.history.store import History

@@ -1,22 +1,11 @@
-"""Define the gates of a model: one struct for each kind, and the file that states them.
+"""Define the gates of a model: one struct for each kind."""
 
-A release policy stores gates as its author wrote them, so that a kind of a newer release stays
-readable. `read_gates` checks them: misspelt kinds and fields are refused with what was meant.
-"""
-
-import re
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from registry.errors import InvalidGates
 from registry.manifest import SegmentPolicy
-
-_NAME = re.compile(r"[a-z][-_a-z0-9]{0,62}")
-_MOST_GATES = 50
 
 By = Literal["value", "interval"]  # whether the figure or the bound of its interval decides
 Rows = Literal["candidate", "champion"]  # whose reference rows
@@ -24,6 +13,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Margin = Annotated[float, Meta(ge=0)]
 Segment = str | SegmentPolicy
+Costs = dict[str, float | dict[str, float]]
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -120,13 +110,35 @@ class CostGate(ScoredGate, frozen=True, kw_only=True, tag="cost"):
     class -> predicted class -> cost. What is not stated costs nothing.
     """
 
-    costs: Annotated[dict[str, float | dict[str, float]], Meta(min_length=1)]
+    costs: Annotated[Costs, Meta(min_length=1)]
 
 
 class GapGate(ScoredGate, frozen=True, kw_only=True, tag="gap"):
     """The largest difference of a metric between two groups keeps its limit."""
 
     metric: str = "selection_rate"  # of the positive class; or a metric of performance
+
+
+class DataGate(Gate, frozen=True, kw_only=True, tag="data"):
+    """The candidate's reference is like the champion's: same columns, ranges and distributions."""
+
+    schema: Literal["same", "superset", "any"] = "same"  # of the champion's features
+    out_of_range: Share = 0.05  # share of rows beyond the champion's range or categories
+    drift: Margin = 0.2  # Wasserstein (standard deviations) or Jensen-Shannon distance
+    min_rows: Annotated[int, Meta(ge=2)] = 100
+
+
+class ReplayGate(ScoredGate, frozen=True, kw_only=True, tag="replay"):
+    """The candidate answers logged requests as the champion does, and scores on their labels."""
+
+    days: Annotated[int, Meta(ge=1, le=3_660)] = 7  # latest days (UTC) with requests
+    max_rows: Annotated[int, Meta(ge=2, le=1_000_000)] = 5_000  # a sample, by the rows' hash
+    agreement: Share | None = None  # least share of rows with the champion's prediction
+    tolerance: Margin = 0.1  # of equal numbers, in standard deviations of the champion's
+    metric: str = ""  # of labelled rows; its limits are those of kind: metric
+    at_least: float | None = None
+    costs: Costs = {}  # instead of a metric
+    worst: Annotated[int, Meta(ge=0, le=1_000)] = 20  # disagreements that are listed
 
 
 RATES = ("selection_rate", "true_positive_rate")
@@ -139,81 +151,12 @@ METRICS = (
 KINDS: dict[str, type[Gate]] = {
     str(kind.__struct_config__.tag): kind
     for kind in (
-        LoadGate, AnswersGate, FiniteGate, MetricGate, GapGate, CostGate, SpeedGate, SizeGate,
-        LineageGate,
+        LoadGate, AnswersGate, FiniteGate, MetricGate, GapGate, CostGate, ReplayGate, DataGate,
+        SpeedGate, SizeGate, LineageGate,
     )
 }  # fmt: skip
-_ONE_OF: dict[type[Gate], tuple[str, ...]] = {  # a gate without any of these could never fail
-    SizeGate: ("at_most_mb", "ratio"),
-    SpeedGate: (
-        "mean_ratio", "p99_ratio", "throughput_ratio", "memory_ratio", "p99_ms", "requests_per_s",
-        "resident_mb",
-    ),
-    MetricGate: ("at_least", "at_most", "worse_by"),
-    CostGate: ("at_most", "worse_by"),
-    GapGate: ("at_most", "worse_by"),
-}  # fmt: skip
-
-
-def read_gates(stated: Mapping[str, Any]) -> dict[str, Gate]:
-    """Return the gates by name; raises InvalidGates for the first that is wrong, and how."""
-    if len(stated) > _MOST_GATES:
-        raise InvalidGates(f"{len(stated)} gates; expected at most {_MOST_GATES}")
-    return {str(name): _read_gate(str(name), fields) for name, fields in stated.items()}
-
-
-def _read_gate(name: str, fields: Any) -> Gate:
-    if not _NAME.fullmatch(name):
-        raise InvalidGates(
-            f"gate {name!r}: expected a lowercase letter, then letters, digits, - and _"
-        )
-    if not isinstance(fields, Mapping):
-        raise InvalidGates(f"gate {name}: expected fields, for example {{kind: load}}")
-    kind = KINDS.get(str(fields.get("kind", "")))
-    if kind is None:
-        said = f"unknown kind {fields['kind']!r}" if "kind" in fields else "no kind"
-        raise InvalidGates(f"gate {name}: {said}{meant(fields.get('kind', ''), KINDS)}")
-    known = ["kind", *(field.encode_name for field in msgspec.structs.fields(kind))]
-    for field in fields:
-        if field not in known:
-            raise InvalidGates(f"gate {name}: unknown field {field!r}{meant(field, known)}")
-    try:
-        gate = msgspec.convert(fields, kind)
-    except msgspec.ValidationError as error:
-        raise InvalidGates(f"gate {name}: {error}") from None
-    limits = _ONE_OF.get(kind, ())
-    if limits and all(getattr(gate, limit) is None for limit in limits):
-        raise InvalidGates(f"gate {name}: no limit; expected {' or '.join(limits)}")
-    if fault := _fault(gate):
-        raise InvalidGates(f"gate {name}: {fault}")
-    return gate
-
-
-def _fault(gate: Gate) -> str:
-    """Return what is wrong with words in a gate, "" if nothing."""
-    metrics = (*METRICS, *RATES) if isinstance(gate, GapGate) else METRICS
-    if isinstance(gate, MetricGate | GapGate) and gate.metric not in metrics:
-        return f"unknown metric {gate.metric!r}{meant(gate.metric, metrics)}"
-    if isinstance(gate, GapGate) and not gate.segment:
-        return "no segment; expected the feature whose groups are compared"
-    if isinstance(gate, CostGate):
-        numbers = [name for name, cost in gate.costs.items() if not isinstance(cost, dict)]
-        if numbers and len(numbers) < len(gate.costs):
-            return "costs mix numbers and classes; expected one of them"
-        for name in numbers:
-            if name not in BINARY_COSTS:
-                return f"unknown cost {name!r}{meant(name, BINARY_COSTS)}"
-    return ""
 
 
 def kind_of(gate: Gate) -> str:
     """Return the name of a gate's kind."""
     return str(type(gate).__struct_config__.tag)
-
-
-def meant(word: object, known: Iterable[str]) -> str:
-    """Return what a misspelt word probably means, and every word that there is."""
-    known = list(known)
-    close = get_close_matches(str(word), known, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"{hint} expected one of {', '.join(known)}"

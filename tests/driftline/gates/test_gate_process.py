@@ -11,7 +11,7 @@ import pytest
 from driftline.gates.context import GateJob
 from driftline.gates.process import run_gates
 from registry.gates.outcomes import GateOutcome
-from registry.gates.specification import read_gates
+from registry.gates.stated_gates import read_gates
 
 _GATES = {
     "first": {"kind": "lineage", "fields": ["a"], "seconds": 1.0},

@@ -14,7 +14,7 @@ from eventlog.settings import Home
 from registry.errors import InvalidGates
 from registry.gates.fit import check_fit
 from registry.gates.outcomes import GateOutcome
-from registry.gates.specification import read_gates
+from registry.gates.stated_gates import read_gates
 from registry.manifest import Version
 from registry.store import Registry
 from tests.tiny_model import BINARY, register_tiny, tiny_classifier, write_tiny

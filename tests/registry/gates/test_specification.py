@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from registry.errors import InvalidGates
 from registry.gates.policy import read_gate_file
-from registry.gates.specification import KINDS, SizeGate, read_gates
+from registry.gates.specification import KINDS, SizeGate
+from registry.gates.stated_gates import read_gates
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -1,0 +1,181 @@
+"""Logged requests of a model, sampled evenly, with their labels."""
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from heapq import heappush, heapreplace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from driftline.gates.context import NotEnoughData
+from eventlog.errors import UnreadableEvent
+from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
+from eventlog.segments import SegmentReader
+from monitoring.counters.reference_domain import category
+from monitoring.ingest.labels import read_label
+from registry.errors import InvalidFeatures
+from registry.features import to_columns
+from registry.manifest import Manifest
+from registry.payload import withheld
+
+_DAY = 86_400_000_000  # microseconds
+_CHUNK = 1_000
+
+RowId = tuple[str, int]  # prediction id, row
+_Sampled = tuple[int, str, int, PredictionEvent]  # minus its hash, prediction id, row
+
+
+class LoggedRows(NamedTuple):
+    """Rows of logged requests in the order of their time; all fields have one entry a row."""
+
+    frame: pd.DataFrame  # features of the candidate and of the champion
+    ids: list[RowId]
+    labels: list[Label | None]
+    note: str  # how many, from when
+
+
+def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
+    log: Path,
+    model: str,
+    manifests: Mapping[str, Manifest],
+    takers: Mapping[str, Manifest],
+    *,
+    days: int,
+    most: int,
+) -> LoggedRows:
+    """Sample rows of the latest days and join their labels; raises NotEnoughData without any.
+
+    `manifests` are those of every version, by number: requests whose features a payload policy
+    hides are left out. `takers` are the versions that will run the rows. The sample holds the rows
+    with the smallest hash, so it is the same whenever the log is.
+    """
+    sampled = _sample(log, model, manifests, days, most)
+    if not sampled:
+        raise NotEnoughData(
+            f"the log has no answered request of {model} whose inputs were logged unchanged"
+        )
+    sampled.sort(key=lambda one: (one[3].time, one[1], one[2]))
+    rows, ids = _columns(sampled, takers)
+    if not ids:
+        raise NotEnoughData("no logged request holds what both versions take")
+    candidate = takers["candidate"]
+    labels = _labels(log, set(ids), candidate)
+    first, last = sampled[0][3].time, sampled[-1][3].time
+    note = (
+        f"{len(ids):,} rows from {_date(first)} to {_date(last)}, {len(labels):,} of them labelled"
+    )
+    if unfit := len(sampled) - len(ids):
+        note += f"; {unfit:,} more do not hold what both versions take"
+    return LoggedRows(pd.DataFrame(rows), ids, [labels.get(one) for one in ids], note)
+
+
+def _sample(
+    log: Path, model: str, manifests: Mapping[str, Manifest], days: int, most: int
+) -> list[_Sampled]:
+    """Return rows of the latest days; of each day, those with the smallest hash are held."""
+    by_day: dict[int, list[_Sampled]] = {}
+    hidden = {number for number, one in manifests.items() if withheld(one)}
+    for event in _events(log):
+        if (
+            not isinstance(event, PredictionEvent)
+            or event.model != model
+            or event.outcome != "ok"
+            or event.payload != "kept"
+            or event.version in hidden
+        ):
+            continue
+        day = event.time // _DAY
+        if day not in by_day:
+            by_day[day] = []
+            for old in [one for one in by_day if one <= max(by_day) - days]:
+                del by_day[old]
+        if (held := by_day.get(day)) is not None:
+            for row in range(event.rows):
+                _hold(
+                    held, (-_hash(event.prediction_id, row), event.prediction_id, row, event), most
+                )
+    together: list[_Sampled] = []
+    for held in by_day.values():
+        for one in held:
+            _hold(together, one, most)
+    return together
+
+
+def _hold(held: list[_Sampled], one: _Sampled, most: int) -> None:
+    """Add a row to the `most` rows with the smallest hash."""
+    if len(held) < most:
+        heappush(held, one)
+    elif one[:3] > held[0][:3]:
+        heapreplace(held, one)
+
+
+def _columns(
+    sampled: list[_Sampled], takers: Mapping[str, Manifest]
+) -> tuple[dict[str, list[Any]], list[RowId]]:
+    """Return the features of the rows that hold those of every taker."""
+    names = list(dict.fromkeys(f.name for one in takers.values() for f in one.features))
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    ids: list[RowId] = []
+    decoded: dict[str, dict[str, list[Any]] | None] = {}
+    for _, prediction_id, row, event in sampled:
+        if prediction_id not in decoded:
+            decoded[prediction_id] = _features(event, takers)
+        features = decoded[prediction_id]
+        if features is None or any(row >= len(values) for values in features.values()):
+            continue
+        ids.append((prediction_id, row))
+        for name in names:
+            columns[name].append(features[name][row])
+    return columns, ids
+
+
+def _features(
+    event: PredictionEvent, takers: Mapping[str, Manifest]
+) -> dict[str, list[Any]] | None:
+    found: dict[str, list[Any]] = {}
+    try:
+        for manifest in takers.values():
+            found |= to_columns(manifest, event.inputs)
+    except InvalidFeatures:
+        return None
+    return found
+
+
+def _labels(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
+    """Return the first label of each row that the candidate could predict."""
+    classes = None
+    if manifest.task == "classification":
+        classes = {category(one) for one in manifest.prediction.classes}
+    found: dict[RowId, Label] = {}
+    for event in _events(log):
+        if not isinstance(event, FeedbackEvent):
+            continue
+        place = (event.prediction_id, event.row)
+        if place in wanted and place not in found:
+            label = read_label(event.label, classes)
+            if label is not None:
+                found[place] = label
+    return found
+
+
+def _events(log: Path) -> Iterator[Event]:
+    if not log.is_dir():
+        return
+    reader = SegmentReader(log, {})
+    try:
+        while records := reader.poll(_CHUNK):
+            for record in records:
+                if not isinstance(record.event, UnreadableEvent):
+                    yield record.event
+    finally:
+        reader.close()
+
+
+def _hash(prediction_id: str, row: int) -> int:
+    digest = blake2b(f"{prediction_id}:{row}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest)
+
+
+def _date(time: int) -> str:
+    return str(pd.Timestamp(time, unit="us").date())
