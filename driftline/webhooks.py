@@ -1,6 +1,5 @@
 """`driftline webhooks` and `deadletters`: what left for others, and what could not be taken in."""
 
-import asyncio
 import sys
 import uuid
 
@@ -13,8 +12,6 @@ from eventlog.settings import from_environment
 from monitoring.presenter import formats
 from monitoring.presenter.headline import disabled_receiver
 from monitoring.settings import MonitorSettings
-from monitoring.webhooks.body import trial
-from monitoring.webhooks.delivery import Receiver
 from telemetry.clock import now_us
 
 
@@ -31,6 +28,12 @@ def webhooks() -> None:
 @webhooks.command()
 def test() -> None:
     """Send a signed trial to the configured address and show the answer."""
+    # These bring an HTTP client, which no other command here needs.
+    import asyncio  # noqa: PLC0415
+
+    from monitoring.webhooks.body import trial  # noqa: PLC0415
+    from monitoring.webhooks.delivery import Receiver  # noqa: PLC0415
+
     receiver = Receiver.configured(from_environment(MonitorSettings, "DRIFTLINE_MONITOR_"))
     if receiver is None:
         raise SettingError("DRIFTLINE_MONITOR_WEBHOOK_URL is not set; expected an address")

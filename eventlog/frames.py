@@ -2,8 +2,8 @@
 
 A frame's CRC covers the epoch (as producer id), the base sequence (as producer epoch and base
 sequence) and all records. It covers neither base offset nor length: the base offset must equal the
-base sequence, and a wrong length breaks the CRC. kafka-python decodes frames; this module encodes
-them, because the library's builder takes three times as long per record. No file is opened here.
+base sequence, and a wrong length breaks the CRC. kafka-python would do the same, but takes twice as
+long per record, and a third of a second to import; tests compare both. No file is opened here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,6 @@ from struct import Struct
 
 import msgspec
 from crc32c import crc32c
-from kafka.errors import CorruptRecordError
-from kafka.record.default_records import DefaultRecordBatch
 
 LARGEST_FRAME = 1 << 30
 _BEFORE_LENGTH = 8  # bytes of the base offset
@@ -24,6 +22,7 @@ _MAGIC = b"\x02"
 _HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all that follows
 _BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
 HEADER = _HEAD.size + _BODY.size
+_COMPRESSION = 0b111  # bits of the attributes
 _LOW_BITS = 31  # low bits of the base sequence; the producer epoch holds the high bits
 
 
@@ -122,17 +121,46 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
     end = at + _BEFORE_BODY + _length(data, at)
     if end - at < HEADER or end > len(data):
         return None
-    batch = DefaultRecordBatch(data[at:end])
-    base = batch.base_offset
-    if batch.magic != 2 or base != batch.producer_epoch << _LOW_BITS | batch.base_sequence:
+    base, _, _, magic, crc = _HEAD.unpack_from(data, at)
+    attributes, _, _, _, epoch, high, low, count = _BODY.unpack_from(data, at + _HEAD.size)
+    if magic != 2 or attributes & _COMPRESSION or base != high << _LOW_BITS | low:
         return None
-    if not batch.validate_crc():
+    if crc != crc32c(memoryview(data)[at + _HEAD.size : end]):
         return None
+    values = _values(data[at + HEADER : end], count)
+    return None if values is None else Frame(at, end, epoch, base, values)
+
+
+def _values(records: bytes, count: int) -> list[bytes] | None:
+    """Read the values of `count` records that fill the bytes; None if these are no records."""
+    values, at = [], 0
     try:
-        values = [record.value for record in batch]
-    except CorruptRecordError:
+        for _ in range(count):
+            size, at = _read_varint(records, at)
+            end = at + size
+            _, at = _read_varint(records, at + 1)  # timestamp, after the attributes
+            _, at = _read_varint(records, at)  # offset
+            key, at = _read_varint(records, at)
+            length, at = _read_varint(records, at + max(key, 0))
+            if length < 0 or at + length >= end:  # headers follow
+                return None
+            values.append(records[at : at + length])
+            at = end
+    except IndexError:
         return None
-    return Frame(at, end, batch.producer_id, base, values)
+    return values if at == len(records) else None
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Decode a number as `_varint` encodes it, negative ones too; return it and where it ends."""
+    byte = data[at]
+    encoded, shift = byte & 0x7F, 7
+    while byte > 0x7F:
+        at += 1
+        byte = data[at]
+        encoded |= (byte & 0x7F) << shift
+        shift += 7
+    return encoded >> 1 ^ -(encoded & 1), at + 1
 
 
 def _next_frame(data: bytes, start: int) -> Frame | None:

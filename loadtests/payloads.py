@@ -16,7 +16,8 @@ from eventlog.errors import SettingError
 from eventlog.events import Label
 from loadtests.drift import Columns, Drift, drifted
 from registry.encoded_files import file_inputs
-from registry.features import signature, to_tensors
+from registry.feature_tensors import to_tensors
+from registry.features import signature
 from registry.generated_rows import declared, generate_rows
 from registry.manifest import Manifest, Version
 from registry.reference import bare_inputs, has_reference, load_reference

@@ -19,7 +19,7 @@ from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.poison import is_poison, requeue
 from monitoring.scoring.queue import Scorer, ScoringQueue
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import WaitingScore
+from monitoring.storage.pending_scores import WaitingScore
 from monitoring.tracing import WindowTraces
 from registry.baselines import BaselineRecord
 from registry.manifest import Version

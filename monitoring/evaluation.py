@@ -29,7 +29,7 @@ from monitoring.scoring.poison import (
     without_failure,
 )
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore
+from monitoring.storage.pending_scores import PendingScore
 from monitoring.webhooks.body import envelope, read_retrain_request
 from monitoring.windows.retention import DAY
 from registry.errors import RegistryError

@@ -14,7 +14,8 @@ import onnxruntime
 from msgspec.structs import replace
 
 from registry.errors import InvalidManifest
-from registry.features import signature, to_tensors
+from registry.feature_tensors import to_tensors
+from registry.features import signature
 from registry.generated_rows import GENERATED_NAME, Node, generate_rows
 from registry.manifest import Manifest, Signature, Version
 from registry.reference import first_rows, has_reference

@@ -18,7 +18,6 @@ from msgspec.structs import replace
 from registry.errors import InvalidManifest, InvalidPolicy
 from registry.history.rows import HistoryRow
 from registry.manifest import Manifest, Monitoring, Version
-from registry.validation import check_monitoring
 
 _DIGITS = 12  # hexadecimal digits of a digest: unique enough, and short enough to read
 
@@ -72,9 +71,15 @@ def check_change(version: Version, policy: Monitoring, change: PolicyChange) -> 
     """Raise InvalidPolicy if the changed policy does not fit the version."""
     after = changed(version.manifest, policy, change)
     try:
-        check_monitoring(replace(version.manifest, monitoring=after))
+        _check(replace(version.manifest, monitoring=after))
     except InvalidManifest as error:
         raise InvalidPolicy(f"{version.model} version {version.number}: {error}") from None
+
+
+def _check(manifest: Manifest) -> None:
+    from registry.validation import check_monitoring  # noqa: PLC0415  # NumPy, for changes only
+
+    check_monitoring(manifest)
 
 
 def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryRow]) -> None:
@@ -84,7 +89,7 @@ def require_inherited(model: str, manifest: Manifest, history: Iterable[HistoryR
         if row.kind == "policy" and not row.number:
             policy = changed(manifest, policy, decode(row.detail))
     try:
-        check_monitoring(replace(manifest, monitoring=policy))
+        _check(replace(manifest, monitoring=policy))
     except InvalidManifest as error:
         raise InvalidPolicy(
             f"the policy of every version of {model} does not fit this one: {error}; "

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from eventlog.events import Label, Tensor
 from registry.batch_runner import run_in_batches
 from registry.errors import InvalidFeatures, InvalidModel, InvalidReference
-from registry.features import signature, to_columns, to_tensors
+from registry.feature_tensors import to_columns, to_tensors
+from registry.features import signature
 from registry.manifest import Feature, Manifest, Signature, TensorSpec, Version
 from registry.own_columns import OwnColumns
 from registry.reference_arrays import stacked

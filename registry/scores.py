@@ -1,8 +1,4 @@
-"""Derive the label and the probabilities of a model that answers raw scores. Pure NumPy.
-
-Derived values are outputs of their own, under names that no model's output has. The event log
-always holds them; a reply holds them where the client names them.
-"""
+"""Derive the label and the probabilities of a model that answers raw scores. Pure NumPy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,32 +7,9 @@ import numpy as np
 
 from eventlog.events import Label
 from registry.manifest import Prediction
+from registry.outputs import LABEL, LABELS, PROBABILITIES
 
 Array = np.ndarray[Any, Any]
-
-LABEL = "driftline.label"  # [N]: the class with the highest score
-LABELS = "driftline.labels"  # [N, classes]: whether each class applies, with sigmoid
-PROBABILITIES = "driftline.probabilities"  # [N, classes], in the order of `classes`
-
-
-def label_output(prediction: Prediction) -> str:
-    """Return the output that holds the label in events; empty where there is none."""
-    return LABEL if prediction.scores else prediction.label
-
-
-def probabilities_output(prediction: Prediction) -> str:
-    """Return the output that holds the probabilities in events; empty where there is none."""
-    if not prediction.scores:
-        return prediction.probabilities
-    return "" if prediction.activation == "none" else PROBABILITIES
-
-
-def derived_outputs(prediction: Prediction) -> list[str]:
-    """Return the names of what `derive` returns."""
-    if not prediction.scores:
-        return []
-    with_activation = {"none": [], "softmax": [PROBABILITIES], "sigmoid": [PROBABILITIES, LABELS]}
-    return [LABEL, *with_activation[prediction.activation]]
 
 
 def derive(prediction: Prediction, scores: Array) -> dict[str, Array]:

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnxruntime
 from msgspec.structs import replace
 
 from registry.datatypes import from_onnx
 from registry.errors import InvalidManifest, InvalidModel
 from registry.manifest import Feature, Signature, TensorSpec
 from registry.rows import FREE, batch_dimension
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _MOST_OPTIONAL = 8  # more are weights
 _FIXES = {  # beginning of a non-tensor type -> explanation and fix
@@ -25,7 +27,7 @@ _FIXES = {  # beginning of a non-tensor type -> explanation and fix
 
 
 def read_signature(
-    session: onnxruntime.InferenceSession, optional: Collection[str] = ()
+    session: "onnxruntime.InferenceSession", optional: Collection[str] = ()
 ) -> Signature:
     """Return inputs and outputs in the file's order; free and named dimensions become -1.
 
@@ -56,7 +58,7 @@ def read_signature(
 
 
 def optional_inputs_question(
-    session: onnxruntime.InferenceSession, optional: Collection[str]
+    session: "onnxruntime.InferenceSession", optional: Collection[str]
 ) -> str:
     """Return the question whether requests may set inputs with a default; empty without any.
 

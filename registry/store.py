@@ -10,28 +10,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from eventlog.settings import Home
 from registry.artifacts import ArtifactStore, open_artifacts
 from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, encode_baseline
-from registry.batching import (
-    FILE,
-    Verdict,
-    judge,
-    read_verdict,
-    runnable,
-    write_verdict,
-)
-from registry.content import content_digest, encode_manifest
 from registry.errors import (
     InvalidManifest,
     InvalidName,
-    InvalidReference,
     RegistryConflict,
-    RegistryError,
     UnknownModel,
     UnknownVersion,
 )
@@ -39,10 +28,7 @@ from registry.history.rows import HistoryRow
 from registry.history.state import DesiredState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
-from registry.manifest import Manifest, Version
-from registry.manifest_file import read_fields
-from registry.model_file import read_model
-from registry.onnx_file import check_providers, load
+from registry.manifest import Version
 from registry.policies import (
     Held,
     PolicyChange,
@@ -51,13 +37,9 @@ from registry.policies import (
     policies_of,
     require_inherited,
 )
-from registry.reference import answer_reference, sample_tensors
 from registry.settings import artifacts_url, open_history
 from registry.stored_versions import KnownVersions, StoredVersions
-from registry.version_folders import Files, VersionFolders
-
-if TYPE_CHECKING:
-    import pandas as pd
+from registry.version_folders import VersionFolders
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
@@ -114,44 +96,21 @@ class Registry:
         content returns the existing version. Raises a RegistryError that names the fault, and then
         stores nothing.
         """
-        from registry.candidate import prepare  # noqa: PLC0415  # brings pandas: workers need none
-        from registry.inference import write_inference  # noqa: PLC0415
-        from registry.reference_file import parse_reference  # noqa: PLC0415
+        # These bring ONNX and pandas, which workers and commands that only read do without.
+        from registry.batching import read_verdict, write_verdict  # noqa: PLC0415
+        from registry.version_content import build_content  # noqa: PLC0415
 
         _require_name(model)
-        onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx)
-        reference_bytes = _read(reference, InvalidReference) if reference else b""
-        candidate = prepare(
-            onnx_bytes,
-            read_fields(manifest) if isinstance(manifest, Path) else manifest or {},
-            parse_reference(reference_bytes) if reference else None,
-            target=target,
-        )
-        onnx_bytes, completed, rows = candidate.onnx, candidate.manifest, candidate.reference
-        check_providers(completed.session.providers)
-        verdict = _judge(onnx_bytes, completed, rows)
-        files: Files = {}
-        if rows is not None:
-            together = not verdict.against_answers(completed)
-            completed, frame = answer_reference(
-                candidate.session, completed, rows, together=together
-            )
-            files["reference.parquet"] = lambda path: frame.to_parquet(path, index=False)
-        files |= {
-            "model.onnx": lambda path: path.write_bytes(onnx_bytes),
-            "manifest.json": lambda path: path.write_bytes(encode_manifest(completed)),
-            FILE: lambda path: write_verdict(path.parent, verdict),
-            "inference.json": lambda path: write_inference(path.parent, candidate.inference),
-        }
-        digest = content_digest(onnx_bytes, encode_manifest(completed), reference_bytes)
+        content = build_content(onnx, manifest, reference, target=target)
+        digest = content.digest
         with self._folders.locked():
             stored = (one for one in self._stored.read(model).versions if one.digest == digest)
             version = next(stored, None)
             if version is None:
-                require_inherited(model, completed, self.history(model))
-                return _retry(lambda: self._stored.add(model, digest, files, actor))
+                require_inherited(model, content.manifest, self.history(model))
+                return _retry(lambda: self._stored.add(model, digest, content.files, actor))
             if read_verdict(version) is None:  # as an earlier release left it
-                write_verdict(Path(version.path), verdict)
+                write_verdict(Path(version.path), content.verdict)
             self._stored.record(version, actor)
         return version
 
@@ -364,13 +323,6 @@ def _retry(change: Callable[[], _Result]) -> _Result:
     return change()
 
 
-def _judge(onnx: bytes, manifest: Manifest, reference: "pd.DataFrame | None") -> Verdict:
-    """Find out whether rows are independent, in one thread: there sums have one order only."""
-    rows = None if reference is None else sample_tensors(manifest, reference)
-    session = load(onnx, threads=1, extensions=manifest.session.extensions)
-    return judge(runnable(session), manifest, rows)
-
-
 def _require_name(model: str) -> None:
     if not _MODEL_NAME.fullmatch(model):
         raise InvalidName(
@@ -384,12 +336,3 @@ def _require_alias(alias: str) -> None:
         raise InvalidName(
             f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, - and _"
         )
-
-
-def _read(path: Path | bytes, kind: type[RegistryError]) -> bytes:
-    if isinstance(path, bytes):
-        return path
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise kind(f"cannot read {path}: {error.strerror}") from None

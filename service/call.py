@@ -7,7 +7,7 @@ import msgspec
 
 from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
-from registry.scores import PROBABILITIES, derived_outputs
+from registry.outputs import PROBABILITIES, derived_outputs
 from service.batching.job import RunResult
 from service.protocol.classification import best_classes
 from service.protocol.messages import InferRequest

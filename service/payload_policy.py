@@ -18,11 +18,12 @@ from msgspec.structs import replace
 
 from eventlog.errors import SettingError
 from eventlog.events import PredictionEvent, Tensor
-from registry.features import signature, to_columns, width
+from registry.feature_tensors import to_columns
+from registry.features import signature, width
 from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, TensorSpec, Version
+from registry.outputs import derived_outputs
 from registry.payload import keeping
 from registry.reference import has_reference, load_reference
-from registry.scores import derived_outputs
 from service.protocol.messages import Array
 from service.protocol.tensors import from_raw
 

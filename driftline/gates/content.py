@@ -11,7 +11,8 @@ from driftline.gates.context import NO_CHAMPION_NOTE, GateContext
 from driftline.gates.random_rows import draw_rows
 from registry.datatypes import NUMPY
 from registry.errors import InvalidFeatures, InvalidModel, RegistryError
-from registry.features import signature, to_tensors
+from registry.feature_tensors import to_tensors
+from registry.features import signature
 from registry.gates.outcomes import GateFigure, GateOutcome, at_most, of_figures
 from registry.gates.specification import (
     AnswersGate,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from driftline.gates.context import NO_CHAMPION_NOTE, GateContext, NotEnoughData
-from monitoring.counters.reference_domain import category, number
+from monitoring.counters.plain_values import category, number
 from monitoring.scoring.parity.rerun import Columns, ModelRerun, RerunPredictions
 from monitoring.scoring.performance.metrics import (
     LabelledRows,

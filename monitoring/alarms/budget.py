@@ -11,7 +11,7 @@ import math
 from monitoring.results import SELECTION_GAP, TRUE_POSITIVE_GAP, Rule
 from registry.features import expects_labels
 from registry.manifest import Manifest, Monitoring
-from registry.scores import probabilities_output
+from registry.outputs import probabilities_output
 
 _DAY = 86_400
 _STEPS = 80  # halvings: to the last digit of a float

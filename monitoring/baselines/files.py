@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.durable_files import make_folder, replace_file
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.errors import DatabaseUnavailable, MissingBaseline
 from registry.features import monitored_columns
 from registry.manifest import Manifest

@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from monitoring.counters.reference_domain import (
-    ANY_NUMBER,
-    Domain,
-    KnownValues,
-    Range,
-    bounds,
-    category,
-)
+from monitoring.counters.plain_values import category
+from monitoring.counters.reference_domain import ANY_NUMBER, Domain, KnownValues, Range, bounds
 from registry.features import monitored_columns
 from registry.manifest import Feature, Version
 from registry.payload import unmonitored

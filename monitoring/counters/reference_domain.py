@@ -10,32 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from monitoring.counters.plain_values import MISSING, OUTSIDE, category
+
 Array = np.ndarray[Any, Any]
 Range = tuple[float, float]  # the least and the greatest finite number
 # Of a column: numbers, categories, any category, or not to be looked at.
 KnownValues = Range | frozenset[str] | Literal["any"] | None
 ANY_NUMBER: Range = (-math.inf, math.inf)
 
-MISSING, OUTSIDE = 1, 2  # what can be odd about a value; 0 is nothing
 _REMEMBERED = 10_000  # categories of a feature
-
-
-def category(value: object) -> str:
-    """A category as text: 1, 1.0, "1" and True, as they come from different hands, are one."""
-    if isinstance(value, bool | np.bool_):
-        return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def number(value: Any) -> float:
-    """A finite number, or NaN for everything else: infinities, strings, what no float can hold."""
-    try:
-        reported = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-    return reported if math.isfinite(reported) else math.nan
 
 
 class Domain:

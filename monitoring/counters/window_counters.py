@@ -8,14 +8,16 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import zip_longest
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 from msgspec.structs import replace
 
 from monitoring.counters.exact_sum import ExactSum, whole
-from monitoring.counters.reference_domain import MISSING, OUTSIDE, Array, category, number
+from monitoring.counters.plain_values import MISSING, OUTSIDE, category, number
+
+if TYPE_CHECKING:
+    from monitoring.counters.reference_domain import Array
 
 Pair = tuple[Any, Any]  # what was true and what was predicted: numbers or texts
 
@@ -32,17 +34,17 @@ class InputCounters(msgspec.Struct):
     missing: list[int] = []  # by monitored column, in the manifest's order
     outside: list[int] = []  # beyond the reference's range, or of a category it does not have
 
-    def add(self, odd: Array, ordinary: int = 0) -> None:
+    def add(self, odd: "Array", ordinary: int = 0) -> None:
         """Count rows by what is odd about them (`Domain.odd`), and some without anything odd."""
         self.merge(
             InputCounters(
                 rows=len(odd) + ordinary,
-                missing=np.count_nonzero(odd == MISSING, axis=0).tolist(),
-                outside=np.count_nonzero(odd == OUTSIDE, axis=0).tolist(),
+                missing=(odd == MISSING).sum(axis=0).tolist(),
+                outside=(odd == OUTSIDE).sum(axis=0).tolist(),
             )
         )
 
-    def add_summaries(self, odd: Array) -> None:
+    def add_summaries(self, odd: "Array") -> None:
         """Count rows of which the summaries alone are known; nothing is odd about the others."""
         self.add(odd)
         self.rows -= len(odd)

@@ -15,7 +15,7 @@ from eventlog.log import Position, Positions, Record
 from monitoring.ingest import ledger as source_ledger
 from monitoring.ingest.version_state import VersionState
 from monitoring.results import LateCounts, SourceLedger
-from monitoring.storage import rows
+from monitoring.storage import row_layout
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
 from monitoring.windows.policy_periods import PolicyTimeline, as_registered
@@ -154,7 +154,7 @@ class ConsumerState:
         if known is not None:
             return known
         version = self._find_version(model, number)
-        progress = VersionProgress(model, number, columns=rows.columns(version.manifest))
+        progress = VersionProgress(model, number, columns=row_layout.columns(version.manifest))
         return self._add(version, self._timeline(version), progress, {})
 
     def versions(self) -> list[VersionState]:

@@ -18,7 +18,8 @@ from monitoring.ingest.version_state import VersionState
 from monitoring.results import DeadLetter
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import EarlyLabel, PredictedRow, StoredPrediction, StoredRow
+from monitoring.storage.row_layout import PredictedRow
+from monitoring.storage.rows import EarlyLabel, StoredPrediction, StoredRow
 from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import row_hash
 from monitoring.windows.window_state import WindowState

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from eventlog.events import Label
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 
 JoinOutcome = Literal["joined", "duplicate", "conflicting"]
 

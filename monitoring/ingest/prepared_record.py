@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from eventlog.log import Record
-from monitoring.storage.rows import PredictedRow
+from monitoring.storage.row_layout import PredictedRow
 
 
 class PreparedRecord(Record, frozen=True):

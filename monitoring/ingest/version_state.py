@@ -14,12 +14,13 @@ import msgspec
 from eventlog.events import Label
 from monitoring.baselines.selection import baseline_at
 from monitoring.counters.duration_buckets import count
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.counters.row_counters import RowCounters
 from monitoring.results import Window
-from monitoring.storage import rows
+from monitoring.storage import row_layout, rows
 from monitoring.storage.predictions import Key
-from monitoring.storage.rows import PredictedRow, StoredPrediction, StoredRow
+from monitoring.storage.row_layout import PredictedRow
+from monitoring.storage.rows import StoredPrediction, StoredRow
 from monitoring.windows import retention
 from monitoring.windows.grid import END_OF_TIME, SECOND, Close, CountedSpan, Fill, due
 from monitoring.windows.learned_baseline import LearnedWindow, learned_span
@@ -64,7 +65,7 @@ class VersionState:
         `sampled_hashes` reads the hashes of a window's stored sample.
         """
         self.version = version
-        self.layout = rows.RowLayout(version.manifest)
+        self.layout = row_layout.RowLayout(version.manifest)
         stated = version.manifest.prediction.classes
         classification = version.manifest.task == "classification"
         self.classes = frozenset(map(category, stated)) if classification else None

@@ -25,11 +25,11 @@ from monitoring.results import (
 from monitoring.score_jobs import ScoreJob
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, WaitingScore
+from monitoring.storage.pending_scores import PendingScore, WaitingScore
 from monitoring.windows.grid import END_OF_TIME, SECOND
 from monitoring.windows.learned_baseline import MOST_ROWS
 from monitoring.windows.window_state import WindowState, result_of
-from registry.scores import label_output
+from registry.outputs import label_output
 
 
 class WindowLifecycle:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eventlog.events import INFINITIES
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.scoring.score_rules import Array
 from monitoring.significant_digits import significant
 from registry.manifest import Feature

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 from monitoring.results import DeadLetter, Result, Score
 from monitoring.storage.database import as_struct
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, WaitingScore, encode
+from monitoring.storage.pending_scores import PendingScore, WaitingScore
+from monitoring.storage.rows import encode
 
 _ORIGIN = "scoring/"  # a character that no source's name has
 

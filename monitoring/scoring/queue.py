@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.lag import ScoringLag
 from monitoring.storage.journal import Journal
-from monitoring.storage.rows import PendingScore, WaitingScore
+from monitoring.storage.pending_scores import PendingScore, WaitingScore
 
 IN_HAND = 16 << 20  # bytes of jobs, as stored in the database, that the scorer holds at once
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
-from monitoring.counters.reference_domain import category, number
+from monitoring.counters.plain_values import category, number
 from monitoring.scoring.feature_values import FeatureTable
 from registry.features import expects_labels, monitored_columns
 from registry.manifest import Feature, Kind, Manifest, Monitoring, Version
+from registry.outputs import label_output, probabilities_output
 from registry.own_columns import OwnColumns
 from registry.payload import unmonitored
 from registry.reference import load_reference
-from registry.scores import label_output, probabilities_output
 
 _MOST_LABELS = 50  # classes of a model with several labels for a row
 

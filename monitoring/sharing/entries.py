@@ -19,7 +19,7 @@ from eventlog.events import PredictionEvent
 from eventlog.log import Gap, Position, Record
 from monitoring.counters.row_counters import RowCounters
 from monitoring.ingest.prepared_record import PreparedRecord
-from monitoring.storage import rows
+from monitoring.storage import row_layout, rows
 from monitoring.storage.predictions import Key
 from registry.errors import RegistryError
 from registry.manifest import Version
@@ -107,7 +107,7 @@ class _Known:
     """What preparing needs of one version."""
 
     def __init__(self, version: Version) -> None:
-        self.layout = rows.RowLayout(version.manifest)
+        self.layout = row_layout.RowLayout(version.manifest)
         self.counters = RowCounters(version)
 
 
@@ -132,5 +132,5 @@ def record(chunk: Chunk, entry: Entry) -> Record:
         return Record(*place, entry.value, chunk.stream, beyond)
     nothing = [None] * len(entry.bodies)  # from a monitor of an earlier release
     parts = zip(entry.bodies, entry.predicted or nothing, entry.codes or nothing, strict=True)
-    answers = [rows.PredictedRow(*one) for one in parts]
+    answers = [row_layout.PredictedRow(*one) for one in parts]
     return PreparedRecord(*place, entry.value, chunk.stream, beyond, answers)

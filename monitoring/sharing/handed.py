@@ -11,7 +11,7 @@ import msgspec
 from eventlog.log import Position
 from monitoring.sharing.entries import Chunk
 from monitoring.storage.database import Database, as_bytes, as_int
-from monitoring.storage.queries import streams as queries
+from monitoring.storage.sql import streams as queries
 
 _FRESH = 3_000  # milliseconds for which the word of a stream's reader counts
 

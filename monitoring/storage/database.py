@@ -7,18 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Executable, Select, text
 
-from monitoring.storage.schema import REVISION
+from monitoring.storage.query import Lookup, Query, Row, RowQuery, Values
+from monitoring.storage.sql import REVISION
 from monitoring.storage.sqlite import Sqlite
-from monitoring.storage.statements import Row, RowStatement, Values
 
 Kind = TypeVar("Kind")
 Where = Path | str  # a file, or postgresql://...
-Names = Select[*tuple[Any, ...]]
 
 
 class Driver(Protocol):
@@ -49,19 +47,19 @@ class Driver(Protocol):
         """Undo what the transaction did."""
         ...
 
-    def read(self, statement: Executable, values: Mapping[str, object]) -> list[Row]:
+    def read(self, statement: Query, values: Mapping[str, object]) -> list[Row]:
         """Read every row of a query."""
         ...
 
-    def change(self, statement: Executable, values: Mapping[str, object]) -> int:
+    def change(self, statement: Query, values: Mapping[str, object]) -> int:
         """Run a statement; returns how many rows it touched."""
         ...
 
-    def among(self, statement: Names, column: Column[str], names: Sequence[str]) -> list[Row]:
+    def among(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
         ...
 
-    def write(self, statement: RowStatement, rows: Sequence[Values]) -> None:
+    def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
         """Run a row statement for each row; no two of them may touch the same."""
         ...
 
@@ -116,28 +114,28 @@ class Database:
             self._driver.rollback()
             raise
 
-    def all(self, statement: Executable | str, **values: object) -> list[Row]:
+    def all(self, statement: Query | str, **values: object) -> list[Row]:
         """Read every row of a query."""
         return self._driver.read(_statement(statement), values)
 
-    def among(self, statement: Names, column: Column[str], names: Iterable[str]) -> list[Row]:
+    def among(self, lookup: Lookup, names: Iterable[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
-        return self._driver.among(statement, column, list(names))
+        return self._driver.among(lookup, list(names))
 
-    def one(self, statement: Executable | str, **values: object) -> Row | None:
+    def one(self, statement: Query | str, **values: object) -> Row | None:
         """Read the row of a query that finds at most one."""
         found = self._driver.read(_statement(statement), values)
         return found[0] if found else None
 
-    def do(self, statement: Executable | str, **values: object) -> int:
+    def do(self, statement: Query | str, **values: object) -> int:
         """Run a statement; returns how many rows it touched."""
         return self._driver.change(_statement(statement), values)
 
-    def write(self, statement: RowStatement, *values: object) -> None:
+    def write(self, statement: RowQuery, *values: object) -> None:
         """Run a row statement for one row of values."""
         self._driver.write(statement, [values])
 
-    def many(self, statement: RowStatement, rows: Sequence[Values]) -> None:
+    def many(self, statement: RowQuery, rows: Sequence[Values]) -> None:
         """Run a row statement once per row of values; no two of them may touch the same."""
         if rows:
             self._driver.write(statement, rows)
@@ -171,13 +169,15 @@ def _driver(where: Where, *, reconnects: bool, lasting: bool) -> Driver:
     return Postgres(where, reconnects=reconnects)
 
 
-def _statement(statement: Executable | str) -> Executable:
-    return _text(statement) if isinstance(statement, str) else statement
+def _statement(statement: Query | str) -> Query:
+    return _compiled(statement) if isinstance(statement, str) else statement
 
 
 @lru_cache
-def _text(statement: str) -> Executable:
-    return text(statement)
+def _compiled(statement: str) -> Query:
+    from monitoring.storage.statements import compile_text  # noqa: PLC0415 - SQLAlchemy
+
+    return compile_text(statement)
 
 
 def as_struct(value: object, kind: type[Kind]) -> Kind:

@@ -21,10 +21,11 @@ from monitoring.storage.database import (
     as_int,
     as_struct,
 )
+from monitoring.storage.pending_scores import PendingScore, WaitingScore
 from monitoring.storage.predictions import Key, Predictions
-from monitoring.storage.queries import alarms, dead_letters, outbox, progress, results, windows
 from monitoring.storage.results import closed
-from monitoring.storage.rows import PendingScore, WaitingScore, encode
+from monitoring.storage.rows import encode
+from monitoring.storage.sql import alarms, dead_letters, outbox, progress, results, windows
 from monitoring.windows.totals import add
 from monitoring.windows.watermark import VersionProgress
 from monitoring.windows.window_state import WindowState, decode_window

@@ -1,7 +1,6 @@
 """PostgreSQL as the monitor's database, shared by any number of monitors."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import TypeVar
 
 import psycopg
@@ -9,30 +8,10 @@ from psycopg import pq
 from psycopg.abc import Buffer
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import StrDumper
-from sqlalchemy import (
-    ARRAY,
-    Column,
-    Executable,
-    MetaData,
-    Select,
-    Table,
-    Text,
-    any_,
-    bindparam,
-    create_engine,
-    func,
-    literal_column,
-    select,
-    text,
-)
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
-from sqlalchemy.schema import CreateTable
 
 from monitoring.errors import DatabaseUnavailable
-from monitoring.storage.migrations import VERSION_TABLE, upgrade
-from monitoring.storage.statements import Compiled, Row, RowStatement, Values, compiled, for_one
+from monitoring.storage.query import Lookup, Query, Row, RowQuery, Staged, Values
+from monitoring.storage.sql import VERSION_TABLE
 
 Found = TypeVar("Found")
 Connection = psycopg.Connection[Row]
@@ -53,7 +32,6 @@ _ONE_WRITER = "SELECT pg_advisory_xact_lock(hashtext('driftline ' || current_sch
 # Migrations look at and change one schema, whatever others the address lists after it.
 _ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
 
-_DIALECT = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
 _LOST = (  # the connection, or a server that has become a read-only standby
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -61,19 +39,14 @@ _LOST = (  # the connection, or a server that has become a read-only standby
     psycopg.errors.IdleInTransactionSessionTimeout,
 )
 _MANY = 50  # rows: fewer are sent one by one
-_LOCK = func.hashtextextended(
-    func.current_schema(type_=Text)
-    .concat(literal_column("' '", Text))
-    .concat(bindparam("name", type_=Text)),
-    0,
-)
-_TRY_LOCK = select(func.pg_try_advisory_lock(_LOCK))
-_UNLOCK = select(func.pg_advisory_unlock(_LOCK))
-_HAS_VERSION = text(
+_LOCK = "hashtextextended(current_schema() || ' ' || %s::text, 0)"
+_TRY_LOCK = f"SELECT pg_try_advisory_lock({_LOCK})"
+_UNLOCK = f"SELECT pg_advisory_unlock({_LOCK})"
+_HAS_VERSION = (
     "SELECT 1 FROM information_schema.tables "
-    "WHERE table_schema = current_schema() AND table_name = :name"
+    "WHERE table_schema = current_schema() AND table_name = %s"
 )
-_VERSION = text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - ours
+_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - ours
 
 
 class Postgres:
@@ -95,25 +68,19 @@ class Postgres:
 
     def revision(self) -> str | None:
         """Read the revision of the schema; None where no migration has run."""
-        if not self.read(_HAS_VERSION, {"name": VERSION_TABLE}):
+        if not self._execute(_HAS_VERSION, [VERSION_TABLE]).fetchall():
             return None
-        found = self.read(_VERSION, {})
+        found = self._execute(_VERSION).fetchall()
         return str(found[0][0]) if found else None
 
     def migrate(self) -> None:
         """Run the migrations that the schema lacks, on a connection of their own."""
-        engine = create_engine(
-            "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(self._where),
-            poolclass=NullPool,
-        )
+        from monitoring.storage.migrations import upgrade_postgresql  # noqa: PLC0415 - SQLAlchemy
+
         try:
-            upgrade(engine, _ONE_WRITER, _ONE_SCHEMA)
-        except DBAPIError as error:
-            cause = error.orig or error
-            if isinstance(cause, _LOST):
-                raise DatabaseUnavailable(f"the database was lost: {_reason(cause)}") from error
-            raise cause from None
+            upgrade_postgresql(lambda: psycopg.connect(self._where), _ONE_WRITER, _ONE_SCHEMA)
+        except _LOST as error:
+            raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error
 
     def begin(self, *, alone: bool) -> None:
         """Begin a transaction; `alone`: after every other one of that kind."""
@@ -131,14 +98,14 @@ class Postgres:
         if not self._connection.closed:
             self._within(lambda connection: connection.execute("ROLLBACK"))
 
-    def read(self, statement: Executable, values: Mapping[str, object]) -> list[Row]:
+    def read(self, statement: Query, values: Mapping[str, object]) -> list[Row]:
         """Read every row of a query."""
-        done = compiled(statement, _DIALECT)
+        done = statement.postgresql
         return self._execute(done.sql, done.values(values)).fetchall()
 
-    def change(self, statement: Executable, values: Mapping[str, object]) -> int:
+    def change(self, statement: Query, values: Mapping[str, object]) -> int:
         """Run a statement; returns how many rows it touched."""
-        done = compiled(statement, _DIALECT)
+        done = statement.postgresql
         return self._execute(done.sql, done.values(values)).rowcount
 
     def _execute(self, sql: str, values: Values = ()) -> psycopg.Cursor[Row]:
@@ -150,26 +117,24 @@ class Postgres:
         run = self._twice if idle else self._within
         return run(lambda connection: connection.execute(query, values))
 
-    def among(
-        self, statement: Select[*tuple[object, ...]], column: Column[str], names: Sequence[str]
-    ) -> list[Row]:
+    def among(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
-        return self._execute(_one_of_many(statement, column).sql, [list(names)]).fetchall()
+        return self._execute(lookup.postgresql, [list(names)]).fetchall()
 
-    def write(self, statement: RowStatement, rows: Sequence[Values]) -> None:
+    def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
         """Run a row statement for each row, within a transaction.
 
         Many rows are copied into a staging table first, which takes a tenth of the time.
         """
         if len(rows) >= _MANY:
-            staged = _staged(statement)
-            if statement not in self._staging:
+            staged = statement.staged
+            if staged.create not in self._staging:
                 self._execute(staged.create)
-                self._staging.add(statement)
+                self._staging.add(staged.create)
             self._within(lambda connection: _copy(connection, staged, rows))
             return
-        done = for_one(statement, _DIALECT)
-        ordered = done.rows(statement.names, rows)
+        done = statement.postgresql
+        ordered = done.rows(statement.columns, rows)
         if len(ordered) == 1:
             self._execute(done.sql, ordered[0])
             return
@@ -178,12 +143,12 @@ class Postgres:
 
     def try_lock(self, name: str) -> bool:
         """Take a lock that this connection holds until its end; False: another has it."""
-        (found,) = self.read(_TRY_LOCK, {"name": name})
+        (found,) = self._execute(_TRY_LOCK, [name]).fetchall()
         return found[0] is True
 
     def unlock(self, name: str) -> None:
         """Release a lock."""
-        self.read(_UNLOCK, {"name": name})
+        self._execute(_UNLOCK, [name])
 
     def close(self) -> None:
         """Close the connection."""
@@ -195,7 +160,7 @@ class Postgres:
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"the database cannot be reached: {_reason(error)}") from None
         connection.adapters.register_dumper(str, _Text)
-        self._staging: set[RowStatement] = set()  # those with a staging table on the connection
+        self._staging: set[str] = set()  # what created the staging tables of the connection
         return connection
 
     def _twice(self, work: Callable[[Connection], Found]) -> Found:
@@ -220,40 +185,13 @@ class Postgres:
             raise DatabaseUnavailable(f"the database was lost: {_reason(error)}") from error
 
 
-class _Staged:
-    """A row statement for all rows of a temporary table, and that table."""
-
-    def __init__(self, statement: RowStatement) -> None:
-        columns = [Column(name, one.type) for name, one in statement.columns.items()]
-        name = f"staged_{next(_numbers)}"
-        table = Table(name, MetaData(), *columns, prefixes=["TEMPORARY"])
-        self.create = str(CreateTable(table, if_not_exists=True).compile(dialect=_DIALECT))
-        self.copy = f"COPY {name} FROM STDIN".encode()
-        self.run = compiled(statement.for_all(_DIALECT, table), _DIALECT)
-        self.empty = f"TRUNCATE {name}".encode()
-
-
-_numbers = iter(range(1 << 31))
-
-
-@lru_cache(maxsize=1_000)
-def _staged(statement: RowStatement) -> _Staged:
-    return _Staged(statement)
-
-
-def _copy(connection: Connection, staged: _Staged, rows: Sequence[Values]) -> None:
+def _copy(connection: Connection, staged: Staged, rows: Sequence[Values]) -> None:
     cursor = connection.cursor()
-    with cursor.copy(staged.copy) as copy:
+    with cursor.copy(staged.copy.encode()) as copy:
         for row in rows:
             copy.write_row(row)
     cursor.execute(staged.run.sql.encode(), staged.run.values({}))
-    cursor.execute(staged.empty)
-
-
-@lru_cache
-def _one_of_many(statement: Select[*tuple[object, ...]], column: Column[str]) -> Compiled:
-    names = bindparam("names", type_=ARRAY(Text))
-    return compiled(statement.where(column == any_(names)), _DIALECT)
+    cursor.execute(staged.empty.encode())
 
 
 class _Text(StrDumper):

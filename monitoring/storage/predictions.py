@@ -8,13 +8,12 @@ In between, the step works on what is here.
 from collections.abc import Iterable
 
 import msgspec
-from sqlalchemy import Delete
 
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label
 from monitoring.results import Window
 from monitoring.storage.database import Database, as_bytes, as_bytes_or_none, as_int, as_int_or_none
-from monitoring.storage.queries import predictions as queries
+from monitoring.storage.query import Query
 from monitoring.storage.rows import (
     EarlyLabel,
     SampledRow,
@@ -23,6 +22,7 @@ from monitoring.storage.rows import (
     decode,
     encode,
 )
+from monitoring.storage.sql import predictions as queries
 
 Key = tuple[str, str]  # model, version
 _Place = tuple[str, int]  # prediction id, row
@@ -206,7 +206,7 @@ class Predictions:
         )
         self._regrouped.clear()
 
-    def _sweep(self, statement: Delete, key: Key, until: int, limit: int) -> int:
+    def _sweep(self, statement: Query, key: Key, until: int, limit: int) -> int:
         model, version = key
         return self._database.do(statement, model=model, version=version, until=until, limit=limit)
 
@@ -215,7 +215,7 @@ class Predictions:
         missing = prediction_ids - self._searched
         if not missing:
             return
-        found = self._database.among(queries.KNOWN, queries.KNOWN_BY, missing)
+        found = self._database.among(queries.KNOWN, missing)
         for prediction_id, row, model, version, start, number, label, time, predicted in found:
             self._known[str(prediction_id), as_int(row)] = StoredPrediction(
                 str(model),
@@ -236,7 +236,7 @@ class Predictions:
         self._early.update((name, {}) for name in missing)
         if self._database.one(queries.ANY_EARLY) is None:
             return
-        found = self._database.among(queries.EARLY, queries.EARLY_BY, missing)
+        found = self._database.among(queries.EARLY, missing)
         for prediction_id, row, label, time, received in found:
             waiting = EarlyLabel(as_bytes(label), as_int_or_none(time), as_int(received))
             self._early[str(prediction_id)][as_int(row)] = waiting

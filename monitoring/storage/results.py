@@ -3,7 +3,7 @@
 from monitoring.results import Result
 from monitoring.storage.database import Database, as_struct
 from monitoring.storage.predictions import Key
-from monitoring.storage.queries import results as queries
+from monitoring.storage.sql import results as queries
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.totals import ClosedTotals, add_up
 

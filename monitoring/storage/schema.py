@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 REVISION = "0002"  # the newest migration
+VERSION_TABLE = "monitor_revision"
 
 metadata = MetaData()
 
@@ -69,7 +70,7 @@ windows = Table(  # windows.window_state.WindowState
 )
 
 # Every answered row, so that its label finds it. `hash` is null for rows that came late and belong
-# to no window. `body` (the values in the order of rows.columns) is null for rows outside the
+# to no window. `body` (the values in the order of row_layout.columns) is null for rows outside the
 # window's sample. `time` is the event's own, null where a release did not store it yet. `told`
 # (here `predicted`) is the prediction as JSON, to be compared with the label.
 predictions = Table(

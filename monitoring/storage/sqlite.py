@@ -5,22 +5,16 @@ A locked, full or unreadable file raises DatabaseUnavailable, as a lost PostgreS
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
-from sqlalchemy import Column, Engine, Executable, Select, bindparam, create_engine, event
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
-
 from monitoring.errors import DatabaseUnavailable
-from monitoring.storage.migrations import VERSION_TABLE, upgrade
-from monitoring.storage.statements import Compiled, Row, RowStatement, Values, compiled, for_one
+from monitoring.storage.query import Lookup, Query, Row, RowQuery, Values
+from monitoring.storage.sql import VERSION_TABLE
 
 _TOGETHER = 500  # names in one query
+_MARKS = ", ".join("?" * _TOGETHER)
 _CACHE = 32_768  # KiB of pages at most; labels of a day ask for rows all over the file
 _PATIENCE = 10.0  # seconds to wait for another connection's transaction
-_DIALECT = SQLiteDialect_pysqlite()
 # Faults of the file or its surroundings; every other error is one of a statement.
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: f"locked by another process for {_PATIENCE:g} seconds",
@@ -73,17 +67,13 @@ class Sqlite:
 
     def migrate(self) -> None:
         """Run the migrations that the file lacks, on a connection of their own."""
-        engine = create_engine(
-            "sqlite://", creator=lambda: _connect(self._path), poolclass=NullPool
-        )
-        _begin_alone(engine)
+        from monitoring.storage.migrations import upgrade_sqlite  # noqa: PLC0415 - SQLAlchemy
+
         try:
-            upgrade(engine)
-        except DBAPIError as error:
-            cause = error.orig or error
-            if isinstance(cause, sqlite3.DatabaseError):
-                self._explain(cause)
-            raise cause from None
+            upgrade_sqlite(lambda: _connect(self._path))
+        except sqlite3.DatabaseError as error:
+            self._explain(error)
+            raise
 
     def begin(self, *, alone: bool) -> None:  # noqa: ARG002 - here it always is
         """Begin a transaction, after every other one that writes."""
@@ -98,26 +88,24 @@ class Sqlite:
         if self._connection.in_transaction:
             self._read("ROLLBACK")
 
-    def read(self, statement: Executable, values: Mapping[str, object]) -> list[Row]:
+    def read(self, statement: Query, values: Mapping[str, object]) -> list[Row]:
         """Read every row of a query."""
-        done = compiled(statement, _DIALECT)
+        done = statement.sqlite
         return self._read(done.sql, done.values(values))
 
-    def change(self, statement: Executable, values: Mapping[str, object]) -> int:
+    def change(self, statement: Query, values: Mapping[str, object]) -> int:
         """Run a statement; returns how many rows it touched."""
-        done = compiled(statement, _DIALECT)
+        done = statement.sqlite
         try:
             return self._connection.execute(done.sql, done.values(values)).rowcount
         except sqlite3.DatabaseError as error:
             self._explain(error)
             raise
 
-    def among(
-        self, statement: Select[*tuple[object, ...]], column: Column[str], names: Sequence[str]
-    ) -> list[Row]:
+    def among(self, lookup: Lookup, names: Sequence[str]) -> list[Row]:
         """Read the rows of a query whose column has one of many values."""
         found: list[Row] = []
-        query = _one_of_many(statement, column).sql
+        query = lookup.sqlite.replace("(?)", f"({_MARKS})")
         for begin in range(0, len(names), _TOGETHER):
             asked = list(names[begin : begin + _TOGETHER])
             # Always as many, so that the statement is prepared once; a name twice changes nothing.
@@ -125,10 +113,10 @@ class Sqlite:
             found += self._read(query, padded)
         return found
 
-    def write(self, statement: RowStatement, rows: Sequence[Values]) -> None:
+    def write(self, statement: RowQuery, rows: Sequence[Values]) -> None:
         """Run a row statement for each row."""
-        done = for_one(statement, _DIALECT)
-        ordered = done.rows(statement.names, rows)
+        done = statement.sqlite
+        ordered = done.rows(statement.columns, rows)
         try:
             self._connection.executemany(done.sql, ordered)
         except sqlite3.DatabaseError as error:
@@ -163,22 +151,5 @@ class Sqlite:
             raise DatabaseUnavailable(f"the database {self._path}: {reason}") from error
 
 
-@lru_cache
-def _one_of_many(statement: Select[*tuple[object, ...]], column: Column[str]) -> Compiled:
-    names = [bindparam(f"name_{n}", type_=column.type) for n in range(_TOGETHER)]
-    return compiled(statement.where(column.in_(names)), _DIALECT)
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
-
-
-def _begin_alone(engine: Engine) -> None:
-    """Begin SQLAlchemy's transactions after every other one that writes.
-
-    Python's driver begins one only before some statements, and without the lock.
-    """
-
-    @event.listens_for(engine, "begin")
-    def _(connection: object) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]

@@ -1,16 +1,18 @@
-"""Statements of SQLAlchemy, compiled once for a database and run on its own driver.
+"""Statements of SQLAlchemy, and how they are compiled for both databases.
 
 Reads and deletions take named values. Insertions and updates are *row statements*: they take rows
 of values, one or many. They are built from the same definition in two forms: with a bind parameter
 for each value (`executemany`), or for all rows of a staging table at once (`COPY`).
+
+Nothing of this is imported to run a statement (see query.py): importing SQLAlchemy takes longer
+than most commands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import msgspec
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     BindParameter,
     Column,
@@ -19,52 +21,39 @@ from sqlalchemy import (
     Dialect,
     Executable,
     Insert,
+    MetaData,
+    Select,
     Table,
+    Text,
     Update,
+    any_,
     bindparam,
     select,
+    text,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
+from monitoring.storage.query import Compiled, Lookup, Query, RowQuery, Staged
 
-_Insert: TypeAlias = "postgresql.Insert | sqlite.Insert"
+SQLITE = SQLiteDialect_pysqlite()
+POSTGRESQL = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
+
+_Insert: TypeAlias = postgresql.Insert | sqlite.Insert
 LIMIT: BindParameter[int] = bindparam("limit", type_=BigInteger)
 
 Given = Mapping[str, ColumnElement[Any]]  # a row's values by name
-Values = Sequence[object]  # of a statement, in the order of its placeholders or columns
-Row = tuple[object, ...]  # that a query found
 
 
-class Compiled(msgspec.Struct, frozen=True):
-    """A statement in a database's own words."""
+class OneOfMany:
+    """A query for the rows whose column has one of many values."""
 
-    sql: str
-    names: tuple[str, ...]  # of the values, in the order of the placeholders
-    constants: dict[str, object]  # the values that are part of the statement
-
-    def values(self, given: Mapping[str, object]) -> Values:
-        """Values in the order of the placeholders; raises KeyError where one is missing."""
-        known = {**self.constants, **given} if self.constants else given
-        return [known[name] for name in self.names]
-
-    def rows(self, names: tuple[str, ...], rows: Sequence[Values]) -> Sequence[Values]:
-        """Rows of values, each in the order of `names`, in the order of the placeholders."""
-        if self.names == names:
-            return rows
-        return [self.values(dict(zip(names, row, strict=True))) for row in rows]
-
-
-@lru_cache(maxsize=1_000)
-def compiled(statement: Executable, dialect: Dialect) -> Compiled:
-    """Compile a statement; the same object is compiled once."""
-    done = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-    assert isinstance(done, SQLCompiler)
-    assert "POSTCOMPILE" not in done.string
-    constants = {name: bind.value for name, bind in done.binds.items() if not bind.required}
-    return Compiled(done.string, tuple(done.positiontup or ()), constants)
+    def __init__(self, statement: Select[Any], column: Column[str]) -> None:
+        self.statement = statement
+        self.column = column
 
 
 class RowInsert:
@@ -85,7 +74,6 @@ class RowInsert:
         """
         self.table = table
         self.columns = {name: table.c[name] for name in names or table.c.keys()}
-        self.names = tuple(self.columns)
         self._keep = keep
         self._replace = replace
         self._add = add
@@ -99,7 +87,7 @@ class RowInsert:
         insert = _insert(self.table, dialect)
         return self._on_conflict(insert.from_select([*self.columns], select(*staged.c)))
 
-    def _on_conflict(self, insert: "_Insert") -> "_Insert":
+    def _on_conflict(self, insert: _Insert) -> _Insert:
         if self._keep:
             return insert.on_conflict_do_nothing()
         if not self._replace and not self._add:
@@ -120,7 +108,6 @@ class RowChange:
     ) -> None:
         """Values have the types of `columns` and come in their order."""
         self.columns = columns
-        self.names = tuple(columns)
         self._build = build
 
     def for_one(self, dialect: Dialect) -> Executable:  # noqa: ARG002 - the same in each
@@ -135,19 +122,57 @@ class RowChange:
 RowStatement = RowInsert | RowChange
 
 
-@lru_cache(maxsize=1_000)
-def for_one(statement: RowStatement, dialect: Dialect) -> Compiled:
+def compile_text(statement: str) -> Query:
+    """Compile a statement given as text, with its values as `:name`."""
+    return compile_query(text(statement))
+
+
+def compile_query(statement: Executable) -> Query:
+    """Compile a read or a deletion."""
+    return Query(_compiled(statement, SQLITE), _compiled(statement, POSTGRESQL))
+
+
+def compile_lookup(lookup: OneOfMany) -> Lookup:
+    """Compile a query for one of many values."""
+    column = lookup.column
+    among = lookup.statement.where(column.in_([bindparam("name", type_=column.type)]))
+    of_array = lookup.statement.where(column == any_(bindparam("names", type_=ARRAY(Text))))
+    return Lookup(_compiled(among, SQLITE).sql, _compiled(of_array, POSTGRESQL).sql)
+
+
+def compile_rows(statement: RowStatement, name: str) -> RowQuery:
+    """Compile a row statement; `name` is that of its staging table."""
+    columns = [Column(name, one.type) for name, one in statement.columns.items()]
+    table = Table(name, MetaData(), *columns, prefixes=["TEMPORARY"])
+    staged = Staged(
+        str(CreateTable(table, if_not_exists=True).compile(dialect=POSTGRESQL)),
+        f"COPY {name} FROM STDIN",
+        _compiled(statement.for_all(POSTGRESQL, table), POSTGRESQL),
+        f"TRUNCATE {name}",
+    )
+    sqlite, postgresql = (_for_one(statement, dialect) for dialect in (SQLITE, POSTGRESQL))
+    return RowQuery(tuple(statement.columns), sqlite, postgresql, staged)
+
+
+def _for_one(statement: RowStatement, dialect: Dialect) -> Compiled:
     """Compile a row statement for one row; its names are those of the statement's columns."""
-    done = compiled(statement.for_one(dialect), dialect)
+    done = _compiled(statement.for_one(dialect), dialect)
     names = tuple(name.removeprefix(_PREFIX) for name in done.names)
     return Compiled(done.sql, names, done.constants)
 
 
-def _insert(table: Table, dialect: Dialect) -> "_Insert":
+def _compiled(statement: Executable, dialect: Dialect) -> Compiled:
+    done = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    assert isinstance(done, SQLCompiler)
+    assert "POSTCOMPILE" not in done.string
+    names = tuple(done.positiontup or ())
+    constants = {name: done.binds[name].value for name in names if not done.binds[name].required}
+    return Compiled(done.string, names, constants)
+
+
+def _insert(table: Table, dialect: Dialect) -> _Insert:
     if dialect.name == "sqlite":
         return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - a file's readers do without
-
     return postgresql.insert(table)
 
 

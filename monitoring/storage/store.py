@@ -8,7 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
-from sqlalchemy import Executable
 
 from monitoring.alarms.rule_state import RuleState, resolved_by_hand
 from monitoring.results import (
@@ -25,7 +24,7 @@ from monitoring.results import (
     Window,
 )
 from monitoring.storage import results as stored_results
-from monitoring.storage import rows, schema
+from monitoring.storage import rows
 from monitoring.storage.database import (
     Database,
     Where,
@@ -35,7 +34,8 @@ from monitoring.storage.database import (
     as_int_or_none,
     as_struct,
 )
-from monitoring.storage.queries import (
+from monitoring.storage.query import Query, RowQuery
+from monitoring.storage.sql import (
     alarms,
     dead_letters,
     outbox,
@@ -44,7 +44,6 @@ from monitoring.storage.queries import (
     results,
     windows,
 )
-from monitoring.storage.statements import RowStatement
 from monitoring.windows.grid import END_OF_TIME
 from monitoring.windows.totals import ClosedTotals
 from monitoring.windows.watermark import VersionProgress
@@ -299,17 +298,17 @@ class Store:
         """Close the connection."""
         self._database.close()
 
-    def _deliveries(self, query: Executable, **values: object) -> list[Delivery]:
-        names = [str(column.name) for column in schema.outbox.columns]
+    def _deliveries(self, query: Query, **values: object) -> list[Delivery]:
+        names = outbox.ADD.columns
         return [
             msgspec.convert(dict(zip(names, row, strict=True)), Delivery, strict=False)
             for row in self._all(query, **values)
         ]
 
-    def _all(self, query: Executable, **values: object) -> list[tuple[object, ...]]:
+    def _all(self, query: Query, **values: object) -> list[tuple[object, ...]]:
         with self._one_at_a_time:
             return self._database.all(query, **values)
 
-    def _write(self, statement: RowStatement, *values: object) -> None:
+    def _write(self, statement: RowQuery, *values: object) -> None:
         with self._one_at_a_time, self._database.transaction():
             self._database.write(statement, *values)

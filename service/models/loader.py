@@ -15,7 +15,8 @@ import numpy as np
 from eventlog.byte_size import parse_size
 from registry.batching import one_by_one, read_verdict, verdict_of
 from registry.encoded_files import Files, file_inputs
-from registry.features import signature, to_tensors
+from registry.feature_tensors import to_tensors
+from registry.features import signature
 from registry.manifest import SessionOptions, Version
 from registry.reference import bare_inputs, first_rows, has_reference
 from registry.signature import fixed_rows

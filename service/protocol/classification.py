@@ -11,7 +11,7 @@ import numpy as np
 
 from registry.features import signature
 from registry.manifest import Manifest
-from registry.scores import LABEL, LABELS
+from registry.outputs import LABEL, LABELS
 from service.errors import InvalidRequest
 from service.protocol.messages import Array
 

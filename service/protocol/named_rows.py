@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from eventlog.events import Label, Tensor
-from registry.features import signature, to_tensors
+from registry.feature_tensors import to_tensors
+from registry.features import signature
 from registry.manifest import Manifest, Prediction
-from registry.scores import LABELS, label_output, probabilities_output
+from registry.outputs import LABELS, label_output, probabilities_output
 from service.errors import InvalidRequest
 from service.protocol.messages import Array, InferRequest
 

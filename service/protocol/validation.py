@@ -14,8 +14,8 @@ from registry.datatypes import is_floating
 from registry.encoded_files import Files
 from registry.features import signature
 from registry.manifest import Manifest, TensorSpec
+from registry.outputs import derived_outputs
 from registry.rows import FREE, batch_dimension
-from registry.scores import derived_outputs
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.coercion import coerce
 from service.protocol.file_check import check_files

@@ -16,6 +16,7 @@ QUOTED: dict[str, tuple[str, ...]] = {
     "docs/operations.md": STORED,
     "monitoring/storage/migrations/versions/r0001_tables.py": ('"told"',),
     "monitoring/storage/schema.py": ('"told"', "`told`"),
+    "monitoring/storage/sql/predictions.py": (" told", ".told"),
     "monitoring/ingest/expiry.py": STORED,
     "tests/architecture/test_words.py": ("",),
     "tests/driftline/home_without_identity/monitor.sql": ("told BLOB",),

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from driftline.cli import driftline
 from monitoring.results import DisabledReceiver
 from monitoring.storage.database import Database
-from monitoring.storage.queries import dead_letters, outbox
+from monitoring.storage.sql import dead_letters, outbox
 from monitoring.storage.store import Store
 
 

@@ -1,8 +1,11 @@
 """The file format: what is written comes back, what is damaged is found and passed over."""
 
+import struct
+
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka.record.default_records import DefaultRecordBatchBuilder
+from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from eventlog import frames
 
@@ -22,7 +25,48 @@ def test_a_frame_comes_back_as_it_was_written(parts: list[bytes], base: int) -> 
 
 @given(st.lists(st.binary(max_size=20_000), min_size=1, max_size=70), bases)
 def test_a_frame_is_what_kafka_python_would_have_written(parts: list[bytes], base: int) -> None:
-    builder = DefaultRecordBatchBuilder(
+    builder = _kafka_builder(base)
+    for offset, value in enumerate(parts):
+        builder.append(offset, 1_700_000_000_000, None, value, ())
+    expected = bytes(builder.build())
+    assert _frame(*parts, base=base)[8:] == expected[8:]  # the base offset is the broker's there
+
+
+records = st.tuples(
+    st.integers(0, 2**62),
+    st.none() | st.binary(max_size=9),
+    st.binary(max_size=300),
+    st.lists(st.tuples(st.text(max_size=3), st.none() | st.binary(max_size=5)), max_size=2),
+)
+
+
+@given(st.lists(records, min_size=1, max_size=4), bases)
+def test_values_are_those_that_kafka_python_wrote(
+    parts: list[tuple[int, bytes | None, bytes, list[tuple[str, bytes | None]]]], base: int
+) -> None:
+    builder = _kafka_builder(base)
+    for offset, (milliseconds, key, value, headers) in enumerate(parts):
+        builder.append(offset, milliseconds, key, value, headers)
+    data = base.to_bytes(8, "big") + bytes(builder.build())[8:]
+    values = [value for _, _, value, _ in parts]
+    assert list(frames.split(data, final=True)) == [frames.Frame(0, len(data), 3, base, values)]
+
+
+@given(st.binary(max_size=100), st.integers(-1, 3))
+def test_a_right_checksum_over_no_records_is_damage(body: bytes, count: int) -> None:
+    covered = struct.pack(">hiqqqhii", 0, 0, 0, 0, 3, 0, 0, count) + body
+    data = struct.pack(">qiibI", 0, 9 + len(covered), 0, 2, crc32c(covered)) + covered
+    (piece,) = frames.split(data, final=True)
+    assert piece.end == len(data)
+    assert isinstance(piece, frames.Damage) or _written_by_kafka(data) == piece.values
+
+
+def _written_by_kafka(data: bytes) -> list[bytes]:
+    return [record.value for record in DefaultRecordBatch(data)]
+
+
+def _kafka_builder(base: int) -> DefaultRecordBatchBuilder:
+    return DefaultRecordBatchBuilder(
         magic=2,
         compression_type=0,
         is_transactional=False,
@@ -31,10 +75,6 @@ def test_a_frame_is_what_kafka_python_would_have_written(parts: list[bytes], bas
         base_sequence=base & 0x7FFFFFFF,
         batch_size=1 << 30,
     )
-    for offset, value in enumerate(parts):
-        builder.append(offset, 1_700_000_000_000, None, value, ())
-    expected = bytes(builder.build())
-    assert _frame(*parts, base=base)[8:] == expected[8:]  # the base offset is the broker's there
 
 
 @given(st.lists(values, min_size=1, max_size=4), st.data())

@@ -12,7 +12,8 @@ from eventlog.settings import Home
 from loadtests.drift import Drift
 from loadtests.payloads import LEVELS, Payload, Payloads, choose_version
 from registry.datatypes import of_array
-from registry.features import signature, to_columns
+from registry.feature_tensors import to_columns
+from registry.features import signature
 from registry.manifest import Version
 from registry.reference import load_reference
 from registry.store import Registry

@@ -13,7 +13,7 @@ from eventlog import wire
 from eventlog.events import PredictionEvent
 from monitoring.results import AlarmStep, Silence
 from monitoring.storage.database import Database, Where
-from monitoring.storage.statements import RowStatement
+from monitoring.storage.query import RowQuery
 from monitoring.storage.store import Store
 from registry.errors import UnknownModel
 from registry.manifest import Version
@@ -235,7 +235,7 @@ def _dying(database: Database, after: int) -> Database:
         count()
         return do(statement, **values)
 
-    def counted_write(statement: RowStatement, *values: object) -> None:
+    def counted_write(statement: RowQuery, *values: object) -> None:
         count()
         write(statement, *values)
 

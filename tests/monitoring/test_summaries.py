@@ -10,11 +10,11 @@ from monitoring.counters.window_counters import InputCounters
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.window_scorer import frame
-from monitoring.storage.rows import RowLayout, columns
+from monitoring.storage.row_layout import RowLayout, columns
 from monitoring.storage.store import Store
 from registry.manifest import Feature, Prediction, Summary
+from registry.outputs import LABEL, PROBABILITIES
 from registry.own_columns import WITHHELD
-from registry.scores import LABEL, PROBABILITIES
 from tests.monitoring.image_model import MANIFEST, image_version, kept_image, of_image
 from tests.monitoring.log_in_memory import HOUR, T0, VERSION, FakeScorer, Log, Monitor
 

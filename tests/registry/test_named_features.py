@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from eventlog.events import Tensor
 from registry.errors import InvalidFeatures, InvalidManifest
-from registry.features import to_columns, to_tensors
+from registry.feature_tensors import to_columns, to_tensors
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
 
 MANIFEST = Manifest(

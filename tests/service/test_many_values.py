@@ -11,7 +11,7 @@ from eventlog import wire
 from eventlog.events import PredictionEvent, Tensor
 from registry.datatypes import NUMPY
 from registry.errors import InvalidFeatures
-from registry.features import to_columns
+from registry.feature_tensors import to_columns
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec
 from service.errors import InvalidRequest
 from service.protocol.json import encode_response

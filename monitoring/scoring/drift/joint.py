@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from monitoring.counters.reference_domain import category, number
+from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.drift_values import by_frequency
 from monitoring.scoring.drift.null_distribution import WINDOWS, BlockBootstrap
 from monitoring.scoring.reference import Column

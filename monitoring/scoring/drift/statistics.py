@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon as _distance
 from scipy.stats import wasserstein_distance
 
-from monitoring.counters.reference_domain import category, number
+from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.drift_values import standard
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import Array

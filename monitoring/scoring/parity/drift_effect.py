@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.scoring.score_rules import Array
 
 _SEED = 20130101

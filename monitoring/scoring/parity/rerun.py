@@ -12,17 +12,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array
 from registry.batch_runner import run_in_batches
 from registry.batching import runnable, verdict_of
 from registry.errors import InvalidFeatures, InvalidModel
-from registry.features import signature, to_tensors
+from registry.feature_tensors import to_tensors
+from registry.features import signature
 from registry.manifest import Manifest
 from registry.onnx_file import load
+from registry.outputs import label_output, probabilities_output
 from registry.payload import withheld
-from registry.scores import derive, label_output, probabilities_output
+from registry.scores import derive
 
 Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.counters.reference_domain import category, number
+from monitoring.counters.plain_values import category, number
 from monitoring.results import EFFECT, PARITY, SHIFT, Score
 from monitoring.scoring.feature_values import FeatureValues
 from monitoring.scoring.parity.drift_effect import restore_categories, restore_numbers

@@ -25,7 +25,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.isotonic import IsotonicRegression
 from threadpoolctl import threadpool_limits
 
-from monitoring.counters.reference_domain import category, number
+from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.null_distribution import DRAWS, BlockBootstrap, size_class
 from monitoring.scoring.performance.metrics import (
     LabelledRows,

@@ -13,7 +13,7 @@ import pandas as pd
 from msgspec.structs import replace
 from sklearn import metrics
 
-from monitoring.counters.reference_domain import number
+from monitoring.counters.plain_values import number
 from monitoring.scoring.feature_values import categories
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from monitoring.alarms.budget import label_level, level
-from monitoring.counters.reference_domain import number
+from monitoring.counters.plain_values import number
 from monitoring.counters.window_counters import ConfusionMatrix, ErrorSums, LabelCounters
 from monitoring.presenter.formats import figure
 from monitoring.results import ESTIMATED, GAP, Score

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.counters.reference_domain import number
+from monitoring.counters.plain_values import number
 from monitoring.scoring.feature_values import categories
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.score_rules import Array

@@ -4,14 +4,49 @@ Each file of `versions` is one step; a new one names the step before it, and `sc
 the newest. A database that a newer release has migrated is refused.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from monitoring.errors import NewerDatabase
-from monitoring.storage.schema import REVISION
+from monitoring.storage.schema import REVISION, VERSION_TABLE
 
-VERSION_TABLE = "monitor_revision"
+Connect = Callable[[], Any]  # a connection of Python's DB-API
+
+
+def upgrade_sqlite(connect: Connect) -> None:
+    """Migrate a file on a connection of its own; raises errors of the driver, and NewerDatabase."""
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    _begin_alone(engine)
+    _upgrade_on(engine)
+
+
+def upgrade_postgresql(connect: Connect, *before: str) -> None:
+    """Migrate a schema on a connection of its own; raises errors of the driver, NewerDatabase."""
+    engine = create_engine("postgresql+psycopg://", creator=connect, poolclass=NullPool)
+    _upgrade_on(engine, *before)
+
+
+def _upgrade_on(engine: Engine, *before: str) -> None:
+    try:
+        upgrade(engine, *before)
+    except DBAPIError as error:
+        raise error.orig or error from None
+
+
+def _begin_alone(engine: Engine) -> None:
+    """Begin SQLAlchemy's transactions after every other one that writes.
+
+    Python's driver begins one only before some statements, and without the lock.
+    """
+
+    @event.listens_for(engine, "begin")
+    def _(connection: object) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # type: ignore[attr-defined]
 
 
 def upgrade(engine: Engine, *before: str) -> None:

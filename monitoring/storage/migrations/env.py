@@ -2,8 +2,7 @@
 
 from alembic import context
 
-from monitoring.storage.migrations import VERSION_TABLE
-from monitoring.storage.schema import metadata
+from monitoring.storage.schema import VERSION_TABLE, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

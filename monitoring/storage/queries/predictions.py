@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from monitoring.storage.schema import early_labels as labels
 from monitoring.storage.schema import horizons
 from monitoring.storage.schema import predictions as rows
-from monitoring.storage.statements import LIMIT, Given, RowChange, RowInsert, values_of
+from monitoring.storage.statements import LIMIT, Given, OneOfMany, RowChange, RowInsert, values_of
 
 _IN_SAMPLE = rows.c.body.is_not(None)
 _OF_VERSION = (rows.c.model == bindparam("model"), rows.c.version == bindparam("version"))
@@ -67,18 +67,20 @@ EVICT_ABOVE = RowChange(
         )
     ),
 )
-KNOWN = select(
+KNOWN = OneOfMany(
+    select(
+        rows.c.prediction_id,
+        rows.c.row,
+        rows.c.model,
+        rows.c.version,
+        rows.c.start,
+        rows.c.hash,
+        rows.c.label,
+        rows.c.time,
+        rows.c.predicted,
+    ),
     rows.c.prediction_id,
-    rows.c.row,
-    rows.c.model,
-    rows.c.version,
-    rows.c.start,
-    rows.c.hash,
-    rows.c.label,
-    rows.c.time,
-    rows.c.predicted,
 )
-KNOWN_BY = rows.c.prediction_id
 SAMPLED_HASHES = select(rows.c.hash).where(*_OF_WINDOW)
 SAMPLE = (
     select(rows.c.body, rows.c.label, rows.c.time, rows.c.prediction_id, rows.c.row)
@@ -114,10 +116,10 @@ SWEEP_SAMPLES = _sweep(_IN_SAMPLE)
 
 EARLY_UNTIL = select(horizons.c.until).where(horizons.c.name == literal_column("'early_labels'"))
 ANY_EARLY = select(literal_column("1", BigInteger)).select_from(labels).limit(literal_column("1"))
-EARLY = select(
-    labels.c.prediction_id, labels.c.row, labels.c.label, labels.c.time, labels.c.received
+EARLY = OneOfMany(
+    select(labels.c.prediction_id, labels.c.row, labels.c.label, labels.c.time, labels.c.received),
+    labels.c.prediction_id,
 )
-EARLY_BY = labels.c.prediction_id
 COUNT_EARLY = (
     select(func.count())
     .select_from(labels)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from monitoring.counters.exact_sum import ExactSum, whole
-from monitoring.counters.reference_domain import MISSING, OUTSIDE, Domain, bounds
+from monitoring.counters.plain_values import MISSING, OUTSIDE
+from monitoring.counters.reference_domain import Domain, bounds
 from monitoring.counters.window_counters import (
     MOST_NAMES,
     ConfusionMatrix,

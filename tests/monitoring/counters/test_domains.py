@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from monitoring.counters.domain_reader import read_domain
-from monitoring.counters.reference_domain import MISSING, OUTSIDE
+from monitoring.counters.plain_values import MISSING, OUTSIDE
 from registry.manifest import Feature, Kind, PayloadPolicy, Version
 from tests.monitoring.log_in_memory import MANIFEST, VERSION
 

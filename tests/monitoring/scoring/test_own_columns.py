@@ -14,7 +14,8 @@ from eventlog.settings import Home
 from monitoring.results import Score, Window
 from monitoring.score_jobs import ScoreJob
 from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
-from monitoring.storage.rows import RowLayout, by_column, columns, encode
+from monitoring.storage.row_layout import RowLayout, columns
+from monitoring.storage.rows import by_column, encode
 from registry.manifest import Version
 from registry.own_columns import OwnColumns
 from registry.store import Registry

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from sklearn.metrics import roc_auc_score
 
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.results import Score
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import ColumnDrift, ColumnTest, test_columns

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.results import Score
 from monitoring.scoring.feature_values import categories
 from monitoring.scoring.performance.metrics import (

@@ -11,7 +11,7 @@ from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
-from monitoring.storage import rows
+from monitoring.storage import row_layout
 from registry.store import Registry
 from tests.tiny_model import register_tiny
 
@@ -56,6 +56,6 @@ def test_hidden_columns_are_not_scored_and_the_others_are(
             "probabilities": Tensor("FP32", [2, 2], [0.1, 0.9, 0.8, 0.2]),
         },
     )
-    first, second = rows.RowLayout(version.manifest).rows(event)
+    first, second = row_layout.RowLayout(version.manifest).rows(event)
     assert first == (0.5, None, 1, 0.1, 0.9)
     assert second[1:] == (None, 0, 0.8, 0.2)

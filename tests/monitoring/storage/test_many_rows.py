@@ -4,14 +4,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from monitoring.storage.database import Database, Where
-from monitoring.storage.queries import predictions as queries
+from monitoring.storage.query import RowQuery
 from monitoring.storage.schema import early_labels, predictions
-from monitoring.storage.statements import RowInsert, RowStatement
+from monitoring.storage.sql import predictions as queries
+from monitoring.storage.statements import RowInsert, compile_rows
 from tests.postgres_server import PostgresServer
 
 STRANGE = ["", "\\N", "a\tb\nc\\", "'\"{},", "\x00", "ü☃", "NULL"]
-REPLACE = RowInsert(predictions, replace=["time"], add=["hash"])
-NAMED = RowInsert(early_labels, "prediction_id", "row", "label")
+REPLACE = compile_rows(RowInsert(predictions, replace=["time"], add=["hash"]), "replaced")
+NAMED = compile_rows(RowInsert(early_labels, "prediction_id", "row", "label"), "named")
 
 
 def _row(n: int, time: int | None) -> tuple[object, ...]:
@@ -24,7 +25,7 @@ def _written(where: Where, together: int) -> list[list[tuple[object, ...]]]:
     """The tables after the same statements, run for so many rows at once."""
     database = Database(where)
     names = [str(_row(n, 0)[0]) for n in range(200)]
-    steps: list[tuple[RowStatement, list[tuple[object, ...]]]] = [
+    steps: list[tuple[RowQuery, list[tuple[object, ...]]]] = [
         (queries.ADD, [_row(n, n) for n in range(200)]),
         (queries.ADD, [_row(n, 7) for n in range(100)]),
         (REPLACE, [_row(n, None) for n in range(0, 200, 2)]),
@@ -39,8 +40,8 @@ def _written(where: Where, together: int) -> list[list[tuple[object, ...]]]:
                 database.many(statement, rows[begin : begin + together])
     tables = ("predictions", "early_labels")
     found = [sorted(database.all(f"SELECT * FROM {name}"), key=repr) for name in tables]
-    assert database.among(queries.KNOWN, queries.KNOWN_BY, []) == []
-    assert len(database.among(queries.KNOWN, queries.KNOWN_BY, names)) == 200
+    assert database.among(queries.KNOWN, []) == []
+    assert len(database.among(queries.KNOWN, names)) == 200
     database.close()
     return found
 

@@ -1,0 +1,25 @@
+"""Scorings that were decided on and wait in the database."""
+
+import msgspec
+
+from eventlog.log import Position
+from monitoring.results import Result, Rule
+from monitoring.score_jobs import ScoreJob
+
+
+class PendingScore(msgspec.Struct, frozen=True):
+    """A scoring that was decided on: what is to be scored and what was known at that moment."""
+
+    number: int
+    job: ScoreJob
+    result: Result  # the counts, without scores
+    positions: dict[str, Position]
+    judge: list[Rule]  # whose turn it is with this scoring
+    retried: bool = False  # by command, after it failed every try
+
+
+class WaitingScore(msgspec.Struct, frozen=True):
+    """A scoring that was decided on; all of it lies in the database."""
+
+    number: int
+    size: int  # bytes that it has there

@@ -1,0 +1,6 @@
+"""Statements on the monitor's database; written by monitoring.storage.sql_writer."""
+
+# fmt: off
+
+REVISION = '0002'
+VERSION_TABLE = 'monitor_revision'
