@@ -12,10 +12,10 @@ from driftline.gates.context import NotEnoughData
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
 from eventlog.segments import SegmentReader
-from monitoring.counters.reference_domain import category
+from monitoring.counters.plain_values import category
 from monitoring.ingest.labels import read_label
 from registry.errors import InvalidFeatures
-from registry.features import to_columns
+from registry.feature_tensors import to_columns
 from registry.manifest import Manifest
 from registry.payload import withheld
 
