@@ -53,8 +53,10 @@ check: $(VENV)/.dev ## ruff, mypy and import-linter
 	$(BIN)/mypy examples/any_model
 	$(BIN)/lint-imports --no-cache
 
+CONVERTERS := $(DRIFTLINE_HOME)/converters
 nightly: $(VENV)/.dev ## every test at full length, long studies included (hours; ARGS=...)
-	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest --timeout 3600 --durations 50 $(ARGS)
+	$(INSTALL) --no-deps --target $(CONVERTERS) -r requirements/converters.lock -r requirements/catboost.lock
+	DRIFTLINE_NIGHTLY=1 DRIFTLINE_CONVERTERS=$(CONVERTERS) $(BIN)/python -m pytest --timeout 3600 --durations 50 $(ARGS)
 
 chaos: $(VENV)/.dev ## the faults at their full length, with figures (about twenty minutes)
 	DRIFTLINE_NIGHTLY=1 $(BIN)/python -m pytest tests/integration/chaos tests/oracle tests/monitoring/test_killed_at_random.py tests/monitoring/webhooks/test_killed_while_sending.py -s
@@ -113,6 +115,7 @@ lock: $(UV) ## renew the pinned versions and hashes
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
 	printf 'xgboost-cpu\nlightgbm\nonnxmltools\n' | $(LOCK) --no-deps - -o requirements/converters.lock
+	printf 'catboost\nsix\ngraphviz\n' | $(LOCK) --no-deps - -o requirements/catboost.lock
 	printf 'torch\nonnx\nonnxscript\nnumpy\n' | $(LOCK) - -o requirements/pytorch.lock
 	printf 's3fs>=2025.2\nmoto[s3,server]\nmsgspec\n' | $(LOCK) - -o requirements/s3.lock
 	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock

@@ -21,6 +21,7 @@ from registry.generated_rows import generated_answers
 from registry.onnx_file import nodes_of
 from registry.rows import FREE
 
+_OPSET = 13  # of Identity, where the graph has no operator of ONNX itself
 _FEW, _MORE = 3, 5  # rows of two runs, whose shapes show which dimension is that of the rows
 _COMMON_LOCALES = {"", "en_US", "en_US.UTF-8", "en_US.utf8"}
 _PORTABLE_LOCALE = "C.UTF-8"
@@ -71,6 +72,8 @@ def _remove_zipmaps(model: onnx.ModelProto) -> list[str]:
         graph.node.remove(node)
         graph.node.insert(index, same)
         changes.append(f"ZipMap removed: output {node.output[0]!r} is a tensor [N, classes]")
+    if changes and all(one.domain for one in model.opset_import):  # CatBoost imports none
+        model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
     return changes
 
 
