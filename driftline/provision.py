@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import yaml
 
+from driftline.gates.registration import gate_registered
 from eventlog.settings import Home
 from registry.batching import INDEPENDENT, explain, read_verdict
 from registry.errors import InvalidManifest
@@ -63,6 +64,7 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
         actor=getpass.getuser(),
     )
     click.echo(f"{model} version {version.number}, sha256 {version.digest}")
+    gate_registered(Home.from_environment(), version)
     for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):
         click.echo(sentence)
     return version

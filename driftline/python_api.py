@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from driftline.converters import to_onnx
+from driftline.gates.registration import gate_registered
 from driftline.register_command import promote_first
 from driftline.registration import describe
 from eventlog.settings import Home
@@ -64,6 +65,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
         target=target,
         actor=actor,
     )
+    gate_registered(Home.from_environment(), version)
     if promote:
         promote_first(registry, version, actor)
     return RegisteredVersion(**msgspec.structs.asdict(version))

@@ -7,8 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from driftline.gates.registration import gate_registered
 from driftline.registration import describe
 from eventlog.settings import Home
+from registry.errors import VersionRefused
 from registry.manifest import Version
 from registry.manifest_file import read_fields
 from registry.reference import doubts, has_reference, load_reference
@@ -76,6 +78,7 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     if has_reference(version):
         for doubt in doubts(version.manifest, load_reference(version)):
             click.secho(f"warning: {doubt}", fg="yellow", err=True)
+    gate_registered(Home.from_environment(), version)
     if promoted and promote_first(registry, version, getpass.getuser()):
         click.echo(f"{name} champion is version {version.number}: to serve it, driftline up")
     elif not registry.aliases(name):
@@ -83,11 +86,17 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
 
 
 def promote_first(registry: Registry, version: Version, actor: str) -> bool:
-    """Promote the only version of a model that has no alias; return whether it was promoted."""
+    """Promote the only version of a model that has no alias, unless its release policy refuses.
+
+    Returns whether it was promoted.
+    """
     alone = [one.number for one in registry.versions(version.model)] == [version.number]
     if not alone or registry.aliases(version.model):
         return False
-    registry.promote(version.model, version.number, actor=actor)
+    try:
+        registry.promote(version.model, version.number, actor=actor)
+    except VersionRefused:  # by the model's release policy
+        return False
     return True
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
+from driftline.gates.run import open_reports
 from eventlog.settings import Home
 from registry.artifacts import open_artifacts
+from registry.gates.reports import GateReports
 from registry.history.store import History
 from registry.store import Registry
 
@@ -33,4 +35,15 @@ def copy(address: str, artifacts: str) -> None:
     revision, versions = source.copy_to(target, open_artifacts(artifacts))
     click.echo(f"history copied and verified up to revision {revision}")
     if artifacts:
+        _copy_reports(Home.from_environment(), artifacts)
         click.echo(f"files of {versions} versions stored and verified in {artifacts}")
+
+
+def _copy_reports(home: Home, artifacts: str) -> None:
+    """Store the gate reports that are here; raises ChangedFile for one that was changed."""
+    store = open_artifacts(artifacts)
+    assert store is not None
+    here, there = open_reports(home), GateReports(home.gate_reports, store)
+    for path in sorted(home.gate_reports.glob("*.json")):
+        here.read(path.stem)
+        there.share(path.stem)

@@ -28,9 +28,13 @@ class GateReports:
         make_folder(self.folder)
         replace_file(self.page(digest), page.encode())
         replace_file(self._file(digest), stored)
+        self.share(digest)
+        return digest
+
+    def share(self, digest: str) -> None:
+        """Store a report that is here in the store that machines share, if there is one."""
         if self._artifacts is not None:
             self._artifacts.put(self.folder, {self._file(digest).name: digest})
-        return digest
 
     def read(self, digest: str) -> GateReport:
         """Return a report; raises ChangedFile if it is missing or its bytes changed."""

@@ -22,6 +22,7 @@ from registry.errors import (
 from registry.history.database import HistoryConnection, Where, open_database
 from registry.history.replica import ReplicatedDatabase, copy_page, insert_values, read_head
 from registry.history.rows import (
+    FIRST,
     PROVISION,
     HistoryRow,
     Registration,
@@ -35,6 +36,9 @@ _LIVE_S = 15  # a worker that has not repeated its report for so long is not cou
 _FORGOTTEN_S = 3_600
 _PAUSE_S = 0.5  # between two tries of a change that waits
 _PAGE = 1_000  # rows read at once by who follows every model
+
+_RELEASES = frozenset({"promoted", "requested", "approved"})
+_EVIDENCE = frozenset({"release_policy", "gated", "requested", "approved", "rejected"})
 
 _logger = logging.getLogger(__name__)
 
@@ -87,8 +91,11 @@ class History:
             state = reduce_rows(rows)
             _require_known(state)
             revision, chain = read_head(connection)
-            added = []
-            for row in decide(state):
+            added: list[HistoryRow] = []
+            decided = decide(state)
+            if state.policy_row is not None and any(row.kind in _RELEASES for row in decided):
+                _require_intact(connection, rows)
+            for row in decided:
                 revision += 1
                 numbered = replace(
                     row, revision=revision, actor=_plain(row.actor), why=_plain(row.why)
@@ -324,6 +331,22 @@ def _allowed(state: LifecycleState, row: HistoryRow) -> HistoryRow:
     if reason := state.refusal(row.alias, row.number, row.time):
         raise VersionRefused(f"{row.alias} of {row.model} cannot be version {row.number}: {reason}")
     return row
+
+
+def _require_intact(connection: HistoryConnection, rows: Sequence[HistoryRow]) -> None:
+    """Raise VersionRefused if a row on which a release rests was edited: its chain does not hold.
+
+    Who can also compute a new chain is found by `driftline audit verify` alone.
+    """
+    for row in rows:
+        if row.kind in _EVIDENCE:
+            near = _structs(connection.all("AFTER", after=row.revision - 2, until=row.revision))
+            before = near[0].chain if len(near) > 1 else FIRST
+            if next_chain(before, row) != row.chain:
+                raise VersionRefused(
+                    f"model {row.model!r}: revision {row.revision} ({row.kind.replace('_', ' ')}) "
+                    "was changed after it was written; see driftline audit verify"
+                )
 
 
 def _require_unchanged(rows: Sequence[HistoryRow], expected: int) -> None:

@@ -1,0 +1,34 @@
+"""Run gates on registration, where the release policy of the model says so."""
+
+import click
+
+from driftline.gates.commands import run_and_print
+from eventlog.errors import DriftlineError
+from eventlog.settings import Home
+from registry.history.rows import GateResult
+from registry.history.state import LifecycleState
+from registry.manifest import Version
+from registry.settings import open_history
+
+
+def gate_registered(home: Home, version: Version) -> None:
+    """Run the gates of a version that was just registered, unless they ran under this policy.
+
+    The version stays registered, whatever the outcome; a run that cannot begin is reported.
+    """
+    state = open_history(home).state(version.model)
+    if state.policy.on_register != "run" or not state.policy.gates or _ran(state, version.digest):
+        return
+    try:
+        run_and_print(home, version.model, version.number, "on registration")
+    except DriftlineError as error:
+        click.echo(
+            f"the gates did not run: {error}; run driftline gate {version.model} --version "
+            f"{version.number}",
+            err=True,
+        )
+
+
+def _ran(state: LifecycleState, digest: str) -> bool:
+    gated = state.gated.get(digest)
+    return gated is not None and gated.decode(GateResult).policy == state.policy_revision
