@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -102,7 +103,8 @@ def _events(home: Home) -> Counter[str]:
 
 
 def _recovery(home: Home, supervisor: psutil.Process, number: int) -> str:
-    victims = _workers(supervisor)[:number]
+    workers = _workers(supervisor)
+    victims, survivors = workers[:number], workers[number:]
     began = time.monotonic()
     for victim in victims:
         victim.kill()
@@ -111,17 +113,20 @@ def _recovery(home: Home, supervisor: psutil.Process, number: int) -> str:
     restarted = time.monotonic() - began
     _await_workers(home)
     ready = time.monotonic() - began
-    return f"{number} killed: replaced after {restarted:.1f} s, ready after {ready:.1f} s"
+    fresh = set(_workers(supervisor)) - set(victims) - set(survivors)
+    cpu = sum(sum(worker.cpu_times()[:2]) for worker in fresh)
+    return (
+        f"{number} killed: replaced after {restarted:.1f} s, ready after {ready:.1f} s, "
+        f"CPU of new workers {cpu:.1f} s"
+    )
 
 
 def _workers(supervisor: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in supervisor.children():
-        try:
-            if "_bentoml_impl.worker.service" in child.cmdline():
+        with suppress(psutil.Error):  # it has just ended
+            if child.status() != psutil.STATUS_ZOMBIE and child.name() != "fork-server":
                 found.append(child)
-        except psutil.Error:  # the process has just ended
-            continue
     return found
 
 

@@ -41,7 +41,7 @@ _SAMPLE = 256  # rows for the test of row independence
 
 def has_reference(version: Version) -> bool:
     """Return whether the version has a reference."""
-    return _path(version).is_file()
+    return reference_path(version).is_file()
 
 
 def learns(version: Version) -> bool:
@@ -66,7 +66,7 @@ def load_reference(version: Version) -> "pd.DataFrame":
             f"version {version.number} of {version.model} was registered without a reference"
         )
     require_unchanged(version, REFERENCE)
-    frame = pd.read_parquet(_path(version))
+    frame = pd.read_parquet(reference_path(version))
     for feature in version.manifest.features:
         if feature.kind == "categorical":
             frame[feature.name] = _categories(frame[feature.name])
@@ -79,12 +79,13 @@ def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
     Reads only these rows and does not import pandas: the cost does not depend on the reference.
     """
     names = [feature.name for feature in version.manifest.features]
-    with pq.ParquetFile(_path(version)) as file:
+    with pq.ParquetFile(reference_path(version)) as file:
         batch = next(file.iter_batches(rows, columns=names))
     return {name: batch.column(name).to_pylist() for name in names}
 
 
-def _path(version: Version) -> Path:
+def reference_path(version: Version) -> Path:
+    """Return the file of a version's stored reference."""
     return Path(version.path) / REFERENCE
 
 
@@ -412,8 +413,10 @@ def _roc_auc(truth: "pd.Series", score: "pd.Series") -> float:
 def _categories(column: "pd.Series") -> "pd.Series":
     import pandas as pd  # noqa: PLC0415  # a third of a worker's start; workers need no frame
 
-    values = [
-        int(value) if isinstance(value, float) and value.is_integer() else value
-        for value in values_of(column)
-    ]
+    values = [whole(value) for value in values_of(column)]
     return pd.Series(values, index=column.index, dtype=object)
+
+
+def whole(value: Any) -> Any:
+    """Return a category as its integer where it was stored as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

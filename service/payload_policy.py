@@ -23,7 +23,8 @@ from registry.features import signature, width
 from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, TensorSpec, Version
 from registry.outputs import derived_outputs
 from registry.payload import keeping
-from registry.reference import has_reference, load_reference
+from registry.reference import has_reference
+from registry.reference_domains import domains
 from service.protocol.messages import Array
 from service.protocol.tensors import from_raw
 
@@ -267,15 +268,10 @@ class _ReferenceRanges:
         self._manifest = keeping(version.manifest)
         if not has_reference(version):
             self._manifest = replace(self._manifest, features=[])
-        frame: Any = load_reference(version) if self._manifest.features else {}
         self._ranges: dict[str, tuple[float, float]] = {}
         self._known: dict[str, set[str]] = {}
-        for feature in self._manifest.features:
-            values = frame[feature.name].dropna()
-            if feature.kind == "categorical":
-                self._known[feature.name] = set(map(str, values))
-            elif len(values):
-                self._ranges[feature.name] = (float(values.min()), float(values.max()))
+        if self._manifest.features:
+            self._ranges, self._known = domains(version, self._manifest.features)
         carrying = {feature.input for feature in self._manifest.features}
         self._bounds = {
             spec.name: self._bounds_of(spec)

@@ -28,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_ca: str = ""  # PEM file; if set, clients need a certificate from this CA
     models: str = ""  # patterns of models to serve, such as team-a-*,fraud; empty: every model
     workers: int = 1  # processes; each loads every model and has its own queues
+    fork_workers: bool = True  # whether workers share what one process imports; on Linux only
     max_body_bytes: int = 16 << 20  # largest request, REST and gRPC
     max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call
     max_request_rows: int = 100_000  # largest number of rows in one request

@@ -2,9 +2,12 @@
 
 import errno
 import os
+import signal
 import ssl
+import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from _bentoml_impl.server import serve_http
@@ -17,13 +20,16 @@ from eventlog.errors import SettingError
 from eventlog.parent_death import PARENT
 from eventlog.settings import Home, from_environment
 from registry.store import store_folder
+from service import forked_workers
 from service.auth.configuration import tls_of
 from service.crashes.worker_exits import clear_exits, write_exit
 from service.dependency_versions import check_versions
+from service.fork_server import ForkServer, descriptors
 from service.settings import PREFIX, Settings
 from telemetry import logs
 
 _RESPAWN_S = 1.0  # between two looks for dead workers
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _create_arbiter = circus.create_standalone_arbiter
 TARGET = "service.app:Driftline"
 _NOT_BOUND = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
@@ -32,8 +38,6 @@ _NOT_BOUND = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; accepted requests are answered before this returns."""
     check_versions()
-    from service.app import Driftline  # noqa: PLC0415  # reads the settings as it is imported
-
     # Workers stand in the folder that holds the packages: relative paths would mean others there.
     os.environ["DRIFTLINE_HOME"] = str(Home.from_environment().root)
     os.environ["BENTOML_HOME"] = str(store_folder(Home.from_environment()).parent)
@@ -45,8 +49,11 @@ def run(settings: Settings) -> None:
     SERVER_LOGGING_CONFIG["formatters"]["traced"] = logs.for_dictionary(
         "service", from_environment(logs.LoggingSettings, logs.PREFIX)
     )
+    # Workers that are forks have loggers before BentoML configures them.
+    SERVER_LOGGING_CONFIG["disable_existing_loggers"] = False
+    service = _import_service(fork=settings.fork_workers)
     circus.create_standalone_arbiter = _arbiter
-    Driftline.inject_config()  # type: ignore[attr-defined]  # decorated: it is a BentoML service
+    service.inject_config()
     try:
         serve_http(
             TARGET,
@@ -64,12 +71,32 @@ def run(settings: Settings) -> None:
         ) from None
 
 
+def _import_service(*, fork: bool) -> Any:
+    """Import the service, which reads the settings, and perhaps fork the fork server.
+
+    Each worker needs metric files of its own. Those of the import are deleted: a fork opens new
+    ones where BentoML's variable then leads.
+    """
+    before = descriptors()
+    with TemporaryDirectory(prefix="driftline-") as folder:
+        os.environ[_METRICS] = folder
+        from service.app import Driftline  # noqa: PLC0415
+
+        del os.environ[_METRICS]
+        server = ForkServer.start(before) if fork else None
+    if server is not None:
+        forked_workers.install(server)
+    return Driftline
+
+
 def _arbiter(watchers: list[Any], **options: Any) -> Any:
-    """Create BentoML's arbiter, which then notices a dead worker within a second, not within ten.
+    """Create BentoML's arbiter, which then replaces a dead worker at once, not within ten seconds.
+
+    It looks after a worker's end and each second, but never twice within a second: a worker that
+    fails at its start is not restarted without a pause. BentoML looks rarely because a look while
+    another command runs raises ConflictError.
 
     It also notes how each worker ended, for the worker that follows.
-
-    BentoML looks rarely because a look while another command runs raises ConflictError.
     """
     exits = Home.from_environment().exits
     clear_exits(exits)
@@ -83,12 +110,20 @@ def _arbiter(watchers: list[Any], **options: Any) -> Any:
         watcher.ignore_hook_failure.append("after_reap")
     arbiter = _create_arbiter(watchers, check_delay=_RESPAWN_S, **options)
     manage = arbiter.manage_watchers
+    earliest = 0.0
 
     async def manage_if_idle() -> None:
+        nonlocal earliest
+        earliest = time.monotonic() + _RESPAWN_S
         with suppress(ConflictError):
             await manage()
 
+    def child_ended(*_: object) -> None:
+        if time.monotonic() >= earliest:
+            arbiter.loop.add_callback_from_signal(manage_if_idle)
+
     arbiter.manage_watchers = manage_if_idle
+    signal.signal(signal.SIGCHLD, child_ended)
     return arbiter
 
 

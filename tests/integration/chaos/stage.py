@@ -5,10 +5,10 @@ import sys
 import time
 from typing import Any
 
-import psutil
 from kafka import KafkaAdminClient
 
 from eventlog.kafka import KafkaSettings, create_topics
+from tests.crash import serving_workers
 from tests.integration.chaos.oracle import Clients, Topic, p99, read_topic
 
 
@@ -47,10 +47,11 @@ class Stage:
 
     def kill_worker(self) -> None:
         """End one serving worker at once, and wait until another has taken its place."""
-        before = self._workers()
+        supervisor = self.service._process.pid
+        before = serving_workers(supervisor)
         before[0].kill()
         deadline = time.monotonic() + 180
-        while len({one.pid for one in self._workers()} - {before[0].pid}) < len(before):
+        while len(set(serving_workers(supervisor)) - {before[0]}) < len(before):
             assert time.monotonic() < deadline, self.service.said()
             time.sleep(0.05)
 
@@ -91,17 +92,6 @@ class Stage:
         self.clients.stop()
         self.kill_forwarder()
         self.service.stop()
-
-    def _workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.service._process.pid).children(recursive=True)
-        return [one for one in children if _is_worker(one)]
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        return any("worker.service" in word for word in process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _body() -> bytes:

@@ -1,0 +1,43 @@
+"""Read which values the features of a version's reference have."""
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from registry.manifest import Feature, Version
+from registry.reference import REFERENCE, reference_path, whole
+from registry.stored_files import require_unchanged
+
+
+def domains(
+    version: Version, features: Sequence[Feature]
+) -> tuple[dict[str, tuple[float, float]], dict[str, set[str]]]:
+    """Return the range of each numeric feature, and each categorical one's values as texts.
+
+    A numeric feature without any number has no range. Does not import pandas. Raises ChangedFile
+    if the bytes of the reference changed.
+    """
+    require_unchanged(version, REFERENCE)
+    ranges: dict[str, tuple[float, float]] = {}
+    known: dict[str, set[str]] = {}
+    with pq.ParquetFile(reference_path(version)) as file:
+        for feature in features:
+            column = file.read([feature.name], use_threads=False).column(0).drop_null()
+            if feature.kind == "categorical":
+                values = column.unique().to_pylist()
+                known[feature.name] = {str(whole(one)) for one in values if not _is_nan(one)}
+                continue
+            if pa.types.is_floating(column.type):
+                column = column.filter(pc.invert(pc.is_nan(column)))
+            if len(column):
+                extremes = pc.min_max(column).as_py()
+                ranges[feature.name] = (float(extremes["min"]), float(extremes["max"]))
+    return ranges, known
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and isnan(value)

@@ -1,0 +1,77 @@
+"""Workers that are killed are replaced: by forks, and without the fork server once it has died."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.crash import serving_workers
+from tests.service.conftest import Service
+
+pytestmark = pytest.mark.timeout(900)
+ROWS = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}]}
+
+
+class Restarting(Service):
+    """A service whose only worker may be killed."""
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    def replace_worker(self) -> psutil.Process:
+        """Kill the worker; return the one that takes its place, once it answers."""
+        (victim,) = serving_workers(self.supervisor.pid)
+        victim.kill()
+        self.until(lambda: serving_workers(self.supervisor.pid) not in ([], [victim]))
+        self.until(self._ready)
+        (worker,) = serving_workers(self.supervisor.pid)
+        return worker
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Restarting]:
+    root: Path = tmp_path_factory.mktemp("restarts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
+        service = Restarting(root, free_port)
+        service.register()
+        service.start()
+        yield service
+        assert service.stop() == 0
+
+
+def _predict(service: Service) -> Any:
+    return service.http.post("/predict", json=ROWS).raise_for_status().json()
+
+
+def _answered(service: Service) -> float:
+    """Requests that the service's metrics count."""
+    lines = service.http.get("/metrics").text.splitlines()
+    counts = [line for line in lines if line.startswith("driftline_events_appended_total")]
+    return sum(float(line.split()[-1]) for line in counts)
+
+
+def _fork_servers(service: Restarting) -> list[psutil.Process]:
+    return [one for one in service.supervisor.children() if one.name() == "fork-server"]
+
+
+def test_a_killed_worker_is_replaced_and_metrics_continue(service: Restarting) -> None:
+    _predict(service)
+    service.until(lambda: _answered(service) == 1)
+    assert service.replace_worker().ppid() == service.supervisor.pid
+    _predict(service)
+    service.until(lambda: _answered(service) == 2)
+
+
+def test_a_worker_is_replaced_without_the_fork_server(service: Restarting) -> None:
+    for one in _fork_servers(service):
+        one.kill()
+        one.wait()
+    assert "worker.service" in " ".join(service.replace_worker().cmdline())
+    _predict(service)
