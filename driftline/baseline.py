@@ -9,7 +9,6 @@ from rich.console import Console
 from driftline.status import plain, table_of
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
-from monitoring.baselines.files import BaselineFiles
 from monitoring.presenter import formats
 from monitoring.results import Window
 from monitoring.settings import database
@@ -19,7 +18,7 @@ from monitoring.windows.learned_baseline import MOST_ROWS
 from monitoring.windows.policy_periods import MARGIN
 from registry.baselines import BaselineRecord
 from registry.manifest import Version
-from registry.reference import learns
+from registry.reference_path import learns
 from registry.store import Registry
 
 LEAST_ROWS = 100
@@ -82,6 +81,8 @@ def _version(registry: Registry, model: str, wanted: str) -> Version:
 
 def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineRecord:
     """Write the rows of a period to a file and return its record."""
+    from monitoring.baselines.files import BaselineFiles  # noqa: PLC0415 - Arrow, to write only
+
     where = database(home)
     if not exists(where):
         raise InvalidBaseline("the monitor has no database yet: run driftline monitor first")

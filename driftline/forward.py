@@ -1,27 +1,8 @@
 """`driftline forward` and `driftline topics`: forward the local log to Kafka."""
 
-import signal
-import threading
-import time
-from collections.abc import Callable
-
 import click
-from prometheus_client import start_http_server
 
-from access.ports import Address, require_free
-from eventlog.backlog import Backlog
-from eventlog.errors import NotAcknowledged
-from eventlog.forwarder import Cursors, Forwarder
-from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics, ForwarderSettings
-from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
-from eventlog.lag import ReaderLag, TrackedReader
-from eventlog.segments import SegmentReader
-from eventlog.settings import Home, from_environment
-from eventlog.tracing import ForwardTraces
-from telemetry import logs
-from telemetry.tracing import Tracing
-
-_STOP_TIMEOUT = 3  # seconds
+from eventlog.settings import from_environment
 
 
 def commands() -> list[click.Command]:
@@ -35,73 +16,9 @@ def forward() -> None:
 
     DRIFTLINE_KAFKA_* holds the settings. DRIFTLINE_FORWARDER_METRICS_PORT exposes metrics.
     """
-    logs.configure("forwarder", from_environment(logs.LoggingSettings, logs.PREFIX))
-    home = Home.from_environment()
-    settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
-    stopping = threading.Event()
-    cursors = Cursors(home.cursors)
-    shown = _checked_settings()
-    sink = KafkaSink(settings)
-    progress = ReaderLag(time.time)
-    backlog = Backlog(home.log)
-    metrics = _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
-    counted = CountedSink(sink, metrics)
-    _stop_by_signal(stopping, lambda: counted.sending)
-    tracing = Tracing.configured("forwarder")
-    forwarder = Forwarder(
-        lambda at: TrackedReader(SegmentReader(home.log, at), progress),
-        counted,
-        cursors,
-        settings,
-        ForwardTraces(tracing, settings.predictions),
-        dead_lettered=metrics.dead_letters.inc,
-    )
-    click.echo(f"driftline: forwarding {home.log} to {settings.bootstrap_servers}")
-    forwarder.run(stopping.wait, _failed)
-    sink.close()
-    cursors.close()
-    if tracing is not None:
-        tracing.close()
+    from driftline.forwarder_process import run_forwarder  # noqa: PLC0415 - Kafka's client
 
-
-def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> None:
-    """Stop on SIGINT or SIGTERM; abort a send that Kafka does not acknowledge in time.
-
-    The next start sends unacknowledged events again.
-    """
-
-    def stop(*_: object) -> None:
-        stopping.set()
-        signal.alarm(_STOP_TIMEOUT)
-
-    def give_up(*_: object) -> None:
-        if sending():
-            raise NotAcknowledged("stopped while Kafka did not acknowledge a batch")
-
-    signal.signal(signal.SIGALRM, give_up)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def _checked_settings() -> ForwarderSettings:
-    """Return the metrics settings; raise SettingError if the port is not free."""
-    prefix = "DRIFTLINE_FORWARDER_"
-    settings = from_environment(ForwarderSettings, prefix)
-    if settings.metrics_port:
-        require_free(
-            [Address(settings.metrics_host, settings.metrics_port, f"{prefix}METRICS_PORT")]
-        )
-    return settings
-
-
-def _metrics(
-    settings: ForwarderSettings, progress: ReaderLag, unacknowledged: Callable[[], int]
-) -> ForwarderMetrics:
-    """Create the metrics of the forwarder, and expose them if a port is set."""
-    metrics = ForwarderMetrics(progress, unacknowledged)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
-    return metrics
+    run_forwarder()
 
 
 @click.group()
@@ -119,13 +36,11 @@ def topics() -> None:
 @click.option("--replicas", default=1, show_default=True, help="Replication; 3 in production.")
 def create(partitions: int, replicas: int) -> None:
     """Create missing topics, and report differences of existing ones."""
+    from eventlog.kafka import KafkaSettings, create_topics  # noqa: PLC0415 - Kafka's client
+
     settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     made = create_topics(settings, partitions=partitions, replicas=replicas)
     for topic in made.created:
         click.echo(f"created {topic}")
     for difference in made.differences:
         click.echo(difference)
-
-
-def _failed(error: NotAcknowledged, pause: float) -> None:
-    click.echo(f"driftline: {error}; retry in {pause:.1f} s", err=True)

@@ -8,7 +8,6 @@ import yaml
 
 from driftline.gates.registration import gate_registered
 from eventlog.settings import Home
-from registry.batching import INDEPENDENT, explain, read_verdict
 from registry.errors import InvalidManifest
 from registry.manifest import Version
 from registry.store import Registry
@@ -55,6 +54,12 @@ def _versions(model: Path) -> list[Path]:
 
 
 def _register(registry: Registry, model: str, folder: Path) -> Version:
+    from registry.batching import (  # noqa: PLC0415 - ONNX Runtime, which --help does without
+        INDEPENDENT,
+        explain,
+        read_verdict,
+    )
+
     onnx, manifest, reference = (folder / name for name in _FILES)
     version = registry.register(
         onnx,

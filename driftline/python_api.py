@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from driftline.converters import to_onnx
+from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
-from driftline.register_command import promote_first
 from driftline.registration import describe
 from eventlog.settings import Home
 from registry.manifest import Version

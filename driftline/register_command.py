@@ -7,13 +7,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
-from driftline.registration import describe
 from eventlog.settings import Home
-from registry.errors import VersionRefused
 from registry.manifest import Version
-from registry.manifest_file import read_fields
-from registry.reference import doubts, has_reference, load_reference
 from registry.store import Registry
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -63,6 +60,10 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     The ONNX file alone is enough; a folder may hold it with its external data. What is inferred
     from it is printed.
     """
+    from registry.manifest_file import read_fields  # noqa: PLC0415
+    from registry.reference import doubts, load_reference  # noqa: PLC0415 - not for --help
+    from registry.reference_path import has_reference  # noqa: PLC0415
+
     registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(manifest) if manifest else {}
     version = registry.register(
@@ -85,22 +86,9 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
         click.echo(f"to serve it: driftline promote {name} --version {version.number}")
 
 
-def promote_first(registry: Registry, version: Version, actor: str) -> bool:
-    """Promote the only version of a model that has no alias, unless its release policy refuses.
-
-    Returns whether it was promoted.
-    """
-    alone = [one.number for one in registry.versions(version.model)] == [version.number]
-    if not alone or registry.aliases(version.model):
-        return False
-    try:
-        registry.promote(version.model, version.number, actor=actor)
-    except VersionRefused:  # by the model's release policy
-        return False
-    return True
-
-
 def _print(version: Version) -> None:
+    from driftline.registration import describe  # noqa: PLC0415
+
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

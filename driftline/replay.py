@@ -1,37 +1,14 @@
 """`driftline replay` and `backtest`: re-run monitoring on the recorded log."""
 
-import shutil
-import signal
 import sys
 import tempfile
-import threading
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import click
-import msgspec
-from rich.console import Console
 
-from driftline.status import plain, table_of
-from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from monitoring.backtest import TimeRangeReader, watch_again
-from monitoring.baselines.files import BaselineFiles
-from monitoring.consumer import tune_garbage_collection
-from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.presenter import formats
-from monitoring.presenter.alarm_sentence import alarm_text
-from monitoring.results import Alarm, Result
-from monitoring.scoring.process import ScoringProcess, scoring_command
-from monitoring.settings import database as recorded_database
-from monitoring.settings import retention
-from monitoring.storage.database import Database, exists
-from monitoring.storage.journal import Journal
-from monitoring.storage.store import Store
-from monitoring.windows.grid import END_OF_TIME
-from monitoring.windows.policy_source import FixedPolicy, ReadableVersions, RegistryPolicies
-from registry.manifest_file import read_policy
-from registry.store import Registry
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 _FROM = click.option("--from", "begin", type=_TIME, help="Event time from, UTC.")
@@ -57,13 +34,19 @@ def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
 
     Exit 1 if they differ.
     """
+    from driftline.log_replay import (  # noqa: PLC0415 - the whole monitor
+        differences,
+        recorded_results,
+        watch_log,
+    )
+
     home = Home.from_environment()
-    replayed = _watch(home, into, None, begin, end)
-    recorded = _recorded(home)
+    replayed = watch_log(home, into, None, begin, end)
+    recorded = recorded_results(home)
     if recorded is None:
         click.echo("No monitor database to compare with.")
         return
-    differing, earlier = _differences(recorded, replayed)
+    differing, earlier = differences(recorded, replayed)
     windows = sum(len(replayed.results(*pair)) for pair in replayed.watched())
     click.echo(f"{formats.several(windows, 'window')} recomputed, {len(differing)} differ")
     if earlier:
@@ -86,122 +69,14 @@ def replay(begin: datetime | None, end: datetime | None, into: Path) -> None:
 @_TO
 def backtest(policy: Path, begin: datetime | None, end: datetime | None) -> None:
     """List the alarms that another policy would have raised on the recorded log."""
+    from driftline.log_replay import (  # noqa: PLC0415 - the whole monitor
+        compare_alarms,
+        recorded_results,
+        watch_log,
+    )
+
     home = Home.from_environment()
     with tempfile.TemporaryDirectory(prefix="driftline-backtest-") as folder:
-        replayed = _watch(home, Path(folder), policy, begin, end)
-        _compare(_recorded(home), replayed)
+        replayed = watch_log(home, Path(folder), policy, begin, end)
+        compare_alarms(recorded_results(home), replayed)
         replayed.close()
-
-
-def _recorded(home: Home) -> Store | None:
-    where = recorded_database(home)
-    return Store(where) if exists(where) else None
-
-
-def _watch(
-    home: Home, into: Path, policy: Path | None, begin: datetime | None, end: datetime | None
-) -> Store:
-    """Monitor the recorded log into a new database."""
-    fresh = into / "monitor.db"
-    if fresh.exists():
-        raise click.ClickException(f"{fresh} exists; expected a folder without one")
-    into.mkdir(parents=True, exist_ok=True)
-    tune_garbage_collection()
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    registry = Registry(home)
-    recorded = RegistryPolicies(registry)
-    timeline = (recorded if policy is None else FixedPolicy(read_policy(policy))).timeline
-    reader = TimeRangeReader(
-        SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME)
-    )
-    scorer = ScoringProcess(scoring_command(into / "reports"))
-    database = Database(fresh, lasting=False)
-    try:
-        journal = Journal(database)
-        state = ConsumerState(
-            journal, ReadableVersions(registry).version, timeline, retention(), recorded.baselines
-        )
-        watch_again(reader, journal, state, scorer, stop, BaselineFiles(home.baselines))
-    finally:
-        scorer.close()
-        reader.close()
-        database.close()
-    if stop.is_set():
-        shutil.rmtree(into, ignore_errors=True)
-        raise click.Abort
-    replayed = Store(fresh)
-    _warn_of_dead_letters(replayed)
-    return replayed
-
-
-def _warn_of_dead_letters(replayed: Store) -> None:
-    """Warn about records that could not be ingested, such as those of unregistered versions."""
-    if count := replayed.totals()["dead_letters"]:
-        (last,) = replayed.dead_letters(1)
-        records = formats.several(count, "record")
-        click.echo(f"{records} could not be ingested; the last one: {last.reason}", err=True)
-
-
-def _differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
-    """List the windows that both databases have closed with different results.
-
-    Also counts those that a release without policy digests closed: its scores were others.
-    """
-    found: list[str] = []
-    earlier = 0
-    for pair in replayed.watched():
-        known = {result.window: result for result in recorded.results(*pair)}
-        for result in replayed.results(*pair):
-            before = known.get(result.window)
-            if before is None or _same(before, result):
-                continue
-            if not before.policy:
-                earlier += 1
-            else:
-                found.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
-    return found, earlier
-
-
-def _same(recorded: Result, replayed: Result) -> bool:
-    """Whether two results are equal, whenever their labels arrived."""
-    compared = msgspec.structs.replace(replayed, revision=recorded.revision, report=recorded.report)
-    if not recorded.policy:  # of an earlier release
-        compared = msgspec.structs.replace(compared, policy="")
-    return compared == recorded
-
-
-def _compare(recorded: Store | None, replayed: Store) -> None:
-    before = _alarms(recorded) if recorded else {}
-    now = _alarms(replayed)
-    table = table_of("Alarm", "Recorded", "By this policy", "Sentence")
-    for cause in sorted({*before, *now}):
-        alarm = now.get(cause) or before[cause]
-        model, version, rule, start = cause
-        name = f"{model} version {version}, {rule}, from {formats.moment(start)}"
-        compared = [_span(alarms.get(cause)) for alarms in (before, now)]
-        table.add_row(plain(name), *compared, plain(alarm_text(alarm)))
-    if before or now:
-        Console().print(table)
-    asked = len(replayed.deliveries())
-    click.echo(
-        f"{formats.several(len(now), 'alarm')} by this policy, {len(before)} recorded; "
-        f"retraining requested {formats.several(asked, 'time')}"
-        + (f", recorded {len(recorded.deliveries())}" if recorded else "")
-    )
-
-
-def _alarms(store: Store) -> dict[tuple[str, str, str, int], Alarm]:
-    return {(a.model, a.version, a.rule, a.since.start): a for a in store.alarms()}
-
-
-def _span(alarm: Alarm | None) -> str:
-    if alarm is None:
-        return formats.NOTHING
-    return f"to {formats.period(alarm.latest)}"
-
-
-def _micros(moment: datetime | None, default: int) -> int:
-    if moment is None:
-        return default
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)

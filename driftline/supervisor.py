@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import IO, Literal
 
-import httpx
 import msgspec
 
 from eventlog.parent_death import child_environment
@@ -107,6 +106,8 @@ class Supervisor:
 
     async def _announce(self, child: Child) -> None:
         # The certificate names the public address, not loopback; a health check sends no secret.
+        import httpx  # noqa: PLC0415 - up --help does without
+
         async with httpx.AsyncClient(timeout=2, trust_env=False, verify=False) as client:  # noqa: S501
             while True:
                 try:

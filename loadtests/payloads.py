@@ -20,7 +20,8 @@ from registry.feature_tensors import to_tensors
 from registry.features import signature
 from registry.generated_rows import declared, generate_rows
 from registry.manifest import Manifest, Version
-from registry.reference import bare_inputs, has_reference, load_reference
+from registry.reference import bare_inputs, load_reference
+from registry.reference_path import has_reference
 from registry.rows import FREE, batch_dimension
 from registry.store import Registry
 from service.protocol import open_inference_pb2 as pb

@@ -18,7 +18,8 @@ from registry.feature_tensors import to_tensors
 from registry.features import signature
 from registry.generated_rows import GENERATED_NAME, Node, generate_rows
 from registry.manifest import Manifest, Signature, Version
-from registry.reference import first_rows, has_reference
+from registry.reference import first_rows
+from registry.reference_path import has_reference
 from registry.row_probe import Arrays, ProbeFindings, Run, probe_rows
 from registry.rows import FREE, batch_dimension
 

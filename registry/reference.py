@@ -4,7 +4,6 @@ An unfit reference is refused here.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +19,7 @@ from registry.features import signature
 from registry.manifest import Feature, Manifest, Signature, TensorSpec, Version
 from registry.own_columns import OwnColumns
 from registry.reference_arrays import stacked
+from registry.reference_path import REFERENCE, has_reference, reference_path
 from registry.reference_summaries import summarize_rows
 from registry.rows import batch_dimension
 from registry.scores import labels as derive_labels
@@ -30,26 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray[Any, Any]
-REFERENCE = "reference.parquet"  # of a version
 _IMPLAUSIBLE = 0.995  # scores above this suggest training rows or a leaked target
 _ROUNDING = 1e-6  # tolerance of a probability
 _ROWS_OF_IDENTIFIER = 100  # with fewer rows, all values may differ by chance
 _DISTINCT = 0.9  # share of distinct values from which a feature may be an identifier
 _MONOTONE = 0.99
 _SAMPLE = 256  # rows for the test of row independence
-
-
-def has_reference(version: Version) -> bool:
-    """Return whether the version has a reference."""
-    return reference_path(version).is_file()
-
-
-def learns(version: Version) -> bool:
-    """Return whether the version learns its baseline from production, for lack of a reference.
-
-    If its folder is missing, the version is damaged: it must not replace its reference.
-    """
-    return Path(version.path).is_dir() and not has_reference(version)
 
 
 def load_reference(version: Version) -> "pd.DataFrame":
@@ -82,11 +68,6 @@ def first_rows(version: Version, rows: int) -> dict[str, list[Any]]:
     with pq.ParquetFile(reference_path(version)) as file:
         batch = next(file.iter_batches(rows, columns=names))
     return {name: batch.column(name).to_pylist() for name in names}
-
-
-def reference_path(version: Version) -> Path:
-    """Return the file of a version's stored reference."""
-    return Path(version.path) / REFERENCE
 
 
 def answer_reference(

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from registry.manifest import Feature, Version
-from registry.reference import REFERENCE, reference_path, whole
+from registry.reference import whole
+from registry.reference_path import REFERENCE, reference_path
 from registry.stored_files import require_unchanged
 
 

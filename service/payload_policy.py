@@ -23,8 +23,8 @@ from registry.features import signature, width
 from registry.manifest import Bucket, Manifest, PayloadRule, Sampling, TensorSpec, Version
 from registry.outputs import derived_outputs
 from registry.payload import keeping
-from registry.reference import has_reference
 from registry.reference_domains import domains
+from registry.reference_path import has_reference
 from service.protocol.messages import Array
 from service.protocol.tensors import from_raw
 

@@ -13,7 +13,6 @@ from driftline.gates.page import figure_text
 from driftline.gates.run import Progress, RecordedRun, gate_version, open_reports
 from driftline.status import plain, table_of
 from eventlog.settings import Home
-from registry.gates.fit import check_fit
 from registry.gates.outcomes import GateOutcome, GateReport
 from registry.gates.policy import read_gate_file, set_gates
 from registry.gates.specification import Gate, kind_of
@@ -51,6 +50,8 @@ def gates(model: str, file: Path | None, why: str, number: str) -> None:
         raise click.UsageError("expected --why: the reason is recorded with the change")
     stated = read_gate_file(file)
     if model in history.models():
+        from registry.gates.fit import check_fit  # noqa: PLC0415 - NumPy, for changes only
+
         newest = Registry(home).versions(model)[-1]
         check_fit(read_gates(stated.gates), newest.manifest)
     else:

@@ -24,7 +24,8 @@ from registry.gates.specification import (
 from registry.generated_rows import declared, generate_rows
 from registry.manifest import Feature, Version
 from registry.onnx_file import load
-from registry.reference import bare_inputs, has_reference, load_reference
+from registry.reference import bare_inputs, load_reference
+from registry.reference_path import has_reference
 from registry.signature import fixed_rows
 from registry.stored_files import require_unchanged
 

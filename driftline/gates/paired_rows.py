@@ -23,7 +23,7 @@ from monitoring.scoring.segments.grouping import Grouping, grouping
 from registry.errors import InvalidFeatures, InvalidModel
 from registry.gates.specification import Rows, Segment
 from registry.manifest import Feature, Manifest, SegmentPolicy, Version
-from registry.reference import has_reference
+from registry.reference_path import has_reference
 
 Array = np.ndarray[Any, Any]
 

@@ -12,7 +12,7 @@ from monitoring.scoring.reference import Baseline, Column, comparable
 from registry.gates.outcomes import GateFigure, GateOutcome, at_most, of_figures
 from registry.gates.specification import DataGate
 from registry.manifest import Feature, Kind, Version
-from registry.reference import has_reference
+from registry.reference_path import has_reference
 
 
 def check_data(gate: DataGate, context: GateContext) -> GateOutcome:

@@ -13,7 +13,7 @@ from monitoring.counters.reference_domain import ANY_NUMBER, Domain, KnownValues
 from registry.features import monitored_columns
 from registry.manifest import Feature, Version
 from registry.payload import unmonitored
-from registry.reference import learns
+from registry.reference_path import learns
 
 _AT_ONCE = 8_192  # rows
 

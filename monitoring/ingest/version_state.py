@@ -32,7 +32,7 @@ from monitoring.windows.window_state import WindowState
 from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.features import expects_labels
 from registry.manifest import Monitoring, Version
-from registry.reference import learns
+from registry.reference_path import learns
 
 
 class Eviction(msgspec.Struct, frozen=True):

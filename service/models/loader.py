@@ -18,7 +18,8 @@ from registry.encoded_files import Files, file_inputs
 from registry.feature_tensors import to_tensors
 from registry.features import signature
 from registry.manifest import SessionOptions, Version
-from registry.reference import bare_inputs, first_rows, has_reference
+from registry.reference import bare_inputs, first_rows
+from registry.reference_path import has_reference
 from registry.signature import fixed_rows
 from registry.stored_files import require_unchanged
 from service.batching.batcher import Batcher, RunsInFlight, UnrecordedRuns

@@ -13,7 +13,8 @@ from registry.batching import one_by_one, read_verdict
 from registry.errors import InvalidManifest, InvalidModel, InvalidReference
 from registry.inference import read_inference
 from registry.manifest import Version
-from registry.reference import has_reference, load_reference
+from registry.reference import load_reference
+from registry.reference_path import has_reference
 from registry.store import Registry
 from tests.registry.conftest import Files
 from tests.row_models import softmax

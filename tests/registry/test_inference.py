@@ -17,7 +17,8 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from registry.errors import InvalidManifest, InvalidReference
 from registry.inference import Inference, read_inference
 from registry.manifest import Manifest, Version
-from registry.reference import has_reference, load_reference
+from registry.reference import load_reference
+from registry.reference_path import has_reference
 from registry.store import Registry
 from tests.registry.test_any_shape import FLOAT, identity, image, info, model, node
 from tests.row_models import layers

@@ -1,0 +1,99 @@
+"""The process behind `driftline forward`, so that its `--help` imports no Kafka client."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import click
+from prometheus_client import start_http_server
+
+from access.ports import Address, require_free
+from eventlog.backlog import Backlog
+from eventlog.errors import NotAcknowledged
+from eventlog.forwarder import Cursors, Forwarder
+from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics, ForwarderSettings
+from eventlog.kafka import KafkaSettings, KafkaSink
+from eventlog.lag import ReaderLag, TrackedReader
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home, from_environment
+from eventlog.tracing import ForwardTraces
+from telemetry import logs
+from telemetry.tracing import Tracing
+
+_STOP_TIMEOUT = 3  # seconds
+
+
+def run_forwarder() -> None:
+    """Forward the local log to Kafka until SIGTERM."""
+    logs.configure("forwarder", from_environment(logs.LoggingSettings, logs.PREFIX))
+    home = Home.from_environment()
+    settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    stopping = threading.Event()
+    cursors = Cursors(home.cursors)
+    shown = _checked_settings()
+    sink = KafkaSink(settings)
+    progress = ReaderLag(time.time)
+    backlog = Backlog(home.log)
+    metrics = _metrics(shown, progress, lambda: backlog.count(dict(cursors.positions)))
+    counted = CountedSink(sink, metrics)
+    _stop_by_signal(stopping, lambda: counted.sending)
+    tracing = Tracing.configured("forwarder")
+    forwarder = Forwarder(
+        lambda at: TrackedReader(SegmentReader(home.log, at), progress),
+        counted,
+        cursors,
+        settings,
+        ForwardTraces(tracing, settings.predictions),
+        dead_lettered=metrics.dead_letters.inc,
+    )
+    click.echo(f"driftline: forwarding {home.log} to {settings.bootstrap_servers}")
+    forwarder.run(stopping.wait, _failed)
+    sink.close()
+    cursors.close()
+    if tracing is not None:
+        tracing.close()
+
+
+def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> None:
+    """Stop on SIGINT or SIGTERM; abort a send that Kafka does not acknowledge in time.
+
+    The next start sends unacknowledged events again.
+    """
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        signal.alarm(_STOP_TIMEOUT)
+
+    def give_up(*_: object) -> None:
+        if sending():
+            raise NotAcknowledged("stopped while Kafka did not acknowledge a batch")
+
+    signal.signal(signal.SIGALRM, give_up)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def _checked_settings() -> ForwarderSettings:
+    """Return the metrics settings; raise SettingError if the port is not free."""
+    prefix = "DRIFTLINE_FORWARDER_"
+    settings = from_environment(ForwarderSettings, prefix)
+    if settings.metrics_port:
+        require_free(
+            [Address(settings.metrics_host, settings.metrics_port, f"{prefix}METRICS_PORT")]
+        )
+    return settings
+
+
+def _metrics(
+    settings: ForwarderSettings, progress: ReaderLag, unacknowledged: Callable[[], int]
+) -> ForwarderMetrics:
+    """Create the metrics of the forwarder, and expose them if a port is set."""
+    metrics = ForwarderMetrics(progress, unacknowledged)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+    return metrics
+
+
+def _failed(error: NotAcknowledged, pause: float) -> None:
+    click.echo(f"driftline: {error}; retry in {pause:.1f} s", err=True)

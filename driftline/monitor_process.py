@@ -1,0 +1,293 @@
+"""The process behind `driftline monitor`: log, windows, status page and webhooks.
+
+Apart from the command, so that its `--help` imports none of it.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from access.authorizer import Authorizer
+from access.exposure import check_exposure, is_loopback
+from access.keyfile import KeyFile
+from access.ports import Address, require_free
+from access.tls import Tls
+from eventlog.kafka import KafkaSettings
+from eventlog.kafka_reader import KafkaReader
+from eventlog.lag import ReaderLag, TrackedReader
+from eventlog.log import Reader
+from eventlog.process_lock import ProcessLock
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home, from_environment
+from monitoring.baselines.announcement import recorder
+from monitoring.baselines.files import BaselineFiles
+from monitoring.consumer import Consumer, tune_garbage_collection
+from monitoring.errors import DatabaseUnavailable
+from monitoring.evaluation import Evaluation
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.log_retention import PositionPublisher
+from monitoring.scoring.lag import ScoringLag
+from monitoring.scoring.process import ScoringProcess, scoring_command
+from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
+from monitoring.sharing.entries import EntryEncoder
+from monitoring.sharing.handed import SharedChunks
+from monitoring.sharing.handing import StreamPublisher
+from monitoring.sharing.member import LEADING, Member
+from monitoring.sharing.taking import SharedChunkReader
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
+from monitoring.storage.store import Store
+from monitoring.tracing import WindowTraces
+from monitoring.web.app import app
+from monitoring.web.server import serving
+from monitoring.webhooks.delivery import Receiver, Sender, sending
+from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
+from registry.store import Registry
+from telemetry import logs
+from telemetry.backoff import Backoff
+from telemetry.clock import now_us
+from telemetry.tracing import Tracing
+
+_logger = logging.getLogger(__name__)
+_RECONNECT = 1.0  # seconds between attempts to use an unavailable database; doubled up to:
+_LONGEST_RECONNECT = 8.0
+_STABLE = 30.0  # seconds of work, after which the next failure is a new one
+
+
+class Lags(NamedTuple):
+    """How far the monitor is behind; shown by the page."""
+
+    reading: ReaderLag
+    scoring: ScoringLag
+
+
+Work = Callable[
+    [Consumer | Member, MonitorSettings, threading.Event, PositionPublisher | None], None
+]
+
+
+def run_monitor(given: dict[str, object], *, until_idle: bool, close: bool) -> None:
+    """Monitor until SIGTERM, or until idle; `given` replaces settings of the environment."""
+    logs.configure("monitor", from_environment(logs.LoggingSettings, logs.PREFIX))
+    settings = from_environment(MonitorSettings, PREFIX)
+    settings = msgspec.structs.replace(settings, **given)
+    home = Home.from_environment()
+    tls = _check(home, settings)
+    tune_garbage_collection()
+    lock = lock_file(home)
+    with nullcontext() if lock is None else ProcessLock(lock, "monitor"):
+        require_free([Address(settings.host, settings.port, f"--port or {PREFIX}PORT")])
+        _monitor(home, settings, tls, partial(_drain, close=close) if until_idle else _follow)
+
+
+def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work) -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    if settings.source == "kafka":
+        home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
+    with ExitStack() as parts:
+        lags = _show(parts, home, settings, tls)
+        pauses, began = Backoff(_RECONNECT, _LONGEST_RECONNECT), time.monotonic()
+        while not _watched(home, settings, lags, stopping, work):
+            if time.monotonic() - began > _STABLE:
+                pauses.reset()
+            stopping.wait(pauses.next())
+            began = time.monotonic()
+
+
+def _watched(
+    home: Home,
+    settings: MonitorSettings,
+    lags: Lags,
+    stopping: threading.Event,
+    work: Work,
+) -> bool:
+    """Monitor until the stop event; return False if the database became unavailable.
+
+    The next attempt continues from the committed state.
+    """
+    with ExitStack() as parts:
+        try:
+            loop = _start(parts, home, settings, lags)
+            announcing = None
+            if isinstance(loop, Consumer) and settings.source == "segments":
+                announcing = PositionPublisher(home.consumed, loop.positions)
+            work(loop, settings, stopping, announcing)
+        except DatabaseUnavailable as error:
+            _logger.warning("%s; trying again", error)
+            return stopping.is_set()
+    return True
+
+
+def _check(home: Home, settings: MonitorSettings) -> Tls | None:
+    """Return the certificates of the page; raise SettingError for an exposed page without keys."""
+    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
+    check_exposure(
+        settings.host,
+        PREFIX,
+        credentials=KeyFile.of(home).read() is not None or bool(settings.tls_client_ca),
+        allow_anonymous=settings.allow_anonymous,
+    )
+    return tls
+
+
+def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
+    shown = bool(settings.tls_client_ca)  # a certificate, by every caller
+    may = is_loopback(settings.host) or settings.allow_anonymous or shown
+    return Authorizer(KeyFile.of(home), open_without_keys=may)
+
+
+def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Lags:
+    """Serve the status page for the life of the process, also while the database is lost."""
+    lags, where = Lags(ReaderLag(time.time), ScoringLag()), database(home)
+    Database(where).close()  # a mistaken address ends the command
+    application = app(
+        lambda: Store(where),
+        home.reports,
+        catalogue=Registry(home),
+        hosts=listed(settings.page_hosts),
+        authorizer=_authorizer(home, settings),
+        progress=lags.reading,
+        scoring=lags.scoring,
+        baselines=BaselineFiles(home.baselines),
+    )
+    parts.enter_context(serving(application, settings.host, settings.port, tls))
+    return lags
+
+
+def _start(
+    parts: ExitStack, home: Home, settings: MonitorSettings, lags: Lags
+) -> Consumer | Member:
+    """Start the only monitor of a database, or one of several that share the topics."""
+    where = database(home)
+    store = Database(where, reconnects=False)
+    parts.callback(store.close)
+    if settings.source == "kafka" and isinstance(where, str):
+        return _member(parts, home, settings, lags, store)
+    if not store.try_lock(LEADING):
+        raise DatabaseUnavailable("another monitor holds this database")
+
+    def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
+        return _reader(home, settings, state), _nothing
+
+    return _lead(parts, home, settings, lags, store, reader)
+
+
+def _member(
+    parts: ExitStack,
+    home: Home,
+    settings: MonitorSettings,
+    lags: Lags,
+    store: Database,
+) -> Member:
+    handed = SharedChunks(store)
+    handing = StreamPublisher(
+        handed, EntryEncoder(ReadableVersions(Registry(home)).version), lags.reading.note
+    )
+    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
+    parts.callback(part.close)
+
+    def reader(state: ConsumerState) -> tuple[Reader, Callable[[], None]]:
+        everything = SharedChunkReader(handed, state.positions, settings.patience)
+        return everything, everything.commit
+
+    return Member(store, handing, part, lambda: _lead(parts, home, settings, lags, store, reader))
+
+
+def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
+    parts: ExitStack,
+    home: Home,
+    settings: MonitorSettings,
+    lags: Lags,
+    store: Database,
+    reader_for: Callable[[ConsumerState], tuple[Reader, Callable[[], None]]],
+) -> Consumer:
+    """Create the consumer that ingests and decides; one monitor at a time runs it."""
+    journal = Journal(store)
+    registry = Registry(home)
+    following = RegistryPolicies(registry)
+    state = ConsumerState(
+        journal,
+        ReadableVersions(registry).version,
+        following.timeline,
+        retention(),
+        following.baselines,
+    )
+    reader, taken = reader_for(state)
+    reader = TrackedReader(reader, lags.reading)
+    parts.callback(reader.close)
+    receiver = Receiver.configured(settings)
+    if receiver is not None:
+        parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
+    scorer = ScoringProcess(scoring_command(home.reports), timeout=settings.scoring_timeout)
+    parts.callback(scorer.close)
+    evaluation = Evaluation(journal, state, page=settings.page, clock=now_us)
+    tracing = Tracing.configured("monitor")
+    if tracing is not None:
+        parts.callback(tracing.close)
+    return Consumer(
+        journal,
+        state,
+        reader,
+        scorer,
+        evaluation,
+        traces=WindowTraces(tracing),
+        before_commit=taken,
+        changed_policies=following.changed,
+        most_waiting=settings.waiting_bytes,
+        baselines=BaselineFiles(home.baselines),
+        announce=recorder(registry),
+        scoring_lag=lags.scoring,
+    )
+
+
+def _reader(home: Home, settings: MonitorSettings, state: ConsumerState) -> Reader:
+    if settings.source == "segments":
+        return SegmentReader(home.log, state.positions)
+    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    return KafkaReader(kafka, settings.group, state.positions, settings.patience)
+
+
+def _nothing() -> None:
+    """Do nothing after a step: segments need no commit of shared chunks."""
+
+
+def _follow(
+    consumer: Consumer | Member,
+    settings: MonitorSettings,
+    stopping: threading.Event,
+    announcing: PositionPublisher | None,
+) -> None:
+    wait = announcing.between(stopping.wait) if announcing else stopping.wait
+    consumer.run(wait, settings.poll_records, settings.idle_pause)
+
+
+def _drain(
+    consumer: Consumer | Member,
+    settings: MonitorSettings,
+    stopping: threading.Event,
+    announcing: PositionPublisher | None,
+    *,
+    close: bool,
+) -> None:
+    while not stopping.is_set():
+        if consumer.step(settings.poll_records):
+            continue
+        if consumer.scoring or not consumer.drained:
+            stopping.wait(settings.idle_pause)
+        elif close:
+            consumer.close_all()
+            close = False
+        else:
+            break
+    if announcing:
+        announcing.now()
