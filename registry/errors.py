@@ -13,6 +13,7 @@ RegistryError
 ├── InvalidPolicy         a monitoring policy that a version cannot be watched by
 ├── InvalidFeatures       values that do not fit the features or the tensors that carry them
 ├── IncompatibleRegistry  a registry file of a newer release
+├── DamagedRow            a row of the history that cannot be read
 ├── ArtifactsUnavailable  the shared store of files cannot be used now
 ├── RegistryConflict      another change of the model was first; the message says who
 ├── VersionRefused        the model's release policy does not allow the version
@@ -72,6 +73,10 @@ class InvalidFeatures(RegistryError):
 
 class IncompatibleRegistry(RegistryError):
     """A registry file of a newer release."""
+
+
+class DamagedRow(RegistryError):
+    """A row of the history cannot be read: it was edited, or a newer release wrote it."""
 
 
 class ArtifactsUnavailable(RegistryError):

@@ -1,6 +1,7 @@
 """Logged requests of a model, sampled evenly, with their labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from hashlib import blake2b
 from heapq import heappush, heapreplace
 from pathlib import Path
@@ -16,6 +17,7 @@ from monitoring.counters.plain_values import category
 from monitoring.ingest.labels import read_label
 from registry.errors import InvalidFeatures
 from registry.feature_tensors import to_columns
+from registry.gates.specification import ReplayGate
 from registry.manifest import Manifest
 from registry.payload import withheld
 
@@ -24,6 +26,30 @@ _CHUNK = 1_000
 
 RowId = tuple[str, int]  # prediction id, row
 _Sampled = tuple[int, str, int, PredictionEvent]  # minus its hash, prediction id, row
+
+
+class Period(NamedTuple):
+    """Days since the epoch, in UTC: the latest `days` with requests, or from first to last."""
+
+    days: int
+    first: int | None = None
+    last: int | None = None
+
+    @classmethod
+    def of(cls, gate: ReplayGate) -> "Period":
+        """Return the period of a gate."""
+        if not gate.first_day:
+            return cls(gate.days)
+        epoch = date(1970, 1, 1)
+        ends = (date.fromisoformat(gate.first_day), date.fromisoformat(gate.last_day))
+        return cls(gate.days, *((end - epoch).days for end in ends))
+
+    def outside(self, days: Iterable[int]) -> list[int]:
+        """Return the days that are not in the period."""
+        days = list(days)
+        last = max(days) if self.last is None else self.last
+        first = last - self.days + 1 if self.first is None else self.first
+        return [day for day in days if not first <= day <= last]
 
 
 class LoggedRows(NamedTuple):
@@ -41,16 +67,16 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
     manifests: Mapping[str, Manifest],
     takers: Mapping[str, Manifest],
     *,
-    days: int,
+    period: Period,
     most: int,
 ) -> LoggedRows:
-    """Sample rows of the latest days and join their labels; raises NotEnoughData without any.
+    """Sample rows of a period and join their labels; raises NotEnoughData without any.
 
     `manifests` are those of every version, by number: requests whose features a payload policy
     hides are left out. `takers` are the versions that will run the rows. The sample holds the rows
     with the smallest hash, so it is the same whenever the log is.
     """
-    sampled = _sample(log, model, manifests, days, most)
+    sampled = _sample(log, model, manifests, period, most)
     if not sampled:
         raise NotEnoughData(
             f"the log has no answered request of {model} whose inputs were logged unchanged"
@@ -71,9 +97,9 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
 
 
 def _sample(
-    log: Path, model: str, manifests: Mapping[str, Manifest], days: int, most: int
+    log: Path, model: str, manifests: Mapping[str, Manifest], period: Period, most: int
 ) -> list[_Sampled]:
-    """Return rows of the latest days; of each day, those with the smallest hash are held."""
+    """Return rows of the period; of each day, those with the smallest hash are held."""
     by_day: dict[int, list[_Sampled]] = {}
     hidden = {number for number, one in manifests.items() if withheld(one)}
     for event in _events(log):
@@ -88,8 +114,8 @@ def _sample(
         day = event.time // _DAY
         if day not in by_day:
             by_day[day] = []
-            for old in [one for one in by_day if one <= max(by_day) - days]:
-                del by_day[old]
+            for other in period.outside(by_day):
+                del by_day[other]
         if (held := by_day.get(day)) is not None:
             for row in range(event.rows):
                 _hold(

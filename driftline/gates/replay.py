@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from driftline.gates.context import NO_CHAMPION_NOTE, GateContext
-from driftline.gates.logged_rows import RowId, read_logged_rows
+from driftline.gates.logged_rows import Period, RowId, read_logged_rows
 from driftline.gates.paired_rows import PairedRows, evaluate
 from driftline.gates.scores import judge
 from registry.gates.comparison import Measure, compare, judge_limit
@@ -27,7 +27,7 @@ def check_replay(gate: ReplayGate, context: GateContext) -> GateOutcome:
     takers = {name: version.manifest for name, version in context.versions.items()}
     logged = read_logged_rows(
         context.log, context.candidate.model, context.manifests, takers,
-        days=gate.days, most=gate.max_rows,
+        period=Period.of(gate), most=gate.max_rows,
     )  # fmt: skip
     context.progress(logged.note)
     logged.frame[_ID] = logged.ids

@@ -12,6 +12,7 @@ Rows = Literal["candidate", "champion"]  # whose reference rows
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Margin = Annotated[float, Meta(ge=0)]
+Day = Annotated[str, Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
 Segment = str | SegmentPolicy
 Costs = dict[str, float | dict[str, float]]
 
@@ -131,7 +132,9 @@ class DataGate(Gate, frozen=True, kw_only=True, tag="data"):
 class ReplayGate(ScoredGate, frozen=True, kw_only=True, tag="replay"):
     """The candidate answers logged requests as the champion does, and scores on their labels."""
 
-    days: Annotated[int, Meta(ge=1, le=3_660)] = 7  # latest days (UTC) with requests
+    days: Annotated[int, Meta(ge=1, le=3_660)] = 7  # up to the latest day (UTC) with requests
+    first_day: Day = ""  # instead: a period, both days included
+    last_day: Day = ""
     max_rows: Annotated[int, Meta(ge=2, le=1_000_000)] = 5_000  # a sample, by the rows' hash
     agreement: Share | None = None  # least share of rows with the champion's prediction
     tolerance: Margin = 0.1  # of equal numbers, in standard deviations of the champion's

@@ -6,6 +6,7 @@ kinds and fields are refused with what was meant.
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
@@ -90,6 +91,13 @@ def _fault(gate: Gate) -> str:
 
 
 def _replay_fault(gate: ReplayGate) -> str:
+    for day in (gate.first_day, gate.last_day):
+        try:
+            date.fromisoformat(day or "2000-01-01")
+        except ValueError as error:
+            return f"{day}: {error}"
+    if bool(gate.first_day) != bool(gate.last_day) or gate.first_day > gate.last_day:
+        return "a period has a first_day and a last_day, not before it"
     if gate.metric and gate.costs:
         return "metric and costs; expected one of them"
     limits = (gate.at_least, gate.at_most, gate.worse_by)

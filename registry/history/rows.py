@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from registry.errors import DamagedRow
 from registry.limits import LimitChange
 
 KINDS = frozenset({
@@ -67,11 +68,18 @@ class HistoryRow(msgspec.Struct, frozen=True):
 
     def limits(self) -> LimitChange:
         """Decode the change that a row of kind `limits` holds."""
-        return msgspec.json.decode(self.detail, type=LimitChange)
+        return self.decode(LimitChange)
 
     def decode(self, kind: type[Detail]) -> Detail:
-        """Decode the detail; a row without one has the defaults."""
-        return msgspec.json.decode(self.detail or "{}", type=kind)
+        """Decode the detail; a row without one has the defaults. Raises DamagedRow."""
+        try:
+            return msgspec.json.decode(self.detail or "{}", type=kind)
+        except msgspec.DecodeError as error:
+            raise DamagedRow(
+                f"model {self.model!r}: revision {self.revision} ({self.kind.replace('_', ' ')}) "
+                f"cannot be read: {error}; it was edited, or a newer release wrote it; see "
+                "driftline audit verify"
+            ) from None
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):

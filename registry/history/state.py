@@ -10,6 +10,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
+from registry.errors import DamagedRow
 from registry.history.rows import (
     ALIAS_KINDS,
     KINDS,
@@ -162,7 +163,7 @@ class LifecycleState(msgspec.Struct):
             return "it was not gated under the model's release policy"
         try:
             result = gated.decode(GateResult)
-        except msgspec.DecodeError:
+        except DamagedRow:
             return f"its gate run in revision {gated.revision} cannot be read; run driftline gate"
         if result.policy != self.policy_revision:
             return "it was not gated under the model's release policy"

@@ -1,11 +1,13 @@
 """The state of a model as a pure function of its rows."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry.errors import DamagedRow
 from registry.history.rows import (
     KINDS,
     ApprovalRule,
@@ -196,3 +198,16 @@ def test_a_gate_run_that_cannot_be_read_has_not_passed() -> None:
     for detail in ("{", '{"verdict":"fine"}', '{"verdict":1}'):
         state = _release(("gated", "ci", {"detail": detail}))
         assert "cannot be read" in state.refusal("champion", "1", 0)
+
+
+@given(_rows(), st.sampled_from(["{", "[]", "1", '{"gates":1,"policy":"x","files":3}', "null"]))
+def test_an_edited_detail_is_an_error_that_names_its_row(
+    rows: list[HistoryRow], detail: str
+) -> None:
+    edited = [msgspec.structs.replace(row, detail=detail) for row in rows]
+    state = reduce_rows(edited)
+    for number in ("1", "2", "3"):
+        with suppress(DamagedRow):
+            state.desired([number])
+        with suppress(DamagedRow):
+            assert "passed" not in state.missing_gates(f"d{number}")

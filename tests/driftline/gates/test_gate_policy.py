@@ -20,7 +20,7 @@ from eventlog.parent_death import PARENT
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 from registry.approvals import Approvals
-from registry.errors import VersionRefused
+from registry.errors import DamagedRow, RegistryError, VersionRefused
 from registry.history.audit import chain_faults
 from registry.history.rows import GateResult, HistoryRow
 from registry.history.store import History
@@ -161,3 +161,22 @@ def test_a_run_that_is_killed_leaves_a_legal_state(desk: Desk) -> None:
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not desk.home.gate_run.exists()
+
+
+def test_rows_that_cannot_be_read_are_named_on_one_line(desk: Desk) -> None:
+    assert desk.run("gate", "tiny", "--version", "1").exit_code == 0
+    commands = (
+        ("gates", "tiny"),
+        ("gates", "tiny", "--version", "1"),
+        ("gate", "tiny", "--version", "1"),
+        ("release-policy", "tiny"),
+        ("promote", "tiny", "--version", "1", "--alias", "other"),
+    )
+    for kind in ("gated", "release_policy"):
+        with closing(sqlite3.connect(desk.home.registry)) as connection, connection:
+            connection.execute("DROP TRIGGER IF EXISTS history_no_update")
+            connection.execute("UPDATE history SET detail = '{' WHERE kind = ?", (kind,))
+        for command in commands:
+            failed = desk.run(*command).exception
+            assert failed is None or isinstance(failed, SystemExit | RegistryError), command
+    assert isinstance(desk.run("gates", "tiny").exception, DamagedRow)

@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from driftline.gates.context import NO_CHAMPION_NOTE, GateContext, NotEnoughData
-from driftline.gates.logged_rows import read_logged_rows
+from driftline.gates.logged_rows import Period, read_logged_rows
 from driftline.gates.reference_data import check_data
 from driftline.gates.replay import check_replay
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
+from registry.errors import InvalidGates
 from registry.gates.outcomes import GateOutcome
 from registry.gates.stated_gates import read_gates
 from registry.manifest import PayloadPolicy, Version
@@ -163,13 +164,26 @@ def test_few_or_no_rows_are_not_enough_data(scene: Scene, tmp_path: Path) -> Non
     few = scene.replay(scene.good, scene.good, agreement=0.9, max_rows=50)
     assert few.outcome == "not enough data"
     with pytest.raises(NotEnoughData, match="no answered request of tiny"):
-        read_logged_rows(tmp_path, "tiny", {}, {"candidate": scene.good.manifest}, days=1, most=9)
+        read_logged_rows(
+            tmp_path, "tiny", {}, {"candidate": scene.good.manifest}, period=Period(1), most=9
+        )
+
+
+def test_a_period_has_a_first_and_a_last_day(scene: Scene) -> None:
+    days = {"first_day": "1970-01-11", "last_day": "1970-01-12"}
+    outcome = scene.replay(scene.good, scene.good, agreement=1.0, **days)
+    assert "200 rows from 1970-01-11 to 1970-01-12" in outcome.reason
+    for wrong in ({"first_day": "1970-01-11"}, days | {"last_day": "1970-01-02"},
+                  days | {"last_day": "1970-13-02"}, days | {"first_day": "soon"}):  # fmt: skip
+        with pytest.raises(InvalidGates):
+            scene.replay(scene.good, scene.good, agreement=1.0, **wrong)
 
 
 def test_the_sample_is_the_same_and_evenly_spread(scene: Scene) -> None:
     takers = {"candidate": scene.good.manifest}
     found = [
-        read_logged_rows(scene.log, "tiny", {}, takers, days=3, most=most) for most in (60, 60, 400)
+        read_logged_rows(scene.log, "tiny", {}, takers, period=Period(3), most=most)
+        for most in (60, 60, 400)
     ]
     assert found[0].ids == found[1].ids
     assert len(found[0].ids) == 60
