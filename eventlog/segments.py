@@ -72,6 +72,7 @@ class SegmentWriter:
         self.epoch = max(existing[-1].epoch + 1 if existing else 1, clock())
         self.next_sequence = 0
         self._closed: deque[int] = deque()  # rolled files that are not flushed yet
+        self._detached = False
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
         rejects = settings.when_full == "reject"
         self._reserve = DiskReserve(folder / "reserve", settings.reserve_bytes if rejects else 0)
@@ -104,6 +105,8 @@ class SegmentWriter:
         """Store all events, readable even if the process is killed, or raise LogUnavailable."""
         if not events:
             return
+        if self._detached:
+            raise LogUnavailable(f"event log {self._folder}: it was removed or replaced")
         self._check_stamps(events)
         frame = frames.encode(
             [wire.encode(event) for event in events],
@@ -119,6 +122,19 @@ class SegmentWriter:
         age = time.monotonic() - self._begun
         if self._size >= self._settings.segment_bytes or age >= self._settings.segment_seconds:
             self._roll()
+
+    def detached(self) -> bool:
+        """Return whether the current segment is no longer where readers look for it.
+
+        That is so if a folder above it was removed or replaced. Further appends raise
+        LogUnavailable.
+        """
+        if self._file >= 0 and not self._detached:
+            try:
+                self._detached = not os.path.samestat(self._path.stat(), os.fstat(self._file))
+            except (FileNotFoundError, NotADirectoryError):
+                self._detached = True
+        return self._detached
 
     @property
     def waits_for_disk(self) -> bool:
@@ -138,7 +154,8 @@ class SegmentWriter:
             return
         if self._commit is not None:
             self._commit.close()
-            self._sync()
+            with contextlib.suppress(FileNotFoundError):  # its folder was removed
+                self._sync()
         self._reserve.release()
         with contextlib.suppress(
             OSError
@@ -189,7 +206,9 @@ class SegmentWriter:
     def _new_segment(self) -> int:
         path = self._folder / f"{self.epoch:08d}-{self.next_sequence:012d}.log"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        return os.open(path, flags, 0o600)
+        file = os.open(path, flags, 0o600)
+        self._path = path
+        return file
 
     def _sync(self) -> None:
         """Flush to disk. Runs in the group commit's thread, the only one to close rolled files."""

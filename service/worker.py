@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import signal
 import socket
 import sys
 import time
@@ -27,6 +28,7 @@ from service.crashes.run_record import RunRecord
 from service.crashes.worker_exits import take_exit
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
+from service.log_presence import end_without_log
 from service.log_retention import sweep_periodically
 from service.models.loaded_models import LoadedModels
 from service.models.loader import VersionLoader
@@ -157,6 +159,7 @@ class Worker:
                 triton=self._settings.triton_metrics,
             ),
             sweep_periodically(self._home, self._log_settings),
+            end_without_log(self._writer, partial(signal.raise_signal, signal.SIGTERM)),
         ):
             self._background.append(asyncio.create_task(work))
         if self._shared_publisher is not None:

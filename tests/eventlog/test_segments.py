@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,3 +220,26 @@ def test_what_a_killed_writer_had_appended_is_in_the_log(tmp_path: Path) -> None
     for epoch, answered in promised.items():
         assert found[epoch] == list(range(len(found[epoch])))
         assert len(found[epoch]) >= answered
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+def test_a_writer_notices_that_its_folder_was_removed(tmp_path: Path, durability: str) -> None:
+    writer = SegmentWriter.claim(
+        tmp_path / "log", "host", msgspec.convert({"durability": durability}, LogSettings)
+    )
+    append(writer, 1)
+    assert not writer.detached()
+    shutil.rmtree(tmp_path / "log")
+    assert writer.detached()
+    with pytest.raises(LogUnavailable, match="removed or replaced"):
+        append(writer, 1)
+    writer.close()
+
+
+def test_a_writer_notices_that_another_folder_has_its_name(tmp_path: Path) -> None:
+    writer = SegmentWriter.claim(tmp_path / "log", "host")
+    append(writer, 1)
+    (tmp_path / "log").rename(tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved", tmp_path / "log")
+    assert writer.detached()
+    writer.close()

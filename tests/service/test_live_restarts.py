@@ -1,5 +1,6 @@
 """Workers that are killed are replaced: by forks, and without the fork server once it has died."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
+from eventlog.events import PredictionEvent
 from tests.crash import serving_workers
 from tests.service.conftest import Service
 
@@ -67,6 +69,17 @@ def test_a_killed_worker_is_replaced_and_metrics_continue(service: Restarting) -
     assert service.replace_worker().ppid() == service.supervisor.pid
     _predict(service)
     service.until(lambda: _answered(service) == 2)
+
+
+def test_a_new_log_replaces_a_removed_one(service: Restarting) -> None:
+    before = {record.source for record in service.events()}
+    shutil.rmtree(service.home.log)
+    service.until(lambda: "was removed or replaced while" in service.said())
+    service.until(lambda: (service.home.log / "identity").exists() and service._ready())
+    name = _predict(service)["prediction_id"]
+    (event,) = [record for record in service.events() if isinstance(record.event, PredictionEvent)]
+    assert event.event.prediction_id == name
+    assert event.source not in before
 
 
 def test_a_worker_is_replaced_without_the_fork_server(service: Restarting) -> None:
