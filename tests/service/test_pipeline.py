@@ -1,6 +1,7 @@
 """One event per request, in the log before anybody hears the answer, whatever happens."""
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -110,6 +111,28 @@ async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> Non
     gate.set()
     await running
     assert [event.outcome for event in worker.appender.events] == ["cancelled", "ok"]
+
+
+@pytest.mark.parametrize(("body", "cancelled"), [(BODY, False), (b"{", False), (BODY, True)])
+async def test_a_request_leaves_no_garbage_to_the_collector(
+    worker: InProcessWorker, body: bytes, cancelled: bool
+) -> None:
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            call = worker.call("rest", "sums", "")
+            worker.pipeline.submit(call, _decode(body), lambda _: None)
+            if cancelled:
+                worker.pipeline.leave(call)
+            await asyncio.sleep(0)
+
+    await ask(1)
+    gc.collect()
+    gc.disable()
+    try:
+        await ask(50)
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
 
 
 async def test_who_leaves_as_the_batch_is_answered_harms_no_neighbour(
