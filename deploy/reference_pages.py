@@ -17,6 +17,8 @@ from eventlog.settings import LOG_PREFIX, LogSettings
 from monitoring.settings import KEEP_PREFIX, MonitorSettings
 from monitoring.settings import PREFIX as MONITOR_PREFIX
 from monitoring.windows.retention import Retention
+from registry.bounded.bounds import PREFIX as REGISTER_PREFIX
+from registry.bounded.bounds import RegisterSettings
 from registry.settings import PREFIX as REGISTRY_PREFIX
 from registry.settings import RegistrySettings
 from service.settings import PREFIX as SERVICE_PREFIX
@@ -28,6 +30,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 GROUPS: list[tuple[str, str, type[msgspec.Struct]]] = [
     ("The service: `driftline serve`", SERVICE_PREFIX, Settings),
     ("The registry", REGISTRY_PREFIX, RegistrySettings),
+    ("Registration: bounds of the check of files", REGISTER_PREFIX, RegisterSettings),
     ("The event log", LOG_PREFIX, LogSettings),
     ("Kafka", "DRIFTLINE_KAFKA_", KafkaSettings),
     ("The forwarder: `driftline forward`", "DRIFTLINE_FORWARDER_", ForwarderSettings),

@@ -1,8 +1,12 @@
 """`driftline manifest`."""
 
+import tempfile
 from pathlib import Path
 
 import click
+import msgspec
+
+from registry.manifest import Manifest
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)
@@ -20,17 +24,18 @@ def commands() -> list[click.Command]:
 @click.option("--target", default="", help="Column of the reference that holds the labels.")
 def manifest(onnx: Path, stated: Path | None, reference: Path | None, target: str) -> None:
     """Print the complete manifest that registration would infer, with comments, to be edited."""
-    # ONNX Runtime and pandas, which --help does without.
-    from registry.candidate import prepare  # noqa: PLC0415
+    # ONNX, which --help does without.
+    from registry.bounded.check import check_in_process  # noqa: PLC0415
+    from registry.inference import read_inference  # noqa: PLC0415
     from registry.manifest_file import read_fields  # noqa: PLC0415
     from registry.manifest_text import manifest_text  # noqa: PLC0415
     from registry.model_file import read_model  # noqa: PLC0415
-    from registry.reference_file import parse_reference  # noqa: PLC0415
 
-    candidate = prepare(
-        read_model(onnx),
-        read_fields(stated) if stated else {},
-        parse_reference(reference.read_bytes()) if reference else None,
-        target=target,
-    )
-    click.echo(manifest_text(candidate.manifest, candidate.inference), nl=False)
+    given = reference.read_bytes() if reference else None
+    fields = read_fields(stated) if stated else {}
+    with tempfile.TemporaryDirectory(prefix="driftline-manifest-") as name:
+        folder = Path(name)
+        check_in_process(folder, read_model(onnx), fields, given, target=target, infer_only=True)
+        completed = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+        inference = read_inference(folder)
+    click.echo(manifest_text(completed, inference), nl=False)

@@ -5,7 +5,9 @@ verdict in the version's batching.json. Versions of earlier releases lack the fi
 when they load them, for large models without trial runs.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -73,21 +75,44 @@ def runnable(session: onnxruntime.InferenceSession) -> Runnable:
     return Runnable(run, session.get_inputs(), session.get_outputs())
 
 
-def judge(model: Runnable, manifest: Manifest, rows: Arrays | None = None) -> Verdict:
+def judge(
+    model: Runnable, manifest: Manifest, rows: Arrays | None = None, *, seconds: float = inf
+) -> Verdict:
     """Judge a model by its names of dimensions and by trial runs on `rows` of its reference.
 
-    Without rows, it runs generated ones; if the model refuses them, names alone decide.
+    Without rows, it runs generated ones; if the model refuses them, names alone decide. If the
+    trial runs take longer than `seconds`, rows count as dependent: nothing has shown otherwise.
     """
     named = judge_names(model.inputs, model.outputs)
     if named.failure or batch_dimension(signature(manifest)) != FREE:
         return named
-    if rows is None:
-        found = _probe_generated(model, manifest)
-        if found is None:
-            return named
-    else:
-        found = probe_rows(model.run, rows, manifest.max_batch_size)
+    limited = replace(model, run=_limited(model.run, seconds))
+    try:
+        if rows is None:
+            found = _probe_generated(limited, manifest)
+            if found is None:
+                return named
+        else:
+            found = probe_rows(limited.run, rows, manifest.max_batch_size)
+    except _OutOfTime:
+        return Verdict(named.faults, f"trial runs took longer than {seconds:.0f} s", probed=False)
     return Verdict(found.faults | named.faults, found.failure)
+
+
+class _OutOfTime(BaseException):
+    """Trial runs took too long; no Exception, because a failed trial run is none."""
+
+
+def _limited(run: Run, seconds: float) -> Run:
+    """Return the run; it raises once the time since now is over."""
+    deadline = time.monotonic() + seconds
+
+    def limited(inputs: Arrays) -> Arrays:
+        if time.monotonic() > deadline:
+            raise _OutOfTime
+        return run(inputs)
+
+    return limited
 
 
 def _probe_generated(model: Runnable, manifest: Manifest) -> ProbeFindings | None:

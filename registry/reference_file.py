@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from registry.errors import InvalidReference
 from registry.manifest import Feature, Signature, TensorSpec
 
 _MOST_COLUMNS = 100  # of an array that is taken apart into features without being asked to
+_MOST_ROWS = 10_000_000
 _UNNAMED = ""  # the column of a .npy file, for the only input
 Array = np.ndarray[Any, Any]
 
@@ -35,12 +37,22 @@ def parse_reference(data: bytes) -> pd.DataFrame:
             stream = pa.BufferOutputStream()
             stream.write(data)
             source = pa.BufferReader(stream.getvalue())
+            _require_bounded(pq.read_metadata(source).num_rows)
+            source.seek(0)
             return pd.read_parquet(source, use_threads=False, pre_buffer=False)
         return pd.read_csv(io.BytesIO(data))
     except (pa.ArrowException, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidReference(
             f"the reference is no Parquet, CSV, .npz or .npy file: {error}"
         ) from None
+
+
+def _require_bounded(rows: int) -> None:
+    """Raise InvalidReference for more rows than any reference needs; a few bytes may state them."""
+    if rows > _MOST_ROWS:
+        raise InvalidReference(
+            f"the reference has {rows:,} rows; expected at most {_MOST_ROWS:,}: a sample is enough"
+        )
 
 
 def _from_arrays(arrays: dict[str, Array]) -> pd.DataFrame:

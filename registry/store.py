@@ -6,9 +6,11 @@ the history names it; if the history cannot name it, the folder is removed.
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +30,7 @@ from registry.history.rows import HistoryRow
 from registry.history.state import DesiredState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
-from registry.manifest import Version
+from registry.manifest import Manifest, Version
 from registry.policies import (
     Held,
     PolicyChange,
@@ -39,10 +41,11 @@ from registry.policies import (
 )
 from registry.settings import artifacts_url, open_history
 from registry.stored_versions import KnownVersions, StoredVersions
-from registry.version_folders import VersionFolders
+from registry.version_folders import Files, VersionFolders
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
+_FILES = ("model.onnx", "manifest.json", "batching.json", "inference.json", "reference.parquet")
 _ATTEMPTS = 5  # of a change while other writers are first
 
 _Result = TypeVar("_Result")
@@ -96,21 +99,40 @@ class Registry:
         content returns the existing version. Raises a RegistryError that names the fault, and then
         stores nothing.
         """
-        # These bring ONNX and pandas, which workers and commands that only read do without.
-        from registry.batching import read_verdict, write_verdict  # noqa: PLC0415
-        from registry.version_content import build_content  # noqa: PLC0415
+        # These bring ONNX, which workers and commands that only read do without.
+        from registry.bounded.check import check_in_process, read_reference  # noqa: PLC0415
+        from registry.manifest_file import read_fields  # noqa: PLC0415
+        from registry.model_file import read_model  # noqa: PLC0415
 
         _require_name(model)
-        content = build_content(onnx, manifest, reference, target=target)
-        digest = content.digest
+        onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx)
+        reference_bytes = read_reference(reference) if reference else None
+        fields = read_fields(manifest) if isinstance(manifest, Path) else manifest or {}
+        with self._folders.checking() as folder:
+            check_in_process(folder, onnx_bytes, fields, reference_bytes, target=target)
+            return self._add_checked(model, folder, reference_bytes or b"", actor)
+
+    def _add_checked(self, model: str, folder: Path, reference: bytes, actor: str) -> Version:
+        """Store the checked files of a folder, unless a version has this content."""
+        from registry.batching import FILE, read_verdict  # noqa: PLC0415
+        from registry.content import content_digest  # noqa: PLC0415
+
+        encoded = (folder / "manifest.json").read_bytes()
+        digest = content_digest((folder / "model.onnx").read_bytes(), encoded, reference)
+        files: Files = {
+            name: partial(shutil.copyfile, folder / name)
+            for name in _FILES
+            if (folder / name).exists()
+        }
         with self._folders.locked():
             stored = (one for one in self._stored.read(model).versions if one.digest == digest)
             version = next(stored, None)
             if version is None:
-                require_inherited(model, content.manifest, self.history(model))
-                return _retry(lambda: self._stored.add(model, digest, content.files, actor))
+                completed = msgspec.json.decode(encoded, type=Manifest)
+                require_inherited(model, completed, self.history(model))
+                return _retry(lambda: self._stored.add(model, digest, files, actor))
             if read_verdict(version) is None:  # as an earlier release left it
-                write_verdict(Path(version.path), content.verdict)
+                shutil.copyfile(folder / FILE, Path(version.path) / FILE)
             self._stored.record(version, actor)
         return version
 

@@ -10,6 +10,7 @@ than most commands.
 import fcntl
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, wh
 _FOLDER = re.compile(r"([1-9][0-9]{0,17})-[0-9a-f]{12}")
 _NUMBER = "driftline.number"  # the label that tells our versions from other BentoML models
 _STAGING = ".driftline-staging"
+_CHECK = ".driftline-check-"  # a folder for each registration whose files are checked
 _LOCK = ".driftline-lock"
 
 Files = dict[str, Callable[[Path], object]]  # file name -> what writes it
@@ -107,6 +109,19 @@ class VersionFolders:
             shutil.rmtree(path.parent, ignore_errors=True)
 
     @contextmanager
+    def checking(self) -> Iterator[Path]:
+        """Create a folder for the check of a registration's files, and remove it afterwards."""
+        folder = self.folder.parent / f"{_CHECK}{secrets.token_hex(8)}"
+        folder.mkdir(mode=0o700)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Let one process at a time change the store."""
         with (self.folder.parent / _LOCK).open("w") as file:
@@ -141,6 +156,8 @@ class VersionFolders:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _sweep(self) -> None:
+        for folder in self.folder.parent.glob(f"{_CHECK}*"):
+            _remove_unlocked(folder)
         left = [one for one in self._stagings if one.exists()]
         if not left:
             return
@@ -151,6 +168,17 @@ class VersionFolders:
                 return  # it is being written
             for one in left:
                 shutil.rmtree(one, ignore_errors=True)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """Remove the folder of a killed registration."""
+    with suppress(OSError):
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 class _Description(msgspec.Struct, frozen=True):

@@ -248,7 +248,7 @@ def _database_full(*_args: object, **_options: object) -> None:
 @pytest.mark.parametrize(
     "break_disk",
     [
-        lambda patch: patch.setattr(pd.DataFrame, "to_parquet", _full),
+        lambda patch: patch.setattr("registry.store.shutil.copyfile", _full),
         lambda patch: patch.setattr("registry.version_folders.sync_tree", _full),
         lambda patch: patch.setattr(Path, "rename", _full),
         lambda patch: patch.setattr("registry.version_folders.sync_folder", _full),

@@ -1,0 +1,1 @@
+"""Untrusted files are read, checked and run in a process with bounds of time and memory."""

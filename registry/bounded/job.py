@@ -1,0 +1,46 @@
+"""What is said between a registration, the server of checks, and a check."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ONNX, REFERENCE, REQUEST = "given.onnx", "given.reference", "request.msgpack"
+OUTCOME, STAGE = "outcome.json", "stage"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # exit statuses of a check whose disk is full
+
+
+class CheckJob(msgspec.Struct, frozen=True):
+    """One check, for the server."""
+
+    folder: str  # with the given files; the results go there
+    memory: int  # bytes of data; 0: no limit
+    seconds: float
+
+
+class CheckStatus(msgspec.Struct, frozen=True):
+    """How the child of a check ended."""
+
+    status: int | None  # as os.waitpid returns it; None: it took too long
+
+
+class CheckRequest(msgspec.Struct, frozen=True):
+    """What is stated about the files in a folder."""
+
+    fields: dict[str, Any] = {}  # of the manifest
+    has_reference: bool = False
+    target: str = ""
+    infer_only: bool = False  # stop before trial runs and the reference's answers
+
+
+class CheckOutcome(msgspec.Struct, frozen=True):
+    """Why a check refused the files; empty if it did not."""
+
+    kind: str = ""  # name of a class of registry.errors
+    text: str = ""
+
+
+def note_stage(folder: Path, stage: str) -> None:
+    """Note what the check does now, for the case that it does not come back."""
+    (folder / STAGE).write_text(stage)

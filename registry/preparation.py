@@ -1,0 +1,85 @@
+"""Check the files of a registration and write those of its version, in the child of a check.
+
+given.onnx, given.reference, request.msgpack    in
+model.onnx, manifest.json, batching.json, inference.json, reference.parquet, outcome.json    out
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from eventlog.errors import DriftlineError
+from registry.batching import Verdict, judge, runnable, write_verdict
+from registry.bounded.job import (
+    ONNX,
+    OUTCOME,
+    REFERENCE,
+    REQUEST,
+    CheckOutcome,
+    CheckRequest,
+    note_stage,
+)
+from registry.candidate import Candidate, prepare
+from registry.content import encode_manifest
+from registry.inference import write_inference
+from registry.manifest import Manifest
+from registry.onnx_file import check_providers, load
+from registry.reference import answer_reference, sample_tensors
+from registry.reference_file import parse_reference
+
+
+def check_files(folder: Path, seconds: float) -> None:
+    """Check the given files of a folder and write the results, or why they are refused."""
+    outcome = CheckOutcome()
+    try:
+        _check(folder, seconds)
+    except DriftlineError as error:
+        outcome = CheckOutcome(type(error).__name__, str(error))
+    except MemoryError:
+        outcome = CheckOutcome("MemoryError")
+    with suppress(MemoryError):
+        (folder / OUTCOME).write_bytes(msgspec.json.encode(outcome))
+
+
+def _check(folder: Path, seconds: float) -> None:
+    request = msgspec.msgpack.decode((folder / REQUEST).read_bytes(), type=CheckRequest)
+    onnx = (folder / ONNX).read_bytes()
+    reference = None
+    if request.has_reference:
+        note_stage(folder, "reading the reference")
+        reference = parse_reference((folder / REFERENCE).read_bytes())
+    note_stage(folder, "loading the model")
+    candidate = prepare(onnx, request.fields, reference, target=request.target)
+    manifest = candidate.manifest
+    if not request.infer_only:
+        manifest = _with_answers(folder, candidate, seconds)
+    (folder / "model.onnx").write_bytes(candidate.onnx)
+    (folder / "manifest.json").write_bytes(encode_manifest(manifest))
+    write_inference(folder, candidate.inference)
+
+
+def _with_answers(folder: Path, candidate: Candidate, seconds: float) -> Manifest:
+    """Make the trial runs, and run the reference; return the manifest with its classes."""
+    manifest, rows = candidate.manifest, candidate.reference
+    check_providers(manifest.session.providers)
+    note_stage(folder, "making trial runs of the model")
+    verdict = _judge(candidate.onnx, manifest, rows, seconds / 2)
+    write_verdict(folder, verdict)
+    if rows is None:
+        return manifest
+    note_stage(folder, "running the model on the reference")
+    together = not verdict.against_answers(manifest)
+    manifest, frame = answer_reference(candidate.session, manifest, rows, together=together)
+    frame.to_parquet(folder / "reference.parquet", index=False)
+    return manifest
+
+
+def _judge(
+    onnx: bytes, manifest: Manifest, reference: pd.DataFrame | None, seconds: float
+) -> Verdict:
+    """Find out whether rows are independent, in one thread: there sums have one order only."""
+    rows = None if reference is None else sample_tensors(manifest, reference)
+    session = load(onnx, threads=1, extensions=manifest.session.extensions)
+    return judge(runnable(session), manifest, rows, seconds=seconds)
