@@ -215,12 +215,13 @@ def _leave(status: object) -> None:
 def run() -> None:
     """Run the command; print an expected error as one line, without a traceback."""
     try:
-        driftline(standalone_mode=False)
+        # A command that ends with `Exit(1)` returns 1 here; others return nothing.
+        status = driftline(standalone_mode=False)
+        if isinstance(status, int) and status:
+            sys.exit(status)
     except DriftlineError as error:
         click.echo(f"driftline: {error}", err=True)
         sys.exit(1)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -38,6 +38,7 @@ cli.main()
     [
         ("pass", 0),
         ("sys.exit(3)", 3),
+        ("raise click.exceptions.Exit(4)", 4),
         ("raise click.ClickException('no')", 1),
         ("raise OSError(28, 'full')", 1),
     ],

@@ -160,6 +160,10 @@ def test_a_run_that_is_killed_leaves_a_legal_state(desk: Desk) -> None:
             assert open_reports(desk.home).read(row.evidence).verdict == "passed"
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    desk.set("gates: {known: {kind: lineage, fields: [nothing]}}")
+    assert (
+        subprocess.run(command, env=environment, check=False, capture_output=True).returncode == 1
+    )
     assert not desk.home.gate_run.exists()
 
 
