@@ -22,7 +22,7 @@ class PostgresServer:
 
     def __init__(self, programs: Path, folder: Path, port: int) -> None:
         self._programs = programs
-        self._folder = folder
+        self.folder = folder
         self._port = port
         # The server refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -30,14 +30,14 @@ class PostgresServer:
 
     def create(self) -> None:
         """Make an empty cluster."""
-        shutil.chown(self._folder, self._user)
+        shutil.chown(self.folder, self._user)
         how = ["--auth=trust", "--username=tester", "--encoding=UTF8", "--locale=C.UTF-8"]
         self._run("initdb", "--no-sync", *how)
 
     def start(self) -> None:
         """Start on the data that is there; returns once it answers."""
-        options = f"{_OPTIONS} -p {self._port} -k {self._folder}"
-        self._run("pg_ctl", "start", "-w", "-l", f"{self._folder}/server.log", "-o", options)
+        options = f"{_OPTIONS} -p {self._port} -k {self.folder}"
+        self._run("pg_ctl", "start", "-w", "-l", f"{self.folder}/server.log", "-o", options)
 
     def stop(self, how: str = "immediate") -> None:
         """End it; `immediate` is as a crash."""
@@ -51,11 +51,11 @@ class PostgresServer:
         return f"{self.url}?options=-csearch_path%3D{name}"
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), "-D", f"{self._folder}/data", *arguments]
+        command = [str(self._programs / program), "-D", f"{self.folder}/data", *arguments]
         subprocess.run(
             command,
             user=self._user,
-            cwd=self._folder,
+            cwd=self.folder,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
             stdout=subprocess.DEVNULL,
             check=True,

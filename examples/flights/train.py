@@ -29,10 +29,10 @@ TRAFFIC_STARTS = datetime(2013, 4, 1, tzinfo=NEW_YORK)
 def main() -> None:
     """Train, export, check the export, write both files and print the table."""
     flights = arrived(load())
-    training = flights[flights["event_time"] < _microseconds(REFERENCE_STARTS)]
+    training = flights[flights["event_time"] < microseconds(REFERENCE_STARTS)]
     reference = flights[
         flights["event_time"].between(
-            _microseconds(REFERENCE_STARTS), _microseconds(TRAFFIC_STARTS), inclusive="left"
+            microseconds(REFERENCE_STARTS), microseconds(TRAFFIC_STARTS), inclusive="left"
         )
     ]
     model = fit(training)
@@ -67,7 +67,7 @@ def fit(training: pd.DataFrame) -> Pipeline:
             ("classify", CalibratedClassifierCV(trees, cv=KFold(4), ensemble=False)),
         ]
     )
-    return model.fit(_inputs(training), training[TARGET])
+    return model.fit(model_inputs(training), training[TARGET])
 
 
 def export(model: Pipeline) -> bytes:
@@ -83,9 +83,9 @@ def export(model: Pipeline) -> bytes:
 def check(model: Pipeline, onnx: bytes, flights: pd.DataFrame) -> pd.Series:
     """The exported file's score for every flight; raises if scikit-learn answers otherwise."""
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
-    inputs = _inputs(flights)
-    (answers,) = session.run(["probabilities"], {n: inputs[[n]].to_numpy() for n in FEATURES})
-    np.testing.assert_allclose(answers, model.predict_proba(inputs), atol=1e-5)
+    frame = model_inputs(flights)
+    (answers,) = session.run(["probabilities"], {n: frame[[n]].to_numpy() for n in FEATURES})
+    np.testing.assert_allclose(answers, model.predict_proba(frame), atol=1e-5)
     return pd.Series(answers[:, 1], index=flights.index)
 
 
@@ -99,13 +99,13 @@ def report(flights: pd.DataFrame, scores: pd.Series, slices: dict[str, pd.Index]
         print(f"{name:10}{len(rows):9,}{late.mean():7.2f}{auc:9.3f}")
 
 
-def _inputs(flights: pd.DataFrame) -> pd.DataFrame:
+def model_inputs(flights: pd.DataFrame) -> pd.DataFrame:
     """A missing category travels as the empty string."""
     filled = flights[CATEGORICAL].fillna("").astype(object)
     return flights[FEATURES].assign(**{name: filled[name] for name in CATEGORICAL})
 
 
-def _microseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000)
 
 

@@ -249,8 +249,8 @@ def _exchange(port: int, *pieces: bytes) -> bytes:
 def test_none_of_it_cost_a_worker_or_much_memory(echoes: Service) -> None:
     """Runs last in this module: one epoch of one source means that nothing was restarted."""
     assert len({record.epoch for record in echoes.events()}) == 1
-    assert echoes._process is not None
-    tree = [psutil.Process(echoes._process.pid)]
+    assert echoes.process is not None
+    tree = [psutil.Process(echoes.process.pid)]
     tree += tree[0].children(recursive=True)
     assert max(process.memory_info().rss for process in tree) < 600 * _MEBIBYTE
     with httpx.Client(base_url=echoes.url, trust_env=False) as client:

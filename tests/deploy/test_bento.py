@@ -31,12 +31,12 @@ def test_a_bento_is_built_and_serves(
     assert not (bento / "src" / "tests").exists()
     ports = {"DRIFTLINE_SERVICE_GRPC_PORT": str(service.grpc_port)}
     with (tmp_path / "serve.log").open("wb") as log:
-        service._process = subprocess.Popen(
+        service.process = subprocess.Popen(
             [BENTOML, "serve", bento, "--port", str(service.port)],
             cwd=tmp_path, env=service.environment | ports, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        service.until(service._ready)
+        service.until(service.is_ready)
         assert service.http.get("/v2/models/tiny/ready").is_success
         assert "uvicorn.access" not in service.said()
     finally:

@@ -185,10 +185,10 @@ def test_a_monitor_s_pod_keeps_its_state_in_postgresql_and_ends_though_kafka_nev
     pod = Pod("base/monitor.yaml", tmp_path, pythons, brought)
     engine.run(pod.order("models", {}))
     # The server's socket, because containers have a network of their own.
-    postgres._folder.chmod(0o711)
+    postgres.folder.chmod(0o711)
     url = postgres.schema().replace("127.0.0.1", "").replace("?", "?host=/run/postgresql&")
     secrets = {"DRIFTLINE_MONITOR_DATABASE": url}
-    socket = Bind(postgres._folder, "/run/postgresql")
+    socket = Bind(postgres.folder, "/run/postgresql")
     monitor = engine.start(pod.order("monitor", secrets, socket))
     monitor.until_healthy()
     assert monitor.stop() == 0

@@ -42,7 +42,7 @@ def service() -> Service:
 
 def _client(service: Service) -> Client:
     client = Client()
-    client._http = httpx.Client(base_url="http://x", transport=httpx.MockTransport(service))
+    client._http = httpx.Client(base_url="http://x", transport=httpx.MockTransport(service))  # noqa: SLF001  # a transport in place of a socket
     return client
 
 
@@ -94,7 +94,7 @@ def test_a_refusal_is_raised_in_the_words_of_the_service(service: Service) -> No
 
 async def test_the_asynchronous_client_does_the_same(service: Service) -> None:
     client = AsyncClient()
-    client._http = httpx.AsyncClient(base_url="http://x", transport=httpx.MockTransport(service))
+    client._http = httpx.AsyncClient(base_url="http://x", transport=httpx.MockTransport(service))  # noqa: SLF001  # a transport in place of a socket
     answer = await client.predict("flights", [{"distance": 1.0}])
     await client.feedback(answer, [1, 0])
     assert [path for path, _ in service.asked] == ["/predict", "/v1/feedback"]

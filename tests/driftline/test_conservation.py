@@ -85,7 +85,7 @@ class History:
             return
         self._serving = False
         path = segments(self.site.home.log / self.site.writer.source)[-1].path
-        os.close(self.site.writer._lock)
+        os.close(self.site.writer._lock)  # noqa: SLF001  # a killed process loses its lock
         with path.open("ab") as file:
             file.write(path.read_bytes()[: self._chance.randrange(60)])
 
@@ -110,19 +110,18 @@ class History:
     def kill_forwarder(self) -> None:
         """Kill it after Kafka has its batch, and before the cursor moves."""
         self.site.watch()
-        cursors = self.site._forwarder._cursors
-        cursors.advance = lambda _: (_ for _ in ()).throw(SystemExit)  # type: ignore[method-assign]
+        self.site.cursors.advance = lambda _: (_ for _ in ()).throw(SystemExit)  # type: ignore[method-assign]
         with contextlib.suppress(SystemExit):
-            self.site._forwarder.step()
+            self.site.forwarder.step()
         self.site.unwatch()
 
     def kill_monitor(self) -> None:
         """Kill it at any statement."""
         self.site.watch()
         before = self._damaged()
-        self.site._monitor.dies(self._chance.randrange(1, 40), self._chance.choice([2, 15, 60]))
+        self.site.monitor.dies(self._chance.randrange(1, 40), self._chance.choice([2, 15, 60]))
         self._note(before)
-        self.site._forwarder._cursors.close()
+        self.site.cursors.close()
 
     def copy(self) -> None:
         shutil.rmtree(self._copy, ignore_errors=True)
@@ -142,7 +141,7 @@ class History:
         self.gone |= {place for place in self.answered if (self.site.home.log / place[0]).is_dir()}
         shutil.rmtree(self.site.home.log, ignore_errors=True)
 
-    def _logged(self) -> set[Place]:
+    def logged(self) -> set[Place]:
         return {(r.source, r.epoch, r.sequence) for r in read_all(self.site.home.log)}
 
     def _damaged(self) -> set[Place]:
@@ -154,7 +153,7 @@ class History:
 
     def _note(self, damaged: set[Place]) -> None:
         """Note what the readers have passed by now."""
-        logged = self._logged()
+        logged = self.logged()
         database = Database(self.site.home.monitor)
         seen = Journal(database).positions()
         database.close()
@@ -196,7 +195,7 @@ def test_every_answer_is_forwarded_and_monitored_or_a_named_loss(tmp_path: Path,
         assert not lost & history.forwarded_once
         missed = history.answered - history.monitored
         assert missed <= history.gone
-        assert not history._logged() & (lost | missed)
+        assert not history.logged() & (lost | missed)
         store = Store(history.site.home.monitor)
         entries = {one.source: one for one in store.ledger()}
         counts = store.monitored()

@@ -36,7 +36,7 @@ class Site:
         self.home = Home(root)
         self.kafka = kafka
         self.answered: list[str] = []
-        self._names = names
+        self.names = names
         self._clock: Callable[[], int] = now_us
         self._stop: list[Callable[[], None]] = []
 
@@ -48,7 +48,7 @@ class Site:
 
     def answer(self, count: int) -> None:
         for _ in range(count):
-            name = f"answer-{next(self._names)}"
+            name = f"answer-{next(self.names)}"
             event = FeedbackEvent(
                 source=self.writer.source,
                 epoch=self.writer.epoch,
@@ -65,16 +65,15 @@ class Site:
         """Start forwarder and monitor; they read on until `unwatch`."""
         cursors = Cursors(self.home.cursors)
         log = self.home.log
-        self._forwarder = Forwarder(
-            lambda at: SegmentReader(log, at), self.kafka, cursors, SETTINGS
-        )
-        self._monitor = Monitor(self.home.monitor, [], follow=lambda at: SegmentReader(log, at))
-        self._stop = [cursors.close, self._monitor.database.close]
+        self.forwarder = Forwarder(lambda at: SegmentReader(log, at), self.kafka, cursors, SETTINGS)
+        self.monitor = Monitor(self.home.monitor, [], follow=lambda at: SegmentReader(log, at))
+        self.cursors = cursors
+        self._stop = [cursors.close, self.monitor.database.close]
 
     def catch_up(self) -> None:
-        while self._forwarder.step():
+        while self.forwarder.step():
             pass
-        self._monitor.drain()
+        self.monitor.drain()
 
     def unwatch(self) -> None:
         for stop in self._stop:
@@ -197,7 +196,7 @@ def test_a_clock_that_is_behind_when_a_copy_is_restored_hides_nothing(
 
 
 def test_two_hosts_of_one_name_on_one_kafka_lose_nothing(site: Site, tmp_path: Path) -> None:
-    other = Site(tmp_path / "other", site.kafka, site._names)
+    other = Site(tmp_path / "other", site.kafka, site.names)
     for one in (site, other):
         one.serve()
         one.answer(50)
@@ -222,7 +221,7 @@ def test_a_copied_home_serves_beside_the_original_under_the_same_name(
     site.answer(5)
     site.writer.close()
     shutil.copytree(site.home.root, tmp_path / "other")
-    other = Site(tmp_path / "other", site.kafka, site._names)
+    other = Site(tmp_path / "other", site.kafka, site.names)
     site.serve()
     other.serve()
     assert site.writer.source == other.writer.source

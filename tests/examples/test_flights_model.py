@@ -52,8 +52,8 @@ def test_the_reference_is_the_last_three_weeks_of_march(
 ) -> None:
     reference = load_reference(version)
     times = flights["event_time"]
-    held_out = (times >= train._microseconds(train.REFERENCE_STARTS)) & (
-        times < train._microseconds(train.TRAFFIC_STARTS)
+    held_out = (times >= train.microseconds(train.REFERENCE_STARTS)) & (
+        times < train.microseconds(train.TRAFFIC_STARTS)
     )
     assert len(reference) == (held_out & flights["late"].notna()).sum()
     assert set(reference["weekday"]) == set(flights["weekday"])
@@ -78,7 +78,7 @@ def test_the_reference_holds_honest_scores(version: Version) -> None:
 def test_a_category_never_seen_is_answered_like_scikit_learn(flights: pd.DataFrame) -> None:
     known = train.arrived(flights)
     model = train.fit(known.iloc[:5_000])
-    strange = train._inputs(
+    strange = train.model_inputs(
         known.iloc[5_000:5_050].assign(dest="XXX", carrier="", age=np.float32("nan"))
     )
     session = onnxruntime.InferenceSession(train.export(model))

@@ -40,11 +40,11 @@ class Broker:
         self._classpath = f"{libraries}/*"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._properties = folder / "server.properties"
+        self.properties = folder / "server.properties"
         folder.mkdir(parents=True, exist_ok=True)
         voters = [f"{n}@127.0.0.1:{controller}" for n, controller in enumerate(controllers, 1)]
         own = f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controllers[node - 1]}"
-        self._properties.write_text(
+        self.properties.write_text(
             "process.roles=broker,controller\n"
             f"node.id={node}\n"
             f"controller.quorum.voters={','.join(voters)}\n"
@@ -63,10 +63,10 @@ class Broker:
     def start(self, *, wait: bool = True) -> None:
         """Start on the data that is there, and wait until the node answers."""
         if not (self._folder / "data").exists():
-            self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
+            self.run_tool("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["java", *HEAP, "-cp", self._classpath, "kafka.Kafka", str(self._properties)],
+                ["java", *HEAP, "-cp", self._classpath, "kafka.Kafka", str(self.properties)],
                 stdout=log,
                 stderr=log,
             )
@@ -99,8 +99,8 @@ class Broker:
             self.thaw()
             self.kill()
 
-    def _run(self, tool: str, *arguments: str) -> None:
-        command = ["java", "-cp", self._classpath, tool, *arguments, str(self._properties)]
+    def run_tool(self, tool: str, *arguments: str) -> None:
+        command = ["java", "-cp", self._classpath, tool, *arguments, str(self.properties)]
         subprocess.run(command, check=True, capture_output=True)
 
     def await_port(self) -> None:

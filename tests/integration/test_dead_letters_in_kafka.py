@@ -95,7 +95,7 @@ def test_a_log_full_of_poison_is_forwarded_around_it_and_the_ledger_adds_up(
 
     monitor = Monitor(home.monitor, [], follow=lambda at: KafkaReader(topics, "m", at, patience=0))
     monitor.drain()
-    monitor.consumer._reader.close()
+    monitor.reader.close()
     (book,) = Store(home.monitor).ledger()
     assert (book.events, book.unreadable, book.lost, book.missing) == (60, len(dead), 0, 0)
     result = CliRunner().invoke(ledger)

@@ -124,7 +124,7 @@ def monitored(where: Where, follow: Callable[..., Any], count: int) -> None:
     """Ingest the whole log: every event is known by its number, and the last as any other."""
     monitor = Monitor(where, [], follow=follow)
     monitor.drain()
-    monitor.consumer._reader.close()
+    monitor.reader.close()
     store = Store(where)
     (book,) = store.ledger()
     assert (book.events, book.unreadable, book.lost, book.missing) == (count, 0, 0, 0)

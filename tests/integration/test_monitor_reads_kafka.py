@@ -35,7 +35,7 @@ def _reader(topics: KafkaSettings, positions: dict[str, Position]) -> KafkaReade
 def _monitor(path: Path, topics: KafkaSettings) -> Monitor:
     monitor = Monitor(path, [], follow=lambda at: KafkaReader(topics, "m", at, patience=0))
     monitor.drain()
-    monitor.consumer._reader.close()
+    monitor.reader.close()
     return monitor
 
 

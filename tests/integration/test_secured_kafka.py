@@ -48,16 +48,16 @@ class Secured:
         self._ports = {way: free_port() for way in ways}
         self._certify()
         more = ",".join(f"{way}://127.0.0.1:{port}" for way, port in self._ports.items())
-        lines = broker._properties.read_text().splitlines()
+        lines = broker.properties.read_text().splitlines()
         lines = [
             f"{line},{more}" if line.startswith(("listeners=", "advertised.listeners=")) else line
             for line in lines
         ]
         rest = LISTENERS.format(folder=folder, login=LOGIN)
-        broker._properties.write_text("\n".join(lines) + rest)
+        broker.properties.write_text("\n".join(lines) + rest)
         user = "SCRAM-SHA-512=[name=driftline,password=quite-secret]"
         format_ = ("format", "-t", CLUSTER, "--add-scram", user, "-c")
-        broker._run("kafka.tools.StorageTool", *format_)
+        broker.run_tool("kafka.tools.StorageTool", *format_)
         broker.start()
 
     def settings(self, way: Any, **given: Any) -> KafkaSettings:

@@ -1,7 +1,8 @@
 """A consumer on a log in state: the port's fakes, and a story to tell it."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -283,6 +284,7 @@ class Monitor:
             reader = follow(state.positions)
         self.scorer = scorer or FakeScorer()
         evaluation = Evaluation(journal, state, page="http://page", clock=lambda: 7)
+        self.journal, self.reader = journal, reader
         self.consumer = Consumer(
             journal,
             state,
@@ -303,14 +305,13 @@ class Monitor:
         """Drain, until so many statements were run of the database at the most; whether that was
         the end. There is no rollback, no commit and no close then.
         """
-        living = self.database._driver
-        self.database._driver = Dying(living, statements)
-        try:
-            self.drain(limit)
-        except SystemExit:
-            return True
-        finally:
-            living.close()
+        with dying(self.database, statements) as living:
+            try:
+                self.drain(limit)
+            except SystemExit:
+                return True
+            finally:
+                living.close()
         return False
 
 
@@ -329,6 +330,17 @@ class Dying:
 
     def rollback(self) -> None:
         """The dead undo nothing."""
+
+
+@contextmanager
+def dying(database: Database, statements: int) -> Iterator[Driver]:
+    """Let a database die after so many statements; gives the driver that lives on."""
+    living = database._driver  # noqa: SLF001  # a fault behind the port
+    database._driver = Dying(living, statements)  # noqa: SLF001
+    try:
+        yield living
+    finally:
+        database._driver = living  # noqa: SLF001
 
 
 def eight_hours() -> Log:

@@ -18,10 +18,10 @@ from monitoring.windows.watermark import IDLE
 from tests.monitoring.log_in_memory import (
     HOUR,
     T0,
-    Dying,
     FakeScorer,
     Log,
     Monitor,
+    dying,
     eight_hours,
     everything,
 )
@@ -334,6 +334,6 @@ def test_what_is_drained_is_looked_at_once_and_not_at_every_quiet_step(path: Whe
     one, two = _two_sources()
     monitor = Monitor(path, _as_received(one, two))
     monitor.drain(10)
-    monitor.database._driver = Dying(monitor.database._driver, left=0)
-    for _ in range(5):
-        assert not monitor.consumer.step(10)  # and nobody asks the database for anything
+    with dying(monitor.database, 0):
+        for _ in range(5):
+            assert not monitor.consumer.step(10)  # and nobody asks the database for anything

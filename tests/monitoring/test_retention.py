@@ -235,7 +235,7 @@ def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: Where) -
 
 def test_a_webhook_that_was_delivered_long_ago_goes_when_another_comes(where: Where) -> None:
     monitor = _watch(where, _rows_of_one_hour())
-    journal = monitor.consumer._journal
+    journal = monitor.journal
     with monitor.database.transaction():
         for name, created in [("sent", 1), ("pending", 2), ("sent lately", 3)]:
             journal.add_delivery(name, b"{}", created)

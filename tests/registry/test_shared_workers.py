@@ -82,13 +82,22 @@ async def test_a_command_waits_for_workers_of_every_machine(
         history.close()
 
 
-def test_a_database_that_is_gone_is_an_error_of_readers_alone(
+async def test_a_database_that_is_gone_is_an_error_of_readers_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_REGISTRY", "postgresql://127.0.0.1:1/registry")
-    publisher = SharedReportPublisher(History("postgresql://127.0.0.1:1/registry"))
-    publisher._write()
-    publisher._write()
+    history, tries = History("postgresql://127.0.0.1:1/registry"), []
+
+    def report(worker: str, body: str) -> None:
+        tries.append(worker)
+        History.report_worker(history, worker, body)
+
+    monkeypatch.setattr(history, "report_worker", report)
+    publisher = SharedReportPublisher(history)
+    writing = asyncio.create_task(publisher.repeat(beat=0.0))
+    while len(tries) < 3:
+        await asyncio.sleep(0)
+    writing.cancel()
     publisher.close()
     assert [r.message.rpartition(";")[2] for r in caplog.records] == [
         " other machines do not see this worker",

@@ -36,7 +36,7 @@ class Service:
         self.port, self.grpc_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def registry(self) -> Registry:
@@ -50,9 +50,9 @@ class Service:
         command = [sys.executable, "-m", "driftline", "serve", *ports]
         log = (self.root / "serve.log").open("wb")
         environment = self.environment | {PARENT: str(os.getpid())}  # ends with a killed test run
-        self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            self.until(self._ready)
+            self.until(self.is_ready)
         except BaseException:
             self.stop()
             raise
@@ -61,22 +61,22 @@ class Service:
         deadline = time.monotonic() + 180
         while not holds():
             assert time.monotonic() < deadline, self.said()
-            assert self._process is not None
-            assert self._process.poll() is None, self.said()
+            assert self.process is not None
+            assert self.process.poll() is None, self.said()
             time.sleep(0.05)
 
     def said(self) -> str:
         return (self.root / "serve.log").read_text()
 
     def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def stop(self) -> int:
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.terminate()
-        return self._process.wait(60)
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(60)
 
     def events(self) -> list[Record]:
         reader = SegmentReader(self.home.log, {})
@@ -86,7 +86,7 @@ class Service:
         reader.close()
         return records
 
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             return self.http.get("/v2/health/ready").is_success
         except httpx.HTTPError:

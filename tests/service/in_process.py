@@ -1,5 +1,7 @@
 """A worker's inside without a network: real pipeline, models, batcher; fakes at the ports."""
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
@@ -14,6 +16,7 @@ from registry.history.state import DesiredState
 from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
 from registry.store import ModelState
+from registry.worker_reports import WorkerReport
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchPolicy
@@ -141,10 +144,31 @@ class Sums:
         return {"y": np.nan_to_num(inputs["x"]).sum(axis=1)}
 
 
+class Gate:
+    """Holds every run until it is opened, and counts those that began."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self._opened = threading.Event()
+
+    def __call__(self) -> None:
+        self.runs += 1
+        self._opened.wait(30)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
 class InProcessWorker:
     """What a service.worker.InProcessWorker gives to the transports."""
 
-    def __init__(self, gate: Callable[[], object] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        gate: Callable[[], object] | None = None,
+        count_failure: Callable[[Version, float], None] = lambda _version, _seconds: None,
+        report: Callable[[WorkerReport], object] = lambda _: None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(**settings)
         self.authorizer = Door().authorizer
         self.appender = MemoryLog()
@@ -152,22 +176,11 @@ class InProcessWorker:
         ids = IdGenerator("p")
         self.log = PredictionLog(self.appender, ids)
         self.batchers: list[Batcher[Any, Any]] = []
-
-        def load(found: Version) -> LoadedVersion:
-            batcher: Batcher[Any, Any] = Batcher(
-                runner=Sums(gate),
-                finish=self.log.append_responses,
-                limits=BatchPolicy(8),
-                admissions=[Admission("sums", 4, 1 << 20)],
-                executor=ThreadPoolExecutor(1),
-                batch_ids=ids.batch,
-            )
-            self.batchers.append(batcher)
-            return LoadedVersion(found, InputCheck(found.manifest, 100), batcher)
-
-        self.load = load
-        self.models = LoadedModels(self.catalogue, load)
-        self.pipeline = Pipeline(self.models, self.log)
+        self.drops: Counter[str] = Counter()  # requests that left the queue without a run
+        self._gate = gate
+        self._batch_ids = ids.batch
+        self.models = LoadedModels(self.catalogue, self.load, report=report)
+        self.pipeline = Pipeline(self.models, self.log, count_failure=count_failure)
         self.call = CallFactory(inf, clock=lambda: 0.0, now=lambda: 1_000)
         self.inference = InferenceDependencies(
             pipeline=self.pipeline,
@@ -176,3 +189,22 @@ class InProcessWorker:
             max_body_bytes=self.settings.max_body_bytes,
             keep_alive_s=self.settings.keep_alive_s,
         )
+
+    def load(self, found: Version) -> LoadedVersion:
+        """Load a version as the service does; a subclass may put more around its queue."""
+        return LoadedVersion(
+            found, InputCheck(found.manifest, 100), self.batcher(self.log.append_responses)
+        )
+
+    def batcher(self, finish: Callable[[Any], Sequence[Any]]) -> Batcher[Any, Any]:
+        batcher: Batcher[Any, Any] = Batcher(
+            runner=Sums(self._gate),
+            finish=finish,
+            limits=BatchPolicy(8),
+            admissions=[Admission("sums", 4, 1 << 20)],
+            executor=ThreadPoolExecutor(1),
+            batch_ids=self._batch_ids,
+            count_drop=lambda reason: self.drops.update([reason]),
+        )
+        self.batchers.append(batcher)
+        return batcher

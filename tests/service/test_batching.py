@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from itertools import count
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,15 @@ class HeldExecutor(Executor):
     """Runs what it was given on command, so that a test decides how long the runner is busy."""
 
     def __init__(self) -> None:
-        self._given: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
+        self.given: list[tuple[Future[Any], Any, tuple[Any, ...]]] = []
 
     def submit(self, fn: Any, /, *args: Any, **_: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        self._given.append((future, fn, args))
+        self.given.append((future, fn, args))
         return future
 
     def release(self) -> None:
-        future, fn, args = self._given.pop(0)
+        future, fn, args = self.given.pop(0)
         future.set_result(fn(*args))
 
 
@@ -103,35 +104,40 @@ def finish(answer: "asyncio.Future[Any]", outcome: Any) -> None:
         answer.set_result(outcome)
 
 
-def _finish(batch: Sequence[tuple[str, RunResult]]) -> list[Any]:
-    return [(ticket, run.outputs["y"].tolist(), run.batch_rows) for ticket, run in batch]
+def admission(most: int = 100, max_wait: float = inf) -> Admission:
+    return Admission("tiny", most, 10_000, max_wait=max_wait)
 
 
 class BatchBench:
     """A batcher on a clock that stands still until it is moved."""
 
-    def __init__(self, *, quick: bool = False, most: int = 8, waiting: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        quick: bool = False,
+        limits: BatchPolicy | None = None,
+        admissions: Sequence[Admission] = (),
+    ) -> None:
+        limits = limits or BatchPolicy(8)
         self.now = 0.0
+        self.finished = lambda: None
         self.runner = FakeRunner(quick=quick)
         self.executor = HeldExecutor()
-        self.admission = Admission("tiny", waiting, 10_000)
+        self.admissions = admissions or [admission() for _ in range(limits.levels)]
         numbers = count()
         self.batcher: Batcher[str, Any] = Batcher(
             runner=self.runner,
-            finish=_finish,
-            limits=BatchPolicy(most),
-            admissions=[self.admission],
+            finish=self._finish,
+            limits=limits,
+            admissions=self.admissions,
             executor=self.executor,
             batch_ids=lambda: f"b{next(numbers)}",
             clock=lambda: self.now,
         )
 
-    def rank(self, levels: int, step: float, admissions: Sequence[Admission] = ()) -> None:
-        self.batcher._limits = BatchPolicy(1, levels=levels, default_level=levels, step=step)
-        self.batcher._admissions = admissions or [
-            Admission("tiny", 100, 10_000) for _ in range(levels)
-        ]
-        self.batcher._queue = self.batcher._empty_queue()
+    def _finish(self, batch: Sequence[tuple[str, RunResult]]) -> list[Any]:
+        self.finished()
+        return [(ticket, run.outputs["y"].tolist(), run.batch_rows) for ticket, run in batch]
 
     def ask(
         self, *values: int, deadline: float = 100.0, priority: int = 0
@@ -171,19 +177,15 @@ async def test_what_comes_in_one_turn_shares_a_run_and_a_busy_runner_lets_the_qu
 
 async def test_the_runner_has_its_next_batch_before_the_callers_of_the_last_are_woken() -> None:
     bench = BatchBench()
-    busy_at_reply: list[bool] = []
-    finish = bench.batcher._finish
-    bench.batcher._finish = lambda batch: (
-        busy_at_reply.append(bench.batcher._busy),
-        finish(batch),
-    )[1]
+    given_at_reply: list[int] = []
+    bench.finished = lambda: given_at_reply.append(len(bench.executor.given))
     first = bench.ask(1)
     await asyncio.sleep(0)
     second = bench.ask(2)
     for answer in (first, second):
         bench.executor.release()
         await answer
-    assert busy_at_reply == [True, False]
+    assert given_at_reply == [1, 0]
     assert bench.runner.runs == [1, 1]
 
 
@@ -200,8 +202,7 @@ def test_no_batch_waits_to_fill_past_a_deadline(
 
 
 async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
-    bench = BatchBench(quick=True)
-    bench.batcher._limits = BatchPolicy(8, max_delay=3_600.0)
+    bench = BatchBench(quick=True, limits=BatchPolicy(8, max_delay=3_600.0))
     patient = bench.ask(1, deadline=1e9)
     await asyncio.sleep(0)
     assert not patient.done()
@@ -210,8 +211,7 @@ async def test_who_cannot_wait_for_the_batch_to_fill_takes_it_along() -> None:
 
 
 async def test_a_batch_that_is_full_waits_no_longer() -> None:
-    bench = BatchBench(quick=True)
-    bench.batcher._limits = BatchPolicy(3, max_delay=3_600.0)
+    bench = BatchBench(quick=True, limits=BatchPolicy(3, max_delay=3_600.0))
     first = [bench.ask(n, deadline=1e9) for n in (1, 2)]
     await asyncio.sleep(0)
     assert not first[0].done()
@@ -252,7 +252,7 @@ async def test_callers_who_left_and_deadlines_that_passed_never_reach_the_runner
 
 
 async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() -> None:
-    bench = BatchBench(waiting=2)
+    bench = BatchBench(admissions=[admission(2)])
     accepted = [bench.ask(1), bench.ask(2)]
     with pytest.raises(Overloaded, match="the queue of tiny is full: 2 requests"):
         bench.ask(3)
@@ -265,9 +265,8 @@ async def test_a_full_queue_refuses_at_once_and_takes_again_when_it_has_moved() 
 
 
 async def test_who_would_wait_too_long_is_refused_and_reported_when_to_come_back() -> None:
-    bench = BatchBench()
-    bench.admission = Admission("slow", 100, 10_000, max_wait=2.5)
-    bench.batcher._admissions = [bench.admission]
+    slow = admission(max_wait=2.5)
+    bench = BatchBench(admissions=[slow])
     first = bench.ask(1)
     await asyncio.sleep(0)
     bench.now = 5.0  # a row took five seconds: one is thought to take one from now on
@@ -284,4 +283,4 @@ async def test_who_would_wait_too_long_is_refused_and_reported_when_to_come_back
     await asyncio.sleep(0)
     bench.executor.release()
     await asyncio.gather(*waiting)
-    assert (bench.admission.rows, bench.admission.requests, bench.admission.size) == (0, 0, 0)
+    assert (slow.rows, slow.requests, slow.size) == (0, 0, 0)

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from eventlog.errors import LogUnavailable
+from registry.manifest import Version
 from service.batching.cached_queue import CachedQueue
 from service.batching.response_cache import ResponseCache
 from service.completion import Completion
-from service.models.loaded_models import LoadedModels
 from service.models.routing import LoadedVersion
-from service.pipeline import Pipeline
 from service.protocol import json
+from service.protocol.validation import InputCheck
 from service.telemetry.statistics import VersionStatistics
 from service.telemetry.tracing import RequestSpan
 from tests.service.in_process import InProcessWorker
@@ -28,19 +28,14 @@ class _Remembering(InProcessWorker):
         super().__init__()
         self.caches: list[ResponseCache] = []
         self.statistics = VersionStatistics("sums", "1")
-        load = self.models._load
 
-        def remembering(found: Any) -> LoadedVersion:
-            plain = load(found)
-            cache = ResponseCache(100_000)
-            answering = Completion(found, self.log, self.statistics)
-            self.batchers[-1]._finish = answering.batch
-            self.caches.append(cache)
-            queue: Any = CachedQueue(plain.queue, cache, answering.hits, answering)
-            return LoadedVersion(found, plain.check, queue)
-
-        self.models = LoadedModels(self.catalogue, remembering)
-        self.pipeline = Pipeline(self.models, self.log)
+    def load(self, found: Version) -> LoadedVersion:
+        cache = ResponseCache(100_000)
+        answering = Completion(found, self.log, self.statistics)
+        self.caches.append(cache)
+        plain = self.batcher(answering.batch)
+        queue: Any = CachedQueue(plain, cache, answering.hits, answering)
+        return LoadedVersion(found, InputCheck(found.manifest, 100), queue)
 
     async def ask(self, body: bytes = BODY) -> Any:
         call = self.call("rest", "sums", "")

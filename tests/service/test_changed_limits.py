@@ -1,7 +1,6 @@
 """Limits that change while a version serves: the model is not reloaded, queued requests stay."""
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from service.prediction_log import IdGenerator, PredictionLog
 from service.protocol import json
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
-from tests.service.in_process import InProcessWorker, MemoryLog
+from tests.service.in_process import Gate, InProcessWorker, MemoryLog
 from tests.service.test_batching import BatchBench
 from tests.tiny_model import register_tiny
 
@@ -118,18 +117,19 @@ def _admissions(levels: int, most: int = 100) -> list[Admission]:
 
 
 async def test_who_waits_keeps_its_place_under_other_levels_and_less_room() -> None:
-    bench = BatchBench(most=1)
+    bench = BatchBench(limits=BatchPolicy(1))
     running = bench.ask(0)
     await asyncio.sleep(0)
     waiting = [bench.ask(n, priority=p) for n, p in ((1, 2), (2, 1), (3, 0))]
-    bench.batcher.tune(BatchPolicy(1, levels=2, default_level=2, step=10.0), _admissions(2, most=1))
+    admissions = _admissions(2, most=1)
+    bench.batcher.tune(BatchPolicy(1, levels=2, default_level=2, step=10.0), admissions)
     with pytest.raises(Overloaded):
         bench.ask(4, priority=2)
     for expected in (running, waiting[1], waiting[0], waiting[2]):
         bench.executor.release()
         await expected
         await asyncio.sleep(0)
-    assert {(d.requests, d.rows, d.size) for d in bench.batcher._admissions} == {(0, 0, 0)}
+    assert {(d.requests, d.rows, d.size) for d in admissions} == {(0, 0, 0)}
 
 
 async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill() -> None:
@@ -144,15 +144,16 @@ async def test_a_shorter_delay_lets_go_at_once_who_waits_for_the_batch_to_fill()
 
 async def test_what_a_row_takes_is_not_forgotten() -> None:
     bench = BatchBench()
-    bench.batcher._admissions[0].served(1, 5.0)
-    bench.batcher.tune(BatchPolicy(8, levels=2, default_level=1), _admissions(2))
-    bench.batcher._admissions[0].enter(8, 3)
-    assert bench.batcher._admissions[0].wait == 3.0
+    bench.admissions[0].served(1, 5.0)
+    admissions = _admissions(2)
+    bench.batcher.tune(BatchPolicy(8, levels=2, default_level=1), admissions)
+    admissions[0].enter(8, 3)
+    assert admissions[0].wait == 3.0
 
 
 async def test_limits_follow_while_a_version_is_busy() -> None:
-    gate = threading.Event()
-    worker = InProcessWorker(gate=lambda: gate.wait(30))
+    gate = Gate()
+    worker = InProcessWorker(gate=gate)
     await worker.models.refresh()
     (batcher,) = worker.batchers
     calls = [worker.call("rest", "sums", "") for _ in range(2)]
@@ -164,8 +165,8 @@ async def test_limits_follow_while_a_version_is_busy() -> None:
         asyncio.create_task(worker.pipeline.infer(call, lambda _: json.decode_request(body)))
         for call in calls
     ]
-    while not batcher._busy:
+    while not gate.runs:
         await asyncio.sleep(0)
     batcher.tune(BatchPolicy(1), _admissions(1))
-    gate.set()
+    gate.open()
     assert [a.outputs["y"].data for a in await asyncio.gather(*asked)] == [[3.0], [3.0]]

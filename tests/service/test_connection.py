@@ -1,10 +1,9 @@
 """HTTP/1.1 as clients of every kind speak it, over real sockets to a worker's inside."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from starlette.applications import Starlette
@@ -15,7 +14,8 @@ from uvicorn.server import ServerState
 
 from service.rest.body_middleware import BodyMiddleware
 from service.rest.connection import Connection
-from tests.service.in_process import InProcessWorker
+from service.rest.head import Head
+from tests.service.in_process import Gate, InProcessWorker
 
 BODY = (
     b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
@@ -37,7 +37,7 @@ class RawClient:
     """A client that writes bytes and reads replies."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
+        self.reader = reader
         self._writer = writer
 
     @property
@@ -53,9 +53,9 @@ class RawClient:
 
     async def reply(self) -> tuple[int, bytes, bytes]:
         """Status, head and body of the next reply."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        head = await self.reader.readuntil(b"\r\n\r\n")
         size = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
-        return int(head.split()[1]), head, await self._reader.readexactly(size)
+        return int(head.split()[1]), head, await self.reader.readexactly(size)
 
     async def ask(self, *pieces: bytes) -> tuple[int, bytes, bytes]:
         await self.send(*pieces)
@@ -63,11 +63,11 @@ class RawClient:
 
     async def rest(self) -> bytes:
         """All that comes until the server closes."""
-        return await self._reader.read()
+        return await self.reader.read()
 
     async def ended(self) -> bool:
         """Whether the server closes the connection without another word."""
-        return await self._reader.read() == b""
+        return await self.reader.read() == b""
 
     def leave(self) -> None:
         self._writer.close()
@@ -86,10 +86,11 @@ async def listening(
     """Gives a function that connects; `app` answers what is not inference."""
 
     class Here(Connection):
+        _cached_heads: ClassVar[dict[bytes, Head]] = {}
+
         def dependencies(self) -> Any:
             return worker.inference
 
-    Here._cached_heads.clear()
     await worker.models.refresh()
     front = BodyMiddleware(app, worker.settings.max_body_bytes)
     config = Config(front, lifespan="off")
@@ -172,7 +173,7 @@ async def test_a_body_in_chunks_and_one_that_waits_to_be_asked_for(client: RawCl
     assert (await client.ask(chunked, *chunks, b"0\r\n\r\n"))[0] == 200
     asking, body = post(BODY, "expect: 100-continue").split(BODY)[0], BODY
     await client.send(asking)
-    assert await client._reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (await client.ask(body))[0] == 200
 
 
@@ -267,33 +268,33 @@ async def test_503_while_the_log_takes_no_events(
 
 
 async def test_clients_who_leave_are_one_cancelled_event_each() -> None:
-    gate = threading.Event()
-    worker = InProcessWorker(gate=lambda: gate.wait(30))
+    gate = Gate()
+    worker = InProcessWorker(gate=gate)
     async with listening(worker) as connect:
         running, waiting, writing = await connect(), await connect(), await connect()
         await running.send(post())
-        await _until(lambda: worker.batchers[0]._busy)
+        await _until(lambda: gate.runs == 1)
         await writing.send(post()[:-5])
         await waiting.send(post())
         await _until(lambda: worker.batchers[0].waiting == 1)
         for client in (running, waiting, writing):
             client.leave()
         await _until(lambda: worker.appender.next_sequence == 3)
-        gate.set()
+        gate.open()
     assert {event.outcome for event in worker.appender.events} == {"cancelled"}
     assert worker.batchers[0].waiting == 0
 
 
 async def test_a_full_queue_is_429_with_the_time_to_come_back() -> None:
-    gate = threading.Event()
-    worker = InProcessWorker(gate=lambda: gate.wait(30))
+    gate = Gate()
+    worker = InProcessWorker(gate=gate)
     async with listening(worker) as connect:
         clients = [await connect() for _ in range(12)]
         asking = [asyncio.create_task(client.ask(post())) for client in clients]
         done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
         status, head, _ = done.pop().result()
         assert (status, b"retry-after: 1\r\n" in head) == (429, True)
-        gate.set()
+        gate.open()
         statuses = [(await one)[0] for one in asking]
     outcomes = [event.outcome for event in worker.appender.events]
     assert outcomes.count("refused") == statuses.count(429) > 0

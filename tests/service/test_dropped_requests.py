@@ -1,8 +1,6 @@
 """Who left or ran out of time while waiting never met the session, and that can be counted."""
 
 import asyncio
-import threading
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -13,28 +11,17 @@ from service.errors import Expired
 from service.protocol import json
 from service.telemetry import metrics
 from service.telemetry.statistics import Statistics
-from tests.service.in_process import InProcessWorker, version
+from tests.service.in_process import Gate, InProcessWorker, version
 from tests.service.test_pipeline import BODY
 
 
 class _Gated(InProcessWorker):
-    """A worker whose runs wait at a gate, and whose drops are counted."""
+    """A worker whose runs wait at a gate, and whose failures are counted."""
 
     def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.runs = 0
-        super().__init__(gate=self._pass)
+        self.gate = Gate()
         self.statistics = Statistics()
-        self.pipeline._count_failure = self.statistics.record_failure
-        self.drops: Counter[str] = Counter()
-
-    def _pass(self) -> None:
-        self.runs += 1
-        self.gate.wait(30)
-
-    def watch(self) -> None:
-        (batcher,) = self.batchers
-        batcher._count_drop = lambda why: self.drops.update([why])
+        super().__init__(gate=self.gate, count_failure=self.statistics.record_failure)
 
     def ask(self, timeout_us: int | None = None) -> "asyncio.Task[Any]":
         stated = b"{}" if timeout_us is None else b'{"timeout": %d}' % timeout_us
@@ -46,16 +33,15 @@ class _Gated(InProcessWorker):
 async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None:
     worker = _Gated()
     await worker.models.refresh()
-    worker.watch()
     running = worker.ask()
-    while not worker.runs:  # in its thread
+    while not worker.gate.runs:  # in its thread
         await asyncio.sleep(0.001)
     leaving, expiring = worker.ask(), worker.ask(timeout_us=1)
     await asyncio.sleep(0)
     leaving.cancel()
     running_left = worker.ask()
     await asyncio.sleep(0)
-    worker.gate.set()
+    worker.gate.open()
     await running
     await running_left
     with pytest.raises(asyncio.CancelledError):
@@ -63,7 +49,7 @@ async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None
     with pytest.raises(Expired):
         await expiring
     assert worker.drops == {"cancelled": 1, "expired": 1}
-    assert worker.runs == 2
+    assert worker.gate.runs == 2
     outcomes = {event.outcome: event for event in worker.appender.events}
     assert "never ran" in outcomes["cancelled"].reason
     for dropped in ("cancelled", "expired"):
@@ -76,14 +62,13 @@ async def test_the_cancelled_and_the_expired_are_counted_and_never_ran() -> None
 async def test_who_leaves_during_the_run_is_no_drop() -> None:
     worker = _Gated()
     await worker.models.refresh()
-    worker.watch()
     leaving = worker.ask()
-    while not worker.runs:
+    while not worker.gate.runs:
         await asyncio.sleep(0.001)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    worker.gate.set()
+    worker.gate.open()
     assert (await worker.ask()).outputs["y"].data == [3.0]
     assert worker.drops == {}
     assert worker.appender.events[0].reason == "the caller left before the answer"

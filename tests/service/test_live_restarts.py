@@ -75,7 +75,7 @@ def test_a_new_log_replaces_a_removed_one(service: Restarting) -> None:
     before = {record.source for record in service.events()}
     shutil.rmtree(service.home.log)
     service.until(lambda: "was removed or replaced while" in service.said())
-    service.until(lambda: (service.home.log / "identity").exists() and service._ready())
+    service.until(lambda: (service.home.log / "identity").exists() and service.is_ready())
     name = _predict(service)["prediction_id"]
     (event,) = [record for record in service.events() if isinstance(record.event, PredictionEvent)]
     assert event.event.prediction_id == name

@@ -194,7 +194,7 @@ def test_an_unloaded_version_gives_its_session_back_at_once(
 
     def noting(version: Version) -> LoadedVersion:
         served: Any = load(version)
-        runners.append(weakref.ref(served.queue._queue._runner))
+        runners.append(weakref.ref(served.queue._queue._runner))  # noqa: SLF001  # what must be freed
         return served
 
     async def come_and_go() -> None:

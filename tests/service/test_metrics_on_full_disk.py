@@ -111,7 +111,6 @@ def test_the_service_keeps_its_metrics_so() -> None:
 
 
 async def test_a_full_disk_under_the_report_of_a_worker_delays_the_report_alone() -> None:
-    worker = InProcessWorker()
     reports: list[object] = []
     full = True
 
@@ -120,7 +119,7 @@ async def test_a_full_disk_under_the_report_of_a_worker_delays_the_report_alone(
             raise OSError(errno.ENOSPC, "No space left on device")
         reports.append(state)
 
-    worker.models._report = report
+    worker = InProcessWorker(report=report)
     await worker.models.refresh()
     assert worker.models.ready
     full = False

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import threading
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from service.errors import Expired, InvalidRequest, RunFailed
 from service.protocol import json
 from service.protocol.feedback import FeedbackLabel
 from service.protocol.messages import InferRequest
-from tests.service.in_process import InProcessWorker
+from tests.service.in_process import Gate, InProcessWorker
 
 BODY = (
     b'{"id": "mine", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
@@ -97,8 +96,8 @@ async def test_a_fault_of_ours_is_a_failed_run_that_gives_nothing_away(
 
 
 async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> None:
-    gate = threading.Event()
-    worker = InProcessWorker(gate=lambda: gate.wait(30))
+    gate = Gate()
+    worker = InProcessWorker(gate=gate)
     await worker.models.refresh()
     running = asyncio.create_task(_infer(worker))
     await asyncio.sleep(0)
@@ -108,7 +107,7 @@ async def test_a_caller_who_leaves_is_one_cancelled_event_and_no_answer() -> Non
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
-    gate.set()
+    gate.open()
     await running
     assert [event.outcome for event in worker.appender.events] == ["cancelled", "ok"]
 

@@ -99,8 +99,7 @@ def test_every_priority_has_a_level(priority: int, levels: int, data: st.DataObj
 
 
 async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
-    bench = BatchBench(most=1)
-    bench.rank(levels=2, step=10.0)
+    bench = BatchBench(limits=BatchPolicy(1, levels=2, default_level=2, step=10.0))
     first = bench.ask(1)
     await asyncio.sleep(0)  # it runs
     low, high = bench.ask(2, priority=2), bench.ask(3, priority=1)
@@ -111,26 +110,24 @@ async def test_a_higher_level_runs_first_but_never_for_ever() -> None:
         await expected
         await asyncio.sleep(0)
     assert not bench.batcher.waiting
-    assert [admission.requests for admission in bench.batcher._admissions] == [0, 0]
+    assert [admission.requests for admission in bench.admissions] == [0, 0]
 
 
 async def test_a_flood_of_one_level_neither_fills_nor_lengthens_the_queue_of_a_higher_one() -> None:
-    bench = BatchBench(most=1)
-    bench.rank(
-        levels=2,
-        step=10.0,
+    bench = BatchBench(
+        limits=BatchPolicy(1, levels=2, default_level=2, step=10.0),
         admissions=admissions_of(
             "tiny", QueueLimits(priority_levels=2, max_requests=2, max_wait_ms=1_500), Settings()
         ),
     )
-    bench.batcher._admissions[0].served(1, 5.0)  # a row is thought to take a second
+    bench.admissions[0].served(1, 5.0)  # a row is thought to take a second
     for number in (1, 2):
         bench.ask(number)
     with pytest.raises(Overloaded, match="is full"):
         bench.ask(3)
     bench.ask(4, priority=1)
-    assert bench.batcher._admissions[0].wait == 1.0
-    assert bench.batcher._admissions[1].wait == 3.0
+    assert bench.admissions[0].wait == 1.0
+    assert bench.admissions[1].wait == 3.0
     bench.batcher.check_capacity()  # one of the levels may still have room
 
 

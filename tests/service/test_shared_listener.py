@@ -123,9 +123,12 @@ async def test_a_stopped_worker_gets_no_connection(service: Service) -> None:
         writer.close()
 
 
-async def test_a_worker_that_was_killed_gets_no_connection(service: Service) -> None:
-    killed = ConnectionLoads(service.home.workers / "rest.connections", 5)
-    killed._write(0, 5, 2**22 + 1)  # a process id that no process has
+async def test_a_worker_that_was_killed_gets_no_connection(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as process:
+        process.setattr(os, "getpid", lambda: 2**22 + 1)  # a process id that no process has
+        killed = ConnectionLoads(service.home.workers / "rest.connections", 5)
     worker = service.start(0)
     held = [await service.connect() for _ in range(10)]
     assert [worker for worker, _ in held] == [0] * 10

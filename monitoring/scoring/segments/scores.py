@@ -87,7 +87,7 @@ class SegmentScorer:
         self._grouping = cache(self._group)
 
     @cached_property
-    def _limits(self) -> GroupLimits:
+    def limits(self) -> GroupLimits:
         """Limits over all segments together, because every group is one more comparison."""
         groups = (self._grouping(place)[0] for place in range(len(self._segments)))
         known = [one for one in groups if not isinstance(one, str)]
@@ -106,7 +106,7 @@ class SegmentScorer:
         if isinstance(groups, str):
             name = self._segments[place].column
             return [Score(name="segments", segment=name, value=None, note=groups)]
-        cut = _GroupedWindow(self._baseline, self._performance, groups, window, self._limits)
+        cut = _GroupedWindow(self._baseline, self._performance, groups, window, self.limits)
         scores: list[Score] = []
         for number, name in enumerate(groups.names):
             rows, known = cut.places == number, expected == number
@@ -122,7 +122,7 @@ class SegmentScorer:
                 moved = partial(_drift, segment, self._baseline, cut.table, rows, known)
                 scores += attempt("drifted_share", moved, segment=segment)
         current = rates(cut.predicted, cut.real, cut.places, cut.labelled, groups.named)
-        return scores + gaps(groups.column, current, usual, *self._limits.gaps)
+        return scores + gaps(groups.column, current, usual, *self.limits.gaps)
 
     def _group(self, place: int) -> tuple[Grouping | str, Array, GroupRates]:
         """Return a segment's groups, and the reference's group indices and rates."""

@@ -47,7 +47,7 @@ class Stage:
 
     def kill_worker(self) -> None:
         """End one serving worker at once, and wait until another has taken its place."""
-        supervisor = self.service._process.pid
+        supervisor = self.service.process.pid
         before = serving_workers(supervisor)
         before[0].kill()
         deadline = time.monotonic() + 180

@@ -39,7 +39,7 @@ def _loans(rows: int, *, difficulty: float = 1.0, shift: float = 0.0) -> pd.Data
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
+def loans(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
     manifest = Manifest(
         task="classification",
         features=[Feature("x", "numeric")],
@@ -49,7 +49,12 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> PerformanceScorer:
         monitoring=Monitoring(alarms=AlarmPolicy(min_score=0.7)),
     )
     folder = tmp_path_factory.mktemp("classifier")
-    return PerformanceScorer(Baseline(_version(folder, _loans(8000), manifest)))
+    return Baseline(_version(folder, _loans(8000), manifest))
+
+
+@pytest.fixture(scope="module")
+def classifier(loans: Baseline) -> PerformanceScorer:
+    return PerformanceScorer(loans)
 
 
 def _by_name(scores: list[Score]) -> dict[str, Score]:
@@ -73,7 +78,7 @@ def test_a_change_of_the_inputs_is_seen_before_any_label(
 
 
 def test_the_limit_of_an_estimate_allows_for_estimates_and_that_of_the_truth_for_labels(
-    classifier: PerformanceScorer,
+    classifier: PerformanceScorer, loans: Baseline
 ) -> None:
     """Labels differ by chance where the inputs, and with them the estimate, hardly do."""
     limited = classifier.estimator
@@ -81,16 +86,16 @@ def test_the_limit_of_an_estimate_allows_for_estimates_and_that_of_the_truth_for
         assert limited.spread("roc_auc", rows, "estimate") < limited.spread(
             "roc_auc", rows, "label"
         )
-    scores = _by_name(_unreachable(classifier).score(_loans(300).astype(object)))
+    scores = _by_name(_unreachable(loans).score(_loans(300).astype(object)))
     estimated, real = scores["estimated_roc_auc"].threshold, scores["roc_auc"].threshold
     assert real is not None
     assert estimated is not None
     assert real + 0.01 < estimated < 0.9
 
 
-def _unreachable(classifier: PerformanceScorer) -> PerformanceScorer:
+def _unreachable(baseline: Baseline) -> PerformanceScorer:
     """By a limit that nothing reaches: what is left is what chance is allowed."""
-    version = classifier._baseline.version
+    version = baseline.version
     policy = Monitoring(alarms=AlarmPolicy(min_score=1.0))
     return PerformanceScorer(
         Baseline(replace(version, manifest=replace(version.manifest, monitoring=policy)))

@@ -162,4 +162,4 @@ def test_the_groups_of_every_segment_count(baseline: Baseline) -> None:
     manifest = replace(baseline.manifest, monitoring=monitoring)
     watched = Baseline(replace(baseline.version, manifest=manifest))
     segments = SegmentScorer(watched, PerformanceScorer(watched))
-    assert segments._limits == GroupLimits.of(manifest, [2, 3])
+    assert segments.limits == GroupLimits.of(manifest, [2, 3])

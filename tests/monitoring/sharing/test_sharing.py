@@ -27,13 +27,13 @@ from tests.monitoring.log_in_memory import (
     HOUR,
     STORY,
     T0,
-    Dying,
     FakeScorer,
     History,
     Log,
     Monitor,
     Story,
     _find,
+    dying,
     eight_hours,
     everything,
     ticking,
@@ -83,25 +83,25 @@ class Part:
         self._handing = handing
         self._chance = chance
         self._story = story
-        self._next: dict[str, int] = {}
+        self.next: dict[str, int] = {}
         self.events: list[Gap] = []
 
     @property
     def ended(self) -> set[str]:
-        return {s for s in self.given if self._next.get(s, -1) >= len(self._log[s])}
+        return {s for s in self.given if self.next.get(s, -1) >= len(self._log[s])}
 
     def poll(self, limit: int) -> list[Record]:
-        for stream in set(self._next) - self.given:
-            del self._next[stream]
+        for stream in set(self.next) - self.given:
+            del self.next[stream]
         found: list[Record] = []
         for stream in sorted(self.given):
-            if stream not in self._next:
+            if stream not in self.next:
                 if not self._handing.claim(stream):
                     continue
-                self._next[stream] = self._handing.positions.get(stream, Position(LIFE, 0)).sequence
-            at = self._next[stream]
+                self.next[stream] = self._handing.positions.get(stream, Position(LIFE, 0)).sequence
+            at = self.next[stream]
             part = self._log[stream][at : at + self._chance.randrange(limit)]
-            self._next[stream] += len(part)
+            self.next[stream] += len(part)
             found += part
         if self._story is not None:
             self._story.hear(found)
@@ -155,12 +155,9 @@ class One:
 
     def dies(self, after: int = 0) -> None:
         """At one of its next statements: in the middle of a step, as a rule."""
-        living = self.database._driver
-        self.database._driver = Dying(living, after)
-        with suppress(SystemExit):
+        with dying(self.database, after) as living, suppress(SystemExit):
             for _ in range(after):
                 self.member.step(20)
-        self.database._driver = living
         living.close()
 
 
@@ -223,11 +220,11 @@ def test_who_lost_a_stream_hands_nothing_of_it_over(postgres: PostgresServer) ->
     one.member.step(5)
     other.part.given = {STREAMS[0]}  # before the first has noticed that it is no longer his
     other.member.step(5)
-    assert other.part._next == {}
+    assert other.part.next == {}
     one.part.given = set()
     one.member.step(5)
     other.member.step(5)
-    assert other.part._next[STREAMS[0]] >= 1
+    assert other.part.next[STREAMS[0]] >= 1
     one.dies()
     with pytest.raises(DatabaseUnavailable):
         one.member.step(5)

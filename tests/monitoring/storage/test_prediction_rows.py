@@ -28,12 +28,13 @@ class AtOnceOrTogether(RuleBasedStateMachine):
         super().__init__()
         self.folder = TemporaryDirectory()
         files = (Path(self.folder.name) / name for name in ("once", "together"))
-        self.once, self.together = (Predictions(Database(path)) for path in files)
+        self.databases = [Database(path) for path in files]
+        self.once, self.together = map(Predictions, self.databases)
         self.number = 0
 
     def teardown(self) -> None:
-        for one in self._both():
-            one._database.close()
+        for database in self.databases:
+            database.close()
         self.folder.cleanup()
 
     def _both(self) -> Iterator[Predictions]:
@@ -104,8 +105,8 @@ class AtOnceOrTogether(RuleBasedStateMachine):
     def a_step_ends(self) -> None:
         self.together.reset()
         tables = [
-            [one._database.all(f"SELECT * FROM {name}") for name in ("predictions", "early_labels")]
-            for one in self._both()
+            [database.all(f"SELECT * FROM {name}") for name in ("predictions", "early_labels")]
+            for database in self.databases
         ]
         self._same(tables)
 
