@@ -39,7 +39,8 @@ _RULES: tuple[Rule, ...] = ("drift", "performance", "estimate", "concept")
     "--only", type=click.Choice(["calm", "limited", "planted", "kinds"]), help="One part of it."
 )
 @click.option("--streams", default=8, show_default=True, help="With each planted change.")
-def main(seed: int, streams: int, only: str | None) -> None:
+@click.option("--references", default=100, show_default=True, help="Of each kind of data.")
+def main(seed: int, streams: int, references: int, only: str | None) -> None:
     """Measure and print each row as soon as it is complete."""
     if only in {None, "calm"}:
         _without_drift(seed)
@@ -48,7 +49,7 @@ def main(seed: int, streams: int, only: str | None) -> None:
     if only in {None, "planted"}:
         _with_drift(seed, streams)
     if only in {None, "kinds"}:
-        _kinds(seed)
+        _kinds(seed, references)
 
 
 def _without_drift(seed: int) -> None:
@@ -74,14 +75,14 @@ def _limited(seed: int) -> None:
         )
 
 
-def _kinds(seed: int) -> None:
-    click.echo("\n| kind | size | reference | rows | windows | broken | allowed |")
+def _kinds(seed: int, references: int) -> None:
+    click.echo("\n| kind | size | reference | rows | windows | broken (band) | allowed |")
     click.echo(f"|{' --- |' * 7}")
     for kind in kinds():
-        found = without_change(kind, seed)
+        found = without_change(kind, seed, references=references)
         click.echo(
             f"| {kind.name} | {kind.size} | {kind.reference_rows:,} | {kind.rows:,} "
-            f"| {found.windows:,} | {found.share:.1%} | {found.level:.1%} |"
+            f"| {found.windows:,} | {_within(found.broken, found.band)} | {found.level:.1%} |"
         )
     click.echo("\n| all numbers moved by | concept alarms in 40 windows |")
     click.echo("| --- | --- |")

@@ -16,13 +16,15 @@ from math import ceil
 import msgspec
 import numpy as np
 
-from monitoring.scoring.drift.null_distribution import DRAWS, REFERENCES, WINDOWS, NullDistribution
+from monitoring.scoring.drift.null_distribution import DRAWS, NullDistribution
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.score_rules import Array
 
 _LEAST = float(-np.log(0.01))  # for the share, no column drifts more often than this by chance
 _SEEN = 0.02  # a share of the draws that is counted; a smaller one is extrapolated
+_COUNTED = 0.004  # the least probability at which broken windows are counted
 _STEPS = 30  # halvings
+_SMALLEST = 1e-9
 
 
 class DriftLimits(msgspec.Struct, frozen=True):
@@ -59,18 +61,19 @@ class _DriftRule:
         return broken
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913 - five settings of one calculation
     columns: Mapping[str, NullDistribution],
     joint: NullDistribution | None,
     *,
     share: float,
     level: float,
+    windows: int,
     consecutive: int,
 ) -> DriftLimits:
     """Find the thresholds at which a window without drift breaks the rule with probability `level`.
 
-    `share`: of the shared columns, that makes a window drifted. `consecutive`: windows that an
-    alarm takes.
+    `share`: of the shared columns, that makes a window drifted. `windows`: drawn beside each
+    reference. `consecutive`: windows that an alarm takes.
     """
     tails = {name: Tail(drawn.values) for name, drawn in columns.items()}
     ways = [
@@ -80,7 +83,7 @@ def calibrate(
     if joint is not None:
         tail = Tail(joint.values)
         ways.append(_DriftRule(tail.surprisal(joint.values), 0.0))
-    chance = _common(ways, level, consecutive)
+    chance = _common(ways, level, windows, consecutive)
     marked, strong = (way.reach(chance) for way in ways[:2])
     alone = {n: _limit(max(d.strong, d.fixed or 0), tails[n], strong) for n, d in columns.items()}
     drifted = {
@@ -93,7 +96,7 @@ def calibrate(
         drifted,
         alone,
         0.0 if joint is None else tail.value(ways[2].reach(chance)),
-        stated is None or _chance(stated, consecutive) <= level,
+        stated is None or _chance(stated, windows, consecutive) <= level,
     )
 
 
@@ -149,31 +152,35 @@ def _stated(columns: Mapping[str, NullDistribution], share: float) -> Array | No
     return broken
 
 
-def _common(ways: list[_DriftRule], level: float, consecutive: int) -> float:
+def _common(ways: list[_DriftRule], level: float, windows: int, consecutive: int) -> float:
     """Find the common probability at which all rules together use up the budget (bisection)."""
 
     def together(chance: float) -> float:
         broken = np.any([way.broken(chance) for way in ways], axis=0)
-        return _chance(broken, consecutive)
+        return _chance(broken, windows, consecutive)
 
-    seen = together(_SEEN)
+    seen = together(_COUNTED)
     if seen > level:
-        return _SEEN * level / seen
-    low, high = _SEEN, max(level, _SEEN)
+        return _COUNTED * level / seen
+    low, high = _COUNTED, max(level, _COUNTED)
     for _ in range(_STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if together(middle) <= level else (low, middle)
     return low
 
 
-def _chance(broken: Array, consecutive: int) -> float:
+def _chance(broken: Array, windows: int, consecutive: int) -> float:
     """Return the per-window probability that `consecutive` windows in a row break the rule.
 
-    Windows of one reference share that reference's deviation, so its power is averaged.
+    Windows of one reference share its deviation. Pairs of the `windows` beside each drawn one show
+    how alike they are; more in a row follow as if each reference's chance had a beta distribution.
     """
-    times = min(consecutive, WINDOWS // 2)
-    beside = broken.reshape(REFERENCES, WINDOWS).sum(axis=1).astype(float)
-    power = np.ones(REFERENCES)
-    for place in range(times):
-        power *= np.maximum(beside - place, 0) / (WINDOWS - place)
-    return float(np.mean(power) ** (1 / times))
+    beside = broken.reshape(-1, windows).sum(axis=1).astype(float)
+    once = float(np.mean(beside)) / windows
+    pairs = float(np.mean(beside * (beside - 1))) / (windows * (windows - 1))
+    if not 0 < once < 1:
+        return once
+    alike = min(max((pairs - once**2) / (once - once**2), 0.0), 1 - _SMALLEST)
+    steps = range(consecutive)
+    powers = [(once * (1 - alike) + n * alike) / (1 - alike + n * alike) for n in steps]
+    return float(np.prod(powers) ** (1 / consecutive))

@@ -2,8 +2,9 @@
 
 Numbers are standardised by the reference, so no method depends on their unit. Categories of a
 column with too many of them for its rows are pooled: those that are frequent in one half of the
-reference stay, all others are one. Drift is then measured against the other half. Were they chosen
-from the rows that they are compared with, the frequent ones would always seem to become rarer.
+reference stay, those that are rare there are one, and those that it lacks another. Drift is then
+measured against the other half. Were they chosen from the rows that they are compared with, the
+frequent ones would always seem to become rarer.
 """
 
 from functools import cached_property
@@ -16,10 +17,12 @@ from monitoring.scoring.reference import Column, comparable
 from monitoring.scoring.score_rules import Array
 
 MOST_CATEGORIES = 200  # that are counted one by one
-_ROWS_PER_CATEGORY = 10  # of the reference; with fewer, categories are pooled
-_FREQUENT = 5  # rows in the first half of the reference
+# Rows of a category that is counted by itself: with fewer, the bootstrap understates distances.
+_FREQUENT = 10
+_RARE = 0.1  # share of rarer categories from which categories are pooled
+_UNKNOWN = 0.5  # share of rows with values that half of the reference lacks, as identifiers have
 _PIECES = 40  # of neighbouring rows that the reference is halved by, alternately
-_OTHER = "other"
+_KNOWN, _OTHER = "rare", "other"
 _READABLE = (0.01, 1e100)  # spreads at which reports show numbers in their own unit
 _CONSTANT = 1e-12  # relative to the largest number: what varies less is constant
 
@@ -59,7 +62,9 @@ class DriftValues:
     @property
     def reason(self) -> str:
         """Why the column cannot be compared; empty where it can."""
-        if self._pool is None or self._pool:
+        if self._pool is None or any(name != _KNOWN for name in self._pool.values()):
+            return ""
+        if float((self.expected.dropna() == _OTHER).mean()) < _UNKNOWN:
             return ""
         return (
             f"like an identifier: {self._values.nunique():,} different values in "
@@ -89,16 +94,18 @@ class DriftValues:
 
     @cached_property
     def _pool(self) -> dict[str, str] | None:
-        """The categories that stay, numbered by frequency; None: all of them."""
+        """What known categories become: frequent ones are numbered; None: all stay."""
         if self.column.kind == "numeric":
             return None
-        levels, rows = self._values.nunique(), self._values.count()
-        if levels <= MOST_CATEGORIES and rows >= _ROWS_PER_CATEGORY * levels:
+        rows = by_frequency(self._values).to_numpy()
+        if len(rows) <= MOST_CATEGORIES and np.mean(rows < _FREQUENT) <= _RARE:
             return None
         counts = by_frequency(self._values.iloc[~self._second_half])
-        frequent = [name for name, count in counts.items() if count >= _FREQUENT]
-        kept = frequent[: MOST_CATEGORIES - 1]
-        return {str(name): f"{place}: {name}" for place, name in enumerate(kept, 1)}
+        kept = min(int(np.sum(counts.to_numpy() >= _FREQUENT)), MOST_CATEGORIES - 2)
+        return {
+            str(name): f"{place}: {name}" if place <= kept else _KNOWN
+            for place, name in enumerate(counts.index, 1)
+        }
 
     @cached_property
     def _second_half(self) -> Array:

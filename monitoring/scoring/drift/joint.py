@@ -10,10 +10,10 @@ Two kinds of measures, both as independent of each column's own distribution as 
 Each change is divided by its usual size in windows of the same number of rows, and has a practical
 floor. The joint drift is the greatest ratio to its threshold: 1 and above is drift.
 
-Components fit the rows that they were computed from better than any other rows. The reference's own
-error is therefore cross-fitted: each of its rows is compared with the components, the means and the
-spreads of the other folds, and ranked among the other rows. With fewer than `ROWS_PER_COLUMN`
-reference rows per encoded column even that estimate is too noisy, and joint drift is not scored.
+Components fit the rows that they were computed from better than any other rows. They are therefore
+computed from each half of the reference, and a window's error is compared with that of the other
+half: both are new to the components. With fewer than `ROWS_PER_COLUMN` reference rows per encoded
+column even that estimate is too noisy, and joint drift is not scored.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from scipy.special import ndtri
 
 from monitoring.counters.plain_values import category, number
 from monitoring.scoring.drift.drift_values import by_frequency
-from monitoring.scoring.drift.null_distribution import WINDOWS, BlockBootstrap
+from monitoring.scoring.drift.null_distribution import BlockBootstrap
 from monitoring.scoring.reference import Column
 from monitoring.scoring.score_rules import MIN_VALUES, Array
 
@@ -36,8 +36,8 @@ _LEAST_SHARE = 0.05  # of a value that is looked at: rarer ones seem common by c
 _MOST = 64  # columns that are paired, at most: 2,016 pairs
 _VARIANCE = 0.8  # of the reference that the kept directions carry
 _SMALLEST = 1e-9  # what varies less is constant
-_FOLDS = 20  # of neighbouring rows
-ROWS_PER_COLUMN = 20  # of the reference, at least
+_PIECES = 40  # of neighbouring rows that the reference is halved by, alternately
+ROWS_PER_COLUMN = 40  # of the reference, at least
 
 
 class JointChange(msgspec.Struct, frozen=True):
@@ -115,8 +115,7 @@ class JointDrift:
         rows = self._encoding.rows(frame, own=True)
         self._mean, self._spread = _moments(rows)
         self._reference = (rows - self._mean) / self._spread
-        minor, self._own_errors = _cross_fitted(rows)
-        self._minor = minor
+        self._halves, self._own_errors = _cross_fitted(frame, columns)
         names = np.array(self._encoding.names)
         self._left, self._right = np.triu_indices(len(names), k=1)
         self._apart = names[self._left] != names[self._right]  # two columns, not values of one
@@ -147,10 +146,13 @@ class JointDrift:
     def of_window(self, frame: pd.DataFrame) -> Array:
         """The measures of these rows: every correlation and, last, the reconstruction error."""
         rows = (self._encoding.rows(frame) - self._mean) / self._spread
-        return self._of(rows, _errors(rows, self._minor))
+        return self._of(rows, np.mean([half.errors(frame) for half in self._halves], axis=0))
 
     def drawn(self, resampling: BlockBootstrap) -> Array:
-        """Return measures of drawn windows less their reference's [draws, k]."""
+        """Return measures of drawn windows less their reference's [draws, k].
+
+        The mean error of a reference is 1, whatever its rows: of a drawn one, it is the unit.
+        """
         rows = self._reference
         parts = [rows, rows**2, self._own_errors, np.ones((len(rows), 1))]
         sums = [resampling.sums(part) for part in parts]
@@ -164,7 +166,9 @@ class JointDrift:
             )
             for side in (0, 1)
         )
-        apart: Array = windows - np.repeat(references, WINDOWS, axis=0)
+        references = np.repeat(references, resampling.windows, axis=0)
+        apart: Array = windows - references
+        apart[:, -1] /= np.maximum(references[:, -1], _SMALLEST)
         return apart
 
     def usual(self, apart: Array) -> Array:
@@ -216,39 +220,43 @@ def _moments(rows: Array) -> tuple[Array, Array]:
     return mean, np.where(spread > 0, spread, 1.0)
 
 
-def _cross_fitted(rows: Array) -> tuple[Array, Array]:
-    """Return the minor directions of all rows, and every row's error by those of the other folds.
+class _Half:
+    """One half of a reference: its encoding, and the directions in which it hardly varies."""
 
-    Directions are [d, minor] in which rows hardly vary, errors [rows, 1]. Both are scaled to a mean
-    cross-fitted error of 1.
-    """
-    mean, spread = _moments(rows)
-    minor = _minor((rows - mean) / spread)
-    parts = []
-    for fold in np.array_split(np.arange(len(rows)), min(_FOLDS, max(len(rows), 1))):
-        others = np.delete(rows, fold, axis=0)
-        if not len(others):
-            others = rows
-        mean, spread = _moments(others)
-        directions = _minor((others - mean) / spread, minor.shape[1])
-        parts.append(_errors((rows[fold] - mean) / spread, directions))
-    errors = np.concatenate(parts)
-    scale = float(errors.mean()) if len(errors) else 0.0
-    if scale <= _SMALLEST:
-        return minor[:, :0], np.zeros_like(errors)
-    return minor / np.sqrt(scale), errors / scale
+    def __init__(self, half: pd.DataFrame, other: pd.DataFrame, columns: list[Column]) -> None:
+        """Fit `half`; the mean error of the `other` is the unit."""
+        self._encoding = RowEncoding(half, columns)
+        rows = self._encoding.rows(half, own=True)
+        self._mean, self._spread = _moments(rows)
+        self._minor = _minor((rows - self._mean) / self._spread)
+        self._unit = 1.0
+        unit = float(self.errors(other).mean()) if len(other) else 0.0
+        if unit > _SMALLEST:
+            self._unit = unit
+        else:  # nothing varies along them
+            self._minor = self._minor[:, :0]
+
+    def errors(self, frame: pd.DataFrame) -> Array:
+        """Return the reconstruction error of rows [rows, 1]."""
+        rows = (self._encoding.rows(frame) - self._mean) / self._spread
+        errors: Array = ((rows @ self._minor) ** 2).sum(axis=1, keepdims=True) / self._unit
+        return errors
 
 
-def _minor(rows: Array, count: int | None = None) -> Array:
-    """Return the directions [d, count] in which rows vary least; None: as many as carry little."""
+def _cross_fitted(frame: pd.DataFrame, columns: list[Column]) -> tuple[list[_Half], Array]:
+    """Return both halves of a reference, and the error of each row by the other half."""
+    second = np.arange(len(frame)) // max(1, len(frame) // _PIECES) % 2 == 1
+    halves, errors = [], np.zeros((len(frame), 1))
+    for fitted in (second, ~second):
+        halves.append(_Half(frame[fitted], frame[~fitted], columns))
+        errors[~fitted] = halves[-1].errors(frame[~fitted])
+    return halves, errors
+
+
+def _minor(rows: Array) -> Array:
+    """Return the directions [d, minor] in which rows vary least."""
     values, directions = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
-    if count is None:
-        carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # from the least up
-        count = max(1, int(np.sum(carried <= 1 - _VARIANCE)))
+    carried = np.cumsum(values) / max(float(values.sum()), _SMALLEST)  # from the least up
+    count = max(1, int(np.sum(carried <= 1 - _VARIANCE)))
     minor: Array = directions[:, :count]
     return minor
-
-
-def _errors(rows: Array, minor: Array) -> Array:
-    errors: Array = ((rows @ minor) ** 2).sum(axis=1, keepdims=True)
-    return errors

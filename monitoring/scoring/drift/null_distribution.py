@@ -32,9 +32,12 @@ from monitoring.scoring.score_rules import MIN_VALUES, Array
 from registry.payload import unmonitored
 from registry.validation import UNFIT_METHODS
 
-REFERENCES = 200  # enough for the tail of a reference's own error, which its windows share
-WINDOWS = 10  # beside each reference
-DRAWS = REFERENCES * WINDOWS
+DRAWS = 4_000  # windows
+_WINDOWS = 4  # beside each drawn reference
+# Beside each, where the reference has this many times the rows of a window: its own error is small,
+# and many references would cost much.
+_WINDOWS_OF_LARGE = 20
+_LARGE = 20
 _MAX_BLOCKS = 20_000  # blocks in a reference
 _WINDOW_BLOCKS = 20  # in a window, at least
 _REFERENCE_BLOCKS = 200  # in the rows that are kept, at least: fewer show less than the variance
@@ -47,18 +50,23 @@ class BlockBootstrap:
     """Draw windows of one size, and references, by block bootstrap; equal in every process."""
 
     def __init__(self, rows: int, window: int, reference: int = 0) -> None:
-        """For windows of `window` rows, from the `rows` that are kept of `reference` rows."""
+        """For windows of `window` rows, from the `rows` that are kept of `reference` rows.
+
+        `windows` of them are drawn beside each drawn reference.
+        """
         chance = np.random.default_rng(_BOOTSTRAP_SEED)
         self._size = max(1, min(window // _WINDOW_BLOCKS, rows // _REFERENCE_BLOCKS))
         self._rows = rows
         self.window = window
         self._starts = np.sort(chance.permutation(rows)[:_STARTS])
-        blocks = min(-(-(reference or rows) // self._size), _MAX_BLOCKS)
+        reference = reference or rows
+        self.windows = _WINDOWS_OF_LARGE if reference >= _LARGE * window else _WINDOWS
         self._windows = self._draw(chance, DRAWS, -(-window // self._size))
-        self._references = self._draw(chance, REFERENCES, blocks)
+        blocks = min(-(-reference // self._size), _MAX_BLOCKS)
+        self._references = self._draw(chance, DRAWS // self.windows, blocks)
 
     def sums(self, values: Array) -> tuple[Array, Array]:
-        """Sum `values` [rows, k] over windows [DRAWS, k] and references [REFERENCES, k].
+        """Sum `values` [rows, k] over windows [DRAWS, k] and references [DRAWS / windows, k].
 
         The windows of one reference are consecutive.
         """
@@ -67,7 +75,7 @@ class BlockBootstrap:
 
     def rows(self, draw: int) -> tuple[Array, Array]:
         """The rows of one window and of its reference, by their places."""
-        reference = self._references[draw // WINDOWS]
+        reference = self._references[draw // self.windows]
         return self._places(self._windows[draw]), self._places(reference)
 
     def _of_blocks(self, values: Array) -> Array:
@@ -77,10 +85,13 @@ class BlockBootstrap:
         return sums
 
     def _draw(self, chance: np.random.Generator, draws: int, blocks: int) -> Any:
-        chosen = chance.integers(0, len(self._starts), size=draws * blocks)
+        """Return how often each block is in each draw [draws, blocks to choose from]."""
+        starts = len(self._starts)
+        if blocks >= starts:  # most blocks are in most draws
+            return csr_matrix(chance.multinomial(blocks, np.full(starts, 1 / starts), draws))
+        chosen = chance.integers(0, starts, size=draws * blocks)
         drawn = np.repeat(np.arange(draws), blocks)
-        shape = (draws, len(self._starts))
-        return csr_matrix((np.ones(len(chosen)), (drawn, chosen)), shape=shape)
+        return csr_matrix((np.ones(len(chosen)), (drawn, chosen)), shape=(draws, starts))
 
     def _places(self, blocks: Any) -> Array:
         starts = np.repeat(self._starts[blocks.indices], blocks.data.astype(int))
@@ -160,7 +171,7 @@ class NullSampler:
                 absent = self.values[column.name].retained.isna().to_numpy(dtype=float)
                 counted = np.column_stack([absent, np.ones(len(absent))])
                 shares = [sums[:, 0] / sums[:, 1] for sums in resampling.sums(counted)]
-                apart = np.abs(shares[0] - np.repeat(shares[1], WINDOWS))
+                apart = np.abs(shares[0] - np.repeat(shares[1], resampling.windows))
                 yield column.name, NullDistribution(apart, floor, floor)
 
     @cached_property
@@ -186,7 +197,9 @@ class NullSampler:
         if self.method(column) != DEFAULTS[column.kind]:
             return self._apart(column, resampling)
         windows, references = resampling.sums(self._bins[column.name].one_hot())
-        return self._bins[column.name].distance(windows, np.repeat(references, WINDOWS, axis=0))
+        return self._bins[column.name].distance(
+            windows, np.repeat(references, resampling.windows, axis=0)
+        )
 
     def _apart(self, column: Column, resampling: BlockBootstrap) -> Array | None:
         """By Evidently's method; None where it cannot be."""

@@ -61,9 +61,15 @@ class BinnedColumn:
         first, second = _shares(references), _shares(windows)
         if self.numeric:
             apart = np.abs(np.cumsum(second - first, axis=1)[:, :-1])
-            distance: Array = apart @ np.diff(self._centres) / self._spread
+            distance: Array = apart @ np.diff(self._centres) / self._spreads(first)
             return distance
         return _jensenshannon(first, second)
+
+    def _spreads(self, shares: Array) -> Array:
+        """Return the standard deviation of each sample: a drawn reference is its own unit."""
+        mean = shares @ self._centres
+        spread: Array = np.sqrt(np.maximum(shares @ self._centres**2 - mean**2, 0))
+        return np.maximum(spread * self._spread / self._spread_of_centres, SMALLEST_SPREAD)
 
     def _numbers(self, values: "pd.Series[Any]") -> Array:
         numbers = values.map(number).to_numpy(dtype=float)
@@ -78,6 +84,7 @@ class BinnedColumn:
             codes[np.isfinite(numbers)] = places
             self._centres = np.bincount(places, known) / np.bincount(places)
             self._spread = max(float(np.std(known)), SMALLEST_SPREAD)
+            self._spread_of_centres = max(float(np.std(self._centres[places])), SMALLEST_SPREAD)
         return codes
 
     def _categories(self, values: "pd.Series[Any]") -> Array:

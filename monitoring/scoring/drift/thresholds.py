@@ -105,6 +105,7 @@ class DriftThresholds:
             None if apart is None else _joint(apart, usual, floor),
             share=alarms.drifted_share,
             level=level(self._manifest),
+            windows=resampling.windows,
             consecutive=alarms.consecutive,
         )
         methods = {column.name: drawing.method(column) for column in drawing.columns}

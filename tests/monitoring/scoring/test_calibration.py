@@ -9,12 +9,7 @@ from scipy import stats
 
 from monitoring.scoring.drift.calibration import calibrate
 from monitoring.scoring.drift.joint import JointDrift
-from monitoring.scoring.drift.null_distribution import (
-    DRAWS,
-    WINDOWS,
-    BlockBootstrap,
-    NullDistribution,
-)
+from monitoring.scoring.drift.null_distribution import DRAWS, BlockBootstrap, NullDistribution
 from monitoring.scoring.drift.statistics import BinnedColumn, jensenshannon, wasserstein
 from monitoring.scoring.drift.tails import Tail
 from monitoring.scoring.reference import Column
@@ -47,7 +42,7 @@ def test_drawn_statistics_are_those_of_the_drawn_rows(window: int) -> None:
     for name, kind, exact in (("n", "numeric", wasserstein), ("c", "categorical", jensenshannon)):
         bins = BinnedColumn(frame[name], Column(name, kind, name))  # type: ignore[arg-type]
         sums, references = resampling.sums(bins.one_hot())
-        estimated = bins.distance(sums, np.repeat(references, WINDOWS, axis=0))
+        estimated = bins.distance(sums, np.repeat(references, resampling.windows, axis=0))
         values = bins.codes if kind == "categorical" else frame[name].to_numpy()
         for draw in range(0, DRAWS, 400):
             rows, beside = resampling.rows(draw)
@@ -77,14 +72,14 @@ def _broken(columns: int, share: float, limits: Any, chance: np.random.Generator
 def test_fresh_windows_break_the_rule_at_the_level(columns: int) -> None:
     chance = np.random.default_rng(2)
     drawn = _columns(chance, columns, shared=True)
-    limits = calibrate(drawn, None, share=0.3, level=LEVEL, consecutive=2)
+    limits = calibrate(drawn, None, share=0.3, level=LEVEL, windows=4, consecutive=2)
     assert limits.met
     assert _broken(columns, 0.3, limits, chance) == pytest.approx(LEVEL, rel=0.35)
 
 
 def test_a_level_beyond_what_was_drawn_is_kept_by_extrapolation() -> None:
     chance = np.random.default_rng(4)
-    limits = calibrate(_columns(chance, 20), None, share=0.3, level=0.001, consecutive=1)
+    limits = calibrate(_columns(chance, 20), None, share=0.3, level=0.001, windows=4, consecutive=1)
     assert 0.0002 < _broken(20, 0.3, limits, chance) < 0.004
 
 
@@ -93,15 +88,34 @@ def test_limits_of_the_user_stay_and_are_reported_where_they_exceed_the_budget()
     columns = _columns(chance, 3, shared=True)
     for limit, met in ((0.5, False), (12.0, True)):
         first = NullDistribution(columns["c0"].values, 0.0, shared=True, fixed=limit)
-        found = calibrate(columns | {"c0": first}, None, share=0.3, level=LEVEL, consecutive=2)
+        found = calibrate(
+            columns | {"c0": first}, None, share=0.3, level=LEVEL, windows=4, consecutive=2
+        )
         assert (found.drifted["c0"], found.met) == (limit, met)
 
 
 def test_a_difference_below_the_floor_never_counts() -> None:
     chance = np.random.default_rng(6)
     columns = {"x": NullDistribution(chance.exponential(0.001, DRAWS), 0.1, 0.25, shared=True)}
-    limits = calibrate(columns, None, share=0.3, level=LEVEL, consecutive=2)
+    limits = calibrate(columns, None, share=0.3, level=LEVEL, windows=4, consecutive=2)
     assert (limits.drifted["x"], limits.alone["x"]) == (0.1, 0.25)
+
+
+@pytest.mark.parametrize("consecutive", [1, 2, 3])
+@pytest.mark.parametrize("shared", [0.0, 0.4])
+def test_windows_in_a_row_break_the_rule_at_the_level_whatever_they_share(
+    consecutive: int, shared: float
+) -> None:
+    chance = np.random.default_rng(12)
+
+    def drawn(references: int, windows: int) -> np.ndarray[Any, Any]:
+        common, own = chance.normal(size=(references, 1)), chance.normal(size=(references, windows))
+        return np.sqrt(shared) * common + np.sqrt(1 - shared) * own
+
+    columns = {"x": NullDistribution(drawn(DRAWS // 4, 4).ravel(), -9.0, -9.0)}
+    limits = calibrate(columns, None, share=0.3, level=LEVEL, windows=4, consecutive=consecutive)
+    in_a_row = (drawn(40_000, consecutive) >= limits.alone["x"]).all(axis=1).mean()
+    assert float(in_a_row ** (1 / consecutive)) == pytest.approx(LEVEL, rel=0.35)
 
 
 def _pair(chance: np.random.Generator, rows: int, correlation: float) -> pd.DataFrame:
@@ -143,10 +157,12 @@ def test_fresh_rows_lie_no_further_from_the_directions_than_the_reference_s_own(
 
     errors = []
     for _ in range(10):
-        together = JointDrift(draw(400), columns)
+        together = JointDrift(draw(800), columns)
         assert together.of_reference[-1] == pytest.approx(1)
         errors.append(together.of_window(draw(4_000))[-1])
+    drawn = together.drawn(BlockBootstrap(800, 4_000))[:, -1]
     assert np.mean(errors) == pytest.approx(1, abs=0.03)
+    assert np.std(errors) < 1.5 * np.std(drawn), "drawn references err as much as real ones"
 
 
 def test_joint_drift_needs_some_reference_rows_per_column() -> None:
@@ -156,7 +172,7 @@ def test_joint_drift_needs_some_reference_rows_per_column() -> None:
     together = JointDrift(pd.DataFrame(rows), columns)
     assert not together.possible
     assert together.reason == (
-        "not enough reference rows: 169 for 30 encoded columns, at least 600 are needed"
+        "not enough reference rows: 169 for 30 encoded columns, at least 1,200 are needed"
     )
 
 

@@ -101,7 +101,17 @@ def test_rare_and_unseen_categories_are_pooled_on_both_sides() -> None:
     assert values.expected.nunique() <= 200
     current = values.current(pd.Series(["1", "never seen", "nor this", None]))
     assert current.tolist()[:3] == ["1: 1", "other", "other"]
+    assert "rare" in set(values.expected)
     assert current.isna().tolist() == [False, False, False, True]
+
+
+def test_many_categories_that_are_all_rare_are_compared_by_how_many_are_new() -> None:
+    chance = np.random.default_rng(8)
+    reference = pd.Series(chance.integers(0, 1_000, 5_000).astype(str))
+    values = DriftValues(NAME, reference, reference)
+    assert not values.reason
+    assert set(values.expected) == {"rare", "other"}
+    assert set(values.current(pd.Series(["new", "newer"]))) == {"other"}
 
 
 def test_a_few_categories_stay_as_they_are() -> None:
