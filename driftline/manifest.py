@@ -26,7 +26,7 @@ def manifest(onnx: Path, stated: Path | None, reference: Path | None, target: st
     """Print the complete manifest that registration would infer, with comments, to be edited."""
     # ONNX, which --help does without.
     from registry.bounded.check import check_in_process  # noqa: PLC0415
-    from registry.inference import read_inference  # noqa: PLC0415
+    from registry.inference_record import read_inference  # noqa: PLC0415
     from registry.manifest_file import read_fields  # noqa: PLC0415
     from registry.manifest_text import manifest_text  # noqa: PLC0415
     from registry.model_file import read_model  # noqa: PLC0415

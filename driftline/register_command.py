@@ -10,6 +10,7 @@ from rich.table import Table
 from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
 from eventlog.settings import Home
+from registry.inference_record import read_inference
 from registry.manifest import Version
 from registry.store import Registry
 
@@ -60,9 +61,7 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     The ONNX file alone is enough; a folder may hold it with its external data. What is inferred
     from it is printed.
     """
-    from registry.manifest_file import read_fields  # noqa: PLC0415
-    from registry.reference import doubts, load_reference  # noqa: PLC0415 - not for --help
-    from registry.reference_path import has_reference  # noqa: PLC0415
+    from registry.manifest_file import read_fields  # noqa: PLC0415 - not for --help
 
     registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(manifest) if manifest else {}
@@ -76,9 +75,8 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     )
     click.echo(f"{name} version {version.number}, sha256 {version.digest}")
     _print(version)
-    if has_reference(version):
-        for doubt in doubts(version.manifest, load_reference(version)):
-            click.secho(f"warning: {doubt}", fg="yellow", err=True)
+    for doubt in read_inference(Path(version.path)).doubts:
+        click.secho(f"warning: {doubt}", fg="yellow", err=True)
     gate_registered(Home.from_environment(), version)
     if promoted and promote_first(registry, version, getpass.getuser()):
         click.echo(f"{name} champion is version {version.number}: to serve it, driftline up")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from registry.batching import INDEPENDENT, explain, one_by_one, read_verdict
 from registry.features import signature
-from registry.inference import read_inference
+from registry.inference_record import read_inference
 from registry.manifest import Manifest, TensorSpec, Version
 from registry.reference_path import has_reference
 from registry.rows import FREE, batch_dimension

@@ -17,11 +17,11 @@ from registry.graph_repair import correct_shapes, repair
 from registry.hints import read_hints
 from registry.inference import (
     Hints,
-    Inference,
     held_out_question,
     infer_features,
     infer_prediction,
 )
+from registry.inference_record import Inference
 from registry.manifest import Feature, Manifest, Prediction, Signature, Task
 from registry.manifest_file import to_manifest
 from registry.onnx_file import check, load, parse

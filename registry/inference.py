@@ -5,7 +5,6 @@ question that names the option which settles it.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,10 +13,10 @@ import pandas as pd
 
 from eventlog.events import Label
 from registry.errors import InvalidReference
+from registry.inference_record import Inference
 from registry.manifest import Feature, Kind, Manifest, Prediction, Signature, Task, TensorSpec
 from registry.rows import FREE, batch_dimension
 
-FILE = "inference.json"
 _CODES = 20  # distinct integers that still are codes
 _MOST_COLUMNS = 100  # of an input whose columns nothing names; more are a vector
 _TEXT_WORDS = 3.0  # words of a value on average, from which on it is a text
@@ -27,33 +26,11 @@ _FLOATS = {"FP16", "FP32", "FP64"}
 Array = np.ndarray[Any, Any]
 
 
-class Inference(msgspec.Struct, omit_defaults=True):
-    """What was inferred for a version."""
-
-    reasons: dict[str, str] = {}  # by field of the manifest
-    questions: list[str] = []  # each with the option that settles it
-    changes: list[str] = []  # of the graph, in the copy that is served
-    original: str = ""  # sha256 of the file as given, where it was changed
-
-
 class Hints(msgspec.Struct, frozen=True):
     """What an ONNX file states beside its signature."""
 
     columns: list[str] = []  # of the only input, in order
     classes: list[Label] = []  # in the order of the columns of the probabilities
-
-
-def write_inference(folder: Path, inference: Inference) -> None:
-    """Store what was inferred with a version's other files."""
-    (folder / FILE).write_bytes(msgspec.json.encode(inference))
-
-
-def read_inference(folder: Path) -> Inference:
-    """Read what was inferred for a version; nothing for one of an earlier release."""
-    try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=Inference)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return Inference()
 
 
 def infer_features(

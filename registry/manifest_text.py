@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from registry.inference import Inference
+from registry.inference_record import Inference
 from registry.manifest import Manifest
 
 _COMMENTS = {

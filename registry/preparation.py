@@ -23,10 +23,10 @@ from registry.bounded.job import (
 )
 from registry.candidate import Candidate, prepare
 from registry.content import encode_manifest
-from registry.inference import write_inference
+from registry.inference_record import write_inference
 from registry.manifest import Manifest
 from registry.onnx_file import check_providers, load
-from registry.reference import answer_reference, sample_tensors
+from registry.reference import answer_reference, doubts, sample_tensors
 from registry.reference_file import parse_reference
 
 
@@ -72,6 +72,7 @@ def _with_answers(folder: Path, candidate: Candidate, seconds: float) -> Manifes
     note_stage(folder, "running the model on the reference")
     together = not verdict.against_answers(manifest)
     manifest, frame = answer_reference(candidate.session, manifest, rows, together=together)
+    candidate.inference.doubts += doubts(manifest, frame)
     frame.to_parquet(folder / "reference.parquet", index=False)
     return manifest
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from registry.batching import one_by_one, read_verdict
 from registry.errors import InvalidManifest, InvalidModel, InvalidReference
-from registry.inference import read_inference
+from registry.inference_record import read_inference
 from registry.manifest import Version
 from registry.reference import load_reference
 from registry.reference_path import has_reference

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from registry.batching import one_by_one, read_verdict
 from registry.errors import InvalidModel
-from registry.inference import read_inference
+from registry.inference_record import read_inference
 from registry.onnx_file import load
 from registry.store import Registry
 from tests.registry.conftest import Files

@@ -15,7 +15,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from registry.errors import InvalidManifest, InvalidReference
-from registry.inference import Inference, read_inference
+from registry.inference_record import Inference, read_inference
 from registry.manifest import Manifest, Version
 from registry.reference import load_reference
 from registry.reference_path import has_reference

@@ -1,0 +1,30 @@
+"""What registration inferred for a version, stored with its files."""
+
+from pathlib import Path
+
+import msgspec
+
+FILE = "inference.json"
+
+
+class Inference(msgspec.Struct, omit_defaults=True):
+    """What was inferred for a version."""
+
+    reasons: dict[str, str] = {}  # by field of the manifest
+    questions: list[str] = []  # each with the option that settles it
+    changes: list[str] = []  # of the graph, in the copy that is served
+    original: str = ""  # sha256 of the file as given, where it was changed
+    doubts: list[str] = []  # about the reference
+
+
+def write_inference(folder: Path, inference: Inference) -> None:
+    """Store what was inferred with a version's other files."""
+    (folder / FILE).write_bytes(msgspec.json.encode(inference))
+
+
+def read_inference(folder: Path) -> Inference:
+    """Read what was inferred for a version; nothing for one of an earlier release."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=Inference)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Inference()
