@@ -36,7 +36,10 @@ def commands() -> list[click.Command]:
 def request(model: str, number: str, alias: str, why: str) -> None:
     """Ask for approval of a version of MODEL for an alias."""
     revision = _approvals().request(model, number, alias, actor=_user(), why=why)
-    click.echo(f"approval of {model} version {number} for {alias} requested (revision {revision})")
+    report = _report(model, number, alias)
+    click.echo(
+        f"approval of {model} version {number} for {alias} requested{report} (revision {revision})"
+    )
 
 
 @click.command()
@@ -51,7 +54,10 @@ def approve(model: str, number: str, alias: str, why: str) -> None:
     """
     actor = _user()
     revision = _approvals().approve(model, number, alias, actor=actor, why=why, roles=_groups())
-    click.echo(f"{actor} approved {model} version {number} for {alias} (revision {revision})")
+    report = _report(model, number, alias)
+    click.echo(
+        f"{actor} approved {model} version {number} for {alias}{report} (revision {revision})"
+    )
 
 
 @click.command()
@@ -111,6 +117,13 @@ def _require_fields(place: str, stated: dict[str, Any], kind: type[msgspec.Struc
     known = [field.encode_name for field in msgspec.structs.fields(kind)]
     if unknown := sorted(set(stated) - set(known)):
         raise InvalidPolicy(f"{place}: no field {unknown[0]!r}; expected {', '.join(known)}")
+
+
+def _report(model: str, number: str, alias: str) -> str:
+    """Return which gate report the decision refers to, "" without one."""
+    state = _history().state(model)
+    report = state.subject(alias, state.digest_of(number)).report
+    return f", gate report {report[:12]}" if report else ""
 
 
 def _approvals() -> Approvals:

@@ -14,9 +14,9 @@ from eventlog.errors import DriftlineError
 from eventlog.events import PredictionEvent
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from registry.errors import UnknownModel
+from registry.errors import DamagedRow, UnknownModel
 from registry.history.audit import ChainHead, EventCheck, chain_faults
-from registry.history.rows import FIRST, HistoryRow
+from registry.history.rows import FIRST, GateResult, HistoryRow
 from registry.history.state import alias_at
 from registry.history.store import History
 from registry.settings import is_shared, open_history
@@ -158,7 +158,15 @@ def _predictions(log: Path) -> Iterator[PredictionEvent]:
 def _what(row: HistoryRow) -> str:
     kind = row.kind.replace("_", " ")
     version = f"version {row.number}" if row.number else ""
-    return " ".join(word for word in (kind, row.alias, version) if word)
+    words = " ".join(word for word in (kind, row.alias, version) if word)
+    return f"{words}: {_verdict(row)}" if row.kind == "gated" else words
+
+
+def _verdict(row: HistoryRow) -> str:
+    try:
+        return row.decode(GateResult).verdict
+    except DamagedRow:
+        return "cannot be read"
 
 
 def _why(row: HistoryRow) -> str:

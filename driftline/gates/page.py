@@ -14,6 +14,10 @@ text-align: left; vertical-align: top; border-bottom: 1px solid #8884 }
 .passed { color: #2e7d32 } .failed { color: #c62828 } .unknown { color: #9a6700 }
 svg text { font: 12px system-ui, sans-serif } code { font-size: 13px }
 """
+_LEGEND = (
+    "Plots: the dot is the version's figure, the grey line its 95 % interval, the circle the "
+    "champion's figure, and the red line the limit. Each line has an axis of its own."
+)
 _COLUMNS = ("gate", "kind", "outcome", "seconds", "reason")
 _CLASSES = {"passed": "passed", "failed": "failed"}
 _WIDTH, _LEFT, _RIGHT, _LINE = 720.0, 300.0, 90.0, 22.0
@@ -34,6 +38,7 @@ def report_page(report: GateReport) -> str:
             element("code", report.digest),
         ),
         element("table", _head(*_COLUMNS), *map(_row, report.gates)),
+        element("p", _LEGEND),
         *(part for gate in report.gates for part in _details(gate)),
     )  # fmt: skip
     head = element(

@@ -15,6 +15,7 @@ from registry.gates.outcomes import GateFigure, GateOutcome, of_figures
 from registry.gates.specification import CostGate, GapGate, MetricGate, ScoredGate, kind_of
 
 Array = np.ndarray[Any, Any]
+_UNDEFINED = "not defined for these rows"
 _Figure = Callable[[LabelledRows], float | None]
 
 
@@ -81,7 +82,7 @@ def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
         outcome = judge_limit(candidate, at_least, gate.at_most, gate.by)
         yield GateFigure(
             name, candidate.value, outcome, at_least, gate.at_most, candidate.low, candidate.high,
-            found.champion, **more,
+            found.champion, **more, note=_UNDEFINED if candidate.value is None else "",
         )  # fmt: skip
     if gate.worse_by is None:
         return
@@ -96,7 +97,7 @@ def _figures(  # noqa: PLR0913, PLR0917  # what a figure states
         name, better.value, outcome, -gate.worse_by, None, better.low, better.high, **more,
         note=f"{candidate.value:.6g}, champion {found.champion:.6g}"
         if candidate.value is not None and found.champion is not None
-        else "not defined for these rows",
+        else _UNDEFINED,
     )  # fmt: skip
 
 
