@@ -4,10 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from driftline.client import AsyncClient, Client, ClientError, Prediction
+    from driftline.client import (
+        AsyncClient,
+        Client,
+        ClientError,
+        NoReply,
+        Prediction,
+        RequestId,
+        Unreachable,
+    )
     from driftline.python_api import register
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Prediction", "register"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "NoReply",
+    "Prediction",
+    "RequestId",
+    "Unreachable",
+    "register",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,110 +1,63 @@
 """Call a Driftline service from Python: request predictions, send labels later.
 
-    from driftline.client import Client
+    from driftline.client import Client, RequestId
 
     with Client("http://127.0.0.1:3000") as flights:
-        answer = flights.predict("flights", frame)     # a DataFrame or a list of dicts
+        answer = flights.predict("flights", frame)     # of pandas or polars, or a list of dicts
         answer.labels, answer.probabilities
         flights.feedback(answer, labels)               # as soon as they are known
+
+        flights.predict("flights", rows, request_id="order-17")
+        flights.feedback(RequestId("flights", "order-17"), 1)   # without keeping the answer
+        flights.feedback_many([(answer, labels), ...])
 
     Client("https://models.example.org", api_key="dl_...", verify="authority.pem")
 
 `AsyncClient` does the same with `await`. An error reply is raised as ClientError with the
-message of the service.
+message of the service, a missing one as Unreachable or NoReply (client_errors.py). Calls that the
+service refused for lack of capacity, or that found no connection, are sent again.
 """
 
-import math
+import asyncio
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import httpx
 import msgspec
 
-Label = str | int | float | bool
-Row = Mapping[str, Any]
+from driftline.client_bodies import (
+    EventTime,
+    Frame,
+    Label,
+    Predicted,
+    Prediction,
+    RequestId,
+    Row,
+    RowPrediction,
+    feedback_bodies,
+    feedback_body,
+    predict_body,
+)
+from driftline.client_errors import ClientError, NoReply, Unreachable
+from driftline.client_retries import Retries
 
-
-class Frame(Protocol):
-    """A DataFrame of pandas or a similar library; none is imported here."""
-
-    def to_dict(self, orient: str) -> Any:
-        """Return one dict per row for `orient="records"`."""
-        ...
-
-
-class ClientError(Exception):
-    """An error reply; the message is that of the service, `status` the HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        """Store status and message."""
-        super().__init__(message)
-        self.status = status
-
-
-class RowPrediction(msgspec.Struct, frozen=True):
-    """The prediction for one row."""
-
-    label: Label | None
-    probabilities: dict[str, float | None] = {}
-
-
-class Prediction(msgspec.Struct, frozen=True):
-    """The reply to one request; feedback refers to it by `prediction_id`."""
-
-    model: str
-    version: str
-    prediction_id: str
-    predictions: list[RowPrediction]
-
-    @property
-    def labels(self) -> list[Label | None]:
-        """Return one label (or number) per row."""
-        return [row.label for row in self.predictions]
-
-    @property
-    def probabilities(self) -> list[dict[str, float | None]]:
-        """Return one mapping of class to probability per row; empty if the model has none."""
-        return [row.probabilities for row in self.predictions]
-
-
-def _predict_body(
-    model: str, rows: Frame | Sequence[Row], version: str, event_time: str | int | None
-) -> bytes:
-    records = rows if isinstance(rows, Sequence) else rows.to_dict("records")
-    spelled = [{name: _spelled(value) for name, value in row.items()} for row in records]
-    body: dict[str, Any] = {"model": model, "version": version, "rows": spelled}
-    if event_time is not None:
-        body["event_time"] = event_time
-    return msgspec.json.encode(body)  # NaN becomes null, the encoding of a missing value
-
-
-def _spelled(value: Any) -> Any:
-    """Return a value as JSON holds it: infinities as words, a NumPy scalar as Python's number."""
-    if isinstance(value, float) and math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, str | int | float | bool | None):
-        return value
-    item = getattr(value, "item", None)  # of NumPy's scalars, without importing NumPy
-    return value if item is None else _spelled(item())
-
-
-def _feedback_body(
-    prediction: Prediction | str, labels: Label | Sequence[Label], event_time: str | int | None
-) -> bytes:
-    name = prediction if isinstance(prediction, str) else prediction.prediction_id
-    item: dict[str, Any] = {"prediction_id": name}
-    if isinstance(labels, str | int | float | bool):
-        item["label"] = labels
-    else:
-        item["labels"] = list(labels)
-    if event_time is not None:
-        item["event_time"] = event_time
-    return msgspec.json.encode(item)
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Label",
+    "NoReply",
+    "Prediction",
+    "RequestId",
+    "RowPrediction",
+    "Unreachable",
+]
 
 
 def _read(response: httpx.Response) -> bytes:
@@ -115,6 +68,20 @@ def _read(response: httpx.Response) -> bytes:
     except (ValueError, KeyError, TypeError):
         message = response.text
     raise ClientError(response.status_code, message)
+
+
+def _without_reply(error: httpx.TransportError, url: object, timeout: float) -> ClientError:
+    """Return the client's error for one of httpx: whether anything was sent decides."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, httpx.ConnectTimeout):
+        return Unreachable(0, f"{url}: no connection within {timeout:g} seconds")
+    if isinstance(error, httpx.ConnectError):
+        return Unreachable(0, f"{url}: cannot connect ({reason}); is `driftline up` running?")
+    if isinstance(error, httpx.PoolTimeout):
+        return Unreachable(0, f"{url}: no free connection within {timeout:g} seconds")
+    if isinstance(error, httpx.TimeoutException):
+        return NoReply(0, f"{url}: no reply within {timeout:g} seconds")
+    return NoReply(0, f"{url}: the connection was lost ({reason})")
 
 
 Verify = bool | str | ssl.SSLContext
@@ -170,9 +137,9 @@ def _verify(verify: Verify) -> bool | ssl.SSLContext:
 
 
 class Client:
-    """A blocking client with one persistent connection."""
+    """A blocking client with persistent connections; usable from several threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # settings, all but two by name
         self,
         url: str = "http://127.0.0.1:3000",
         timeout: float = 10.0,
@@ -180,51 +147,103 @@ class Client:
         api_key: str | None = None,
         verify: Verify = True,
         tracer: Any = None,
+        retries: int = 2,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Create a client.
 
-        `timeout` is in seconds per call. `api_key` defaults to DRIFTLINE_API_KEY. `verify` is a CA
+        `timeout` is in seconds per try. `api_key` defaults to DRIFTLINE_API_KEY. `verify` is a CA
         file, or an SSL context, which can hold a client certificate. With an OpenTelemetry tracer
-        each call is a span; without one, the trace context of the caller is sent.
+        each call is a span; without one, the trace context of the caller is sent. `retries` is how
+        often a call is sent again where that is safe. `transport` replaces httpx's own.
         """
-        self._tracer = tracer
+        self._url, self._timeout, self._tracer = url, timeout, tracer
+        self._retries, self._sleep = retries, sleep
         self._http = httpx.Client(
-            base_url=url, timeout=timeout, headers=_headers(api_key), verify=_verify(verify)
+            base_url=url,
+            timeout=timeout,
+            headers=_headers(api_key),
+            verify=_verify(verify),
+            transport=transport,
         )
 
-    def predict(
+    def predict(  # all but two by name
         self,
         model: str,
         rows: Frame | Sequence[Row],
         *,
-        version: str = "",
-        event_time: str | int | None = None,
+        version: str | int = "",
+        event_time: EventTime | None = None,
+        request_id: str = "",
     ) -> Prediction:
         """Request predictions for rows; `version` is a number or an alias, by default champion.
 
-        Raises ClientError for an error reply, httpx.HTTPError if the service is unreachable.
+        `event_time` is when the prediction takes place: a datetime with a zone, RFC 3339 or
+        microseconds. `request_id` is the caller's own name of the request, unique for the model:
+        feedback can refer to it. Raises ClientError for an error reply, and its subclasses
+        Unreachable and NoReply without one.
         """
-        content = _predict_body(model, rows, version, event_time)
+        content = predict_body(model, rows, version, event_time, request_id)
         with _span(self._tracer, "predict", model) as annotate:
-            reply = self._http.post("/predict", content=content, headers=_traced())
-            answer = msgspec.json.decode(_read(reply), type=Prediction)
+            reply = self._send("/predict", content, Retries(self._retries, bool(request_id)))
+            answer = msgspec.json.decode(reply, type=Prediction)
             annotate(answer.version, answer.prediction_id)
         return answer
 
     def feedback(
         self,
-        prediction: Prediction | str,
+        prediction: Predicted,
         labels: Label | Sequence[Label],
         *,
-        event_time: str | int | None = None,
+        event_time: EventTime | None = None,
     ) -> None:
-        """Send labels: one for a prediction of one row, else one per row."""
-        content = _feedback_body(prediction, labels, event_time)
+        """Send labels: one for a prediction of one row, else one per row.
+
+        `prediction` is a reply, the caller's RequestId or a prediction id. Raises ValueError if a
+        reply has another number of rows, and errors as `predict` does.
+        """
+        content = feedback_body(prediction, labels, event_time)
         with _span(self._tracer, "feedback"):
-            _read(self._http.post("/v1/feedback", content=content, headers=_traced()))
+            self._send("/v1/feedback", content, Retries(self._retries, repeatable=True))
+
+    def feedback_many(
+        self,
+        items: Iterable[tuple[Predicted, Label | Sequence[Label]]],
+        *,
+        event_time: EventTime | None = None,
+    ) -> int:
+        """Send the labels of many predictions, 10,000 a request; return how many labels.
+
+        Requests before one that fails are accepted; sending all of them again changes nothing.
+        """
+        accepted = 0
+        for content in feedback_bodies(items, event_time):
+            with _span(self._tracer, "feedback"):
+                reply = self._send("/v1/feedback", content, Retries(self._retries, repeatable=True))
+            accepted += msgspec.json.decode(reply)["accepted"]
+        return accepted
+
+    def _send(self, path: str, content: bytes, retries: Retries) -> bytes:
+        tried = 0
+        while True:
+            after = ""
+            try:
+                response = self._http.post(path, content=content, headers=_traced())
+                after = response.headers.get("retry-after", "")
+                return _read(response)
+            except httpx.TransportError as error:
+                failed = _without_reply(error, self._url, self._timeout)
+            except ClientError as error:
+                failed = error
+            pause = retries.pause(tried, failed, after)
+            if pause is None:
+                raise failed
+            self._sleep(pause)
+            tried += 1
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -237,14 +256,14 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the connection."""
+        """Close the connections."""
         self.close()
 
 
 class AsyncClient:
     """The same client with `await`, for concurrent calls."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # see Client
         self,
         url: str = "http://127.0.0.1:3000",
         timeout: float = 10.0,
@@ -252,40 +271,82 @@ class AsyncClient:
         api_key: str | None = None,
         verify: Verify = True,
         tracer: Any = None,
+        retries: int = 2,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """See Client."""
-        self._tracer = tracer
+        self._url, self._timeout, self._tracer = url, timeout, tracer
+        self._retries, self._sleep = retries, sleep
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=timeout, headers=_headers(api_key), verify=_verify(verify)
+            base_url=url,
+            timeout=timeout,
+            headers=_headers(api_key),
+            verify=_verify(verify),
+            transport=transport,
         )
 
-    async def predict(
+    async def predict(  # see Client
         self,
         model: str,
         rows: Frame | Sequence[Row],
         *,
-        version: str = "",
-        event_time: str | int | None = None,
+        version: str | int = "",
+        event_time: EventTime | None = None,
+        request_id: str = "",
     ) -> Prediction:
         """See Client.predict."""
-        content = _predict_body(model, rows, version, event_time)
+        content = predict_body(model, rows, version, event_time, request_id)
         with _span(self._tracer, "predict", model) as annotate:
-            reply = await self._http.post("/predict", content=content, headers=_traced())
-            answer = msgspec.json.decode(_read(reply), type=Prediction)
+            reply = await self._send("/predict", content, Retries(self._retries, bool(request_id)))
+            answer = msgspec.json.decode(reply, type=Prediction)
             annotate(answer.version, answer.prediction_id)
         return answer
 
     async def feedback(
         self,
-        prediction: Prediction | str,
+        prediction: Predicted,
         labels: Label | Sequence[Label],
         *,
-        event_time: str | int | None = None,
+        event_time: EventTime | None = None,
     ) -> None:
         """See Client.feedback."""
-        content = _feedback_body(prediction, labels, event_time)
+        content = feedback_body(prediction, labels, event_time)
         with _span(self._tracer, "feedback"):
-            _read(await self._http.post("/v1/feedback", content=content, headers=_traced()))
+            await self._send("/v1/feedback", content, Retries(self._retries, repeatable=True))
+
+    async def feedback_many(
+        self,
+        items: Iterable[tuple[Predicted, Label | Sequence[Label]]],
+        *,
+        event_time: EventTime | None = None,
+    ) -> int:
+        """See Client.feedback_many."""
+        accepted = 0
+        again = Retries(self._retries, repeatable=True)
+        for content in feedback_bodies(items, event_time):
+            with _span(self._tracer, "feedback"):
+                reply = await self._send("/v1/feedback", content, again)
+            accepted += msgspec.json.decode(reply)["accepted"]
+        return accepted
+
+    async def _send(self, path: str, content: bytes, retries: Retries) -> bytes:
+        tried = 0
+        while True:
+            after = ""
+            try:
+                response = await self._http.post(path, content=content, headers=_traced())
+                after = response.headers.get("retry-after", "")
+                return _read(response)
+            except httpx.TransportError as error:
+                failed = _without_reply(error, self._url, self._timeout)
+            except ClientError as error:
+                failed = error
+            pause = retries.pause(tried, failed, after)
+            if pause is None:
+                raise failed
+            await self._sleep(pause)
+            tried += 1
 
     async def close(self) -> None:
         """Close the connections."""

@@ -103,10 +103,12 @@ class Driftline:
         rows: list[dict[str, Any]],
         version: str = "",
         event_time: str | int | None = None,
+        request_id: str = "",
     ) -> Response:
         """Predict for rows of named features.
 
         `version` is a number or an alias and means the champion when left out; `event_time`, RFC
         3339 or integer microseconds, is when it takes place and means now when left out.
+        `request_id` is the caller's own id, unique for the model: feedback may refer to it.
         """
         raise NotImplementedError  # declared for BentoML's docs and client; see PredictMiddleware

@@ -2,6 +2,7 @@
 
 One object or a list of them: {"prediction_id": ..., "label": value} for one row, which is row 0
 unless `row` says otherwise, or {"prediction_id": ..., "labels": [value, ...]} for rows 0, 1, ...
+Instead of a prediction id, `model` and `request_id` name a prediction by the caller's own id.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import msgspec
 from eventlog.events import Label
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import read_event_time
+from service.protocol.request_ids import prediction_id_of
 
 MOST_LABELS = 100_000  # in one request
 LONGEST_LABEL = 1_024  # bytes of UTF-8
@@ -29,7 +31,9 @@ class FeedbackLabel(msgspec.Struct, frozen=True):
 
 
 class _Item(msgspec.Struct, forbid_unknown_fields=True):
-    prediction_id: str
+    prediction_id: str = ""
+    model: str = ""
+    request_id: str = ""
     label: Label | None = None
     labels: list[Label] | None = None
     row: int = 0
@@ -58,10 +62,7 @@ def read_feedback(body: bytes) -> list[FeedbackLabel]:
 
 
 def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
-    if not 0 < len(item.prediction_id) <= _MOST_CHARACTERS or "\0" in item.prediction_id:
-        raise InvalidRequest(
-            f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
-        )
+    prediction_id = _prediction_id(index, item)
     if (item.label is None) == (item.labels is None):
         raise InvalidRequest(f"item {index}: expected either `label` or `labels`")
     labels = [item.label] if item.label is not None else item.labels or []
@@ -81,4 +82,21 @@ def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
                 f"item {index}: the label of row {row} has {size} bytes; "
                 f"expected at most {LONGEST_LABEL}"
             )
-        yield FeedbackLabel(item.prediction_id, row, label, time)
+        yield FeedbackLabel(prediction_id, row, label, time)
+
+
+def _prediction_id(index: int, item: _Item) -> str:
+    if item.request_id or item.model:
+        if item.prediction_id or not item.model:
+            raise InvalidRequest(
+                f"item {index}: expected either prediction_id, or model and request_id"
+            )
+        try:
+            return prediction_id_of(item.model, item.request_id)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"item {index}: {error}") from None
+    if not 0 < len(item.prediction_id) <= _MOST_CHARACTERS or "\0" in item.prediction_id:
+        raise InvalidRequest(
+            f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
+        )
+    return item.prediction_id

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
@@ -17,6 +18,7 @@ from service.errors import InvalidRequest
 from service.protocol.event_time import read_event_time
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import read_predictions, read_rows
+from service.protocol.request_ids import prediction_id_of
 from service.rest.asgi import (
     App,
     Disconnected,
@@ -42,10 +44,12 @@ class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     rows: msgspec.Raw
     version: str = ""
     event_time: str | int | None = None
+    request_id: str | None = None  # the caller's own, by which labels may refer to the prediction
 
     def decode(self, manifest: Manifest) -> InferRequest:
         """Return the inference request; raises InvalidRequest or InvalidFeatures."""
-        return read_rows(_decoded(_rows, self.rows), self.event_time, manifest)
+        read = read_rows(_decoded(_rows, self.rows), self.event_time, manifest)
+        return replace(read, id=self.request_id) if self.request_id else read
 
 
 _requests = msgspec.json.Decoder(_PredictRequest)
@@ -91,6 +95,8 @@ class PredictMiddleware:
 
 def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRequest:
     """Return the inference request; a refused one keeps the event time that it states."""
+    if request.request_id:
+        call.prediction_id = prediction_id_of(request.model, request.request_id)
     if request.event_time is not None:
         call.event_time = read_event_time(request.event_time)
     return request.decode(manifest)

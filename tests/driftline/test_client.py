@@ -1,5 +1,8 @@
 """The client says what was asked and reads what was answered."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -8,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from driftline import AsyncClient, Client, ClientError
+from driftline import AsyncClient, Client, ClientError, NoReply, RequestId, Unreachable
+from driftline.client_bodies import MOST_LABELS
 
 ANSWER = {
     "model": "flights",
@@ -30,6 +34,8 @@ class Service:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         body = msgspec.json.decode(request.content)
         self.asked.append((request.url.path, body))
+        if isinstance(body, list):
+            return httpx.Response(200, json={"accepted": len(body)})
         if body.get("model") == "none":
             return httpx.Response(404, json={"error": "no model 'none'; there is flights"})
         return httpx.Response(200, json=ANSWER if "rows" in body else {"accepted": 1})
@@ -40,10 +46,8 @@ def service() -> Service:
     return Service()
 
 
-def _client(service: Service) -> Client:
-    client = Client()
-    client._http = httpx.Client(base_url="http://x", transport=httpx.MockTransport(service))  # noqa: SLF001  # a transport in place of a socket
-    return client
+def _client(service: Callable[[httpx.Request], httpx.Response], **options: Any) -> Client:
+    return Client("http://x", transport=httpx.MockTransport(service), **options)
 
 
 def test_a_frame_is_asked_row_by_row_and_missing_values_travel_as_null(service: Service) -> None:
@@ -93,9 +97,157 @@ def test_a_refusal_is_raised_in_the_words_of_the_service(service: Service) -> No
 
 
 async def test_the_asynchronous_client_does_the_same(service: Service) -> None:
-    client = AsyncClient()
-    client._http = httpx.AsyncClient(base_url="http://x", transport=httpx.MockTransport(service))  # noqa: SLF001  # a transport in place of a socket
+    client = AsyncClient("http://x", transport=httpx.MockTransport(service))
     answer = await client.predict("flights", [{"distance": 1.0}])
     await client.feedback(answer, [1, 0])
     assert [path for path, _ in service.asked] == ["/predict", "/v1/feedback"]
+    await client.close()
+
+
+class PolarsFrame:
+    """The part of polars' DataFrame that the client uses."""
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [{"distance": 1.0}, {"distance": None}]
+
+    def to_dict(self, *, as_series: bool = True) -> Any:
+        raise AssertionError(as_series)
+
+
+def test_rows_of_polars_are_read(service: Service) -> None:
+    _client(service).predict("flights", PolarsFrame())  # type: ignore[arg-type]
+    assert service.asked[0][1]["rows"] == [{"distance": 1.0}, {"distance": None}]
+
+
+def test_one_dict_is_no_list_of_rows(service: Service) -> None:
+    with pytest.raises(TypeError, match=r"expected a DataFrame or a list of dicts, got one dict"):
+        _client(service).predict("flights", {"distance": 1.0})  # type: ignore[arg-type]
+
+
+def test_columns_of_any_type_travel_and_missing_values_of_pandas_are_null(
+    service: Service,
+) -> None:
+    moment = datetime(2013, 7, 1, tzinfo=UTC)
+    frame = pd.DataFrame({"at": [moment, None], "n": pd.array([1, None], dtype="Int64")})
+    _client(service).predict("flights", frame.assign(price=Decimal("1.5"), tags=[["a"], ["b"]]))
+    assert service.asked[0][1]["rows"] == [
+        {"at": "2013-07-01 00:00:00+00:00", "n": 1, "price": "1.5", "tags": "['a']"},
+        {"at": None, "n": None, "price": "1.5", "tags": "['b']"},
+    ]
+
+
+def test_a_version_is_a_number_or_an_alias_and_a_time_a_datetime(service: Service) -> None:
+    moment = datetime(2013, 7, 1, 12, tzinfo=UTC)
+    _client(service).predict("flights", [{}], version=1, event_time=moment)
+    body = service.asked[0][1]
+    assert (body["version"], body["event_time"]) == ("1", 1_372_680_000_000_000)
+
+
+def test_a_datetime_without_a_zone_is_refused(service: Service) -> None:
+    with pytest.raises(ValueError, match="2013-07-01 00:00:00 has no time zone; add tzinfo=UTC"):
+        _client(service).feedback("p-1", 1, event_time=datetime(2013, 7, 1))  # noqa: DTZ001
+    assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([1, 0]), pd.Series([1, 0]), [np.int64(1), np.int64(0)], (1, 0)]
+)
+def test_labels_come_from_arrays_and_series(service: Service, labels: Any) -> None:
+    _client(service).feedback("p-1", labels)
+    assert service.asked[0][1] == {"prediction_id": "p-1", "labels": [1, 0]}
+
+
+def test_a_scalar_of_numpy_is_one_label(service: Service) -> None:
+    for label in (np.float32(1.5), np.bool_(True), np.str_("late")):
+        _client(service).feedback("p-1", label)
+    assert [body["label"] for _, body in service.asked] == [1.5, True, "late"]
+
+
+@pytest.mark.parametrize(("labels", "number"), [(1, 1), ([1], 1), ([1, 0, 1], 3), ([], 0)])
+def test_as_many_labels_as_rows_are_expected(service: Service, labels: Any, number: int) -> None:
+    client = _client(service)
+    answer = client.predict("flights", [{}, {}])
+    with pytest.raises(ValueError, match=f"p-1 has 2 rows; expected as many labels, got {number}"):
+        client.feedback(answer, labels)
+    assert len(service.asked) == 1
+
+
+def test_a_prediction_has_the_name_that_its_caller_gave_it(service: Service) -> None:
+    client = _client(service)
+    client.predict("flights", [{}], request_id="order-17")
+    client.feedback(RequestId("flights", "order-17"), 1)
+    assert service.asked[0][1]["request_id"] == "order-17"
+    assert service.asked[1][1] == {"model": "flights", "request_id": "order-17", "label": 1}
+
+
+def test_many_labels_travel_in_few_requests(service: Service) -> None:
+    items = [(f"p-{n}", [0, 1]) for n in range(MOST_LABELS // 2 + 1)]
+    assert _client(service).feedback_many(items) == len(items)
+    sizes = [len(body) for _, body in service.asked]
+    assert sizes == [MOST_LABELS // 2, 1]
+
+
+class Failing:
+    """Answer in turn as `outcomes` say: with an error, or a status and Retry-After."""
+
+    def __init__(self, *outcomes: type[httpx.TransportError] | tuple[int, str]) -> None:
+        self.left = list(outcomes)
+        self.pauses: list[float] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        outcome = self.left.pop(0) if self.left else (200, "")
+        if isinstance(outcome, tuple):
+            status, after = outcome
+            body = ANSWER if status == 200 else {"error": "busy"}
+            return httpx.Response(status, json=body, headers={"retry-after": after})
+        raise outcome("no luck", request=request)
+
+
+REFUSED, TIMED_OUT, LOST = httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "pauses"),
+    [
+        ([(503, "3"), (429, "0")], [3.0, 0.2]),
+        ([REFUSED, httpx.ConnectTimeout], [0.1, 0.2]),
+    ],
+)
+def test_what_was_not_processed_is_sent_again(outcomes: Any, pauses: list[float]) -> None:
+    failing = Failing(*outcomes)
+    answer = _client(failing, sleep=failing.pauses.append).predict("flights", [{}])
+    assert (answer.prediction_id, failing.pauses) == ("p-1", pauses)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "kind", "words"),
+    [
+        ([REFUSED] * 3, Unreachable, r"http://x: cannot connect \(no luck\); is `driftline up`"),
+        ([httpx.ConnectTimeout] * 3, Unreachable, "http://x: no connection within 10 seconds"),
+        ([TIMED_OUT], NoReply, "http://x: no reply within 10 seconds"),
+        ([LOST], NoReply, r"http://x: the connection was lost \(no luck\)"),
+        ([(503, "60")], ClientError, "busy"),
+        ([(500, "0")], ClientError, "busy"),
+        ([(503, "0")] * 3, ClientError, "busy"),
+    ],
+)
+def test_what_may_have_been_answered_is_not_sent_again(
+    outcomes: Any, kind: type[ClientError], words: str
+) -> None:
+    failing = Failing(*outcomes)
+    with pytest.raises(kind, match=words):
+        _client(failing, sleep=failing.pauses.append).predict("flights", [{}])
+    assert (failing.left, len(failing.pauses)) == ([], len(outcomes) - 1)
+
+
+async def test_labels_and_named_predictions_are_sent_again_after_a_lost_reply() -> None:
+    failing = Failing(TIMED_OUT, LOST, (200, ""), TIMED_OUT, LOST)
+
+    async def sleep(seconds: float) -> None:
+        failing.pauses.append(seconds)
+
+    client = AsyncClient("http://x", transport=httpx.MockTransport(failing), sleep=sleep)
+    await client.feedback("p-1", 1)
+    await client.predict("flights", [{}], request_id="order-17")
+    assert failing.left == []
     await client.close()

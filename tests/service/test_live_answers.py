@@ -13,6 +13,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
+from driftline import Client, RequestId
 from eventlog.events import FeedbackEvent, PredictionEvent
 from service.protocol import open_inference_pb2 as pb
 from tests.tiny_model import tiny_classifier
@@ -209,6 +210,19 @@ def test_feedback_is_taken_one_or_many(service: Any) -> None:
         ("p-3", 0, "x"),
     ]
     assert reported[0].time == 1_372_636_800_000_000
+
+
+def test_labels_refer_to_a_prediction_by_the_id_of_its_caller(service: Any) -> None:
+    before = len(service.events())
+    with Client(service.url) as client:
+        answer = client.predict("tiny", [{"price": 1.0, "colour": "red"}], request_id="order-17")
+        client.feedback(RequestId("tiny", "order-17"), 1)
+    prediction, label = (record.event for record in service.events()[before:])
+    assert prediction.request_id == "order-17"
+    assert prediction.prediction_id == label.prediction_id == answer.prediction_id
+    refused = service.http.post("/predict", json={"model": "tiny", "rows": [], "request_id": "\0"})
+    assert refused.status_code == 400
+    assert "request_id: expected 1 to 128 characters" in refused.json()["error"]
 
 
 def test_every_answer_and_every_refusal_is_one_event(service: Any) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import EARLIEST, LATEST, read_event_time
 from service.protocol.feedback import FeedbackLabel, read_feedback
+from service.protocol.request_ids import prediction_id_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -111,3 +112,24 @@ def test_too_many_labels_are_refused_together() -> None:
     body = msgspec.json.encode({"prediction_id": "p", "labels": [1] * 100_001})
     with pytest.raises(TooLarge, match="100001 labels"):
         read_feedback(body)
+
+
+def test_feedback_names_a_prediction_by_the_id_of_its_caller() -> None:
+    item = {"model": "flights", "request_id": "order-17", "label": 1}
+    (label,) = read_feedback(msgspec.json.encode(item))
+    assert label.prediction_id == prediction_id_of("flights", "order-17")
+    assert label.prediction_id != prediction_id_of("other", "order-17")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({"request_id": "order-17"}, "either prediction_id, or model and request_id"),
+        ({"model": "flights"}, "request_id: expected 1 to 128 characters"),
+        ({"model": "flights", "request_id": "a" * 129}, "expected 1 to 128 characters"),
+        ({"model": "m", "request_id": "a", "prediction_id": "p"}, "either prediction_id, or model"),
+    ],
+)
+def test_a_prediction_has_one_name(names: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"item 0: .*{words}"):
+        read_feedback(msgspec.json.encode(names | {"label": 1}))

@@ -1,0 +1,174 @@
+"""Bodies of `/predict` and `/v1/feedback`, from what Python programs hold. Pure.
+
+Values come from pandas, polars, NumPy or plain Python; none of these libraries is imported.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+Label: TypeAlias = str | int | float | bool
+Row: TypeAlias = Mapping[str, Any]
+EventTime: TypeAlias = datetime | str | int
+
+MOST_LABELS = 10_000  # in one request of many
+_PLAIN = {str, int, float, bool, type(None)}  # the usual cases
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Frame(Protocol):
+    """A DataFrame of pandas (`to_dict`); one of polars (`to_dicts`) is taken too."""
+
+    def to_dict(self, orient: Any, /) -> Any:
+        """Return one dict per row for "records"."""
+        ...
+
+
+class RequestId(NamedTuple):
+    """The caller's own name of a prediction; unique for each request to a model."""
+
+    model: str
+    request_id: str
+
+
+class RowPrediction(msgspec.Struct, frozen=True):
+    """The prediction for one row."""
+
+    label: Label | None
+    probabilities: dict[str, float | str | None] = {}
+    labels: list[Label] = []  # that apply, of a model whose classes do not exclude each other
+    outputs: dict[str, Any] = {}  # of a model without a prediction
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """The reply to one request; feedback refers to it by `prediction_id`."""
+
+    model: str
+    version: str
+    prediction_id: str
+    predictions: list[RowPrediction]
+
+    @property
+    def labels(self) -> list[Label | None]:
+        """Return one label (or number) per row."""
+        return [row.label for row in self.predictions]
+
+    @property
+    def probabilities(self) -> list[dict[str, float | str | None]]:
+        """Return one mapping of class to probability per row; empty if the model has none."""
+        return [row.probabilities for row in self.predictions]
+
+
+Predicted: TypeAlias = Prediction | RequestId | str  # a reply, the caller's id, or a prediction id
+
+
+def predict_body(
+    model: str,
+    rows: Frame | Sequence[Row],
+    version: str | int,
+    event_time: EventTime | None,
+    request_id: str,
+) -> bytes:
+    """Encode a request for predictions; NaN becomes null, the encoding of a missing value."""
+    spelled = [{str(name): _spelled(v) for name, v in row.items()} for row in _records(rows)]
+    body: dict[str, Any] = {"model": model, "version": str(version), "rows": spelled}
+    if request_id:
+        body["request_id"] = request_id
+    if event_time is not None:
+        body["event_time"] = _time(event_time)
+    return msgspec.json.encode(body)
+
+
+def feedback_body(predicted: Predicted, labels: Any, event_time: EventTime | None) -> bytes:
+    """Encode the labels of one prediction; raises ValueError unless there is one for each row."""
+    return msgspec.json.encode(_item(predicted, labels, event_time))
+
+
+def feedback_bodies(
+    items: Iterable[tuple[Predicted, Any]], event_time: EventTime | None
+) -> Iterator[bytes]:
+    """Encode the labels of many predictions, in as few bodies as the service reads."""
+    chunk: list[dict[str, Any]] = []
+    number = 0
+    for predicted, labels in items:
+        item = _item(predicted, labels, event_time)
+        size = len(item.get("labels", "1"))
+        if chunk and number + size > MOST_LABELS:
+            yield msgspec.json.encode(chunk)
+            chunk, number = [], 0
+        chunk.append(item)
+        number += size
+    if chunk:
+        yield msgspec.json.encode(chunk)
+
+
+def _records(rows: Any) -> Iterable[Row]:
+    """Return one mapping per row of a frame of pandas or polars, or of a sequence."""
+    if hasattr(rows, "to_dicts"):
+        return rows.to_dicts()  # type: ignore[no-any-return]
+    if hasattr(rows, "to_dict"):
+        return rows.to_dict("records")  # type: ignore[no-any-return]
+    if isinstance(rows, Mapping):
+        raise TypeError("rows: expected a DataFrame or a list of dicts, got one dict; put it in []")
+    return rows  # type: ignore[no-any-return]
+
+
+def _spelled(value: Any) -> Any:
+    """Return a value as JSON holds it: infinities as words, a NumPy scalar as Python's number.
+
+    What JSON cannot hold is sent as text, for the service to name the feature.
+    """
+    if type(value).__name__ in {"NAType", "NaTType"}:  # missing values of pandas
+        return None
+    plain = _plain(value)
+    if isinstance(plain, float) and math.isinf(plain):
+        return "Infinity" if plain > 0 else "-Infinity"
+    return plain if isinstance(plain, str | int | float | bool | None) else str(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's value of a NumPy scalar, without importing NumPy; else the value."""
+    if type(value) in _PLAIN or not hasattr(value, "item"):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    return value if hasattr(value, "__len__") else value.item()
+
+
+def _item(predicted: Predicted, labels: Any, event_time: EventTime | None) -> dict[str, Any]:
+    if isinstance(predicted, RequestId):
+        item: dict[str, Any] = predicted._asdict()
+    else:
+        named = predicted if isinstance(predicted, str) else predicted.prediction_id
+        item = {"prediction_id": named}
+    label = _plain(labels)
+    if isinstance(label, str | int | float | bool):
+        item["label"] = label
+        number = 1
+    else:
+        values = labels.tolist() if hasattr(labels, "tolist") else labels
+        item["labels"] = [_plain(value) for value in values]
+        number = len(item["labels"])
+    if isinstance(predicted, Prediction) and number != len(predicted.predictions):
+        raise ValueError(
+            f"prediction {predicted.prediction_id} has {len(predicted.predictions)} rows; "
+            f"expected as many labels, got {number}"
+        )
+    if event_time is not None:
+        item["event_time"] = _time(event_time)
+    return item
+
+
+def _time(stated: EventTime) -> str | int:
+    """Return microseconds of a datetime; other times as they are stated.
+
+    Raises ValueError for a datetime without a zone: nobody can know which it means.
+    """
+    if not isinstance(stated, datetime):
+        return stated if isinstance(stated, str) else int(_plain(stated))
+    if stated.tzinfo is None:
+        raise ValueError(f"event_time {stated} has no time zone; add tzinfo=UTC or another one")
+    return (stated - _EPOCH) // timedelta(microseconds=1)
