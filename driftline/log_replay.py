@@ -85,7 +85,7 @@ def _warn_of_dead_letters(replayed: Store) -> None:
 def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
     """List the windows that both databases have closed with different results.
 
-    Also counts those that a release without policy digests closed: its scores were others.
+    Also counts those that an earlier release closed, by whose definitions scores were others.
     """
     found: list[str] = []
     earlier = 0
@@ -95,7 +95,7 @@ def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
             before = known.get(result.window)
             if before is None or _same(before, result):
                 continue
-            if not before.policy:
+            if before.figures < result.figures:
                 earlier += 1
             else:
                 found.append(f"{pair[0]} version {pair[1]}, {formats.period(result.window)}")
@@ -104,7 +104,12 @@ def differences(recorded: Store, replayed: Store) -> tuple[list[str], int]:
 
 def _same(recorded: Result, replayed: Result) -> bool:
     """Whether two results are equal, whenever their labels arrived."""
-    compared = msgspec.structs.replace(replayed, revision=recorded.revision, report=recorded.report)
+    compared = msgspec.structs.replace(
+        replayed,
+        revision=recorded.revision,
+        report=recorded.report,
+        figures=recorded.figures,
+    )
     if not recorded.policy:  # of an earlier release
         compared = msgspec.structs.replace(compared, policy="")
     return compared == recorded

@@ -72,6 +72,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
         return self.name, self.column, self.segment
 
 
+# Revision of the definitions of scores: grows with a release that scores the same rows otherwise.
+# 1: up to release 0.2, whose results do not state it.
+FIGURES = 2
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What a window of one model version showed, as known at `revision`.
 
@@ -96,6 +101,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     scores: list[Score] = []
     report: str = ""  # file name of Evidently's HTML below the reports folder, empty: none
     policy: str = ""  # digest of the policy that it was watched by; empty: of an earlier release
+    figures: int = 1  # definitions of its scores, see FIGURES
 
 
 class LateCounts(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ import msgspec
 from monitoring.counters.duration_buckets import add
 from monitoring.counters.service_health import health
 from monitoring.counters.window_counters import InputCounters, LabelCounters
-from monitoring.results import Result, Window
+from monitoring.results import FIGURES, Result, Window
 
 MOST_SHOWN = 20  # classes of a confusion matrix in a result
 
@@ -172,4 +172,5 @@ def result_of(
         confusion=confusion.in_order().cells if len(confusion.names) <= MOST_SHOWN else {},
         verdict="not enough data",
         scores=health(state.events, state.latency, state.label_delay),
+        figures=FIGURES,
     )
