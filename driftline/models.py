@@ -36,6 +36,8 @@ def models() -> None:
         for number, (created, digest) in sorted(digests.items(), key=lambda one: int(one[0])):
             named = [alias for alias, of in state.desired.aliases.items() if of == number]
             reasons = {w.unready.get(model, {}).get(number, "") for w in workers} - {""}
+            if candidate := state.desired.candidates.get(number):
+                reasons.add(f"candidate: {candidate}")
             table.add_row(
                 model,
                 number,

@@ -72,9 +72,9 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
 ) -> LoggedRows:
     """Sample rows of a period and join their labels; raises NotEnoughData without any.
 
-    `manifests` are those of every version, by number: requests whose features a payload policy
-    hides are left out. `takers` are the versions that will run the rows. The sample holds the rows
-    with the smallest hash, so it is the same whenever the log is.
+    `manifests` are those of every version, by number: requests of other versions, and those whose
+    features a payload policy hides, are left out. `takers` are the versions that will run the
+    rows. The sample holds the rows with the smallest hash, so it is the same whenever the log is.
     """
     sampled = _sample(log, model, manifests, period, most)
     if not sampled:
@@ -101,14 +101,14 @@ def _sample(
 ) -> list[_Sampled]:
     """Return rows of the period; of each day, those with the smallest hash are held."""
     by_day: dict[int, list[_Sampled]] = {}
-    hidden = {number for number, one in manifests.items() if withheld(one)}
+    unchanged = {number for number, one in manifests.items() if not withheld(one)}
     for event in _events(log):
         if (
             not isinstance(event, PredictionEvent)
             or event.model != model
             or event.outcome != "ok"
             or event.payload != "kept"
-            or event.version in hidden
+            or event.version not in unchanged
         ):
             continue
         day = event.time // _DAY

@@ -77,6 +77,7 @@ def test_registration_runs_the_gates_and_only_what_passed_is_released(desk: Desk
     assert len(desk.gated()) == 1
     candidates = desk.history.desired_state("tiny", ["1", "2"]).candidates
     assert candidates == {"2": "its gates: failed"}  # no number and no fallback leads to it
+    assert "gates: failed" in desk.run("models").output
     assert "known" not in desk.run(*register).output  # the same content was gated already
     assert len(desk.gated()) == 1
 

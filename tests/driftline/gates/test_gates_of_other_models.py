@@ -81,7 +81,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
 
 def _run(check: Any, candidate: Version, champion: Version | None, **fields: Any) -> GateOutcome:
     log = fields.pop("log", Path())
-    context = GateContext(candidate, champion, Path(), lambda _: None, log)
+    manifests = {"1": candidate.manifest}
+    context = GateContext(candidate, champion, Path(), lambda _: None, log, manifests)
     outcome: GateOutcome = check(read_gates({"g": fields})["g"], context)
     return outcome
 

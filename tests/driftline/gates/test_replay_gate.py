@@ -180,9 +180,9 @@ def test_a_period_has_a_first_and_a_last_day(scene: Scene) -> None:
 
 
 def test_the_sample_is_the_same_and_evenly_spread(scene: Scene) -> None:
-    takers = {"candidate": scene.good.manifest}
+    takers, known = {"candidate": scene.good.manifest}, {"1": scene.good.manifest}
     found = [
-        read_logged_rows(scene.log, "tiny", {}, takers, period=Period(3), most=most)
+        read_logged_rows(scene.log, "tiny", known, takers, period=Period(3), most=most)
         for most in (60, 60, 400)
     ]
     assert found[0].ids == found[1].ids
