@@ -1,20 +1,18 @@
 """Check an encoded image before a model decodes it. Pure.
 
 A file of a few kilobytes can state an image of gigabytes; the size is in the head of every format.
-What is no image at all must not reach the decoder: libjpeg ends the process over it.
+What is no image, or a damaged JPEG, must not reach the decoder: libjpeg ends the process over it.
 """
 
-from collections.abc import Iterator
-
 from service.errors import InvalidRequest
+from service.protocol.jpeg_structure import JpegFault, check_jpeg
 
 MOST_PIXELS = 64 * 2**20  # of one image
-_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 
 
 def check_image(data: bytes | memoryview, tensor: str) -> None:
     """Raise InvalidRequest for what is no image, or one of more than MOST_PIXELS pixels."""
-    size = image_size(bytes(data[:26])) or _jpeg_size(data)
+    size = image_size(bytes(data[:26])) or _jpeg_size(data, tensor)
     if size is None:
         raise InvalidRequest(
             f"{len(data)} bytes that are no image; expected a JPEG, PNG, GIF or BMP", tensor=tensor
@@ -39,23 +37,11 @@ def image_size(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
-    """Return the largest width and height of the frames of a JPEG."""
+def _jpeg_size(data: bytes | memoryview, tensor: str) -> tuple[int, int] | None:
+    """Return width and height of a JPEG, None for what is none; raises InvalidRequest."""
     if bytes(data[:2]) != b"\xff\xd8":
         return None
-    return max(_jpeg_frames(data), key=lambda size: size[0] * size[1], default=None)
-
-
-def _jpeg_frames(data: bytes | memoryview) -> Iterator[tuple[int, int]]:
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # a byte of padding
-            place += 1
-            continue
-        if marker in _FRAMES:
-            height = int.from_bytes(bytes(data[place + 5 : place + 7]))
-            yield int.from_bytes(bytes(data[place + 7 : place + 9])), height
-        if marker == 0xDA:  # the image itself follows
-            return
-        place += 2 + int.from_bytes(bytes(data[place + 2 : place + 4]))
+    try:
+        return check_jpeg(bytes(data))
+    except JpegFault as error:
+        raise InvalidRequest(f"a damaged JPEG: {error}", tensor=tensor) from None

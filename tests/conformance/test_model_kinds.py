@@ -159,7 +159,7 @@ def _moved(array: Array, kinds: frozenset[Any]) -> Array:
         longer = [f"{text} in the rain of autumn" for text in array.ravel()]
         return np.array(longer, object).reshape(array.shape)
     if array.dtype.kind == "f":
-        return (array + 3).astype(array.dtype)
+        return np.asarray(array + 3, array.dtype)
     return array // 4 if array.dtype == np.uint8 else np.ones_like(array)
 
 

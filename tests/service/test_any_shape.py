@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from service.errors import Expired, InvalidRequest, RunFailed
-from service.protocol import json, protobuf
+from service.protocol import binary, json, protobuf
 from service.protocol.named_rows import read_rows
 from tests.service.any_shape import (
     FLOAT,
@@ -319,3 +319,55 @@ async def test_a_label_for_other_rows_than_the_requests_is_a_fault_of_the_model(
     failed, answered = bench.log.events
     assert (failed.outcome, answered.outcome) == ("failed", "ok")
     assert "has shape [1, 1] for 3 rows" in failed.reason
+
+
+WAYS = [AnyShapeBench.as_json, AnyShapeBench.as_binary, AnyShapeBench.as_grpc]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "shape", [(1, 4, 8, 8), (3, 8, 8), (1, 3, 8), (1, 3, 8, 8, 1), (0, 3, 8, 8), (0, 4, 8, 8)]
+)
+async def test_images_that_do_not_fit_are_the_requests_fault(
+    bench: AnyShapeBench, way: Any, shape: tuple[int, ...]
+) -> None:
+    await bench.serve(image())
+    good, bad = floats(1, 3, 8, 8), floats(*shape)
+    refused, answer = await asyncio.gather(
+        way(bench, pixels=bad), way(bench, pixels=good), return_exceptions=True
+    )
+    assert isinstance(refused, InvalidRequest)
+    assert "'pixels'" in str(refused)
+    assert not isinstance(answer, BaseException)
+    assert np.allclose(answer.run.outputs["means"], bench.expected(pixels=good)["means"])
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_image_without_pixels_harms_nobody(bench: AnyShapeBench, way: Any) -> None:
+    await bench.serve(image())
+    empty, answer = await asyncio.gather(
+        way(bench, pixels=floats(1, 3, 0, 8)),
+        way(bench, pixels=floats(1, 3, 8, 8)),
+        return_exceptions=True,
+    )
+    assert not isinstance(answer, BaseException)
+    assert isinstance(empty, InvalidRequest) or empty.run.outputs["means"].shape == (1, 3)
+
+
+async def test_bytes_that_are_no_text_are_the_requests_fault(bench: AnyShapeBench) -> None:
+    await bench.serve(identity(None, kind=STRING))
+    raw = (2).to_bytes(4, "little") + b"\xff\xfe"
+    message = protobuf.pb.ModelInferRequest()
+    message.inputs.add(name="x", datatype="BYTES", shape=[1])
+    message.raw_input_contents.append(raw)
+    head = json.encode(
+        {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [1],
+                     "parameters": {"binary_data_size": len(raw)}}]}
+    )  # fmt: skip
+    for decode in (
+        lambda _: protobuf.decode_request(message),
+        lambda _: binary.decode_request(head + raw, str(len(head)).encode()),
+    ):
+        with pytest.raises(InvalidRequest, match="expected text in UTF-8"):
+            await bench.infer(decode)
+    await bench.check(x=np.array(["grün"], dtype=object))

@@ -4,6 +4,8 @@ import struct
 import sys
 import zlib
 from contextlib import suppress
+from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,18 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 
 from registry.encoded_files import encode_wav
 from registry.manifest import SessionOptions
+from registry.onnx_file import load
 from service.errors import InvalidRequest, NotReady
 from service.protocol.audio_bounds import check_audio
 from service.protocol.image_bounds import MOST_PIXELS, check_image
+from service.protocol.jpeg_structure import check_jpeg
 from service.sessions.session import Session
+from tests.depth import by_depth
+from tests.registry.test_encoded_files import as_extended
 from tests.service.any_shape import AnyShapeBench, graph_of, identity, info, node
 from tests.tiny_model import as_model
 
@@ -38,9 +45,23 @@ def png(width: int, height: int, rows: bytes) -> bytes:
     )
 
 
-def jpeg_head(width: int, height: int) -> bytes:
-    quantization = b"\xff\xdb\x00\x04ab"
-    return b"\xff\xd8" + quantization + struct.pack(">BBHBHH", 0xFF, 0xC0, 11, 8, height, width)
+@cache
+def jpeg() -> bytes:
+    """A baseline JPEG of 16 x 16 pixels."""
+    encode = node(
+        "EncodeImage", ["pixels"], ["file"], domain="com.microsoft.extensions", format="jpg"
+    )
+    inputs = [info("pixels", TensorProto.UINT8, [None, None, 3])]
+    graph = graph_of([encode], inputs, [info("file", TensorProto.UINT8, [None])])
+    session = load(as_extended(graph).SerializeToString(), extensions=True)
+    pixels = np.random.default_rng(2).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+    return bytes(session.run(None, {"pixels": pixels})[0])
+
+
+def sized_jpeg(width: int, height: int) -> bytes:
+    """The JPEG with another size in its head."""
+    place = jpeg().index(b"\xff\xc0") + 5
+    return jpeg()[:place] + struct.pack(">HH", height, width) + jpeg()[place + 4 :]
 
 
 def decoder() -> onnx.GraphProto:
@@ -81,7 +102,7 @@ async def test_what_is_no_image_and_a_bomb_are_the_requests_fault(tmp_path: Path
     "head",
     [
         png(60_000, 60_000, b""),
-        jpeg_head(60_000, 60_000),
+        sized_jpeg(60_000, 60_000),
         b"GIF89a" + struct.pack("<HH", 60_000, 60_000),
         b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000),
     ],
@@ -159,9 +180,69 @@ def test_recordings_of_a_common_size_pass(content: bytes) -> None:
     check_audio(content, "x")
 
 
-@pytest.mark.parametrize("head", [jpeg_head(10, 10), png(3, 3, b"")])
+@pytest.mark.parametrize("head", [sized_jpeg(10, 10), png(3, 3, b"")])
 def test_images_of_a_common_size_pass(head: bytes) -> None:
     check_image(head, "x")
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + (len(content) + 2).to_bytes(2) + content
+
+
+def _without(marker: int) -> bytes:
+    """The JPEG without the first segment of a kind."""
+    start = jpeg().index(b"\xff" + bytes([marker]))
+    size = int.from_bytes(jpeg()[start + 2 : start + 4])
+    return jpeg()[:start] + jpeg()[start + 2 + size :]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "no image"),
+        (b"\xff\xd8", "cut before its end"),
+        (b"\xff\xd8\xff\xd9", "ends before the image"),
+        (jpeg()[:-2], "cut before its end"),
+        (_without(0xDB), "no quantization table"),
+        (_without(0xC4), "no Huffman table"),
+        (_without(0xC0), "no frame"),
+        (_without(0xDA), "ends before the image"),
+        (jpeg()[:2] + _segment(0xC4, b"\x00" + b"\x03" + bytes(18)) + jpeg()[2:], "is no code"),
+        (jpeg()[:2] + _segment(0xC4, b"\x00" + bytes(5)) + jpeg()[2:], "cut or unknown"),
+        (jpeg()[:2] + _segment(0xCC, b"\x00\x00") + jpeg()[2:], "no kind that is decoded"),
+        (jpeg()[:2] + _segment(0xC0, b"\x0c" + bytes(8)) + jpeg()[2:], "one of 8 bits"),
+        (sized_jpeg(0, 16), "frame is empty"),
+    ],
+)
+def test_a_jpeg_that_the_decoder_would_not_survive_is_refused(content: bytes, fault: str) -> None:
+    with pytest.raises(InvalidRequest, match=fault):
+        check_image(content, "x")
+
+
+def test_damaged_images_neither_end_nor_block_the_process() -> None:
+    """libjpeg ends the process over some damages and waits forever over others."""
+    session = load(as_extended(decoder()).SerializeToString(), extensions=True)
+    random = np.random.default_rng(5)
+    decoded = 0
+    for number in range(by_depth(400, 20_000)):
+        image = bytearray(jpeg() if number % 2 else png(4, 4, bytes(52)))
+        place, size = random.integers(0, len(image)), random.integers(1, 20)
+        match random.integers(0, 3):
+            case 0:
+                del image[place : place + size]
+            case 1:
+                image[place:place] = random.bytes(size)
+            case 2:
+                image[place] = random.integers(0, 256)
+        try:
+            check_image(bytes(image), "x")
+            if image[:2] == b"\xff\xd8" and prod(check_jpeg(bytes(image))) > 2**20:
+                continue  # allowed, and takes long
+            session.run(None, {"file": np.frombuffer(bytes(image), np.uint8)})
+            decoded += 1
+        except (InvalidRequest, RuntimeException, Fail):
+            continue
+    assert decoded
 
 
 def test_a_missing_library_names_the_line_that_installs_it(monkeypatch: Any) -> None:

@@ -1,0 +1,150 @@
+"""Check the segments of a JPEG as libjpeg reads them (ITU-T T.81, annex B). Pure.
+
+libjpeg ends the process over a fault in a segment: a table that is no code, a component without a
+table. The decoder waits forever for the end of a file that was cut. Faults in the compressed data
+itself are warnings, so these are not looked at.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import accumulate
+
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
+_SOI, _EOI, _SOS, _DQT, _DHT, _DRI = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD
+_ALONE = {0x01, *range(0xD0, 0xD8)}  # without a length: TEM, restarts
+_SKIPPED = {*range(0xE0, 0xF0), 0xFE}  # APPn, COM
+_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; Huffman-coded
+_PROGRESSIVE = 0xC2
+_MOST_BLOCKS = 10  # of an interleaved unit
+
+
+class JpegFault(Exception):
+    """A segment that the decoder would not survive."""
+
+
+def check_jpeg(data: bytes) -> tuple[int, int]:
+    """Return width and height; raises JpegFault."""
+    reader = _Reader()
+    for marker, content in _segments(data):
+        reader.read(marker, content)
+    if reader.size is None or not reader.scans:
+        raise JpegFault("it ends before the image")
+    return reader.size
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield each marker with the content of its segment, to the end of the image or the data."""
+    if data[:2] != b"\xff\xd8":
+        raise JpegFault("it does not begin like a JPEG")
+    place = 2
+    while found := _MARKER.search(data, place):
+        marker, place = found[1][0], found.end()
+        if marker == _EOI:
+            return
+        if marker in _ALONE:
+            continue
+        size = int.from_bytes(data[place : place + 2])
+        if size < 2 or place + size > len(data):
+            raise JpegFault(f"segment {marker:#x} has {size} bytes")
+        yield marker, data[place + 2 : place + size]
+        place += size
+    raise JpegFault("it is cut before its end marker")
+
+
+class _Reader:
+    """The tables and components that the segments so far have defined."""
+
+    def __init__(self) -> None:
+        self.size: tuple[int, int] | None = None
+        self.scans = 0
+        self._progressive = False
+        self._components: dict[int, tuple[int, int]] = {}  # id -> blocks of a unit, quantization
+        self._quantizations: set[int] = set()
+        self._codes: set[tuple[int, int]] = set()  # class (0: DC, 1: AC) and number
+
+    def read(self, marker: int, content: bytes) -> None:
+        """Read one segment; raises JpegFault."""
+        if marker in _SKIPPED:
+            return
+        if marker == _DQT:
+            self._read_quantizations(content)
+        elif marker == _DHT:
+            self._read_codes(content)
+        elif marker in _FRAMES:
+            self._read_frame(marker, content)
+        elif marker == _SOS:
+            self._read_scan(content)
+        elif marker != _DRI or len(content) != 2:
+            raise JpegFault(f"segment {marker:#x} is of no kind that is decoded")
+
+    def _read_quantizations(self, content: bytes) -> None:
+        place = 0
+        while place < len(content):
+            wide, number = content[place] >> 4, content[place] & 15
+            place += 1 + 64 * (1 + wide)
+            if wide > 1 or number > 3 or place > len(content):
+                raise JpegFault("a quantization table is cut or unknown")
+            self._quantizations.add(number)
+
+    def _read_codes(self, content: bytes) -> None:
+        place = 0
+        while place < len(content):
+            kind, number = content[place] >> 4, content[place] & 15
+            counts = content[place + 1 : place + 17]
+            end = place + 17 + sum(counts)
+            if kind > 1 or number > 3 or end > len(content) or not 0 < sum(counts) <= 256:
+                raise JpegFault("a Huffman table is cut or unknown")
+            codes = accumulate(counts, lambda code, count: 2 * code + count)
+            if any(code > 1 << length for length, code in enumerate(codes, start=1)):
+                raise JpegFault("a Huffman table is no code")
+            if kind == 0 and max(content[place + 17 : end]) > 15:
+                raise JpegFault("a Huffman table holds too large a difference")
+            self._codes.add((kind, number))
+            place = end
+
+    def _read_frame(self, marker: int, content: bytes) -> None:
+        count = content[5] if len(content) > 5 else 0
+        if self.size or count not in {1, 3} or len(content) != 6 + 3 * count or content[0] != 8:
+            raise JpegFault("the frame is not one of 8 bits and one or three components")
+        height, width = int.from_bytes(content[1:3]), int.from_bytes(content[3:5])
+        for place in range(6, len(content), 3):
+            number, sampling, quantization = content[place : place + 3]
+            across, down = sampling >> 4, sampling & 15
+            if number in self._components or not (0 < across <= 4 and 0 < down <= 4):
+                raise JpegFault("a component is doubled or badly sampled")
+            self._components[number] = (across * down, quantization)
+        if not (width and height):
+            raise JpegFault("the frame is empty")
+        self.size, self._progressive = (width, height), marker == _PROGRESSIVE
+
+    def _read_scan(self, content: bytes) -> None:
+        count = content[0] if content else 0
+        if self.size is None or not 0 < count <= 4 or len(content) != 4 + 2 * count:
+            raise JpegFault("a scan has no frame or no components")
+        chosen = [(content[1 + 2 * one], content[2 + 2 * one]) for one in range(count)]
+        numbers = {number for number, _ in chosen}
+        if len(numbers) < count or not numbers <= self._components.keys():
+            raise JpegFault("a scan names unknown components")
+        parts = [self._components[number] for number in numbers]
+        if not {quantization for _, quantization in parts} <= self._quantizations:
+            raise JpegFault("a component has no quantization table")
+        if count > 1 and sum(blocks for blocks, _ in parts) > _MOST_BLOCKS:
+            raise JpegFault("a scan has too many blocks")
+        first, last, bits = content[-3:]
+        if self._progressive:
+            self._check_progression(count, first, last, bits)
+        needed = {(0, codes >> 4) for _, codes in chosen} if not first else set()
+        if last or not self._progressive:
+            needed |= {(1, codes & 15) for _, codes in chosen}
+        if self._progressive and first == 0 and bits >> 4:
+            needed = set()  # a refinement of DC is not Huffman-coded
+        if not needed <= self._codes:
+            raise JpegFault("a scan has no Huffman table")
+        self.scans += 1
+
+    @staticmethod
+    def _check_progression(count: int, first: int, last: int, bits: int) -> None:
+        high, low = bits >> 4, bits & 15
+        spectral = last == 0 if first == 0 else first <= last <= 63 and count == 1
+        if not spectral or (high and low != high - 1) or low > 13:
+            raise JpegFault("a scan is no step of a progression")
