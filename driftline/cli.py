@@ -43,6 +43,9 @@ COMMANDS = {
     ),
     "models": CommandSummary("driftline.models", "List models, versions and aliases.", _REGISTRY),
     "promote": CommandSummary("driftline.models", "Point an alias at a version.", _REGISTRY),
+    "rollout": CommandSummary(
+        "driftline.rollout", "Give a version a growing share of the requests.", _REGISTRY
+    ),
     "rollback": CommandSummary(
         "driftline.rollback", "Point an alias back at an earlier version.", _REGISTRY
     ),

@@ -124,6 +124,9 @@ class PredictionEvent(
     payload_digest: str = ""  # SHA-256 of the omitted payload, in hex
     payload_bytes: int = 0  # size of the omitted payload
     cache_hit: bool = False  # answered from the cache; the model did not run
+    rollout: str = ""  # id of the rollout that decided about the version
+    arm: Literal["", "before", "rollout"] = ""  # the version it replaces, or the one it rolls out
+    routing_key: str = ""  # hash of the request's routing key, the same within a rollout
     # Name -> one number per row, None if it has none. Complete even if the payload is omitted.
     summaries: dict[str, list[float | None]] = {}
 

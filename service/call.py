@@ -31,6 +31,14 @@ class CallTrace(typing.Protocol):
         ...
 
 
+class Arm(msgspec.Struct, frozen=True):
+    """Which version of a rollout answers a request, and why."""
+
+    rollout: str  # its id
+    name: typing.Literal["before", "rollout"]
+    key: str  # hash of the routing key
+
+
 class Call(msgspec.Struct, kw_only=True):
     """A request before its body is decoded; the pipeline fills in the rest.
 
@@ -48,6 +56,8 @@ class Call(msgspec.Struct, kw_only=True):
     trace: CallTrace | None = None  # where it is recorded
     version: Version | None = None
     alias: str = ""
+    routing_key: str = ""  # that the caller states, for rollouts
+    arm: Arm | None = None  # of the rollout that decided about the version
     revision: int = 0  # of the registry, when the version was resolved
     request: InferRequest | None = None
     event_time: int | None = None
@@ -68,6 +78,7 @@ class InferenceResponse(msgspec.Struct, frozen=True):
     outputs: dict[str, Tensor]  # all outputs, as the event carries them
     run: RunResult
     coerced: str = ""  # which inputs were converted, and how
+    arm: Arm | None = None  # of the rollout that decided about the version
 
     def wanted(self) -> list[str]:
         """Return the requested outputs in the client's order; the model's own if it named none."""
@@ -82,6 +93,8 @@ class InferenceResponse(msgspec.Struct, frozen=True):
         noted: dict[str, str | int] = {"prediction_id": self.prediction_id}
         if self.coerced:
             noted["coerced"] = self.coerced
+        if self.arm is not None:
+            noted |= {"rollout": self.arm.rollout, "arm": self.arm.name}
         if run.cached:
             return noted | {"cache_hit": True}
         return noted | {

@@ -27,13 +27,14 @@ class CallFactory:
         self._clock = clock
         self._now = now
 
-    def __call__(
+    def __call__(  # noqa: PLR0913, PLR0917  # what a transport knows of a request
         self,
         protocol: Protocol,
         model: str,
         selector: str,
         traceparent: str = "",
         seconds_left: float | None = None,
+        routing_key: str = "",
     ) -> Call:
         """Return a call received now; the client's `seconds_left` can only shorten the timeout."""
         started = self._clock()
@@ -50,5 +51,6 @@ class CallFactory:
             started=started,
             deadline=started + (timeout if seconds_left is None else min(timeout, seconds_left)),
             traceparent=parent,
+            routing_key=routing_key,
             trace=trace,
         )

@@ -10,15 +10,17 @@ from functools import partial
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import Outcome
 from registry.manifest import Manifest, Version
+from service.arms import choose_arm
 from service.batching.job import Job
 from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
 from service.models.loaded_models import LoadedModels
-from service.models.routing import LoadedVersion
+from service.models.routing import Canary, LoadedVersion, UnavailableVersion
 from service.prediction_log import PredictionLog, Reply, outcome_of
 from service.protocol.event_time import read_event_time
 from service.protocol.messages import InferRequest
-from service.telemetry.metrics import count_request
+from service.protocol.validation import Inputs
+from service.telemetry.metrics import count_fallback, count_request
 from telemetry.logs import about
 
 Decode = Callable[[Manifest], InferRequest]
@@ -98,10 +100,7 @@ class Pipeline:
         if self._log.waits_for_disk:
             reply = self._log.reply_when_safe(call, reply)
         try:
-            served, job = self._prepare(call, decode, finish)
-            if call.trace is not None:
-                call.trace.queued()
-            served.queue.submit(job)
+            served, job = self._queue(call, decode, finish)
         except Overloaded as error:
             self._reject_later(call, error, reply)
         except DriftlineError as error:
@@ -159,29 +158,48 @@ class Pipeline:
             self._count_unanswered(call, "failed" if unavailable else "refused")
             reply(unavailable or error)
 
-    def _prepare(
+    def _queue(
         self, call: Call, decode: Decode, finish: Reply
     ) -> tuple[LoadedVersion, Job[Call, InferenceResponse]]:
-        """Return the call as a job of its version; raises if the request is invalid."""
+        """Queue the call for the version that answers it; raises if it cannot be answered."""
         self._log.check_space()
-        served, call.alias = self._models.resolve(call.model, call.selector)
+        served, route = self._models.find(call.model, call.selector)
+        call.alias = route.alias
         call.version, call.revision = served.version, self._models.revision
-        served.queue.check_capacity()
+        if route.canary is None:  # nearly always
+            served.queue.check_capacity()
         request = call.request = decode(served.version.manifest)
         if request.parameters:
             _read_parameters(call, request)
-        served.check.check_outputs(request.outputs)
-        inputs = call.inputs = served.check.read(request.inputs)
-        return served, Job(
-            call,
-            inputs.arrays,
-            rows=inputs.rows,
-            size=inputs.size,
-            deadline=call.deadline,
-            reply=finish,
-            priority=call.priority,
-            group=inputs.group,
-        )
+        inputs = call.inputs = _read_inputs(served, request)
+        if route.canary is not None:
+            self._log.name(call)
+            call.arm = choose_arm(
+                call, request, inputs, served.version.manifest, route.canary.rollout
+            )
+            if call.arm.name == "rollout" and (job := self._try(route.canary, call, finish)):
+                assert isinstance(route.canary.version, LoadedVersion)
+                return route.canary.version, job
+        return served, _submit(served, call, inputs, finish)
+
+    def _try(
+        self, canary: Canary, call: Call, finish: Reply
+    ) -> Job[Call, InferenceResponse] | None:
+        """Queue the call for the version of a rollout; None if the one before must answer it."""
+        served, before = canary.version, call.version
+        assert call.request is not None
+        assert before is not None
+        if isinstance(served, UnavailableVersion):
+            count_fallback(before, "not ready")
+            return None
+        call.version, inputs = served.version, call.inputs
+        try:
+            call.inputs = _read_inputs(served, call.request)
+            return _submit(served, call, call.inputs, finish)
+        except Overloaded:
+            call.version, call.inputs = before, inputs
+            count_fallback(before, "queue full")
+            return None
 
     def _unanswered(self, call: Call, outcome: Outcome, reason: str) -> None:
         try:
@@ -196,6 +214,32 @@ class Pipeline:
             self._count_failure(call.version, seconds)
         if call.trace is not None:
             call.trace.unanswered(call, outcome)
+
+
+def _read_inputs(served: LoadedVersion, request: InferRequest) -> Inputs:
+    """Return the inputs as the version takes them; raises InvalidRequest."""
+    served.check.check_outputs(request.outputs)
+    return served.check.read(request.inputs)
+
+
+def _submit(
+    served: LoadedVersion, call: Call, inputs: Inputs, finish: Reply
+) -> Job[Call, InferenceResponse]:
+    """Queue a call for a version; raises Overloaded."""
+    job: Job[Call, InferenceResponse] = Job(
+        call,
+        inputs.arrays,
+        rows=inputs.rows,
+        size=inputs.size,
+        deadline=call.deadline,
+        reply=finish,
+        priority=call.priority,
+        group=inputs.group,
+    )
+    if call.trace is not None:
+        call.trace.queued()
+    served.queue.submit(job)
+    return job
 
 
 def _log_failure(call: Call, error: DriftlineError) -> None:

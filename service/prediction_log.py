@@ -101,6 +101,11 @@ class PredictionLog:
         if summarizer:
             self._summarizers[version.digest] = summarizer
 
+    def name(self, call: Call) -> str:
+        """Give a call its prediction id, unless it has one; return it."""
+        call.prediction_id = call.prediction_id or self._ids.prediction()
+        return call.prediction_id
+
     @property
     def full(self) -> bool:
         """Whether the log may lack space, so that requests must be refused."""
@@ -211,6 +216,7 @@ class PredictionLog:
             outputs,
             run,
             coerced,
+            call.arm,
         )
 
     def _event(self, sequence: int, call: Call, response: InferenceResponse) -> PredictionEvent:
@@ -242,13 +248,16 @@ class PredictionLog:
             outputs=response.outputs,
             traceparent=call.traceparent,
             cache_hit=run.cached,
+            rollout="" if call.arm is None else call.arm.rollout,
+            arm="" if call.arm is None else call.arm.name,
+            routing_key="" if call.arm is None else call.arm.key,
             summaries=self._summarize(call, run.outputs),
         )
 
     def _unanswered_event(
         self, sequence: int, call: Call, outcome: Outcome, reason: str
     ) -> PredictionEvent:
-        call.prediction_id = call.prediction_id or self._ids.prediction()
+        self.name(call)
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
@@ -269,6 +278,9 @@ class PredictionLog:
             total_us=self._since(call),
             inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
+            rollout="" if call.arm is None else call.arm.rollout,
+            arm="" if call.arm is None else call.arm.name,
+            routing_key="" if call.arm is None else call.arm.key,
             summaries=self._summarize(call, {}),
         )
 

@@ -39,6 +39,8 @@ KINDS = frozenset({
     "limits",  # number, or "" for every version; detail: LimitChange
     "policy",  # number, or "" for every version; detail: policies.PolicyChange (monitoring)
     "baseline",  # number; detail: baselines.BaselineRecord
+    "rollout_step",  # number, alias; detail: RolloutStep
+    "verdict",  # number, alias; evidence: id of the rollout; detail: RolloutVerdict
 })  # fmt: skip
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
 PROVISION = "provision"  # evidence of promotions that `driftline provision` may replace
@@ -95,6 +97,26 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: int = 0  # revision of the release policy that it ran under
     gates: dict[str, str] = {}
     champion: str = ""  # digest that gates compared with, or NO_CHAMPION; empty: none did
+
+
+class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One change of a rollout, named by its id; `start` states what holds until its end."""
+
+    rollout: str
+    action: Literal["start", "step", "pause", "resume", "abort"]
+    step: int = 0  # index of the step that begins
+    steps: list[float] = []  # with `start`: shares of the routing keys
+    bake_s: float = 0.0  # with `start`: seconds that a step lasts at least
+    feature: str = ""  # with `start`: whose value is the routing key
+
+
+class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the monitor decided about a rollout, and on what it rests."""
+
+    verdict: Literal["promote", "roll back", "pause"]
+    step: int = 0
+    metric: str = ""  # that decided
+    counts: dict[str, list[int]] = {}  # by metric: bad keys and keys of the version, then of before
 
 
 class ApprovalRule(

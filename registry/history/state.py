@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from registry.errors import DamagedRow
+from registry.history.rollout_state import Rollout, after_alias, after_refusal, after_step
 from registry.history.rows import (
     ALIAS_KINDS,
     KINDS,
@@ -35,6 +36,7 @@ class DesiredState(msgspec.Struct, frozen=True):
     candidates: dict[str, str] = {}  # number -> why it cannot be champion
     # number -> revision of its latest promotion, rollback, load or unload, where there is any
     operated: dict[str, int] = {}
+    rollouts: dict[str, Rollout] = {}  # active ones by alias
 
 
 class LifecycleState(msgspec.Struct):
@@ -53,6 +55,8 @@ class LifecycleState(msgspec.Struct):
     approved: dict[tuple[str, str], list[HistoryRow]] = {}  # by alias and digest
     rejected: dict[str, HistoryRow] = {}  # by digest
     barred: dict[str, HistoryRow] = {}  # by digest
+    rollouts: dict[str, Rollout] = {}  # the latest of each alias
+    verdicts: list[HistoryRow] = []
     unknown: HistoryRow | None = None  # the first row of a kind that this release does not know
 
     def include(self, row: HistoryRow) -> Self:
@@ -71,6 +75,7 @@ class LifecycleState(msgspec.Struct):
             case "promoted" | "rolled_back":
                 self.aliases[row.alias] = row.number
                 self.alias_changes.append(row)
+                after_alias(self.rollouts, row)
             case "loaded" | "unloaded":
                 self.loading[row.number] = row
             case "limits":
@@ -88,14 +93,23 @@ class LifecycleState(msgspec.Struct):
             self.gated[row.digest] = row
         elif row.kind == "rejected":
             self.rejected.setdefault(row.digest, row)
+            after_refusal(self.rollouts, self._numbers(row.digest), row)
         elif row.kind == "barred":
             self.barred.setdefault(row.digest, row)
+            after_refusal(self.rollouts, self._numbers(row.digest), row)
         elif row.kind == "unbarred":
             self.barred.pop(row.digest, None)
+        elif row.kind == "rollout_step":
+            after_step(self.rollouts, self.aliases, row)
+        elif row.kind == "verdict":
+            self.verdicts.append(row)
         elif row.kind == "requested":
             self.requested[row.alias, row.digest] = row
         elif row.kind == "approved":
             self.approved.setdefault((row.alias, row.digest), []).append(row)
+
+    def _numbers(self, digest: str) -> set[str]:
+        return {number for number, row in self.registered.items() if row.digest == digest}
 
     def alias_row(self, alias: str) -> HistoryRow | None:
         """Return the row by which an alias names its version, None if it names none."""
@@ -200,6 +214,7 @@ class LifecycleState(msgspec.Struct):
             self.limits(numbers),
             self.candidates(numbers),
             {number: found for number in numbers if (found := self._operated(number))},
+            {alias: one for alias, one in sorted(self.rollouts.items()) if one.active},
         )
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:

@@ -87,11 +87,12 @@ def _handler(method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
 class _AioCall:
     """The context of a call; `metadata` holds its headers."""
 
-    __slots__ = ("_reply", "authorization", "leave", "seconds_left", "traceparent")
+    __slots__ = ("_reply", "authorization", "leave", "routing_key", "seconds_left", "traceparent")
 
     def __init__(self, metadata: dict[str, Any], context: Any) -> None:
         self.authorization = _as_bytes(metadata.get("authorization"))
         self.traceparent: str = metadata.get("traceparent", "")
+        self.routing_key: str = metadata.get("driftline-routing-key", "")
         self.seconds_left: Callable[[], float | None] = context.time_remaining
         self.leave: Callable[[], None] | None = None
         self._reply: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()

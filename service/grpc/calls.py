@@ -26,6 +26,7 @@ class CallContext(Protocol):
 
     authorization: bytes | None
     traceparent: str
+    routing_key: str
     leave: Callable[[], None] | None  # set by the method, called when the client cancels
 
     def seconds_left(self) -> float | None:

@@ -28,7 +28,7 @@ class Http2Call:
     __slots__ = (
         "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
         "_method", "_room", "_stream", "_streaming", "_timer", "authorization", "leave", "number",
-        "traceparent",
+        "routing_key", "traceparent",
     )  # fmt: skip
 
     def __init__(self, connection: "Http2Connection", stream: zttp.Stream, number: int) -> None:
@@ -36,6 +36,7 @@ class Http2Call:
         self.number = number
         self.authorization: bytes | None = None
         self.traceparent = ""
+        self.routing_key = ""
         self.leave: Callable[[], None] | None = None
         self._connection = connection
         self._stream = stream
@@ -156,6 +157,8 @@ class Http2Call:
             self._deadline = time.monotonic() + wire.read_timeout(timeout)
         if (traceparent := metadata.get(b"traceparent")) is not None:
             self.traceparent = traceparent.decode("latin-1")
+        if (key := metadata.get(b"driftline-routing-key")) is not None:
+            self.routing_key = key.decode("latin-1")
         self._accepted = metadata.get(b"grpc-accept-encoding", b"")
         return metadata.get(b"content-type", b"")
 

@@ -18,7 +18,7 @@ from service.protocol import protobuf
 from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
 
-NewCall = Callable[[str, str, str, float | None], Call]
+NewCall = Callable[[str, str, str, float | None, str], Call]
 _Outcome = InferenceResponse | DriftlineError
 
 
@@ -26,7 +26,7 @@ class GrpcInference:
     """Answer inference, one request per call or many per stream."""
 
     def __init__(self, pipeline: Pipeline, new_call: NewCall, access: Authorizer) -> None:
-        """`new_call` takes model, selector, traceparent and the seconds to the deadline."""
+        """`new_call` takes model, selector, traceparent, seconds left and routing key."""
         self._pipeline = pipeline
         self._new_call = new_call
         self._access = access
@@ -54,7 +54,9 @@ class GrpcInference:
 
     def _call(self, context: CallContext) -> Call:
         """Create a call whose model is unknown until its message is read."""
-        return self._new_call("", "", context.traceparent, context.seconds_left())
+        return self._new_call(
+            "", "", context.traceparent, context.seconds_left(), context.routing_key
+        )
 
     def _submit(
         self, data: bytes, call: Call, context: CallContext, reply: Callable[[_Outcome], None]
@@ -127,6 +129,8 @@ def _response_metadata(call: Call, answer: InferenceResponse) -> TrailingMetadat
         ("driftline-queue-us", str(run.queue_us)),
         ("driftline-run-us", str(run.run_us)),
     ]
+    if answer.arm is not None:
+        metadata += [("driftline-rollout", answer.arm.rollout), ("driftline-arm", answer.arm.name)]
     return [*metadata, ("traceparent", call.traceparent)] if call.traceparent else metadata
 
 

@@ -30,7 +30,7 @@ class Servicer:
         new_call: NewCall,
         access: Authorizer,
     ) -> None:
-        """`new_call` takes model, selector, traceparent and the seconds to the deadline."""
+        """`new_call` takes model, selector, traceparent, seconds left and routing key."""
         self._pipeline = pipeline
         self._models = models
         self._repository = repository

@@ -25,7 +25,14 @@ from registry.store import ModelState
 from registry.worker_reports import WorkerReport
 from service.crashes.quarantine import Quarantine
 from service.errors import NotReady
-from service.models.routing import Loaded, LoadedVersion, Routes, UnavailableVersion, routes_of
+from service.models.routing import (
+    Loaded,
+    LoadedVersion,
+    Route,
+    Routes,
+    UnavailableVersion,
+    routes_of,
+)
 
 _Key = tuple[str, str]  # model and version number
 
@@ -87,12 +94,17 @@ class LoadedModels:
 
         Raises UnknownModel, UnknownVersion or NotReady.
         """
+        served, route = self.find(model, selector)
+        return served, route.alias
+
+    def find(self, model: str, selector: str) -> tuple[LoadedVersion, Route]:
+        """Return the version that serves a selector, and the route to it; raises as `resolve`."""
         route = self._routes.get((model, selector))
         if route is None:
             raise self._unknown(model, selector)
         if isinstance(route.version, UnavailableVersion):
             raise NotReady(f"model {model!r}: {route.version.reason}")
-        return route.version, route.alias
+        return route.version, route
 
     def names(self) -> list[str]:
         """Return the names of all models."""
@@ -237,7 +249,7 @@ class LoadedModels:
         loaded |= {number: _damaged(number, state) for number in state.damaged}
         loaded = dict(sorted(loaded.items(), key=lambda found: int(found[0])))
         desired = state.desired
-        routes = routes_of(model, loaded, desired.aliases, self._routes, desired.candidates)
+        routes = routes_of(model, loaded, desired, self._routes)
         for key in self._names.get(model, ()):
             del self._routes[key]
         for number in self._loaded.get(model, {}).keys() - loaded.keys():

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from registry.history.rollout_state import Rollout
+from registry.history.state import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
 from service.batching.job import Queue
@@ -39,11 +41,19 @@ class UnavailableVersion(msgspec.Struct, frozen=True):
     state: Literal["failed", "loading", "unloaded", "quarantined"]
 
 
+class Canary(msgspec.Struct, frozen=True):
+    """The version that answers a share of the requests for an alias."""
+
+    rollout: Rollout
+    version: LoadedVersion | UnavailableVersion
+
+
 class Route(msgspec.Struct, frozen=True):
     """The version that a name resolves to now."""
 
     version: LoadedVersion | UnavailableVersion
     alias: str  # through which the version was found, "" when its number was named
+    canary: Canary | None = None
 
 
 Loaded = Mapping[str, LoadedVersion | UnavailableVersion]  # by version number, oldest first
@@ -53,27 +63,31 @@ Routes = dict[tuple[str, str], Route]  # by model and what a request asks for
 def routes_of(
     model: str,
     loaded: Loaded,
-    aliases: Mapping[str, str],
+    desired: DesiredState,
     before: Routes,
-    candidates: Mapping[str, str] = {},
 ) -> Routes:
     """Return the routes of one model; `loaded` is oldest first.
 
-    `candidates` are the versions that cannot be champion by policy, bar or rejection, with the
-    reasons: neither a number nor the fallback to the newest version leads to them.
+    Neither a number nor the fallback to the newest version leads to a candidate, which cannot be
+    champion by policy, bar or rejection.
     """
     allowed = {
-        number: _candidate(number, candidates[number]) if number in candidates else one
+        number: _candidate(number, desired.candidates[number])
+        if number in desired.candidates
+        else one
         for number, one in loaded.items()
     }
     routes: Routes = {(model, number): Route(one, "") for number, one in allowed.items()}
-    for alias, number in aliases.items():
+    for alias, number in desired.aliases.items():
         version = loaded.get(
             number, UnavailableVersion(f"version {number} does not exist", "failed")
         )
         if isinstance(version, UnavailableVersion) and version.state not in _NOT_SERVED:
             version = _still_served(before.get((model, alias)), loaded) or version
-        routes[model, alias] = Route(version, alias)
+        canary = None
+        if (rollout := desired.rollouts.get(alias)) is not None and rollout.number in allowed:
+            canary = Canary(rollout, allowed[rollout.number])
+        routes[model, alias] = Route(version, alias, canary)
     oldest_first = list(allowed.values())
     newest = next(
         (one for one in oldest_first[::-1] if isinstance(one, LoadedVersion)), oldest_first[-1]

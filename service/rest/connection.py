@@ -16,13 +16,13 @@ import httptools
 from access.http1 import Http1Connection
 from service.rest.dependencies import InferenceDependencies
 from service.rest.exchange import Exchange
-from service.rest.head import Head, Header, read_head, target
+from service.rest.head import ROUTING_KEY, Head, Header, read_head, target
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_CACHED_HEAD = 2_048  # bytes
 _MAX_CACHED_HEADS = 512
 # A head with one of these is not cached: it differs each time, or does not state a length.
-_UNCACHEABLE = {b"traceparent", b"transfer-encoding", b"expect"}
+_UNCACHEABLE = {b"traceparent", ROUTING_KEY, b"transfer-encoding", b"expect"}
 
 
 class Connection(Http1Connection):

@@ -58,7 +58,9 @@ class Exchange:
         self._channel = channel
         self._inference = inference
         self._head = head
-        self._call = inference.new_call("rest", head.model, head.selector, head.traceparent)
+        self._call = inference.new_call(
+            "rest", head.model, head.selector, head.traceparent, routing_key=head.routing_key
+        )
         self._pieces: list[bytes] = []
         self._size = 0
         self._begun = False

@@ -9,6 +9,8 @@ from service.protocol import binary
 from service.rest.content import Encoding, preferred_encoding
 
 Header = tuple[bytes, bytes]
+ROUTING_KEY = b"driftline-routing-key"
+_TEXT = {b"traceparent": "traceparent", ROUTING_KEY: "routing_key"}
 _JSON_LENGTH = binary.HEADER.encode()
 
 
@@ -21,6 +23,7 @@ class Head(msgspec.Struct, frozen=True):
     length: int | None = None  # of the body, in bytes; None if it is chunked
     json_length: bytes | None = None  # header of the binary extension: where the JSON ends
     traceparent: str = ""
+    routing_key: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
     kind: bytes = b""  # content-type of the body, if it is not application/json
@@ -48,8 +51,8 @@ def read_head(model: str, selector: str, headers: Iterable[Header], *, keep_aliv
             fields["length"] = int(value)  # the parser accepts digits only
         elif name == _JSON_LENGTH:
             fields["json_length"] = value
-        elif name == b"traceparent":
-            fields["traceparent"] = value.decode("latin-1")
+        elif (field := _TEXT.get(name)) is not None:
+            fields[field] = value.decode("latin-1")
         elif name == b"authorization":
             fields["authorization"] = value
         elif name == b"expect":

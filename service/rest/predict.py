@@ -32,6 +32,7 @@ from service.rest.asgi import (
 )
 from service.rest.content import decode_body
 from service.rest.dependencies import InferenceDependencies
+from service.rest.head import ROUTING_KEY
 from service.rest.replies import response_headers
 
 _PATH = "/predict"
@@ -45,6 +46,7 @@ class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     version: str = ""
     event_time: str | int | None = None
     request_id: str | None = None  # the caller's own, by which labels may refer to the prediction
+    routing_key: str | int | None = None
 
     def decode(self, manifest: Manifest) -> InferRequest:
         """Return the inference request; raises InvalidRequest or InvalidFeatures."""
@@ -70,7 +72,8 @@ class PredictMiddleware:
             return
         headers = dict(scope["headers"])
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-        call = self._dependencies().new_call("predict", "", "", traceparent)
+        key = headers.get(ROUTING_KEY, b"").decode("latin-1")
+        call = self._dependencies().new_call("predict", "", "", traceparent, routing_key=key)
         try:
             response = await self._answer(call, headers, receive)
         except DriftlineError as error:
@@ -99,6 +102,8 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
         call.prediction_id = prediction_id_of(request.model, request.request_id)
     if request.event_time is not None:
         call.event_time = read_event_time(request.event_time)
+    if request.routing_key is not None:
+        call.routing_key = str(request.routing_key)
     return request.decode(manifest)
 
 

@@ -16,6 +16,7 @@ _OK = b"HTTP/1.1 200 OK\r\n"
 _JSON = b"content-type: application/json\r\n"
 _RAW = b"content-type: application/octet-stream\r\n%b: %d\r\n"
 _CACHE_HIT = "driftline-cache-hit: true\r\n"
+_ARM = "driftline-rollout: %s\r\ndriftline-arm: %s\r\n"
 _JSON_LENGTH = binary.HEADER.encode()
 
 
@@ -53,6 +54,7 @@ def response_headers(answer: InferenceResponse) -> bytes:
         f"driftline-version: {answer.version.number}\r\n"
         f"driftline-prediction-id: {answer.prediction_id}\r\n"
         f"{_CACHE_HIT if run.cached else ''}"
+        f"{'' if answer.arm is None else _ARM % (answer.arm.rollout, answer.arm.name)}"
         f"driftline-queue-us: {run.queue_us}\r\n"
         f"driftline-run-us: {run.run_us}\r\n"
     ).encode()

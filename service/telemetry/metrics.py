@@ -85,6 +85,14 @@ _UNRUN = BufferedCounter(
         ["model", "version", "reason"],
     )
 )
+_FALLBACKS = BufferedCounter(
+    Counter(
+        "driftline_rollout_fallbacks_total",
+        "Requests of a rollout that the version before answered, because the new one was not "
+        "ready or its queue was full.",
+        ["model", "version", "reason"],
+    )
+)
 _LOOKUPS = BufferedCounter(
     Counter(
         "driftline_cache_lookups_total",
@@ -166,6 +174,11 @@ def count_times(version: Version, queued_us: Iterable[int], run_us: int) -> None
 def count_drop(version: Version, reason: Drop) -> None:
     """Count a request that left the queue without a run."""
     _UNRUN.inc((version.model, version.number, reason))
+
+
+def count_fallback(version: Version, reason: Literal["not ready", "queue full"]) -> None:
+    """Count a request of a rollout that `version`, the one before, answers."""
+    _FALLBACKS.inc((version.model, version.number, reason))
 
 
 def count_lookup(version: Version, result: Literal["hit", "miss"]) -> None:

@@ -16,6 +16,7 @@ from registry.history.rows import (
     HistoryRow,
     Registration,
     ReleasePolicy,
+    RolloutStep,
     encode_detail,
 )
 from registry.history.state import LifecycleState, alias_at, reduce_rows
@@ -31,6 +32,13 @@ _DETAILS: dict[str, st.SearchStrategy[Any]] = {
     "requested": st.just(ApprovalSubject()),
     "approved": st.builds(ApprovalSubject, report=st.sampled_from(["", "r"]), policy=st.just(3)),
     "limits": st.just(LimitChange(max_requests=3)),
+    "rollout_step": st.builds(
+        RolloutStep,
+        rollout=st.sampled_from(["a", "b"]),
+        action=st.sampled_from(["start", "step", "step", "pause", "resume", "abort"]),
+        step=st.integers(0, 3),
+        steps=st.just([0.05, 0.5, 1.0]),
+    ),
 }
 
 
@@ -71,6 +79,12 @@ def _require_legal(state: LifecycleState, rows: list[HistoryRow]) -> None:
         for row in state.approvals("champion", number, state.revision):
             assert registered.digest not in state.rejected
             assert row.actor != registered.actor
+    for alias, rollout in state.rollouts.items():
+        assert rollout.share in {0.0, *rollout.steps}
+        assert rollout.active == (rollout.share > 0)
+        if rollout.active:
+            assert state.aliases[alias] == rollout.before != rollout.number
+            assert state.digest_of(rollout.number) not in state.rejected.keys() | state.barred
     state.desired(["1", "2", "3"])
 
 

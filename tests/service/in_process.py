@@ -12,6 +12,7 @@ import numpy as np
 from eventlog.errors import LogUnavailable
 from eventlog.events import Event
 from registry.errors import RegistryUnavailable, UnknownModel
+from registry.history.rollout_state import Rollout
 from registry.history.state import DesiredState
 from registry.limits import LimitChange
 from registry.manifest import Feature, Manifest, Prediction, Signature, TensorSpec, Version
@@ -101,6 +102,7 @@ class FakeCatalogue:
         self.limits: dict[str, dict[str, LimitChange]] = {}
         self.operated: dict[str, dict[str, int]] = {}
         self.damaged: dict[str, dict[str, str]] = {}
+        self.rollouts: dict[str, dict[str, Rollout]] = {}
         self.unreadable = ""
         self.moves = 1
 
@@ -117,6 +119,7 @@ class FakeCatalogue:
             unloaded,
             self.limits.get(model, {}),
             operated=self.operated.get(model, {}),
+            rollouts=self.rollouts.get(model, {}),
         )
         return ModelState(versions, desired, self.damaged.get(model, {}))
 

@@ -1,0 +1,170 @@
+"""`driftline rollout`: give a version a growing share of an alias's requests."""
+
+import getpass
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import click
+
+from driftline.convergence import wait_for_workers
+from eventlog.settings import Home
+from registry.errors import VersionRefused
+from registry.history.rollout_state import Rollout
+from registry.history.rows import RolloutVerdict
+from registry.history.state import LifecycleState
+from registry.rollouts import Rollouts, active, parse_steps, require_same_requests
+from registry.settings import open_history
+from registry.store import Registry
+from telemetry.clock import parse_duration
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [rollout]
+
+
+@click.group()
+def rollout() -> None:
+    """Give a version a growing share of an alias's requests, and end that.
+
+    A request's routing key decides which version answers, so a key stays with its version.
+    """
+
+
+_ALIAS = click.option("--alias", default="champion", show_default=True, help="Alias.")
+_WHY = click.option("--why", default="", help="Reason, recorded with the change.")
+_WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
+
+
+@rollout.command()
+@click.argument("model")
+@click.option("--version", "number", required=True, help="Number of the version.")
+@click.option("--steps", default="5,25,50,100", show_default=True, help="Shares in percent.")
+@click.option("--bake", default="10m", show_default=True, help="How long a step lasts at least.")
+@click.option("--key-feature", default="", help="Feature whose value is the routing key.")
+@_ALIAS
+@_WHY
+@_WAIT
+def start(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    number: str,
+    steps: str,
+    bake: str,
+    key_feature: str,
+    alias: str,
+    why: str,
+    wait: bool,
+) -> None:
+    """Let a version of MODEL answer the first share of the requests for an alias.
+
+    Both versions must take the same inputs and features.
+    """
+    home = Home.from_environment()
+    history, registry = open_history(home, wait=True), Registry(home)
+    shares, seconds = parse_steps(steps), parse_duration(bake) / 1e6
+    manifest = registry.version(model, number).manifest
+    before = history.state(model).aliases.get(alias)
+    if before is not None:
+        require_same_requests(model, registry.version(model, before).manifest, manifest)
+    _require_feature(key_feature, [one.name for one in manifest.features])
+    revision = Rollouts(history).start(
+        model,
+        number,
+        alias,
+        shares,
+        bake_s=seconds,
+        actor=getpass.getuser(),
+        why=why,
+        feature=key_feature,
+    )
+    _applied(home, revision, wait=wait)
+    click.echo(_line(model, active(history.state(model), model, alias)))
+
+
+@rollout.command()
+@click.argument("model")
+@_ALIAS
+def status(model: str, alias: str) -> None:
+    """Show the latest rollout of an alias of MODEL, and what the monitor decided."""
+    state = open_history(Home.from_environment()).state(model)
+    now = state.rollouts.get(alias)
+    if now is None:
+        click.echo(f"{alias} of {model} had no rollout yet")
+        return
+    click.echo(_line(model, now))
+    for line in _verdicts(state, now):
+        click.echo(line)
+
+
+def _change(action: str, summary: str, *, needs_reason: bool = False) -> None:
+    """Add a command that changes the rollout under way."""
+
+    @rollout.command(action, help=summary)
+    @click.argument("model")
+    @_ALIAS
+    @click.option("--why", default="", required=needs_reason, help="Reason, recorded with it.")
+    @_WAIT
+    def command(*, model: str, alias: str, why: str, wait: bool) -> None:
+        home = Home.from_environment()
+        history = open_history(home, wait=True)
+        change: Callable[..., int] = getattr(Rollouts(history), action)
+        revision = change(model, alias, actor=getpass.getuser(), why=why)
+        _applied(home, revision, wait=wait)
+        click.echo(_line(model, history.state(model).rollouts[alias]))
+
+
+_change("advance", "Begin the next step of the rollout of MODEL.")
+_change("pause", "Hold the share of the rollout of MODEL.")
+_change("resume", "Let the step of the rollout of MODEL bake again.")
+_change("promote", "Point the alias of MODEL at the version that is rolled out.")
+
+
+@rollout.command()
+@click.argument("model")
+@_ALIAS
+@click.option("--why", required=True, help="Reason, recorded with the change.")
+@click.option("--bar/--no-bar", default=False, help="Bar the content of the version.")
+@_WAIT
+def abort(*, model: str, alias: str, why: str, bar: bool, wait: bool) -> None:
+    """End the rollout of MODEL: the version before answers everything again."""
+    home = Home.from_environment()
+    history = open_history(home, wait=True)
+    revision = Rollouts(history).abort(model, alias, actor=getpass.getuser(), why=why, bar=bar)
+    _applied(home, revision, wait=wait)
+    click.echo(_line(model, history.state(model).rollouts[alias]))
+
+
+def _require_feature(name: str, known: list[str]) -> None:
+    if name and name not in known:
+        raise VersionRefused(f"no feature {name!r}; features: {', '.join(known) or 'none'}")
+
+
+def _applied(home: Home, revision: int, *, wait: bool) -> None:
+    if wait:
+        wait_for_workers(home, revision, 60.0)
+
+
+def _line(model: str, now: Rollout) -> str:
+    """Return one line about a rollout."""
+    head = f"{model} {now.alias}: version {now.number}"
+    if not now.active:
+        why = f": {now.why}" if now.why else ""
+        return f"{head} is {now.phase}{why} (rollout {now.id})"
+    steps = ", ".join(f"{share:.4g}" for share in (100 * one for one in now.steps))
+    since = datetime.fromtimestamp(now.since / 1e6, UTC)
+    bakes = now.since / 1e6 + now.bake_s - time.time()
+    left = f", bakes {bakes:.0f} s more" if bakes > 0 and now.phase == "running" else ""
+    return (
+        f"{head} answers {now.share * 100:.4g} % of the keys, version {now.before} the others; "
+        f"{now.phase} since {since:%Y-%m-%d %H:%M:%S} UTC{left}; steps {steps} (rollout {now.id})"
+    )
+
+
+def _verdicts(state: LifecycleState, now: Rollout) -> list[str]:
+    found = [row for row in state.verdicts if row.evidence == now.id]
+    decoded = [(row, row.decode(RolloutVerdict)) for row in found]
+    return [
+        f"  {row.actor}: {one.verdict} at step {one.step + 1}: {row.why}" for row, one in decoded
+    ]

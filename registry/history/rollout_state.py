@@ -1,0 +1,113 @@
+"""The life of a rollout as a pure function of the rows of its model.
+
+| state | next states |
+| --- | --- |
+| running | paused, aborted, completed, superseded |
+| paused | running, aborted, completed, superseded |
+| aborted, completed, superseded | none |
+
+A rollout ends as `completed` when its alias is promoted to its version, as `superseded` when the
+alias is pointed elsewhere, and as `aborted` by a person, a verdict, a bar or a rejection.
+"""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from registry.errors import DamagedRow
+from registry.history.rows import HistoryRow, RolloutStep
+
+RolloutPhase = Literal["running", "paused", "aborted", "completed", "superseded"]
+ACTIVE: frozenset[RolloutPhase] = frozenset({"running", "paused"})
+_RANGE = 1 << 64
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """One rollout of a version behind an alias."""
+
+    id: str  # also the salt of its arms
+    alias: str
+    number: str  # the version that is rolled out
+    before: str  # the version that the alias names meanwhile
+    steps: list[float]  # shares of the routing keys, increasing, at most 1
+    bake_s: float  # seconds that a step lasts at least
+    step: int  # index of the present step
+    phase: RolloutPhase
+    since: int  # microseconds since the epoch: when the present step began
+    started: int
+    actor: str
+    feature: str = ""  # whose value is the routing key
+    why: str = ""  # of the latest change
+
+    @property
+    def active(self) -> bool:
+        """Whether its version answers its share."""
+        return self.phase in ACTIVE
+
+    @property
+    def share(self) -> float:
+        """The share of the routing keys that its version answers."""
+        return self.steps[self.step] if self.active else 0.0
+
+
+def hash_key(key: str, salt: str) -> str:
+    """Return the hash of a routing key in a rollout, in hex."""
+    data = key.encode(errors="replace")
+    return hashlib.blake2b(data, key=salt.encode()[:64], digest_size=8).hexdigest()
+
+
+def position(hashed: str) -> float:
+    """Return where a hashed routing key lies, from 0 to 1.
+
+    The rollout's version answers keys below its share, so a greater share removes no key.
+    """
+    return int(hashed, 16) / _RANGE
+
+
+def after_step(rollouts: dict[str, Rollout], aliases: dict[str, str], row: HistoryRow) -> None:
+    """Apply a row of kind `rollout_step`; one that has no effect changes nothing."""
+    try:
+        change = row.decode(RolloutStep)
+    except DamagedRow:  # driftline audit verify names it
+        return
+    now = rollouts.get(row.alias)
+    if change.action == "start":
+        before = aliases.get(row.alias, row.number)
+        if (now is None or not now.active) and before != row.number and change.steps:
+            rollouts[row.alias] = Rollout(
+                change.rollout, row.alias, row.number, before, change.steps,
+                change.bake_s, 0, "running", row.time, row.time, row.actor, change.feature,
+                row.why,
+            )  # fmt: skip
+        return
+    if now is None or not now.active or now.id != change.rollout:
+        return
+    if change.action == "step":
+        if now.phase == "running" and change.step == now.step + 1 < len(now.steps):
+            rollouts[row.alias] = replace(now, step=change.step, since=row.time, why=row.why)
+        return
+    phase: dict[str, RolloutPhase] = {
+        "pause": "paused",
+        "resume": "running",
+        "abort": "aborted",
+    }
+    # A step bakes anew after a pause: nothing was decided meanwhile.
+    since = row.time if change.action == "resume" else now.since
+    rollouts[row.alias] = replace(now, phase=phase[change.action], since=since, why=row.why)
+
+
+def after_alias(rollouts: dict[str, Rollout], row: HistoryRow) -> None:
+    """End the rollout of an alias that was pointed at a version."""
+    now = rollouts.get(row.alias)
+    if now is not None and now.active:
+        phase: RolloutPhase = "completed" if row.number == now.number else "superseded"
+        rollouts[row.alias] = replace(now, phase=phase, why=row.why)
+
+
+def after_refusal(rollouts: dict[str, Rollout], numbers: set[str], row: HistoryRow) -> None:
+    """End every rollout of versions whose content was barred or rejected."""
+    for alias, now in rollouts.items():
+        if now.active and now.number in numbers:
+            rollouts[alias] = replace(now, phase="aborted", why=row.why)

@@ -1,0 +1,284 @@
+"""Start, advance and end rollouts: rows of the registry's history."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from registry.errors import RegistryConflict, UnknownVersion, VersionRefused
+from registry.history.rollout_state import Rollout
+from registry.history.rows import HistoryRow, RolloutStep, RolloutVerdict, encode_detail
+from registry.history.state import LifecycleState
+from registry.history.store import History
+from registry.manifest import Manifest
+
+_SHARE = re.compile(r"\d+(\.\d+)?%?")
+
+
+def parse_steps(text: str) -> list[float]:
+    """Return the shares that a list of percentages states, such as `5,25,50,100`.
+
+    Raises VersionRefused unless they increase and lie above 0 and at most at 100.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(map(_SHARE.fullmatch, words)):
+        raise VersionRefused(f"steps {text!r}: expected percentages such as 5,25,50,100")
+    steps = [float(word.removesuffix("%")) / 100 for word in words]
+    if not steps[0] > 0 or steps[-1] > 1 or steps != sorted(set(steps)):
+        raise VersionRefused(
+            f"steps {text!r}: expected increasing percentages, above 0 and at most 100"
+        )
+    return steps
+
+
+def require_same_requests(model: str, before: Manifest, after: Manifest) -> None:
+    """Raise VersionRefused unless both versions answer the same requests."""
+    for what, one, other in (
+        ("inputs", _inputs(before), _inputs(after)),
+        ("features", _features(before), _features(after)),
+    ):
+        if one != other:
+            changed = sorted(name for name, _ in one ^ other)
+            raise VersionRefused(
+                f"the versions of {model} differ in their {what} ({', '.join(changed)}), so the "
+                "same request cannot go to either: promote the new one when its clients are ready"
+            )
+
+
+def _inputs(manifest: Manifest) -> set[tuple[str, object]]:
+    signature = manifest.signature
+    assert signature is not None
+    return {(spec.name, (spec.datatype, tuple(spec.shape))) for spec in signature.inputs}
+
+
+def _features(manifest: Manifest) -> set[tuple[str, object]]:
+    return {(one.name, (one.input, one.index)) for one in manifest.features}
+
+
+class Rollouts:
+    """Append the changes of rollouts; each method returns the new revision.
+
+    Raises UnknownVersion where the alias has no active rollout, VersionRefused for a change that
+    the history does not allow, and RegistryConflict if another rollout is active than expected.
+    """
+
+    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+        self._history = history
+        self._clock = clock
+
+    def start(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        alias: str,
+        steps: Sequence[float],
+        *,
+        bake_s: float,
+        actor: str,
+        why: str = "",
+        feature: str = "",
+        evidence: str = "",
+    ) -> int:
+        """Give a version the first share of the requests for an alias."""
+        change = RolloutStep(secrets.token_hex(8), "start", 0, list(steps), bake_s, feature)
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = self._clock() // 1_000
+            _require_startable(state, model, number, alias, now)
+            return [self._row(model, number, alias, change, actor, why, evidence)]
+
+        return self._history.append(model, decide)
+
+    def advance(
+        self, model: str, alias: str, *, actor: str, why: str = "", expected: str = ""
+    ) -> int:
+        """Begin the next step; raises VersionRefused after the last one, or while paused."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = active(state, model, alias, expected)
+            if now.phase == "paused":
+                raise VersionRefused(f"the rollout of {model} is paused; resume it first")
+            if now.step + 1 == len(now.steps):
+                raise VersionRefused(
+                    f"the rollout of {model} is at its last step; driftline rollout promote ends it"
+                )
+            change = RolloutStep(now.id, "step", now.step + 1)
+            return [self._row(model, now.number, alias, change, actor, why)]
+
+        return self._history.append(model, decide)
+
+    def pause(
+        self, model: str, alias: str, *, actor: str, why: str = "", expected: str = ""
+    ) -> int:
+        """Hold the present share until it is resumed."""
+        return self._set(model, alias, "pause", actor, why, expected)
+
+    def resume(
+        self, model: str, alias: str, *, actor: str, why: str = "", expected: str = ""
+    ) -> int:
+        """Let the present step bake again."""
+        return self._set(model, alias, "resume", actor, why, expected)
+
+    def abort(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        alias: str,
+        *,
+        actor: str,
+        why: str,
+        bar: bool = False,
+        expected: str = "",
+        verdict: RolloutVerdict | None = None,
+    ) -> int:
+        """End a rollout; the alias keeps its version. With `bar`, bar the content of the new one.
+
+        A `verdict` is recorded with it, in one change.
+        """
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = active(state, model, alias, expected)
+            rows = []
+            if verdict is not None:
+                rows.append(self._verdict(model, now, verdict, actor, why))
+            change = RolloutStep(now.id, "abort", now.step)
+            rows.append(self._row(model, now.number, alias, change, actor, why))
+            digest = state.digest_of(now.number)
+            if bar and digest and digest != state.digest_of(now.before):
+                rows.append(
+                    HistoryRow(
+                        0, model, "barred", now.number, self._clock() // 1_000, actor,
+                        digest=digest, why=why, evidence=now.id,
+                    )
+                )  # fmt: skip
+            return rows
+
+        return self._history.append(model, decide)
+
+    def promote(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        alias: str,
+        *,
+        actor: str,
+        why: str = "",
+        expected: str = "",
+        verdict: RolloutVerdict | None = None,
+    ) -> int:
+        """Point the alias at the version, which ends its rollout."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = active(state, model, alias, expected)
+            time = self._clock() // 1_000
+            if reason := state.refusal(alias, now.number, time):
+                raise VersionRefused(f"{alias} of {model} cannot be version {now.number}: {reason}")
+            rows = []
+            if verdict is not None:
+                rows.append(self._verdict(model, now, verdict, actor, why))
+            rows.append(
+                HistoryRow(
+                    0, model, "promoted", now.number, time, actor, alias, why=why, evidence=now.id
+                )
+            )
+            return rows
+
+        return self._history.append(model, decide)
+
+    def record(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        alias: str,
+        verdict: RolloutVerdict,
+        *,
+        actor: str,
+        why: str,
+        expected: str,
+    ) -> int:
+        """Record a verdict that pauses a rollout; an identical latest one is not repeated."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = active(state, model, alias, expected)
+            if now.phase == "paused":
+                return []
+            change = RolloutStep(now.id, "pause", now.step)
+            return [
+                self._verdict(model, now, verdict, actor, why),
+                self._row(model, now.number, alias, change, actor, why),
+            ]
+
+        return self._history.append(model, decide)
+
+    def _set(  # noqa: PLR0913, PLR0917  # a row's own fields
+        self, model: str, alias: str, action: str, actor: str, why: str, expected: str
+    ) -> int:
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = active(state, model, alias, expected)
+            if now.phase == ("paused" if action == "pause" else "running"):
+                return []
+            change = RolloutStep(now.id, action, now.step)  # type: ignore[arg-type]
+            return [self._row(model, now.number, alias, change, actor, why)]
+
+        return self._history.append(model, decide)
+
+    def _verdict(
+        self, model: str, now: Rollout, verdict: RolloutVerdict, actor: str, why: str
+    ) -> HistoryRow:
+        return HistoryRow(
+            0, model, "verdict", now.number, self._clock() // 1_000, actor, now.alias,
+            encode_detail(verdict), why=why, evidence=now.id,
+        )  # fmt: skip
+
+    def _row(  # noqa: PLR0913, PLR0917  # a row's own fields
+        self,
+        model: str,
+        number: str,
+        alias: str,
+        change: RolloutStep,
+        actor: str,
+        why: str,
+        evidence: str = "",
+    ) -> HistoryRow:
+        return HistoryRow(
+            0, model, "rollout_step", number, self._clock() // 1_000, actor, alias,
+            encode_detail(change), why=why, evidence=evidence,
+        )  # fmt: skip
+
+
+def active(state: LifecycleState, model: str, alias: str, expected: str = "") -> Rollout:
+    """Return the active rollout of an alias.
+
+    Raises UnknownVersion if there is none, and RegistryConflict if it has another id.
+    """
+    now = state.rollouts.get(alias)
+    if now is None or not now.active:
+        raise UnknownVersion(f"{alias} of {model} has no rollout under way")
+    if expected and now.id != expected:
+        raise RegistryConflict(
+            f"{alias} of {model}: rollout {expected} ended; {now.id} of version {now.number} is "
+            f"under way since then, started by {now.actor}"
+        )
+    return now
+
+
+def _require_startable(
+    state: LifecycleState, model: str, number: str, alias: str, now: int
+) -> None:
+    if number not in state.registered:
+        known = ", ".join(state.registered) or "none is registered"
+        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {known}")
+    before = state.aliases.get(alias)
+    if before is None:
+        raise VersionRefused(
+            f"{alias} of {model} names no version yet: point it at one with driftline promote"
+        )
+    if before == number:
+        raise VersionRefused(f"{alias} of {model} is version {number} already")
+    found = state.rollouts.get(alias)
+    if found is not None and found.active:
+        raise VersionRefused(
+            f"{alias} of {model}: {found.actor} rolls out version {found.number} already, at "
+            f"{found.share:.0%}; end that rollout first"
+        )
+    if reason := state.refusal(alias, number, now):
+        raise VersionRefused(f"{alias} of {model} cannot be version {number}: {reason}")
+    if state.is_unloaded(number):
+        raise VersionRefused(f"version {number} of {model} is unloaded: load it first")

@@ -1,0 +1,46 @@
+"""Decide which version of a rollout answers a request.
+
+The routing key is the request's parameter `routing_key`, else its header `driftline-routing-key`,
+else the value of the rollout's feature in the first row, else the request id, else the prediction
+id. Its hash, salted with the rollout's id, decides: a key stays with its version while shares grow.
+"""
+
+from typing import Any
+
+from registry.history.rollout_state import Rollout, hash_key, position
+from registry.manifest import Manifest
+from service.call import Arm, Call
+from service.errors import InvalidRequest
+from service.protocol.messages import InferRequest
+from service.protocol.validation import Inputs
+
+LONGEST_KEY = 256  # characters
+
+
+def choose_arm(
+    call: Call, request: InferRequest, inputs: Inputs, manifest: Manifest, rollout: Rollout
+) -> Arm:
+    """Return the arm of a request; raises InvalidRequest for a key that is none."""
+    key = routing_key(call, request) or _feature(inputs, manifest, rollout.feature)
+    hashed = hash_key(key or request.id or call.prediction_id, rollout.id)
+    within = position(hashed) < rollout.share
+    return Arm(rollout.id, "rollout" if within else "before", hashed)
+
+
+def routing_key(call: Call, request: InferRequest) -> str:
+    """Return the routing key that a caller states, "" without one; raises InvalidRequest."""
+    stated: Any = request.parameters.get("routing_key", call.routing_key)
+    key = str(stated) if type(stated) is int else stated
+    if not isinstance(key, str) or len(key) > LONGEST_KEY:
+        raise InvalidRequest(
+            f"routing_key: expected text of at most {LONGEST_KEY} characters, or a whole number"
+        )
+    return key
+
+
+def _feature(inputs: Inputs, manifest: Manifest, name: str) -> str:
+    found = next((one for one in manifest.features if one.name == name), None) if name else None
+    if found is None or not inputs.rows:
+        return ""
+    value = inputs.arrays[found.input][:1].reshape(-1)[found.index]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,145 @@
+"""Rollouts: which of two versions answers a request, and what reply and event state about it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from eventlog.events import PredictionEvent
+from registry.history.rollout_state import Rollout, hash_key, position
+from service.errors import InvalidRequest
+from service.protocol import json
+from tests.service.in_process import Gate, InProcessWorker
+from tests.service.test_pipeline import BODY
+
+ID = "0123456789abcdef"
+
+
+def rollout(share: float, **changes: Any) -> Rollout:
+    fields = {"steps": [share], "phase": "running", "feature": ""} | changes
+    return Rollout(
+        ID, "champion", "2", "1", bake_s=60, step=0, since=0, started=0, actor="ann", **fields
+    )
+
+
+class Bench:
+    """Versions 1 (champion) and 2 of `sums`, and the events of what they answered."""
+
+    def __init__(self, share: float, gate: Gate | None = None, **changes: Any) -> None:
+        self.worker = InProcessWorker(gate=gate)
+        self.worker.catalogue.held["sums"] = ["1", "2"]
+        self.worker.catalogue.named["sums"] = {"champion": "1"}
+        self.worker.catalogue.rollouts["sums"] = {"champion": rollout(share, **changes)}
+
+    async def ask(self, key: str = "", selector: str = "", body: bytes = BODY) -> Any:
+        call = self.worker.call("rest", "sums", selector, routing_key=key)
+        return await self.worker.pipeline.infer(call, lambda _: json.decode_request(body))
+
+    @property
+    def events(self) -> list[PredictionEvent]:
+        return [e for e in self.worker.appender.events if isinstance(e, PredictionEvent)]
+
+
+async def ready(share: float, gate: Gate | None = None, **changes: Any) -> Bench:
+    bench = Bench(share, gate, **changes)
+    await bench.worker.models.refresh()
+    return bench
+
+
+async def test_the_hash_of_the_key_decides_and_reply_and_event_name_the_arm() -> None:
+    bench = await ready(0.5)
+    for n in range(40):
+        key = f"user-{n}"
+        answer = await bench.ask(key)
+        event = bench.events[-1]
+        arm = "rollout" if position(hash_key(key, ID)) < 0.5 else "before"
+        assert answer.parameters()["arm"] == event.arm == arm
+        assert answer.parameters()["rollout"] == event.rollout == ID
+        assert (event.version, event.alias) == ("2" if arm == "rollout" else "1", "champion")
+        assert event.routing_key == hash_key(key, ID)
+    assert {event.arm for event in bench.events} == {"rollout", "before"}
+
+
+async def test_the_parameter_comes_before_the_header_and_both_before_the_request_id() -> None:
+    bench = await ready(0.5)
+    stated = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": "p"}')
+    number = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": 17}')
+    await bench.ask("h", body=stated)
+    await bench.ask("h", body=number)
+    await bench.ask("h")
+    await bench.ask()
+    await bench.ask(body=BODY.replace(b'"id": "mine", ', b""))
+    keys = [event.routing_key for event in bench.events]
+    last = bench.events[-1].prediction_id
+    assert keys == [hash_key(key, ID) for key in ("p", "17", "h", "mine", last)]
+
+
+async def test_the_value_of_a_feature_is_the_key_where_the_rollout_names_one() -> None:
+    bench = await ready(0.5, feature="word")
+    await bench.ask()
+    await bench.ask(body=BODY.replace(b'["a"]', b'["b"]'))
+    await bench.ask("stated")
+    keys = [event.routing_key for event in bench.events]
+    assert keys == [hash_key(key, ID) for key in ("a", "b", "stated")]
+
+
+@pytest.mark.parametrize("stated", [b"true", b"1.5", b'"%b"' % (b"x" * 257), b"null"])
+async def test_a_key_that_is_none_is_refused(stated: bytes) -> None:
+    bench = await ready(0.5)
+    body = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": %b}' % stated)
+    with pytest.raises(InvalidRequest, match="routing_key: expected text of at most 256"):
+        await bench.ask(body=body)
+
+
+async def test_a_version_by_number_and_another_alias_take_no_part() -> None:
+    bench = await ready(1.0)
+    bench.worker.catalogue.named["sums"]["stable"] = "1"
+    bench.worker.catalogue.moves += 1
+    await bench.worker.models.refresh()
+    for selector in ("1", "stable"):
+        answer = await bench.ask("k", selector)
+        assert (answer.version.number, answer.arm) == ("1", None)
+    assert {event.rollout for event in bench.events} == {""}
+    for selector in ("", "champion"):
+        assert (await bench.ask("k", selector)).version.number == "2"
+
+
+async def test_the_version_before_answers_while_the_new_one_is_not_loaded() -> None:
+    bench = Bench(1.0)
+    bench.worker.catalogue.put_away["sums"] = {"2"}
+    await bench.worker.models.refresh()
+    answer = await bench.ask("k")
+    assert (answer.version.number, answer.arm.name) == ("1", "rollout")
+    assert (bench.events[-1].version, bench.events[-1].arm) == ("1", "rollout")
+
+
+async def test_the_version_before_answers_while_the_queue_of_the_new_one_is_full() -> None:
+    gate = Gate()
+    bench = await ready(1.0, gate)
+    asked = [asyncio.create_task(bench.ask(f"k{n}")) for n in range(8)]
+    while gate.runs < 2:
+        await asyncio.sleep(0)
+    gate.open()
+    answers = await asyncio.gather(*asked)
+    numbers = [answer.version.number for answer in answers]
+    assert set(numbers) == {"1", "2"}
+    assert {answer.arm.name for answer in answers} == {"rollout"}
+    assert sorted(numbers) == sorted(event.version for event in bench.events)
+
+
+async def test_an_ended_rollout_leaves_no_trace() -> None:
+    bench = await ready(1.0)
+    bench.worker.catalogue.rollouts.clear()
+    bench.worker.catalogue.moves += 1
+    await bench.worker.models.refresh()
+    answer = await bench.ask("k")
+    assert (answer.version.number, answer.arm) == ("1", None)
+    assert "arm" not in answer.parameters()
+
+
+async def test_an_invalid_request_is_no_failure_of_an_arm() -> None:
+    bench = await ready(1.0)
+    with pytest.raises(InvalidRequest):
+        await bench.ask(body=b"{")
+    (event,) = bench.events
+    assert (event.outcome, event.version, event.arm) == ("invalid", "1", "")
