@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from driftline.convergence import wait_for_workers
+from eventlog.errors import SettingError
 from eventlog.settings import Home
 from registry.errors import VersionRefused
 from registry.history.rollout_state import Rollout
@@ -63,7 +64,7 @@ def start(  # noqa: PLR0913  # its options
     """
     home = Home.from_environment()
     history, registry = open_history(home, wait=True), Registry(home)
-    shares, seconds = parse_steps(steps), parse_duration(bake) / 1e6
+    shares, seconds = parse_steps(steps), _seconds(bake)
     manifest = registry.version(model, number).manifest
     before = history.state(model).aliases.get(alias)
     if before is not None:
@@ -139,6 +140,13 @@ def abort(*, model: str, alias: str, why: str, bar: bool, wait: bool) -> None:
 def _require_feature(name: str, known: list[str]) -> None:
     if name and name not in known:
         raise VersionRefused(f"no feature {name!r}; features: {', '.join(known) or 'none'}")
+
+
+def _seconds(bake: str) -> int:
+    try:
+        return parse_duration(bake)
+    except ValueError as error:
+        raise SettingError(f"--bake {bake!r}: {error}") from None
 
 
 def _applied(home: Home, revision: int, *, wait: bool) -> None:
