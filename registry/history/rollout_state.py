@@ -93,7 +93,7 @@ def after_step(rollouts: dict[str, Rollout], aliases: dict[str, str], row: Histo
         "resume": "running",
         "abort": "aborted",
     }
-    # A step bakes anew after a pause: nothing was decided meanwhile.
+    # A step bakes again after a pause: nothing was decided meanwhile.
     since = row.time if change.action == "resume" else now.since
     rollouts[row.alias] = replace(now, phase=phase[change.action], since=since, why=row.why)
 
