@@ -20,7 +20,8 @@ from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.presenter import formats
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.results import Alarm, Result
-from monitoring.scoring.process import ScoringProcess, scoring_command
+from monitoring.scoring.process import scoring_command
+from monitoring.scoring.scorer_pool import ScorerPool
 from monitoring.settings import database as recorded_database
 from monitoring.settings import retention
 from monitoring.storage.database import Database, exists
@@ -54,7 +55,7 @@ def watch_log(
     reader = TimeRangeReader(
         SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME)
     )
-    scorer = ScoringProcess(scoring_command(into / "reports"))
+    scorer = ScorerPool(scoring_command(into / "reports"))
     database = Database(fresh, lasting=False)
     try:
         journal = Journal(database)

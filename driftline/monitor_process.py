@@ -34,7 +34,8 @@ from monitoring.evaluation import Evaluation
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.log_retention import PositionPublisher
 from monitoring.scoring.lag import ScoringLag
-from monitoring.scoring.process import ScoringProcess, scoring_command
+from monitoring.scoring.process import JobLimits, scoring_command
+from monitoring.scoring.scorer_pool import ScorerPool
 from monitoring.settings import PREFIX, MonitorSettings, database, listed, lock_file, retention
 from monitoring.sharing.entries import EntryEncoder
 from monitoring.sharing.handed import SharedChunks
@@ -228,7 +229,11 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
     receiver = Receiver.configured(settings)
     if receiver is not None:
         parts.enter_context(sending(lambda: Sender(Store(database(home)), receiver)))
-    scorer = ScoringProcess(scoring_command(home.reports), timeout=settings.scoring_timeout)
+    scorer = ScorerPool(
+        scoring_command(home.reports),
+        scorers=settings.scorers,
+        limits=JobLimits(settings.scoring_timeout, settings.scoring_memory),
+    )
     parts.callback(scorer.close)
     evaluation = Evaluation(journal, state, page=settings.page, clock=now_us)
     tracing = Tracing.configured("monitor")

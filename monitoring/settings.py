@@ -1,7 +1,7 @@
 """The monitor's settings, from DRIFTLINE_MONITOR_*."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -34,7 +34,10 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     reference_values: int = 5_000_000
     # Scorings that wait, in the database; beyond them the log is hardly read on.
     waiting_bytes: int = 4 << 30
-    scoring_timeout: float = 900.0  # seconds for one window; then the scoring is tried again
+    # Processes that score windows, of different models at once; each takes 300 MB and more.
+    scorers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    scoring_timeout: float = 300.0  # seconds for one window; then the scoring is retried once
+    scoring_memory: int = 2 << 30  # bytes of a scoring process; then the scoring is retried once
     webhook_url: str = ""  # where retraining requests go; empty: they stay in the outbox
     # What the receiver understands; the others are adapters for the systems of these names.
     webhook_format: Literal[

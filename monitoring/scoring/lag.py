@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 
-BEHIND = 1_800.0  # seconds after which a waiting window is reported; two time-outs of a job
+BEHIND = 1_800.0  # seconds after which a waiting window is reported; some time-outs of a job
 
 
 class ScoringLag:

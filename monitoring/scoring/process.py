@@ -1,27 +1,35 @@
-"""Run the scoring process from the monitor.
+"""Run one scoring process, and end it if a job needs too much time or memory."""
 
-One job runs at a time; a thread writes it and waits for the reply. If the process dies or does not
-reply in time, it is started again and the job is retried after a pause, longer each time. A job
-that fails every try is answered with the error and marked as poison.
-"""
-
-import logging
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 import msgspec
 
 from eventlog.parent_death import child_environment
 from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
-_logger = logging.getLogger(__name__)
-_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
-_TIMEOUT = 900.0  # seconds for one job, with the imports and calibration of a fresh process
+_LOOK = 0.25  # seconds between two looks at the memory of the process
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class JobLimits(msgspec.Struct, frozen=True):
+    """What one job may take; after that the process is ended."""
+
+    seconds: float = 300.0  # with the imports and calibration of a fresh process
+    memory: int = 2 << 30  # bytes of the process, cached references included
+
+
+class FailedTry(msgspec.Struct, frozen=True):
+    """Why a job has no reply."""
+
+    reason: str
+    exceeded: bool = False  # a limit; not a death
 
 
 def scoring_command(reports: Path) -> list[str]:
@@ -30,94 +38,52 @@ def scoring_command(reports: Path) -> list[str]:
 
 
 class ScoringProcess:
-    """Score windows in another process; implements `monitoring.scoring.queue.Scorer`.
+    """A process that scores one job at a time; it starts with the first one.
 
-    Call its methods from one thread.
+    Call `score` from one thread, `kill` from any.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        timeout: float = _TIMEOUT,
-        pauses: Sequence[float] = _PAUSES,
-    ) -> None:
-        """`command` runs the process (see `scoring_command`); it starts with the first job.
-
-        A job has `timeout` seconds, and one try more than there are `pauses`.
-        """
+    def __init__(self, command: Sequence[str], limits: JobLimits) -> None:
+        """`command` runs the process (see `scoring_command`)."""
         self._command = command
-        self._timeout = timeout
-        self._pauses = pauses
-        self._jobs: SimpleQueue[ScoreJob | None] = SimpleQueue()
-        self._replies: SimpleQueue[ScoreReply] = SimpleQueue()
-        self._waiting = 0
+        self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
-        self._thread.start()
-
-    def submit(self, job: ScoreJob) -> None:
-        """Queue a job; never blocks."""
-        self._waiting += 1
-        self._jobs.put(job)
-
-    def replies(self) -> list[ScoreReply]:
-        """Return the finished jobs' replies, in the order of the jobs; never blocks."""
-        finished: list[ScoreReply] = []
-        while True:
-            try:
-                finished.append(self._replies.get_nowait())
-            except Empty:
-                self._waiting -= len(finished)
-                return finished
+        self._killed = False
 
     @property
-    def waiting(self) -> int:
-        """Jobs whose reply has not been returned yet."""
-        return self._waiting
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self._process is not None
 
-    def close(self) -> None:
-        """End the process; the current job is abandoned."""
-        self._closing.set()
-        self._jobs.put(None)
-        if self._process is not None:
-            self._process.kill()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and not self._closing.is_set():
-            reply = self._score(job)
-            if reply is not None:
-                self._replies.put(reply)
-        if self._process is not None:
-            self._end(self._process)
-
-    def _score(self, job: ScoreJob) -> ScoreReply | None:
-        """Return the reply; None if the process was closed meanwhile."""
-        reason = ""
-        for pause in (0.0, *self._pauses):
-            if self._closing.wait(pause):
-                return None
-            process = self._process = self._process or self._start()
-            if self._closing.is_set():  # `close` may have looked before this process was there
-                return None
-            overdue = threading.Event()
-            watchdog = threading.Timer(self._timeout, _stop, (process, overdue))
-            watchdog.daemon = True
-            watchdog.start()
+    def score(self, job: ScoreJob) -> ScoreReply | FailedTry:
+        """Return the reply, or why there is none; the process has then ended."""
+        process = self._process = self._process or self._start()
+        if self._killed:  # `kill` may have looked before this process was there
+            process.kill()
+        with _bounded(process, self._limits) as exceeded:
             reply = _ask(process, job)
-            watchdog.cancel()
-            if reply is not None:
-                return reply
-            status = self._end(process)
-            reason = f"ended with status {status}"
-            if overdue.is_set():
-                reason = f"did not reply within {self._timeout:g} seconds"
-            _logger.warning("window of %s version %s: %s", job.model, job.version, reason)
-        tries = len(self._pauses) + 1
-        error = f"could not be scored: the scoring process {reason}, in the last of {tries} tries"
-        return ScoreReply(key=job.key, scores=[], error=error, poison=True)
+        if reply is not None:
+            return reply
+        status = self.end()
+        if exceeded:
+            return FailedTry(exceeded[0], exceeded=True)
+        return FailedTry(f"ended with status {status}")
+
+    def kill(self) -> None:
+        """End the process in the middle of its job, for good."""
+        self._killed = True
+        if (process := self._process) is not None:
+            process.kill()
+
+    def end(self) -> int:
+        """End the process and return its status; the next job starts another."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.kill()
+        with suppress(BrokenPipeError), process:  # closes the pipes and waits
+            pass
+        return process.returncode
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter on our own module
@@ -127,12 +93,39 @@ class ScoringProcess:
             env={**child_environment(), "DO_NOT_TRACK": "1"},
         )
 
-    def _end(self, process: subprocess.Popen[bytes]) -> int:
-        process.kill()
-        self._process = None
-        with suppress(BrokenPipeError), process:  # closes the pipes and waits
-            pass
-        return process.returncode
+
+@contextmanager
+def _bounded(process: subprocess.Popen[bytes], limits: JobLimits) -> Iterator[list[str]]:
+    """Kill the process if it exceeds a limit meanwhile; the list then says which."""
+    exceeded: list[str] = []
+    finished = threading.Event()
+
+    def watch() -> None:
+        begun = time.monotonic()
+        while not finished.wait(min(_LOOK, limits.seconds)):
+            if time.monotonic() - begun >= limits.seconds:
+                exceeded.append(f"did not reply within {limits.seconds:g} seconds")
+            elif _resident(process.pid) > limits.memory:
+                exceeded.append(f"needed more than {limits.memory >> 20:,} MiB of memory")
+            if exceeded:
+                process.kill()
+                return
+
+    watchdog = threading.Thread(target=watch, name="scoring limits", daemon=True)
+    watchdog.start()
+    try:
+        yield exceeded
+    finally:
+        finished.set()
+        watchdog.join()
+
+
+def _resident(pid: int) -> int:
+    """Return the resident bytes of a process; 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _ask(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:
@@ -144,8 +137,3 @@ def _ask(process: subprocess.Popen[bytes], job: ScoreJob) -> ScoreReply | None:
         return read(process.stdout, ScoreReply)
     except (OSError, msgspec.DecodeError):
         return None
-
-
-def _stop(process: subprocess.Popen[bytes], overdue: threading.Event) -> None:
-    overdue.set()
-    process.kill()

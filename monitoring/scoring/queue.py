@@ -1,4 +1,4 @@
-"""Queue scoring jobs: all of them in the database, the next few in memory."""
+"""Queue scoring jobs: all of them in the database, the next few of each model in memory."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -12,10 +12,11 @@ from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import PendingScore, WaitingScore
 
 IN_HAND = 16 << 20  # bytes of jobs, as stored in the database, that the scorer holds at once
+_SHARE = 4  # parts of them; a model that holds one has to wait, so that others are scored
 
 
 class Scorer(Protocol):
-    """Score windows in the background; replies come in the order of the jobs."""
+    """Score windows in the background; each model's replies come in the order of its jobs."""
 
     def submit(self, job: ScoreJob) -> None:
         """Queue a job; never blocks."""
@@ -43,38 +44,56 @@ class ScoringQueue:
         self._lag = lag or ScoringLag()
         self._lag.restart()
         self._scorer = scorer
-        self._waiting = deque(journal.queued_jobs())
+        self._waiting: dict[str, deque[WaitingScore]] = {}  # by model, the next in turn first
         self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # by key; without their rows
-        self._lag.queued(one.number for one in self._waiting)
-        self.size = sum(one.size for one in self._waiting)  # bytes of all unfinished jobs
+        self.size = 0  # bytes of all unfinished jobs
+        self.add(journal.queued_jobs())
 
     def __len__(self) -> int:
         """Jobs that are not finished."""
-        return len(self._waiting) + len(self._in_hand)
+        return sum(map(len, self._waiting.values())) + len(self._in_hand)
 
     def add(self, decided: Iterable[WaitingScore]) -> None:
         """Queue more jobs."""
         for one in decided:
-            self._waiting.append(one)
+            self._waiting.setdefault(one.model, deque()).append(one)
             self._lag.queued([one.number])
             self.size += one.size
 
     def feed(self) -> list[ScoreJob]:
-        """Submit the next jobs within the memory limit; return them without their rows."""
+        """Submit the next jobs within the memory limit; return them without their rows.
+
+        Models take turns, and none holds more than its share: the jobs of a model that cannot be
+        scored do not keep those of others in the database.
+        """
         begun: list[ScoreJob] = []
-        in_hand = sum(size for _, size in self._in_hand.values())
-        while self._waiting and (not in_hand or in_hand + self._waiting[0].size <= IN_HAND):
-            one = self._waiting.popleft()
+        while (one := self._next()) is not None:
             pending = self._journal.job(one.number)
             self._scorer.submit(pending.job)
             bare = replace(pending.job, columns={}, reference={}, order=[], inputs=None)
             self._in_hand[bare.key] = replace(pending, job=bare), one.size
-            in_hand += one.size
             begun.append(bare)
         return begun
 
+    def _next(self) -> WaitingScore | None:
+        """Take the next job that has room; its model is last in turn."""
+        held: dict[str, int] = {}
+        for pending, size in self._in_hand.values():
+            held[pending.job.model] = held.get(pending.job.model, 0) + size
+        room = IN_HAND - sum(held.values())
+        for model, jobs in self._waiting.items():
+            size = jobs[0].size
+            fits = not held or size <= room
+            if fits and (model not in held or held[model] + size <= IN_HAND // _SHARE):
+                del self._waiting[model]
+                one = jobs.popleft()
+                if jobs:
+                    self._waiting[model] = jobs
+                return one
+        return None
+
     def replies(self) -> list[tuple[PendingScore, ScoreReply]]:
-        """Return finished jobs with their replies, in the order in which they were queued."""
+        """Return finished jobs with their replies, each model's as they were queued."""
         scored = []
         for reply in self._scorer.replies():
             pending, size = self._in_hand.pop(reply.key)

@@ -21,7 +21,7 @@ from monitoring.storage.database import (
     as_int,
     as_struct,
 )
-from monitoring.storage.pending_scores import PendingScore, WaitingScore
+from monitoring.storage.pending_scores import ModelOfPendingScore, PendingScore, WaitingScore
 from monitoring.storage.predictions import Key, Predictions
 from monitoring.storage.results import closed
 from monitoring.storage.rows import encode
@@ -68,7 +68,12 @@ class Journal:
     def queued_jobs(self) -> list[WaitingScore]:
         """Read the queued scorings, oldest first."""
         found = self.database.all(results.JOB_SIZES)
-        return [WaitingScore(as_int(number), as_int(size)) for number, size in found]
+        return [self._waiting(as_int(number), as_int(size)) for number, size in found]
+
+    def _waiting(self, number: int, size: int) -> WaitingScore:
+        found = self.database.one(results.JOB, number=number)
+        assert found is not None
+        return WaitingScore(number, size, as_struct(found[0], ModelOfPendingScore).job.model)
 
     # Progress
 
@@ -169,7 +174,7 @@ class Journal:
         """Queue a scoring."""
         body = encode(pending)
         self.database.write(results.ADD_JOB, pending.number, body)
-        return WaitingScore(pending.number, len(body))
+        return WaitingScore(pending.number, len(body), pending.job.model)
 
     def job(self, number: int) -> PendingScore:
         """Read a queued scoring."""

@@ -18,8 +18,21 @@ class PendingScore(msgspec.Struct, frozen=True):
     retried: bool = False  # by command, after it failed every try
 
 
+class ModelOfJob(msgspec.Struct, frozen=True):
+    """The part of a job that names its model."""
+
+    model: str
+
+
+class ModelOfPendingScore(msgspec.Struct, frozen=True):
+    """The part of a stored scoring that names its model: reading it spares the rows."""
+
+    job: ModelOfJob
+
+
 class WaitingScore(msgspec.Struct, frozen=True):
     """A scoring that was decided on; all of it lies in the database."""
 
     number: int
     size: int  # bytes that it has there
+    model: str

@@ -1,15 +1,23 @@
 """The log is taken in while windows are scored, and what waits for it does not fill the memory."""
 
+import random
 import threading
+from collections import defaultdict, deque
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from msgspec.structs import replace
 
 import monitoring.scoring.queue
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.storage.database import Database, Where
 from monitoring.storage.store import Store
+from registry.manifest import Version
 from tests.monitoring.log_in_memory import (
+    HOUR,
+    T0,
+    VERSION,
     FakeScorer,
     Log,
     Monitor,
@@ -117,3 +125,71 @@ def test_while_too_much_waits_the_log_is_hardly_read_and_in_the_end_nothing_is_m
     monitor.drain()
     assert everything(where) == calm
     assert Store(where).totals()["waiting_scores"] == 0
+
+
+class Unordered(FakeScorer):
+    """Replies to models in any order, and to the jobs of each model in theirs."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._chance = random.Random(seed)
+        self._of_model: dict[str, deque[ScoreReply]] = defaultdict(deque)
+
+    def submit(self, job: ScoreJob) -> None:
+        super().submit(job)
+        self._of_model[job.model] += super().replies()
+
+    def replies(self) -> list[ScoreReply]:
+        ready = [replies for replies in self._of_model.values() if replies]
+        return [self._chance.choice(ready).popleft()] if ready else []
+
+
+def _three_models() -> Log:
+    log = Log()
+    for n in range(300):
+        time, model = T0 + n * HOUR // 40, "abc"[n % 3]
+        log.predict(time, f"p{n}", model=model)
+        if n >= 60:
+            log.tell(f"p{n - 60}", n % 2)
+    return log
+
+
+def _scored(where: Path, scorer: FakeScorer) -> dict[str, list[tuple[object, ...]]]:
+    def find(model: str, number: str) -> Version:
+        return replace(VERSION, model=model)
+
+    Monitor(where, _three_models().records, scorer=scorer, find=find).drain()
+    database = Database(where)
+    queries = (
+        "SELECT * FROM results",
+        "SELECT * FROM streaks",
+        "SELECT alarm_id, body FROM alarms",
+        "SELECT webhook_id, body FROM outbox",
+    )
+    found = {query: sorted(database.all(query), key=repr) for query in queries}
+    database.close()
+    return found
+
+
+def test_results_do_not_depend_on_which_model_is_scored_first(tmp_path: Path) -> None:
+    calm = _scored(tmp_path / "calm.db", FakeScorer())
+    assert all(calm.values())
+    for seed in range(3):
+        assert _scored(tmp_path / f"{seed}.db", Unordered(seed)) == calm
+
+
+def test_jobs_of_one_model_leave_room_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Held()
+    monkeypatch.setattr(monitoring.scoring.queue, "IN_HAND", 64 << 10)
+
+    def find(model: str, number: str) -> Version:
+        return replace(VERSION, model=model)
+
+    monitor = Monitor(tmp_path / "m.db", _three_models().records, scorer=scorer, find=find)
+    while monitor.consumer.step(20) or not monitor.consumer.drained:
+        pass
+    assert {job.model for job in scorer.taken} == set("abc")
+    scorer.go.set()
+    monitor.drain()

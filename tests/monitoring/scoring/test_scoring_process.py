@@ -14,13 +14,14 @@ import pytest
 
 from monitoring.results import Window
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.scoring.process import ScoringProcess, scoring_command
+from monitoring.scoring.process import scoring_command
 from monitoring.scoring.reference import Baseline
+from monitoring.scoring.scorer_pool import ScorerPool
 
 
 @pytest.fixture(scope="module")
-def process(root: Path, baseline: Baseline) -> Iterator[ScoringProcess]:
-    process = ScoringProcess(scoring_command(root / "reports"))
+def process(root: Path, baseline: Baseline) -> Iterator[ScorerPool]:
+    process = ScorerPool(scoring_command(root / "reports"))
     yield process
     process.close()
 
@@ -31,7 +32,7 @@ def _job(key: str, frame: pd.DataFrame, **changes: Any) -> ScoreJob:
     return ScoreJob(key=key, window=Window(0, 1), **(fields | changes))
 
 
-def _replies(process: ScoringProcess, count: int) -> list[ScoreReply]:
+def _replies(process: ScorerPool, count: int) -> list[ScoreReply]:
     replies: list[ScoreReply] = []
     deadline = time.monotonic() + 300
     while len(replies) < count:
@@ -52,7 +53,7 @@ def _child() -> psutil.Process:
 
 
 def test_jobs_are_answered_in_order_with_a_report_and_survive_a_kill(
-    process: ScoringProcess, root: Path, window: Callable[..., pd.DataFrame]
+    process: ScorerPool, root: Path, window: Callable[..., pd.DataFrame]
 ) -> None:
     process.submit(_job("first", window(), report="tiny-1.html"))
     process.submit(_job("second", window(), drift=False))
@@ -78,7 +79,7 @@ def test_a_job_that_ends_the_process_in_every_try_is_answered_with_the_error(
     dies = (
         f"import sys; open({str(lives)!r}, 'a').write('x'); sys.stdin.buffer.read(4); sys.exit(3)"
     )
-    process = ScoringProcess([sys.executable, "-c", dies], pauses=(0, 0.01))
+    process = ScorerPool([sys.executable, "-c", dies], pauses=(0, 0.01))
     try:
         process.submit(_job("poison", pd.DataFrame({"price": [1.0]})))
         (reply,) = _replies(process, 1)

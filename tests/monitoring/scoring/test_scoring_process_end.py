@@ -12,7 +12,8 @@ import pytest
 
 from monitoring.results import Window
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.scoring.process import ScoringProcess
+from monitoring.scoring.process import JobLimits
+from monitoring.scoring.scorer_pool import ScorerPool
 
 ECHO = """
 import subprocess
@@ -33,6 +34,9 @@ while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
         sys.stdout.buffer.write(b"\\0\\0\\0\\2{]")
         sys.stdout.buffer.flush()
         sys.stdin.buffer.read()
+    if job.key == "hungry":
+        held = b"x" * (400 << 20)
+        sys.stdin.buffer.read()
     if job.key == "endless":
         Path(sys.argv[1] + ".begun").touch()
         sys.stdin.buffer.read()
@@ -47,8 +51,8 @@ def lives(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def process(lives: Path) -> Iterator[ScoringProcess]:
-    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)], pauses=(0,))
+def process(lives: Path) -> Iterator[ScorerPool]:
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], pauses=(0,))
     yield process
     process.close()
 
@@ -60,31 +64,37 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def _answers(process: ScoringProcess, *keys: str) -> list[ScoreReply]:
+def _submit(process: ScorerPool, key: str, model: str = "tiny") -> None:
+    columns = {"x": [float(n) for n in range(1000)]}
+    fields = {"model": model, "version": "1", "columns": columns, "drift": True}
+    process.submit(ScoreJob(key=key, window=Window(0, 1), **fields))
+
+
+def _answers(process: ScorerPool, *keys: str) -> list[ScoreReply]:
     for key in keys:
-        columns = {"x": [float(n) for n in range(1000)]}
-        fields = {"model": "tiny", "version": "1", "columns": columns, "drift": True}
-        process.submit(ScoreJob(key=key, window=Window(0, 1), **fields))
+        _submit(process, key)
+    return _replies(process, len(keys))
+
+
+def _replies(process: ScorerPool, count: int) -> list[ScoreReply]:
     replies: list[ScoreReply] = []
 
     def all_there() -> bool:
         replies.extend(process.replies())
-        return len(replies) >= len(keys)
+        return len(replies) >= count
 
     _until(all_there)
     return replies
 
 
 def test_nothing_is_started_before_there_is_something_to_score(lives: Path) -> None:
-    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)])
     process.close()
     assert not lives.exists()
     assert process.replies() == []
 
 
-def test_many_jobs_are_answered_in_order_by_one_process(
-    process: ScoringProcess, lives: Path
-) -> None:
+def test_many_jobs_are_answered_in_order_by_one_process(process: ScorerPool, lives: Path) -> None:
     keys = [f"job {n}" for n in range(50)]
     assert [reply.key for reply in _answers(process, *keys)] == keys
     assert process.waiting == 0
@@ -92,7 +102,7 @@ def test_many_jobs_are_answered_in_order_by_one_process(
 
 
 def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(
-    process: ScoringProcess, lives: Path
+    process: ScorerPool, lives: Path
 ) -> None:
     replies = _answers(process, "before", "once", "after")
     assert [(reply.key, reply.error) for reply in replies] == [
@@ -105,7 +115,7 @@ def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(
 
 @pytest.mark.parametrize(("key", "status"), [("deadly", 4), ("torn", 5), ("garbage", -9)])
 def test_a_job_that_ends_it_every_time_costs_its_own_scores_and_no_other(
-    process: ScoringProcess, lives: Path, key: str, status: int
+    process: ScorerPool, lives: Path, key: str, status: int
 ) -> None:
     before, lost, after = _answers(process, "before", key, "after")
     assert (before.error, after.error) == ("", "")
@@ -119,7 +129,7 @@ def test_a_job_that_ends_it_every_time_costs_its_own_scores_and_no_other(
 
 
 def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
-    process = ScoringProcess([sys.executable, "-c", ECHO, str(lives)])
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)])
     _answers(process, "first")
     fields = {"model": "tiny", "version": "1", "columns": {}, "drift": True}
     process.submit(ScoreJob(key="endless", window=Window(0, 1), **fields))
@@ -134,7 +144,7 @@ def test_closing_ends_the_process_in_the_middle_of_a_job(lives: Path) -> None:
 
 def test_a_job_that_hangs_is_ended_and_answered_with_the_time_out(lives: Path) -> None:
     command = [sys.executable, "-c", ECHO, str(lives)]
-    process = ScoringProcess(command, timeout=5, pauses=(0,))
+    process = ScorerPool(command, limits=JobLimits(seconds=5), pauses=(0,))
     hung, after = _answers(process, "endless", "after")
     process.close()
     assert hung.error == (
@@ -142,6 +152,48 @@ def test_a_job_that_hangs_is_ended_and_answered_with_the_time_out(lives: Path) -
         "tries"
     )
     assert (hung.poison, after.error) == (True, "")
+
+
+def test_a_job_that_needs_too_much_memory_is_ended_and_answered_with_the_limit(
+    lives: Path,
+) -> None:
+    limits = JobLimits(memory=200 << 20)
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], limits=limits, pauses=(0,) * 4)
+    ended, after = _answers(process, "hungry", "after")
+    process.close()
+    assert ended.error == (
+        "could not be scored: the scoring process needed more than 200 MiB of memory, in the last "
+        "of 2 tries"
+    )
+    assert (ended.poison, after.error) == (True, "")
+
+
+def test_a_model_whose_job_hangs_delays_no_other_model(lives: Path) -> None:
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], scorers=2)
+    for key in ("endless", "behind it"):
+        _submit(process, key, "hanging")
+    _until(Path(f"{lives}.begun").exists)
+    for number in range(3):
+        _submit(process, str(number), "other")
+    assert [reply.key for reply in _replies(process, 3)] == ["0", "1", "2"]
+    assert process.waiting == 2
+    process.close()
+
+
+def test_one_process_serves_other_models_between_the_tries_of_a_job(lives: Path) -> None:
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], pauses=(0, 0))
+    for key, model in (("deadly", "a"), ("1", "b"), ("2", "b")):
+        _submit(process, key, model)
+    assert [reply.key for reply in _replies(process, 3)] == ["1", "2", "deadly"]
+    process.close()
+
+
+def test_a_second_process_starts_only_for_a_second_model(lives: Path) -> None:
+    process = ScorerPool([sys.executable, "-c", ECHO, str(lives)], scorers=4)
+    keys = [str(number) for number in range(20)]
+    assert [reply.key for reply in _answers(process, *keys)] == keys
+    assert lives.read_text() == "x"
+    process.close()
 
 
 BUSY = """
@@ -156,8 +208,8 @@ MONITOR = """
 import sys, time
 from monitoring.results import Window
 from monitoring.score_jobs import ScoreJob
-from monitoring.scoring.process import ScoringProcess
-process = ScoringProcess([sys.executable, "-c", sys.argv[1]])
+from monitoring.scoring.scorer_pool import ScorerPool
+process = ScorerPool([sys.executable, "-c", sys.argv[1]])
 job = ScoreJob(
     key="", model="m", version="1", window=Window(0, 1), columns={}, drift=False
 )
