@@ -41,7 +41,7 @@ def _child(name: str, port: int, diary: Path) -> Child:
 
 
 async def _diary(path: Path, lines: int) -> list[str]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not path.exists() or len(path.read_text().splitlines()) < lines:
             await asyncio.sleep(0.05)
     return path.read_text().splitlines()
@@ -54,7 +54,7 @@ def diary(tmp_path: Path) -> Path:
 
 async def test_children_end_in_the_order_given(diary: Path, free_port: Callable[[], int]) -> None:
     children = [_child("first", free_port(), diary), _child("second", free_port(), diary)]
-    supervisor = Supervisor(children, print, grace=10)
+    supervisor = Supervisor(children, print, grace=180)
     running = asyncio.create_task(supervisor.run())
     assert await supervisor.ready()
     supervisor.stop()
@@ -65,7 +65,7 @@ async def test_children_end_in_the_order_given(diary: Path, free_port: Callable[
 async def test_a_child_that_dies_is_started_again(
     diary: Path, free_port: Callable[[], int]
 ) -> None:
-    supervisor = Supervisor([_child("only", free_port(), diary)], print, grace=10)
+    supervisor = Supervisor([_child("only", free_port(), diary)], print, grace=180)
     running = asyncio.create_task(supervisor.run())
     assert await supervisor.ready()
     first = (await _diary(diary, 1))[0]
@@ -82,7 +82,7 @@ async def test_a_child_that_cannot_start_stops_the_whole(
 ) -> None:
     said: list[str] = []
     broken = Child("broken", [sys.executable, "-c", "raise SystemExit(3)"], "http://127.0.0.1:1/")
-    supervisor = Supervisor([_child("sound", free_port(), diary), broken], said.append, grace=10)
+    supervisor = Supervisor([_child("sound", free_port(), diary), broken], said.append, grace=180)
     running = asyncio.create_task(supervisor.run())
     assert not await supervisor.ready()
     assert await running == 1

@@ -24,7 +24,7 @@ class Disk:
 
     def sync(self) -> None:
         self.started += 1
-        assert self.gate.acquire(timeout=10)
+        assert self.gate.acquire(timeout=180)
         if self.failure is not None:
             raise self.failure
 
@@ -37,7 +37,7 @@ def _sizes(folder: Path) -> dict[int, int]:
 
 async def _until(holds: object) -> None:
     assert callable(holds)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(180):
         while not holds():
             await asyncio.sleep(0.001)
 

@@ -184,7 +184,7 @@ def test_a_reader_continues_at_the_stored_positions(log: Kind) -> None:
     taken: list[Place] = []
     while len(set(taken)) < 400:
         reader = log.open(dict(positions))
-        deadline, wanted = time.monotonic() + 30, len(taken) + chance.randrange(1, 200)
+        deadline, wanted = time.monotonic() + 180, len(taken) + chance.randrange(1, 200)
         while len(taken) < wanted and not reader.drained:
             assert time.monotonic() < deadline
             for record in reader.poll(chance.randrange(1, 100)):

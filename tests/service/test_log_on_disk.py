@@ -41,7 +41,7 @@ def _ask(worker: InProcessWorker, body: bytes = SUMS) -> "asyncio.Task[Any]":
 
 
 async def _logged(worker: InProcessWorker, events: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(180):
         while worker.appender.next_sequence < events:
             await asyncio.sleep(0)
 

@@ -250,7 +250,7 @@ async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
             await stream.done_writing()
 
         writing = asyncio.create_task(write())
-        await asyncio.wait([writing], timeout=10)
+        await asyncio.wait([writing], timeout=180)
         with suppress(grpc.aio.AioRpcError):
             heard = [len(data) async for data in stream]
             assert len(heard) == count
