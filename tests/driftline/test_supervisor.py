@@ -1,8 +1,6 @@
 """The supervisor keeps its children alive and ends them in order."""
 
 import asyncio
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from driftline.supervisor import Child, Supervisor
+from tests.crash import kill_pid
 
 # A child that serves its own pid and writes down its birth and its orderly death.
 SERVER = """
@@ -69,7 +68,7 @@ async def test_a_child_that_dies_is_started_again(
     running = asyncio.create_task(supervisor.run())
     assert await supervisor.ready()
     first = (await _diary(diary, 1))[0]
-    os.kill(int(first.split()[2]), signal.SIGKILL)
+    kill_pid(int(first.split()[2]))
     second = (await _diary(diary, 2))[1]
     assert second.startswith("begin only")
     assert second != first

@@ -1,7 +1,6 @@
 """`driftline up` killed without warning, in a folder whose modules have the names of ours."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from eventlog.settings import Home
 from registry.store import Registry
+from tests.crash import kill_pid
 from tests.tiny_model import register_tiny
 
 pytestmark = pytest.mark.timeout(900)  # four starts of a service, on a machine that is busy
@@ -59,7 +59,7 @@ class Up:
     def kill(self) -> None:
         """Kill the supervisor alone, and wait until nothing that it started is left."""
         assert self._process is not None
-        self._process.kill()
+        kill_pid(self._process.pid)
         self._process.communicate()  # up to the end: every process has closed the pipe
 
     def stop(self) -> int:
@@ -83,7 +83,7 @@ def up(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Up]:
 
 def test_nothing_is_left_of_a_killed_supervisor_and_it_starts_again(up: Up) -> None:
     up.start()
-    os.kill(up.pid_of("service"), signal.SIGKILL)  # whose workers hold its port until they end
+    kill_pid(up.pid_of("service"))  # whose workers hold its port until they end
     up.until("driftline: service ended (status -9); restart in")
     up.until("Completed async startup hook")
     up.kill()

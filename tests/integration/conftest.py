@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.kafka import KafkaSettings, create_topics
+from tests.crash import kill
 
 HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1")
 CLUSTER = "4L6g3nShT-eMCtK--X86sw"
@@ -76,8 +77,7 @@ class Broker:
     def kill(self) -> None:
         """End at once, as a crash does."""
         assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        kill(self._process)
 
     def wipe(self) -> None:
         """Forget everything, as a new disk does; only while it does not run."""

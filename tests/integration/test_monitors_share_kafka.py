@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from eventlog.settings import Home
 from monitoring.storage.database import Database, Where
 from monitoring.storage.store import Store
 from registry.store import Registry
+from tests.crash import kill_session
 from tests.postgres_server import PostgresServer
 from tests.tiny_model import BINARY, register_tiny
 
@@ -140,14 +140,9 @@ class Monitors:
         self._running.append(process)
         return process
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
     def stop(self) -> None:
         for process in self._running:
-            self.kill(process)
+            kill_session(process)
 
 
 @pytest.fixture
@@ -202,7 +197,7 @@ def test_three_monitors_one_killed_and_one_late_find_what_one_alone_finds(
     first, second = (monitors.start("shared", where) for _ in range(2))
     _await_readers(where, 2)
     _await(where, 800)
-    monitors.kill(first)
+    kill_session(first)
     third = monitors.start("shared", where)
     _await_readers(where, 2)
     for process in (alone, second, third):

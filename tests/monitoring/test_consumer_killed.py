@@ -20,6 +20,7 @@ from monitoring.storage.database import Database, Where, exists
 from monitoring.storage.store import Store
 from registry.policies import PolicyChange
 from registry.store import Registry
+from tests.crash import kill_session
 from tests.depth import by_depth
 from tests.postgres_server import PostgresServer
 from tests.tiny_model import BINARY, register_tiny
@@ -138,13 +139,7 @@ def _ends(process: subprocess.Popen[bytes]) -> None:
     try:
         assert process.wait(timeout=400) == 0
     finally:
-        _kill(process)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        kill_session(process)
 
 
 def _progress(where: Where) -> tuple[int, int]:
@@ -163,7 +158,7 @@ def _killed_at(environment: Mapping[str, str], home: Path, events: int, results:
     """Let the monitor get that far, and kill it and its scoring process there."""
     process = _monitor(environment, home)
     _await(process, home / "monitor.db", events, results)
-    _kill(process)
+    kill_session(process)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -201,7 +196,7 @@ def calm(
     home = _home_like(environment, tmp_path_factory.mktemp("homes") / "calm")
     undisturbed = _monitor(environment, home)
     yield home, undisturbed
-    _kill(undisturbed)
+    kill_session(undisturbed)
 
 
 def test_a_monitor_that_is_killed_again_and_again_finds_the_same(
@@ -244,7 +239,7 @@ def test_a_database_server_that_is_started_again_costs_nothing_and_doubles_nothi
         postgres.stop()
         postgres.start()
     _await(process, where, 700, 2)
-    _kill(process)
+    kill_session(process)
     _ends(_monitor(environment, elsewhere, where))
     _ends(undisturbed)
     assert _found(where) == _found(home / "monitor.db")

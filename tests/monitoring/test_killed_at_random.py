@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from monitoring.storage.database import Where
+from tests.crash import kill
 from tests.depth import NIGHTLY, by_depth
 from tests.monitoring.log_in_memory import Monitor, eight_hours, everything
 
@@ -36,8 +37,8 @@ def test_a_monitor_killed_at_random_moments_finds_the_same(where: Where, tmp_pat
     for seed in range(KILLS):
         process = _begin(where, seed)
         time.sleep(chance.random() * 2 / KILLS)  # not to wait for anything: to end anywhere
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        kill(process)
+        kills += process.returncode == -signal.SIGKILL
         assert process.stdout is not None
         process.stdout.close()
     last = _begin(where, KILLS)

@@ -1,7 +1,5 @@
 """`driftline monitor` as a real process that has nothing to do, while its policy is changed."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from monitoring.results import Result
 from monitoring.storage.store import Store
 from registry.policies import PolicyChange, digest
 from registry.store import Registry
+from tests.crash import kill_session
 from tests.tiny_model import register_tiny
 
 HOUR = 3_600_000_000
@@ -71,9 +70,7 @@ class Running:
         self.until(lambda: words in self._said.read_text())
 
     def kill(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        kill_session(self._process)
 
 
 @pytest.fixture

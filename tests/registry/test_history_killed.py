@@ -8,6 +8,7 @@ from pathlib import Path
 from registry.history.audit import chain_faults
 from registry.history.database import Where
 from registry.history.store import History
+from tests.crash import kill
 from tests.depth import by_depth
 
 WRITER = """
@@ -41,9 +42,8 @@ def test_a_killed_writer_leaves_whole_changes(where: Where) -> None:
         for _ in range(turns.randrange(12)):
             assert writer.stdout.readline()
             promised += 1
-        writer.kill()
+        kill(writer)
         writer.stdout.close()
-        writer.wait()
         rows = list(history.all_rows())
         assert list(chain_faults(rows)) == []
         assert len(rows) % 2 == 0  # a change is there with both its rows, or not at all

@@ -39,6 +39,12 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
+    def supervisor(self) -> int:
+        """The pid of `driftline serve`."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def registry(self) -> Registry:
         return Registry(self.home)
 

@@ -19,18 +19,13 @@ ROWS = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}]}
 class Restarting(Service):
     """A service whose only worker may be killed."""
 
-    @property
-    def supervisor(self) -> psutil.Process:
-        assert self._process is not None
-        return psutil.Process(self._process.pid)
-
     def replace_worker(self) -> psutil.Process:
         """Kill the worker; return the one that takes its place, once it answers."""
-        (victim,) = serving_workers(self.supervisor.pid)
+        (victim,) = serving_workers(self.supervisor)
         victim.kill()
-        self.until(lambda: serving_workers(self.supervisor.pid) not in ([], [victim]))
+        self.until(lambda: serving_workers(self.supervisor) not in ([], [victim]))
         self.until(self._ready)
-        (worker,) = serving_workers(self.supervisor.pid)
+        (worker,) = serving_workers(self.supervisor)
         return worker
 
 
@@ -60,13 +55,15 @@ def _answered(service: Service) -> float:
 
 
 def _fork_servers(service: Restarting) -> list[psutil.Process]:
-    return [one for one in service.supervisor.children() if one.name() == "fork-server"]
+    return [
+        one for one in psutil.Process(service.supervisor).children() if one.name() == "fork-server"
+    ]
 
 
 def test_a_killed_worker_is_replaced_and_metrics_continue(service: Restarting) -> None:
     _predict(service)
     service.until(lambda: _answered(service) == 1)
-    assert service.replace_worker().ppid() == service.supervisor.pid
+    assert service.replace_worker().ppid() == service.supervisor
     _predict(service)
     service.until(lambda: _answered(service) == 2)
 

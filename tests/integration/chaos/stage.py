@@ -8,7 +8,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 
 from eventlog.kafka import KafkaSettings, create_topics
-from tests.crash import serving_workers
+from tests.crash import kill, replace_worker
 from tests.integration.chaos.oracle import Clients, Topic, p99, read_topic
 
 
@@ -42,18 +42,11 @@ class Stage:
 
     def kill_forwarder(self) -> None:
         assert self._forwarder is not None
-        self._forwarder.kill()
-        self._forwarder.wait()
+        kill(self._forwarder)
 
     def kill_worker(self) -> None:
         """End one serving worker at once, and wait until another has taken its place."""
-        supervisor = self.service.process.pid
-        before = serving_workers(supervisor)
-        before[0].kill()
-        deadline = time.monotonic() + 180
-        while len(set(serving_workers(supervisor)) - {before[0]}) < len(before):
-            assert time.monotonic() < deadline, self.service.said()
-            time.sleep(0.05)
+        replace_worker(self.service.supervisor)
 
     def rest(self) -> None:
         """Take the measure of a calm service."""

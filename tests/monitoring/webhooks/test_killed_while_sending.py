@@ -6,20 +6,20 @@ Twelve times, fifty in `make nightly`.
 import base64
 import http.server
 import multiprocessing
-import os
 import random
 import signal
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
 from monitoring.storage.store import Store
+from tests.crash import kill_pid
 from tests.depth import by_depth
 from tests.monitoring.webhooks.asking_for_many import watch
 
@@ -49,8 +49,7 @@ class Training:
 
     def kill(self) -> None:
         """End the sender where it stands."""
-        with suppress(ProcessLookupError):
-            os.kill(self.sender, signal.SIGKILL)
+        kill_pid(self.sender)
 
 
 @contextmanager
