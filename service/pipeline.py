@@ -13,7 +13,7 @@ from registry.manifest import Manifest, Version
 from service.arms import choose_arm
 from service.batching.job import Job
 from service.call import Call, InferenceResponse
-from service.errors import InvalidRequest, Overloaded, RunFailed, message_of
+from service.errors import InvalidRequest, OutOfMemory, Overloaded, RunFailed, message_of
 from service.models.loaded_models import LoadedModels
 from service.models.routing import Canary, LoadedVersion, UnavailableVersion
 from service.prediction_log import PredictionLog, Reply, outcome_of
@@ -105,9 +105,9 @@ class Pipeline:
             self._reject_later(call, error, reply)
         except DriftlineError as error:
             finish(error)
-        except Exception:
+        except Exception as error:
             _logger.exception("a request failed")
-            finish(RunFailed("the request failed; see the server's log"))
+            finish(_unexpected(error))
         else:
             call.leave = partial(served.queue.cancel, job)
 
@@ -240,6 +240,12 @@ def _submit(
         call.trace.queued()
     served.queue.submit(job)
     return job
+
+
+def _unexpected(error: Exception) -> RunFailed:
+    if isinstance(error, MemoryError):
+        return OutOfMemory("the request needs more memory than the worker may have")
+    return RunFailed("the request failed; see the server's log")
 
 
 def _log_failure(call: Call, error: DriftlineError) -> None:

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from access.ports import numeric
+from eventlog.byte_size import PATTERN as SIZE_PATTERN
 from eventlog.errors import SettingError
 from eventlog.settings import from_environment
 
@@ -40,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     intra_op_threads: int = 1  # ONNX Runtime threads per session, unless the manifest sets them
     execution_providers: str = ""  # comma-separated, preferred first; overrides manifests
     poll_interval_s: float = 0.5  # seconds between checks for registry changes
+    # Data that a worker may have, as in 8GiB: a run beyond it fails with 500. Empty: no limit.
+    memory: Annotated[str, msgspec.Meta(pattern=f"^{SIZE_PATTERN}$")] = ""
     request_timeout_s: float = 60.0  # default deadline of a request
     keep_alive_s: int = 75  # how long an idle HTTP connection stays open, REST and admin port
     shutdown_grace_s: int = 20  # time for accepted requests to finish at shutdown

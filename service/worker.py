@@ -30,6 +30,7 @@ from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
 from service.log_presence import end_without_log
 from service.log_retention import sweep_periodically
+from service.memory_limit import limit_memory
 from service.models.loaded_models import LoadedModels
 from service.models.loader import VersionLoader
 from service.models.repository import ModelRepository
@@ -37,7 +38,7 @@ from service.models.selection import SelectedModels
 from service.pipeline import Pipeline
 from service.prediction_log import IdGenerator, PredictionLog
 from service.rest.dependencies import InferenceDependencies, RouteDependencies
-from service.settings import Settings
+from service.settings import PREFIX, Settings
 from service.shared_listener import SharedListener, share_rest
 from service.telemetry.gauges import update_gauges_periodically
 from service.telemetry.metrics import (
@@ -70,6 +71,7 @@ class Worker:
 
     def __init__(self, settings: Settings, home: Home) -> None:
         """Claim a source of the log and open the registry; `start` does the rest."""
+        limit_memory(settings.memory, f"{PREFIX}MEMORY")
         self._settings = settings
         self._home = home
         self._log_settings = from_environment(LogSettings, LOG_PREFIX)

@@ -71,6 +71,20 @@ def as_model(graph: onnx.GraphProto) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
+def filled(operator: str) -> onnx.ModelProto:
+    """A model whose output has as many elements as its input says."""
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1], [1.0])
+    node = helper.make_node(operator, ["shape"], ["y"], value=value)
+    return as_model(
+        helper.make_graph(
+            [node],
+            "filled",
+            [helper.make_tensor_value_info("shape", TensorProto.INT64, [1])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+        )
+    )
+
+
 def reference(rows: int = 300) -> pd.DataFrame:
     """Rows with noise, so that the classifier is good but not perfect."""
     random = np.random.default_rng(7)

@@ -19,7 +19,14 @@ from service.batching.job import Drop, Job, Result, RunResult, Ticket
 from service.batching.merge import Array, Arrays, merge, offsets, split
 from service.batching.order import AgingQueue, FifoQueue
 from service.batching.policy import BatchPolicy, WaitUntil, decide
-from service.errors import Expired, InvalidRequest, ProcessDied, RunFailed, ValuesRefused
+from service.errors import (
+    Expired,
+    InvalidRequest,
+    OutOfMemory,
+    ProcessDied,
+    RunFailed,
+    ValuesRefused,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -29,8 +36,8 @@ Ticket_contra = TypeVar("Ticket_contra", contravariant=True)
 class Runner(Protocol):
     """Executes a batch."""
 
-    def is_quick(self, rows: int) -> bool:
-        """Return whether a run of `rows` rows costs less than a thread hand-over."""
+    def is_quick(self, rows: int, size: int) -> bool:
+        """Return whether a run of `rows` rows of `size` bytes costs less than a hand-over."""
         ...
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
@@ -211,7 +218,7 @@ class Batcher(Generic[Ticket, Result]):
             self._fills_until = jobs.time
             return
         self._started = now
-        if self._runner.is_quick(_rows(jobs)):
+        if self._runner.is_quick(_rows(jobs), sum([job.size for job in jobs])):
             run = self._runs.begin([job.ticket for job in jobs])
             self._complete(jobs, self._execute(jobs))
             self._runs.end(run)
@@ -338,7 +345,8 @@ class Batcher(Generic[Ticket, Result]):
         self._complete(jobs, outcomes)
 
     def _is_next_quick(self) -> bool:
-        return self._runner.is_quick(min(self._rows, self._limits.max_rows))
+        size = sum([admission.size for admission in self._admissions])
+        return self._runner.is_quick(min(self._rows, self._limits.max_rows), size)
 
     @property
     def _rows(self) -> int:
@@ -404,4 +412,6 @@ def as_failure(error: Exception) -> DriftlineError:
     if isinstance(error, DriftlineError):
         return error
     _logger.error("a batch failed", exc_info=error)
+    if isinstance(error, MemoryError):
+        return OutOfMemory("the batch needs more memory than the worker may have")
     return RunFailed("the run failed; see the server's log")

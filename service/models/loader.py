@@ -34,7 +34,6 @@ from service.models.tunable_version import Caches, TunableVersion
 from service.models.warmup import (
     UNKNOWN_COST,
     RunCost,
-    depends_on_values,
     measure,
     measure_generated,
 )
@@ -43,6 +42,7 @@ from service.protocol.validation import InputCheck
 from service.sessions.child import ChildConfig
 from service.sessions.isolated import IsolatedSession
 from service.sessions.session import Session
+from service.sessions.value_dependence import depends_on_values
 from service.settings import Settings, payload_key
 from service.telemetry.metrics import count_restart
 from service.telemetry.statistics import Statistics
@@ -63,9 +63,9 @@ class SessionRunner:
         self._cost = cost
         self._quick = quick
 
-    def is_quick(self, rows: int) -> bool:
-        """Return whether a run of `rows` rows costs less than a thread hand-over."""
-        return self._cost.of(rows) <= self._quick
+    def is_quick(self, rows: int, size: int) -> bool:
+        """Return whether a run of `rows` rows of `size` bytes costs less than a hand-over."""
+        return self._cost.of(rows, size) <= self._quick
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
         """Compute all outputs by name; raises ServingError."""

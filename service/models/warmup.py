@@ -26,7 +26,7 @@ _REPEATS = 5
 _ROWS = 64
 _MOST_BYTES = 16 * 2**20  # of generated inputs
 _SIZE = 8  # of a free dimension in generated inputs
-_OPERATORS = ("Loop", "Range", "ConstantOfShape", "Expand", "Tile", "Resize")  # sized by values
+_SHORT = 64  # letters of a text that cost no more than the measured ones
 _SLOW = 0.001  # seconds, from where on more rows are not tried
 
 _logger = logging.getLogger(__name__)
@@ -37,21 +37,19 @@ class RunCost(msgspec.Struct, frozen=True):
 
     one: float  # a run of one row
     row: float  # every further row
+    size: int = 0  # bytes of a measured row, where rows differ in size: those of texts
 
-    def of(self, rows: int) -> float:
-        """Return the expected duration of a run of `rows` rows."""
-        return self.one + (rows - 1) * self.row
+    def of(self, rows: int, size: int) -> float:
+        """Return the expected duration of a run of `rows` rows with `size` bytes together.
+
+        Rows larger than the measured ones may cost up to the square of their ratio.
+        """
+        expected = self.one + (rows - 1) * self.row
+        usual = self.size * rows
+        return expected * (size / usual) ** 2 if usual and size > usual else expected
 
 
 UNKNOWN_COST = RunCost(inf, 0.0)  # of runs that never block the event loop
-
-
-def depends_on_values(model: bytes) -> bool:
-    """Return whether values of an input may decide how much an ONNX model computes.
-
-    Finds operator types by their encoding in the file; a false alarm costs a hand-over to a thread.
-    """
-    return any(b"\x22%c%b" % (len(name), name.encode()) in model for name in _OPERATORS)
 
 
 def measure(
@@ -65,13 +63,28 @@ def measure(
     `rows_of` returns the inputs of a number of rows. `many` is 1 for a model without batches.
     """
 
+    size = 0
+
     def duration(rows: int) -> float:
+        nonlocal size
         inputs = rows_of(rows)
+        size = max(size, _row_size(inputs, rows))
         run(inputs)
         return statistics.median(_time(run, inputs, clock) for _ in range(_REPEATS))
 
     one = duration(1)
-    return RunCost(one, max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0)
+    further = max(0.0, duration(many) - one) / (many - 1) if many > 1 else 0.0
+    return RunCost(one, further, size)
+
+
+def _row_size(inputs: Mapping[str, Array], rows: int) -> int:
+    """Return the bytes of a row; 0 without texts, whose rows all have one size."""
+    texts = [array for array in inputs.values() if array.dtype == np.object_]
+    if not texts:
+        return 0
+    numbers = sum(array.nbytes for array in inputs.values() if array.dtype != np.object_)
+    letters = sum(len(text) for array in texts for text in array.ravel())
+    return max(_SHORT * len(texts), (numbers + letters) // rows)
 
 
 def measure_generated(
@@ -97,7 +110,7 @@ def measure_generated(
         if many > 1 and cost.one < _SLOW:
             cost = measure(run, rows_of, many)
         elif many > 1:
-            cost = RunCost(cost.one, cost.one)
+            cost = RunCost(cost.one, cost.one, cost.size)
     except ServingError as error:
         _logger.info("warm-up inputs were rejected, which is no fault of the model: %s", error)
         return UNKNOWN_COST

@@ -96,14 +96,12 @@ class _Stops(threading.Thread):
         self._stopped = 0
         self._options: onnxruntime.RunOptions | None = None
 
-    def begin(self, run: int) -> onnxruntime.RunOptions:
-        """Return the options of a run, stopped if the worker has said so already."""
-        options = onnxruntime.RunOptions()
+    def begin(self, run: int, options: onnxruntime.RunOptions) -> None:
+        """Note the options of a run, and stop it if the worker has said so already."""
         with self._lock:
             self._run, self._options = run, options
             if self._stopped == run:
                 options.terminate = True
-        return options
 
     def run(self) -> None:
         """Follow the control socket; end the process with it."""
@@ -173,7 +171,9 @@ def _answer(channel: Channel, message: ChildMessage, session: Session, stops: _S
     if message.kind != RUN:
         raise ConnectionLost(f"unexpected message {message.kind}")
     try:
-        outputs = session.run(message.tensors, stops.begin(message.run))
+        options = session.new_options()
+        stops.begin(message.run, options)
+        outputs = session.run(message.tensors, options)
         channel.send_tensors(RESULT, message.run, outputs)
     except InvalidRequest as error:
         _send_error(channel, message.run, "invalid", str(error))

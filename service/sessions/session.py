@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from registry.manifest import SessionOptions
 from registry.onnx_file import extensions_library
 from service.errors import InvalidRequest, NotReady, OutOfMemory, RunFailed, ValuesRefused
 from service.sessions.providers import choose
+from service.sessions.value_dependence import depends_on_values
 
 Array = np.ndarray[Any, Any]
 
@@ -56,6 +58,9 @@ class Session:
                 f"execution provider {min(lost)!r} is installed but did not start; "
                 f"expected its device and libraries on this machine"
             )
+        # Large results of one run would otherwise stay allocated; small ones cost nothing to free.
+        self._shrinks = wanted.arena and depends_on_values(model)
+        self._shrinking = self.new_options()
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
         # NumPy has no BF16, and ONNX Runtime converts none.
@@ -69,6 +74,7 @@ class Session:
         Raises InvalidRequest or ValuesRefused if the model rejects the values, OutOfMemory, or else
         RunFailed. ONNX Runtime's message is logged only: it quotes graph nodes and source lines.
         """
+        options = options or self._shrinking
         try:
             if self._by_value:
                 results = self._run_by_value(inputs, options)
@@ -82,7 +88,7 @@ class Session:
         except Exception as error:  # noqa: BLE001  # a class of its own for each fault
             if lacks_memory(error):
                 _logger.warning("a run lacks memory: %s", error)
-                raise OutOfMemory("the model's run needs more memory than it may have") from None
+                raise OutOfMemory(f"the model's run needs more memory than {_allowed()}") from None
             if isinstance(error, Fail | RuntimeException):
                 raise ValuesRefused(str(error)) from None
             _logger.warning("a run failed: %s", error)
@@ -95,6 +101,13 @@ class Session:
         feed = {name: _to_value(array) for name, array in inputs.items()}
         values = self._session.run_with_ort_values(self._outputs, feed, options)
         return [_from_value(value) for value in values]
+
+    def new_options(self) -> onnxruntime.RunOptions:
+        """Return options of a run, which may be stopped through them."""
+        options = onnxruntime.RunOptions()
+        if self._shrinks:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
 
     def new_run(self) -> "SessionRun":
         """Return a run that another thread may stop."""
@@ -110,7 +123,7 @@ class SessionRun:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._options = onnxruntime.RunOptions()
+        self._options = session.new_options()
         self.stopped = False
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -138,6 +151,13 @@ def _from_value(value: onnxruntime.OrtValue) -> Array:
         return array
     raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
     return np.frombuffer(raw, NUMPY["BF16"]).reshape(value.shape())
+
+
+def _allowed() -> str:
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return "the system has"
+    return f"DRIFTLINE_SERVICE_MEMORY allows the worker, {limit >> 20} MiB in all"
 
 
 def lacks_memory(error: Exception) -> bool:

@@ -138,7 +138,7 @@ class Sums:
     def __init__(self, gate: Callable[[], object] | None = None) -> None:
         self._gate = gate
 
-    def is_quick(self, _rows: int) -> bool:
+    def is_quick(self, _rows: int, _size: int) -> bool:
         return self._gate is None
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class FakeRunner:
         self.runs: list[int] = []
         self._quick = quick
 
-    def is_quick(self, rows: int) -> bool:
+    def is_quick(self, rows: int, _size: int) -> bool:
         return self._quick
 
     def run(self, inputs: Arrays) -> dict[str, Any]:

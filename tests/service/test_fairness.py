@@ -34,7 +34,7 @@ class _Model:
             batch_ids=lambda: name,
         )
 
-    def is_quick(self, _rows: int) -> bool:
+    def is_quick(self, _rows: int, _size: int) -> bool:
         return self._quick
 
     def run(self, inputs: Arrays) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from service.sessions.sealed_memory import ReadMemory, UnsealedMemory, WrittenMe
 from service.sessions.session import Session
 from service.sessions.tensor_frame import MalformedFrame, lay_out, read, write
 from tests.service.test_live_crash import DEADLY, quotient
-from tests.tiny_model import as_model, tiny_classifier
+from tests.tiny_model import as_model, filled, tiny_classifier
 
 X = {"price": np.array([[1.0], [-2.0]], np.float32), "colour": np.array([["red"], ["blü"]], object)}
 
@@ -239,20 +239,6 @@ def test_a_file_that_was_changed_is_not_loaded_again(isolated: Isolated) -> None
     (isolated.folder / "model.onnx").write_bytes(tiny_classifier().SerializeToString())
     with pytest.raises(NotReady, match=r"model\.onnx was changed"):
         session.run({"x": y, "y": y})
-
-
-def filled(operator: str) -> onnx.ModelProto:
-    """A model whose output has as many elements as its input says."""
-    value = helper.make_tensor("value", TensorProto.FLOAT, [1], [1.0])
-    node = helper.make_node(operator, ["shape"], ["y"], value=value)
-    return as_model(
-        helper.make_graph(
-            [node],
-            "filled",
-            [helper.make_tensor_value_info("shape", TensorProto.INT64, [1])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
-        )
-    )
 
 
 def test_a_run_beyond_the_memory_of_its_process_fails_and_the_next_one_answers(

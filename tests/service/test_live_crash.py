@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from eventlog.events import PredictionEvent
 from tests.service.conftest import Service
-from tests.tiny_model import as_model
+from tests.tiny_model import as_model, filled
 
 DEADLY = [-(2**31), -1]  # ONNX Runtime divides them by an instruction that traps
 
@@ -30,10 +30,11 @@ def serving(
     root = tmp_path_factory.mktemp("crash")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, poll_interval_s="0.1")
+        service = Service(root, free_port, poll_interval_s="0.1", memory="3GiB")
         service.register()
+        service.registry.register(filled("ConstantOfShape").SerializeToString(), model="filled")
         service.registry.register(quotient().SerializeToString(), model="quotient")
-        for name in ("tiny", "quotient"):
+        for name in ("tiny", "quotient", "filled"):
             service.registry.promote(name, "1")
         service.start()
         yield service
@@ -46,6 +47,20 @@ def _divide(service: Service, x: int, y: int, request: str = "") -> httpx.Respon
         for name, value in (("x", x), ("y", y))
     ]
     return service.http.post("/v2/models/quotient/infer", json={"id": request, "inputs": tensors})
+
+
+def test_a_run_beyond_the_memory_of_its_worker_fails_and_says_so(serving: Service) -> None:
+    def fill(size: int) -> httpx.Response:
+        tensor = {"name": "shape", "datatype": "INT64", "shape": [1], "data": [size]}
+        return serving.http.post("/v2/models/filled/infer", json={"inputs": [tensor]})
+
+    refused = fill(10**9)
+    assert refused.status_code == 500
+    assert refused.json()["error"] == (
+        "the model's run needs more memory than DRIFTLINE_SERVICE_MEMORY allows the worker, "
+        "3072 MiB in all"
+    )
+    assert fill(3).json()["outputs"][0]["data"] == [1.0, 1.0, 1.0]
 
 
 def _ready(service: Service, model: str) -> bool:
@@ -75,7 +90,9 @@ def test_requests_that_kill_their_worker_are_logged_and_their_model_is_quarantin
     failed = [
         event
         for record in serving.events()
-        if isinstance(event := record.event, PredictionEvent) and event.outcome == "failed"
+        if isinstance(event := record.event, PredictionEvent)
+        and event.model == "quotient"
+        and event.outcome == "failed"
     ]
     assert [(event.request_id, event.model, event.version) for event in failed] == [
         ("first", "quotient", "1"),

@@ -13,8 +13,9 @@ from tritonclient.utils import InferenceServerException
 
 from eventlog.events import PredictionEvent
 from tests.service.conftest import Service
-from tests.service.test_isolated_sessions import endless_loop, filled
+from tests.service.test_isolated_sessions import endless_loop
 from tests.service.test_live_crash import DEADLY, quotient
+from tests.tiny_model import filled
 
 MODELS = {
     "quotient": (quotient(), {"isolation": "process"}),

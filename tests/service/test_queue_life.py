@@ -29,7 +29,7 @@ class _Runner:
         self.met: list[int] = []
         self.fails = False
 
-    def is_quick(self, _rows: int) -> bool:
+    def is_quick(self, _rows: int, _size: int) -> bool:
         return False
 
     def run(self, inputs: Arrays) -> dict[str, Any]:
