@@ -17,7 +17,6 @@ import msgspec
 from driftline.gates.context import GateContext, GateFailed, GateJob, GateMessage, NotEnoughData
 from eventlog.errors import DriftlineError
 from eventlog.parent_death import end_with_parent
-from eventlog.settings import Home
 from registry.gates.outcomes import GateOutcome
 from registry.gates.specification import Gate, kind_of
 from registry.gates.stated_gates import read_gates
@@ -43,14 +42,9 @@ def main() -> None:
 
 
 def _context(job: GateJob, progress: Callable[[str], None]) -> GateContext:
-    from registry.store import Registry  # noqa: PLC0415  # takes seconds
-
-    registry = Registry(Home.from_environment())
-    champion = registry.version(job.model, job.champion) if job.champion else None
-    candidate = registry.version(job.model, job.number)
-    manifests = {one.number: one.manifest for one in registry.versions(job.model)}
-    log = Home.from_environment().log
-    return GateContext(candidate, champion, Path(job.folder), progress, log, manifests)
+    return GateContext(
+        job.candidate, job.champion, Path(job.folder), progress, Path(job.log), job.manifests
+    )
 
 
 def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
@@ -71,8 +65,8 @@ def _run(name: str, gate: Gate, context: GateContext) -> GateOutcome:
 _CHECKS = {  # kind -> module and function; imported when used: some take seconds
     "load": ("service_load", "check_load"),
     "speed": ("service_load", "check_speed"),
-    "answers": ("content", "check_answers"),
-    "finite": ("content", "check_finite"),
+    "answers": ("outputs", "check_answers"),
+    "finite": ("outputs", "check_finite"),
     "size": ("content", "check_size"),
     "lineage": ("content", "check_lineage"),
     "metric": ("scores", "check_scores"),

@@ -23,9 +23,10 @@ class GateFailed(Exception):
 class GateJob(msgspec.Struct, frozen=True):
     """Gates to run one after another."""
 
-    model: str
-    number: str
-    champion: str  # number, "" without one
+    candidate: Version
+    champion: Version | None
+    manifests: dict[str, Manifest]  # of every version of the model, by number
+    log: str  # folder of the event log
     folder: str  # for files of the run; the runner removes it
     gates: dict[str, Any]  # by name, as they were stated
 

@@ -60,7 +60,8 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
     """
     with ProcessLock(home.lock("gate"), "gate run"):
         history = open_history(home, wait=True)
-        Registry(home).version(model, number)  # it can be read
+        registry = Registry(home)
+        candidate = registry.version(model, number)
         state = history.state(model)
         gates = _gates(state, model)
         digest = _digest(state, model, number)
@@ -70,9 +71,13 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
         home.gate_run.mkdir(parents=True)
         try:
             job = GateJob(
-                model, number, champion.number if champion else "", str(home.gate_run),
-                state.policy.gates,
-            )  # fmt: skip
+                candidate=candidate,
+                champion=registry.version(model, champion.number) if champion else None,
+                manifests={one.number: one.manifest for one in registry.versions(model)},
+                log=str(home.log),
+                folder=str(home.gate_run),
+                gates=state.policy.gates,
+            )
             outcomes = list(_followed(job, gates, progress, command))
         finally:
             shutil.rmtree(home.gate_run, ignore_errors=True)

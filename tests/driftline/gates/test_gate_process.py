@@ -12,6 +12,7 @@ from driftline.gates.context import GateJob
 from driftline.gates.process import run_gates
 from registry.gates.outcomes import GateOutcome
 from registry.gates.stated_gates import read_gates
+from registry.manifest import Manifest, Version
 
 _GATES = {
     "first": {"kind": "lineage", "fields": ["a"], "seconds": 1.0},
@@ -30,7 +31,10 @@ for name in job["gates"]:
 
 def _run(folder: Path, script: str) -> tuple[list[GateOutcome], list[tuple[str, str]]]:
     heard: list[tuple[str, str]] = []
-    job = GateJob("m", "1", "", str(folder), _GATES)
+    version = Version(
+        model="m", number="1", digest="d", created=0, manifest=Manifest(), path=str(folder)
+    )
+    job = GateJob(version, None, {}, str(folder), str(folder), _GATES)
     command = (sys.executable, "-c", script)
     found = run_gates(job, read_gates(_GATES), lambda *one: heard.append(one), command)
     return list(found), heard

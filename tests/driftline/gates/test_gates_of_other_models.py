@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from driftline.gates.content import check_finite
 from driftline.gates.context import GateContext, NotEnoughData
+from driftline.gates.outputs import check_finite
 from driftline.gates.replay import check_replay
 from driftline.gates.scores import check_scores
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
