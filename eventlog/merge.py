@@ -2,23 +2,107 @@
 
 The merge decides the order in which partitions are ingested. While a stream has unfetched records
 and none in the buffer, the others wait, because its next record may be earlier.
+
+A record that was stamped by a wrong clock would hold up its stream until the others have reached
+that time. So where later records of its source show that the clock was wrong, the record is ordered
+by the time that its source had reached before.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
+from itertools import islice
 
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Record
+from eventlog.reception_clock import TOLERANCE, ReceptionClock
 
 _Key = tuple[int, int, str]
+_AHEAD = 2_000  # records of a stream that are searched for the return of a clock
+_START = ReceptionClock()
 
 
-def merge_key(record: Record) -> _Key:
-    """Return the sort key: the event's reception time. Unreadable events come first."""
-    if isinstance(record.event, UnreadableEvent):
-        return 0, record.sequence, record.source
-    return record.event.received, record.sequence, record.source
+class StreamOrder:
+    """The sort keys of one stream's records: their reception, while its clocks are right."""
+
+    def __init__(self) -> None:
+        self._clocks: dict[str, ReceptionClock] = {}  # by source
+        self._verdicts: dict[str, tuple[int, bool]] = {}  # by source: departure, whether wrong
+
+    def take(self, record: Record) -> None:
+        """Record that the stream's next record was taken."""
+        if isinstance(record.event, UnreadableEvent):
+            return
+        clock = self._clocks.get(record.source, _START)
+        if record.event.received != clock.time or clock.departed:
+            self._clocks[record.source] = clock.after(record.event.received)
+
+    def skip_to(self, record: Record) -> None:
+        """Record that everything up to this record was taken, in the order of the stream."""
+        if not isinstance(record.event, UnreadableEvent):
+            self._clocks[record.source] = ReceptionClock(record.event.received)
+
+    def key(self, unread: Sequence[Record], index: int = 0) -> _Key:
+        """Return the key of an unread record; unreadable ones come first."""
+        record = unread[index]
+        if isinstance(record.event, UnreadableEvent):
+            return 0, record.sequence, record.source
+        received = record.event.received
+        clock = self._clocks.get(record.source, _START)
+        if clock.time and received > clock.time + TOLERANCE:
+            following = islice(unread, index + 1, index + 1 + _AHEAD)
+            if self._is_wrong(record.source, clock.after(received), following):
+                received = clock.time
+        return received, record.sequence, record.source
+
+    def _is_wrong(self, source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool:
+        """Return whether a clock that departed forward is known to be wrong."""
+        departed, wrong = self._verdicts.get(source, (0, False))
+        if not clock.departed or departed == clock.departed:
+            return bool(clock.departed) and wrong
+        found = _returns(source, clock, following)
+        if found is not None:
+            self._verdicts[source] = clock.departed, found
+        return bool(found)
+
+
+def _returns(source: str, clock: ReceptionClock, following: Iterable[Record]) -> bool | None:
+    """Return whether a departed clock returns; None where the records do not tell yet.
+
+    One that stays for all that may be searched counts as returning: that only costs order.
+    """
+    count = 0
+    for count, record in enumerate(following, 1):  # noqa: B007  # counted to the end
+        if record.source != source or isinstance(record.event, UnreadableEvent):
+            continue
+        after = clock.after(record.event.received)
+        if after.departed != clock.departed:
+            return after.time < clock.departed
+    return True if count == _AHEAD else None
+
+
+def merged(
+    unread: Mapping[str, Sequence[Record]], orders: Mapping[str, StreamOrder], most: int
+) -> list[Record]:
+    """Return the first records of these streams, at most `most`, in order."""
+    if len(unread) == 1:  # one worker: its order is that of its log
+        ((stream, records),) = unread.items()
+        for record in (taken := list(records[:most]))[-1:]:
+            orders[stream].skip_to(record)
+        return taken
+    heads = [(orders[stream].key(records), stream, 0) for stream, records in unread.items()]
+    heapify(heads)
+    taken = []
+    while heads and len(taken) < most:
+        _, stream, index = heads[0]
+        records, order = unread[stream], orders[stream]
+        taken.append(records[index])
+        order.take(records[index])
+        if index + 1 < len(records):
+            heapreplace(heads, (order.key(records, index + 1), stream, index + 1))
+        else:
+            heappop(heads)
+    return taken
 
 
 class Merge:
@@ -26,14 +110,17 @@ class Merge:
 
     def __init__(self) -> None:
         self._unread: dict[str, deque[Record]] = {}
+        self._orders: dict[str, StreamOrder] = {}
 
     def open(self, stream: str) -> None:
         """Open a stream; discard records buffered before, because they are fetched again."""
         self._unread[stream] = deque()
+        self._orders[stream] = StreamOrder()
 
     def close(self, stream: str) -> None:
         """Close a stream and discard its records."""
         self._unread.pop(stream, None)
+        self._orders.pop(stream, None)
 
     def add(self, stream: str, records: Iterable[Record]) -> None:
         """Buffer fetched records of an open stream, in its order."""
@@ -52,16 +139,19 @@ class Merge:
         if any(not unread and stream not in ended for stream, unread in self._unread.items()):
             return []
         heads = [
-            (merge_key(unread[0]), stream) for stream, unread in self._unread.items() if unread
+            (self._orders[stream].key(unread), stream)
+            for stream, unread in self._unread.items()
+            if unread
         ]
         heapify(heads)
         taken: list[Record] = []
         while heads and len(taken) < limit:
             _, stream = heads[0]
-            unread = self._unread[stream]
+            unread, order = self._unread[stream], self._orders[stream]
             taken.append(unread.popleft())
+            order.take(taken[-1])
             if unread:
-                heapreplace(heads, (merge_key(unread[0]), stream))
+                heapreplace(heads, (order.key(unread), stream))
             else:
                 heappop(heads)
                 if stream not in ended:

@@ -19,22 +19,22 @@ import errno
 import os
 import re
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from heapq import merge
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Self
 
 from eventlog import frames, wire
 from eventlog.disk_reserve import DiskReserve
 from eventlog.durable_files import make_folder, sync_folder
-from eventlog.errors import LogUnavailable, UnreadableEvent
+from eventlog.errors import LogUnavailable
 from eventlog.events import Event
 from eventlog.follower import Follower
 from eventlog.group_commit import GroupCommit, OnSynced
 from eventlog.layout import Segment, ends, segments
 from eventlog.log import Gap, Position, Positions, Record
+from eventlog.merge import StreamOrder, merged
 from eventlog.process_lock import try_lock
 from eventlog.settings import LogSettings
 from telemetry.clock import now_us
@@ -270,6 +270,7 @@ class SegmentReader:
         self._folder = folder
         self._positions = positions
         self._followers: dict[str, Follower] = {}
+        self._orders: defaultdict[str, StreamOrder] = defaultdict(StreamOrder)
         self._removed: list[Gap] = []
         # Positions in partitions are not ours: their names contain a slash.
         self._known = {name for name, at in positions.items() if at > _START and "/" not in name}
@@ -278,10 +279,11 @@ class SegmentReader:
     def poll(self, limit: int) -> Sequence[Record]:
         """Return at most `limit` new records, ordered by reception across sources; never blocks."""
         self._discover()
-        unread = [follower.peek(limit) for follower in self._followers.values()]
+        peeked = {name: follower.peek(limit) for name, follower in self._followers.items()}
+        unread = {name: records for name, records in peeked.items() if records}
         # A follower at its read-ahead limit may have more records: do not pass its last one.
         most = min([limit, *(one.ready for one in self._followers.values() if one.laden)])
-        records = list(islice(merge(*unread, key=_reception), most))
+        records = merged(unread, self._orders, most)
         for source, taken in Counter(record.source for record in records).items():
             self._followers[source].drop(taken)
         self.drained = len(records) < most
@@ -314,9 +316,3 @@ class SegmentReader:
                 start = self._positions.get(folder.name, _START)
                 self._followers[folder.name] = Follower(folder, start)
                 self._known.add(folder.name)
-
-
-def _reception(record: Record) -> tuple[int, int]:
-    if isinstance(record.event, UnreadableEvent):
-        return 0, record.sequence
-    return record.event.received, record.sequence

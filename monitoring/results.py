@@ -223,7 +223,9 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     epoch: int  # with `next_sequence` the highest place ever seen, plus one
     next_sequence: int
-    received: int = msgspec.field(name="heard", default=0)  # its newest reception, in microseconds
+    # The reception that its clock has reached and, where it is doubted, where it departed to.
+    received: int = msgspec.field(name="heard", default=0)  # microseconds
+    departed: int = 0
     events: int = 0
     lost: int = 0  # numbers that never came and were given up
     recovered: int = 0  # of those given up, how many came after all

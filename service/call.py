@@ -9,10 +9,14 @@ from eventlog.events import Outcome, Protocol, Tensor
 from registry.manifest import Version
 from registry.outputs import PROBABILITIES, derived_outputs
 from service.batching.job import RunResult
+from service.errors import InvalidRequest
 from service.protocol.classification import best_classes
+from service.protocol.event_time import ahead_of_reception, read_event_time
 from service.protocol.messages import InferRequest
 from service.protocol.tensors import to_tensor
 from service.protocol.validation import Inputs
+
+UNLIMITED = 1 << 62
 
 
 class CallTrace(typing.Protocol):
@@ -65,8 +69,18 @@ class Call(msgspec.Struct, kw_only=True):
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
     prediction_id: str = ""  # of that event; set before a run, or with a failure
+    event_time_ahead: int = UNLIMITED  # microseconds that it may state beyond `received`
     left: bool = False  # whether the client cancelled
     leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there
+
+    def state_event_time(self, stated: object) -> None:
+        """Take over the event time that the client states; raises InvalidRequest."""
+        time = read_event_time(stated)
+        if time > self.received + self.event_time_ahead:
+            raise InvalidRequest(
+                ahead_of_reception(stated, time - self.received, self.event_time_ahead)
+            )
+        self.event_time = time
 
 
 class InferenceResponse(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from eventlog.events import Protocol
-from service.call import Call
+from service.call import UNLIMITED, Call
 from service.telemetry.traceparent import read_traceparent
 from service.telemetry.tracing import RequestSpan
 from telemetry.clock import now_us
@@ -20,8 +20,13 @@ class CallFactory:
         tracing: Tracing | None = None,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], int] = now_us,
+        event_time_ahead: int = UNLIMITED,
     ) -> None:
-        """`timeout_s` bounds every request; `clock` reads seconds, `now` epoch microseconds."""
+        """`timeout_s` bounds every request; `clock` reads seconds, `now` epoch microseconds.
+
+        A request may state an event time at most `event_time_ahead` microseconds after its receipt.
+        """
+        self._event_time_ahead = event_time_ahead
         self._timeout_s = timeout_s
         self._tracing = tracing
         self._clock = clock
@@ -53,4 +58,5 @@ class CallFactory:
             traceparent=parent,
             routing_key=routing_key,
             trace=trace,
+            event_time_ahead=self._event_time_ahead,
         )

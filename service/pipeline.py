@@ -17,7 +17,6 @@ from service.errors import InvalidRequest, OutOfMemory, Overloaded, RunFailed, m
 from service.models.loaded_models import LoadedModels
 from service.models.routing import Canary, LoadedVersion, UnavailableVersion
 from service.prediction_log import PredictionLog, Reply, outcome_of
-from service.protocol.event_time import read_event_time
 from service.protocol.messages import InferRequest
 from service.protocol.validation import Inputs
 from service.telemetry.metrics import count_fallback, count_request
@@ -263,7 +262,7 @@ def _read_parameters(call: Call, request: InferRequest) -> None:
     """Apply the request's parameters: event time, deadline and priority."""
     event_time = request.parameters.get("event_time")
     if event_time is not None:
-        call.event_time = read_event_time(event_time)
+        call.state_event_time(event_time)
     timeout = request.parameters.get("timeout")
     if timeout is not None:
         if type(timeout) is not int or not 0 < timeout < 2**63:

@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Data that a worker may have, as in 8GiB: a run beyond it fails with 500. Empty: no limit.
     memory: Annotated[str, msgspec.Meta(pattern=f"^{SIZE_PATTERN}$")] = ""
     request_timeout_s: float = 60.0  # default deadline of a request
+    event_time_ahead_s: int = 300  # how far ahead of the clock a request may state its event time
     keep_alive_s: int = 75  # how long an idle HTTP connection stays open, REST and admin port
     shutdown_grace_s: int = 20  # time for accepted requests to finish at shutdown
     triton_metrics: bool = False  # whether /metrics includes Triton's nv_inference_*

@@ -42,6 +42,7 @@ from service.settings import PREFIX, Settings
 from service.shared_listener import SharedListener, share_rest
 from service.telemetry.gauges import update_gauges_periodically
 from service.telemetry.metrics import (
+    count_clock_departure,
     count_dropped,
     count_events,
     count_loaded,
@@ -81,7 +82,7 @@ class Worker:
         end_earlier_sources(home.log, host)
         self._writer = CountingWriter.claim(home.log, name, self._log_settings, count_dropped)
         ids = IdGenerator()
-        clock = SteadyClock()
+        clock = SteadyClock(on_departure=count_clock_departure)
         folder = home.log / self._writer.source
         registry = Registry(home)
         quarantine = Quarantine(home.root)
@@ -110,7 +111,12 @@ class Worker:
         repository = ModelRepository(registry, models)
         pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
         self._tracing = Tracing.configured("service")
-        new_call = CallFactory(settings.request_timeout_s, self._tracing, now=clock)
+        new_call = CallFactory(
+            settings.request_timeout_s,
+            self._tracing,
+            now=clock,
+            event_time_ahead=settings.event_time_ahead_s * 1_000_000,
+        )
         self.inference = InferenceDependencies(
             pipeline=pipeline,
             authorizer=self.authorizer,

@@ -31,9 +31,16 @@ class SteadyClock:
     """Microseconds since the Unix epoch; calls must come from one thread."""
 
     def __init__(
-        self, wall: Callable[[], int] = _wall, elapsed: Callable[[], int] = _elapsed
+        self,
+        wall: Callable[[], int] = _wall,
+        elapsed: Callable[[], int] = _elapsed,
+        on_departure: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wall` and `elapsed` return microseconds, since the epoch and since any start."""
+        """`wall` and `elapsed` return microseconds, since the epoch and since any start.
+
+        `on_departure` is called whenever the wall clock has departed.
+        """
+        self._on_departure = on_departure
         self._wall = wall
         self._elapsed = elapsed
         self._offset = wall() - elapsed()
@@ -63,6 +70,7 @@ class SteadyClock:
                 PATIENCE // 1_000_000,
             )
             self._departed, self._since = offset, elapsed
+            self._on_departure()
         elif elapsed - self._since >= PATIENCE:
             _logger.warning("events are stamped by the system's moved clock from now on")
             self._offset, self._departed = offset, None

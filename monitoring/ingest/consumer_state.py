@@ -53,7 +53,7 @@ class ConsumerState:
         self._timeline = timeline
         self._positions: dict[str, Position] = journal.positions()
         self._ledgers: dict[str, SourceLedger] = journal.ledgers()
-        self._latest = max((ledger.received for ledger in self._ledgers.values()), default=0)
+        self._latest = self._newest_reception()
         # Since the last save:
         self._counts: Counter[str] = Counter()
         self._ingested: Counter[tuple[str, int]] = Counter()  # by source and minute of reception
@@ -79,8 +79,13 @@ class ConsumerState:
 
     @property
     def latest(self) -> int:
-        """The newest reception of all sources, in microseconds."""
+        """The newest reception of all sources by clocks that are believed, in microseconds."""
         return self._latest
+
+    def clock(self, source: str) -> int:
+        """Return the reception that the clock of a source has reached."""
+        ledger = self._ledgers.get(source)
+        return (ledger and ledger.received) or self._latest
 
     def advance(self, stream: str, after: Position) -> None:
         """Record how far a stream has been ingested; a repeated record moves nothing back."""
@@ -103,7 +108,14 @@ class ConsumerState:
         after, fresh = source_ledger.enter(ledger, record, readable=readable, received=received)
         self._ledgers[record.source] = after
         self.advance(record.stream, record.after)
+        if after.received > self._latest:
+            self._latest = after.received
+        elif after.received < ledger.received:  # its clock was ahead
+            self._latest = self._newest_reception()
         return fresh
+
+    def _newest_reception(self) -> int:
+        return max((ledger.received for ledger in self._ledgers.values()), default=0)
 
     def incomplete_ledgers(self) -> list[SourceLedger]:
         """Return the ledgers of sources with numbers that may still arrive."""
@@ -120,10 +132,6 @@ class ConsumerState:
         return self._ledgers
 
     # Counters
-
-    def receive(self, received: int) -> None:
-        """Note a reception, in microseconds."""
-        self._latest = max(self._latest, received)
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a named total."""

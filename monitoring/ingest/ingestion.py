@@ -15,7 +15,7 @@ from monitoring.ingest.expiry import MOST_ROWS, Expiry
 from monitoring.ingest.labels import invalid_reason, join, read_label
 from monitoring.ingest.prepared_record import PreparedRecord
 from monitoring.ingest.version_state import VersionState
-from monitoring.results import DeadLetter
+from monitoring.results import DeadLetter, SourceLedger
 from monitoring.storage import rows
 from monitoring.storage.journal import Journal
 from monitoring.storage.row_layout import PredictedRow
@@ -28,7 +28,6 @@ from telemetry.steady_clock import SteadyClock
 
 _logger = logging.getLogger(__name__)
 
-_SET_BACK = 300 * SECOND  # behind its newest reception: the clock was wrong then, or is now
 _FUTURE = 86_400 * SECOND  # an event time further ahead of its reception is a wrong clock
 _EXPECTED = "lies before 1970, after 9999 or more than a day ahead of its reception"
 _AHEAD = "lies more than a day ahead of the monitor's clock"
@@ -51,7 +50,6 @@ class Ingestion:
         """
         self._clock = clock or SteadyClock()
         self._plausible_until = 0  # receptions up to here are not ahead of the clock
-        self._set_back: set[str] = set()  # sources whose clock was set back
         self._journal = journal
         self._state = state
         self._expiry = expiry
@@ -66,12 +64,12 @@ class Ingestion:
         readable = not isinstance(event, UnreadableEvent)
         received = 0 if event.received is None else _bounded(event.received)
         ahead = self._is_ahead(received)
-        heard = 0 if ahead else received
-        if not self._state.enter(record, readable=readable, received=heard):
+        before = self._state.ledgers.get(record.source)
+        if not self._state.enter(record, readable=readable, received=0 if ahead else received):
             return None
         self._state.count("monitored_events")
-        if heard:
-            self._look_at_clock(record.source, heard)
+        if before is not None:
+            self._report_clock(before, self._state.ledgers[record.source])
         if isinstance(event, UnreadableEvent):
             if event.received is not None:  # the forwarder could read it
                 self._state.count_ingested(record.source, minute_of(received))
@@ -81,8 +79,7 @@ class Ingestion:
         if ahead:  # a wrong clock of one service must not expire what the others logged
             self._dead_letter(record, f"its reception {event.received} {_AHEAD}")
             return None
-        self._state.receive(received)
-        self._expiry.received(received)
+        self._expiry.received(self._state.latest)
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
         return self._ingest_prediction(event, record)
@@ -97,18 +94,22 @@ class Ingestion:
         self._plausible_until = self._clock() + _FUTURE
         return received > self._plausible_until
 
-    def _look_at_clock(self, source: str, received: int) -> None:
-        """Warn once when a source's clock turns out to have been ahead."""
-        ahead = self._state.ledgers[source].received - received
-        if ahead < _SET_BACK:
-            self._set_back.discard(source)
-        elif source not in self._set_back:
-            self._set_back.add(source)
+    def _report_clock(self, before: SourceLedger, after: SourceLedger) -> None:
+        """Warn when a source's clock turns out to have been wrong."""
+        if after.received < before.received:
+            self._state.count("clocks_set_back")
             _logger.warning(
-                "%s: its clock was ahead by %d seconds; until it is past that time again, its "
-                "events may be late for their windows",
-                source,
-                ahead // SECOND,
+                "%s: its clock was ahead by %d seconds for a minute or longer; windows may have "
+                "closed early, and later events may be late for them",
+                after.source,
+                (before.received - after.received) // SECOND,
+            )
+        elif not after.departed and before.departed > after.received:
+            self._state.count("clocks_returned")
+            _logger.warning(
+                "%s: its clock was ahead by %d seconds for under a minute; that decided nothing",
+                after.source,
+                (before.departed - before.received) // SECOND,
             )
 
     def retry(self, letter: DeadLetter) -> VersionState | None:
@@ -156,7 +157,8 @@ class Ingestion:
         except (KeyError, ValueError, TypeError) as error:
             self._dead_letter(record, f"its rows do not fit the manifest: {error!r}")
             return None
-        version.advance(event.source, event.time, event.received)
+        clock = self._state.clock(record.source)
+        version.advance(event.source, event.time, event.received, clock)
         self._add_prediction(version, event, predicted)
         return version
 

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from msgspec.structs import replace
 
 from eventlog.log import Position, Record
+from eventlog.reception_clock import TOLERANCE, ReceptionClock
 from monitoring.results import Hole, SourceLedger
 
 MOST_HOLES = 256  # of a source; beyond, the oldest is closed for good
@@ -27,15 +28,28 @@ def enter(
     place, top = Position(record.epoch, record.sequence), ledger.top
     if place < top:
         return _fill(ledger, place, readable=readable, received=received)
+    time, departed = _clock(ledger, received)
     after = replace(
         ledger,
         epoch=record.epoch,
         next_sequence=record.sequence + 1,
-        received=max(ledger.received, received),
+        received=time,
+        departed=departed,
         events=ledger.events + 1,
         unreadable=ledger.unreadable + (not readable),
     )
     return (after if place == top else _bounded(after, _between(top, place))), True
+
+
+def _clock(ledger: SourceLedger, received: int) -> tuple[int, int]:
+    """Return `received` and `departed` after a reception; 0: the reception is unknown."""
+    time, departed = ledger.received, ledger.departed
+    if not departed and 0 <= received - time <= TOLERANCE:  # the hot path: runs for every event
+        return received, 0
+    clock = ReceptionClock(time, departed)
+    if received:
+        clock = clock.after(received)
+    return clock.time, clock.departed
 
 
 def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
@@ -53,9 +67,11 @@ def _fill(
         return replace(ledger, duplicated=ledger.duplicated + 1), False
     hole = ledger.holes[at]
     found = hole.lost and hole.size > 0
+    time, departed = _clock(ledger, received)
     after = replace(
         ledger,
-        received=max(ledger.received, received),
+        received=time,
+        departed=departed,
         events=ledger.events + 1,
         unreadable=ledger.unreadable + (not readable),
         lost=ledger.lost - found,

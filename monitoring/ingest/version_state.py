@@ -78,6 +78,7 @@ class VersionState:
         self._recorded: Sequence[RecordedBaseline] = ()
         self._is_announced = progress.baseline is None
         self._due = 0  # no pane or window ends before this event time
+        self._delay: int | None = None  # of its events, once it was asked for
         self._windows = windows
         self._starts = sorted(windows)
         in_order = [windows[start] for start in self._starts]
@@ -133,9 +134,10 @@ class VersionState:
 
     # Ingestion
 
-    def advance(self, source: str, time: int, received: int) -> None:
-        """Record the progress of a source."""
-        self._progress.advance(source, time, received)
+    def advance(self, source: str, time: int, received: int, clock: int) -> None:
+        """Record an event of a source, whose clock has reached `clock`."""
+        self._delay = None
+        self._progress.advance(source, time, received, clock)
 
     def pane(self, time: int) -> Window:
         """Return the pane that holds the event time."""
@@ -196,6 +198,11 @@ class VersionState:
 
     # Closing
 
+    @property
+    def newest(self) -> int:
+        """The newest event time; no watermark of its events is later."""
+        return self._progress.newest
+
     def watermark(self, *, drained: bool) -> int:
         """Return the event time before which no event is expected."""
         return self._progress.watermark(drained=drained)
@@ -214,7 +221,9 @@ class VersionState:
         """The reception time before which no window ends or expires without traffic."""
         expires = self._awaiting[0][0] if self._awaiting else END_OF_TIME
         closes = self._due + self._timeline.least_grace
-        return min(closes, expires) + self._progress.lag + IDLE
+        if self._delay is None:
+            self._delay = self._progress.delay
+        return min(closes, expires) + self._delay + IDLE
 
     def is_due(self, mark: int) -> bool:
         """Return whether a window may close, was relabelled or expires at this watermark."""

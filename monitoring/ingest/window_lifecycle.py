@@ -54,6 +54,8 @@ class WindowLifecycle:
 
     def update(self, version: VersionState, *, drained: bool) -> list[WaitingScore]:
         """Close, revise and expire the windows of a version that the watermark has passed."""
+        if not version.is_due(version.newest):  # so it is after almost every event
+            return []
         return self._update(version, version.watermark(drained=drained))
 
     def update_idle(self) -> list[WaitingScore]:
@@ -78,7 +80,7 @@ class WindowLifecycle:
         return jobs
 
     def _update(self, version: VersionState, mark: int) -> list[WaitingScore]:
-        if not version.is_due(mark):  # so it is after almost every event
+        if not version.is_due(mark):
             return []
         jobs = self._close_until(version, mark)
         for state in version.pop_relabelled():

@@ -1,11 +1,14 @@
 """How far event time has come for one model version, and what follows from it. Pure.
 
-The newest event time of a source is its progress. The watermark is the least progress of all
-sources, so reading one source ahead of another makes no event late.
+The progress of a source follows the bulk of its events: three in four of the last 16 had reached
+it. So a stray among backfilled events, or an event of 1970, decides nothing. An event time ahead of
+its reception is no progress beyond the reception. Progress may fall back; what is closed stays
+closed. The watermark is the least progress of all sources, so reading one source ahead of another
+makes no event late.
 
 A version without traffic has no newest event. Its time then follows what its sources report about
-other versions: no event was ever received later than `lag` after its event time. So its last
-windows close, and its labels expire, although no further request comes.
+other versions: three in four of its events were received no later than `delay` after their event
+time. So its last windows close, and its labels expire, although no further request comes.
 """
 
 from collections.abc import Mapping
@@ -18,13 +21,38 @@ from registry.baselines import BaselineRecord
 
 IDLE = 60 * SECOND  # a source this far behind the newest reception delays no window
 GONE = 3600 * SECOND  # a source this far behind has ended
+RECENT = 16  # events of a source that decide about its progress
 
 
 class SourceProgress(msgspec.Struct):
-    """How far one source has come for one model version."""
+    """How far one source has come for one model version, in microseconds."""
 
-    newest: int  # event time
-    received: int  # the service's clock at the newest reception
+    newest: int  # event time, none ahead of its reception
+    received: int  # the source's clock at its last event
+    delays: list[int] = []  # of its last events, from event time to reception
+
+    def advance(self, time: int, received: int, clock: int) -> None:
+        """Record an event; its source's clock has reached `clock`."""
+        if self.received and not self.delays:  # stored by an earlier release
+            self.delays = [max(0, self.received - self.newest)] * (RECENT - 1)
+        self.newest = max(self.newest, min(time, received, clock))
+        self.received = clock
+        self.delays.append(max(0, received - time))
+        if len(self.delays) > RECENT:
+            del self.delays[0]
+
+    @property
+    def delay(self) -> int:
+        """The delay that three in four of the last events do not exceed, and at least two."""
+        count = len(self.delays)
+        return sorted(self.delays)[max(min(count, 2), 3 * count // 4) - 1] if count else 0
+
+    @property
+    def reached(self) -> int:
+        """The event time that the bulk of the last events has reached."""
+        if not self.delays:  # stored by an earlier release
+            return self.newest
+        return min(self.newest, self.received - self.delay)
 
 
 class VersionProgress(msgspec.Struct):
@@ -34,7 +62,7 @@ class VersionProgress(msgspec.Struct):
     version: str
     progress: dict[str, SourceProgress] = {}  # by source
     columns: list[str] = []  # names of a stored row's values
-    lag: int = 0  # the longest that an event in time was received after its event time
+    lag: int = 0  # delay of sources whose last event an earlier release ingested
     recent: list[int] = []  # starts of the windows that a trailing reference is drawn from
     closed_until: int = 0  # every pane that ends here or earlier is done
     rows_until: int = 0  # rows whose pane begins before it have expired
@@ -42,16 +70,19 @@ class VersionProgress(msgspec.Struct):
     learning: list[LearnedWindow] = []  # of the baseline that is being learned
     baseline: BaselineRecord | None = None  # that was learned
 
-    def advance(self, source: str, time: int, received: int) -> None:
-        """Record an event of this source."""
+    def advance(self, source: str, time: int, received: int, clock: int) -> None:
+        """Record an event of this source, whose clock has reached `clock`."""
         progress = self.progress.get(source)
         if progress is None:
-            self.progress[source] = SourceProgress(time, received)
-        else:
-            progress.newest = max(progress.newest, time)
-            progress.received = max(progress.received, received)
-        if time >= self.closed_until:
-            self.lag = max(self.lag, received - time)
+            progress = self.progress[source] = SourceProgress(0, 0)
+        progress.advance(time, received, clock)
+
+    @property
+    def newest(self) -> int:
+        """The newest event time of any source; no watermark is later."""
+        if len(self.progress) == 1:
+            return next(iter(self.progress.values())).newest
+        return max((progress.newest for progress in self.progress.values()), default=0)
 
     def watermark(self, *, drained: bool) -> int:
         """Return the event time before which no event is expected; 0 before the first event.
@@ -60,10 +91,10 @@ class VersionProgress(msgspec.Struct):
         before that its events may merely be unread.
         """
         if len(self.progress) <= 1:  # the hot path: this runs for every event
-            return next((progress.newest for progress in self.progress.values()), 0)
+            return next((progress.reached for progress in self.progress.values()), 0)
         latest = max(progress.received for progress in self.progress.values())
         return min(
-            progress.newest
+            progress.reached
             for progress in self.progress.values()
             if not (drained and progress.received < latest - IDLE)
         )
@@ -75,8 +106,19 @@ class VersionProgress(msgspec.Struct):
         """
         return min(
             (
-                max(one.newest, max(received.get(source, 0), latest - GONE) - self.lag - IDLE)
+                max(
+                    one.reached,
+                    max(received.get(source, 0), latest - GONE) - self._delay(one) - IDLE,
+                )
                 for source, one in self.progress.items()
             ),
             default=0,
         )
+
+    @property
+    def delay(self) -> int:
+        """The longest delay of any source."""
+        return max(map(self._delay, self.progress.values()), default=0)
+
+    def _delay(self, progress: SourceProgress) -> int:
+        return progress.delay if progress.delays else self.lag

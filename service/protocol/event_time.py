@@ -31,6 +31,14 @@ def read_event_time(stated: object) -> int:
     return microseconds
 
 
+def ahead_of_reception(stated: object, ahead: int, most: int) -> str:
+    """Return why an event time `ahead` microseconds after its reception is refused."""
+    return (
+        f"event_time is {_shown(stated)}, {ahead // 1_000_000} seconds ahead of the clock; "
+        f"expected at most {most // 1_000_000} (DRIFTLINE_SERVICE_EVENT_TIME_AHEAD_S)"
+    )
+
+
 def _likely_unit(number: int) -> str:
     for unit, (numerator, denominator) in _UNITS.items():
         if _LIKELY <= number * numerator // denominator <= LATEST:

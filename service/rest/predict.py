@@ -15,7 +15,6 @@ from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest
-from service.protocol.event_time import read_event_time
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import read_predictions, read_rows
 from service.protocol.request_ids import prediction_id_of
@@ -101,7 +100,7 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
     if request.request_id:
         call.prediction_id = prediction_id_of(request.model, request.request_id)
     if request.event_time is not None:
-        call.event_time = read_event_time(request.event_time)
+        call.state_event_time(request.event_time)
     if request.routing_key is not None:
         call.routing_key = str(request.routing_key)
     return request.decode(manifest)

@@ -121,6 +121,10 @@ _RESTARTS = Counter(
     "Starts of an isolated model's process after it had ended.",
     ["model", "version"],
 )
+_CLOCK_DEPARTURES = Counter(
+    "driftline_clock_departures_total",
+    "Times that the system's clock moved by more than 5 seconds at once.",
+)
 _DROPPED = Counter(
     "driftline_events_dropped_total", "Events that found no space and were dropped, as was set."
 )
@@ -209,6 +213,11 @@ def count_refused(error: AccessError) -> None:
 def count_restart(version: Version) -> None:
     """Count that the process of an isolated model was started again."""
     _RESTARTS.labels(version.model, version.number).inc()
+
+
+def count_clock_departure() -> None:
+    """Count a move of the system's clock."""
+    _CLOCK_DEPARTURES.inc()
 
 
 def count_dropped(number: int) -> None:

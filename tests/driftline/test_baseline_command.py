@@ -102,7 +102,7 @@ def _log(version: Version) -> list[Record]:
                 outputs={},
                 summaries=summarizer.summarize(tensors, 1),
             )
-    log.predict(T0 + 9 * HOUR, "closes the last", outcome="failed", inputs={}, outputs={}, rows=0)
+    log.pass_time(T0 + 9 * HOUR)
     return log.records
 
 

@@ -1,5 +1,6 @@
 """Streams are merged by reception, and nobody runs ahead of one that has more to give."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,3 +73,45 @@ def test_a_stream_that_is_opened_again_drops_its_records() -> None:
     assert merge.held("t/0") == 0
     merge.close("t/0")
     assert merge.take(10, ended=set()) == []
+
+
+def _shuffled_clocks(by: int, wrong: range) -> list[list[Record]]:
+    """Return two streams of a record each second; the first one's clock is ahead in `wrong`."""
+    one = [
+        _record("t/0", second, START + second * SECOND + (by if second in wrong else 0))
+        for second in range(300)
+    ]
+    two = [_record("t/1", second, START + second * SECOND) for second in range(300)]
+    return [one, two]
+
+
+SECOND = 1_000_000
+START = 1_372_636_800 * SECOND
+
+
+@pytest.mark.parametrize("seconds", [1, 8, 12, 59])
+def test_records_of_a_wrong_clock_do_not_hold_up_their_stream(seconds: int) -> None:
+    merge, ended = Merge(), {"t/0", "t/1"}
+    for stream, records in zip(
+        sorted(ended), _shuffled_clocks(10**10, range(50, 50 + seconds)), strict=True
+    ):
+        merge.open(stream)
+        merge.add(stream, records)
+    taken = merge.take(1_000, ended)
+    places = {record.stream: 0 for record in taken}
+    for record in taken:
+        places[record.stream] += 1
+        assert abs(places["t/0"] - places["t/1"]) <= seconds + 1
+
+
+def test_a_stream_that_was_silent_is_ordered_by_its_reception() -> None:
+    merge, ended = Merge(), {"t/0", "t/1"}
+    silent = [START, *(START + HOUR + second * SECOND for second in range(100))]
+    for stream, times in [("t/0", silent), ("t/1", range(START, START + 2 * HOUR, 60 * SECOND))]:
+        merge.open(stream)
+        merge.add(stream, [_record(stream, n, time) for n, time in enumerate(times)])
+    received = _received(merge.take(1_000, ended))
+    assert received == sorted(received)
+
+
+HOUR = 3_600 * SECOND

@@ -24,6 +24,7 @@ from monitoring.storage.database import Database, Driver, Where
 from monitoring.storage.journal import Journal
 from monitoring.windows.policy_source import RegistryPolicies
 from monitoring.windows.retention import Retention
+from monitoring.windows.watermark import RECENT
 from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.errors import UnknownModel
 from registry.manifest import (
@@ -95,6 +96,12 @@ class Log:
             },
         }
         self._append(PredictionEvent(**self._stamp(), **(fields | changes)))
+
+    def pass_time(self, time: int, **changes: Any) -> None:
+        """Have the bulk of the last events reach `time`: refused requests, without rows."""
+        for n in range(RECENT):
+            name = f"refused-{time}-{n}"
+            self.predict(time, name, rows=0, outcome="refused", inputs={}, outputs={}, **changes)
 
     def tell(self, name: str, label: Label, row: int = 0, received: int = RECEIVED) -> None:
         stamp = self._stamp()

@@ -15,6 +15,7 @@ from monitoring.results import AlarmStep, Silence
 from monitoring.storage.database import Database, Where
 from monitoring.storage.query import RowQuery
 from monitoring.storage.store import Store
+from monitoring.windows.watermark import RECENT
 from registry.errors import UnknownModel
 from registry.manifest import Version
 from tests.monitoring.log_in_memory import (
@@ -47,20 +48,21 @@ def watch(where: Where, log: Log) -> Callable[[], Store]:
 def test_a_window_closes_once_its_grace_has_passed(log: Log, watch: Callable[[], Store]) -> None:
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
-    log.predict(T0 + HOUR + 599_000_000, "not yet")
+    log.pass_time(T0 + HOUR + 599_000_000)
+    log.predict(T0 + HOUR + 600_000_000, "a stray")
     assert watch().results("tiny", "1") == []
-    log.predict(T0 + HOUR + 600_000_000, "now")
+    log.pass_time(T0 + HOUR + 600_000_000)
     (result,) = watch().results("tiny", "1")
     assert (result.rows, result.sampled, result.pending, result.events) == (12, 12, 12, {"ok": 12})
     (live,) = watch().live("tiny", "1")
-    assert live.rows == 2
+    assert (live.rows, live.events["refused"]) == (1, 2 * RECENT)
 
 
 def test_what_comes_for_a_closed_window_is_late_and_kept_apart(
     log: Log, watch: Callable[[], Store]
 ) -> None:
     log.predict(T0, "first")
-    log.predict(T0 + 3 * HOUR, "far")
+    log.pass_time(T0 + 3 * HOUR)
     log.predict(T0 + 5, "late", rows=3)
     log.tell("late", 1)
     store = watch()
@@ -72,7 +74,7 @@ def test_what_comes_for_a_closed_window_is_late_and_kept_apart(
 def test_windows_without_events_are_visible(log: Log, watch: Callable[[], Store]) -> None:
     log.predict(T0, "first")
     log.predict(T0 + 3 * HOUR, "third hour")
-    log.predict(T0 + 5 * HOUR, "fifth hour")
+    log.pass_time(T0 + 5 * HOUR)
     results = watch().results("tiny", "1")
     assert [result.rows for result in results] == [1, 0, 0, 1]
     assert [result.verdict for result in results] == ["not enough data"] * 4
@@ -102,7 +104,7 @@ def test_a_result_is_revised_as_labels_come_and_expires(
 ) -> None:
     for n in range(10):
         log.predict(T0 + n, f"a{n}")
-    log.predict(T0 + 2 * HOUR, "closes the first hour")
+    log.pass_time(T0 + 2 * HOUR)
     log.tell("a0", 1)
     (first,) = watch().results("tiny", "1")[:1]
     assert (first.revision, first.labelled) == (0, 0)
@@ -110,7 +112,7 @@ def test_a_result_is_revised_as_labels_come_and_expires(
     first = watch().results("tiny", "1")[0]
     assert (first.revision, first.labelled, first.pending) == (1, 2, 8)
     log.tell("a2", 1)
-    log.predict(T0 + 4 * HOUR, "three hours after its end: no label is awaited any more")
+    log.pass_time(T0 + 4 * HOUR)  # three hours after its end: no label is awaited any more
     log.tell("a3", 1)
     store = watch()
     first = store.results("tiny", "1")[0]
@@ -124,7 +126,7 @@ def test_refusals_are_counted_and_are_no_rows(log: Log, watch: Callable[[], Stor
     log.predict(T0, "good")
     log.predict(T0, "bad", outcome="invalid", rows=0, inputs={}, outputs={})
     log.predict(T0, "lost", outcome="invalid", version="", rows=0, inputs={}, outputs={})
-    log.predict(T0 + 2 * HOUR, "next")
+    log.pass_time(T0 + 2 * HOUR)
     store = watch()
     assert store.results("tiny", "1")[0].events == {"invalid": 1, "ok": 1}
     assert store.results("tiny", "1")[0].rows == 1
@@ -174,7 +176,7 @@ def test_a_large_window_keeps_a_sample_and_counts_everything(
     for n in range(100):
         log.predict(T0 + n, f"a{n}")
         log.tell(f"a{n}", n % 2)
-    log.predict(T0 + 2 * HOUR, "next")
+    log.pass_time(T0 + 2 * HOUR)
     store = watch()
     result = store.results("tiny", "1")[0]
     assert (result.rows, result.labelled, result.sampled) == (100, 100, 40)
@@ -247,7 +249,7 @@ def _dying(database: Database, after: int) -> Database:
 def test_a_version_that_was_deleted_does_not_stop_the_monitor(where: Where, log: Log) -> None:
     for n in range(12):
         log.predict(T0 + n, f"a{n}")
-    log.predict(T0 + 2 * HOUR, "closes the first hour")
+    log.pass_time(T0 + 2 * HOUR)
     owing = Monitor(where, log.records)
     owing.consumer.step(1000)  # and ends before the window's scores are concluded
     owing.database.close()
@@ -259,7 +261,7 @@ def test_a_version_that_was_deleted_does_not_stop_the_monitor(where: Where, log:
 
     Monitor(where, log.records, find=deleted).drain()
     store = Store(where)
-    assert store.totals()["monitored_events"] == 15
+    assert store.totals()["monitored_events"] == 12 + RECENT + 2
     assert store.totals()["dead_letters"] == 2
     assert store.totals()["waiting_scores"] == 0
 

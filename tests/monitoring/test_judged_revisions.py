@@ -81,7 +81,7 @@ def test_an_alarm_resolves_when_the_rest_of_the_labels_says_otherwise(tmp_path: 
     log = _Hours()
     for hour in range(2):
         log.hour(hour)
-    log.predict(T0 + 2 * HOUR + HOUR // 2, "later")
+    log.pass_time(T0 + 2 * HOUR + HOUR // 2)
     for hour in range(2):
         log.label(hour, range(16), 0)
     (fired,) = _performance(_watched(tmp_path / "before.db", log))
@@ -97,7 +97,7 @@ def test_an_alarm_fires_when_the_rest_of_the_labels_says_otherwise(tmp_path: Pat
     log = _Hours()
     for hour in range(2):
         log.hour(hour)
-    log.predict(T0 + 2 * HOUR + HOUR // 2, "later")
+    log.pass_time(T0 + 2 * HOUR + HOUR // 2)
     for hour in range(2):
         log.label(hour, range(26), 1)
     assert _performance(_watched(tmp_path / "before.db", log)) == []
@@ -113,10 +113,10 @@ def test_few_labels_that_are_wrong_raise_an_alarm_at_the_latest_when_labels_expi
     log = _Hours()
     for hour in range(3):
         log.hour(hour)
-    log.predict(T0 + 3 * HOUR + HOUR // 2, "later")
+    log.pass_time(T0 + 3 * HOUR + HOUR // 2)
     for hour in range(3):
         log.label(hour, range(9), 0)  # too few for a revision
     assert _performance(_watched(tmp_path / "before.db", log)) == []
-    log.predict(T0 + 9 * HOUR, "much later")
+    log.pass_time(T0 + 9 * HOUR)
     (alarm,) = _performance(_watched(tmp_path / "after.db", log))
     assert alarm.state == "firing"

@@ -53,7 +53,7 @@ def _log(*hours: int) -> list[Record]:
         for n in range(rows):
             values = of_image(float(hour), n / 10, None if n % 2 else 1.0)
             log.predict(T0 + hour * HOUR + n, f"{hour}-{n}", **values)
-    log.predict(T0 + len(hours) * HOUR + HOUR // 2, "closes the last", **of_image(1.0, 1.0, 1.0))
+    log.pass_time(T0 + len(hours) * HOUR + HOUR // 2)
     return log.records
 
 
@@ -153,7 +153,7 @@ def test_no_label_is_expected_and_none_is_scored(tmp_path: Path) -> None:
     for n in range(60):
         log.predict(T0 + n, f"p{n}", **of_image(1.0, 1.0, 1.0))
     log.tell("p1", 1.0)
-    log.predict(T0 + 9 * HOUR, "all of it expires", **of_image(1.0, 1.0, 1.0))
+    log.pass_time(T0 + 9 * HOUR)
     where = tmp_path / "m.db"
     Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain()
     assert len(scorer.jobs) == 1, "no revision for labels"

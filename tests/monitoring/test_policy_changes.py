@@ -135,9 +135,10 @@ def test_labels_are_awaited_as_long_as_the_policy_of_their_window_says(where: Wh
     log = Log()
     for hour in range(5):
         log.predict(T0 + hour * HOUR, f"hour {hour}")
+    log.pass_time(T0 + 4 * HOUR)
     log.tell("hour 1", 1)  # its window ended three hours ago, at most
     log.tell("hour 2", 1)  # its window is nobody's any more
-    log.predict(T0 + 9 * HOUR, "later")
+    log.pass_time(T0 + 9 * HOUR)
     kept = Retention(late_days=0, samples_days=0)
     Monitor(where, log.records, policies=ticking(history), retention=kept).drain()
     found = {result.window.start: result for result in Store(where).results("tiny", "1")}
@@ -153,6 +154,7 @@ def test_a_trailing_reference_that_a_policy_brings_back_begins_again(where: Wher
     log = Log()
     for n in range(9 * 12):
         log.predict(T0 + n * HOUR // 12, f"p{n}")
+    log.pass_time(T0 + 9 * HOUR)
     find = replace(VERSION, manifest=replace(MANIFEST, monitoring=trails))
     policies = ticking(history)
     Monitor(where, log.records, scorer=scorer, policies=policies, find=lambda *_: find).drain()
@@ -189,8 +191,8 @@ def test_an_idle_monitor_hears_of_a_change(tmp_path: Path) -> None:
     other = like(alarms={"min_rows": 1})
     history.change(T0 + 1, other)
     monitor.drain()
-    for hour in (1, 3):
-        log.predict(T0 + hour * HOUR, f"hour {hour}")
+    log.predict(T0 + HOUR, "hour 1")
+    log.pass_time(T0 + 3 * HOUR)
     monitor.drain()
     assert hours(tmp_path / "monitor.db")[1] == digest(other)
 

@@ -14,6 +14,7 @@ from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
 from monitoring.results import Result
 from monitoring.storage.store import Store
+from monitoring.windows.watermark import RECENT
 from registry.policies import PolicyChange, digest
 from registry.store import Registry
 from tests.crash import kill_session
@@ -86,13 +87,14 @@ def start(tmp_path: Path) -> Iterator[Callable[[], Running]]:
         one.kill()
 
 
-def ask(writer: SegmentWriter, hour: float) -> None:
+def ask(writer: SegmentWriter, hour: float, **changes: Any) -> None:
     """One request so many hours after the one that has begun."""
+    time = HERE + int(hour * HOUR)
     place: dict[str, Any] = {"source": writer.source, "epoch": writer.epoch}
     fields: dict[str, Any] = {
         "sequence": writer.next_sequence,
-        "time": HERE + int(hour * HOUR),
-        "received": NOW,
+        "time": time,
+        "received": max(time, NOW),
         "prediction_id": f"p{writer.next_sequence}",
         "model": "tiny",
         "version": "1",
@@ -108,7 +110,13 @@ def ask(writer: SegmentWriter, hour: float) -> None:
             "probabilities": Tensor("FP32", [1, 2], [0.2, 0.8]),
         },
     }
-    writer.append([PredictionEvent(**place, **fields)])
+    writer.append([PredictionEvent(**place, **(fields | changes))])
+
+
+def pass_time(writer: SegmentWriter, hour: float) -> None:
+    """Four minutes of refused requests."""
+    for n in range(RECENT):
+        ask(writer, hour + n / 240, outcome="refused", rows=0, inputs={}, outputs={})
 
 
 def found(home: Home) -> list[Result]:
@@ -128,6 +136,7 @@ def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
 ) -> None:
     ask(writer, -2)
     ask(writer, 0)
+    pass_time(writer, 0)
     monitor = start()
     monitor.until(lambda: home.monitor.exists() and len(found(home)) == 1)
     change = PolicyChange({"window": {"length": 1800}, "alarms": {"min_rows": 1}}, "a trial")
@@ -136,8 +145,9 @@ def test_a_running_monitor_follows_a_change_and_a_replay_finds_the_same(
     monitor.says(f"tiny version 1 is monitored by policy {last}")
     monitor.kill()
     monitor = start()
-    for hour in (3, 3.6, 5):
+    for hour in (3, 3.6):
         ask(writer, hour)
+    pass_time(writer, 5)
     monitor.until(lambda: sum(result.rows for result in found(home)) == 4)
     results = [result for result in found(home) if result.rows]
     assert [result.policy for result in results] == [first, first, last, last]

@@ -213,7 +213,9 @@ def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(where: Wh
     for name in ("soon", "after all"):
         log.tell(name, 1, received=T0)
     log.predict(T0, "soon", received=T0 + 3 * HOUR)
-    log.predict(T0, "after all", received=T0 + 4 * HOUR)
+    later = T0 + 4 * HOUR
+    log.predict(T0, "anything", version="", outcome="invalid", received=later)
+    log.predict(T0, "after all", received=later + HOUR // 60)  # the clock is not wrong
     _watch(where, log)
     store = Store(where)
     assert [live.labelled for live in store.live("tiny", "1")] == [1]
@@ -223,7 +225,8 @@ def test_a_label_waits_for_its_prediction_for_so_long_and_then_no_more(where: Wh
 
 def test_of_a_window_that_awaits_no_labels_the_last_result_stays(where: Where) -> None:
     log = _rows_of_one_hour()
-    log.predict(T0 + 2 * HOUR, "closes", received=T0 + 2 * HOUR)
+    for received in (T0 + 2 * HOUR, T0 + 2 * HOUR + HOUR // 60):
+        log.pass_time(T0 + 2 * HOUR, received=received)
     _tell_all(log, 2)
     monitor = _watch(where, log)
     found = monitor.database.all("SELECT revision FROM results WHERE start = :t", t=T0)

@@ -40,7 +40,7 @@ def _labelled_late() -> Log:
     log = Log()
     for n in range(20):
         log.predict(T0 + n, f"p{n}")
-    log.predict(T0 + 3 * HOUR, "later")
+    log.pass_time(T0 + 3 * HOUR)
     for n in range(20):
         log.tell(f"p{n}", n % 2)
     return log

@@ -10,7 +10,7 @@ import pytest
 from eventlog.events import FeedbackEvent, Tensor
 from monitoring.results import Result
 from monitoring.storage.store import Store
-from tests.monitoring.log_in_memory import HOUR, T0, Log, Monitor, everything
+from tests.monitoring.log_in_memory import HOUR, RECEIVED, T0, Log, Monitor, everything
 
 SECOND = 1_000_000
 
@@ -19,7 +19,7 @@ class TimedLog(Log):
     """A log whose labels say when the truth became known."""
 
     def tell_at(self, name: str, label: int, time: int) -> None:
-        fields = {"time": time, "received": T0, "prediction_id": name, "label": label}
+        fields = {"time": time, "received": RECEIVED, "prediction_id": name, "label": label}
         self._append(FeedbackEvent(**self._stamp(), **fields))
 
 
@@ -33,7 +33,7 @@ def _log() -> TimedLog:
         log.tell_at(f"p{n}", 1, T0 + 100 * SECOND)
     log.tell_at("p11", 1, -(2**80))
     log.tell_at("p12", 1, 2**80)
-    log.predict(T0 + 3 * HOUR, "later")
+    log.pass_time(T0 + 3 * HOUR)
     return log
 
 
@@ -68,7 +68,7 @@ def test_a_window_of_errors_alone_has_an_error_share(tmp_path: Path) -> None:
     log = Log()
     for n in range(3):
         log.predict(T0, f"bad{n}", outcome="failed", rows=0, inputs={}, outputs={})
-    log.predict(T0 + 3 * HOUR, "later")
+    log.pass_time(T0 + 3 * HOUR)
     Monitor(tmp_path / "m.db", log.records).drain()
     reported = {score.name: score for score in _first(tmp_path / "m.db").scores}
     assert reported["error_share"].value == 1
@@ -79,7 +79,7 @@ def test_rows_are_handed_out_with_their_order_in_time(tmp_path: Path) -> None:
     log = Log()
     for n in (5, 3, 9, 1):
         log.predict(T0 + n, f"p{n}", inputs={"x": Tensor("FP32", [1, 1], [n])})
-    log.predict(T0 + 3 * HOUR, "later")
+    log.pass_time(T0 + 3 * HOUR)
     monitor = Monitor(tmp_path / "m.db", log.records)
     monitor.drain()
     job = monitor.scorer.jobs[0]
@@ -90,7 +90,7 @@ def test_infinities_reach_the_scores_and_the_export_as_such(tmp_path: Path) -> N
     log = Log()
     for n, data in enumerate((["Infinity", 1.5], ["-Infinity", None], [2.5, 3.5])):
         log.predict(T0 + n, f"p{n}", rows=2, inputs={"x": Tensor("FP32", [2, 1], data)})
-    log.predict(T0 + 3 * HOUR, "later")
+    log.pass_time(T0 + 3 * HOUR)
     monitor = Monitor(tmp_path / "m.db", log.records)
     monitor.drain()
     reported = monitor.scorer.jobs[0].columns["x"]

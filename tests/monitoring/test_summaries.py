@@ -59,7 +59,7 @@ def test_every_row_is_counted_whether_its_payload_was_kept_or_not(tmp_path: Path
     for n in range(60):
         fields = kept_image if n % 10 == 0 else of_image
         log.predict(T0 + n, f"p{n}", **fields(n / 10, None if n % 3 == 0 else 1.0, 2.0))
-    log.predict(T0 + 2 * HOUR, "closes the first hour", **of_image(1.0, 1.0, 1.0))
+    log.pass_time(T0 + 2 * HOUR)
     where = tmp_path / "monitor.db"
     Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain()
     (state,) = [result for result in Store(where).results("tiny", "1") if result.rows]
@@ -76,7 +76,7 @@ def test_features_are_not_missing_where_only_the_payload_is(tmp_path: Path) -> N
         gone = {"payload": "digest", "inputs": {}, "outputs": {}}
         known = {"inputs": {"x": Tensor("FP32", [1, 1], [float(n)])}} if n % 3 else gone
         log.predict(T0 + n, f"p{n}", summaries={"x mean": [float(n)]}, **known)
-    log.predict(T0 + 2 * HOUR, "closes the first hour")
+    log.pass_time(T0 + 2 * HOUR)
     Monitor(tmp_path / "monitor.db", log.records, scorer=scorer, find=lambda *_: version).drain()
     job = scorer.jobs[0]
     assert job.inputs is not None

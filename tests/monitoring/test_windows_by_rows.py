@@ -61,7 +61,7 @@ def test_by_both_a_window_ends_at_whichever_comes_first(where: Where) -> None:
         log.predict(T0 + n, f"a{n}")
     log.predict(T0 + HOUR, "few")
     log.predict(T0 + 5 * HOUR, "much later")
-    log.predict(T0 + 7 * HOUR, "closes it")
+    log.pass_time(T0 + 7 * HOUR)
     results = _results(_watch(where, log.records, DAILY))
     assert [result.rows for result in results] == [40, 1, 0, 1]
     first, second, empty, _ = (result.window for result in results)

@@ -1,8 +1,12 @@
 """A refused request keeps the event time that its caller stated."""
 
+from contextlib import nullcontext
+from math import inf
+
 import httpx
 import pytest
 
+from service.call_factory import CallFactory
 from service.errors import InvalidRequest
 from service.protocol import json
 from service.rest.asgi import Receive, Scope, Send
@@ -45,3 +49,29 @@ async def test_tensors_that_do_not_fit_are_logged_under_their_event_time(tensor:
         await worker.pipeline.infer(call, lambda _: json.decode_request(body))
     (event,) = worker.appender.events
     assert event.time == STATED
+
+
+@pytest.mark.parametrize(("ahead", "answered"), [(300, True), (301, False), (30 * 86_400, False)])
+async def test_an_event_time_ahead_of_the_clock_is_refused_and_not_logged_as_such(
+    ahead: int, answered: bool
+) -> None:
+    worker = InProcessWorker()
+    await worker.models.refresh()
+    new_call = CallFactory(inf, now=lambda: STATED, event_time_ahead=300_000_000)
+    stated = STATED + ahead * 1_000_000
+    body = (
+        '{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]},'
+        '{"name": "word", "datatype": "BYTES", "shape": [1], "data": ["a"]}],'
+        f'"parameters": {{"event_time": {stated}}}}}'
+    ).encode()
+    refusal = pytest.raises(
+        InvalidRequest,
+        match=rf"^event_time is {stated}, {ahead} seconds ahead of the clock; "
+        r"expected at most 300 \(DRIFTLINE_SERVICE_EVENT_TIME_AHEAD_S\)$",
+    )
+    with nullcontext() if answered else refusal:
+        await worker.pipeline.infer(
+            new_call("rest", "sums", ""), lambda _: json.decode_request(body)
+        )
+    (event,) = worker.appender.events
+    assert (event.outcome, event.time) == (("ok", stated) if answered else ("invalid", STATED))

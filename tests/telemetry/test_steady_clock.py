@@ -16,11 +16,15 @@ class Machine:
     def __init__(self) -> None:
         self.elapsed = 1_000 * SECOND
         self.moved = 0
-        self.clock = SteadyClock(lambda: self.true + self.moved, lambda: self.elapsed)
+        self.departures = 0
+        self.clock = SteadyClock(lambda: self.true + self.moved, lambda: self.elapsed, self._count)
 
     @property
     def true(self) -> int:
         return NOW + self.elapsed
+
+    def _count(self) -> None:
+        self.departures += 1
 
     def run(self, seconds: int, *, drift: int = 0) -> list[int]:
         """Read the clock once a second; returns by how much it was wrong."""
@@ -40,6 +44,7 @@ def test_a_clock_that_is_wrong_for_seconds_moves_no_time(moved: int, seconds: in
     machine.run(5)
     machine.moved = moved * SECOND
     assert set(machine.run(seconds)) == {0}
+    assert machine.departures == 1, "reported at once, and once"
     machine.moved = 0
     assert set(machine.run(100)) == {0}
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
 from eventlog.log import Gap, Position, Record
-from eventlog.merge import merge_key
+from eventlog.merge import StreamOrder
 from monitoring.consumer import Consumer
 from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
@@ -182,7 +182,9 @@ def _drain(monitors: Sequence[One], limit: int = 40) -> None:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
     path = tmp_path_factory.mktemp("alone") / "monitor.db"
     parts = _partitioned(_received(eight_hours().records)).values()
-    records = sorted((record for part in parts for record in part), key=merge_key)
+    records = sorted(
+        (record for part in parts for record in part), key=lambda one: StreamOrder().key([one])
+    )
     Monitor(path, records, policies=ticking(Story().known())).drain()
     return everything(path)
 

@@ -141,9 +141,15 @@ def test_ingestion_continues_in_a_database_from_before_migrations(
     Monitor(earlier, records, random.Random(2)).drain()
     Monitor(tmp_path / "new.db", records, random.Random(3)).drain()
     continued, fresh = everything(earlier), everything(tmp_path / "new.db")
-    for found in (continued, fresh):  # a request keeps the sentence of the release that made it
-        found["outbox"] = [(name, *rest) for name, _body, *rest in found["outbox"]]
-    assert continued == fresh
+    for table in ("totals", "dead_letters", "positions"):
+        assert continued[table] == fresh[table]
+    # The earlier release closed windows sooner, so labels were counted in other revisions.
+    assert _counted(earlier) == _counted(tmp_path / "new.db")
+
+
+def _counted(where: Where) -> list[tuple[Window, dict[str, int], int]]:
+    results = Store(where).results("tiny", "1")
+    return [(result.window, result.events, result.rows) for result in results]
 
 
 def test_two_processes_that_open_an_earlier_database_at_once_migrate_it_once(

@@ -22,6 +22,8 @@ def all_drift(versions: int) -> list[Record]:
             for n in range(10):
                 name = f"p{hour}-{number}-{n}"
                 log.predict(T0 + hour * HOUR + number * 10 + n, name, version=str(number))
+    for number in range(versions):
+        log.pass_time(T0 + 6 * HOUR, version=str(number))
     return log.records
 
 

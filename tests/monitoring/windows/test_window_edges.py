@@ -8,13 +8,15 @@ from monitoring.windows.watermark import IDLE, VersionProgress
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2**40)), min_size=1))
-def test_the_watermark_of_known_sources_never_goes_back(events: list[tuple[str, int]]) -> None:
+def test_the_watermark_of_known_sources_in_order_never_goes_back(
+    events: list[tuple[str, int]],
+) -> None:
     watch = VersionProgress("tiny", "1")
     for source in "abc":
-        watch.advance(source, 0, 0)
+        watch.advance(source, 0, 2**40, 2**40)
     before = 0
-    for source, time in events:
-        watch.advance(source, time, 0)
+    for source, time in sorted(events, key=lambda event: event[1]):
+        watch.advance(source, time, 2**40, 2**40)
         after = watch.watermark(drained=False)
         assert after >= before
         before = after
@@ -22,10 +24,10 @@ def test_the_watermark_of_known_sources_never_goes_back(events: list[tuple[str, 
 
 def test_a_source_is_silent_only_once_it_is_further_behind_than_the_patience() -> None:
     watch = VersionProgress("tiny", "1")
-    watch.advance("slow", 10, received=0)
-    watch.advance("fast", 99, received=IDLE)
+    watch.advance("slow", 10, 99, clock=99)
+    watch.advance("fast", 99, 99, clock=99 + IDLE)
     assert watch.watermark(drained=True) == 10
-    watch.advance("fast", 99, received=IDLE + 1)
+    watch.advance("fast", 99, 99, clock=99 + IDLE + 1)
     assert watch.watermark(drained=True) == 99
     assert watch.watermark(drained=False) == 10
 

@@ -1,0 +1,131 @@
+"""The progress of a source follows the bulk of its events, in whichever order they come."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.windows.grid import SECOND
+from monitoring.windows.watermark import IDLE, RECENT, SourceProgress, VersionProgress
+
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+NOW = 1_372_636_800_000_000
+
+
+def _progress(times: list[int], received: int = NOW) -> SourceProgress:
+    progress = SourceProgress(0, 0)
+    for time in times:
+        progress.advance(time, received, received)
+    return progress
+
+
+@given(
+    bulk=st.lists(st.integers(NOW - 30 * DAY, NOW - DAY), min_size=2, max_size=40),
+    stray=st.one_of(st.integers(0, NOW - 40 * DAY), st.integers(NOW - HOUR, NOW + DAY)),
+    data=st.data(),
+)
+def test_one_stray_moves_no_progress_beyond_the_bulk(
+    bulk: list[int], stray: int, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(bulk)))
+    reached = _progress([*bulk[:at], stray, *bulk[at:]]).reached
+    assert min(bulk) <= reached <= max(bulk)
+
+
+@given(st.lists(st.integers(NOW - 30 * DAY, NOW - DAY), min_size=16, max_size=40), st.data())
+def test_three_strays_in_sixteen_move_none_beyond_the_bulk(
+    bulk: list[int], data: st.DataObject
+) -> None:
+    times: list[int] = []
+    for n, time in enumerate(bulk):
+        times.append(time)
+        if n % 13 in {5, 7, 8}:
+            times.append(data.draw(st.sampled_from([0, NOW, NOW + DAY])))
+    assert min(bulk) <= _progress(times).reached <= max(bulk)
+
+
+@given(st.lists(st.integers(0, NOW), min_size=1, max_size=60))
+def test_progress_of_ordered_events_never_falls_nor_lags_by_more_than_a_dozen(
+    times: list[int],
+) -> None:
+    times.sort()
+    progress, before = SourceProgress(0, 0), 0
+    for count, time in enumerate(times, 1):
+        progress.advance(time, NOW, NOW)
+        assert progress.reached >= before
+        before = progress.reached
+        assert before >= times[max(0, count - 12)]
+
+
+@given(st.lists(st.integers(0, 10), min_size=1, max_size=60))
+def test_progress_of_events_stamped_as_they_are_received_does_not_lag(steps: list[int]) -> None:
+    progress, now = SourceProgress(0, 0), NOW
+    for step in steps:
+        now += step * HOUR
+        progress.advance(now, now, now)
+        assert progress.reached == now
+
+
+@given(st.lists(st.tuples(st.integers(0, 2 * NOW), st.integers(0, HOUR)), min_size=1, max_size=60))
+def test_progress_passes_neither_an_event_time_nor_a_reception(
+    events: list[tuple[int, int]],
+) -> None:
+    progress, received = SourceProgress(0, 0), NOW
+    for time, pause in events:
+        received += pause
+        progress.advance(time, received, received)
+        assert progress.reached <= min(received, max(seen for seen, _ in events))
+
+
+@given(st.integers(0, 2**32), st.integers(0, 600))
+def test_events_within_the_grace_never_fall_behind_progress_by_more(seed: int, grace: int) -> None:
+    """Whatever the order within the grace, no event is late."""
+    chance = random.Random(seed)
+    events = [NOW - DAY + n * chance.randrange(2, 60) * SECOND for n in range(80)]
+    times = sorted(events, key=lambda time: time + chance.randrange(grace + 1) * SECOND)
+    progress = SourceProgress(0, 0)
+    for time in times:
+        assert progress.reached - grace * SECOND <= time
+        progress.advance(time, NOW, NOW)
+
+
+def test_only_the_last_events_count() -> None:
+    progress = _progress([NOW - 30 * DAY] * 40)
+    for _ in range(RECENT):
+        progress.advance(NOW, NOW, NOW)
+    assert progress.reached == NOW
+
+
+def test_an_event_of_1970_keeps_no_idle_version_open() -> None:
+    version = VersionProgress("tiny", "1")
+    for time in (0, NOW, NOW + SECOND, NOW + 2 * SECOND):
+        version.advance("s", time, max(time, NOW), max(time, NOW))
+    later = NOW + HOUR
+    assert version.idle_watermark({"s": later}, later) >= later - IDLE - SECOND
+
+
+def test_progress_that_an_earlier_release_stored_goes_on_with_the_bulk_of_later_events() -> None:
+    version = VersionProgress("tiny", "1", {"s": SourceProgress(NOW - DAY, NOW)}, lag=DAY)
+    assert version.watermark(drained=False) == NOW - DAY
+    assert version.idle_watermark({"s": NOW + HOUR}, NOW + HOUR) == NOW + HOUR - DAY - IDLE
+    version.advance("s", NOW, NOW, NOW)  # a stray
+    assert version.watermark(drained=False) == NOW - DAY
+    for _ in range(RECENT):
+        version.advance("s", NOW - HOUR, NOW, NOW)
+    assert version.watermark(drained=False) == NOW - HOUR
+
+
+def test_backfilled_events_of_a_clock_that_is_not_confirmed_yet_are_no_progress_once_it_is() -> (
+    None
+):
+    """A backfill begins after a silence of eight hours, with a stray in front."""
+    version, before = VersionProgress("tiny", "1"), NOW - 8 * HOUR
+    version.advance("s", NOW, NOW, before)
+    for minute in range(3):
+        time = NOW - 30 * DAY + minute * SECOND
+        assert version.watermark(drained=False) <= before
+        version.advance("s", time, NOW + minute * SECOND, before)
+    version.advance("s", NOW - 30 * DAY, NOW + 60 * SECOND, NOW + 60 * SECOND)
+    assert version.watermark(drained=False) <= NOW - 30 * DAY + 60 * SECOND
+    assert version.idle_watermark({"s": NOW + HOUR}, NOW + HOUR) <= NOW - 30 * DAY + HOUR
