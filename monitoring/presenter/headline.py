@@ -8,6 +8,7 @@ from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.formats import moment, number, period, several
 from monitoring.results import Alarm, DisabledReceiver, Result
 
+_LATE_SHARE = 0.01  # of all rows of a version, from where on late ones are a headline
 _REFUSED_SHARE = 0.01  # of all labels, from where on refused ones are a headline
 
 
@@ -34,7 +35,7 @@ class MonitorFacts(msgspec.Struct, frozen=True, kw_only=True):
     firing: Sequence[Alarm]  # worst first
     lost: int = 0  # events
     disabled: Sequence[DisabledReceiver] = ()
-    refused: str = ""  # which labels were refused, see `refused_labels`
+    data: Sequence[str] = ()  # sentences about refused labels and late rows, or nothing
     dead: int = 0  # webhooks
     trouble: WindowTrouble | None = None  # the worst
     versions: int = 0
@@ -62,6 +63,16 @@ def refused_labels(totals: Mapping[str, int]) -> str:
     return (
         f"{number(refused)} of {several(labels, 'label')} refused: no class of the model, or no "
         "number. The dead letters show them."
+    )
+
+
+def late_rows(model: str, version: str, late: int, rows: int) -> str:
+    """State how many rows were late beside `rows` in closed windows; empty for less than 1 %."""
+    if not late or late < _LATE_SHARE * (late + rows):
+        return ""
+    return (
+        f"{model} version {version}: {number(late)} of {several(late + rows, 'row')} came after "
+        "their windows had closed, and are in no figure."
     )
 
 
@@ -94,7 +105,7 @@ def without_closed_window(filling: Result | None) -> str:
 def _warnings(facts: MonitorFacts) -> Iterator[str]:
     """Yield a sentence or nothing for each warning, the worst first."""
     yield disabled_receiver(facts.disabled[0]) if facts.disabled else ""
-    yield facts.refused
+    yield from facts.data
     webhooks = several(facts.dead, "retraining webhook")
     yield f"{webhooks} could not be delivered." if facts.dead else ""
     yield "" if facts.trouble is None else _trouble(facts.trouble)

@@ -12,6 +12,7 @@ from monitoring.presenter.headline import (
     WindowTrouble,
     disabled_receiver,
     headline_of,
+    late_rows,
     refused_labels,
 )
 from monitoring.presenter.rule_sentence import awaited_labels, progress_to_alarm, rule_sentence
@@ -166,7 +167,13 @@ def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
         rows[worst] = _with_rules(rows[worst], findings, catalogue)  # the headline states them
     book = ledger(findings.ledger())
     return Overview(
-        headline(rows, book, findings.deliveries(), stops, refused_labels(findings.totals())),
+        headline(
+            rows,
+            book,
+            findings.deliveries(),
+            stops,
+            [refused_labels(findings.totals()), _late_rows(findings, rows)],
+        ),
         book,
         rows,
         worst_first([alarm for row in rows for alarm in row.alarms]),
@@ -277,16 +284,16 @@ def headline(
     book: EventBalance,
     deliveries: Sequence[Delivery],
     disabled: Sequence[DisabledReceiver] = (),
-    refused: str = "",
+    data: Sequence[str] = (),
 ) -> Headline:
-    """Return the headline: the worst current state. `refused` states which labels were refused."""
+    """Return the headline: the worst current state. `data` states refused labels and late rows."""
     worst = next((row for row in rows if row.rank == 1), None)
     return headline_of(
         MonitorFacts(
             firing=worst_first(a for row in rows for a in row.alarms if a.state == "firing"),
             lost=book.lost,
             disabled=disabled,
-            refused=refused,
+            data=data,
             dead=sum(delivery.state == "dead" for delivery in deliveries),
             trouble=None if worst is None else _trouble(worst),
             versions=len(rows),
@@ -294,6 +301,17 @@ def headline(
             acknowledged=any(row.rank == 2 for row in rows),
         )
     )
+
+
+def _late_rows(findings: Queries, rows: Sequence[VersionRow]) -> str:
+    """State the late rows of the version that has most of them."""
+    for row in sorted(rows, key=lambda row: -row.late.rows):
+        if not row.late.rows:
+            break
+        pair = row.model, row.version
+        if reported := late_rows(*pair, row.late.rows, findings.closed(*pair).rows):
+            return reported
+    return ""
 
 
 def _trouble(row: VersionRow) -> WindowTrouble | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.alarms.severity import MOST_SEVERE, severity
-from monitoring.presenter.headline import refused_labels
+from monitoring.presenter.headline import late_rows, refused_labels
 from monitoring.results import Alarm, Delivery, Result, Score, SourceLedger, Window
 from monitoring.web import window_view
 from monitoring.web.charts.version_charts import timeline
@@ -14,6 +14,7 @@ from monitoring.web.traffic_share import mixes
 
 WINDOW = Window(0, 86_400_000_000)
 
+MANY_LATE = late_rows("flights", "1", 20, 80)
 MANY_REFUSED = refused_labels({"labels": 100, "unfit_labels": 20})
 
 
@@ -127,7 +128,12 @@ def test_the_headline_says_the_worst_thing_that_is_true() -> None:
         (headline([row(fine, alarm())], holed, [dead]), "alarm", "flights version 1: 9 of 20"),
         (headline([row(fine)], holed, [dead]), "alarm", "3 events"),
         (headline([row(fine)], nothing, [dead]), "warning", "1 retraining webhook"),
-        (headline([row(fine)], nothing, [dead], (), MANY_REFUSED), "warning", "20 of 100 labels"),
+        (headline([row(fine)], nothing, [dead], (), [MANY_REFUSED]), "warning", "20 of 100 labels"),
+        (
+            headline([row(fine)], nothing, [dead], (), ["", MANY_LATE]),
+            "warning",
+            "flights version 1: 20 of 100 rows came after their windows had closed",
+        ),
         (headline([row(result(verdict="drifted"))], nothing, []), "warning", "flights version 1"),
         (headline([row(fine, alarm("acknowledged"))], nothing, []), "warning", "acknowledged"),
         (headline([row(fine)], nothing, []), "ok", "flights version 1"),
@@ -181,6 +187,11 @@ def test_the_versions_of_a_model_share_a_window_of_the_same_length() -> None:
     mixed = mixes([first, second, elsewhere])
     assert mixed["flights", WINDOW] == {"1": 0.8, "2": 0.2}
     assert mixed["flights", Window(0, 7)] == {"3": 1.0}
+
+
+def test_a_few_late_rows_are_no_headline() -> None:
+    assert late_rows("flights", "1", 0, 0) == late_rows("flights", "1", 9, 991) == ""
+    assert late_rows("flights", "1", 10, 990).startswith("flights version 1: 10 of 1,000 rows")
 
 
 def test_a_few_refused_labels_are_no_headline() -> None:
