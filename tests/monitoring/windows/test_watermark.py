@@ -105,7 +105,7 @@ def test_an_event_of_1970_keeps_no_idle_version_open() -> None:
     assert version.idle_watermark({"s": later}, later) >= later - IDLE - SECOND
 
 
-def test_progress_that_an_earlier_release_stored_goes_on_with_the_bulk_of_later_events() -> None:
+def test_progress_that_an_earlier_release_stored_moves_with_the_bulk_of_later_events() -> None:
     version = VersionProgress("tiny", "1", {"s": SourceProgress(NOW - DAY, NOW)}, lag=DAY)
     assert version.watermark(drained=False) == NOW - DAY
     assert version.idle_watermark({"s": NOW + HOUR}, NOW + HOUR) == NOW + HOUR - DAY - IDLE
