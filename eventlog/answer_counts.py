@@ -39,12 +39,16 @@ class AnswerCounts:
 
     def add(self, events: Sequence[Event]) -> None:
         """Count events that are already appended to the log."""
+        received: dict[int, int] = {}  # events by minute: those of a batch mostly share one
         for event in events:
-            minute = minute_of(event.received)
+            minute = event.received // MINUTE
+            received[minute] = received.get(minute, 0) + 1
+        for unclamped, number in received.items():
+            minute = minute_of(unclamped * MINUTE)
             offset, count = self._counts.get(minute) or self._open()
-            self._counts[minute] = offset, count + 1
+            self._counts[minute] = offset, count + number
             if self._map is not None:
-                _SLOT.pack_into(self._map, offset, minute, self._epoch, count + 1)
+                _SLOT.pack_into(self._map, offset, minute, self._epoch, count + number)
 
     def close(self) -> None:
         """Unmap and close the file."""

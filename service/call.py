@@ -99,6 +99,8 @@ class InferenceResponse(msgspec.Struct, frozen=True):
         if self.request.outputs:
             return list(self.request.outputs)
         derived = derived_outputs(self.version.manifest.prediction)
+        if not derived:
+            return list(self.outputs)
         return [name for name in self.outputs if name not in derived]
 
     def parameters(self) -> dict[str, str | int]:

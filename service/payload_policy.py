@@ -54,9 +54,12 @@ class PayloadPolicies:
         elif _has_bare_inputs(version.manifest):
             self._by_digest[version.digest] = LargeTensorSampling(version.manifest)
 
-    def apply(self, events: Sequence[PredictionEvent]) -> list[PredictionEvent]:
+    def apply(self, events: Sequence[PredictionEvent]) -> Sequence[PredictionEvent]:
         """Return the events as they may be written."""
-        found = ((event, self._by_digest.get(event.digest)) for event in events)
+        policies = [self._by_digest.get(event.digest) for event in events]
+        if not any(policies):
+            return events
+        found = zip(events, policies, strict=True)
         return [event if policy is None else _apply(policy, event) for event, policy in found]
 
 

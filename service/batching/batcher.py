@@ -218,11 +218,12 @@ class Batcher(Generic[Ticket, Result]):
             self._fills_until = jobs.time
             return
         self._started = now
-        if self._runner.is_quick(_rows(jobs), sum([job.size for job in jobs])):
+        rows = _rows(jobs)
+        if self._runner.is_quick(rows, sum([job.size for job in jobs])):
             run = self._runs.begin([job.ticket for job in jobs])
             self._complete(jobs, self._execute(jobs))
             self._runs.end(run)
-            self._admissions[0].served(_rows(jobs), self._clock() - now)
+            self._admissions[0].served(rows, self._clock() - now)
         else:
             self._run_in_thread(jobs, now)
 

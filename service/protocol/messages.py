@@ -47,6 +47,11 @@ class InferRequest(msgspec.Struct, frozen=True):
     as_raw: Mapping[str, bool] = {}  # what the client asked for, by output (REST)
     classes: Mapping[str, int] = {}  # how many of the best, for outputs wanted as classes
 
+    @property
+    def may_want_raw(self) -> bool:
+        """Return whether any output may be sent as raw bytes."""
+        return self.raw or bool(self.as_raw)
+
     def wants_raw(self, output: str) -> bool:
         """Return whether this output is sent as raw bytes."""
         return self.as_raw.get(output, self.raw)

@@ -8,6 +8,7 @@ Clients repeat their request head byte for byte, so each head is parsed once. A 
 with a cached head bypasses the HTTP parser.
 """
 
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -133,8 +134,8 @@ class Connection(Http1Connection):
 
     def reply(self, exchange: Exchange, message: list[bytes]) -> None:
         """Send a reply, status line first; the next request may begin."""
-        for name, value in self.server_state.default_headers:
-            message.insert(1, b"%b: %b\r\n" % (name, value))
+        if default := self.server_state.default_headers:
+            message.insert(1, _encode_headers(tuple(default)))
         if not exchange.keep_alive:
             message.insert(1, b"connection: close\r\n")
         self.transport.write(b"".join(message))
@@ -198,6 +199,11 @@ class Connection(Http1Connection):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
+
+
+@lru_cache(maxsize=4)  # the date changes once a second
+def _encode_headers(headers: tuple[Header, ...]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def _is_cacheable(raw: bytes, head: Head, headers: list[Header]) -> bool:

@@ -37,7 +37,8 @@ def encode_response(answer: InferenceResponse, encoding: Encoding | None = None)
     }
     headers = response_headers(answer)
     arrays, request = answer.run.outputs, answer.request
-    if raw := {name: arrays[name] for name in wanted if request.wants_raw(name)}:
+    raw = request.may_want_raw and {n: arrays[n] for n in wanted if request.wants_raw(n)}
+    if raw:
         body, length = binary.encode_response(**fields, raw=raw)
         return _message(_OK, headers + _RAW % (_JSON_LENGTH, length), body)
     body = json.encode_response(**fields)

@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from registry.errors import RegistryError
 from registry.manifest import SessionOptions
 from registry.onnx_file import extensions_library
 from service.errors import InvalidRequest, NotReady, OutOfMemory, RunFailed, ValuesRefused
-from service.sessions.providers import choose
+from service.sessions.providers import CPU, choose
 from service.sessions.value_dependence import depends_on_values
 
 Array = np.ndarray[Any, Any]
@@ -63,6 +63,7 @@ class Session:
         self._shrinking = self.new_options()
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self._run = self._runner(providers)
         # NumPy has no BF16, and ONNX Runtime converts none.
         self._by_value = any(node.type == "tensor(bfloat16)" for node in nodes)
 
@@ -79,7 +80,7 @@ class Session:
             if self._by_value:
                 results = self._run_by_value(inputs, options)
             else:
-                results = self._session.run(self._outputs, inputs, options)
+                results = self._run(self._outputs, inputs, options)
         except InvalidArgument as error:
             _logger.info("the model refused its inputs: %s", error)
             raise InvalidRequest(
@@ -94,6 +95,16 @@ class Session:
             _logger.warning("a run failed: %s", error)
             raise RunFailed("the model's run failed; the server's log says why") from None
         return dict(zip(self._outputs, results, strict=True))
+
+    def _runner(self, providers: Sequence[tuple[str, object]]) -> Any:
+        """Return what runs the model.
+
+        The wrapper in Python checks names, which are checked before, and falls back from failing
+        providers; the CPU's has nothing to fall back to. The session below it saves 4 us a run.
+        """
+        on_cpu = [name for name, _ in providers] == [CPU]
+        wrapped = getattr(self._session, "_sess", None)
+        return wrapped.run if on_cpu and wrapped is not None else self._session.run
 
     def _run_by_value(
         self, inputs: Mapping[str, Array], options: onnxruntime.RunOptions | None

@@ -122,13 +122,12 @@ class VersionStatistics:
         runs = self._sizes.get(rows)
         if runs is None:
             runs = self._sizes[rows] = _Runs()
-        for call, run in batch:
-            runs.total += ended - call.started
-            runs.queue_us += run.queue_us
-            runs.runs_us += run.run_us
+        runs.total += len(batch) * ended - sum([call.started for call, _ in batch])
+        runs.queue_us += sum([run.queue_us for _, run in batch])
+        runs.runs_us += sum([run.run_us for _, run in batch])
         runs.count += 1
         runs.requests += len(batch)
-        runs.run_us += run.run_us
+        runs.run_us += batch[-1][1].run_us
         runs.output += ended - began
         runs.outputs += (ended - began) * len(batch)
         self._last = ended
