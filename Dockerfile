@@ -30,6 +30,7 @@ COPY deploy/slim.py /opt/slim.py
 FROM build AS wheel
 WORKDIR /src
 COPY pyproject.toml README.md ./
+COPY server/ server/
 COPY access/ access/
 COPY telemetry/ telemetry/
 COPY eventlog/ eventlog/
@@ -38,6 +39,8 @@ COPY service/ service/
 COPY monitoring/ monitoring/
 COPY driftline/ driftline/
 COPY loadtests/ loadtests/
+RUN /opt/uv/bin/hatchling build -t wheel -d /wheel
+WORKDIR /src/server
 RUN /opt/uv/bin/hatchling build -t wheel -d /wheel
 
 FROM build AS build-service

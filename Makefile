@@ -107,7 +107,7 @@ s3: $(VENV)/.dev ## store files of models on a real S3 server, in an environment
 	VIRTUAL_ENV=$(S3) $(UV) pip install --quiet --require-hashes -r requirements/s3.lock
 	DRIFTLINE_S3=$(S3)/bin/python $(BIN)/python -m pytest tests/registry/test_artifact_contract.py
 
-LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-package driftline-server --no-annotate --custom-compile-command "make lock"
 PEERS := benchmarks/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
 	printf 'uv\nhatchling\n' | $(LOCK) - -c requirements/dev.lock -o requirements/bootstrap.lock

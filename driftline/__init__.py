@@ -30,7 +30,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import on first use: commands that do not need it start faster."""
     if name == "register":
-        return import_module("driftline.python_api").register
+        try:
+            return import_module("driftline.python_api").register
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"driftline.register: package {error.name} is not installed: "
+                "pip install 'driftline[registry]'"
+            ) from None
     if name in __all__:
         return getattr(import_module("driftline.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,12 +8,11 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import click
 
-from eventlog.errors import DriftlineError, SettingError
-from eventlog.parent_death import end_with_parent
+# Nothing of a server is imported here: the client is installed without.
 
 
 class CommandSummary(NamedTuple):
@@ -21,17 +20,32 @@ class CommandSummary(NamedTuple):
 
     module: str
     summary: str
-    package: str = ""  # marks the extra that the command needs
+    extra: str = ""  # that brings what the command needs
 
 
-_REGISTRY, _LOG, _SERVICE, _MONITOR = "bentoml", "kafka", "grpc", "standardwebhooks"
+class NotInstalled(click.ClickException):
+    """The command needs packages that are not here, or that others shadow."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message as every expected error."""
+        click.echo(f"driftline: {self.message}", file=file, err=True)
+
+
+_REGISTRY, _LOG, _SERVICE, _MONITOR = "registry", "eventlog", "service", "monitoring"
+_LOAD, _UP = "loadtests", "service,monitoring"
+# What an extra alone brings, beside a package of ours.
+_MARKS = {
+    _REGISTRY: ("registry", "bentoml"),
+    _LOG: ("eventlog", "kafka"),
+    _SERVICE: ("service", "grpc"),
+    _MONITOR: ("monitoring", "standardwebhooks"),
+    _LOAD: ("loadtests", "locust"),
+}
 
 # Summaries stand here so that `driftline --help` imports no command: some bring libraries that take
 # seconds and 200 MB.
 COMMANDS = {
-    "up": CommandSummary(
-        "driftline.up", "Run the service and the monitor until Ctrl-C.", _REGISTRY
-    ),
+    "up": CommandSummary("driftline.up", "Run the service and the monitor until Ctrl-C.", _UP),
     "register": CommandSummary(
         "driftline.register_command", "Validate an ONNX model and store it as a version.", _REGISTRY
     ),
@@ -97,9 +111,11 @@ COMMANDS = {
     "backtest": CommandSummary(
         "driftline.replay", "Show which alarms another policy would have raised.", _MONITOR
     ),
-    "events": CommandSummary("driftline.events", "Print, count, verify or export logged events."),
-    "keys": CommandSummary("driftline.keys", "Create, list and revoke API keys."),
-    "load": CommandSummary("driftline.load", "Run a load test against a service."),
+    "events": CommandSummary(
+        "driftline.events", "Print, count, verify or export logged events.", _LOG
+    ),
+    "keys": CommandSummary("driftline.keys", "Create, list and revoke API keys.", _LOG),
+    "load": CommandSummary("driftline.load", "Run a load test against a service.", _LOAD),
     "ledger": CommandSummary(
         "driftline.ledger", "Compare answered, logged and monitored events.", _LOG
     ),
@@ -108,6 +124,7 @@ COMMANDS = {
     "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
 }
 
+_PARENT = "DRIFTLINE_PARENT_PID"  # eventlog.parent_death.PARENT
 _THREADED = {"onnxruntime", "pyarrow", "grpc"}  # packages with native threads
 
 _OWN = {"service", "monitoring", "registry", "access", "eventlog", "telemetry", "loadtests"}
@@ -129,11 +146,15 @@ class LazyGroup(click.Group):
                 COMMANDS[cmd_name].module
             ).commands()
         except ImportError as error:
-            _require_own(error.name or "")
-            if not isinstance(error, ModuleNotFoundError):
-                raise
-            return _absent(cmd_name, error.name or "")
+            return _absent(cmd_name, _missing(cmd_name, error))
         return next(command for command in provided if command.name == cmd_name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; raise NotInstalled for a package that it imports as it works."""
+        try:
+            return super().invoke(ctx)
+        except ImportError as error:
+            raise _missing(ctx.invoked_subcommand or "", error) from None
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List every command with its summary, without importing it."""
@@ -142,17 +163,18 @@ class LazyGroup(click.Group):
 
 
 def _summary(entry: CommandSummary) -> str:
-    if entry.package and importlib.util.find_spec(entry.package) is None:
-        return _missing(entry.package)
-    return entry.summary
+    marks = [mark for extra in filter(None, entry.extra.split(",")) for mark in _MARKS[extra]]
+    if all(importlib.util.find_spec(mark) for mark in marks):
+        return entry.summary
+    return f"Not installed: {_install(entry)}."
 
 
-def _missing(package: str) -> str:
-    return f"Not in this installation: package {package} is missing."
+def _install(entry: CommandSummary) -> str:
+    return f"pip install 'driftline[{entry.extra}]'"
 
 
 def _require_own(module: str) -> None:
-    """Raise SettingError if a package of the same name shadows one of Driftline's."""
+    """Raise NotInstalled if a package of the same name shadows one of Driftline's."""
     package = module.partition(".")[0]
     found = importlib.util.find_spec(package) if package in _OWN else None
     if found is None:
@@ -161,24 +183,39 @@ def _require_own(module: str) -> None:
     places = [found.origin, *(found.submodule_search_locations or ())]
     place = next((place for place in places if place), "")
     if not Path(place).is_relative_to(root / package):
-        raise SettingError(
+        raise NotInstalled(
             f"{place} shadows Driftline's package {package!r}: remove its folder from PYTHONPATH, "
             "or rename it"
         )
 
 
-def _absent(command: str, package: str) -> click.Command:
-    """Return a command that reports the missing package: images hold only what they run."""
+def _missing(command: str, error: ImportError) -> NotInstalled:
+    """Return what is missing, as an error; raise one that has another cause."""
+    _require_own(error.name or "")
+    if not isinstance(error, ModuleNotFoundError) or command not in COMMANDS:
+        raise error
+    return NotInstalled(
+        f"driftline {command}: package {error.name} is not installed: {_install(COMMANDS[command])}"
+    )
+
+
+def _absent(command: str, missing: NotInstalled) -> click.Command:
+    """Return a command that reports what is missing: images hold only what they run."""
 
     def refuse() -> None:
-        raise SettingError(f"driftline {command}: package {package} is not installed")
+        raise missing
 
     options = {
         "ignore_unknown_options": True,
         "allow_extra_args": True,
         "allow_interspersed_args": False,
     }
-    return click.Command(command, callback=refuse, help=_missing(package), context_settings=options)
+    return click.Command(
+        command,
+        callback=refuse,
+        help=f"Not installed: {_install(COMMANDS[command])}.",
+        context_settings=options,
+    )
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -189,7 +226,10 @@ def driftline() -> None:
 
 def main() -> None:
     """Run the command and end the process."""
-    end_with_parent()
+    if _PARENT in os.environ:
+        from eventlog.parent_death import end_with_parent  # noqa: PLC0415 - children only
+
+        end_with_parent()
     try:
         run()
     except SystemExit as ended:
@@ -222,9 +262,6 @@ def run() -> None:
         status = driftline(standalone_mode=False)
         if isinstance(status, int) and status:
             sys.exit(status)
-    except DriftlineError as error:
-        click.echo(f"driftline: {error}", err=True)
-        sys.exit(1)
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -233,9 +270,19 @@ def run() -> None:
     except BrokenPipeError:  # the reader of our output has ended, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (OSError, sqlite3.DatabaseError) as error:
+    except Exception as error:
+        if not _is_expected(error):
+            raise
         click.echo(f"driftline: {_explain(error)}", err=True)
         sys.exit(1)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Return whether the error is one of ours, or of files and databases."""
+    ours = sys.modules.get("eventlog.errors")  # not imported: none of ours was raised
+    return isinstance(error, OSError | sqlite3.DatabaseError) or (
+        ours is not None and isinstance(error, ours.DriftlineError)
+    )
 
 
 def _explain(error: Exception) -> str:
@@ -243,4 +290,6 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = error.filename2 or error.filename
         return f"{place}: {error.strerror}" if place else error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError | sqlite3.DatabaseError):
+        return " ".join(str(error).split()) or type(error).__name__
+    return str(error)

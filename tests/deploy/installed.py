@@ -1,25 +1,31 @@
-"""An environment as an image has it: what a lock names, the wheel, and nothing else."""
+"""An environment as an image or a client has it: what is named, our wheels, and nothing else."""
 
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_BESIDE = Path(sys.executable).parent
 
 
 def install(lock: str, where: Path) -> Path:
-    """Make the environment below `where`; gives its Python.
+    """Make the environment of an image below `where`: what its lock names; gives its Python."""
+    named = re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)
+    return install_wheels(where, named, build_wheels(where / "wheel"))
+
+
+def install_wheels(where: Path, names: Iterable[str], wheels: Iterable[Path]) -> Path:
+    """Make an environment with these wheels and packages below `where`; gives its Python.
 
     The packages are links to those of the environment that runs the tests, so that nothing is
-    fetched. What a lock does not name is not there, though the tests' own environment may have it.
+    fetched. What is not named is not there, though the tests' own environment may have it.
     """
-    beside = Path(sys.executable).parent
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", where], check=True)
     packages = next(where.glob("lib/python*/site-packages"))
-    named = re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / lock).read_text(), re.MULTILINE)
-    for name in named:
+    for name in names:
         try:
             found = distribution(name)
         except PackageNotFoundError:
@@ -29,12 +35,33 @@ def install(lock: str, where: Path) -> Path:
             link, there = packages / top, Path(str(found.locate_file(top)))
             if there.exists() and not link.is_symlink():
                 link.symlink_to(there)
-    wheels = where / "wheel"
-    built = [beside / "hatchling", "build", "-t", "wheel", "-d", wheels]
-    subprocess.run(built, cwd=ROOT, check=True, capture_output=True)
     python = where / "bin" / "python"
     subprocess.run(
-        [beside / "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python,
-         *wheels.glob("*.whl")], check=True,
+        [_BESIDE / "uv", "pip", "install", "--quiet", "--offline", "--no-deps", "--python", python,
+         *wheels], check=True,
     )  # fmt: skip
     return python
+
+
+def build_wheels(where: Path) -> list[Path]:
+    """Build the wheels of the client and of the server."""
+    for project in (ROOT, ROOT / "server"):
+        built = [_BESIDE / "hatchling", "build", "-t", "wheel", "-d", where]
+        subprocess.run(built, cwd=project, check=True, capture_output=True)
+    return sorted(where.glob("*.whl"))
+
+
+def closure(names: Iterable[str]) -> Iterator[str]:
+    """Yield packages and what they require here, without extras."""
+    waiting, found = list(names), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        yield name
+        try:
+            required = distribution(name).requires or []
+        except PackageNotFoundError:
+            continue
+        waiting += [re.split(r"[^\w.-]", one)[0] for one in required if "extra ==" not in one]

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from driftline.cli import COMMANDS, driftline
-from eventlog.errors import SettingError
+from driftline.cli import COMMANDS, NotInstalled, driftline
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +26,13 @@ def test_help_lists_every_command_and_marks_those_not_installed(
     for command in COMMANDS:
         assert f"\n  {command} " in output
     lines = [" ".join(line.split()) for line in output.splitlines()]
-    assert "monitor Not in this installation: package standardwebhooks is missing." in lines
+    assert "monitor Not installed: pip install 'driftline[monitoring]'." in lines
 
 
 def test_a_command_names_the_package_that_it_lacks_whatever_its_arguments() -> None:
-    with pytest.raises(SettingError, match=r"status: package rich\.table is not installed"):
-        CliRunner().invoke(driftline, ["status", "--any", "thing"], catch_exceptions=False)
+    words = r"status: package rich\.table is not installed: pip install 'driftline\[registry\]'"
+    with pytest.raises(NotInstalled, match=words):
+        driftline(["status", "--any", "thing"], standalone_mode=False)
     assert CliRunner().invoke(driftline, ["probe", "--help"]).exit_code == 0
 
 
