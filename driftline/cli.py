@@ -70,7 +70,7 @@ COMMANDS = {
     "gates": CommandSummary(
         "driftline.gates.commands", "Show or set the gates of a model.", _REGISTRY
     ),
-    "gate": CommandSummary("driftline.gates.commands", "Run the gates of a version.", _REGISTRY),
+    "gate": CommandSummary("driftline.gates.commands", "Run the gates of a version.", _MONITOR),
     "request": CommandSummary("driftline.approvals", "Ask for approval of a version.", _REGISTRY),
     "approve": CommandSummary("driftline.approvals", "Approve a version for an alias.", _REGISTRY),
     "reject": CommandSummary("driftline.approvals", "Reject a version, for good.", _REGISTRY),

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from driftline.gates.run import open_reports
 from eventlog.settings import Home
 from registry.artifacts import open_artifacts
-from registry.gates.reports import GateReports
+from registry.gates.reports import GateReports, open_reports
 from registry.history.store import History
 from registry.store import Registry
 

@@ -9,13 +9,12 @@ import click
 import yaml
 from rich.console import Console
 
-from driftline.gates.page import figure_text
-from driftline.gates.run import Progress, RecordedRun, gate_version, open_reports
+from driftline.gates.figure_text import print_outcome
 from driftline.status import plain, table_of
 from eventlog.settings import Home
-from registry.gates.outcomes import GateOutcome, GateReport
+from registry.gates.outcomes import GateReport
 from registry.gates.policy import read_gate_file, set_gates
-from registry.gates.specification import Gate, kind_of
+from registry.gates.reports import open_reports
 from registry.gates.stated_gates import read_gates
 from registry.history.rows import GateResult
 from registry.history.state import LifecycleState
@@ -69,43 +68,13 @@ def gate(model: str, number: str, why: str, html: Path | None) -> None:
     """Run the gates of MODEL on a version and record the report; exit 1 unless it passed."""
     home = Home.from_environment()
     number = open_history(home).aliases(model).get(number, number)
+    from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # of the monitor's extra
+
     run = run_and_print(home, model, number, why)
     if html is not None:
         html.write_bytes(open_reports(home).page(run.digest).read_bytes())
     if run.report.verdict != "passed" or run.stale:
         raise click.exceptions.Exit(1)
-
-
-def run_and_print(home: Home, model: str, number: str, why: str) -> RecordedRun:
-    """Run the gates of a version and print their outcomes as they come."""
-    actor, progress = getpass.getuser(), Progress(_print_start, _print_progress, _print_outcome)
-    run = gate_version(home, model, number, actor=actor, why=why, progress=progress)
-    click.echo(
-        f"{model} version {number}: {run.report.verdict} (revision {run.revision}, report "
-        f"{run.digest[:12]})"
-    )
-    click.echo(f"report: {open_reports(home).page(run.digest)}")
-    if run.stale:
-        click.echo(f"the model changed during the run: {run.stale}")
-    return run
-
-
-def _print_start(name: str, gate: Gate) -> None:
-    click.echo(f"{name} ({kind_of(gate)}) ...", err=True)
-
-
-def _print_progress(name: str, text: str) -> None:
-    click.echo(f"{name}: {text}", err=True)
-
-
-def _print_outcome(outcome: GateOutcome, *, every: bool = False) -> None:
-    """Print an outcome with the figures that did not pass, or with every figure."""
-    warning = "" if outcome.blocking else " (warning only)"
-    reason = f": {outcome.reason}" if outcome.reason else ""
-    click.echo(f"{outcome.name}: {outcome.outcome}{warning}{reason}")
-    for figure in outcome.figures:
-        if every or figure.outcome != "passed":
-            click.echo(f"  {figure_text(figure)}")
 
 
 def _show(state: LifecycleState) -> None:
@@ -146,7 +115,7 @@ def _print_report(report: GateReport) -> None:
     champion = f", champion version {report.champion.number}" if report.champion else ""
     click.echo(f"{report.model} version {report.number}: {report.verdict}{champion}")
     for outcome in report.gates:
-        _print_outcome(outcome, every=True)
+        print_outcome(outcome, every=True)
 
 
 def _brief(gate: Any) -> Any:

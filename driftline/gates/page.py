@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from driftline.gates.figure_text import figure_name, interval_text, limit_text, number_text
 from monitoring.web.charts.svg import drawing, element
 from registry.gates.outcomes import GateFigure, GateOutcome, GateReport
 
@@ -73,8 +74,8 @@ def _details(gate: GateOutcome) -> list[Markup]:
 def _figures(figures: list[GateFigure]) -> Markup:
     rows = [
         element("tr", *(element("td", cell) for cell in (
-            _named(one), _text(one.value), interval_text(one), limit_text(one),
-            _text(one.champion), f"{one.rows:,}" if one.rows else "", _outcome(one.outcome),
+            figure_name(one), number_text(one.value), interval_text(one), limit_text(one),
+            number_text(one.champion), f"{one.rows:,}" if one.rows else "", _outcome(one.outcome),
             one.note,
         )))
         for one in figures
@@ -107,8 +108,10 @@ def _line(one: GateFigure, place: int) -> list[Markup]:
         return _LEFT + 10 + (value - low) / span * (_WIDTH - _LEFT - _RIGHT - 20)
 
     parts = [
-        element("text", _named(one)[:46], x=0.0, y=y + 4, fill="currentColor"),
-        element("text", _text(one.value), x=_WIDTH - _RIGHT + 8, y=y + 4, fill="currentColor"),
+        element("text", figure_name(one)[:46], x=0.0, y=y + 4, fill="currentColor"),
+        element(
+            "text", number_text(one.value), x=_WIDTH - _RIGHT + 8, y=y + 4, fill="currentColor"
+        ),
     ]
     if len(ends) == 2:
         parts.append(element("line", x1=x(ends[0]), x2=x(ends[1]), y1=y, y2=y, stroke="#777"))
@@ -128,38 +131,3 @@ def _head(*names: str) -> Markup:
 
 def _outcome(outcome: str) -> Markup:
     return element("strong", outcome, class_=_CLASSES.get(outcome, "unknown"))
-
-
-def _named(one: GateFigure) -> str:
-    return f"{one.name}, {one.group}" if one.group else one.name
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
-def figure_text(one: GateFigure) -> str:
-    """Return a figure as one line."""
-    interval, champion = interval_text(one), _text(one.champion)
-    about = [
-        limit_text(one),
-        interval and f"95 % interval {interval}",
-        champion and f"champion {champion}",
-        f"{one.rows:,} rows" if one.rows else "",
-        one.note,
-    ]
-    details = "; ".join(part for part in about if part)
-    return f"{_named(one)}: {_text(one.value) or 'none'}" + (f" ({details})" if details else "")
-
-
-def interval_text(one: GateFigure) -> str:
-    """Return the interval of a figure, "" if it has none."""
-    if one.low is None or one.high is None:
-        return ""
-    return f"{one.low:.4g} to {one.high:.4g}"
-
-
-def limit_text(one: GateFigure) -> str:
-    """Return the limits of a figure, "" if it has none."""
-    limits = [("at least", one.at_least), ("at most", one.at_most)]
-    return ", ".join(f"{word} {limit:.4g}" for word, limit in limits if limit is not None)

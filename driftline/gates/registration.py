@@ -2,7 +2,6 @@
 
 import click
 
-from driftline.gates.commands import run_and_print
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
 from registry.history.rows import GateResult
@@ -20,8 +19,10 @@ def gate_registered(home: Home, version: Version) -> None:
     if state.policy.on_register != "run" or not state.policy.gates or _ran(state, version.digest):
         return
     try:
+        from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # a monitor's extra
+
         run_and_print(home, version.model, version.number, "on registration")
-    except DriftlineError as error:
+    except (DriftlineError, ImportError) as error:
         click.echo(
             f"the gates did not run: {error}; run driftline gate {version.model} --version "
             f"{version.number}",

@@ -10,14 +10,13 @@ from driftline.gates.page import report_page
 from driftline.gates.process import COMMAND, run_gates
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
-from registry.artifacts import open_artifacts
 from registry.errors import InvalidGates, UnknownVersion
 from registry.gates.outcomes import Champion, GateOutcome, GateReport, verdict_of
-from registry.gates.reports import GateReports, record_run
+from registry.gates.reports import open_reports, record_run
 from registry.gates.specification import Gate
 from registry.gates.stated_gates import read_gates
 from registry.history.state import LifecycleState
-from registry.settings import artifacts_url, open_history
+from registry.settings import open_history
 from registry.store import Registry
 
 
@@ -36,11 +35,6 @@ class RecordedRun(NamedTuple):
     digest: str
     revision: int
     stale: str  # why the version is not released although the run passed, "" if it is
-
-
-def open_reports(home: Home) -> GateReports:
-    """Return the gate reports of a home."""
-    return GateReports(home.gate_reports, open_artifacts(artifacts_url()))
 
 
 def gate_version(  # noqa: PLR0913  # a row's own fields

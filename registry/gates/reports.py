@@ -5,12 +5,14 @@ from pathlib import Path
 import msgspec
 
 from eventlog.durable_files import make_folder, replace_file
-from registry.artifacts import ArtifactStore
+from eventlog.settings import Home
+from registry.artifacts import ArtifactStore, open_artifacts
 from registry.errors import ChangedFile, RegistryConflict
 from registry.gates.outcomes import GateReport, encode_report, report_digest
 from registry.history.rows import GateResult, HistoryRow, encode_detail
 from registry.history.state import LifecycleState
 from registry.history.store import History
+from registry.settings import artifacts_url
 
 
 class GateReports:
@@ -56,6 +58,11 @@ class GateReports:
 
     def _file(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
+
+
+def open_reports(home: Home) -> GateReports:
+    """Return the gate reports of a home."""
+    return GateReports(home.gate_reports, open_artifacts(artifacts_url()))
 
 
 def record_run(history: History, report: GateReport, evidence: str, why: str) -> int:

@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftline.cli import driftline
-from driftline.gates.run import Progress, gate_version, open_reports
+from driftline.gates.run import Progress, gate_version
 from eventlog.errors import AlreadyRunning
 from eventlog.parent_death import PARENT
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 from registry.approvals import Approvals
 from registry.errors import DamagedRow, RegistryError, VersionRefused
+from registry.gates.reports import open_reports
 from registry.history.audit import chain_faults
 from registry.history.rows import GateResult, HistoryRow
 from registry.history.store import History
