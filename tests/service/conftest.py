@@ -41,8 +41,8 @@ class Service:
     @property
     def supervisor(self) -> int:
         """The pid of `driftline serve`."""
-        assert self._process is not None
-        return self._process.pid
+        assert self.process is not None
+        return self.process.pid
 
     @property
     def registry(self) -> Registry:

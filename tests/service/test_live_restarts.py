@@ -24,7 +24,7 @@ class Restarting(Service):
         (victim,) = serving_workers(self.supervisor)
         victim.kill()
         self.until(lambda: serving_workers(self.supervisor) not in ([], [victim]))
-        self.until(self._ready)
+        self.until(self.is_ready)
         (worker,) = serving_workers(self.supervisor)
         return worker
 
