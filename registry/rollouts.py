@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 
 from registry.errors import RegistryConflict, UnknownVersion, VersionRefused
 from registry.history.rollout_state import Rollout
-from registry.history.rows import HistoryRow, RolloutStep, RolloutVerdict, encode_detail
+from registry.history.rows import (
+    HistoryRow,
+    RolloutStep,
+    RolloutVerdict,
+    VerdictPolicy,
+    encode_detail,
+)
 from registry.history.state import LifecycleState
 from registry.history.store import History
 from registry.manifest import Manifest
@@ -77,10 +83,11 @@ class Rollouts:
         actor: str,
         why: str = "",
         feature: str = "",
+        policy: VerdictPolicy | None = None,
         evidence: str = "",
     ) -> int:
         """Give a version the first share of the requests for an alias."""
-        change = RolloutStep(secrets.token_hex(8), "start", 0, list(steps), bake_s, feature)
+        change = RolloutStep(secrets.token_hex(8), "start", 0, list(steps), bake_s, feature, policy)
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             now = self._clock() // 1_000
@@ -89,10 +96,20 @@ class Rollouts:
 
         return self._history.append(model, decide)
 
-    def advance(
-        self, model: str, alias: str, *, actor: str, why: str = "", expected: str = ""
+    def advance(  # noqa: PLR0913  # a row's own fields
+        self,
+        model: str,
+        alias: str,
+        *,
+        actor: str,
+        why: str = "",
+        expected: str = "",
+        verdict: RolloutVerdict | None = None,
     ) -> int:
-        """Begin the next step; raises VersionRefused after the last one, or while paused."""
+        """Begin the next step; raises VersionRefused after the last one, or while paused.
+
+        A `verdict` is recorded with it, in one change; it must be about the present step.
+        """
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             now = active(state, model, alias, expected)
@@ -102,8 +119,12 @@ class Rollouts:
                 raise VersionRefused(
                     f"the rollout of {model} is at its last step; driftline rollout promote ends it"
                 )
+            rows = []
+            if verdict is not None:
+                _require_step(now, verdict, model)
+                rows.append(self._verdict(model, now, verdict, actor, why))
             change = RolloutStep(now.id, "step", now.step + 1)
-            return [self._row(model, now.number, alias, change, actor, why)]
+            return [*rows, self._row(model, now.number, alias, change, actor, why)]
 
         return self._history.append(model, decide)
 
@@ -173,6 +194,7 @@ class Rollouts:
                 raise VersionRefused(f"{alias} of {model} cannot be version {now.number}: {reason}")
             rows = []
             if verdict is not None:
+                _require_step(now, verdict, model)
                 rows.append(self._verdict(model, now, verdict, actor, why))
             rows.append(
                 HistoryRow(
@@ -257,6 +279,14 @@ def active(state: LifecycleState, model: str, alias: str, expected: str = "") ->
             f"under way since then, started by {now.actor}"
         )
     return now
+
+
+def _require_step(now: Rollout, verdict: RolloutVerdict, model: str) -> None:
+    if verdict.step != now.step:
+        raise RegistryConflict(
+            f"the rollout of {model} is at step {now.step + 1} already; the verdict is about step "
+            f"{verdict.step + 1}"
+        )
 
 
 def _require_startable(

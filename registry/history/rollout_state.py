@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from registry.errors import DamagedRow
-from registry.history.rows import HistoryRow, RolloutStep
+from registry.history.rows import HistoryRow, RolloutStep, VerdictPolicy
 
 RolloutPhase = Literal["running", "paused", "aborted", "completed", "superseded"]
 ACTIVE: frozenset[RolloutPhase] = frozenset({"running", "paused"})
@@ -40,6 +40,8 @@ class Rollout(msgspec.Struct, frozen=True):
     actor: str
     feature: str = ""  # whose value is the routing key
     why: str = ""  # of the latest change
+    revision: int = 0  # of the row that began the present step
+    policy: VerdictPolicy | None = None  # of the monitor's verdicts; None: people decide
 
     @property
     def active(self) -> bool:
@@ -79,14 +81,16 @@ def after_step(rollouts: dict[str, Rollout], aliases: dict[str, str], row: Histo
             rollouts[row.alias] = Rollout(
                 change.rollout, row.alias, row.number, before, change.steps,
                 change.bake_s, 0, "running", row.time, row.time, row.actor, change.feature,
-                row.why,
+                row.why, row.revision, change.policy,
             )  # fmt: skip
         return
     if now is None or not now.active or now.id != change.rollout:
         return
     if change.action == "step":
         if now.phase == "running" and change.step == now.step + 1 < len(now.steps):
-            rollouts[row.alias] = replace(now, step=change.step, since=row.time, why=row.why)
+            rollouts[row.alias] = replace(
+                now, step=change.step, since=row.time, why=row.why, revision=row.revision
+            )
         return
     phase: dict[str, RolloutPhase] = {
         "pause": "paused",
@@ -95,7 +99,10 @@ def after_step(rollouts: dict[str, Rollout], aliases: dict[str, str], row: Histo
     }
     # A step bakes again after a pause: nothing was decided meanwhile.
     since = row.time if change.action == "resume" else now.since
-    rollouts[row.alias] = replace(now, phase=phase[change.action], since=since, why=row.why)
+    revision = row.revision if change.action == "resume" else now.revision
+    rollouts[row.alias] = replace(
+        now, phase=phase[change.action], since=since, why=row.why, revision=revision
+    )
 
 
 def after_alias(rollouts: dict[str, Rollout], row: HistoryRow) -> None:

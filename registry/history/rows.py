@@ -99,6 +99,17 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
     champion: str = ""  # digest that gates compared with, or NO_CHAMPION; empty: none did
 
 
+class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the monitor judges a rollout."""
+
+    false_rollback: float = 0.01  # probability to roll a version back that is not worse
+    false_promotion: float = 0.05  # probability to advance a version that is worse than allowed
+    tolerate: float = 1.25  # rate of bad keys that is allowed, as a multiple of the other version's
+    floor: float = 0.01  # rate of bad keys that is always allowed
+    latency_ms: float = 0.0  # slower answers are bad; 0: the 95th percentile of the version before
+    patience: float = 6.0  # bake times without a result after which the rollout pauses
+
+
 class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
     """One change of a rollout, named by its id; `start` states what holds until its end."""
 
@@ -108,6 +119,7 @@ class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: list[float] = []  # with `start`: shares of the routing keys
     bake_s: float = 0.0  # with `start`: seconds that a step lasts at least
     feature: str = ""  # with `start`: whose value is the routing key
+    policy: VerdictPolicy | None = None  # with `start`: None, where people decide
 
 
 class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,7 +128,7 @@ class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: Literal["promote", "roll back", "pause"]
     step: int = 0
     metric: str = ""  # that decided
-    counts: dict[str, list[int]] = {}  # by metric: bad keys and keys of the version, then of before
+    counts: dict[str, list[int]] = {}  # by metric: bad and all keys of the version, then of before
 
 
 class ApprovalRule(

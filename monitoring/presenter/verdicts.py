@@ -1,0 +1,27 @@
+"""Sentences of verdicts about rollouts, for history, page and terminal."""
+
+from registry.history.rows import RolloutVerdict
+
+_WHAT = {
+    "errors": "failed requests",
+    "latency": "slow answers",
+    "outputs": "invalid outputs",
+    "labels": "wrong predictions",
+}
+
+
+def verdict_sentence(verdict: RolloutVerdict) -> str:
+    """Return what was decided, and the counts that it rests on."""
+    what = _WHAT.get(verdict.metric, "")
+    if verdict.verdict == "roll back":
+        return f"rolled back: more keys with {what}: {_counts(verdict, verdict.metric)}"
+    if verdict.verdict == "pause":
+        lacking = f"not enough data about {what}" if what else "not enough data"
+        return f"paused: {lacking}: {_counts(verdict, verdict.metric)}"
+    shown = "; ".join(f"{_WHAT.get(one, one)} {_counts(verdict, one)}" for one in verdict.counts)
+    return f"no worse than allowed: {shown}"
+
+
+def _counts(verdict: RolloutVerdict, metric: str) -> str:
+    bad, keys, bad_before, keys_before = verdict.counts.get(metric, [0, 0, 0, 0])
+    return f"{bad} of {keys} keys, before {bad_before} of {keys_before}"

@@ -1,0 +1,1 @@
+"""Verdicts about rollouts: which version fails for more routing keys."""

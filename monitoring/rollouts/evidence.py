@@ -1,0 +1,53 @@
+"""Evidence about rates of bad keys that holds at every look. Pure.
+
+Without a difference, every bad key lies in the new version's arm with probability p, whatever the
+rates are. A mixture over the alternatives is then a test martingale (Lindon and Malek 2022), so the
+probability that it ever reaches 1 / budget is at most the budget.
+"""
+
+from math import inf, log, log1p
+
+from scipy.special import betainc, betaln
+
+
+def arm_probability(share: float, tolerate: float) -> float:
+    """Return the probability that a bad key lies in the new version's arm.
+
+    `share` of the keys are in it, and its rate is `tolerate` times the other rate.
+    """
+    return share * tolerate / (share * tolerate + 1 - share)
+
+
+def excess_evidence(bad: int, bad_before: int, p: float) -> float:
+    """Return the log of the evidence that more than p of the bad keys lie in the new arm.
+
+    The alternatives are a Beta distribution of mean p, cut at p.
+    """
+    a, b = 1.0, max(1.0, (1 - p) / p)
+    above = betainc(b + bad_before, a + bad, 1 - p)
+    if above <= 0:
+        return -inf
+    mixture = betaln(a + bad, b + bad_before) - betaln(a, b) + log(above / betainc(b, a, 1 - p))
+    return float(mixture - bad * log(p) - bad_before * log1p(-p))
+
+
+def upper_rate(bad: int, keys: int, budget: float) -> float:
+    """Return a bound above the rate of bad keys, which holds at every look."""
+    low, high = bad / keys if keys else 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _fits(bad, keys, middle, budget) else (low, middle)
+    return high
+
+
+def lower_rate(bad: int, keys: int, budget: float) -> float:
+    """Return a bound below the rate of bad keys, which holds at every look."""
+    return 1 - upper_rate(keys - bad, keys, budget)
+
+
+def _fits(bad: int, keys: int, rate: float, budget: float) -> bool:
+    """Return whether a rate is still plausible."""
+    if rate >= 1:
+        return bad == keys
+    evidence = betaln(1 + bad, 1 + keys - bad) - bad * log(rate) if bad else betaln(1, 1 + keys)
+    return bool(evidence - (keys - bad) * log1p(-rate) < -log(budget))
