@@ -22,6 +22,7 @@ from access.tls import Tls
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.lag import ReaderLag, TrackedReader
+from eventlog.layout import positions_at
 from eventlog.log import Reader
 from eventlog.process_lock import ProcessLock
 from eventlog.segments import SegmentReader
@@ -33,6 +34,7 @@ from monitoring.errors import DatabaseUnavailable
 from monitoring.evaluation import Evaluation
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.log_retention import PositionPublisher
+from monitoring.rollouts.judge import RolloutJudge, judging
 from monitoring.scoring.lag import ScoringLag
 from monitoring.scoring.process import JobLimits, scoring_command
 from monitoring.scoring.scorer_pool import ScorerPool
@@ -50,6 +52,7 @@ from monitoring.web.app import app
 from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
+from registry.settings import open_history
 from registry.store import Registry
 from telemetry import logs
 from telemetry.backoff import Backoff
@@ -96,6 +99,8 @@ def _monitor(home: Home, settings: MonitorSettings, tls: Tls | None, work: Work)
         home.consumed.unlink(missing_ok=True)  # a reader of topics blocks no segment from deletion
     with ExitStack() as parts:
         lags = _show(parts, home, settings, tls)
+        if work is _follow:
+            parts.enter_context(judging(partial(_judge, home, settings)))
         pauses, began = Backoff(_RECONNECT, _LONGEST_RECONNECT), time.monotonic()
         while not _watched(home, settings, lags, stopping, work):
             if time.monotonic() - began > _STABLE:
@@ -260,6 +265,22 @@ def _reader(home: Home, settings: MonitorSettings, state: ConsumerState) -> Read
         return SegmentReader(home.log, state.positions)
     kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
     return KafkaReader(kafka, settings.group, state.positions, settings.patience)
+
+
+def _judge(home: Home, settings: MonitorSettings) -> RolloutJudge:
+    """Create what judges rollouts, with a reader of its own."""
+    registry = Registry(home)
+
+    def reader(since: int) -> Reader:
+        if settings.source == "segments":
+            return SegmentReader(home.log, positions_at(home.log, since / 1e6))
+        kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+        return KafkaReader(kafka, f"{settings.group}-rollouts", {}, settings.patience)
+
+    def label(model: str, number: str) -> str:
+        return registry.version(model, number).manifest.prediction.label
+
+    return RolloutJudge(open_history(home), reader, label)
 
 
 def _nothing() -> None:

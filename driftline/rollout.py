@@ -12,7 +12,7 @@ from eventlog.errors import SettingError
 from eventlog.settings import Home
 from registry.errors import VersionRefused
 from registry.history.rollout_state import Rollout
-from registry.history.rows import RolloutVerdict
+from registry.history.rows import RolloutVerdict, VerdictPolicy
 from registry.history.state import LifecycleState
 from registry.rollouts import Rollouts, active, parse_steps, require_same_requests
 from registry.settings import open_history
@@ -44,6 +44,9 @@ _WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every wo
 @click.option("--steps", default="5,25,50,100", show_default=True, help="Shares in percent.")
 @click.option("--bake", default="10m", show_default=True, help="How long a step lasts at least.")
 @click.option("--key-feature", default="", help="Feature whose value is the routing key.")
+@click.option("--judge/--no-judge", default=True, help="Let the monitor advance and roll back.")
+@click.option("--tolerate", default=1.25, show_default=True, help="Allowed rate, as a multiple.")
+@click.option("--latency-objective", default=0.0, help="Milliseconds.  [default: measured]")
 @_ALIAS
 @_WHY
 @_WAIT
@@ -54,6 +57,9 @@ def start(  # noqa: PLR0913  # its options
     steps: str,
     bake: str,
     key_feature: str,
+    judge: bool,
+    tolerate: float,
+    latency_objective: float,
     alias: str,
     why: str,
     wait: bool,
@@ -79,6 +85,7 @@ def start(  # noqa: PLR0913  # its options
         actor=getpass.getuser(),
         why=why,
         feature=key_feature,
+        policy=_policy(tolerate, latency_objective) if judge else None,
     )
     _applied(home, revision, wait=wait)
     click.echo(_line(model, active(history.state(model), model, alias)))
@@ -140,6 +147,14 @@ def abort(*, model: str, alias: str, why: str, bar: bool, wait: bool) -> None:
 def _require_feature(name: str, known: list[str]) -> None:
     if name and name not in known:
         raise VersionRefused(f"no feature {name!r}; features: {', '.join(known) or 'none'}")
+
+
+def _policy(tolerate: float, latency_ms: float) -> VerdictPolicy:
+    if not tolerate >= 1:
+        raise SettingError(f"--tolerate {tolerate:g}: expected at least 1")
+    if not latency_ms >= 0:
+        raise SettingError(f"--latency-objective {latency_ms:g}: expected milliseconds")
+    return VerdictPolicy(tolerate=tolerate, latency_ms=latency_ms)
 
 
 def _seconds(bake: str) -> int:

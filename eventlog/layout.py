@@ -1,9 +1,12 @@
 """List the files of a source and parse their names."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+
+from eventlog.log import Position
 
 _NAME = re.compile(r"(\d{8,})-(\d{12})\.log")
 _END = re.compile(r"(\d{8,})-(\d{12})\.end")
@@ -21,6 +24,24 @@ def segments(folder: Path) -> list[Segment]:
     """Return the segments of one source, oldest first."""
     matches = (_NAME.fullmatch(name) for name in _names(folder))
     return sorted(Segment(int(m[1]), int(m[2]), folder / m[0]) for m in matches if m)
+
+
+def positions_at(log: Path, time: float) -> dict[str, Position]:
+    """Return a position in each source that no record lies before which was written since then.
+
+    `time` is in seconds since the epoch.
+    """
+    positions = {}
+    for folder in sorted(path.parent for path in log.glob("*/lock")):
+        before = None
+        for segment in segments(folder):
+            before = segment
+            with suppress(FileNotFoundError):  # deleted by retention
+                if segment.path.stat().st_mtime >= time:
+                    break
+        if before is not None:
+            positions[folder.name] = Position(before.epoch, before.base)
+    return positions
 
 
 def ends(folder: Path) -> dict[int, int]:

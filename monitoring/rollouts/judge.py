@@ -6,8 +6,10 @@ rollout: each change names the rollout and the step that it is about, and the se
 """
 
 import logging
-from collections.abc import Callable, Iterable
-from threading import Event as Signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from eventlog.errors import DriftlineError
 from eventlog.events import FeedbackEvent, PredictionEvent
@@ -22,20 +24,39 @@ from registry.rollouts import Rollouts
 ACTOR = "monitor"
 _BATCH = 1_000  # records between two judgements
 _PAUSE_S = 1.0  # between two looks at an idle log
-_OLDEST = 1 << 62
 
 _logger = logging.getLogger(__name__)
 
 Labels = Callable[[str, str], str]  # model, version number -> output of the predicted label
-OpenReader = Callable[[int], Reader]  # from records received at this time, or earlier ones
+OpenReader = Callable[[int], Reader]  # begins no later than at records received at this time
+
+
+@contextmanager
+def judging(make: Callable[[], "RolloutJudge"]) -> Iterator[None]:
+    """Judge rollouts in a thread while the block runs; `make` is called in that thread."""
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: make().run(stop), name="rollouts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class RolloutJudge:
     """Belongs to one thread."""
 
-    def __init__(self, history: History, open_reader: OpenReader, labels: Labels) -> None:
+    def __init__(
+        self,
+        history: History,
+        open_reader: OpenReader,
+        labels: Labels,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`clock` stamps the rows of the history, in nanoseconds."""
         self._history = history
-        self._rollouts = Rollouts(history)
+        self._rollouts = Rollouts(history, clock)
         self._open_reader = open_reader
         self._labels = labels
         self._reader: Reader | None = None
@@ -44,7 +65,7 @@ class RolloutJudge:
         self._comparisons: dict[str, Comparison] = {}  # by id of the rollout
         self._models: dict[str, str] = {}  # by id of the rollout
 
-    def run(self, stop: Signal) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Judge until the signal is set; log failures and retry."""
         while not stop.wait(_PAUSE_S):
             try:
