@@ -85,6 +85,20 @@ def test_a_first_version_has_nothing_to_compare_with(versions: dict[str, Version
     assert first.against_champion
 
 
+def test_by_interval_a_limit_needs_evidence(versions: dict[str, Version]) -> None:
+    fields = {"kind": "metric", "metric": "accuracy"}
+    (figure,) = run(versions["good"], None, **fields, at_least=0.1).figures
+    at = {"at_least": figure.value, "by": "interval"}
+    assert run(versions["good"], None, **fields, **at).outcome == "not enough data"
+    assert run(versions["good"], None, **fields, at_least=0.1, by="interval").outcome == "passed"
+
+
+def test_the_champions_rows_are_the_same_for_every_candidate(versions: dict[str, Version]) -> None:
+    fields = {"kind": "metric", "metric": "accuracy", "at_least": 0.1, "rows": "champion"}
+    outcome = run(versions["small"], versions["good"], **fields)
+    assert (outcome.figures[0].rows, outcome.against_champion) == (600, True)
+
+
 def test_few_rows_are_not_enough_data(versions: dict[str, Version]) -> None:
     small = run(versions["small"], None, kind="metric", metric="accuracy", at_least=0.1)
     assert small.outcome == "not enough data"
