@@ -30,6 +30,16 @@ class Client:
         self._until_answered(self._grpc)
         self._until_answered(lambda ask: self._label(ask, prediction))
 
+    def until_refused(self) -> str:
+        """Predict until the service refuses for want of space; return its reason."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self._noted("full", self._rest)
+            except Refused as error:
+                return str(error)
+        raise AssertionError("nothing is refused")
+
     def close(self) -> None:
         os.close(self._file)
 
@@ -39,17 +49,19 @@ class Client:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                kind, name = send(ask)
-                break
+                return self._noted(ask, send)
             except (OSError, http.client.HTTPException, grpc.RpcError, Refused) as error:
                 if time.monotonic() > deadline:
                     raise AssertionError(f"{ask} is not answered") from error
                 time.sleep(0.05)
+
+    def _noted(self, ask: str, send: Any) -> str:
+        kind, name = send(ask)
         entry = {"ask": ask, "kind": kind, "prediction_id": name}
         os.write(self._file, json.dumps(entry).encode() + b"\n")
         os.fsync(self._file)
         self.acknowledged.append(entry)
-        return name
+        return str(name)
 
     def _post(self, path: str, body: Any) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
@@ -57,11 +69,11 @@ class Client:
             headers = {"content-type": "application/json"}
             connection.request("POST", path, json.dumps(body), headers)
             response = connection.getresponse()
-            response.read()
+            reason = response.read().decode()
         finally:
             connection.close()
         if not 200 <= response.status < 300:
-            raise Refused(f"{path}: status {response.status}")
+            raise Refused(f"{path}: status {response.status}: {reason}")
         return response
 
     def _rest(self, ask: str) -> tuple[str, str]:

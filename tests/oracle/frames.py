@@ -1,6 +1,7 @@
 """Read segment files: Kafka record batches of version 2, parsed without the product's code."""
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from struct import unpack_from
@@ -17,16 +18,34 @@ def logged(log: Path) -> dict[Place, dict[str, Any]]:
     """Return every intact event of a log folder by its place; a place that is there twice fails."""
     found: dict[Place, dict[str, Any]] = {}
     for path in sorted(log.glob("*/*.log")):
-        for epoch, sequence, value in _records(path.read_bytes()):
-            event = json.loads(value)
-            place = event["source"], event["epoch"], event["sequence"]
-            assert place == (path.parent.name, epoch, sequence)
-            assert place not in found, f"{place} is in the log twice"
-            found[place] = event
+        for _, records in _frames(path.read_bytes()):
+            for epoch, sequence, value in records:
+                event = json.loads(value)
+                place = event["source"], event["epoch"], event["sequence"]
+                assert place == (path.parent.name, epoch, sequence)
+                assert place not in found, f"{place} is in the log twice"
+                found[place] = event
     return found
 
 
-def _records(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def damage(log: Path, chance: random.Random) -> set[Place]:
+    """Flip a byte of one frame of a log; return the places of its events."""
+    frames = [
+        (path, span, records)
+        for path in sorted(log.glob("*/*.log"))
+        for span, records in _frames(path.read_bytes())
+    ]
+    path, span, records = chance.choice(frames)
+    with path.open("r+b") as file:
+        at = chance.choice(span)
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 0x55]))
+    return {(path.parent.name, epoch, sequence) for epoch, sequence, _ in records}
+
+
+def _frames(data: bytes) -> Iterator[tuple[range, list[tuple[int, int, bytes]]]]:
     at = 0
     while at + _HEADER <= len(data):
         base, length = unpack_from(">qi", data, at)
@@ -37,6 +56,7 @@ def _records(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             continue
         epoch, count = unpack_from(">q", data, at + 43)[0], unpack_from(">i", data, at + 57)[0]
         place = at + _HEADER
+        records = []
         for _ in range(count):
             size, place = _varint(data, place)
             inner, following = place + 1, place + size  # skips the record's attributes
@@ -44,8 +64,9 @@ def _records(data: bytes) -> Iterator[tuple[int, int, bytes]]:
             offset, inner = _varint(data, inner)
             key, inner = _varint(data, inner)
             value, inner = _varint(data, inner + max(key, 0))
-            yield epoch, base + offset, data[inner : inner + value]
+            records.append((epoch, base + offset, data[inner : inner + value]))
             place = following
+        yield range(at, end), records
         at = end
 
 

@@ -3,10 +3,10 @@
 import http.client
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +14,10 @@ import onnx
 import psutil
 from onnx import TensorProto, helper
 
+from tests.crash import frozen, kill_tree
+from tests.oracle.disk import Disk
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 START = 180.0  # seconds
 
 
@@ -29,7 +33,20 @@ class System:
             "DRIFTLINE_HOME": str(root / "home"),
             "BENTOML_HOME": str(root / "bentoml"),
             "DRIFTLINE_SERVICE_WORKERS": str(workers),
+            "DRIFTLINE_LOG_DURABILITY": "disk",
+            "DRIFTLINE_LOG_RESERVE_BYTES": "65536",
         }
+        self.disk = Disk(self.log)
+        self._clock = root / "clock"
+        if FAKETIME.exists():
+            self.move_clock(0)
+            # Elapsed time stays true, as it does when a machine's clock is set.
+            self._environment |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
         self._service: subprocess.Popen[bytes] | None = None
         self._monitor: subprocess.Popen[bytes] | None = None
 
@@ -63,33 +80,41 @@ class System:
     def kill_service(self) -> None:
         """Kill the supervisor and wait until its workers have ended."""
         assert self._service is not None
-        children = psutil.Process(self._service.pid).children(recursive=True)
-        self._service.kill()
-        self._service.wait()
-        _, alive = psutil.wait_procs(children, timeout=60)
-        assert not alive
+        kill_tree(self._service, spare_children=True)
 
     def kill_monitor(self) -> None:
         assert self._monitor is not None
-        children = psutil.Process(self._monitor.pid).children(recursive=True)
-        self._monitor.kill()
-        self._monitor.wait()
-        for child in children:
-            if child.is_running():
-                child.kill()
+        kill_tree(self._monitor)
 
     def kill_worker(self) -> None:
         self._worker().kill()
 
-    def freeze_worker(self) -> psutil.Process:
+    def freeze_worker(self, seconds: float) -> None:
+        """Stop a worker for a time; return at once."""
         worker = self._worker()
-        worker.send_signal(signal.SIGSTOP)
-        return worker
+
+        def freeze() -> None:
+            with frozen(worker.pid):
+                stopped.set()
+                time.sleep(seconds)  # the fault itself, not to wait for anything
+
+        stopped = threading.Event()
+        threading.Thread(target=freeze).start()
+        stopped.wait()
+
+    def move_clock(self, seconds: int) -> None:
+        """Set the clock of every process of the system, against this machine's."""
+        self._clock.write_text(f"{seconds:+d}\n")
+
+    def said(self, words: str) -> int:
+        """How often the service has logged these words."""
+        return (self._root / "service.log").read_text().count(words)
 
     def restore(self, copy: Path) -> None:
         """Replace the log by an older copy, while no service runs."""
-        shutil.rmtree(self.log)
-        shutil.copytree(copy, self.log)
+        for path in self.log.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(copy, self.log, dirs_exist_ok=True)
 
     def stop(self) -> None:
         for process in (self._service, self._monitor):
