@@ -42,6 +42,9 @@ def commands() -> list[click.Command]:
 @click.option("--seconds", default=60, show_default=True, help="Duration of the load.")
 @click.option("--p99-ms", type=float, help="Objective: p99 latency of predictions.  [default: 100]")
 @click.option("--max-error-share", type=float, help="Objective: failed share.  [default: 0.001]")
+@click.option(
+    "--monitored", is_flag=True, help="Include the requests in the monitor's windows; drift does."
+)
 @click.option("--shift", help="Drift: column=standard deviations, ...")
 @click.option("--mix", help="Drift: column=category:share, ...")
 @click.option("--blank", help="Drift: column=share, ...")
@@ -51,7 +54,12 @@ def commands() -> list[click.Command]:
 )
 @click.option("--processes", type=click.IntRange(1, 64), help="Generator processes.  [default: 1]")
 def load(
-    *, users: int, seconds: int, protocols: tuple[str, ...], **options: str | float | None
+    *,
+    users: int,
+    seconds: int,
+    protocols: tuple[str, ...],
+    monitored: bool,
+    **options: str | float | None,
 ) -> None:
     """Run a load test with rows of a registered model's reference, or generated ones.
 
@@ -73,6 +81,8 @@ def load(
     ]
     sizes = ["--users", str(users), "--run-time", f"{seconds}s"]
     locust = [sys.executable, "-m", "locust", "-f", found.origin, "--loglevel", "WARNING"]
+    if monitored:
+        stated.append("--monitored")
     asked = [*sizes, *stated, *(USERS[name] for name in protocols)]
     alone = ["--headless", "--only-summary"]
     shared = _start_workers([*locust, *asked], int(processes)) if processes else []

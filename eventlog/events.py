@@ -124,6 +124,7 @@ class PredictionEvent(
     payload_digest: str = ""  # SHA-256 of the omitted payload, in hex
     payload_bytes: int = 0  # size of the omitted payload
     cache_hit: bool = False  # answered from the cache; the model did not run
+    load_test: bool = False  # sent by a load test, and not to be monitored
     rollout: str = ""  # id of the rollout that decided about the version
     arm: Literal["", "before", "rollout"] = ""  # the version it replaces, or the one it rolls out
     routing_key: str = ""  # hash of the request's routing key, the same within a rollout
@@ -155,6 +156,7 @@ class FeedbackEvent(
     prediction_id: str
     label: Label
     row: int = 0
+    load_test: bool = False  # of a prediction that a load test asked for
 
     @property
     def event_id(self) -> str:

@@ -62,11 +62,12 @@ class Rest:
         length = {"inference-header-content-length": str(payload.binary_json_length)}
         return self._post(self._path, payload.binary, length)
 
-    def tell(self, answer: bytes, payload: Payload) -> bytes:
+    def tell(self, answer: bytes, payload: Payload, *, monitored: bool) -> bytes:
         """Send the label of a response of `json`. Raises Refused or Failed."""
         body = {
             "prediction_id": _answer.decode(answer).parameters.prediction_id,
             "label": payload.label,
+            "load_test": not monitored,
         }
         return self._post("/v1/feedback", msgspec.json.encode(body), _JSON)
 

@@ -60,6 +60,7 @@ def _options(parser: Any) -> None:
     add("--p99-ms", type=float, default=100.0, help="Objective for predictions.")
     add("--max-error-share", type=float, default=0.001, help="Objective for all requests.")
     add("--measurements", default="", help="Write what was measured to this file, as JSON.")
+    add("--monitored", action="store_true", help="Have the monitor count the requests.")
     add("--shift", default="", help="column=standard deviations, ...")
     add("--mix", default="", help="column=category:share, ...")
     add("--blank", default="", help="column=share, ...")

@@ -28,6 +28,7 @@ from service.protocol import open_inference_pb2 as pb
 from service.protocol.raw import write_raw
 
 Array = np.ndarray[Any, Any]
+Parameters = dict[str, bool]  # of a request
 LEVELS = 4  # steps of drift strength between none and full, each with its own requests
 _GENERATED_ROWS = 64
 _GENERATED_REQUESTS = 16  # where a request is one row, and may be large
@@ -47,18 +48,35 @@ class Payload(msgspec.Struct, frozen=True):
 class Payloads:
     """Hold all requests of a load, by strength of drift."""
 
-    def __init__(self, version: Version, drift: Drift, asked: str = "", seed: int = 0) -> None:
-        """Encode requests that name `asked`: a version or alias; "" is the champion."""
-        manifest = version.manifest
+    def __init__(
+        self,
+        version: Version,
+        drift: Drift,
+        asked: str = "",
+        seed: int = 0,
+        *,
+        monitored: bool = True,
+    ) -> None:
+        """Encode requests that name `asked`: a version or alias; "" is the champion.
+
+        Unless they are `monitored`, their events stay out of the monitor's windows.
+        """
+        manifest, parameters = version.manifest, {} if monitored else {"load_test": True}
         if bare_inputs(manifest) or not has_reference(version):
-            self._levels = [_generated(version, drift, asked)]
+            self._levels = [_generated(version, drift, asked, parameters)]
             return
         frame = load_reference(version)
         frame = frame.sample(min(len(frame), _MOST_ROWS), random_state=seed)
         columns = _columns(frame, manifest)
         labels = frame[manifest.target].tolist() if manifest.target else [None] * len(frame)
         self._levels = [
-            _encode(drifted(columns, drift, level / LEVELS, manifest, seed), labels, version, asked)
+            _encode(
+                drifted(columns, drift, level / LEVELS, manifest, seed),
+                labels,
+                version,
+                asked,
+                parameters,
+            )
             for level in range(LEVELS + 1 if drift else 1)
         ]
 
@@ -92,13 +110,20 @@ def _columns(frame: pd.DataFrame, manifest: Manifest) -> Columns:
 
 
 def _encode(
-    columns: Columns, labels: Sequence[Label | None], version: Version, asked: str
+    columns: Columns,
+    labels: Sequence[Label | None],
+    version: Version,
+    asked: str,
+    parameters: Parameters,
 ) -> list[Payload]:
     tensors = to_tensors(version.manifest, columns)
-    return [_payload(_row(tensors, row), label, version, asked) for row, label in enumerate(labels)]
+    return [
+        _payload(_row(tensors, row), label, version, asked, parameters)
+        for row, label in enumerate(labels)
+    ]
 
 
-def _generated(version: Version, drift: Drift, asked: str) -> list[Payload]:
+def _generated(version: Version, drift: Drift, asked: str, parameters: Parameters) -> list[Payload]:
     """Encode generated inputs of a version that has no reference rows to send."""
     if drift:
         raise SettingError(
@@ -116,14 +141,20 @@ def _generated(version: Version, drift: Drift, asked: str) -> list[Payload]:
             next(generate_rows(declared(found.inputs), 1, files, seed))
             for seed in range(_GENERATED_REQUESTS)
         ]
-    return [_payload(inputs, None, version, asked) for inputs in requests]
+    return [_payload(inputs, None, version, asked, parameters) for inputs in requests]
 
 
 def _row(tensors: dict[str, Array], row: int) -> dict[str, Array]:
     return {name: array[row : row + 1] for name, array in tensors.items()}
 
 
-def _payload(row: dict[str, Array], label: Label | None, version: Version, asked: str) -> Payload:
+def _payload(
+    row: dict[str, Array],
+    label: Label | None,
+    version: Version,
+    asked: str,
+    parameters: Parameters,
+) -> Payload:
     datatypes = {spec.name: spec.datatype for spec in signature(version.manifest).inputs}
     metadata = [
         {"name": name, "datatype": datatypes[name], "shape": array.shape}
@@ -136,33 +167,42 @@ def _payload(row: dict[str, Array], label: Label | None, version: Version, asked
                 {**tensor, "parameters": {"binary_data_size": len(data)}}
                 for tensor, data in zip(metadata, raw, strict=True)
             ],
-            "parameters": {"binary_data_output": True},
+            "parameters": {"binary_data_output": True, **parameters},
         }
     )
     return Payload(
-        json=_json(metadata, row),
+        json=_json(metadata, row, parameters),
         binary=b"".join((head, *raw)),
         binary_json_length=len(head),
-        grpc=_grpc(metadata, raw, version.model, asked),
+        grpc=_grpc(metadata, raw, version.model, asked, parameters),
         label=label,
     )
 
 
-def _json(metadata: list[dict[str, Any]], row: dict[str, Array]) -> bytes:
+def _json(metadata: list[dict[str, Any]], row: dict[str, Array], parameters: Parameters) -> bytes:
     """Encode a row as JSON, with null for NaN."""
     return msgspec.json.encode(
         {
             "inputs": [
                 {**tensor, "data": array.ravel().tolist()}
                 for tensor, array in zip(metadata, row.values(), strict=True)
-            ]
+            ],
+            **({"parameters": parameters} if parameters else {}),
         }
     )
 
 
-def _grpc(metadata: list[dict[str, Any]], raw: list[bytes], model: str, asked: str) -> bytes:
+def _grpc(
+    metadata: list[dict[str, Any]],
+    raw: list[bytes],
+    model: str,
+    asked: str,
+    parameters: Parameters,
+) -> bytes:
     request = pb.ModelInferRequest(model_name=model, model_version=asked, raw_input_contents=raw)
     for tensor in metadata:
         request.inputs.add(**tensor)
+    for name, value in parameters.items():
+        request.parameters[name].bool_param = value
     message: bytes = request.SerializeToString()
     return message

@@ -25,7 +25,10 @@ class Traffic:
         self.drift: Drift = read_drift(
             options.shift, options.mix, options.blank, self.version.manifest
         )
-        self._payloads = Payloads(self.version, self.drift, options.model_version)
+        self.monitored: bool = options.monitored or bool(self.drift)
+        self._payloads = Payloads(
+            self.version, self.drift, options.model_version, monitored=self.monitored
+        )
         self._shape: shapes.Name = options.shape
         self._seconds = float(options.run_time or SECONDS)
         self.begin()

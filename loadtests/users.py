@@ -96,7 +96,10 @@ class Feedback(Asker):
         payload = self.payload()
         answer = self.timed("REST JSON", "predict", lambda: self.rest.json(payload))
         if answer and payload.label is not None:
-            self.timed("REST JSON", "feedback", lambda: self.rest.tell(answer, payload))
+            self.timed("REST JSON", "feedback", lambda: self._tell(answer, payload))
+
+    def _tell(self, answer: bytes, payload: Payload) -> bytes:
+        return self.rest.tell(answer, payload, monitored=self.traffic.monitored)
 
 
 class GrpcRaw(Asker):

@@ -69,6 +69,7 @@ class Call(msgspec.Struct, kw_only=True):
     inputs: Inputs | None = None
     logged: bool = False  # whether its one event is in the log
     prediction_id: str = ""  # of that event; set before a run, or with a failure
+    load_test: bool = False  # whether a load test sent it, which is not monitored
     event_time_ahead: int = UNLIMITED  # microseconds that it may state beyond `received`
     left: bool = False  # whether the client cancelled
     leave: Callable[[], bool] | None = None  # takes it out of the queue; whether it waited there

@@ -259,7 +259,12 @@ def _log_failure(call: Call, error: DriftlineError) -> None:
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:
-    """Apply the request's parameters: event time, deadline and priority."""
+    """Apply the request's parameters: event time, load test, deadline and priority."""
+    load_test = request.parameters.get("load_test")
+    if load_test is not None:
+        if type(load_test) is not bool:
+            raise InvalidRequest("parameter load_test: expected true or false")
+        call.load_test = load_test
     event_time = request.parameters.get("event_time")
     if event_time is not None:
         call.state_event_time(event_time)

@@ -194,6 +194,7 @@ class PredictionLog:
                     prediction_id=label.prediction_id,
                     label=label.label,
                     row=label.row,
+                    load_test=label.load_test,
                 )
                 for index, label in enumerate(labels)
             ]
@@ -248,6 +249,7 @@ class PredictionLog:
             outputs=response.outputs,
             traceparent=call.traceparent,
             cache_hit=run.cached,
+            load_test=call.load_test,
             rollout="" if call.arm is None else call.arm.rollout,
             arm="" if call.arm is None else call.arm.name,
             routing_key="" if call.arm is None else call.arm.key,
@@ -278,6 +280,7 @@ class PredictionLog:
             total_us=self._since(call),
             inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
+            load_test=call.load_test,
             rollout="" if call.arm is None else call.arm.rollout,
             arm="" if call.arm is None else call.arm.name,
             routing_key="" if call.arm is None else call.arm.key,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from eventlog import wire
 from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
-from eventlog.events import FeedbackEvent, PredictionEvent
+from eventlog.events import Event, FeedbackEvent, PredictionEvent
 from eventlog.log import Gap, Record
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
@@ -80,6 +80,12 @@ class Ingestion:
             self._dead_letter(record, f"its reception {event.received} {_AHEAD}")
             return None
         self._expiry.received(self._state.latest)
+        return self._ingest_event(event, record)
+
+    def _ingest_event(self, event: Event, record: Record) -> VersionState | None:
+        if event.load_test:
+            self._state.count("load_test_events")
+            return None
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
         return self._ingest_prediction(event, record)
@@ -123,9 +129,7 @@ class Ingestion:
             return None
         record = Record(*place, event, letter.body)
         self._journal.predictions.prefetch([event])
-        if isinstance(event, FeedbackEvent):
-            return self._ingest_label(event, record)
-        return self._ingest_prediction(event, record)
+        return self._ingest_event(event, record)
 
     def skip(self, gap: Gap) -> None:
         """Continue behind a part of the log that is gone; the ledger knows which events it held."""

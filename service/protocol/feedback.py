@@ -28,6 +28,7 @@ class FeedbackLabel(msgspec.Struct, frozen=True):
     row: int
     label: Label
     event_time: int | None  # microseconds; None: when it is received
+    load_test: bool = False  # of a prediction that a load test asked for
 
 
 class _Item(msgspec.Struct, forbid_unknown_fields=True):
@@ -38,6 +39,7 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True):
     labels: list[Label] | None = None
     row: int = 0
     event_time: str | int | None = None
+    load_test: bool = False
 
 
 _items = msgspec.json.Decoder(_Item | list[_Item])
@@ -82,7 +84,7 @@ def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
                 f"item {index}: the label of row {row} has {size} bytes; "
                 f"expected at most {LONGEST_LABEL}"
             )
-        yield FeedbackLabel(prediction_id, row, label, time)
+        yield FeedbackLabel(prediction_id, row, label, time, item.load_test)
 
 
 def _prediction_id(index: int, item: _Item) -> str:

@@ -86,6 +86,15 @@ def test_requests_state_the_signature(version: Version) -> None:
         assert all(list(tensor.shape) == [1, 1] for tensor in request.inputs)
 
 
+@pytest.mark.parametrize("monitored", [True, False])
+def test_every_protocol_marks_requests_that_are_not_monitored(
+    version: Version, monitored: bool
+) -> None:
+    (payload, *_) = Payloads(version, Drift(), monitored=monitored).at(0.0)
+    for request in _requests(payload).values():
+        assert request.parameters.get("load_test", False) is not monitored
+
+
 def test_drift_comes_in_levels_and_blank_values_stay_valid(version: Version) -> None:
     payloads = Payloads(version, Drift(blanks={"price": 1.0, "colour": 1.0}))
     missing = [
