@@ -28,7 +28,8 @@ REQUIRED = {"errors", "latency"}  # without which no version is known to be no w
 MOST_KEYS = 200_000  # of each arm and metric; later keys are not counted
 _MOST_PENDING = 200_000  # answers that may still be labelled
 _CALIBRATION = 200  # answers of the version before that set the latency objective
-_SLOW = 0.95  # quantile of those
+_USUAL = 0.95  # quantile of those
+_SLOWER = 2.0  # an answer is slow beyond so many times the quantile
 _BAD = {"failed", "expired"}
 
 
@@ -137,7 +138,7 @@ class Comparison:
                 self._calibration.append(event.total_us)
             if len(self._calibration) >= _CALIBRATION:
                 self._calibration.sort()
-                self._objective = self._calibration[int(_SLOW * _CALIBRATION)]
+                self._objective = _SLOWER * self._calibration[int(_USUAL * _CALIBRATION)]
             return
         counts = self._counts["latency"][event.arm]
         if event.routing_key not in counts.keys:

@@ -5,9 +5,14 @@ rates are. A mixture over the alternatives is then a test martingale (Lindon and
 probability that it ever reaches 1 / budget is at most the budget.
 """
 
-from math import inf, log, log1p
+from math import log, log1p
+from typing import Any
 
+import numpy as np
 from scipy.special import betainc, betaln
+
+Counts = Any  # a number, or an array of numbers
+Evidence = Any  # of the same shape, floats
 
 
 def arm_probability(share: float, tolerate: float) -> float:
@@ -18,17 +23,17 @@ def arm_probability(share: float, tolerate: float) -> float:
     return share * tolerate / (share * tolerate + 1 - share)
 
 
-def excess_evidence(bad: int, bad_before: int, p: float) -> float:
+def excess_evidence(bad: Counts, bad_before: Counts, p: float) -> Evidence:
     """Return the log of the evidence that more than p of the bad keys lie in the new arm.
 
-    The alternatives are a Beta distribution of mean p, cut at p.
+    The alternatives are a Beta distribution of mean p, cut at p. Takes numbers, or arrays of them.
     """
     a, b = 1.0, max(1.0, (1 - p) / p)
-    above = betainc(b + bad_before, a + bad, 1 - p)
-    if above <= 0:
-        return -inf
-    mixture = betaln(a + bad, b + bad_before) - betaln(a, b) + log(above / betainc(b, a, 1 - p))
-    return float(mixture - bad * log(p) - bad_before * log1p(-p))
+    with np.errstate(divide="ignore"):  # the log of 0: no evidence at all
+        above = np.log(betainc(b + bad_before, a + bad, 1 - p)) - np.log(betainc(b, a, 1 - p))
+    mixture = betaln(a + bad, b + bad_before) - betaln(a, b) + above
+    evidence: Evidence = mixture - bad * np.log(p) - bad_before * np.log1p(-p)
+    return evidence
 
 
 def upper_rate(bad: int, keys: int, budget: float) -> float:

@@ -106,7 +106,7 @@ class VerdictPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     false_promotion: float = 0.05  # probability to advance a version that is worse than allowed
     tolerate: float = 1.25  # rate of bad keys that is allowed, as a multiple of the other version's
     floor: float = 0.01  # rate of bad keys that is always allowed
-    latency_ms: float = 0.0  # slower answers are bad; 0: the 95th percentile of the version before
+    latency_ms: float = 0.0  # slower answers are bad; 0: twice the 95th percentile of before
     patience: float = 6.0  # bake times without a result after which the rollout pauses
 
 
