@@ -91,7 +91,8 @@ class PairedRows:
 
     @property
     def codes(self) -> Mapping[str, int]:
-        """The index of each class by its text."""
+        """The index of each class by its text, of those of labels and champion, too."""
+        _ = self.candidate, self.champion  # reading them numbers their classes
         return self._codes
 
     def _labelled(self, predictions: RerunPredictions) -> LabelledRows:

@@ -18,6 +18,7 @@ from registry.gates.stated_gates import read_gates
 from registry.history.state import LifecycleState
 from registry.settings import open_history
 from registry.store import Registry
+from registry.stored_files import require_unchanged
 
 
 class Progress(NamedTuple):
@@ -49,8 +50,8 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
 ) -> RecordedRun:
     """Run the gates of the model's release policy on a version, and record the report.
 
-    Raises AlreadyRunning, InvalidGates for a model without gates, and RegistryError. A run that
-    does not come to its end records nothing.
+    Raises AlreadyRunning, InvalidGates for a model without gates, ChangedFile, and RegistryError.
+    A run that does not come to its end records nothing.
     """
     with ProcessLock(home.lock("gate"), "gate run"):
         history = open_history(home, wait=True)
@@ -60,13 +61,16 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
         gates = _gates(state, model)
         digest = _digest(state, model, number)
         champion = _champion(state)
+        compared = registry.version(model, champion.number) if champion else None
+        for version in filter(None, (candidate, compared)):
+            require_unchanged(version)
         started = _now()
         shutil.rmtree(home.gate_run, ignore_errors=True)  # of a run that was killed
         home.gate_run.mkdir(parents=True)
         try:
             job = GateJob(
                 candidate=candidate,
-                champion=registry.version(model, champion.number) if champion else None,
+                champion=compared,
                 manifests={one.number: one.manifest for one in registry.versions(model)},
                 log=str(home.log),
                 folder=str(home.gate_run),

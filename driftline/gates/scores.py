@@ -117,11 +117,8 @@ def _metric(name: str, paired: PairedRows) -> _Figure:
 
 def cost_table(gate: CostGate, paired: PairedRows) -> Array:
     """Return the cost [actual, predicted] of each pair of classes, by their index."""
-    # Classes that only labels or the champion name are known once both are read.
     positive = paired.candidate.positive
-    _ = paired.champion
-    size = len(paired.codes)
-    table = np.zeros((size, size))
+    table = np.zeros((len(paired.codes), len(paired.codes)))
     for name, cost in gate.costs.items():
         if isinstance(cost, dict):
             for predicted, value in cost.items():

@@ -20,7 +20,7 @@ from eventlog.parent_death import PARENT
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 from registry.approvals import Approvals
-from registry.errors import DamagedRow, RegistryError, VersionRefused
+from registry.errors import ChangedFile, DamagedRow, RegistryError, VersionRefused
 from registry.gates.reports import open_reports
 from registry.history.audit import chain_faults
 from registry.history.rows import GateResult, HistoryRow
@@ -116,6 +116,19 @@ def test_an_edited_row_releases_nothing(desk: Desk) -> None:
     with pytest.raises(VersionRefused, match=r"revision 5 \(gated\) was changed after it was"):
         desk.history.promote("tiny", "champion", "2", time=0, actor="ann")
     assert desk.run("audit", "verify").exit_code != 0
+
+
+def test_changed_files_are_not_gated(desk: Desk) -> None:
+    for number in ("2", "1"):  # of the candidate, and of the champion that it is compared with
+        register_tiny(Registry(desk.home), desk.root / "new")
+        file = Path(Registry(desk.home).version("tiny", number).path) / "model.onnx"
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes() + b" ")
+        changed = desk.run("gate", "tiny", "--version", "2").exception
+        assert isinstance(changed, ChangedFile)
+        assert f"version {number} of tiny: model.onnx was changed" in str(changed)
+        file.write_bytes(file.read_bytes()[:-1])
+    assert desk.gated() == []
 
 
 def test_one_run_at_a_time(desk: Desk) -> None:
