@@ -30,12 +30,14 @@ def manifest(onnx: Path, stated: Path | None, reference: Path | None, target: st
     from registry.manifest_file import read_fields  # noqa: PLC0415
     from registry.manifest_text import manifest_text  # noqa: PLC0415
     from registry.model_file import read_model  # noqa: PLC0415
+    from registry.stored_files import DATA  # noqa: PLC0415
 
     given = reference.read_bytes() if reference else None
     fields = read_fields(stated) if stated else {}
     with tempfile.TemporaryDirectory(prefix="driftline-manifest-") as name:
         folder = Path(name)
-        check_in_process(folder, read_model(onnx), fields, given, target=target, infer_only=True)
+        model = read_model(onnx, folder / DATA)
+        check_in_process(folder, model, fields, given, target=target, infer_only=True)
         completed = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
         inference = read_inference(folder)
     click.echo(manifest_text(completed, inference), nl=False)

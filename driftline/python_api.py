@@ -58,7 +58,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
     rows = example if example is not None else _without(reference, target)
     actor = getpass.getuser()
     version = registry.register(
-        to_onnx(model, rows),
+        Path(model) if isinstance(model, str | Path) else to_onnx(model, rows),
         model=name,
         manifest=stated,
         reference=_reference(reference),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,18 +47,24 @@ class Candidate(NamedTuple):
 
 
 def prepare(
-    onnx: bytes, stated: Fields, reference: pd.DataFrame | None, *, target: str = ""
+    onnx: bytes,
+    stated: Fields,
+    reference: pd.DataFrame | None,
+    *,
+    target: str = "",
+    folder: Path | None = None,
 ) -> Candidate:
     """Infer what is not stated and complete the manifest; raises a RegistryError for any fault.
 
-    `target` names the reference's column of labels, unless the manifest does.
+    `target` names the reference's column of labels, unless the manifest does. `folder` may hold the
+    data of the model.
     """
     manifest = _with_target(to_manifest(stated), target)
     proto = parse(onnx)
-    check(proto)
+    check(proto, folder)
     inference = Inference()
     manifest = _with_extensions(manifest, stated, proto, inference)
-    served, session = _served(onnx, manifest, inference)
+    served, session = _served(onnx, manifest, inference, folder)
     files = file_inputs(served)
     found, hints = read_signature(session, manifest.optional_inputs), read_hints(proto)
     if question := optional_inputs_question(session, manifest.optional_inputs):
@@ -88,16 +95,16 @@ def _with_extensions(
 
 
 def _served(
-    onnx: bytes, manifest: Manifest, inference: Inference
+    onnx: bytes, manifest: Manifest, inference: Inference, folder: Path | None
 ) -> tuple[bytes, onnxruntime.InferenceSession]:
     """Return the file as it is served, and its session; note what was changed."""
     extensions = manifest.session.extensions
     served, changes = repair(onnx)
-    session = load(served, extensions=extensions)
+    session = load(served, extensions=extensions, folder=folder)
     read_signature(session)  # what cannot be served is refused before it runs
     served, corrected = correct_shapes(served, session, file_inputs(served))
     if corrected:
-        session = load(served, extensions=extensions)
+        session = load(served, extensions=extensions, folder=folder)
     if changes or corrected:
         inference.changes += [*changes, *corrected]
         inference.original = hashlib.sha256(onnx).hexdigest()

@@ -36,7 +36,10 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.encode(fields)
 
 
-def content_digest(*contents: bytes) -> str:
-    """Return the SHA-256 over the SHA-256 of each content, in hex."""
+def content_digest(*contents: bytes, data: str = "") -> str:
+    """Return the SHA-256 over the SHA-256 of each content, in hex.
+
+    `data` is the SHA-256 of weights beside the model, if there are any.
+    """
     parts = b"".join(hashlib.sha256(content).digest() for content in contents)
-    return hashlib.sha256(parts).hexdigest()
+    return hashlib.sha256(parts + bytes.fromhex(data)).hexdigest()

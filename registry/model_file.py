@@ -2,24 +2,28 @@
 
 External data may lie in the folder only: a path that is absolute, that climbs out, or a link that
 leads out could name any file of the machine. The weights are embedded in the copy that is served,
-so that its digest covers them.
+or packed into one file beside it where they are too large for that. The digest covers them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 
 from registry.errors import InvalidModel
+from registry.external_data import aligned, refer_to_data
 from registry.onnx_file import parse, tensors_of
 
-_MOST = 2**31 - 1  # bytes of a protobuf message
-_ROOM = 2**20  # for the graph around the weights
+MOST_EMBEDDED = 2**31 - 2**20  # bytes of the weights in a protobuf message, with its graph
+_CHUNK = 1 << 24  # bytes copied at once
 
 
-def read_model(path: Path) -> bytes:
+def read_model(path: Path, data: Path | None = None) -> bytes:
     """Return the bytes of the ONNX file, external data embedded if `path` is a folder.
 
-    Raises InvalidModel for a file that cannot be read, and for external data outside the folder.
+    Data too large for that are packed into the file `data`, to which the model then refers. Raises
+    InvalidModel for a file that cannot be read, and for external data outside the folder.
     """
     if not path.is_dir():
         return _read(path)
@@ -28,17 +32,44 @@ def read_model(path: Path) -> bytes:
     if len(named) != 1:
         found = ", ".join(one.name for one in files) or "none"
         raise InvalidModel(f"{path}: expected one .onnx file, or one named model.onnx; got {found}")
-    return _embedded(parse(_read(_inside(path, named[0].name, "the model"))), path)
-
-
-def _embedded(model: onnx.ModelProto, folder: Path) -> bytes:
+    model = parse(_read(_inside(path, named[0].name, "the model")))
     outside = [t for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
-    total = sum(_part(tensor, folder)[2] for tensor in outside) + model.ByteSize() + _ROOM
-    if total > _MOST:
+    total = sum(_part(tensor, path)[2] for tensor in outside) + model.ByteSize()
+    if total <= MOST_EMBEDDED:
+        _embed(outside, path)
+    elif data is not None:
+        _pack(outside, path, data)
+    else:
         raise InvalidModel(
-            f"{folder}: the model has {total:,} bytes with its external data; expected at most "
-            f"{_MOST:,}, for example with weights in float16"
+            f"{path}: the model has {total:,} bytes with its external data; expected at most "
+            f"{MOST_EMBEDDED:,} here"
         )
+    return bytes(model.SerializeToString())
+
+
+def _pack(outside: Sequence[onnx.TensorProto], folder: Path, data: Path) -> None:
+    """Write the values of tensors into one file; those that share a part share it again."""
+    places: dict[tuple[Path, int, int], int] = {}
+    _embed([tensor for tensor in outside if not _part(tensor, folder)[2]], folder)
+    with data.open("wb") as packed:
+        for tensor in (one for one in outside if one.data_location == onnx.TensorProto.EXTERNAL):
+            part = file, offset, length = _part(tensor, folder)
+            if part not in places:
+                places[part] = aligned(packed.tell())
+                packed.seek(places[part])
+                _copy(file, offset, length, packed)
+            refer_to_data(tensor, places[part], length)
+
+
+def _copy(file: Path, offset: int, length: int, into: BinaryIO) -> None:
+    with file.open("rb") as opened:
+        opened.seek(offset)
+        while length > 0 and (chunk := opened.read(min(length, _CHUNK))):
+            into.write(chunk)
+            length -= len(chunk)
+
+
+def _embed(outside: Sequence[onnx.TensorProto], folder: Path) -> None:
     for tensor in outside:
         file, offset, length = _part(tensor, folder)
         with file.open("rb") as opened:
@@ -46,7 +77,6 @@ def _embedded(model: onnx.ModelProto, folder: Path) -> bytes:
             tensor.raw_data = opened.read(length)
         tensor.ClearField("external_data")
         tensor.data_location = onnx.TensorProto.DEFAULT
-    return bytes(model.SerializeToString())
 
 
 def _part(tensor: onnx.TensorProto, folder: Path) -> tuple[Path, int, int]:

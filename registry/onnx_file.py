@@ -1,17 +1,20 @@
 """ONNX bytes -> a session that can run them; everything that makes a file unfit is refused here.
 
-The file is loaded from bytes and must be whole: weights kept in other files would be read from
-wherever the process happens to stand.
+The file is loaded from bytes. Its weights are in it or in model.data of its version's folder: from
+other files they would be read from wherever the process happens to stand.
 """
 
 import importlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import onnx
 import onnxruntime
 from google.protobuf.message import DecodeError
 
 from registry.errors import InvalidManifest, InvalidModel
+from registry.external_data import require_within, use_data, without_data
+from registry.stored_files import data_size
 
 _PROVIDER = "ExecutionProvider"
 _LOCALE = (
@@ -21,16 +24,17 @@ _LOCALE = (
 
 
 def load(
-    data: bytes, *, threads: int = 0, extensions: bool = False
+    data: bytes, *, threads: int = 0, extensions: bool = False, folder: Path | None = None
 ) -> onnxruntime.InferenceSession:
     """A CPU session over a checked ONNX model; of `threads` threads (0: one for each core).
 
-    With `extensions` it knows the operators of onnxruntime-extensions.
+    With `extensions` it knows the operators of onnxruntime-extensions. `folder` may hold its data.
     Raises InvalidModel for bytes that are no ONNX model, that break its rules, that keep weights
     elsewhere, or that ONNX Runtime cannot load.
     """
-    check(parse(data))
+    check(parse(data), folder)
     options = onnxruntime.SessionOptions()
+    use_data(options, folder)
     if extensions:
         options.register_custom_ops_library(extensions_library())
     options.log_severity_level = 4  # what matters is raised
@@ -78,12 +82,15 @@ def parse(data: bytes) -> onnx.ModelProto:
         ) from None
 
 
-def check(model: onnx.ModelProto) -> None:
-    """Raise InvalidModel for a model that breaks ONNX's rules or keeps weights elsewhere."""
-    outside = [t.name for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
+def check(model: onnx.ModelProto, folder: Path | None = None) -> None:
+    """Raise InvalidModel for a model that breaks ONNX's rules or keeps weights elsewhere.
+
+    Weights may be in the data of `folder`.
+    """
+    outside = [t for t in tensors_of(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    if outside and (folder is None or not data_size(folder)):
         raise InvalidModel(
-            f"weights lie outside the ONNX file (tensor {outside[0]!r} and {len(outside) - 1} "
+            f"weights lie outside the ONNX file (tensor {outside[0].name!r} and {len(outside) - 1} "
             "more): register the folder that holds the file with its weights, or embed them with "
             "onnx.save_model(onnx.load(path), path, save_as_external_data=False)"
         )
@@ -93,6 +100,11 @@ def check(model: onnx.ModelProto) -> None:
                 f"input {one.name!r} declares no shape: expected a size or None for each of its "
                 "dimensions, onnx.helper.make_tensor_value_info(name, type, [None, 3]) say"
             )
+    if outside and folder is not None:
+        for tensor in outside:
+            require_within(tensor, data_size(folder))
+        model = onnx.load_model_from_string(model.SerializeToString())
+        without_data(model, tensors_of(model))
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:

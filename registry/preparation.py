@@ -1,6 +1,6 @@
 """Check the files of a registration and write those of its version, in the child of a check.
 
-given.onnx, given.reference, request.msgpack    in
+given.onnx, model.data, given.reference, request.msgpack    in
 model.onnx, manifest.json, batching.json, inference.json, reference.parquet, outcome.json    out
 """
 
@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-import pandas as pd
 
 from eventlog.errors import DriftlineError
 from registry.batching import Verdict, judge, runnable, write_verdict
@@ -51,7 +50,7 @@ def _check(folder: Path, seconds: float) -> None:
         note_stage(folder, "reading the reference")
         reference = parse_reference((folder / REFERENCE).read_bytes())
     note_stage(folder, "loading the model")
-    candidate = prepare(onnx, request.fields, reference, target=request.target)
+    candidate = prepare(onnx, request.fields, reference, target=request.target, folder=folder)
     manifest = candidate.manifest
     if not request.infer_only:
         manifest = _with_answers(folder, candidate, seconds)
@@ -65,7 +64,7 @@ def _with_answers(folder: Path, candidate: Candidate, seconds: float) -> Manifes
     manifest, rows = candidate.manifest, candidate.reference
     check_providers(manifest.session.providers)
     note_stage(folder, "making trial runs of the model")
-    verdict = _judge(candidate.onnx, manifest, rows, seconds / 2)
+    verdict = _judge(folder, candidate, seconds / 2)
     write_verdict(folder, verdict)
     if rows is None:
         return manifest
@@ -77,10 +76,9 @@ def _with_answers(folder: Path, candidate: Candidate, seconds: float) -> Manifes
     return manifest
 
 
-def _judge(
-    onnx: bytes, manifest: Manifest, reference: pd.DataFrame | None, seconds: float
-) -> Verdict:
+def _judge(folder: Path, candidate: Candidate, seconds: float) -> Verdict:
     """Find out whether rows are independent, in one thread: there sums have one order only."""
+    manifest, reference = candidate.manifest, candidate.reference
     rows = None if reference is None else sample_tensors(manifest, reference)
-    session = load(onnx, threads=1, extensions=manifest.session.extensions)
+    session = load(candidate.onnx, threads=1, extensions=manifest.session.extensions, folder=folder)
     return judge(runnable(session), manifest, rows, seconds=seconds)

@@ -40,12 +40,20 @@ from registry.policies import (
     require_inherited,
 )
 from registry.settings import artifacts_url, open_history
+from registry.stored_files import DATA, hash_file
 from registry.stored_versions import KnownVersions, StoredVersions
 from registry.version_folders import Files, VersionFolders
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
-_FILES = ("model.onnx", "manifest.json", "batching.json", "inference.json", "reference.parquet")
+_FILES = (
+    "model.onnx",
+    DATA,
+    "manifest.json",
+    "batching.json",
+    "inference.json",
+    "reference.parquet",
+)
 _ATTEMPTS = 5  # of a change while other writers are first
 
 _Result = TypeVar("_Result")
@@ -93,7 +101,8 @@ class Registry:
     ) -> Version:
         """Validate the files, or their contents, and store them as the next version of the model.
 
-        `onnx` may be a folder that holds the file with its external data, which is embedded.
+        `onnx` may be a folder that holds the file with its external data, which is embedded, or
+        packed into one file where it is too large for that.
         What the manifest does not state is inferred; read_inference says what and why.
         `target` names the reference's column of labels, unless the manifest does. Identical
         content returns the existing version. Raises a RegistryError that names the fault, and then
@@ -105,10 +114,10 @@ class Registry:
         from registry.model_file import read_model  # noqa: PLC0415
 
         _require_name(model)
-        onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx)
         reference_bytes = read_reference(reference) if reference else None
         fields = read_fields(manifest) if isinstance(manifest, Path) else manifest or {}
         with self._folders.checking() as folder:
+            onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx, folder / DATA)
             check_in_process(folder, onnx_bytes, fields, reference_bytes, target=target)
             return self._add_checked(model, folder, reference_bytes or b"", actor)
 
@@ -118,11 +127,14 @@ class Registry:
         from registry.content import content_digest  # noqa: PLC0415
 
         encoded = (folder / "manifest.json").read_bytes()
-        digest = content_digest((folder / "model.onnx").read_bytes(), encoded, reference)
+        digest = content_digest(
+            (folder / "model.onnx").read_bytes(),
+            encoded,
+            reference,
+            data=hash_file(folder / DATA) if (folder / DATA).exists() else "",
+        )
         files: Files = {
-            name: partial(shutil.copyfile, folder / name)
-            for name in _FILES
-            if (folder / name).exists()
+            name: partial(_place, folder / name) for name in _FILES if (folder / name).exists()
         }
         with self._folders.locked():
             stored = (one for one in self._stored.read(model).versions if one.digest == digest)
@@ -335,6 +347,14 @@ class Registry:
 
     def _now(self) -> int:
         return self._clock() // 1_000
+
+
+def _place(source: Path, target: Path) -> None:
+    """Move a file of a check to its version; a link where that is possible, as data are large."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _retry(change: Callable[[], _Result]) -> _Result:

@@ -7,6 +7,13 @@ from pathlib import Path
 from registry.errors import ChangedFile
 from registry.manifest import Version
 
+DATA = "model.data"  # weights that are too large for model.onnx; most versions have none
+
+
+def data_size(folder: Path) -> int:
+    """Return the bytes of a version's data; 0 without any."""
+    return (folder / DATA).stat().st_size if (folder / DATA).is_file() else 0
+
 
 def hash_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Return the SHA-256 of each named file of a folder, in hex; raises OSError."""

@@ -6,6 +6,7 @@ from driftline.gates.context import NO_CHAMPION_NOTE, GateContext
 from registry.gates.outcomes import GateFigure, GateOutcome, at_most, of_figures
 from registry.gates.specification import LineageGate, SizeGate
 from registry.manifest import Version
+from registry.stored_files import data_size
 
 
 def check_size(gate: SizeGate, context: GateContext) -> GateOutcome:
@@ -35,4 +36,5 @@ def check_lineage(gate: LineageGate, context: GateContext) -> GateOutcome:
 
 
 def _megabytes(version: Version) -> float:
-    return (Path(version.path) / "model.onnx").stat().st_size / 1e6
+    folder = Path(version.path)
+    return ((folder / "model.onnx").stat().st_size + data_size(folder)) / 1e6

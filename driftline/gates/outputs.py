@@ -25,7 +25,7 @@ from registry.onnx_file import load
 from registry.reference import bare_inputs, load_reference
 from registry.reference_path import has_reference
 from registry.signature import fixed_rows
-from registry.stored_files import require_unchanged
+from registry.stored_files import DATA, require_unchanged
 
 Array = np.ndarray[Any, Any]
 _SHOWN = 5  # faulty rows or values that are listed
@@ -130,12 +130,13 @@ class _Model:
     """A version's session."""
 
     def __init__(self, version: Version) -> None:
-        require_unchanged(version, "model.onnx")
+        require_unchanged(version, "model.onnx", DATA)
         self.manifest = version.manifest
         self._session = load(
             (Path(version.path) / "model.onnx").read_bytes(),
             threads=1,
             extensions=version.manifest.session.extensions,
+            folder=Path(version.path),
         )
 
     def inputs(self, stated: Mapping[str, Any]) -> dict[str, Array]:

@@ -34,6 +34,7 @@ from registry.errors import (
     RegistryUnavailable,
 )
 from registry.manifest_file import to_manifest
+from registry.stored_files import data_size
 
 # -P: a registry/ in the current folder must not shadow our package.
 _COMMAND = (sys.executable, "-P", "-m", "registry.bounded.server")
@@ -111,13 +112,14 @@ def check_in_process(  # noqa: PLR0913  # what is checked, and how
     target: str = "",
     infer_only: bool = False,
 ) -> None:
-    """Check files in a bounded process, which writes the version's files to an empty folder.
+    """Check files in a bounded process, which writes the version's files to a folder.
 
+    The folder is empty, or holds the data of the model.
     `fields` are a manifest's, as its author states them. Raises a RegistryError that names the
     fault: of the files, or that they take too much.
     """
     to_manifest(fields)  # refuses what it must before it is sent
-    bounds = bounds_of(len(onnx) + len(reference or b""))
+    bounds = bounds_of(len(onnx) + len(reference or b"") + data_size(folder))
     request = CheckRequest(dict(fields), reference is not None, target, infer_only)
     try:
         (folder / ONNX).write_bytes(onnx)

@@ -141,7 +141,7 @@ class VersionLoader:
         """Load the model here, or in a process of its own; raises NotReady."""
         options = session_options(version.manifest.session, self._settings)
         if options.isolation == "none":
-            return Session(model, options)
+            return Session(model, options, Path(version.path))
         path = Path(version.path) / "model.onnx"
         config = ChildConfig(
             str(path), version.files.get(path.name, ""), options, parse_size(options.memory)

@@ -148,7 +148,7 @@ def _start(channel: Channel, config: ChildConfig) -> Session | None:
                 f"model.onnx was changed: SHA-256 {found[:12]}..., registered "
                 f"{config.sha256[:12]}...; restore it from a backup, or register the model again"
             )
-        session = Session(model, config.session)
+        session = Session(model, config.session, Path(config.path).parent)
     except (ServingError, OSError, MemoryError) as error:
         _send_error(channel, 0, "not ready", str(error))
         return None

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import resource
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, R
 from registry.batching import Runnable, runnable
 from registry.datatypes import NUMPY
 from registry.errors import RegistryError
+from registry.external_data import use_data
 from registry.manifest import SessionOptions
 from registry.onnx_file import extensions_library
 from service.errors import InvalidRequest, NotReady, OutOfMemory, RunFailed, ValuesRefused
@@ -35,8 +37,8 @@ _LEVELS = {
 class Session:
     """One loaded ONNX model; `run` may be called from any thread."""
 
-    def __init__(self, model: bytes, wanted: SessionOptions) -> None:
-        """Load a model from its bytes.
+    def __init__(self, model: bytes, wanted: SessionOptions, folder: Path | None = None) -> None:
+        """Load a model from its bytes; `folder` may hold its data.
 
         Raises NotReady when ONNX Runtime refuses them, or when an execution provider is missing.
         """
@@ -44,6 +46,7 @@ class Session:
         providers = choose(wanted.providers, wanted.provider_options, available)
         try:
             options = _options(wanted)
+            use_data(options, folder)
             if wanted.extensions:
                 options.register_custom_ops_library(extensions_library())
             self._session = onnxruntime.InferenceSession(model, options, providers=providers)

@@ -7,10 +7,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from registry.errors import InvalidModel
+from registry import model_file
+from registry.errors import ChangedFile, InvalidModel
+from registry.manifest import SessionOptions
 from registry.model_file import read_model
 from registry.onnx_file import load
 from registry.store import Registry
+from registry.stored_files import require_unchanged
+from service.sessions.session import Session
 
 WEIGHTS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -96,3 +100,67 @@ def test_a_folder_needs_one_model(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(InvalidModel, match=r"got a\.onnx, b\.onnx"):
         read_model(tmp_path)
+
+
+@pytest.fixture
+def packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model with external data is as one of more than 2 GiB."""
+    monkeypatch.setattr(model_file, "MOST_EMBEDDED", 0)
+
+
+@pytest.mark.usefixtures("packed")
+def test_data_too_large_to_embed_lie_beside_the_model(registry: Registry, tmp_path: Path) -> None:
+    write(tmp_path / "model", offset="0", length="24")
+    first = registry.register(tmp_path / "model", model="product")
+    assert "model.data" in first.files
+    assert b"model.data" in (Path(first.path) / "model.onnx").read_bytes()
+    x = np.ones((1, 3), np.float32)
+    expected = WEIGHTS.sum(axis=0, keepdims=True).tolist()
+    session = Session(
+        (Path(first.path) / "model.onnx").read_bytes(), SessionOptions(), Path(first.path)
+    )
+    assert session.run({"x": x})["y"].tolist() == expected
+    assert registry.register(tmp_path / "model", model="product") == first
+    (tmp_path / "model" / "weights.bin").write_bytes((WEIGHTS + 1).tobytes())
+    assert registry.register(tmp_path / "model", model="product").digest != first.digest
+
+
+@pytest.mark.usefixtures("packed")
+def test_changed_data_are_not_served(registry: Registry, tmp_path: Path) -> None:
+    write(tmp_path / "model")
+    version = registry.register(tmp_path / "model", model="product")
+    data = Path(version.path) / "model.data"
+    data.chmod(0o644)
+    data.write_bytes(bytes(24))
+    with pytest.raises(ChangedFile, match=r"model\.data was changed"):
+        require_unchanged(version)
+
+
+@pytest.mark.usefixtures("packed")
+def test_parts_are_shared_and_begin_at_pages(tmp_path: Path) -> None:
+    write(tmp_path / "model", offset="8", length="16")
+    proto = onnx.load_model_from_string((tmp_path / "model" / "product.onnx").read_bytes())
+    for name in ("again", "other"):
+        proto.graph.initializer.add().CopyFrom(proto.graph.initializer[0])
+        proto.graph.initializer[-1].name = name
+    proto.graph.initializer[-1].external_data[1].value = "0"
+    (tmp_path / "model" / "product.onnx").write_bytes(proto.SerializeToString())
+    data = tmp_path / "packed"
+    found = onnx.load_model_from_string(read_model(tmp_path / "model", data))
+    places = [
+        {entry.key: entry.value for entry in tensor.external_data}["offset"]
+        for tensor in found.graph.initializer
+    ]
+    assert places == ["0", "0", "4096"]
+    assert data.read_bytes()[:16] == WEIGHTS.tobytes()[8:]
+    assert data.read_bytes()[4_096:] == WEIGHTS.tobytes()[:16]
+
+
+def test_a_version_refers_to_its_own_data_only(tmp_path: Path) -> None:
+    write(tmp_path, "model.data", length="32")
+    (tmp_path / "model.data").write_bytes(WEIGHTS.tobytes())
+    with pytest.raises(InvalidModel, match=r"beyond model\.data: 24 bytes"):
+        load((tmp_path / "product.onnx").read_bytes(), folder=tmp_path)
+    write(tmp_path, "weights.bin")
+    with pytest.raises(InvalidModel, match=r"outside model\.data"):
+        load((tmp_path / "product.onnx").read_bytes(), folder=tmp_path)

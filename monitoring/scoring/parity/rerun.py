@@ -25,6 +25,7 @@ from registry.onnx_file import load
 from registry.outputs import label_output, probabilities_output
 from registry.payload import withheld
 from registry.scores import derive
+from registry.stored_files import data_size
 
 Columns = Mapping[str, Sequence[Any] | Array]  # by feature, one value a row
 
@@ -66,9 +67,13 @@ class ModelRerun:
         if hidden := withheld(self._manifest):
             name, why = next(iter(hidden.items()))
             return f"not run again: {name} is {why.removeprefix('not scored: ')}"
-        if (size := self._file.stat().st_size) > _LARGEST:
+        if (size := self._size) > _LARGEST:
             return f"not run again: the model has {size / 2**20:,.0f} MB, at most 512 are loaded"
         return ""
+
+    @property
+    def _size(self) -> int:
+        return self._file.stat().st_size + data_size(self._file.parent)
 
     @property
     def dependence(self) -> str:
@@ -93,7 +98,7 @@ class ModelRerun:
         A large model is a slow one, and others wait for their windows; its size, unlike the time
         that it takes, is the same whenever a window is scored.
         """
-        wanted, size = self._manifest.monitoring.rerun.rows, self._file.stat().st_size
+        wanted, size = self._manifest.monitoring.rerun.rows, self._size
         return min(wanted, max(_FEWEST, wanted * _SMALL // max(size, 1)))
 
     def fitting(self, columns: Columns, rows: int) -> Array:
@@ -159,4 +164,4 @@ class ModelRerun:
 
 @lru_cache(maxsize=_SESSIONS)
 def _session(file: str, _digest: str, extensions: bool) -> Any:  # noqa: FBT001  # of the cache's key
-    return load(Path(file).read_bytes(), threads=1, extensions=extensions)
+    return load(Path(file).read_bytes(), threads=1, extensions=extensions, folder=Path(file).parent)

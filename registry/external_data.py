@@ -1,0 +1,61 @@
+"""Weights that a version keeps beside its ONNX file, because a protobuf message ends at 2 GiB.
+
+All of them lie in one file, model.data, at offsets that the ONNX file states. ONNX Runtime maps it
+into memory, so that workers of one machine share its pages.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from registry.errors import InvalidModel
+from registry.stored_files import DATA
+
+_FOLDER = "session.model_external_initializers_file_folder_path"  # of ONNX Runtime
+_PAGE = 4_096  # bytes; mapped weights begin at a multiple
+
+
+def use_data(options: Any, folder: Path | None) -> None:
+    """Let a session read the data of a version's folder, if it has any."""
+    if folder is not None and (folder / DATA).is_file():
+        options.add_session_config_entry(_FOLDER, str(folder))
+
+
+def refer_to_data(tensor: onnx.TensorProto, offset: int, length: int) -> None:
+    """Let a tensor refer to a part of the data."""
+    tensor.ClearField("raw_data")
+    tensor.ClearField("external_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": DATA, "offset": offset, "length": length}.items():
+        tensor.external_data.add(key=key, value=str(value))
+
+
+def aligned(place: int) -> int:
+    """Return the next place where weights can be mapped."""
+    return -(-place // _PAGE) * _PAGE
+
+
+def without_data(model: onnx.ModelProto, tensors: Iterator[onnx.TensorProto]) -> onnx.ModelProto:
+    """Make the tensors of a copy empty where their values are data, and return the copy.
+
+    The checker of ONNX would look for the file.
+    """
+    for tensor in tensors:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.ClearField("dims")
+            tensor.dims.append(0)
+    return model
+
+
+def require_within(tensor: onnx.TensorProto, size: int) -> None:
+    """Raise InvalidModel unless a tensor's values are within the data of `size` bytes."""
+    stated = {entry.key: entry.value for entry in tensor.external_data}
+    if stated.get("location") != DATA:
+        raise InvalidModel(f"tensor {tensor.name!r} has its values outside {DATA}")
+    offset, length = int(stated.get("offset", 0)), int(stated.get("length", 0))
+    if offset < 0 or length < 0 or offset + length > size:
+        raise InvalidModel(f"tensor {tensor.name!r} has its values beyond {DATA}: {size} bytes")
