@@ -2,6 +2,7 @@
 
 import getpass
 import html
+import sys
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -66,8 +67,8 @@ def register(  # noqa: PLR0913  # what the command takes as options
         actor=actor,
     )
     gate_registered(Home.from_environment(), version)
-    if promote:
-        promote_first(registry, version, actor)
+    if promote and promote_first(registry, version, actor):
+        sys.stderr.write(f"{name} champion is version {version.number}: it answers requests\n")
     return RegisteredVersion(**msgspec.structs.asdict(version))
 
 

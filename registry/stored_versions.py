@@ -108,7 +108,8 @@ class StoredVersions:
 
     def record(self, version: Version, actor: str) -> None:
         """Record a version that is stored, after its files are shared."""
-        if not version.files:  # an earlier release stored it
+        earlier = not version.files  # an earlier release stored it
+        if earlier:
             version = replace(version, files=hash_folder(Path(version.path)))
         if self._artifacts is not None:
             self._artifacts.put(Path(version.path), version.files)
@@ -119,6 +120,7 @@ class StoredVersions:
             actor=actor,
             digest=version.digest,
             files=version.files,
+            champion_only=not earlier,
         )
 
     def copy_files(self, artifacts: ArtifactStore) -> int:

@@ -88,6 +88,8 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name the stored files of a version by their SHA-256; empty in rows of earlier releases."""
 
     files: dict[str, str] = {}
+    # Earlier releases let the newest version answer where a model had no champion.
+    champion_only: bool = False
 
 
 class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,6 +19,7 @@ from registry.history.rows import (
     ApprovalSubject,
     GateResult,
     HistoryRow,
+    Registration,
     ReleasePolicy,
 )
 from registry.limits import LimitChange, sum_up
@@ -37,6 +38,9 @@ class DesiredState(msgspec.Struct, frozen=True):
     # number -> revision of its latest promotion, rollback, load or unload, where there is any
     operated: dict[str, int] = {}
     rollouts: dict[str, Rollout] = {}  # active ones by alias
+    # Without a champion, the newest of these answers requests without a version: an earlier release
+    # registered them, and it is what answered there.
+    earlier: set[str] = set()
 
 
 class LifecycleState(msgspec.Struct):
@@ -215,7 +219,12 @@ class LifecycleState(msgspec.Struct):
             self.candidates(numbers),
             {number: found for number in numbers if (found := self._operated(number))},
             {alias: one for alias, one in sorted(self.rollouts.items()) if one.active},
+            {number for number in numbers if self._is_earlier(number)},
         )
+
+    def _is_earlier(self, number: str) -> bool:
+        row = self.registered.get(number)
+        return row is None or not (row.detail and row.decode(Registration).champion_only)
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
         """Return which versions cannot be champion by policy, bar or rejection, and why.

@@ -166,6 +166,7 @@ class History:
         actor: str,
         digest: str = "",
         files: dict[str, str] | None = None,
+        champion_only: bool = True,
     ) -> None:
         """Record that a version was registered; a second record of it is not made.
 
@@ -173,11 +174,12 @@ class History:
 
         Raises RegistryConflict if another digest was registered under the number.
         """
-        detail = encode_detail(Registration(files)) if files else ""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             found = state.registered.get(number)
             if found is None or (digest and not found.digest):
+                only = champion_only and found is None
+                detail = encode_detail(Registration(files, only)) if files else ""
                 return [
                     HistoryRow(
                         0, model, "registered", number, time, actor, detail=detail, digest=digest

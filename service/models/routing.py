@@ -1,9 +1,11 @@
 """Resolve a model and selector to the version that serves it. Pure.
 
-A request without a version goes to the alias `champion`; without that alias, to the newest loaded
-version. A version takes traffic once it is loaded and has run its reference rows. Until then, or if
-it fails, an alias keeps its previous version. An unloaded version, or one in quarantine, takes no
-new requests under any name; accepted ones are still answered.
+A request without a version goes to the alias `champion`. Without that alias it goes to the first
+version: later ones take no traffic until one is promoted. Versions that an earlier release
+registered answer as they did there, the newest loaded one. A version takes traffic once it is
+loaded and has run its reference rows. Until then, or if it fails, an alias keeps its previous
+version. An unloaded version, or one in quarantine, takes no new requests under any name; accepted
+ones are still answered.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,8 +70,8 @@ def routes_of(
 ) -> Routes:
     """Return the routes of one model; `loaded` is oldest first.
 
-    Neither a number nor the fallback to the newest version leads to a candidate, which cannot be
-    champion by policy, bar or rejection.
+    Neither a number nor a request without one leads to a candidate, which cannot be champion by
+    policy, bar or rejection.
     """
     allowed = {
         number: _candidate(number, desired.candidates[number])
@@ -88,12 +90,17 @@ def routes_of(
         if (rollout := desired.rollouts.get(alias)) is not None and rollout.number in allowed:
             canary = Canary(rollout, allowed[rollout.number])
         routes[model, alias] = Route(version, alias, canary)
-    oldest_first = list(allowed.values())
-    newest = next(
-        (one for one in oldest_first[::-1] if isinstance(one, LoadedVersion)), oldest_first[-1]
-    )
-    routes[model, ""] = routes.get((model, CHAMPION)) or Route(newest, "")
+    routes[model, ""] = routes.get((model, CHAMPION)) or Route(_stand_in(allowed, desired), "")
     return routes
+
+
+def _stand_in(allowed: Loaded, desired: DesiredState) -> LoadedVersion | UnavailableVersion:
+    """Return what answers without a champion."""
+    earlier = [one for number, one in allowed.items() if number in desired.earlier]
+    if not earlier:
+        return next(iter(allowed.values()))
+    loaded = (one for one in earlier[::-1] if isinstance(one, LoadedVersion))
+    return next(loaded, earlier[-1])
 
 
 def _candidate(number: str, reason: str) -> UnavailableVersion:

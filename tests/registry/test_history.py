@@ -74,9 +74,10 @@ def test_a_file_without_kinds_gives_the_same_answers(older: Path) -> None:
         unloaded={"1"},
         limits={"2": LimitChange(max_requests=7, max_wait_ms=9)},
         operated={"1": 15, "2": 8},
+        earlier={"1", "2"},
     )
     assert history.desired_state("trains", ["1", "2"]) == DesiredState(
-        {}, {"2"}, {}, operated={"1": 12, "2": 11}
+        {}, {"2"}, {}, operated={"1": 12, "2": 11}, earlier={"1", "2"}
     )
     assert history.numbers("flights") == {"1", "2"}
     assert history.revision() == 15

@@ -103,6 +103,7 @@ class FakeCatalogue:
         self.operated: dict[str, dict[str, int]] = {}
         self.damaged: dict[str, dict[str, str]] = {}
         self.rollouts: dict[str, dict[str, Rollout]] = {}
+        self.earlier: dict[str, set[str]] = {}
         self.unreadable = ""
         self.moves = 1
 
@@ -120,6 +121,7 @@ class FakeCatalogue:
             self.limits.get(model, {}),
             operated=self.operated.get(model, {}),
             rollouts=self.rollouts.get(model, {}),
+            earlier=self.earlier.get(model, set()),
         )
         return ModelState(versions, desired, self.damaged.get(model, {}))
 

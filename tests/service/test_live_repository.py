@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from tests.service.conftest import Service
+from tests.tiny_model import register_tiny
 
 BODY = {
     "inputs": [
@@ -92,3 +94,23 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(pair: Service, client:
         reply = pair.http.post("/v2/repository/models/tiny/load", content=body)
         assert reply.status_code == 400
         assert "JSON" in reply.json()["error"]
+
+
+def test_later_versions_of_a_model_without_champion_wait_for_a_promotion(
+    pair: Service, tmp_path: Path
+) -> None:
+    """Registering from a file promotes nothing by itself; `driftline register` does."""
+
+    def answering() -> set[str]:
+        url = f"{pair.url}/v2/models/quiet/infer"
+        replies = [httpx.post(url, json=BODY, trust_env=False).json() for _ in range(_ASKED)]
+        return {reply.get("model_version", "") for reply in replies}
+
+    register_tiny(pair.registry, tmp_path / "first", "quiet")
+    pair.until(lambda: answering() == {"1"})
+    register_tiny(pair.registry, tmp_path / "second", "quiet", description="later")
+    named = f"{pair.url}/v2/models/quiet/versions/2/ready"
+    pair.until(lambda: httpx.get(named, trust_env=False).status_code == 200)
+    assert answering() == {"1"}
+    pair.registry.promote("quiet", "2")
+    pair.until(lambda: answering() == {"2"})

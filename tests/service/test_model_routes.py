@@ -47,11 +47,21 @@ async def bench() -> RouteBench:
     return bench
 
 
-async def test_without_a_champion_the_newest_version_answers(bench: RouteBench) -> None:
+async def test_without_a_champion_later_versions_take_no_traffic(bench: RouteBench) -> None:
     await bench.move("2")
-    assert bench.answers() == "2"
+    assert bench.answers() == "1"
     assert bench.models.resolve("sums", "")[1] == ""
     assert bench.models.numbers("sums") == ["1", "2"]
+    await bench.move(champion="2")
+    assert bench.answers() == "2"
+
+
+async def test_a_model_of_an_earlier_release_keeps_its_newest_version(bench: RouteBench) -> None:
+    bench.catalogue.earlier["sums"] = {"1", "2"}
+    await bench.move("2", "3")
+    assert bench.answers() == "2"
+    await bench.move(champion="3")
+    assert bench.answers() == "3"
 
 
 async def test_the_champion_answers_whatever_is_newer(bench: RouteBench) -> None:
