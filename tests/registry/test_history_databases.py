@@ -19,10 +19,18 @@ from registry.errors import (
     RegistryConflict,
     RegistryError,
     RegistryUnavailable,
+    VersionRefused,
 )
 from registry.history import sql, statements
 from registry.history.database import Where
-from registry.history.rows import FIRST, HistoryRow, next_chain
+from registry.history.rows import (
+    FIRST,
+    GateResult,
+    HistoryRow,
+    ReleasePolicy,
+    encode_detail,
+    next_chain,
+)
 from registry.history.schema import VERSION_TABLE, metadata
 from registry.history.state import LifecycleState
 from registry.history.store import History
@@ -232,3 +240,31 @@ def test_an_address_that_leads_nowhere_is_named(address: str, sentence: str) -> 
 
 def test_the_generated_sql_is_that_of_the_statements() -> None:
     assert Path(sql.__file__).read_text() == statements.generate()
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_release_rests_on_rows_that_are_as_they_were_written(
+    where: Where, history: History, *, edited: bool
+) -> None:
+    policy = encode_detail(ReleasePolicy(gates={"small": {"kind": "size"}}))
+    other = replace(_row("registered", digest="zz"), model="other")
+    history.append("other", lambda _: [other])
+    history.append(
+        "flights",
+        lambda _: [
+            _row("registered", digest="ab"),
+            _row("release_policy", "", detail=policy),
+            _row("gated", digest="ab", detail=encode_detail(GateResult("failed", 3))),
+        ],
+    )
+    trigger = "update" if isinstance(where, Path) else "change ON history"
+    _execute(where, f"DROP TRIGGER history_no_{trigger}")
+    detail = encode_detail(GateResult("passed", 3))
+    if edited:
+        _execute(where, f"UPDATE history SET detail = '{detail}' WHERE kind = 'gated'")
+    expected = "was changed after it was written" if edited else "its gates: failed"
+    with pytest.raises(VersionRefused, match=expected):
+        history.promote("flights", "champion", "1", time=8, actor="ann")
+    if not edited:
+        history.append("flights", lambda _: [_row("gated", digest="ab", detail=detail)])
+        assert history.promote("flights", "champion", "1", time=8, actor="ann") == 6
