@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from registry.baselines import RecordedBaseline
+from registry.history.rollout_state import Rollout
 from registry.manifest import Version
 from registry.policies import Held
 
@@ -60,4 +61,8 @@ class Catalogue(PolicySource, Protocol):
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version number of each alias."""
+        ...
+
+    def rollouts(self, model: str) -> list[Rollout]:
+        """Return the rollouts under way."""
         ...

@@ -26,6 +26,7 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
+from registry.history.rollout_state import Rollout
 from registry.history.rows import HistoryRow
 from registry.history.state import DesiredState
 from registry.history.store import History
@@ -180,6 +181,10 @@ class Registry:
         raise UnknownVersion(
             f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
         )
+
+    def rollouts(self, model: str) -> list[Rollout]:
+        """Return the rollouts under way."""
+        return [one for one in self._history.state(model).rollouts.values() if one.active]
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version number of each alias."""

@@ -30,6 +30,7 @@ from monitoring.web.queries import Queries
 from monitoring.web.window_view import coverage, find, sentence, value
 from registry.catalogue import Catalogue
 from registry.features import expects_labels
+from registry.history.rollout_state import Rollout
 from registry.manifest import AlarmPolicy, Monitoring, Version
 
 HISTORY = 30  # windows behind a sparkline
@@ -68,6 +69,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     rules: dict[Rule, RuleState] = {}  # that were judged
     policy: AlarmPolicy = AlarmPolicy()  # the newest
     label_wait: float = 0  # seconds
+    rollout: Rollout | None = None  # of this version, under way
 
     def series(self, name: str) -> list[float | None]:
         """A score of the whole over the last windows."""
@@ -183,7 +185,7 @@ def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
 
 def as_data(row: VersionRow) -> dict[str, Any]:
     """One model version for programs, without its history."""
-    names = ("model", "version", "aliases", "latest", "filling", "alarms")
+    names = ("model", "version", "aliases", "rollout", "latest", "filling", "alarms")
     return {name: getattr(row, name) for name in names}
 
 
@@ -211,7 +213,8 @@ def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[Versio
         _row(findings, pair, aliases.get(pair, []), about.get(pair, []), registered.get(pair))
         for pair in pairs
     ]
-    return sorted(rows, key=lambda row: row.order)
+    rolled_out = _rollouts(catalogue)
+    return sorted((_rolled_out(row, rolled_out) for row in rows), key=lambda row: row.order)
 
 
 def row_of(
@@ -223,7 +226,20 @@ def row_of(
         return None
     alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
     row = _row(findings, pair, _aliases(catalogue).get(pair, []), alarms, registered.get(pair))
-    return _with_rules(row, findings, catalogue)
+    return _with_rules(_rolled_out(row, _rollouts(catalogue)), findings, catalogue)
+
+
+def _rolled_out(row: VersionRow, rollouts: dict[tuple[str, str], Rollout]) -> VersionRow:
+    found = rollouts.get((row.model, row.version))
+    return row if found is None else msgspec.structs.replace(row, rollout=found)
+
+
+def _rollouts(catalogue: Catalogue | None) -> dict[tuple[str, str], Rollout]:
+    return {
+        (model, one.number): one
+        for model in (catalogue.models() if catalogue else [])
+        for one in (catalogue.rollouts(model) if catalogue else [])
+    }
 
 
 def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None) -> VersionRow:

@@ -13,6 +13,7 @@ from monitoring.errors import PageUnavailable
 from monitoring.results import DisabledReceiver, LateCounts, Result, Score, Window
 from monitoring.web.app import app
 from monitoring.web.server import serving
+from registry.history.rollout_state import Rollout
 from tests.monitoring.log_in_memory import MANIFEST
 
 HOSTILE = "<script>alert('x')</script>&\"{{ 7*7 }}"
@@ -295,6 +296,14 @@ class Registered:
     def policies(self, _version: Any) -> list[Any]:
         return []
 
+    def rollouts(self, _model: str) -> list[Rollout]:
+        return [
+            Rollout(
+                "r", "champion", "2", "1", steps=[0.25, 1.0], bake_s=60, step=0, phase="paused",
+                since=0, started=0, actor="ann",
+            )
+        ]  # fmt: skip
+
     def aliases(self, _model: str) -> dict[str, str]:
         return {"champion": "1"}
 
@@ -310,6 +319,11 @@ def test_registered_versions_show_their_aliases_and_wait_for_traffic(
         assert "champion" in text_of(client.get("/models/flights/1"))
         assert 'class="empty card"' in client.get("/models/flights/2").text
         assert client.get("/api/models").json()[0]["aliases"] == ["champion"]
+        for page in ("/", "/models/flights/2"):
+            assert re.search(r"25(\.0)?\s*% of champion, paused", text_of(client.get(page)))
+        by_version = {one["version"]: one for one in client.get("/api/models").json()}
+        assert by_version["1"]["rollout"] is None
+        assert by_version["2"]["rollout"]["steps"] == [0.25, 1.0]
 
 
 def test_a_window_shows_what_it_is_judged_by_as_a_whole(client: httpx.Client, store: Any) -> None:
