@@ -30,7 +30,7 @@ from registry.rows import FREE, batch_dimension
 from registry.store import Registry
 from tests.conformance.estimator_kinds import ESTIMATORS
 from tests.conformance.model_kinds import GRAPHS, Feed, named
-from tests.depth import NIGHTLY
+from tests.depth import NIGHTLY, by_depth
 from tests.service.conftest import Service
 
 sys.path += filter(None, [os.environ.get("DRIFTLINE_CONVERTERS")])  # a folder of libraries
@@ -192,7 +192,12 @@ def watched(running: Service, tmp_path_factory: pytest.TempPathFactory) -> Store
     hours = ["--from", f"{BEGIN:%Y-%m-%d}", "--to", f"{BEGIN + timedelta(days=1):%Y-%m-%d}"]
     command = [sys.executable, "-m", "driftline", "replay", "--into", str(into), *hours]
     done = subprocess.run(
-        command, env=running.environment, capture_output=True, text=True, timeout=550, check=False
+        command,
+        env=running.environment,
+        capture_output=True,
+        text=True,
+        timeout=by_depth(550, 3_000),
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return Store(into / "monitor.db")
