@@ -115,6 +115,13 @@ class _Reader:
             self._components[number] = (across * down, quantization)
         if not (width and height):
             raise JpegFault("the frame is empty")
+        samplings = content[7::3]
+        if any(
+            max(one >> shift & 15 for one in samplings) % (one >> shift & 15)
+            for one in samplings
+            for shift in (4, 0)
+        ):
+            raise JpegFault("a component is sampled at a fraction")
         self.size, self._progressive = (width, height), marker == _PROGRESSIVE
 
     def _read_scan(self, content: bytes) -> None:
@@ -133,14 +140,21 @@ class _Reader:
         first, last, bits = content[-3:]
         if self._progressive:
             self._check_progression(count, first, last, bits)
-        needed = {(0, codes >> 4) for _, codes in chosen} if not first else set()
-        if last or not self._progressive:
-            needed |= {(1, codes & 15) for _, codes in chosen}
-        if self._progressive and first == 0 and bits >> 4:
-            needed = set()  # a refinement of DC is not Huffman-coded
-        if not needed <= self._codes:
+        if not self._needed_codes(chosen, first, last, bits) <= self._codes:
             raise JpegFault("a scan has no Huffman table")
         self.scans += 1
+
+    def _needed_codes(
+        self, chosen: list[tuple[int, int]], first: int, last: int, bits: int
+    ) -> set[tuple[int, int]]:
+        """Return the tables of a scan; a refinement of DC is not Huffman-coded."""
+        differences = {(0, codes >> 4) for _, codes in chosen}
+        others = {(1, codes & 15) for _, codes in chosen}
+        if not self._progressive:
+            return differences | others
+        if last:
+            return others
+        return set() if first == 0 and bits >> 4 else differences
 
     @staticmethod
     def _check_progression(count: int, first: int, last: int, bits: int) -> None:

@@ -196,6 +196,12 @@ def _without(marker: int) -> bytes:
     return jpeg()[:start] + jpeg()[start + 2 + size :]
 
 
+def _changed(marker: int, place: int, value: int) -> bytes:
+    """The JPEG with another byte at a place of a segment's content."""
+    start = jpeg().index(b"\xff" + bytes([marker])) + 4 + place
+    return jpeg()[:start] + bytes([value]) + jpeg()[start + 1 :]
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
@@ -212,6 +218,10 @@ def _without(marker: int) -> bytes:
         (jpeg()[:2] + _segment(0xCC, b"\x00\x00") + jpeg()[2:], "no kind that is decoded"),
         (jpeg()[:2] + _segment(0xC0, b"\x0c" + bytes(8)) + jpeg()[2:], "one of 8 bits"),
         (sized_jpeg(0, 16), "frame is empty"),
+        (_changed(0xC0, 10, 0x31), "at a fraction"),
+        (_changed(0xC0, 10, 0x51), "badly sampled"),
+        (_changed(0xC0, 5, 4), "one or three components"),
+        (_changed(0xDA, 2, 0x33), "no Huffman table"),
     ],
 )
 def test_a_jpeg_that_the_decoder_would_not_survive_is_refused(content: bytes, fault: str) -> None:
