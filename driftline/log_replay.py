@@ -39,9 +39,14 @@ def recorded_results(home: Home) -> Store | None:
 
 
 def watch_log(
-    home: Home, into: Path, policy: Path | None, begin: datetime | None, end: datetime | None
+    home: Home,
+    into: Path,
+    policy: Path | None = None,
+    period: tuple[datetime | None, datetime | None] = (None, None),
+    *,
+    repair: bool = False,
 ) -> Store:
-    """Monitor the recorded log into a new database."""
+    """Monitor a period of the recorded log into a new database; `repair`: see `watch_again`."""
     fresh = into / "monitor.db"
     if fresh.exists():
         raise click.ClickException(f"{fresh} exists; expected a folder without one")
@@ -53,7 +58,7 @@ def watch_log(
     recorded = RegistryPolicies(registry)
     timeline = (recorded if policy is None else FixedPolicy(read_policy(policy))).timeline
     reader = TimeRangeReader(
-        SegmentReader(home.log, {}), _micros(begin, 0), _micros(end, END_OF_TIME)
+        SegmentReader(home.log, {}), _micros(period[0], 0), _micros(period[1], END_OF_TIME)
     )
     scorer = ScorerPool(scoring_command(into / "reports"))
     database = Database(fresh, lasting=False)
@@ -62,7 +67,8 @@ def watch_log(
         state = ConsumerState(
             journal, ReadableVersions(registry).version, timeline, retention(), recorded.baselines
         )
-        watch_again(reader, journal, state, scorer, stop, BaselineFiles(home.baselines))
+        baselines = BaselineFiles(home.baselines)
+        watch_again(reader, journal, state, scorer, stop, baselines, repair=repair)
     finally:
         scorer.close()
         reader.close()

@@ -67,15 +67,21 @@ def watch_again(  # noqa: PLR0913, PLR0917 - the ports of the loop
     scorer: Scorer,
     stop: threading.Event,
     baselines: BaselineFiles | None = None,
+    *,
+    repair: bool = False,
 ) -> None:
     """Take in what the reader has, to its end; every window is closed and scored afterwards.
 
     `journal` and `state` are of a new database. No webhook is sent: retraining requests stay in
-    its outbox. `baselines`: where those of versions without a reference are written.
+    its outbox. `baselines`: where those of versions without a reference are written. `repair`: no
+    row is late, and the database is one that a monitor can continue: windows that await events
+    stay open, and no retraining request is pending.
     """
     evaluation = Evaluation(journal, state, page="", clock=now_us)
-    consumer = Consumer(journal, state, reader, scorer, evaluation, baselines=baselines)
-    closed = False
+    consumer = Consumer(
+        journal, state, reader, scorer, evaluation, baselines=baselines, hold=repair
+    )
+    closed = repair
     while not stop.is_set():
         if consumer.step(_AT_ONCE):
             continue
@@ -86,3 +92,7 @@ def watch_again(  # noqa: PLR0913, PLR0917 - the ports of the loop
             closed = True
         else:
             break
+    if repair:
+        with journal.database.transaction():
+            for webhook_id in journal.pending_deliveries():
+                journal.supersede(webhook_id)

@@ -51,14 +51,17 @@ class Consumer:
         scoring_lag: ScoringLag | None = None,
         baselines: BaselineFiles | None = None,
         announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
+        hold: bool = False,
     ) -> None:
         """Read with `reader`, which begins at the positions of `state`.
 
         `before_commit` runs within each step's transaction. `changed_policies` names the models
         whose policies changed since its last call. While more than `most_waiting` bytes of scoring
         jobs are queued, a step ingests a single record. Versions without a reference learn a
-        baseline, which is written to `baselines` and announced once it is committed.
+        baseline, which is written to `baselines` and announced once it is committed. `hold`: no
+        window closes before the log is read to its end, so no row in it is late.
         """
+        self._hold = hold
         self._most_waiting = most_waiting
         self._before_commit = before_commit
         self._changed_policies = changed_policies
@@ -154,6 +157,8 @@ class Consumer:
         for record in records:
             version = self._ingestion.ingest(record)
             self._traces.ingested(record)
+            if self._hold:
+                continue
             if version is not None:
                 # After every record, so that results do not depend on where a step ends.
                 jobs += self._lifecycle.update(version, drained=False)

@@ -7,14 +7,28 @@ another one reads them afterwards, as `driftline replay` does.
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
-from eventlog.events import Event
+from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.segments import SegmentReader, SegmentWriter
+from monitoring.backtest import watch_again
+from monitoring.ingest.consumer_state import ConsumerState
+from monitoring.storage.database import Database
+from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
-from tests.monitoring.log_in_memory import HOUR, RECEIVED, T0, Log, Monitor, everything
+from tests.monitoring.log_in_memory import (
+    HOUR,
+    RECEIVED,
+    T0,
+    FakeScorer,
+    Log,
+    Monitor,
+    _find,
+    everything,
+)
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -32,7 +46,7 @@ class Worker(Log):
         writer = self._writer
         return {"source": writer.source, "epoch": writer.epoch, "sequence": writer.next_sequence}
 
-    def _append(self, event: Event) -> None:  # type: ignore[override]
+    def _append(self, event: PredictionEvent | FeedbackEvent) -> None:  # type: ignore[override]
         self._writer.append([event])
 
 
@@ -151,3 +165,30 @@ def test_a_first_request_of_1970_does_not_stop_windows_from_closing(
 
     store = _watched(tmp_path, folder, write)
     assert [result.rows for result in store.results("tiny", "1")][-1] == 60
+
+
+def test_a_repair_finds_the_windows_that_a_wrong_clock_closed_early_and_monitoring_continues(
+    tmp_path: Path, folder: Path, workers: list[Worker]
+) -> None:
+    """The clocks are three hours ahead for three minutes: too long to be doubted."""
+    live, repaired = tmp_path / "live.db", tmp_path / "repaired.db"
+    writing = _three_hours(workers, 3 * HOUR, range(4_800, 4_980))
+    for _ in zip(range(150), writing, strict=False):
+        pass
+    _follower(live, folder).drain()
+    assert Store(live).totals()["late_rows"] > 100
+    database = Database(repaired)
+    journal = Journal(database)
+    state = ConsumerState(journal, _find)
+    reader = SegmentReader(folder, {})
+    watch_again(reader, journal, state, FakeScorer(), Event(), repair=True)
+    reader.close()
+    database.close()
+    for _ in writing:
+        pass
+    _follower(repaired, folder).drain()
+    store = Store(repaired)
+    assert store.totals().get("late_rows", 0) == 0
+    rows = {result.window.start: result.rows for result in store.results("tiny", "1")}
+    assert rows == {T0: 720, T0 + HOUR: 720 - 180 // 5}
+    assert [one for one in store.deliveries() if one.state == "pending"] == []
