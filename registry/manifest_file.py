@@ -1,5 +1,6 @@
 """Read manifests and policies from YAML, with errors that name the line or the field."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,35 @@ def read_manifest(path: Path) -> Manifest:
 def read_fields(path: Path) -> dict[str, Any]:
     """Read the fields that a manifest states, those that it leaves out being absent.
 
-    Raises InvalidManifest as read_manifest does.
+    Class names in a file beside the manifest are read. Raises InvalidManifest as read_manifest
+    does.
     """
-    fields = _read(path, f"manifest {path.name}", InvalidManifest)
+    fields = _with_class_names(_read(path, f"manifest {path.name}", InvalidManifest), path)
     to_manifest(fields, path.name)
     return dict(fields)
+
+
+def _with_class_names(fields: Any, path: Path) -> Any:
+    """Replace the name of a file in prediction.classes by the names in it."""
+    prediction = fields.get("prediction") if isinstance(fields, dict) else None
+    named = prediction.get("classes") if isinstance(prediction, dict) else None
+    if prediction is None or not isinstance(named, str):
+        return fields
+    return fields | {"prediction": prediction | {"classes": _class_names(path.parent / named)}}
+
+
+def _class_names(path: Path) -> list[Any]:
+    where = f"prediction.classes: file {path.name}"
+    try:
+        text = path.read_text("utf-8-sig")
+        names = json.loads(text) if path.suffix == ".json" else text.splitlines()
+    except OSError as error:
+        raise InvalidManifest(f"{where} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidManifest(f"{where} is no text in UTF-8, or no JSON: {error}") from None
+    if not isinstance(names, list) or not names:
+        raise InvalidManifest(f"{where} names no classes; expected one in each line, or a list")
+    return [name.strip() if isinstance(name, str) else name for name in names]
 
 
 def to_manifest(fields: Any, name: str = "") -> Manifest:
