@@ -13,17 +13,40 @@ import httpx
 from benchmarks.compare.contenders import CONTENDERS, OTHER_PORTS
 from benchmarks.compare.models import small
 from benchmarks.compare.server_process import running
+from eventlog.settings import Home
+from registry.store import Registry
 
 URL = "http://127.0.0.1:3000"
 
 
 def main(arguments: list[str]) -> int:
     """Run `driftline load` with the arguments; return its exit status."""
-    if _is_ready():
-        return _load(arguments)
-    print(f"nothing answers at {URL}: starting a service with a model of its own", flush=True)
-    with _service() as hosts:
-        return _load([*hosts, *arguments])
+    served = _served()
+    if served is None:
+        print(f"nothing answers at {URL}: starting a service with a model of its own", flush=True)
+        with _service() as hosts:
+            return _load([*hosts, *arguments])
+    found = registered_home(served)
+    if found is None:
+        names = ", ".join(sorted(served)) or "no model"
+        print(
+            f"the service at {URL} serves {names}, which {Home.from_environment().root} does not "
+            "have: set DRIFTLINE_HOME to its home",
+            file=sys.stderr,
+        )
+        return 2
+    home, model = found
+    os.environ["DRIFTLINE_HOME"] = str(home.root)
+    return _load(arguments if "--model" in arguments else ["--model", model, *arguments])
+
+
+def registered_home(served: set[str]) -> tuple[Home, str] | None:
+    """Return the home of a running service, and a model of it: ours, or that of `make run`."""
+    home = Home.from_environment()
+    for one in (home, Home(home.root / "flights")):
+        if one.root.is_dir() and (models := sorted({*Registry(one).models()} & served)):
+            return one, models[0]
+    return None
 
 
 def _load(arguments: list[str]) -> int:
@@ -33,16 +56,18 @@ def _load(arguments: list[str]) -> int:
     ).returncode
 
 
-def _is_ready() -> bool:
+def _served() -> set[str] | None:
+    """Return the models that a running service is ready to answer; None without a service."""
     try:
-        return httpx.get(f"{URL}/v2/health/ready", trust_env=False).is_success
+        reply = httpx.post(f"{URL}/v2/repository/index", json={"ready": True}, trust_env=False)
+        return {entry["name"] for entry in reply.raise_for_status().json()}
     except httpx.HTTPError:
-        return False
+        return None
 
 
 @contextmanager
 def _service() -> Iterator[list[str]]:
-    """Run a service on a temporary home; yield the options that address it."""
+    """Run a service on a temporary home; yield the options that address it and its model."""
     (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
     with tempfile.TemporaryDirectory(prefix="driftline-load-") as name:
         folder = Path(name)
@@ -51,7 +76,8 @@ def _service() -> Iterator[list[str]]:
         subject = small(folder / "models")
         with running(ours, subject, folder / "run") as server:
             rest, grpc = server.port, server.port + OTHER_PORTS
-            yield ["--host", f"http://127.0.0.1:{rest}", "--grpc-host", f"127.0.0.1:{grpc}"]
+            hosts = ["--host", f"http://127.0.0.1:{rest}", "--grpc-host", f"127.0.0.1:{grpc}"]
+            yield [*hosts, "--model", subject.name]
 
 
 if __name__ == "__main__":

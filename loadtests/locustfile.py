@@ -19,6 +19,7 @@ from loadtests.pulse import Pulse
 from loadtests.traffic import SECONDS, Traffic
 from loadtests.users import Feedback, GrpcRaw, RestBinary, RestJson
 from loadtests.verdict import Generator, Outcome
+from loadtests.web_page import listed_models, refuse_unfit
 from registry.store import Registry
 
 __all__ = ["Feedback", "GrpcRaw", "RestBinary", "RestJson", "Shape"]
@@ -52,7 +53,12 @@ class Shape(LoadTestShape):
 def _options(parser: Any) -> None:
     group = parser.add_argument_group("Driftline")
     add = group.add_argument
-    add("--model", default="", help="A registered model; the only one where there is one.")
+    add(
+        "--model",
+        default="",
+        choices=listed_models(),
+        help="A registered model; the only one where there is one.",
+    )
     add("--model-version", default="", help="A number or an alias.  [the champion]")
     add("--grpc-host", default="127.0.0.1:8001", help="host:port of gRPC.")
     add("--shape", choices=shapes.NAMES, default="steady", help="The course of the load.")
@@ -93,6 +99,8 @@ def _init(environment: Any, **_: Any) -> None:
         return
     if isinstance(runner, LocalRunner):  # workers prepare when the load starts
         _prepare(environment)
+        if environment.web_ui is not None:
+            refuse_unfit(environment)
         hooks.test_stop.add_listener(lambda **_: heard.update({"": pulse.taken()}))
     hooks.quitting.add_listener(lambda **_: conclusion.append(_conclude(environment, heard)))
     hooks.quit.add_listener(lambda **_: print(*conclusion))  # after locust's tables

@@ -100,9 +100,10 @@ def choose_version(registry: Registry, model: str, asked: str) -> Version:
             f"--model: expected the name of a registered model, one of: {', '.join(names)}"
         )
     name = model or names[0]
-    versions = registry.versions(name)
-    number = registry.aliases(name).get(asked or "champion", asked)
-    return registry.version(name, number) if number else versions[-1]
+    numbers = [version.number for version in registry.versions(name)]
+    desired = registry.state(name).desired
+    number = desired.aliases.get(asked, asked) if asked else desired.answering(numbers)
+    return registry.version(name, number)
 
 
 def _columns(frame: pd.DataFrame, manifest: Manifest) -> Columns:

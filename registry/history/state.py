@@ -4,7 +4,7 @@
 an approval of a rejected digest, changes nothing. Rows of unknown kinds are skipped and noted.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Self
 
 import msgspec
@@ -41,6 +41,14 @@ class DesiredState(msgspec.Struct, frozen=True):
     # Without a champion, the newest of these answers requests without a version: an earlier release
     # registered them, and it is what answered there.
     earlier: set[str] = set()
+
+    def answering(self, numbers: Sequence[str]) -> str:
+        """Return the version of requests without one, of versions that are all loaded.
+
+        `numbers` is oldest first.
+        """
+        stand_ins = [number for number in numbers if number in self.earlier][-1:] or numbers[:1]
+        return self.aliases.get("champion") or stand_ins[0]
 
 
 class LifecycleState(msgspec.Struct):

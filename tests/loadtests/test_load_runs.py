@@ -152,6 +152,17 @@ def test_locusts_own_page_runs_the_same_load(
     command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", *where]
     with subprocess.Popen([*command, "RestJson"], env=service.environment) as locust:
         try:
+            ours = {"user_count": "2", "spawn_rate": "2", "host": service.url}
+            _until(lambda: httpx.get(page, trust_env=False).is_success)
+            for wrong, words in [
+                ({"shift": "nothing=1"}, "nothing"),
+                ({"host": "http://127.0.0.1:9"}, "no service is ready at http://127.0.0.1:9"),
+            ]:
+                refused = httpx.post(
+                    f"{page}/swarm", data=ours | wrong, trust_env=False, timeout=60
+                )
+                assert refused.json()["success"] is False
+                assert words in refused.json()["message"]
             form = {"user_count": "2", "spawn_rate": "2", "host": service.url, "run_time": "60s"}
             _until(lambda: httpx.post(f"{page}/swarm", data=form, trust_env=False).is_success)
             _until(lambda: _stats(page)["stats"][-1]["num_requests"] > 5)
