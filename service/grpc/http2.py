@@ -21,6 +21,8 @@ MOST_CALLS = 3_000
 MOST_UPDATES = 6_000
 # zttp counts 256 cancelled calls as a flood; those in flight may be cancelled, too.
 MOST_LEFT = 100
+# A tuple made once: a union of types, made for each event, took 2 % of a call.
+_OF_CALLS = (zttp.Data, zttp.EndOfMessage, zttp.RstStream)
 _LAST_STREAM = 2**31 - 1  # GOAWAY with this id lets open calls finish
 _PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a complete frame
 
@@ -152,7 +154,7 @@ class Http2Connection(asyncio.Protocol):
                 self._updated(event.stream_id)
             elif isinstance(event, zttp.Request):
                 self._begin(event)
-            elif isinstance(event, zttp.Data | zttp.EndOfMessage | zttp.RstStream):
+            elif isinstance(event, _OF_CALLS):
                 if isinstance(event, zttp.RstStream):
                     self._left += 1
                     if self._left >= MOST_LEFT:

@@ -146,7 +146,7 @@ class Http2Call:
     def _read(self, headers: Iterable[Header]) -> bytes:
         """Read the metadata; return the content type."""
         metadata = dict(headers)
-        size = sum(map(len, chain.from_iterable(headers)))
+        size = len(b"".join(chain.from_iterable(headers)))
         if size > LONGEST_METADATA:
             raise LimitExceeded(
                 f"the metadata has {size} bytes; expected at most {LONGEST_METADATA}"
