@@ -40,7 +40,7 @@ def main() -> None:
                 starts.append(time.perf_counter() - began)
             inputs = {"x": np.ones(shape, np.float32)}
             here, there = _times(Session(model, options).run, isolated.run, inputs=inputs)
-            isolated.close()
+            isolated.retire()
         print(
             f"{label}: {_stated(here)} in the worker, {_stated(there)} in a process; "
             f"start {min(starts):.2f} s"

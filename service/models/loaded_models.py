@@ -261,16 +261,22 @@ class LoadedModels:
     def _one(self, version: Version, desired: DesiredState) -> LoadedVersion | UnavailableVersion:
         key, number = (version.model, version.number), version.number
         if number in desired.unloaded:
-            self._outcomes.pop(key, None)
+            self._retire(key)
             return UnavailableVersion(f"version {number} was unloaded", "unloaded")
         if reason := self._quarantined(version, desired):
-            self._outcomes.pop(key, None)
+            self._retire(key)
             return UnavailableVersion(reason, "quarantined")
         outcome = self._outcomes.get(key)
         if outcome is None:
             return UnavailableVersion(f"version {number} is being loaded", "loading")
         tuned = self._outcomes[key] = _tuned(outcome, desired.limits.get(number))
         return tuned
+
+    def _retire(self, key: _Key) -> None:
+        """Drop a version; only accepted requests still use it."""
+        outcome = self._outcomes.pop(key, None)
+        if isinstance(outcome, LoadedVersion) and outcome.retire is not None:
+            outcome.retire()
 
     def _quarantined(self, version: Version, desired: DesiredState) -> str:
         if self._quarantine is None:

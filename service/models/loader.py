@@ -135,6 +135,7 @@ class VersionLoader:
             answering=answering,
             settings=settings,
             caches=self._caches,
+            retire=session.retire if isinstance(session, IsolatedSession) else None,
         ).served()
 
     def _open(self, version: Version, model: bytes) -> OpenSession:

@@ -34,6 +34,8 @@ class LoadedVersion(msgspec.Struct, frozen=True):
     limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
     # The same version under other limits, from the event loop; raises InvalidLimits.
     tune: Callable[[LimitChange], "LoadedVersion"] | None = None
+    # Frees what it has outside the worker, once its accepted requests are answered.
+    retire: Callable[[], None] | None = None
 
 
 class UnavailableVersion(msgspec.Struct, frozen=True):

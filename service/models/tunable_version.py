@@ -32,6 +32,7 @@ class TunableVersion:
         answering: Completion,
         settings: Settings,
         caches: Caches,
+        retire: Callable[[], None] | None = None,
     ) -> None:
         """`together`: whether requests may share a run.
 
@@ -44,6 +45,7 @@ class TunableVersion:
         self._answering = answering
         self._settings = settings
         self._caches = caches
+        self._retire = retire
         self._cache: ResponseCache | None = None
 
     def served(self, change: LimitChange = UNCHANGED) -> LoadedVersion:
@@ -59,7 +61,9 @@ class TunableVersion:
         )
         tune: Callable[[LimitChange], LoadedVersion] = self.served
         queue = self._queue(manifest.cache)
-        return LoadedVersion(self._version, self._check, queue, limits=change, tune=tune)
+        return LoadedVersion(
+            self._version, self._check, queue, limits=change, tune=tune, retire=self._retire
+        )
 
     def _queue(self, policy: CachePolicy) -> Queue[Call, InferenceResponse]:
         """Return the queue, behind a cache if the policy has one."""

@@ -56,6 +56,7 @@ class IsolatedSession:
         self._deaths = 0  # in a row
         self._retry_at = 0.0
         self._reason = ""
+        self._retired = False
         self._process: ModelProcess | None = self._start()
         self._signature = self._process.signature
 
@@ -71,14 +72,29 @@ class IsolatedSession:
         """The model as the probe of its rows takes it."""
         return Runnable(self.run, self._signature.inputs, self._signature.outputs)
 
-    def close(self) -> None:
-        """End the process."""
-        with self._lock:
-            if self._process is not None:
-                self._process.close()
+    def retire(self) -> None:
+        """End the process as soon as no run uses it; a later run starts it again for itself."""
+        self._retired = True
+        if self._lock.acquire(blocking=False):  # else the run under way does it
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
 
     def run_numbered(self, run: "IsolatedRun", inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run in the process, which is started again if it died."""
+        try:
+            return self._run_locked(run, inputs)
+        finally:
+            if self._retired:
+                self.retire()
+
+    def _run_locked(self, run: "IsolatedRun", inputs: Mapping[str, Array]) -> dict[str, Array]:
         with self._lock:
             process = self._process or self._restart()
             number = run.enter(process)
@@ -177,6 +193,7 @@ class IsolatedRun:
             self._process = None
             if self._timer is not None:
                 self._timer.cancel()
+                self._timer = None  # it refers to this run: a cycle would keep the process
 
     def _stop(self, process: ModelProcess) -> None:
         process.stop(self._number)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,7 +137,7 @@ class Isolated:
 
     def close(self) -> None:
         for one in self._opened:
-            one.close()
+            one.retire()
 
 
 _START = (
@@ -326,5 +328,35 @@ def test_processes_end_with_their_sessions(isolated: Isolated) -> None:
     session = isolated.misbehaving("echoes")
     pid = int(session.run(X)["pid"][0])
     assert Path(f"/proc/{pid}").exists()
-    session.close()
+    session.retire()
     assert not Path(f"/proc/{pid}").exists()
+    last = int(session.run(X)["pid"][0])  # a request that was accepted before
+    assert not Path(f"/proc/{last}").exists()
+
+
+def test_processes_end_with_a_killed_worker_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(endless_loop().SerializeToString())
+    worker = subprocess.Popen(
+        [sys.executable, "-c", _WORKER, model], stdout=subprocess.PIPE, cwd=Path.cwd()
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline()
+    (child,) = psutil.Process(worker.pid).children()
+    worker.kill()
+    worker.wait(180)
+    child.wait(180)
+
+
+_WORKER = """
+import sys, threading
+import numpy as np
+from registry.manifest import SessionOptions
+from service.sessions.child import ChildConfig
+from service.sessions.isolated import IsolatedSession
+
+session = IsolatedSession("m", ChildConfig(sys.argv[1], "", SessionOptions()))
+inputs = {"steps": np.array([2**62]), "x": np.ones(1, np.float32)}
+threading.Thread(target=session.run, args=[inputs]).start()
+print("running", flush=True)
+"""

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
 import httpx
 import numpy as np
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
@@ -126,3 +128,20 @@ def test_an_endless_run_ends_at_its_deadline(serving: Service) -> None:
     assert failures(serving, "endless")[-1].outcome == "expired"
     answered = infer(serving, "endless", ("steps", "INT64", [3]), x)
     assert answered.json()["outputs"][0]["data"] == [8.0]
+
+
+def _processes(service: Service) -> int:
+    """The processes of isolated models below the service."""
+    found = psutil.Process(service.supervisor).children(recursive=True)
+    commands = []
+    for one in found:
+        with suppress(psutil.NoSuchProcess):
+            commands.append(" ".join(one.cmdline()))
+    return sum("service.sessions.child" in command for command in commands)
+
+
+def test_the_process_of_an_unloaded_model_ends(serving: Service) -> None:
+    before = _processes(serving)
+    assert before > 0
+    serving.registry.unload("endless", "1", actor="operator")
+    serving.until(lambda: _processes(serving) == before - 1)
