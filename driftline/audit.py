@@ -16,7 +16,13 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from registry.errors import DamagedRow, UnknownModel
 from registry.history.audit import ChainHead, EventCheck, chain_faults
-from registry.history.rows import FIRST, GateResult, HistoryRow
+from registry.history.rows import (
+    FIRST,
+    GateResult,
+    HistoryRow,
+    RolloutStep,
+    RolloutVerdict,
+)
 from registry.history.state import alias_at
 from registry.history.store import History
 from registry.settings import is_shared, open_history
@@ -159,14 +165,25 @@ def _what(row: HistoryRow) -> str:
     kind = row.kind.replace("_", " ")
     version = f"version {row.number}" if row.number else ""
     words = " ".join(word for word in (kind, row.alias, version) if word)
-    return f"{words}: {_verdict(row)}" if row.kind == "gated" else words
-
-
-def _verdict(row: HistoryRow) -> str:
     try:
-        return row.decode(GateResult).verdict
+        stated = _stated(row)
     except DamagedRow:
-        return "cannot be read"
+        stated = "cannot be read"
+    return f"{words}: {stated}" if stated else words
+
+
+def _stated(row: HistoryRow) -> str:
+    """Return what the detail adds to the kind of a row; raises DamagedRow."""
+    match row.kind:
+        case "gated":
+            return row.decode(GateResult).verdict
+        case "verdict":
+            return row.decode(RolloutVerdict).verdict
+        case "rollout_step":
+            change = row.decode(RolloutStep)
+            number = f" {change.step + 1}" if change.action == "step" else ""
+            return change.action + number
+    return ""
 
 
 def _why(row: HistoryRow) -> str:

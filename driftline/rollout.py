@@ -4,6 +4,7 @@ import getpass
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import inf
 
 import click
 
@@ -71,6 +72,7 @@ def start(  # noqa: PLR0913  # its options
     home = Home.from_environment()
     history, registry = open_history(home, wait=True), Registry(home)
     shares, seconds = parse_steps(steps), _seconds(bake)
+    policy = _policy(tolerate, latency_objective) if judge else None
     manifest = registry.version(model, number).manifest
     before = history.state(model).aliases.get(alias)
     if before is not None:
@@ -85,7 +87,7 @@ def start(  # noqa: PLR0913  # its options
         actor=getpass.getuser(),
         why=why,
         feature=key_feature,
-        policy=_policy(tolerate, latency_objective) if judge else None,
+        policy=policy,
     )
     _applied(home, revision, wait=wait)
     click.echo(_line(model, active(history.state(model), model, alias)))
@@ -150,9 +152,9 @@ def _require_feature(name: str, known: list[str]) -> None:
 
 
 def _policy(tolerate: float, latency_ms: float) -> VerdictPolicy:
-    if not tolerate >= 1:
+    if not 1 <= tolerate < inf:
         raise SettingError(f"--tolerate {tolerate:g}: expected at least 1")
-    if not latency_ms >= 0:
+    if not 0 <= latency_ms < inf:
         raise SettingError(f"--latency-objective {latency_ms:g}: expected milliseconds")
     return VerdictPolicy(tolerate=tolerate, latency_ms=latency_ms)
 

@@ -19,6 +19,7 @@ import msgspec
 Outcome = Literal["ok", "invalid", "refused", "expired", "cancelled", "failed"]
 Protocol = Literal["rest", "grpc", "predict"]
 Payload = Literal["kept", "digest", "dropped"]
+ArmName = Literal["", "before", "rollout"]  # the version it replaces, or the one it rolls out
 Label = str | int | float | bool
 
 
@@ -126,7 +127,7 @@ class PredictionEvent(
     cache_hit: bool = False  # answered from the cache; the model did not run
     load_test: bool = False  # sent by a load test, and not to be monitored
     rollout: str = ""  # id of the rollout that decided about the version
-    arm: Literal["", "before", "rollout"] = ""  # the version it replaces, or the one it rolls out
+    arm: ArmName = ""  # which version of the rollout the routing key names
     routing_key: str = ""  # hash of the request's routing key, the same within a rollout
     # Name -> one number per row, None if it has none. Complete even if the payload is omitted.
     summaries: dict[str, list[float | None]] = {}

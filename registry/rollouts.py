@@ -115,6 +115,7 @@ class Rollouts:
             now = active(state, model, alias, expected)
             if now.phase == "paused":
                 raise VersionRefused(f"the rollout of {model} is paused; resume it first")
+            _require_loaded(state, model, now.number)
             if now.step + 1 == len(now.steps):
                 raise VersionRefused(
                     f"the rollout of {model} is at its last step; driftline rollout promote ends it"
@@ -192,6 +193,7 @@ class Rollouts:
             time = self._clock() // 1_000
             if reason := state.refusal(alias, now.number, time):
                 raise VersionRefused(f"{alias} of {model} cannot be version {now.number}: {reason}")
+            _require_loaded(state, model, now.number)
             rows = []
             if verdict is not None:
                 _require_step(now, verdict, model)
@@ -310,5 +312,9 @@ def _require_startable(
         )
     if reason := state.refusal(alias, number, now):
         raise VersionRefused(f"{alias} of {model} cannot be version {number}: {reason}")
+    _require_loaded(state, model, number)
+
+
+def _require_loaded(state: LifecycleState, model: str, number: str) -> None:
     if state.is_unloaded(number):
         raise VersionRefused(f"version {number} of {model} is unloaded: load it first")

@@ -29,7 +29,9 @@ def choose_arm(
 
 def routing_key(call: Call, request: InferRequest) -> str:
     """Return the routing key that a caller states, "" without one; raises InvalidRequest."""
-    stated: Any = request.parameters.get("routing_key", call.routing_key)
+    stated: Any = request.parameters.get("routing_key", "")
+    if stated == "":
+        stated = call.routing_key
     key = str(stated) if type(stated) is int else stated
     if not isinstance(key, str) or len(key) > LONGEST_KEY:
         raise InvalidRequest(
@@ -43,4 +45,6 @@ def _feature(inputs: Inputs, manifest: Manifest, name: str) -> str:
     if found is None or not inputs.rows:
         return ""
     value = inputs.arrays[found.input][:1].reshape(-1)[found.index]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return str(value) if value == value else ""  # noqa: PLR0124  # NaN, a null: no key

@@ -30,7 +30,8 @@ _MOST_PENDING = 200_000  # answers that may still be labelled
 _CALIBRATION = 200  # answers of the version before that set the latency objective
 _USUAL = 0.95  # quantile of those
 _SLOWER = 2.0  # an answer is slow beyond so many times the quantile
-_BAD = {"failed", "expired"}
+# Its inputs had been valid for the version before, so an invalid request is the new one's fault.
+_BAD = {"failed", "expired", "invalid"}
 
 
 class ArmCounts(msgspec.Struct):
@@ -74,7 +75,7 @@ class Comparison:
 
     def include(self, event: PredictionEvent) -> None:
         """Count a request that was decided in this step."""
-        if event.revision < self.rollout.revision:
+        if event.revision < self.rollout.revision or event.load_test or not event.arm:
             return
         answered_by = self.rollout.number if event.arm == "rollout" else self.rollout.before
         if event.version != answered_by:  # the version before stood in
@@ -102,7 +103,7 @@ class Comparison:
     def judge(self) -> Judgement:
         """Return what the counts say now."""
         counts = {m: self._row(m) for m in METRICS if any(self._row(m))}
-        for metric in METRICS:
+        for metric in METRICS if self._p < 1 else ():  # at 100 % there is nothing to compare with
             bad, _, bad_before, _ = self._row(metric)
             if bad and excess_evidence(bad, bad_before, self._p) >= -log(self._budget):
                 return Judgement("roll back", metric, counts)

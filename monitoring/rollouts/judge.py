@@ -20,10 +20,12 @@ from registry.history.rollout_state import Rollout
 from registry.history.rows import RolloutVerdict
 from registry.history.store import History
 from registry.rollouts import Rollouts
+from telemetry.backoff import Backoff
 
 ACTOR = "monitor"
 _BATCH = 1_000  # records between two judgements
 _PAUSE_S = 1.0  # between two looks at an idle log
+_LONGEST_PAUSE_S = 30.0  # between two attempts after failures
 
 _logger = logging.getLogger(__name__)
 
@@ -35,13 +37,41 @@ OpenReader = Callable[[int], Reader]  # begins no later than at records received
 def judging(make: Callable[[], "RolloutJudge"]) -> Iterator[None]:
     """Judge rollouts in a thread while the block runs; `make` is called in that thread."""
     stop = threading.Event()
-    thread = threading.Thread(target=lambda: make().run(stop), name="rollouts", daemon=True)
+    thread = threading.Thread(target=judge_until, args=(stop, make), name="rollouts", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+
+
+def judge_until(stop: threading.Event, make: Callable[[], "RolloutJudge"]) -> None:
+    """Judge until the signal is set; log failures and retry.
+
+    After an unexpected failure a new judge begins, whose counts come from the log again.
+    """
+    pauses, judge = Backoff(_PAUSE_S, _LONGEST_PAUSE_S), None
+    pause = _PAUSE_S
+    while not stop.wait(pause):
+        try:
+            judge = judge or make()
+            while judge.step() and not stop.is_set():
+                pass
+        except DriftlineError as error:
+            _logger.warning("%s; rollouts are judged later", error)
+            pause = pauses.next()
+        except Exception:
+            _logger.exception("judging rollouts failed; it begins again")
+            pause = pauses.next()
+            if judge is not None:
+                judge.close()
+            judge = None
+        else:
+            pauses.reset()
+            pause = _PAUSE_S
+    if judge is not None:
+        judge.close()
 
 
 class RolloutJudge:
@@ -64,16 +94,7 @@ class RolloutJudge:
         self._active: dict[tuple[str, str], Rollout] = {}  # by model and alias
         self._comparisons: dict[str, Comparison] = {}  # by id of the rollout
         self._models: dict[str, str] = {}  # by id of the rollout
-
-    def run(self, stop: threading.Event) -> None:
-        """Judge until the signal is set; log failures and retry."""
-        while not stop.wait(_PAUSE_S):
-            try:
-                while self.step() and not stop.is_set():
-                    pass
-            except DriftlineError as error:
-                _logger.warning("%s; rollouts are judged later", error)
-        self.close()
+        self._refused: dict[str, tuple[str, str]] = {}  # by id: the latest verdict and its refusal
 
     def close(self) -> None:
         """Release the log."""
@@ -115,6 +136,7 @@ class RolloutJudge:
         before = self._active.get(key)
         if before is not None and before.revision == rollout.revision:
             return
+        comparison = self._new(key[0], rollout)
         if before is not None:
             self._end(key)
         elif self._reader is not None:  # which may have passed its first events
@@ -125,7 +147,7 @@ class RolloutJudge:
             }
         self._active[key] = rollout
         self._models[rollout.id] = key[0]
-        self._comparisons[rollout.id] = self._new(key[0], rollout)
+        self._comparisons[rollout.id] = comparison
 
     def _new(self, model: str, rollout: Rollout) -> Comparison:
         assert rollout.policy is not None
@@ -135,6 +157,7 @@ class RolloutJudge:
         ended = self._active.pop(key)
         self._comparisons.pop(ended.id, None)
         self._models.pop(ended.id, None)
+        self._refused.pop(ended.id, None)
 
     def _include(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -166,7 +189,11 @@ class RolloutJudge:
             else:
                 self._rollouts.promote(model, rollout.alias, **change)  # type: ignore[arg-type]
         except DriftlineError as error:  # another monitor or a person was first, or policy forbids
-            _logger.warning("rollout of %s: %s: %s", model, found.verdict, error)
+            # It is compared further: what policy forbids now may be allowed or rolled back later.
+            refused = found.verdict, str(error)
+            if self._refused.get(rollout.id) != refused:
+                _logger.warning("rollout of %s: %s: %s", model, found.verdict, error)
+            self._refused[rollout.id] = refused
         else:
             _logger.info("rollout of %s: %s: %s", model, found.verdict, why)
-        self._end((model, rollout.alias))
+            self._end((model, rollout.alias))

@@ -98,6 +98,10 @@ def _missing_events(
             request_id=one.request_id,
             rows=one.rows,
             traceparent=one.traceparent,
+            rollout=one.rollout,
+            arm=one.arm,
+            routing_key=one.routing_key,
+            load_test=one.load_test,
         )
         for sequence, (version, one) in enumerate(missing, log.next_sequence)
     ]

@@ -34,6 +34,7 @@ SLOT_BYTES = 16 << 10
 _MOST = SLOT_BYTES - _SLOT.size  # bytes of a slot's content
 _SLOTS = 16  # at first
 _MOST_SLOTS = 4096
+_NO_ARM = "", "", ""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -58,6 +59,10 @@ class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
     event_time: int | None
     rows: int
     traceparent: str
+    rollout: str = ""  # absent in records of earlier releases, as what follows
+    arm: events.ArmName = ""
+    routing_key: str = ""
+    load_test: bool = False
 
 
 class RunInFlight(msgspec.Struct, frozen=True, array_like=True):
@@ -232,6 +237,8 @@ class VersionRuns:
                     call.event_time,
                     0 if call.inputs is None else call.inputs.rows,
                     call.traceparent,
+                    *(_NO_ARM if call.arm is None else msgspec.structs.astuple(call.arm)),
+                    call.load_test,
                 )
                 for call in calls
             ],

@@ -15,6 +15,7 @@ from service.grpc import wire
 from service.grpc.calls import Method, Streaming, TrailingMetadata, Unary, public_error
 from service.grpc.limits import LONGEST_METADATA
 from service.grpc.wire import Header, MessageDecoder
+from service.protocol.routing_key import ROUTING_KEY, read_key
 
 if TYPE_CHECKING:
     from service.grpc.http2 import Http2Connection
@@ -157,8 +158,8 @@ class Http2Call:
             self._deadline = time.monotonic() + wire.read_timeout(timeout)
         if (traceparent := metadata.get(b"traceparent")) is not None:
             self.traceparent = traceparent.decode("latin-1")
-        if (key := metadata.get(b"driftline-routing-key")) is not None:
-            self.routing_key = key.decode("latin-1")
+        if (key := metadata.get(ROUTING_KEY)) is not None:
+            self.routing_key = read_key(key)
         self._accepted = metadata.get(b"grpc-accept-encoding", b"")
         return metadata.get(b"content-type", b"")
 

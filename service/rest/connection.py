@@ -15,9 +15,10 @@ from urllib.parse import unquote
 import httptools
 
 from access.http1 import Http1Connection
+from service.protocol.routing_key import ROUTING_KEY
 from service.rest.dependencies import InferenceDependencies
 from service.rest.exchange import Exchange
-from service.rest.head import ROUTING_KEY, Head, Header, read_head, target
+from service.rest.head import Head, Header, read_head, target
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_CACHED_HEAD = 2_048  # bytes

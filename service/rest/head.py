@@ -1,16 +1,19 @@
 """Parse the head of an inference request over HTTP. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from service.protocol import binary
+from service.protocol.routing_key import ROUTING_KEY, read_key
 from service.rest.content import Encoding, preferred_encoding
 
 Header = tuple[bytes, bytes]
-ROUTING_KEY = b"driftline-routing-key"
-_TEXT = {b"traceparent": "traceparent", ROUTING_KEY: "routing_key"}
+_TEXT: dict[bytes, tuple[str, Callable[[bytes], str]]] = {
+    b"traceparent": ("traceparent", lambda value: value.decode("latin-1")),
+    ROUTING_KEY: ("routing_key", read_key),
+}
 _JSON_LENGTH = binary.HEADER.encode()
 
 
@@ -51,8 +54,9 @@ def read_head(model: str, selector: str, headers: Iterable[Header], *, keep_aliv
             fields["length"] = int(value)  # the parser accepts digits only
         elif name == _JSON_LENGTH:
             fields["json_length"] = value
-        elif (field := _TEXT.get(name)) is not None:
-            fields[field] = value.decode("latin-1")
+        elif (text := _TEXT.get(name)) is not None:
+            field, read = text
+            fields[field] = read(value)
         elif name == b"authorization":
             fields["authorization"] = value
         elif name == b"expect":

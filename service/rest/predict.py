@@ -18,6 +18,7 @@ from service.errors import InvalidRequest
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import read_predictions, read_rows
 from service.protocol.request_ids import prediction_id_of
+from service.protocol.routing_key import ROUTING_KEY, read_key
 from service.rest.asgi import (
     App,
     Disconnected,
@@ -31,7 +32,6 @@ from service.rest.asgi import (
 )
 from service.rest.content import decode_body
 from service.rest.dependencies import InferenceDependencies
-from service.rest.head import ROUTING_KEY
 from service.rest.replies import response_headers
 
 _PATH = "/predict"
@@ -71,7 +71,7 @@ class PredictMiddleware:
             return
         headers = dict(scope["headers"])
         traceparent = headers.get(b"traceparent", b"").decode("latin-1")
-        key = headers.get(ROUTING_KEY, b"").decode("latin-1")
+        key = read_key(headers.get(ROUTING_KEY, b""))
         call = self._dependencies().new_call("predict", "", "", traceparent, routing_key=key)
         try:
             response = await self._answer(call, headers, receive)
@@ -101,7 +101,7 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
         call.prediction_id = prediction_id_of(request.model, request.request_id)
     if request.event_time is not None:
         call.state_event_time(request.event_time)
-    if request.routing_key is not None:
+    if request.routing_key is not None and request.routing_key != "":
         call.routing_key = str(request.routing_key)
     return request.decode(manifest)
 

@@ -12,12 +12,14 @@ from msgspec.structs import replace
 
 from driftline.audit import HistoryChanged
 from driftline.cli import driftline
+from eventlog.errors import SettingError
 from eventlog.events import PredictionEvent
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
 from registry.errors import RegistryConflict, UnknownModel
 from registry.history.rows import HistoryRow, Registration, encode_detail, next_chain
 from registry.history.store import History
+from registry.rollouts import Rollouts
 from registry.settings import open_history
 from tests.postgres_server import PostgresServer
 
@@ -208,3 +210,25 @@ def test_the_copy_of_a_machine_finds_what_was_replaced_on_the_server(
     history.close()
     found = str(run("audit", "verify").exception)
     assert "revision 2 or an earlier one was replaced" in found
+
+
+def test_the_history_shows_changes_of_rollouts_and_damaged_rows(
+    history: History,
+) -> None:
+    rollouts = Rollouts(history)
+    rollouts.start("taxi", "1", "champion", [0.5, 1.0], bake_s=60, actor="ann")
+    rollouts.advance("taxi", "champion", actor="ann")
+    row = HistoryRow(0, "taxi", "verdict", "1", T0, "monitor", "champion", detail='{"verdict": 1}')
+    history.append("taxi", lambda _: [row])
+    output = run("history", "taxi").output
+    for what in ("start", "step 2", "cannot be read"):
+        assert what in " ".join(output.split())
+
+
+@pytest.mark.parametrize("option", ["--tolerate", "--latency-objective"])
+@pytest.mark.parametrize("number", ["inf", "nan", "-1"])
+def test_a_rollout_has_finite_limits(history: History, option: str, number: str) -> None:
+    ended = run("rollout", "start", "taxi", "--version", "1", option, number)
+    assert isinstance(ended.exception, SettingError)
+    assert f"{option} {number}: expected" in str(ended.exception)
+    assert history.state("taxi").rollouts == {}

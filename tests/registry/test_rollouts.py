@@ -109,6 +109,15 @@ def test_a_verdict_about_an_ended_rollout_changes_nothing(desk: Desk) -> None:
     assert desk.history.aliases("m") == {"champion": "1"}
 
 
+def test_an_unloaded_version_takes_no_further_share(desk: Desk) -> None:
+    desk.start()
+    desk.history.unload("m", "2", time=2, actor="ann")
+    for change in (desk.rollouts.advance, desk.rollouts.promote):
+        with pytest.raises(VersionRefused, match="version 2 of m is unloaded: load it first"):
+            change("m", "champion", actor="monitor")
+    assert desk.history.aliases("m") == {"champion": "1"}
+
+
 def test_pointing_the_alias_elsewhere_supersedes_the_rollout(desk: Desk) -> None:
     desk.start()
     desk.history.promote("m", "champion", "3", time=2, actor="ann")

@@ -9,6 +9,8 @@ from eventlog.events import PredictionEvent
 from registry.history.rollout_state import Rollout, hash_key, position
 from service.errors import InvalidRequest
 from service.protocol import json
+from service.protocol.routing_key import ROUTING_KEY, read_key
+from service.rest.head import read_head
 from tests.service.in_process import Gate, InProcessWorker
 from tests.service.test_pipeline import BODY
 
@@ -72,6 +74,27 @@ async def test_the_parameter_comes_before_the_header_and_both_before_the_request
     keys = [event.routing_key for event in bench.events]
     last = bench.events[-1].prediction_id
     assert keys == [hash_key(key, ID) for key in ("p", "17", "h", "mine", last)]
+
+
+async def test_an_empty_parameter_states_no_key() -> None:
+    bench = await ready(0.5)
+    body = BODY.replace(b'"parameters": {}', b'"parameters": {"routing_key": ""}')
+    await bench.ask("h", body=body)
+    assert bench.events[-1].routing_key == hash_key("h", ID)
+
+
+def test_a_header_states_the_key_of_the_parameter_with_the_same_text() -> None:
+    head = read_head("m", "", [(ROUTING_KEY, "Zoë".encode())], keep_alive=True)
+    assert head.routing_key == "Zoë"
+    assert read_key(b"Zo\xeb") == "Zoë"
+
+
+async def test_a_missing_number_is_no_key() -> None:
+    bench = await ready(0.5, feature="b")
+    await bench.ask()
+    await bench.ask(body=BODY.replace(b'"data": [1, 2]', b'"data": [1, null]'))
+    keys = [event.routing_key for event in bench.events]
+    assert keys == [hash_key(key, ID) for key in ("2.0", "mine")]
 
 
 async def test_the_value_of_a_feature_is_the_key_where_the_rollout_names_one() -> None:

@@ -11,7 +11,7 @@ from eventlog.events import PredictionEvent
 from eventlog.follower import Follower
 from eventlog.log import Position
 from eventlog.segments import SegmentWriter
-from service.call import Call
+from service.call import Arm, Call
 from service.crashes.recovery import Death, recover
 from service.crashes.run_record import FAULT, FILE, RunRecord, VersionRuns
 from service.prediction_log import IdGenerator, PredictionLog
@@ -143,6 +143,19 @@ def test_an_event_has_the_id_that_was_recorded(source: Source) -> None:
     recorded = one.prediction_id
     source.log.append_failures([(one, "expired", "")])
     assert source.events()[0].prediction_id == one.prediction_id == recorded
+
+
+def test_an_event_names_the_arm_that_its_request_was_in_and_a_load_test(source: Source) -> None:
+    source.record()
+    one, other = call(), call()
+    one.arm, other.load_test = Arm("r1", "rollout", "00ff"), True
+    source.of().begin([one, other])
+    source.die()
+    source.start()
+    source.recover()
+    first, second = source.events()
+    assert (first.rollout, first.arm, first.routing_key) == ("r1", "rollout", "00ff")
+    assert (second.rollout, second.arm, first.load_test, second.load_test) == ("", "", False, True)
 
 
 def test_the_thread_that_faulted_names_the_model(source: Source) -> None:

@@ -60,6 +60,22 @@ def test_a_version_that_fails_for_more_keys_is_rolled_back() -> None:
     assert step.verdict() == ("roll back", "errors")
 
 
+def test_a_version_that_refuses_what_the_one_before_takes_is_rolled_back() -> None:
+    step = Step()
+    step.calm(100)
+    for _ in range(20):
+        step.ask("rollout", outcome="invalid")
+    assert step.verdict() == ("roll back", "errors")
+
+
+def test_a_load_test_is_no_evidence() -> None:
+    step = Step()
+    step.calm(100)
+    for _ in range(20):
+        step.ask("rollout", outcome="failed", load_test=True)
+    assert step.verdict()[0] == "continue"
+
+
 def test_one_key_that_fails_often_counts_once() -> None:
     step = Step()
     step.calm(50)

@@ -1,6 +1,9 @@
 """Verdicts from a real log into a real history, whatever is restarted or runs twice."""
 
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +12,18 @@ import pytest
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.layout import positions_at
 from eventlog.segments import SegmentReader, SegmentWriter
-from monitoring.rollouts.judge import RolloutJudge
+from monitoring.rollouts.judge import RolloutJudge, judge_until
+from registry.errors import RegistryUnavailable
+from registry.history import sqlite as history_file
 from registry.history.rollout_state import Rollout, hash_key, position
-from registry.history.rows import RolloutVerdict, VerdictPolicy
+from registry.history.rows import (
+    ApprovalRule,
+    HistoryRow,
+    ReleasePolicy,
+    RolloutVerdict,
+    VerdictPolicy,
+    encode_detail,
+)
 from registry.history.store import History
 from registry.rollouts import Rollouts
 
@@ -23,7 +35,8 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log"
-        self.history = History(folder / "registry.db")
+        self.history_path = folder / "registry.db"
+        self.history = History(self.history_path)
         self.now = 1_000 * SECOND
         self.rollouts = Rollouts(self.history, clock=lambda: self.now * 1_000)
         self.writer = SegmentWriter.claim(self.log, "host")
@@ -181,3 +194,80 @@ def test_evidence_of_an_aborted_rollout_does_not_reach_the_next(stage: Stage) ->
     _read(judge)
     assert stage.rollout.phase == "running"
     assert stage.verdicts() == []
+
+
+class Looks(threading.Event):
+    """A stop signal that is set after so many looks, without waiting between them."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.mark.parametrize("failure", [RegistryUnavailable("locked"), ValueError("a bug")])
+def test_no_failure_ends_the_judging(stage: Stage, failure: Exception) -> None:
+    stage.start(0.3, 1.0)
+    stage.ask(400, failing=True)
+    failures = [failure, failure]
+
+    def make() -> RolloutJudge:
+        if failures:
+            raise failures.pop()
+        return stage.judge()
+
+    judge_until(Looks(3), make)
+    assert stage.verdicts() == ["roll back"]
+
+
+def test_a_failure_while_reading_begins_again_with_the_log(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.start(0.3, 1.0)
+    stage.ask(400, failing=True)
+    judges = iter([stage.judge(), stage.judge()])
+    poll, failures = SegmentReader.poll, [ValueError("a bug")]
+
+    def failing(reader: SegmentReader, limit: int) -> object:
+        found = poll(reader, limit)
+        if failures:
+            raise failures.pop()
+        return found
+
+    monkeypatch.setattr(SegmentReader, "poll", failing)
+    judge_until(Looks(2), lambda: next(judges))
+    assert stage.verdicts() == ["roll back"]
+
+
+def test_a_verdict_that_a_locked_registry_refuses_is_given_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_file, "_PATIENCE_S", 0)
+    stage.start(0.3, 1.0)
+    stage.ask(400, failing=True)
+    judge = stage.judge()
+    database = sqlite3.connect(stage.history_path, isolation_level=None)
+    with closing(database):
+        database.execute("BEGIN IMMEDIATE")
+        judge.step()
+        assert stage.rollout.phase == "running"
+        database.execute("ROLLBACK")
+    judge.step()
+    assert stage.verdicts() == ["roll back"]
+
+
+def test_a_version_that_policy_keeps_from_promotion_is_still_rolled_back(stage: Stage) -> None:
+    stage.start(0.5, 1.0)
+    policy = ReleasePolicy(approvals={"champion": ApprovalRule(required=1)})
+    row = HistoryRow(0, "m", "release_policy", "", 1, "ann", detail=encode_detail(policy))
+    stage.history.append("m", lambda _: [row])
+    judge = stage.judge()
+    stage.ask(3_000)
+    _read(judge)
+    assert (stage.rollout.phase, stage.verdicts()) == ("running", [])
+    stage.ask(1_000, failing=True)
+    _read(judge)
+    assert (stage.rollout.phase, stage.verdicts()) == ("aborted", ["roll back"])
