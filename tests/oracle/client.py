@@ -31,13 +31,15 @@ class Client:
         self._until_answered(lambda ask: self._label(ask, prediction))
 
     def until_refused(self) -> str:
-        """Predict until the service refuses for want of space; return its reason."""
+        """Predict until the service refuses; return its reason."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
-                self._noted("full", self._rest)
+                self._noted("refused", self._rest)
             except Refused as error:
                 return str(error)
+            except (OSError, http.client.HTTPException):  # it does not listen yet
+                time.sleep(0.05)
         raise AssertionError("nothing is refused")
 
     def close(self) -> None:

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import psutil
 from onnx import TensorProto, helper
 
-from tests.crash import frozen, kill_tree
+from tests.crash import frozen, kill_session, kill_tree
 from tests.oracle.disk import Disk
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
@@ -24,8 +25,21 @@ START = 180.0  # seconds
 class System:
     """A home with a service of some workers, and a monitor of its log."""
 
-    def __init__(self, root: Path, workers: int) -> None:
-        self._root, self._workers = root, workers
+    def __init__(
+        self,
+        root: Path,
+        workers: int,
+        prefix: Sequence[str] = (),
+        *,
+        own_clock: bool = False,
+        **settings: str,
+    ) -> None:
+        """`prefix` is a command that runs the product's; `settings` name DRIFTLINE_<NAME>.
+
+        With `own_clock`, which needs libfaketime, the system's clock can be moved.
+        """
+        self._root, self._prefix = root, prefix
+        self.models = root / "bentoml" / "models"
         self.log = root / "home" / "log"
         self.port, self.grpc_port, self._page = (_free_port() for _ in range(3))
         self._environment = {
@@ -35,10 +49,11 @@ class System:
             "DRIFTLINE_SERVICE_WORKERS": str(workers),
             "DRIFTLINE_LOG_DURABILITY": "disk",
             "DRIFTLINE_LOG_RESERVE_BYTES": "65536",
+            **{f"DRIFTLINE_{name}": value for name, value in settings.items()},
         }
         self.disk = Disk(self.log)
         self._clock = root / "clock"
-        if FAKETIME.exists():
+        if own_clock:
             self.move_clock(0)
             # Elapsed time stays true, as it does when a machine's clock is set.
             self._environment |= {
@@ -50,24 +65,34 @@ class System:
         self._service: subprocess.Popen[bytes] | None = None
         self._monitor: subprocess.Popen[bytes] | None = None
 
-    def register(self) -> None:
-        path = self._root / "oracle.onnx"
+    def register(self, *options: str) -> None:
+        path = str(self.model())
+        assert self.run("register", path, "--name", "oracle", *options).returncode == 0
+
+    def model(self, operator: str = "Add") -> Path:
+        """A model that was registered as `oracle`, or is to be."""
+        path = self._root / f"{operator}.onnx"
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
-        graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+        graph = helper.make_graph([helper.make_node(operator, ["x", "x"], ["y"])], "g", [x], [y])
         opset = helper.make_opsetid("", 17)
         onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
-        assert self.run("register", str(path), "--name", "oracle").returncode == 0
+        return path
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the product's commands to its end."""
-        command = [sys.executable, "-m", "driftline", *arguments]
+        command = [*self._prefix, sys.executable, "-m", "driftline", *arguments]
         environment = self._environment | {"COLUMNS": "200"}
         return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
-    def start_service(self) -> None:
+    def start_service(self, *, wait: bool = True) -> None:
         ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]
         self._service = self._start("service", "serve", *ports)
+        if wait:
+            self.await_ready()
+
+    def await_ready(self) -> None:
+        assert self._service is not None
         deadline = time.monotonic() + START
         while not self._ready():
             assert time.monotonic() < deadline, "the service is not ready"
@@ -81,6 +106,12 @@ class System:
         """Kill the supervisor and wait until its workers have ended."""
         assert self._service is not None
         kill_tree(self._service, spare_children=True)
+
+    def kill_command(self, seconds: float, *arguments: str) -> None:
+        """Start one of the product's commands, and kill it after a time."""
+        process = self._start("command", *arguments)
+        time.sleep(seconds)  # not to wait for anything: to end anywhere
+        kill_session(process)
 
     def kill_monitor(self) -> None:
         assert self._monitor is not None
@@ -139,8 +170,13 @@ class System:
 
     def _start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._root / f"{name}.log").open("ab") as file:
-            command = [sys.executable, "-m", "driftline", *arguments]
-            return subprocess.Popen(command, env=self._environment, stdout=file, stderr=file)
+            return subprocess.Popen(
+                [*self._prefix, sys.executable, "-m", "driftline", *arguments],
+                env=self._environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
 
     def _ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

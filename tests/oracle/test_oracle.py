@@ -6,7 +6,6 @@ A short schedule in every test run, long ones in `make chaos`.
 import ast
 import random
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from tests.depth import NIGHTLY, by_depth
 from tests.oracle.client import Client
 from tests.oracle.frames import Place, damage, logged
-from tests.oracle.system import FAKETIME, System
+from tests.oracle.system import System
 
 pytestmark = pytest.mark.timeout(3600)
 Fault = Callable[[], None]
@@ -40,8 +39,6 @@ class Run:
         faults: list[Fault] = [system.kill_worker, self.freeze_worker, self.damage, self.restore]
         if system.disk.there:
             faults += [self.fill_disk, self.cut_power]
-        if FAKETIME.exists():
-            faults.append(self.move_clock)
         if NIGHTLY:
             faults += [self.kill_service, self.kill_monitor, self.copy]
             return [self._chance.choice(faults) for _ in range(30)]
@@ -78,19 +75,6 @@ class Run:
         self.system.disk.cut_power()
         self.system.start_service()
         self.system.start_monitor()
-
-    def move_clock(self) -> None:
-        """For less than a minute: what is asked meanwhile has the right time."""
-        began, warned = time.time(), self.system.said("clock moved")
-        self.system.move_clock(self._chance.choice([-86_400, 10_800, 30 * 86_400]))
-        while self.system.said("clock moved") == warned:  # the workers look each second
-            self.client.round()
-            assert time.time() < began + 50
-        self.client.round()
-        self.system.move_clock(0)
-        received = [event["received"] / 1e6 for event in logged(self.system.log).values()]
-        assert min(received) > began - 3_600
-        assert max(received) <= time.time() + 1
 
     def damage(self) -> None:
         self.look()
