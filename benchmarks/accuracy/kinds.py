@@ -71,6 +71,7 @@ def kinds() -> list[Kind]:
             for levels in (400, 10_000)
         ),
         Kind("identifiers", "one a row", _identifiers),
+        Kind("weekly season", "weekends + 2 sd", _weekly, 28 * _DAY, _DAY),
         *(Kind("units", f"times {scale:g}", _scaled(scale)) for scale in (1e-9, 1e-5, 1e9)),
     ]
 
@@ -155,6 +156,17 @@ def _few_frequent(levels: int) -> Draw:
 
 def _identifiers(chance: np.random.Generator, rows: int) -> dict[str, Any]:
     return {"id": chance.integers(0, 2**40, rows).astype(str), "x": chance.normal(size=rows)}
+
+
+_DAY = 200  # rows
+
+
+def _weekly(chance: np.random.Generator, rows: int) -> dict[str, Any]:
+    """Return days in order, or one day of any kind: weekends differ."""
+    first = chance.integers(7) if rows <= _DAY else 0
+    weekend = (first + np.arange(rows) // _DAY) % 7 >= 5
+    moved = 2.0 * weekend
+    return {f"x{n}": chance.normal(size=rows) + (moved if n < 2 else 0.0) for n in range(5)}
 
 
 def _scaled(scale: float) -> Draw:

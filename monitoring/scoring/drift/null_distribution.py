@@ -13,7 +13,7 @@ computed from counts in bins, all draws at once. Evidently computes the others o
 such a column were independent of the rest, which can only make thresholds stricter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from math import exp, log
 from typing import Any
@@ -173,6 +173,29 @@ class NullSampler:
                 shares = [sums[:, 0] / sums[:, 1] for sums in resampling.sums(counted)]
                 apart = np.abs(shares[0] - np.repeat(shares[1], resampling.windows))
                 yield column.name, NullDistribution(apart, floor, floor)
+
+    def past(self, windows: Sequence[slice]) -> dict[str, dict[str, Array]]:
+        """Return the statistics of the reference's own windows, as `drift` and `missing`.
+
+        Columns with a limit or a method of the user, and pooled ones, are left out.
+        """
+        found: dict[str, dict[str, Array]] = {"drift": {}, "missing": {}}
+        if not windows:
+            return found
+        for column in self.columns:
+            values, policy = self.values[column.name], self._policy
+            if column.name in self.features:
+                absent = values.retained.isna().to_numpy(dtype=float)
+                shares = np.array([absent[rows].mean() for rows in windows])
+                found["missing"][column.name] = np.abs(shares - absent.mean())
+            own = {**policy.drift_methods, **policy.drift_thresholds}
+            if column.name in own or values.pooled or not values.retained.notna().any():
+                continue
+            counts = self._bins[column.name].one_hot()
+            apart = np.stack([counts[rows].sum(axis=0) for rows in windows])
+            whole = np.repeat(counts.sum(axis=0, keepdims=True), len(windows), axis=0)
+            found["drift"][column.name] = self._bins[column.name].distance(apart, whole)
+        return found
 
     @cached_property
     def known(self) -> dict[str, float]:

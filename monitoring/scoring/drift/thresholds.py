@@ -22,6 +22,13 @@ from monitoring.scoring.drift.null_distribution import (
     method_value,
     size_class,
 )
+from monitoring.scoring.drift.seasons import (
+    broken_windows,
+    has_seasons,
+    past_windows,
+    raised,
+    widened,
+)
 from monitoring.scoring.reference import Baseline, Column
 from monitoring.scoring.score_rules import Array
 
@@ -34,6 +41,7 @@ class WindowThresholds(msgspec.Struct, frozen=True):
     missing: dict[str, float]  # by feature: the change of the missing share that does
     joint: Array  # by measure of `JointDrift`; empty where there is none
     met: bool  # whether the budget can be kept: the user's own thresholds may exceed it
+    seasonal: bool = False  # whether thresholds are widened for what the reference itself varies
 
 
 class ColumnThresholds(msgspec.Struct, frozen=True):
@@ -108,13 +116,34 @@ class DriftThresholds:
             windows=resampling.windows,
             consecutive=alarms.consecutive,
         )
+        named = {f"drift {n}": d for n, d in drift.items()}
+        named |= {f"missing {n}": d for n, d in missing.items()}
+        windows = past_windows(len(drawing.frame), rows)
+        past = {
+            f"{kind} {n}": values
+            for kind, found in drawing.past(windows).items()
+            for n, values in found.items()
+            if f"{kind} {n}" in named
+        }
+        shared = {name: one.shared for name, one in named.items()}
+        broken = broken_windows(limits, past, shared, alarms.drifted_share)
+        joint = np.maximum(limits.joint * usual, floor)
+        if windows and apart is not None:
+            most = np.stack([self.together.of_window(drawing.frame.iloc[one]) for one in windows])
+            most = np.abs(most - self.together.of_reference)
+            broken = broken | (most >= joint).any(axis=1)
+        seasonal = has_seasons(broken, level(self._manifest))
+        if seasonal:
+            limits = widened(limits, past)
+            joint = joint if apart is None else raised(joint, most.max(axis=0))
         methods = {column.name: drawing.method(column) for column in drawing.columns}
         return WindowThresholds(
             {n: method_value(methods[n], limits.drifted[f"drift {n}"]) for n in drift},
             {n: method_value(methods[n], limits.alone[f"drift {n}"]) for n in drift},
             {n: limits.alone[f"missing {n}"] for n in missing},
-            np.maximum(limits.joint * usual, floor),
+            joint,
             limits.met,
+            seasonal,
         )
 
 

@@ -154,4 +154,6 @@ def _budget(baseline: Baseline, sized: WindowThresholds) -> Score:
     )
     if not sized.met:
         words += "; the limits in drift_thresholds exceed it"
+    if sized.seasonal:
+        words += "; the reference varies with time (a season or a trend), so limits are wider"
     return Score(name=BUDGET, value=significant(false_alarms(policy), 6), note=words)
