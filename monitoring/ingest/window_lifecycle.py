@@ -60,13 +60,14 @@ class WindowLifecycle:
 
     def update_idle(self) -> list[WaitingScore]:
         """Do the same for versions without traffic, once a minute of the log's reception time."""
-        minute = self._state.latest // MINUTE
+        latest = self._state.latest
+        minute = latest // MINUTE
         if minute == self._minute:
             return []
         self._minute = minute
         jobs: list[WaitingScore] = []
         for version in self._state.versions():
-            if version.idle_deadline <= self._state.latest:
+            if version.idle_deadline <= latest:
                 jobs += self._update(version, self._state.idle_watermark(version))
         return jobs
 

@@ -46,6 +46,8 @@ class ScoringQueue:
         self._scorer = scorer
         self._waiting: dict[str, deque[WaitingScore]] = {}  # by model, the next in turn first
         self._in_hand: dict[str, tuple[PendingScore, int]] = {}  # by key; without their rows
+        self._held: dict[str, int] = {}  # bytes of the jobs in hand, by model
+        self._held_bytes = 0  # the sum of them
         self.size = 0  # bytes of all unfinished jobs
         self.add(journal.queued_jobs())
 
@@ -72,15 +74,13 @@ class ScoringQueue:
             self._scorer.submit(pending.job)
             bare = replace(pending.job, columns={}, reference={}, order=[], inputs=None)
             self._in_hand[bare.key] = replace(pending, job=bare), one.size
+            self._hold(bare.model, one.size)
             begun.append(bare)
         return begun
 
     def _next(self) -> WaitingScore | None:
         """Take the next job that has room; its model is last in turn."""
-        held: dict[str, int] = {}
-        for pending, size in self._in_hand.values():
-            held[pending.job.model] = held.get(pending.job.model, 0) + size
-        room = IN_HAND - sum(held.values())
+        held, room = self._held, IN_HAND - self._held_bytes
         for model, jobs in self._waiting.items():
             size = jobs[0].size
             fits = not held or size <= room
@@ -92,12 +92,20 @@ class ScoringQueue:
                 return one
         return None
 
+    def _hold(self, model: str, size: int) -> None:
+        """Count a job in hand, or one less; added up for each job, a thousand would cost most."""
+        self._held_bytes += size
+        self._held[model] = self._held.get(model, 0) + size
+        if not self._held[model]:
+            del self._held[model]
+
     def replies(self) -> list[tuple[PendingScore, ScoreReply]]:
         """Return finished jobs with their replies, each model's as they were queued."""
         scored = []
         for reply in self._scorer.replies():
             pending, size = self._in_hand.pop(reply.key)
             self.size -= size
+            self._hold(pending.job.model, -size)
             self._lag.finished(pending.number)
             scored.append((pending, reply))
         return scored
