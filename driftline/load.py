@@ -80,7 +80,8 @@ def load(
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
     sizes = ["--users", str(users), "--run-time", f"{seconds}s"]
-    locust = [sys.executable, "-m", "locust", "-f", found.origin, "--loglevel", "WARNING"]
+    # -P: a service.py or registry/ in the current folder must not shadow our package.
+    locust = [sys.executable, "-P", "-m", "locust", "-f", found.origin, "--loglevel", "WARNING"]
     if monitored:
         stated.append("--monitored")
     asked = [*sizes, *stated, *(USERS[name] for name in protocols)]

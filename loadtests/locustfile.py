@@ -4,8 +4,12 @@
 registered models; DRIFTLINE_API_KEY holds a key with the scope `predict`.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
+
+# Locust puts the current folder first, whose own service.py or registry/ is none of ours.
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
 import gevent
 import msgspec

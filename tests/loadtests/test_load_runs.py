@@ -135,9 +135,14 @@ def test_a_load_that_cannot_be_run_says_why(service: Service) -> None:
     assert "Traceback" not in done.stdout
 
 
-def test_a_service_that_is_not_there_is_named(
-    service: Service, free_port: Callable[[], int]
+def test_a_service_that_is_not_there_is_named_also_beside_modules_of_our_names(
+    service: Service,
+    free_port: Callable[[], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (tmp_path / "registry.py").write_text("raise AssertionError('the module of this folder')")
+    monkeypatch.chdir(tmp_path)
     host = f"http://127.0.0.1:{free_port()}"
     done = _load(service, "--seconds", "2", host=host)
     assert done.returncode == 2, done.stdout
