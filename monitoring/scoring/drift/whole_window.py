@@ -12,7 +12,7 @@ import pandas as pd
 
 from eventlog.events import INFINITIES
 from monitoring.alarms.budget import false_alarms, level, wording
-from monitoring.presenter.formats import apart
+from monitoring.presenter.formats import apart, percents_apart
 from monitoring.results import BUDGET, JOINT, MOVED, STRONGEST, Score
 from monitoring.scoring.drift.joint import JointChange
 from monitoring.scoring.drift.null_distribution import drift_statistic
@@ -72,7 +72,8 @@ def _missing(
             )
             difference = sum(now.values()) - sum(before.values())
             what = max(_UNUSABLE, key=lambda kind: abs(now[kind] - before[kind]))
-            words = f"{column.name} {now[what]:.0%} {what}, {before[what]:.0%} in the reference"
+            shares = percents_apart(now[what], before[what])
+            words = f"{column.name} {shares[0]} {what}, {shares[1]} in the reference"
             found.append((abs(difference) / limit, words))
     return found
 

@@ -137,3 +137,12 @@ def test_infinities_are_not_reported_as_missing(tmp_path: Path) -> None:
     window.loc[:149, "x"] = np.inf
     strongest = _scores(tmp_path, reference, window)["strongest_drift", ""]
     assert strongest.note == "x 50% infinite, 0% in the reference"
+
+
+def test_a_share_of_missing_values_never_reads_like_that_of_the_reference(tmp_path: Path) -> None:
+    reference = _rows(np.random.default_rng(7), 1_000)
+    reference.loc[:95, "x"] = np.nan
+    window = reference.copy()
+    window.loc[:103, "x"] = np.nan
+    strongest = _scores(tmp_path, reference, window)["strongest_drift", ""]
+    assert strongest.note == "x 10.4% missing, 9.6% in the reference"
