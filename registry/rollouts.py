@@ -38,10 +38,14 @@ def parse_steps(text: str) -> list[float]:
 
 
 def require_same_requests(model: str, before: Manifest, after: Manifest) -> None:
-    """Raise VersionRefused unless both versions answer the same requests."""
+    """Raise VersionRefused unless both versions answer the same requests.
+
+    The new one may have further outputs: a request can only name those of the version before.
+    """
     for what, one, other in (
         ("inputs", _inputs(before), _inputs(after)),
         ("features", _features(before), _features(after)),
+        ("outputs", _outputs(before), _outputs(before) & _outputs(after)),
     ):
         if one != other:
             changed = sorted(name for name, _ in one ^ other)
@@ -54,7 +58,17 @@ def require_same_requests(model: str, before: Manifest, after: Manifest) -> None
 def _inputs(manifest: Manifest) -> set[tuple[str, object]]:
     signature = manifest.signature
     assert signature is not None
-    return {(spec.name, (spec.datatype, tuple(spec.shape))) for spec in signature.inputs}
+    required = {spec.name for spec in signature.inputs}
+    return {
+        (spec.name, (spec.datatype, tuple(spec.shape), spec.name in required))
+        for spec in signature.accepted
+    }
+
+
+def _outputs(manifest: Manifest) -> set[tuple[str, object]]:
+    signature = manifest.signature
+    assert signature is not None
+    return {(spec.name, spec.datatype) for spec in signature.outputs}
 
 
 def _features(manifest: Manifest) -> set[tuple[str, object]]:

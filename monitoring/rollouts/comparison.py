@@ -100,14 +100,17 @@ class Comparison:
             if key not in counts.keys:
                 counts.include(key, bad=str(predicted) != str(event.label))
 
-    def judge(self) -> Judgement:
-        """Return what the counts say now."""
+    def judge(self, now: int) -> Judgement:
+        """Return what the counts say; `now` is in microseconds since the epoch.
+
+        A worker whose clock is ahead of `now` makes no step bake faster.
+        """
         counts = {m: self._row(m) for m in METRICS if any(self._row(m))}
         for metric in METRICS if self._p < 1 else ():  # at 100 % there is nothing to compare with
             bad, _, bad_before, _ = self._row(metric)
             if bad and excess_evidence(bad, bad_before, self._p) >= -log(self._budget):
                 return Judgement("roll back", metric, counts)
-        baked = self._latest - self.rollout.since
+        baked = min(self._latest, now) - self.rollout.since
         needed = self.rollout.bake_s * 1e6
         lacking = self._lacking(counts)
         if baked >= needed and not lacking:

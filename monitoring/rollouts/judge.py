@@ -87,6 +87,7 @@ class RolloutJudge:
         """`clock` stamps the rows of the history, in nanoseconds."""
         self._history = history
         self._rollouts = Rollouts(history, clock)
+        self._clock = clock
         self._open_reader = open_reader
         self._labels = labels
         self._reader: Reader | None = None
@@ -113,8 +114,9 @@ class RolloutJudge:
             self._reader = self._open_reader(oldest)
         records = self._reader.poll(_BATCH)
         self._include(records)
+        now = self._clock() // 1_000
         for id_, comparison in list(self._comparisons.items()):
-            self._act(self._models[id_], comparison.rollout, comparison.judge())
+            self._act(self._models[id_], comparison.rollout, comparison.judge(now))
         return bool(records)
 
     def _follow(self) -> None:

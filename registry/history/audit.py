@@ -6,10 +6,12 @@ finds that. Rows that came after the last kept head and the last event are prote
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from eventlog.events import PredictionEvent
-from registry.history.rows import ALIAS_KINDS, FIRST, HistoryRow, next_chain
+from registry.errors import DamagedRow
+from registry.history.rows import ALIAS_KINDS, FIRST, HistoryRow, RolloutStep, next_chain
 
 
 class ChainHead(NamedTuple):
@@ -49,13 +51,20 @@ class EventCheck:
     def __init__(self, rows: Iterable[HistoryRow]) -> None:
         self._head = 0
         self._registered: dict[tuple[str, str], HistoryRow] = {}
-        self._named: dict[tuple[str, str, str], int] = {}  # (model, alias, number) -> revision
+        # (model, alias, number, id of the rollout or "") -> revision
+        self._named: dict[tuple[str, str, str, str], int] = {}
         for row in rows:
             self._head = row.revision
             if row.kind == "registered":
                 self._registered.setdefault((row.model, row.number), row)
             if row.kind in ALIAS_KINDS:
-                self._named.setdefault((row.model, row.alias, row.number), row.revision)
+                self._named.setdefault((row.model, row.alias, row.number, ""), row.revision)
+            if row.kind == "rollout_step":
+                with suppress(DamagedRow):
+                    rollout = row.decode(RolloutStep).rollout
+                    self._named.setdefault(
+                        (row.model, row.alias, row.number, rollout), row.revision
+                    )
 
     def fault(self, event: PredictionEvent) -> str:
         """Return what an event states otherwise than the history, "" if nothing."""
@@ -76,8 +85,11 @@ class EventCheck:
                 f"{row.revision} registered {row.digest[:12]}..."
             )
         if event.alias:
-            named = self._named.get((event.model, event.alias, event.version), self._head + 1)
-            if named > event.revision:
+            found = {
+                self._named.get((event.model, event.alias, event.version, rollout), self._head + 1)
+                for rollout in ("", event.rollout)
+            }
+            if min(found) > event.revision:
                 return f"{place}: no row up to revision {event.revision} points {event.alias} at it"
         return ""
 

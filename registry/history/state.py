@@ -128,6 +128,10 @@ class LifecycleState(msgspec.Struct):
         rows = (row for row in reversed(self.alias_changes) if row.alias == alias)
         return next(rows, None)
 
+    def rolled_out_since(self, alias: str, revision: int) -> bool:
+        """Return whether a rollout of an alias began or changed its step after a revision."""
+        return alias in self.rollouts and self.rollouts[alias].revision > revision
+
     def digest_of(self, number: str) -> str:
         """Return the digest that a version was registered with; "" where no row states it."""
         return self.registered[number].digest if number in self.registered else ""

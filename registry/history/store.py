@@ -222,13 +222,18 @@ class History:
     ) -> HistoryRow:
         """Point the alias at the version, unless something else than this method set it last.
 
+        A rollout since then, under way or ended, is something else.
         Returns the row by which the alias names its version afterwards. Raises VersionRefused.
         """
         row = HistoryRow(0, model, "promoted", number, time, actor, alias, evidence=PROVISION)
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             last = state.alias_row(alias)
-            free = last is None or (last.evidence == PROVISION and last.number != number)
+            free = last is None or (
+                last.evidence == PROVISION
+                and last.number != number
+                and not state.rolled_out_since(alias, last.revision)
+            )
             return [_allowed(state, row)] if free else []
 
         self.append(model, decide)

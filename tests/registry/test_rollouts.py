@@ -3,16 +3,21 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from eventlog.events import PredictionEvent
 from registry.errors import RegistryConflict, UnknownVersion, VersionRefused
+from registry.history.audit import EventCheck
 from registry.history.rollout_state import Rollout, hash_key, position
 from registry.history.rows import RolloutVerdict
 from registry.history.store import History
-from registry.rollouts import Rollouts, parse_steps
+from registry.manifest import Manifest, Signature, TensorSpec
+from registry.rollouts import Rollouts, parse_steps, require_same_requests
 
 STEPS = [0.05, 0.25, 1.0]
 
@@ -168,3 +173,43 @@ def test_shares_hold_within_chance_and_two_rollouts_are_independent() -> None:
         position(hash_key(key, "a")) < 0.5 and position(hash_key(key, "b")) < 0.5 for key in sample
     )
     assert abs(both - 5_000) < 4 * (20_000 * 0.25 * 0.75) ** 0.5
+
+
+def test_provisioning_leaves_a_rollout_and_what_it_decided_alone(desk: Desk) -> None:
+    desk.history.provide_alias("m", "stable", "1", time=2, actor="make")
+    desk.rollouts.start("m", "2", "stable", STEPS, bake_s=60, actor="bob")
+    assert desk.history.provide_alias("m", "stable", "3", time=3, actor="make").number == "1"
+    assert desk.history.state("m").rollouts["stable"].active
+    desk.rollouts.abort("m", "stable", actor="bob", why="worse")
+    assert desk.history.provide_alias("m", "stable", "2", time=3, actor="make").number == "1"
+
+
+def test_events_of_a_rollout_agree_with_the_history(desk: Desk) -> None:
+    started = desk.start()
+    fields: Any = {"source": "s", "epoch": 1, "sequence": 0, "time": 0, "received": 0}
+    event = PredictionEvent(
+        **fields, prediction_id="p", model="m", protocol="rest", outcome="ok", version="2",
+        alias="champion", revision=desk.history.revision(), rollout=started.id, arm="rollout",
+    )  # fmt: skip
+    check = EventCheck(desk.history.all_rows())
+    assert check.fault(event) == ""
+    for changes in ({"rollout": "another"}, {"version": "3"}, {"revision": event.revision - 1}):
+        assert "points champion at it" in check.fault(replace(event, **changes))
+
+
+def _manifest(**changes: list[TensorSpec]) -> Manifest:
+    spec = [TensorSpec("x", "FP32", [-1, 2])]
+    signature = {"inputs": spec, "outputs": [TensorSpec("y", "FP32", [-1])]} | changes
+    return Manifest(task="regression", features=[], signature=Signature(**signature))
+
+
+def test_versions_that_answer_other_requests_cannot_share_them() -> None:
+    y, z = TensorSpec("y", "FP32", [-1]), TensorSpec("z", "FP32", [-1])
+    require_same_requests("m", _manifest(), _manifest(outputs=[z, y]))
+    for changes, what in (
+        ({"inputs": [z]}, r"inputs \(x, z\)"),
+        ({"optional": [z]}, r"inputs \(z\)"),
+        ({"outputs": [z]}, r"outputs \(y\)"),
+    ):
+        with pytest.raises(VersionRefused, match=f"differ in their {what}"):
+            require_same_requests("m", _manifest(), _manifest(**changes))

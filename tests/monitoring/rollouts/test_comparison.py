@@ -22,6 +22,7 @@ class Step:
         )  # fmt: skip
         self.comparison = Comparison(self.rollout, VerdictPolicy(**policy), label="label")
         self.number = 0
+        self.now = 1 << 62
 
     def ask(self, arm: Literal["before", "rollout"], key: str = "", **fields: Any) -> str:
         self.number += 1
@@ -48,7 +49,7 @@ class Step:
             self.ask("rollout", received=received)
 
     def verdict(self) -> tuple[str, str]:
-        found = self.comparison.judge()
+        found = self.comparison.judge(self.now)
         return found.verdict, found.metric
 
 
@@ -66,6 +67,15 @@ def test_a_version_that_refuses_what_the_one_before_takes_is_rolled_back() -> No
     for _ in range(20):
         step.ask("rollout", outcome="invalid")
     assert step.verdict() == ("roll back", "errors")
+
+
+def test_a_clock_that_is_ahead_bakes_no_step() -> None:
+    step = Step()
+    step.calm(2_000, received=600 * MINUTE)
+    step.now = MINUTE // 2
+    assert step.verdict() == ("continue", "")
+    step.now = MINUTE
+    assert step.verdict() == ("promote", "")
 
 
 def test_a_load_test_is_no_evidence() -> None:
