@@ -42,9 +42,12 @@ def routing_key(call: Call, request: InferRequest) -> str:
 
 def _feature(inputs: Inputs, manifest: Manifest, name: str) -> str:
     found = next((one for one in manifest.features if one.name == name), None) if name else None
-    if found is None or not inputs.rows:
+    if found is None or found.input not in inputs.arrays:  # an optional input may be absent
         return ""
-    value = inputs.arrays[found.input][:1].reshape(-1)[found.index]
+    row = inputs.arrays[found.input][:1].reshape(-1)
+    if found.index >= row.size:
+        return ""
+    value = row[found.index]
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return str(value) if value == value else ""  # noqa: PLR0124  # NaN, a null: no key

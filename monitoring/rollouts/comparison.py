@@ -27,7 +27,7 @@ METRICS: tuple[Metric, ...] = ("errors", "latency", "outputs", "labels")
 REQUIRED = {"errors", "latency"}  # without which no version is known to be no worse
 MOST_KEYS = 200_000  # of each arm and metric; later keys are not counted
 _MOST_PENDING = 200_000  # answers that may still be labelled
-_CALIBRATION = 200  # answers of the version before that set the latency objective
+_CALIBRATION = 200  # keys of the version before whose first answers set the latency objective
 _USUAL = 0.95  # quantile of those
 _SLOWER = 2.0  # an answer is slow beyond so many times the quantile
 # Its inputs had been valid for the version before, so an invalid request is the new one's fault.
@@ -66,7 +66,7 @@ class Comparison:
         self._label = label
         self._counts = {m: {"rollout": ArmCounts(), "before": ArmCounts()} for m in METRICS}
         self._objective = policy.latency_ms * 1_000
-        self._calibration: list[int] = []
+        self._calibration: dict[str, int] = {}  # by key: duration of the first answer, in us
         self._pending: dict[str, tuple[str, str, object]] = {}  # id -> arm, key, predicted label
         self._latest = rollout.since
         self._p = arm_probability(rollout.share, policy.tolerate)
@@ -137,12 +137,14 @@ class Comparison:
         return ""
 
     def _include_latency(self, event: PredictionEvent) -> None:
+        if event.cache_hit:  # the version before has a warm cache, the new one an empty one
+            return
         if not self._objective:
             if event.arm == "before":
-                self._calibration.append(event.total_us)
+                self._calibration.setdefault(event.routing_key, event.total_us)
             if len(self._calibration) >= _CALIBRATION:
-                self._calibration.sort()
-                self._objective = _SLOWER * self._calibration[int(_USUAL * _CALIBRATION)]
+                usual = sorted(self._calibration.values())[int(_USUAL * _CALIBRATION)]
+                self._objective = _SLOWER * usual
             return
         counts = self._counts["latency"][event.arm]
         if event.routing_key not in counts.keys:

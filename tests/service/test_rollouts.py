@@ -3,13 +3,19 @@
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 
 from eventlog.events import PredictionEvent
 from registry.history.rollout_state import Rollout, hash_key, position
+from registry.manifest import Feature, Manifest
+from service.arms import choose_arm
+from service.call import Call
 from service.errors import InvalidRequest
 from service.protocol import json
+from service.protocol.messages import InferRequest
 from service.protocol.routing_key import ROUTING_KEY, read_key
+from service.protocol.validation import Inputs
 from service.rest.head import read_head
 from tests.service.in_process import Gate, InProcessWorker
 from tests.service.test_pipeline import BODY
@@ -95,6 +101,20 @@ async def test_a_missing_number_is_no_key() -> None:
     await bench.ask(body=BODY.replace(b'"data": [1, 2]', b'"data": [1, null]'))
     keys = [event.routing_key for event in bench.events]
     assert keys == [hash_key(key, ID) for key in ("2.0", "mine")]
+
+
+def test_a_feature_that_the_request_does_not_hold_is_no_key() -> None:
+    call = Call(
+        protocol="rest", model="m", selector="", received=0, started=0.0, deadline=1.0,
+        prediction_id="p",
+    )  # fmt: skip
+    features = [Feature(name="last", kind="numeric", input="x", index=3)]
+    manifest = Manifest(features=features)
+    request = InferRequest("mine", [], [], {})
+    for arrays in ({}, {"x": np.zeros((1, 2))}):
+        inputs = Inputs(arrays, {}, 1, 0)
+        arm = choose_arm(call, request, inputs, manifest, rollout(0.5, feature="last"))
+        assert arm.key == hash_key("mine", ID)
 
 
 async def test_the_value_of_a_feature_is_the_key_where_the_rollout_names_one() -> None:

@@ -78,6 +78,25 @@ def test_a_clock_that_is_ahead_bakes_no_step() -> None:
     assert step.verdict() == ("promote", "")
 
 
+def test_a_warm_cache_of_the_version_before_sets_no_objective() -> None:
+    step = Step()
+    for _ in range(300):
+        step.ask("before", cache_hit=True, total_us=10)
+        step.ask("before")
+        step.ask("rollout")
+    assert step.verdict()[0] == "continue"
+
+
+def test_one_busy_key_sets_no_objective() -> None:
+    step = Step()
+    for _ in range(300):
+        step.ask("before", "one user", total_us=10)
+    for _ in range(50):
+        step.ask("before")
+        step.ask("rollout")
+    assert step.verdict()[0] == "continue"
+
+
 def test_a_load_test_is_no_evidence() -> None:
     step = Step()
     step.calm(100)
