@@ -278,6 +278,22 @@ def test_readers_of_one_group_share_the_partitions_and_take_over(topics: KafkaSe
     readers[0].close()
 
 
+def test_a_reader_without_positions_begins_again_whatever_its_group_has_read(
+    topics: KafkaSettings,
+) -> None:
+    log = Log()
+    for n in range(20):
+        log.predict(T0 + n, f"p{n}")
+    _send(topics, _as_received(log.records))
+    for _ in range(2):
+        reader, found = _reader(topics, {}), []
+        _until(
+            lambda reader=reader, found=found: [found.extend(reader.poll(100)), len(found)][1] == 20
+        )
+        reader.close()
+        assert [record.sequence for record in found] == list(range(20))
+
+
 def test_a_backlog_larger_than_what_is_held_is_read_to_its_end(
     topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
