@@ -4,6 +4,7 @@ Apart from the command, so that its `--help` imports none of it.
 """
 
 import logging
+import secrets
 import signal
 import threading
 import time
@@ -275,7 +276,9 @@ def _judge(home: Home, settings: MonitorSettings) -> RolloutJudge:
         if settings.source == "segments":
             return SegmentReader(home.log, positions_at(home.log, since / 1e6))
         kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
-        return KafkaReader(kafka, f"{settings.group}-rollouts", {}, settings.patience)
+        # A group of its own: every judge reads all partitions, so that each has all evidence.
+        group = f"{settings.group}-rollouts-{secrets.token_hex(4)}"
+        return KafkaReader(kafka, group, {}, settings.patience)
 
     def label(model: str, number: str) -> str:
         return registry.version(model, number).manifest.prediction.label
