@@ -76,11 +76,11 @@ class PredictMiddleware:
         try:
             response = await self._answer(call, headers, receive)
         except DriftlineError as error:
-            await send_error(send, error, _call_headers(call))
+            await send_error(send, error, [*_event_header(call), *_trace_header(call)])
         except Disconnected:
             self._dependencies().pipeline.leave(call)
         else:
-            await send_body(send, _encode(response), [*_headers(response), *_call_headers(call)])
+            await send_body(send, _encode(response), [*_headers(response), *_trace_header(call)])
 
     async def _answer(
         self, call: Call, headers: dict[bytes, bytes], receive: Receive
@@ -144,7 +144,11 @@ def _headers(response: InferenceResponse) -> list[Header]:
     return pairs
 
 
-def _call_headers(call: Call) -> list[Header]:
-    """Return the trace of a call and, where the call failed, the id of its event."""
-    headers = {b"traceparent": call.traceparent, b"driftline-prediction-id": call.prediction_id}
-    return [(name, value.encode()) for name, value in headers.items() if value]
+def _trace_header(call: Call) -> list[Header]:
+    return [(b"traceparent", call.traceparent.encode())] if call.traceparent else []
+
+
+def _event_header(call: Call) -> list[Header]:
+    """Return the id of a failed call's event; a response states its own."""
+    name = b"driftline-prediction-id"
+    return [(name, call.prediction_id.encode())] if call.prediction_id else []
