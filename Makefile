@@ -41,7 +41,7 @@ up: $(VENV)/.run ## service and monitor together, with what is registered
 PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 test: check ## every check and every test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 $(ARGS)
+	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -15,6 +15,10 @@ from tests.depth import NIGHTLY, by_depth
 from tests.kafka_libraries import fetched
 from tests.postgres_server import PostgresServer, running
 
+# The test processes are measured, and what they start is not: tracing it would double the run.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_START", None)
+
 # A shared machine may stand still for a second; no test is about speed.
 settings.register_profile(
     "shared",
