@@ -60,8 +60,8 @@ def test_a_clock_that_is_wrong_for_less_than_a_minute_is_never_believed(
 def test_a_departed_clock_is_believed_after_a_minute_of_receptions(
     by: int, pauses: list[int]
 ) -> None:
-    clock, departed = _after(START), START + MINUTE + by
-    now = departed
+    now = departed = START + MINUTE + by
+    clock = _after(START).after(departed)
     for pause in pauses:
         now += pause
         clock = clock.after(now)

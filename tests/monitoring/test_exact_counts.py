@@ -101,7 +101,7 @@ def test_shares_of_a_window_of_fifty_thousand_rows_are_exact(
     log, batches = Log(), list(_batches(np.random.default_rng(3)))
     for n, (prices, colours) in enumerate(batches):
         _predict(log, n, prices, colours, [1] * ROWS)
-    log.predict(T0 + 2 * HOUR, "later", outcome="invalid", rows=0, inputs={}, outputs={})
+    log.pass_time(T0 + 2 * HOUR)
     scorer = RealScorer(version, tmp_path)
     where = tmp_path / "monitor.db"
     Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain()
@@ -177,7 +177,7 @@ def test_accuracy_of_fifty_thousand_labels_is_exact_however_they_come(
         log.tell(name, truth, row)
         if at % 10 == 0:
             log.tell(name, truth if at % 20 else 1 - truth, row)
-    log.predict(T0 + 2 * HOUR, "later", outcome="invalid", rows=0, inputs={}, outputs={})
+    log.pass_time(T0 + 2 * HOUR)
     where = tmp_path / "monitor.db"
     scorer = RealScorer(version, tmp_path)
     Monitor(where, log.records, scorer=scorer, find=lambda *_: version).drain(3000)
@@ -263,7 +263,7 @@ def test_without_a_reference_to_read_the_window_knows_that_it_was_not_counted(
     log = Log()
     for n in range(60):
         log.predict(T0 + n, f"p{n}")
-    log.predict(T0 + 2 * HOUR, "closes the first hour")
+    log.pass_time(T0 + 2 * HOUR)
     nowhere = replace(VERSION, path=str(tmp_path / "nowhere"))
     scorer = FakeScorer()
     Monitor(tmp_path / "monitor.db", log.records, scorer=scorer, find=lambda *_: nowhere).drain()
@@ -283,6 +283,6 @@ def test_only_a_window_larger_than_its_sample_is_scored_from_counts(tmp_path: Pa
         log.predict(T0 + n, f"a{n}")
     for n in range(40):
         log.predict(T0 + HOUR + n, f"b{n}")
-    log.predict(T0 + 3 * HOUR, "closes both")
+    log.pass_time(T0 + 3 * HOUR)
     Monitor(tmp_path / "monitor.db", log.records, scorer=scorer).drain()
     assert [job.inputs is not None for job in scorer.jobs] == [True, False]

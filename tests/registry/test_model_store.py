@@ -245,10 +245,13 @@ def _database_full(*_args: object, **_options: object) -> None:
     raise RegistryUnavailable("registry: database or disk is full")
 
 
+_PLACING = ("os.link", "shutil.copyfile")  # the second where the first is not possible
+
+
 @pytest.mark.parametrize(
     "break_disk",
     [
-        lambda patch: patch.setattr("registry.store.shutil.copyfile", _full),
+        lambda patch: [patch.setattr(f"registry.store.{one}", _full) for one in _PLACING],
         lambda patch: patch.setattr("registry.version_folders.sync_tree", _full),
         lambda patch: patch.setattr(Path, "rename", _full),
         lambda patch: patch.setattr("registry.version_folders.sync_folder", _full),

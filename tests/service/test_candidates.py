@@ -46,7 +46,8 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
     catalogue.candidates = {}
     catalogue.moves += 1
     await models.refresh()
-    assert models.resolve("taxi", "")[0].version.number == "2"
+    assert models.resolve("taxi", "2")[0].version.number == "2"
+    assert models.resolve("taxi", "")[0].version.number == "1", "nothing was promoted"
     models.close()
 
 
