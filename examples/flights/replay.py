@@ -6,7 +6,7 @@ arrived; cancelled and diverted flights never get one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from typing import Any, Protocol
@@ -131,11 +131,16 @@ def flights(frame: pd.DataFrame, manifest: Manifest) -> list[Flight]:
 
 
 async def replay(
-    traffic: Sequence[Flight], asks: Sequence[Ask], rest: Rest, seen: Callable[[int, int], None]
+    traffic: Sequence[Flight],
+    asks: Sequence[Ask],
+    rest: Rest,
+    seen: Callable[[int, int], None],
+    between: Callable[[], Awaitable[None]] | None = None,
 ) -> int:
     """Ask about every flight, hour by hour, taking turns between `asks`, and tell the outcomes.
 
-    `seen(flights, time)` is called after each hour; the result is the number of labels sent.
+    `seen(flights, time)` is called after each hour, and `between` awaited; the result is the number
+    of labels sent.
     """
     outcomes, labels, limit = Outcomes(), 0, asyncio.Semaphore(IN_FLIGHT)
 
@@ -147,6 +152,8 @@ async def replay(
         await asyncio.gather(*(ask(number, flight) for number, flight in enumerate(hour)))
         labels += await _tell(rest, outcomes.known(hour[-1].event_time))
         seen(len(hour), hour[-1].event_time)
+        if between is not None:
+            await between()
     return labels + await _tell(rest, outcomes.known(None))
 
 

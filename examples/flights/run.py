@@ -1,7 +1,8 @@
 """The whole loop on real flights, as `make run` shows it.
 
 Train, register and promote the model; bring the service and the monitor up; replay the months that
-follow as traffic; show what the monitor finds and the retraining request it sends. Afterwards the
+follow as traffic. Every retraining request of the monitor is answered: a new version is trained,
+registered, gated and rolled out, and the monitor promotes it or rolls it back. Afterwards the
 status page stays up until Ctrl-C (`--exit` ends instead).
 """
 
@@ -20,11 +21,13 @@ from typing import Any
 
 import data
 import train
+from closed_loop import ClosedLoop, compare
 from replay import MODEL, Flight, flights, replay, transports
 from retrainer import Retrainer, describe
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from access.ports import Address, require_free
 from driftline.supervisor import Supervisor
@@ -48,6 +51,7 @@ def main() -> int:
     """Run the example; the exit status for the shell."""
     parser = argparse.ArgumentParser(description="The whole loop on real flights.")
     parser.add_argument("--every", type=int, default=1, help="replay every n-th flight only")
+    parser.add_argument("--frozen", action="store_true", help="answer no retraining request")
     parser.add_argument("--exit", action="store_true", help="end after the replay")
     options = parser.parse_args()
 
@@ -61,9 +65,10 @@ def main() -> int:
     traffic = flights(data.load(), manifest)
     traffic = [flight for flight in traffic if flight.event_time >= APRIL][:: options.every]
 
-    retrainer = _start_retrainer()
+    closed = ClosedLoop(home, MODEL, console.print)
+    retrainer = _start_retrainer(None if options.frozen else closed)
     try:
-        return asyncio.run(_loop(home, manifest, traffic, stay=not options.exit))
+        return asyncio.run(_loop(home, manifest, traffic, closed, stay=not options.exit))
     finally:
         retrainer.shutdown()
 
@@ -93,7 +98,7 @@ def _register(home: Home) -> Manifest:
     return version.manifest
 
 
-def _start_retrainer() -> Retrainer:
+def _start_retrainer(closed: ClosedLoop | None) -> Retrainer:
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     os.environ["DRIFTLINE_MONITOR_WEBHOOK_URL"] = f"http://127.0.0.1:{RETRAINER_PORT}/"
     os.environ["DRIFTLINE_MONITOR_WEBHOOK_SECRETS"] = secret
@@ -101,13 +106,17 @@ def _start_retrainer() -> Retrainer:
 
     def received(request: dict[str, Any]) -> None:
         console.print(Panel(describe(request), title="signed webhook received", expand=False))
+        if closed is not None:
+            closed.requested(request)
 
     server = Retrainer(RETRAINER_PORT, secret, received)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
-async def _loop(home: Home, manifest: Manifest, traffic: list[Flight], *, stay: bool) -> int:
+async def _loop(
+    home: Home, manifest: Manifest, traffic: list[Flight], closed: ClosedLoop, *, stay: bool
+) -> int:
     parts = children(REST_PORT, GRPC_PORT, MONITOR_PORT)
     diary = home.root / "up.log"
     supervisor = Supervisor(parts, console.print, grace=20, output=diary.open("wb"))
@@ -117,7 +126,7 @@ async def _loop(home: Home, manifest: Manifest, traffic: list[Flight], *, stay: 
     if await supervisor.ready():
         console.print(f"Serving on http://127.0.0.1:{REST_PORT} and gRPC {GRPC_PORT}.")
         console.print(f"Watch it: [bold]{PAGE}[/bold]")
-        story = asyncio.create_task(_story(manifest, traffic))
+        story = asyncio.create_task(_story(home, manifest, traffic, closed))
         await asyncio.wait([story, running], return_when=asyncio.FIRST_COMPLETED)
         story.cancel()
         if story.done() and not story.cancelled():
@@ -135,7 +144,11 @@ async def _loop(home: Home, manifest: Manifest, traffic: list[Flight], *, stay: 
     return await running
 
 
-async def _story(manifest: Manifest, traffic: list[Flight]) -> None:
+async def _story(home: Home, manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) -> None:
+    async def retrain() -> None:
+        if not closed.idle:
+            await asyncio.to_thread(closed.retrain)
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -150,9 +163,22 @@ async def _story(manifest: Manifest, traffic: list[Flight]) -> None:
             progress.update(task, advance=count, description=f"Replaying {day:%d %B %Y}")
 
         async with transports(manifest, REST_PORT, GRPC_PORT) as (rest, grpc):
-            labels = await replay(traffic, [rest, grpc], rest, seen)
+            labels = await replay(traffic, [rest, grpc], rest, seen, retrain)
     console.print(f"{len(traffic):,} predictions requested, {labels:,} labels sent.")
     await _until_monitored(len(traffic) + labels)
+    for line in closed.outcomes():
+        console.print(line)
+    console.print(_table(home))
+
+
+def _table(home: Home) -> Table:
+    """The model that was never retrained beside the versions that answered."""
+    table = Table(title="The model of March, and the closed loop, on the same flights")
+    for name in ("month", "version", "ROC AUC of 1", "answered", "cost of 1", "answered"):
+        table.add_column(name, justify="left" if name in {"month", "version"} else "right")
+    for name, versions, *figures in compare(home, MODEL):
+        table.add_row(name, versions, *(f"{figure:.3f}" for figure in figures))
+    return table
 
 
 async def _until_monitored(events: int) -> None:

@@ -1,0 +1,51 @@
+"""The example's comparison of months, from the log alone."""
+
+from pathlib import Path
+from typing import Any
+
+import closed_loop
+import numpy as np
+import pandas as pd
+import pytest
+import train
+
+from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
+from eventlog.segments import SegmentWriter
+from eventlog.settings import Home
+from registry.manifest import Version
+
+
+def _log(home: Home, flights: pd.DataFrame, scores: "np.ndarray[Any, Any]") -> None:
+    writer = SegmentWriter.claim(home.log, "host")
+    events: list[Event] = []
+    for n, (time, late, score) in enumerate(
+        zip(flights["event_time"], flights["late"], scores.tolist(), strict=True)
+    ):
+        place = {"source": writer.source, "epoch": writer.epoch, "time": int(time), "received": 0}
+        events += [
+            PredictionEvent(
+                **place, sequence=2 * n, prediction_id=f"p{n}", model="flights", protocol="rest",
+                outcome="ok", version="1" if n % 2 else "2",
+                outputs={"probabilities": Tensor("FP32", [1, 2], [1 - score, score])},
+            ),
+            FeedbackEvent(**place, sequence=2 * n + 1, prediction_id=f"p{n}", label=int(late)),
+        ]  # fmt: skip
+    writer.append(events)
+    writer.close()
+
+
+def test_a_month_that_one_model_answered_is_as_good_as_that_model(
+    version: Version, flights: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    april = train.arrived(flights[flights["month"] == 4])
+    scores = closed_loop.scores_of(Path(version.path), april)
+    home = Home(tmp_path)
+    _log(home, april, scores)
+    monkeypatch.setattr(closed_loop.Registry, "version", lambda *_: version)
+    (month,) = closed_loop.compare(home, "flights")
+    assert (month.name, month.versions) == ("April", "1, 2")
+    assert month.answered_auc == pytest.approx(month.frozen_auc)
+    assert month.answered_cost == pytest.approx(month.frozen_cost)
+    assert 0.6 < month.frozen_auc < 0.7
+    never = 5 * april["late"].mean()
+    assert 0 < month.frozen_cost < never
