@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -117,6 +118,20 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
     assert not reply.error
     names = {score.name for score in reply.scores if score.value is not None}
     assert {"drifted_share", "missing_share", "roc_auc"} <= names
+
+
+def test_a_full_disk_costs_the_report_and_no_score(
+    baseline: Baseline, tmp_path: Path, window: Draw
+) -> None:
+    full = tmp_path / "window.html"
+    full.symlink_to("/dev/full")  # every write to it fails as on a full disk
+    scorer = WindowScorer(ScorerCache(Catalogue(baseline.version)), tmp_path)
+    reply = scorer.score(msgspec.structs.replace(job(window()), report=full.name))
+    assert (reply.error, reply.report, full.is_symlink()) == ("", "", False)
+    without = scorer.score(job(window()))
+    assert reply.scores == without.scores
+    again = scorer.score(msgspec.structs.replace(job(window()), report=full.name))
+    assert again.report == full.name, "there is space again"
 
 
 @settings(
