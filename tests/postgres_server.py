@@ -39,6 +39,12 @@ class PostgresServer:
         options = f"{_OPTIONS} -p {self._port} -k {self.folder}"
         self._run("pg_ctl", "start", "-w", "-l", f"{self.folder}/server.log", "-o", options)
 
+    def revive(self) -> None:
+        """Start it unless it runs: it ends itself where it cannot write its log."""
+        pid = Path(f"{self.folder}/data/postmaster.pid")
+        if not pid.exists() or not Path(f"/proc/{pid.read_text().split()[0]}").exists():
+            self.start()
+
     def stop(self, how: str = "immediate") -> None:
         """End it; `immediate` is as a crash."""
         self._run("pg_ctl", "stop", "-w", "-m", how)
@@ -74,13 +80,22 @@ def _programs() -> Path:
 @contextmanager
 def running(port: int) -> Iterator[PostgresServer]:
     """A server while the block runs; skips the test where there is none to run."""
-    programs = _programs()
     # Not below tmp_path, into which only the user of the tests may look.
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        server = PostgresServer(programs, Path(folder), port)
-        server.create()
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
+        running_in(Path(folder), port) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def running_in(folder: Path, port: int) -> Iterator[PostgresServer]:
+    """A server with its data in an empty folder that every user may look into."""
+    server = PostgresServer(_programs(), folder, port)
+    server.create()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.revive()
+        server.stop()
