@@ -16,6 +16,7 @@ from eventlog.forwarder import Cursors, Forwarder
 from eventlog.kafka import KafkaSettings, KafkaSink, TopicChanges, create_topics
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
+from tests.small_disk import fill, mounted
 
 
 @pytest.fixture
@@ -191,6 +192,34 @@ def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
     assert sorted(set(sequences)) == list(range(1200))
     # Each try's records wait in the frozen broker's socket and are ingested when it resumes.
     assert len(sequences) - 1200 <= 100 * tries
+
+
+def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "small", 256 << 20) as small:
+        data = broker.properties.parent / "data"
+        stated = broker.properties.read_text()
+        broker.properties.write_text(stated.replace(str(data), str(small / "data")))
+        broker.start()
+        data.symlink_to(small / "data")  # formatted already
+        create_topics(settings, partitions=2, replicas=1)
+        _predict(writer, 100)
+        running.until(100)
+
+        ballast = fill(small)
+        deadline = time.monotonic() + 180
+        before = len(running.errors)
+        while len(running.errors) == before:
+            assert time.monotonic() < deadline
+            _predict(writer, 500)  # until a segment of the topic must grow
+            time.sleep(0.05)
+        ballast.unlink()
+        broker.stop()
+        broker.start()
+        written = writer.next_sequence
+        running.until(written)
+        assert set(_sequences(_topic(settings, settings.predictions))) == set(range(written))
 
 
 def test_a_restarted_forwarder_continues_at_its_cursor(
