@@ -29,7 +29,7 @@ def writer(tmp_path: Path) -> SegmentWriter:
     return SegmentWriter.claim(tmp_path / "log", "host", clock=lambda: 1)
 
 
-class Running:
+class Forwarding:
     """A forwarder at work in a thread."""
 
     def __init__(self, home: Path, settings: KafkaSettings) -> None:
@@ -57,13 +57,21 @@ class Running:
             assert time.monotonic() < deadline, f"not forwarded; errors: {self.errors}"
             time.sleep(0.02)
 
+    def until_failed(self) -> int:
+        """Wait for the next failed try; returns how many failed before."""
+        deadline, before = time.monotonic() + 180, len(self.errors)
+        while len(self.errors) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return before
+
     def _failed(self, error: NotAcknowledged, _pause: float) -> None:
         self.errors.append(str(error))
 
 
 @pytest.fixture
-def running(tmp_path: Path, settings: KafkaSettings) -> Iterator[Running]:
-    forwarder = Running(tmp_path, settings)
+def running(tmp_path: Path, settings: KafkaSettings) -> Iterator[Forwarding]:
+    forwarder = Forwarding(tmp_path, settings)
     yield forwarder
     forwarder.stop()
 
@@ -89,7 +97,7 @@ def _predict(writer: SegmentWriter, count: int, *, cells: int = 1) -> None:
     )
 
 
-def _topic(settings: KafkaSettings, topic: str) -> list[Any]:
+def topic_records(settings: KafkaSettings, topic: str) -> list[Any]:
     consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
     places = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
     ends = consumer.end_offsets(places)
@@ -105,7 +113,7 @@ def _topic(settings: KafkaSettings, topic: str) -> list[Any]:
     return records
 
 
-def _sequences(records: list[Any]) -> list[int]:
+def sequences_of(records: list[Any]) -> list[int]:
     return [msgspec.json.decode(record.value)["sequence"] for record in records]
 
 
@@ -143,15 +151,15 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
         label=1,
     )
     writer.append([label])
-    running = Running(tmp_path, settings)
+    running = Forwarding(tmp_path, settings)
     running.until(1002)
     running.stop()
 
-    predictions = _topic(settings, settings.predictions)
-    assert sorted(_sequences(predictions)) == list(range(1001))
+    predictions = topic_records(settings, settings.predictions)
+    assert sorted(sequences_of(predictions)) == list(range(1001))
     assert len({record.partition for record in predictions}) == 4
     for partition in range(4):
-        own = _sequences([record for record in predictions if record.partition == partition])
+        own = sequences_of([record for record in predictions if record.partition == partition])
         assert own == sorted(own)
     seventh = next(record for record in predictions if record.key == b"p7")
     assert dict(seventh.headers)["ce_id"] == b"host-0:1:7"
@@ -159,12 +167,12 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     assert large["payload"] == "digest"
     assert large["payload_bytes"] > 2_000_000
     assert "inputs" not in large
-    (feedback,) = _topic(settings, settings.feedback)
+    (feedback,) = topic_records(settings, settings.feedback)
     assert (feedback.key, feedback.partition) == (b"p7", seventh.partition)
 
 
 def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
-    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Forwarding
 ) -> None:
     _predict(writer, 100)
     broker.start()
@@ -179,23 +187,19 @@ def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(
 
     broker.freeze()
     _predict(writer, 100)
-    deadline = time.monotonic() + 180
-    before = len(running.errors)
-    while len(running.errors) == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    before = running.until_failed()
     broker.thaw()
     running.until(1200)
     tries = len(running.errors) - before + 1
 
-    sequences = _sequences(_topic(settings, settings.predictions))
+    sequences = sequences_of(topic_records(settings, settings.predictions))
     assert sorted(set(sequences)) == list(range(1200))
     # Each try's records wait in the frozen broker's socket and are ingested when it resumes.
     assert len(sequences) - 1200 <= 100 * tries
 
 
 def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
-    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running, tmp_path: Path
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Forwarding, tmp_path: Path
 ) -> None:
     with mounted(tmp_path / "small", 256 << 20) as small:
         data = broker.properties.parent / "data"
@@ -219,7 +223,9 @@ def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
         broker.start()
         written = writer.next_sequence
         running.until(written)
-        assert set(_sequences(_topic(settings, settings.predictions))) == set(range(written))
+        assert set(sequences_of(topic_records(settings, settings.predictions))) == set(
+            range(written)
+        )
 
 
 def test_a_restarted_forwarder_continues_at_its_cursor(
@@ -229,14 +235,14 @@ def test_a_restarted_forwarder_continues_at_its_cursor(
     create_topics(settings, partitions=1, replicas=1)
     for end in (300, 600):
         _predict(writer, 300)
-        running = Running(tmp_path, settings)
+        running = Forwarding(tmp_path, settings)
         running.until(end)
         running.stop()
-    assert _sequences(_topic(settings, settings.predictions)) == list(range(600))
+    assert sequences_of(topic_records(settings, settings.predictions)) == list(range(600))
 
 
-def test_all_segments_are_sent_again_to_a_recreated_topic(
-    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Running
+def test_all_segments_are_sent_again_to_a_recreatedtopic_records(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Forwarding
 ) -> None:
     broker.start()
     create_topics(settings, partitions=2, replicas=1)
@@ -247,8 +253,8 @@ def test_all_segments_are_sent_again_to_a_recreated_topic(
     broker.start()
     create_topics(settings, partitions=2, replicas=1)
     deadline = time.monotonic() + 180
-    while set(_sequences(_topic(settings, settings.predictions))) != set(range(300)):
+    while set(sequences_of(topic_records(settings, settings.predictions))) != set(range(300)):
         assert time.monotonic() < deadline, running.errors
     _predict(writer, 10)
     running.until(310)
-    assert set(_sequences(_topic(settings, settings.predictions))) == set(range(310))
+    assert set(sequences_of(topic_records(settings, settings.predictions))) == set(range(310))

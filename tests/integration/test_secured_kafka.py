@@ -20,6 +20,7 @@ from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
 from eventlog.segments import SegmentReader, SegmentWriter
 from tests.eventlog.event_makers import append
 from tests.integration.conftest import CLUSTER, Broker
+from tests.integration.test_forwarding_to_kafka import Forwarding, sequences_of, topic_records
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "consumer.py"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -148,6 +149,44 @@ def test_events_travel_by_mutual_tls_and_by_scram(secured: Secured, tmp_path: Pa
     ]
     for n, way in enumerate(ways):
         assert _forward(tmp_path / str(n), way, f"secured-{n}") == 3
+
+
+@pytest.mark.parametrize("way", ["SSL", "SASL_SSL"])
+def test_a_secured_broker_that_is_killed_and_frozen_costs_no_event(
+    secured: Secured, tmp_path: Path, way: str
+) -> None:
+    client = {"ssl_certfile": secured.file("client.pem"), "ssl_keyfile": secured.file("client.pem")}
+    user = {
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_username": "driftline",
+        "sasl_password": "quite-secret",
+    }
+    given = client if way == "SSL" else user
+    settings = secured.settings(way, ssl_cafile=secured.file("ca.pem"), **given)
+    settings = msgspec.structs.replace(
+        settings, acknowledge_within=2, topic_prefix=f"faults-{way.lower().replace('_', '-')}"
+    )
+    create_topics(settings, partitions=2, replicas=1)
+    writer = SegmentWriter.claim(tmp_path / "log", "host", clock=lambda: 1)
+    forwarding = Forwarding(tmp_path, settings)
+    try:
+        append(writer, 100)
+        forwarding.until(100)
+        secured.broker.kill()
+        append(writer, 100)
+        secured.broker.start()
+        forwarding.until(200)
+        secured.broker.freeze()
+        append(writer, 100)
+        forwarding.until_failed()
+        secured.broker.thaw()
+        forwarding.until(300)
+    finally:
+        forwarding.stop()
+    plain = msgspec.structs.replace(
+        settings, bootstrap_servers=secured.broker.bootstrap, security_protocol="PLAINTEXT"
+    )
+    assert set(sequences_of(topic_records(plain, plain.feedback))) == set(range(300))
 
 
 @pytest.mark.parametrize(
