@@ -48,7 +48,9 @@ def headline_of(facts: MonitorFacts) -> Headline:
     if facts.firing:
         others = len(facts.firing) - 1
         more = f" {_more(others)} firing." if others else ""
-        return Headline("alarm", versioned_alarm(facts.firing[0]) + more)
+        # Without what revisions showed: two lines of a page, and the list below has the rest.
+        alarm = facts.firing[0]
+        return Headline("alarm", _versioned(alarm, alarm.sentence) + more)
     if facts.lost:
         return Headline("alarm", f"{_events(facts.lost)} lost: answered, but not in the event log.")
     warning = next(filter(None, _warnings(facts)), "")
@@ -78,7 +80,11 @@ def late_rows(model: str, version: str, late: int, rows: int) -> str:
 
 def versioned_alarm(alarm: Alarm) -> str:
     """Return an alarm's sentence with its model version."""
-    name, text = f"{alarm.model} version {alarm.version}", alarm_text(alarm)
+    return _versioned(alarm, alarm_text(alarm))
+
+
+def _versioned(alarm: Alarm, text: str) -> str:
+    name = f"{alarm.model} version {alarm.version}"
     return text if text.startswith(name) else f"{name}: {text}"
 
 

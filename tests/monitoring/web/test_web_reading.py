@@ -5,8 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.alarms.severity import MOST_SEVERE, severity
-from monitoring.presenter.headline import late_rows, refused_labels
-from monitoring.results import Alarm, Delivery, Result, Score, SourceLedger, Window
+from monitoring.presenter.headline import late_rows, refused_labels, versioned_alarm
+from monitoring.results import (
+    Alarm,
+    Delivery,
+    Result,
+    RevisedWindow,
+    Score,
+    SourceLedger,
+    Window,
+)
 from monitoring.web import window_view
 from monitoring.web.charts.version_charts import timeline
 from monitoring.web.overview import VersionRow, headline, ledger
@@ -118,6 +126,13 @@ def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
     book = ledger([whole, holed])
     assert (book.answered, book.logged, book.monitored, book.lost) == (13, 11, 10, 2)
     assert not book.balanced
+
+
+def test_the_headline_leaves_revised_windows_to_the_list() -> None:
+    revised = msgspec.structs.replace(alarm(), revised=[RevisedWindow(Window(0, 1), broken=True)])
+    assert "Revised" in versioned_alarm(revised)
+    (plain, short) = (headline([row(result(), one)], ledger([])) for one in (alarm(), revised))
+    assert short == plain
 
 
 def test_the_headline_says_the_worst_thing_that_is_true() -> None:
