@@ -131,7 +131,7 @@ def test_the_ledger_balances_only_when_every_answer_was_monitored() -> None:
 def test_the_headline_leaves_revised_windows_to_the_list() -> None:
     revised = msgspec.structs.replace(alarm(), revised=[RevisedWindow(Window(0, 1), broken=True)])
     assert "Revised" in versioned_alarm(revised)
-    (plain, short) = (headline([row(result(), one)], ledger([])) for one in (alarm(), revised))
+    (plain, short) = (headline([row(result(), one)], ledger([]), []) for one in (alarm(), revised))
     assert short == plain
 
 
