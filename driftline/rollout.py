@@ -4,6 +4,7 @@ import getpass
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 
 import click
@@ -108,27 +109,22 @@ def status(model: str, alias: str) -> None:
         click.echo(line)
 
 
-def _change(action: str, summary: str, *, needs_reason: bool = False) -> None:
+def _change(name: str, change: Callable[..., int], summary: str) -> None:
     """Add a command that changes the rollout under way."""
 
-    @rollout.command(action, help=summary)
+    @rollout.command(name, help=summary)
     @click.argument("model")
     @_ALIAS
-    @click.option("--why", default="", required=needs_reason, help="Reason, recorded with it.")
+    @_WHY
     @_WAIT
     def command(*, model: str, alias: str, why: str, wait: bool) -> None:
-        home = Home.from_environment()
-        history = open_history(home, wait=True)
-        change: Callable[..., int] = getattr(Rollouts(history), action)
-        revision = change(model, alias, actor=getpass.getuser(), why=why)
-        _applied(home, revision, wait=wait)
-        click.echo(_line(model, history.state(model).rollouts[alias]))
+        _apply(change, model, alias, why, wait=wait)
 
 
-_change("advance", "Begin the next step of the rollout of MODEL.")
-_change("pause", "Hold the share of the rollout of MODEL.")
-_change("resume", "Let the step of the rollout of MODEL bake again.")
-_change("promote", "Point the alias of MODEL at the version that is rolled out.")
+_change("advance", Rollouts.advance, "Begin the next step of the rollout of MODEL.")
+_change("pause", Rollouts.pause, "Hold the share of the rollout of MODEL.")
+_change("resume", Rollouts.resume, "Let the step of the rollout of MODEL bake again.")
+_change("promote", Rollouts.promote, "Point the alias of MODEL at the version that is rolled out.")
 
 
 @rollout.command()
@@ -139,9 +135,14 @@ _change("promote", "Point the alias of MODEL at the version that is rolled out."
 @_WAIT
 def abort(*, model: str, alias: str, why: str, bar: bool, wait: bool) -> None:
     """End the rollout of MODEL: the version before answers everything again."""
+    _apply(partial(Rollouts.abort, bar=bar), model, alias, why, wait=wait)
+
+
+def _apply(change: Callable[..., int], model: str, alias: str, why: str, *, wait: bool) -> None:
+    """Make a change of the rollout under way, and print what it is now."""
     home = Home.from_environment()
     history = open_history(home, wait=True)
-    revision = Rollouts(history).abort(model, alias, actor=getpass.getuser(), why=why, bar=bar)
+    revision = change(Rollouts(history), model, alias, actor=getpass.getuser(), why=why)
     _applied(home, revision, wait=wait)
     click.echo(_line(model, history.state(model).rollouts[alias]))
 

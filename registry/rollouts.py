@@ -4,6 +4,9 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from typing import NotRequired, TypedDict, Unpack
+
+from msgspec.structs import replace
 
 from registry.errors import RegistryConflict, UnknownVersion, VersionRefused
 from registry.history.rollout_state import Rollout
@@ -11,6 +14,7 @@ from registry.history.rows import (
     HistoryRow,
     RolloutStep,
     RolloutVerdict,
+    StepAction,
     VerdictPolicy,
     encode_detail,
 )
@@ -75,6 +79,14 @@ def _features(manifest: Manifest) -> set[tuple[str, object]]:
     return {(one.name, (one.input, one.index)) for one in manifest.features}
 
 
+class Cause(TypedDict):
+    """Who changes a rollout, and what the change rests on."""
+
+    actor: str
+    expected: NotRequired[str]  # id of the rollout that is meant; without it, the active one
+    verdict: NotRequired[RolloutVerdict]  # recorded with the change, in one append
+
+
 class Rollouts:
     """Append the changes of rollouts; each method returns the new revision.
 
@@ -104,29 +116,22 @@ class Rollouts:
         change = RolloutStep(secrets.token_hex(8), "start", 0, list(steps), bake_s, feature, policy)
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            now = self._clock() // 1_000
+            now = self._now()
             _require_startable(state, model, number, alias, now)
-            return [self._row(model, number, alias, change, actor, why, evidence)]
+            detail = encode_detail(change)
+            return [
+                HistoryRow(
+                    0, model, "rollout_step", number, now, actor, alias, detail, why=why,
+                    evidence=evidence,
+                )
+            ]  # fmt: skip
 
         return self._history.append(model, decide)
 
-    def advance(  # noqa: PLR0913  # a row's own fields
-        self,
-        model: str,
-        alias: str,
-        *,
-        actor: str,
-        why: str = "",
-        expected: str = "",
-        verdict: RolloutVerdict | None = None,
-    ) -> int:
-        """Begin the next step; raises VersionRefused after the last one, or while paused.
+    def advance(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
+        """Begin the next step; raises VersionRefused after the last one, or while paused."""
 
-        A `verdict` is recorded with it, in one change; it must be about the present step.
-        """
-
-        def decide(state: LifecycleState) -> list[HistoryRow]:
-            now = active(state, model, alias, expected)
+        def decide(state: LifecycleState, now: Rollout) -> list[HistoryRow]:
             if now.phase == "paused":
                 raise VersionRefused(f"the rollout of {model} is paused; resume it first")
             _require_loaded(state, model, now.number)
@@ -134,151 +139,88 @@ class Rollouts:
                 raise VersionRefused(
                     f"the rollout of {model} is at its last step; driftline rollout promote ends it"
                 )
-            rows = []
-            if verdict is not None:
-                _require_step(now, verdict, model)
-                rows.append(self._verdict(model, now, verdict, actor, why))
-            change = RolloutStep(now.id, "step", now.step + 1)
-            return [*rows, self._row(model, now.number, alias, change, actor, why)]
+            _require_present_step(now, model, cause)
+            return [self._step(model, now, "step", why, cause)]
 
-        return self._history.append(model, decide)
+        return self._change(model, alias, why, cause, decide)
 
-    def pause(
-        self, model: str, alias: str, *, actor: str, why: str = "", expected: str = ""
-    ) -> int:
+    def pause(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
         """Hold the present share until it is resumed."""
-        return self._set(model, alias, "pause", actor, why, expected)
 
-    def resume(
-        self, model: str, alias: str, *, actor: str, why: str = "", expected: str = ""
-    ) -> int:
+        def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
+            return [] if now.phase == "paused" else [self._step(model, now, "pause", why, cause)]
+
+        return self._change(model, alias, why, cause, decide)
+
+    def resume(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
         """Let the present step bake again."""
-        return self._set(model, alias, "resume", actor, why, expected)
 
-    def abort(  # noqa: PLR0913  # a row's own fields
-        self,
-        model: str,
-        alias: str,
-        *,
-        actor: str,
-        why: str,
-        bar: bool = False,
-        expected: str = "",
-        verdict: RolloutVerdict | None = None,
+        def decide(_: LifecycleState, now: Rollout) -> list[HistoryRow]:
+            return [] if now.phase == "running" else [self._step(model, now, "resume", why, cause)]
+
+        return self._change(model, alias, why, cause, decide)
+
+    def abort(
+        self, model: str, alias: str, *, why: str, bar: bool = False, **cause: Unpack[Cause]
     ) -> int:
-        """End a rollout; the alias keeps its version. With `bar`, bar the content of the new one.
+        """End a rollout; the alias keeps its version. With `bar`, bar the new one's content."""
 
-        A `verdict` is recorded with it, in one change.
-        """
-
-        def decide(state: LifecycleState) -> list[HistoryRow]:
-            now = active(state, model, alias, expected)
-            rows = []
-            if verdict is not None:
-                rows.append(self._verdict(model, now, verdict, actor, why))
-            change = RolloutStep(now.id, "abort", now.step)
-            rows.append(self._row(model, now.number, alias, change, actor, why))
+        def decide(state: LifecycleState, now: Rollout) -> list[HistoryRow]:
+            rows = [self._step(model, now, "abort", why, cause)]
             digest = state.digest_of(now.number)
             if bar and digest and digest != state.digest_of(now.before):
-                rows.append(
-                    HistoryRow(
-                        0, model, "barred", now.number, self._clock() // 1_000, actor,
-                        digest=digest, why=why, evidence=now.id,
-                    )
-                )  # fmt: skip
+                row = self._row(model, "barred", now, why, cause)
+                rows.append(replace(row, digest=digest, evidence=now.id))
             return rows
 
-        return self._history.append(model, decide)
+        return self._change(model, alias, why, cause, decide)
 
-    def promote(  # noqa: PLR0913  # a row's own fields
-        self,
-        model: str,
-        alias: str,
-        *,
-        actor: str,
-        why: str = "",
-        expected: str = "",
-        verdict: RolloutVerdict | None = None,
-    ) -> int:
+    def promote(self, model: str, alias: str, *, why: str = "", **cause: Unpack[Cause]) -> int:
         """Point the alias at the version, which ends its rollout."""
 
-        def decide(state: LifecycleState) -> list[HistoryRow]:
-            now = active(state, model, alias, expected)
-            time = self._clock() // 1_000
-            if reason := state.refusal(alias, now.number, time):
+        def decide(state: LifecycleState, now: Rollout) -> list[HistoryRow]:
+            if reason := state.refusal(alias, now.number, self._now()):
                 raise VersionRefused(f"{alias} of {model} cannot be version {now.number}: {reason}")
             _require_loaded(state, model, now.number)
-            rows = []
-            if verdict is not None:
-                _require_step(now, verdict, model)
-                rows.append(self._verdict(model, now, verdict, actor, why))
-            rows.append(
-                HistoryRow(
-                    0, model, "promoted", now.number, time, actor, alias, why=why, evidence=now.id
-                )
-            )
-            return rows
+            _require_present_step(now, model, cause)
+            row = self._row(model, "promoted", now, why, cause)
+            return [replace(row, alias=alias, evidence=now.id)]
 
-        return self._history.append(model, decide)
+        return self._change(model, alias, why, cause, decide)
 
-    def record(  # noqa: PLR0913  # a row's own fields
+    def _change(
         self,
         model: str,
         alias: str,
-        verdict: RolloutVerdict,
-        *,
-        actor: str,
         why: str,
-        expected: str,
+        cause: Cause,
+        decide: Callable[[LifecycleState, Rollout], list[HistoryRow]],
     ) -> int:
-        """Record a verdict that pauses a rollout; an identical latest one is not repeated."""
+        """Append what `decide` makes of the active rollout, after the verdict that it rests on."""
 
-        def decide(state: LifecycleState) -> list[HistoryRow]:
-            now = active(state, model, alias, expected)
-            if now.phase == "paused":
-                return []
-            change = RolloutStep(now.id, "pause", now.step)
-            return [
-                self._verdict(model, now, verdict, actor, why),
-                self._row(model, now.number, alias, change, actor, why),
-            ]
+        def rows(state: LifecycleState) -> list[HistoryRow]:
+            now = active(state, model, alias, cause.get("expected", ""))
+            changes, verdict = decide(state, now), cause.get("verdict")
+            if not changes or verdict is None:
+                return changes
+            row = self._row(model, "verdict", now, why, cause)
+            detail = encode_detail(verdict)
+            return [replace(row, alias=alias, detail=detail, evidence=now.id), *changes]
 
-        return self._history.append(model, decide)
+        return self._history.append(model, rows)
 
-    def _set(  # noqa: PLR0913, PLR0917  # a row's own fields
-        self, model: str, alias: str, action: str, actor: str, why: str, expected: str
-    ) -> int:
-        def decide(state: LifecycleState) -> list[HistoryRow]:
-            now = active(state, model, alias, expected)
-            if now.phase == ("paused" if action == "pause" else "running"):
-                return []
-            change = RolloutStep(now.id, action, now.step)  # type: ignore[arg-type]
-            return [self._row(model, now.number, alias, change, actor, why)]
-
-        return self._history.append(model, decide)
-
-    def _verdict(
-        self, model: str, now: Rollout, verdict: RolloutVerdict, actor: str, why: str
+    def _step(
+        self, model: str, now: Rollout, action: StepAction, why: str, cause: Cause
     ) -> HistoryRow:
-        return HistoryRow(
-            0, model, "verdict", now.number, self._clock() // 1_000, actor, now.alias,
-            encode_detail(verdict), why=why, evidence=now.id,
-        )  # fmt: skip
+        change = RolloutStep(now.id, action, now.step + (action == "step"))
+        row = self._row(model, "rollout_step", now, why, cause)
+        return replace(row, alias=now.alias, detail=encode_detail(change))
 
-    def _row(  # noqa: PLR0913, PLR0917  # a row's own fields
-        self,
-        model: str,
-        number: str,
-        alias: str,
-        change: RolloutStep,
-        actor: str,
-        why: str,
-        evidence: str = "",
-    ) -> HistoryRow:
-        return HistoryRow(
-            0, model, "rollout_step", number, self._clock() // 1_000, actor, alias,
-            encode_detail(change), why=why, evidence=evidence,
-        )  # fmt: skip
+    def _row(self, model: str, kind: str, now: Rollout, why: str, cause: Cause) -> HistoryRow:
+        return HistoryRow(0, model, kind, now.number, self._now(), cause["actor"], why=why)
+
+    def _now(self) -> int:
+        return self._clock() // 1_000
 
 
 def active(state: LifecycleState, model: str, alias: str, expected: str = "") -> Rollout:
@@ -297,8 +239,10 @@ def active(state: LifecycleState, model: str, alias: str, expected: str = "") ->
     return now
 
 
-def _require_step(now: Rollout, verdict: RolloutVerdict, model: str) -> None:
-    if verdict.step != now.step:
+def _require_present_step(now: Rollout, model: str, cause: Cause) -> None:
+    """Raise RegistryConflict if a change rests on a verdict about another step."""
+    verdict = cause.get("verdict")
+    if verdict is not None and verdict.step != now.step:
         raise RegistryConflict(
             f"the rollout of {model} is at step {now.step + 1} already; the verdict is about step "
             f"{verdict.step + 1}"

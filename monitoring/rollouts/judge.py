@@ -8,19 +8,22 @@ rollout: each change names the rollout and the step that it is about, and the se
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from eventlog.errors import DriftlineError
 from eventlog.events import FeedbackEvent, PredictionEvent
 from eventlog.log import Reader, Record
 from monitoring.presenter.verdicts import verdict_sentence
-from monitoring.rollouts.comparison import Comparison, Judgement
 from registry.history.rollout_state import Rollout
 from registry.history.rows import RolloutVerdict
 from registry.history.store import History
-from registry.rollouts import Rollouts
+from registry.rollouts import Cause, Rollouts
 from telemetry.backoff import Backoff
+
+if TYPE_CHECKING:
+    from monitoring.rollouts.comparison import Comparison, Judgement
 
 ACTOR = "monitor"
 _BATCH = 1_000  # records between two judgements
@@ -92,10 +95,7 @@ class RolloutJudge:
         self._labels = labels
         self._reader: Reader | None = None
         self._revision = 0  # of the registry, up to which it was read
-        self._active: dict[tuple[str, str], Rollout] = {}  # by model and alias
-        self._comparisons: dict[str, Comparison] = {}  # by id of the rollout
-        self._models: dict[str, str] = {}  # by id of the rollout
-        self._refused: dict[str, tuple[str, str]] = {}  # by id: the latest verdict and its refusal
+        self._judged: dict[str, _Judged] = {}  # by id of the rollout
 
     def close(self) -> None:
         """Release the log."""
@@ -106,18 +106,20 @@ class RolloutJudge:
     def step(self) -> bool:
         """Read records and judge; return whether there were any."""
         self._follow()
-        if not self._comparisons:
+        if not self._judged:
             self.close()
             return False
         if self._reader is None:
-            oldest = min(one.since for one in self._active.values())
-            self._reader = self._open_reader(oldest)
+            self._reader = self._open_reader(min(one.rollout.since for one in self._all()))
         records = self._reader.poll(_BATCH)
         self._include(records)
         now = self._clock() // 1_000
-        for id_, comparison in list(self._comparisons.items()):
-            self._act(self._models[id_], comparison.rollout, comparison.judge(now))
+        for one in self._all():
+            self._act(one, one.comparison.judge(now))
         return bool(records)
+
+    def _all(self) -> list["_Judged"]:
+        return list(self._judged.values())
 
     def _follow(self) -> None:
         """Begin a comparison for every step that began, and drop those of ended ones."""
@@ -126,76 +128,86 @@ class RolloutJudge:
             return
         changed = self._history.changed(self._revision) if self._revision else None
         for model in self._history.models() if changed is None else changed:
-            for alias, rollout in self._history.state(model).rollouts.items():
-                key = model, alias
-                if rollout.phase == "running" and rollout.policy is not None:
-                    self._begin(key, rollout)
-                elif key in self._active:
-                    self._end(key)
+            rollouts = self._history.state(model).rollouts.values()
+            self._follow_model(model, [one for one in rollouts if one.phase == "running"])
         self._revision = revision
 
-    def _begin(self, key: tuple[str, str], rollout: Rollout) -> None:
-        before = self._active.get(key)
-        if before is not None and before.revision == rollout.revision:
-            return
-        comparison = self._new(key[0], rollout)
-        if before is not None:
-            self._end(key)
-        elif self._reader is not None:  # which may have passed its first events
+    def _follow_model(self, model: str, running: Sequence[Rollout]) -> None:
+        wanted = {one.id: one for one in running if one.policy is not None}
+        begun = {
+            id_: self._compared(model, one)
+            for id_, one in wanted.items()
+            if id_ not in self._judged or self._judged[id_].rollout.revision != one.revision
+        }
+        if begun.keys() - self._judged.keys() and self._reader is not None:
+            # It may have passed their first events: all counts begin again.
+            self._judged = {id_: self._compared(*one.about) for id_, one in self._judged.items()}
             self.close()
-            self._comparisons = {
-                id_: self._new(self._models[id_], one.rollout)
-                for id_, one in self._comparisons.items()
-            }
-        self._active[key] = rollout
-        self._models[rollout.id] = key[0]
-        self._comparisons[rollout.id] = comparison
+        for one in self._all():
+            if one.model == model and one.rollout.id not in wanted:
+                del self._judged[one.rollout.id]
+        self._judged |= begun
 
-    def _new(self, model: str, rollout: Rollout) -> Comparison:
+    def _compared(self, model: str, rollout: Rollout) -> "_Judged":
+        # SciPy takes a third of a second: not before there is a rollout.
+        from monitoring.rollouts.comparison import Comparison  # noqa: PLC0415
+
         assert rollout.policy is not None
-        return Comparison(rollout, rollout.policy, self._labels(model, rollout.number))
-
-    def _end(self, key: tuple[str, str]) -> None:
-        ended = self._active.pop(key)
-        self._comparisons.pop(ended.id, None)
-        self._models.pop(ended.id, None)
-        self._refused.pop(ended.id, None)
+        label = self._labels(model, rollout.number)
+        return _Judged(model, Comparison(rollout, rollout.policy, label))
 
     def _include(self, records: Iterable[Record]) -> None:
         for record in records:
             event = record.event
             if isinstance(event, PredictionEvent):
-                comparison = self._comparisons.get(event.rollout)
-                if comparison is not None:
-                    comparison.include(event)
+                if (found := self._judged.get(event.rollout)) is not None:
+                    found.comparison.include(event)
             elif isinstance(event, FeedbackEvent):
-                for comparison in self._comparisons.values():
-                    comparison.label(event)
+                for one in self._judged.values():
+                    one.comparison.label(event)
 
-    def _act(self, model: str, rollout: Rollout, found: Judgement) -> None:
+    def _act(self, judged: "_Judged", found: "Judgement") -> None:
         if found.verdict == "continue":
             return
+        model, rollout = judged.about
         counts = {str(metric): row for metric, row in found.counts.items()}
         verdict = RolloutVerdict(found.verdict, rollout.step, found.metric, counts)
         why = verdict_sentence(verdict)
-        change = {"actor": ACTOR, "why": why, "expected": rollout.id, "verdict": verdict}
+        cause: Cause = {"actor": ACTOR, "expected": rollout.id, "verdict": verdict}
         try:
             if found.verdict == "roll back":
-                self._rollouts.abort(model, rollout.alias, bar=True, **change)  # type: ignore[arg-type]
+                self._rollouts.abort(model, rollout.alias, why=why, bar=True, **cause)
             elif found.verdict == "pause":
-                self._rollouts.record(
-                    model, rollout.alias, verdict, actor=ACTOR, why=why, expected=rollout.id
-                )
+                self._rollouts.pause(model, rollout.alias, why=why, **cause)
             elif rollout.step + 1 < len(rollout.steps) and rollout.steps[rollout.step + 1] < 1:
-                self._rollouts.advance(model, rollout.alias, **change)  # type: ignore[arg-type]
+                self._rollouts.advance(model, rollout.alias, why=why, **cause)
             else:
-                self._rollouts.promote(model, rollout.alias, **change)  # type: ignore[arg-type]
+                self._rollouts.promote(model, rollout.alias, why=why, **cause)
         except DriftlineError as error:  # another monitor or a person was first, or policy forbids
             # It is compared further: what policy forbids now may be allowed or rolled back later.
             refused = found.verdict, str(error)
-            if self._refused.get(rollout.id) != refused:
+            if judged.refused != refused:
                 _logger.warning("rollout of %s: %s: %s", model, found.verdict, error)
-            self._refused[rollout.id] = refused
+            judged.refused = refused
         else:
             _logger.info("rollout of %s: %s: %s", model, found.verdict, why)
-            self._end((model, rollout.alias))
+            del self._judged[rollout.id]
+
+
+class _Judged:
+    """A rollout under way, and what its step has shown."""
+
+    def __init__(self, model: str, comparison: "Comparison") -> None:
+        self.model = model
+        self.comparison = comparison
+        self.refused = "", ""  # the latest verdict that was refused, and why
+
+    @property
+    def rollout(self) -> Rollout:
+        """The rollout as its present step began."""
+        return self.comparison.rollout
+
+    @property
+    def about(self) -> tuple[str, Rollout]:
+        """The model and its rollout."""
+        return self.model, self.rollout

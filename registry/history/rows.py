@@ -48,6 +48,7 @@ NO_CHAMPION = "none"  # what a gate compared with where no version was champion
 FIRST = "0" * 64  # the chain before the first row
 
 GateVerdict = Literal["passed", "failed", "not enough data"]
+StepAction = Literal["start", "step", "pause", "resume", "abort"]
 
 Detail = TypeVar("Detail", bound=msgspec.Struct)
 
@@ -116,7 +117,7 @@ class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
     """One change of a rollout, named by its id; `start` states what holds until its end."""
 
     rollout: str
-    action: Literal["start", "step", "pause", "resume", "abort"]
+    action: StepAction
     step: int = 0  # index of the step that begins
     steps: list[float] = []  # with `start`: shares of the routing keys
     bake_s: float = 0.0  # with `start`: seconds that a step lasts at least
