@@ -39,8 +39,11 @@ class Arm(msgspec.Struct, frozen=True):
     """Which version of a rollout answers a request, and why."""
 
     rollout: str  # its id
-    name: typing.Literal["before", "rollout"]
+    name: typing.Literal["", "before", "rollout"]
     key: str  # hash of the routing key
+
+
+NO_ARM = Arm("", "", "")  # as events state that no rollout decided
 
 
 class Call(msgspec.Struct, kw_only=True):

@@ -22,7 +22,7 @@ from registry.manifest import Version
 from registry.scores import derive
 from registry.summaries import Summarizer
 from service.batching.job import RunResult
-from service.call import Call, InferenceResponse
+from service.call import NO_ARM, Call, InferenceResponse
 from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLarge, Unsupported
 from service.payload_policy import PayloadPolicies
 from service.protocol.feedback import FeedbackLabel
@@ -223,6 +223,7 @@ class PredictionLog:
     def _event(self, sequence: int, call: Call, response: InferenceResponse) -> PredictionEvent:
         assert call.inputs is not None
         version, run = response.version, response.run
+        arm = call.arm or NO_ARM
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
@@ -250,9 +251,9 @@ class PredictionLog:
             traceparent=call.traceparent,
             cache_hit=run.cached,
             load_test=call.load_test,
-            rollout="" if call.arm is None else call.arm.rollout,
-            arm="" if call.arm is None else call.arm.name,
-            routing_key="" if call.arm is None else call.arm.key,
+            rollout=arm.rollout,
+            arm=arm.name,
+            routing_key=arm.key,
             summaries=self._summarize(call, run.outputs),
         )
 
@@ -260,6 +261,7 @@ class PredictionLog:
         self, sequence: int, call: Call, outcome: Outcome, reason: str
     ) -> PredictionEvent:
         self.name(call)
+        arm = call.arm or NO_ARM
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
@@ -281,9 +283,9 @@ class PredictionLog:
             inputs={} if call.inputs is None else call.inputs.tensors,
             traceparent=call.traceparent,
             load_test=call.load_test,
-            rollout="" if call.arm is None else call.arm.rollout,
-            arm="" if call.arm is None else call.arm.name,
-            routing_key="" if call.arm is None else call.arm.key,
+            rollout=arm.rollout,
+            arm=arm.name,
+            routing_key=arm.key,
             summaries=self._summarize(call, {}),
         )
 

@@ -21,7 +21,7 @@ import msgspec
 
 from eventlog import events
 from registry.manifest import Version
-from service.call import Call
+from service.call import NO_ARM, Call
 
 FILE, FAULT = "runs", "fault"
 LONGEST_NAME = 128  # of what a client may write into an event
@@ -34,7 +34,6 @@ SLOT_BYTES = 16 << 10
 _MOST = SLOT_BYTES - _SLOT.size  # bytes of a slot's content
 _SLOTS = 16  # at first
 _MOST_SLOTS = 4096
-_NO_ARM = "", "", ""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -237,7 +236,7 @@ class VersionRuns:
                     call.event_time,
                     0 if call.inputs is None else call.inputs.rows,
                     call.traceparent,
-                    *(_NO_ARM if call.arm is None else msgspec.structs.astuple(call.arm)),
+                    *msgspec.structs.astuple(call.arm or NO_ARM),
                     call.load_test,
                 )
                 for call in calls
