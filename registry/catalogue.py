@@ -4,12 +4,19 @@
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from registry.baselines import RecordedBaseline
 from registry.history.rollout_state import Rollout
 from registry.manifest import Version
 from registry.policies import Held
+
+
+class NamedVersions(NamedTuple):
+    """What requests for an alias reach."""
+
+    aliases: dict[str, str]  # alias -> version number
+    rollouts: list[Rollout]  # under way
 
 
 class VersionSource(Protocol):
@@ -59,10 +66,6 @@ class Catalogue(PolicySource, Protocol):
         """Return the versions of a model, oldest first."""
         ...
 
-    def aliases(self, model: str) -> dict[str, str]:
-        """Return the version number of each alias."""
-        ...
-
-    def rollouts(self, model: str) -> list[Rollout]:
-        """Return the rollouts under way."""
+    def named(self, model: str) -> NamedVersions:
+        """Return what the aliases of a model name, and its rollouts under way."""
         ...

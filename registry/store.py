@@ -19,6 +19,7 @@ import msgspec
 from eventlog.settings import Home
 from registry.artifacts import ArtifactStore, open_artifacts
 from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, encode_baseline
+from registry.catalogue import NamedVersions
 from registry.errors import (
     InvalidManifest,
     InvalidName,
@@ -26,7 +27,6 @@ from registry.errors import (
     UnknownModel,
     UnknownVersion,
 )
-from registry.history.rollout_state import Rollout
 from registry.history.rows import HistoryRow
 from registry.history.state import DesiredState
 from registry.history.store import History
@@ -182,9 +182,11 @@ class Registry:
             f"model {model!r} has no version {number!r}; versions: {', '.join(versions)}"
         )
 
-    def rollouts(self, model: str) -> list[Rollout]:
-        """Return the rollouts under way."""
-        return [one for one in self._history.state(model).rollouts.values() if one.active]
+    def named(self, model: str) -> NamedVersions:
+        """Return what the aliases of a model name, and its rollouts under way."""
+        state = self._history.state(model)
+        under_way = [one for one in state.rollouts.values() if one.active]
+        return NamedVersions(dict(sorted(state.aliases.items())), under_way)
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version number of each alias."""

@@ -28,7 +28,7 @@ from monitoring.results import (
 from monitoring.web.policy_view import policies
 from monitoring.web.queries import Queries
 from monitoring.web.window_view import coverage, find, sentence, value
-from registry.catalogue import Catalogue
+from registry.catalogue import Catalogue, NamedVersions
 from registry.features import expects_labels
 from registry.history.rollout_state import Rollout
 from registry.manifest import AlarmPolicy, Monitoring, Version
@@ -202,7 +202,7 @@ def worst_first(alarms: Iterable[Alarm]) -> list[Alarm]:
 
 def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[VersionRow]:
     """Every version that was seen or is registered, worst first."""
-    aliases = _aliases(catalogue)
+    named = {model: catalogue.named(model) for model in catalogue.models()} if catalogue else {}
     registered = _registered(catalogue)
     pairs = {*findings.watched(), *registered}
     alarms = [alarm for alarm in findings.alarms() if alarm.state != "resolved"]
@@ -210,11 +210,10 @@ def overview_rows(findings: Queries, catalogue: Catalogue | None) -> list[Versio
     for alarm in alarms:
         about.setdefault((alarm.model, alarm.version), []).append(alarm)
     rows = [
-        _row(findings, pair, aliases.get(pair, []), about.get(pair, []), registered.get(pair))
+        _row(findings, pair, named.get(pair[0]), about.get(pair, []), registered.get(pair))
         for pair in pairs
     ]
-    rolled_out = _rollouts(catalogue)
-    return sorted((_rolled_out(row, rolled_out) for row in rows), key=lambda row: row.order)
+    return sorted(rows, key=lambda row: row.order)
 
 
 def row_of(
@@ -225,21 +224,9 @@ def row_of(
     if pair not in findings.watched() and pair not in registered:
         return None
     alarms = [a for a in findings.alarms() if a.state != "resolved" and _about(a) == pair]
-    row = _row(findings, pair, _aliases(catalogue).get(pair, []), alarms, registered.get(pair))
-    return _with_rules(_rolled_out(row, _rollouts(catalogue)), findings, catalogue)
-
-
-def _rolled_out(row: VersionRow, rollouts: dict[tuple[str, str], Rollout]) -> VersionRow:
-    found = rollouts.get((row.model, row.version))
-    return row if found is None else msgspec.structs.replace(row, rollout=found)
-
-
-def _rollouts(catalogue: Catalogue | None) -> dict[tuple[str, str], Rollout]:
-    return {
-        (model, one.number): one
-        for model in (catalogue.models() if catalogue else [])
-        for one in (catalogue.rollouts(model) if catalogue else [])
-    }
+    named = catalogue.named(pair[0]) if catalogue else None
+    row = _row(findings, pair, named, alarms, registered.get(pair))
+    return _with_rules(row, findings, catalogue)
 
 
 def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None) -> VersionRow:
@@ -257,16 +244,18 @@ def _with_rules(row: VersionRow, findings: Queries, catalogue: Catalogue | None)
 def _row(
     findings: Queries,
     pair: tuple[str, str],
-    aliases: list[str],
+    named: NamedVersions | None,
     alarms: list[Alarm],
     version: Version | None,
 ) -> VersionRow:
+    aliases, rollouts = named or NamedVersions({}, [])
     results = findings.recent(*pair, last=HISTORY)
     open_windows = findings.live(*pair)
     return VersionRow(
         model=pair[0],
         version=pair[1],
-        aliases=aliases,
+        aliases=[alias for alias, number in aliases.items() if number == pair[1]],
+        rollout=next((one for one in rollouts if one.number == pair[1]), None),
         latest=results[-1] if results else None,
         filling=open_windows[-1] if open_windows else None,
         history=results,
@@ -349,11 +338,3 @@ def _registered(catalogue: Catalogue | None) -> dict[tuple[str, str], Version]:
         for model in catalogue.models()
         for version in catalogue.versions(model)
     }
-
-
-def _aliases(catalogue: Catalogue | None) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for model in catalogue.models() if catalogue else []:
-        for alias, number in catalogue.aliases(model).items() if catalogue else []:
-            found.setdefault((model, number), []).append(alias)
-    return found

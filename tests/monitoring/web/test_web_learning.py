@@ -9,8 +9,7 @@ from monitoring.baselines.files import BaselineFiles
 from monitoring.results import Result, Score, Window
 from monitoring.scoring.window_scorer import frame
 from monitoring.web.app import app
-from registry.catalogue import Catalogue
-from registry.history.rollout_state import Rollout
+from registry.catalogue import Catalogue, NamedVersions
 from registry.manifest import Version
 from registry.policies import Held
 from tests.monitoring.image_model import MANIFEST, image_version
@@ -36,11 +35,8 @@ class _Catalogue:
     def policies(self, version: Version) -> list[Held]:
         return [Held(version.manifest.monitoring, 0)]
 
-    def rollouts(self, _model: str) -> list[Rollout]:
-        return []
-
-    def aliases(self, _model: str) -> dict[str, str]:
-        return {"champion": "1"}
+    def named(self, _model: str) -> NamedVersions:
+        return NamedVersions({"champion": "1"}, [])
 
 
 def _result(place: int, verdict: str, scores: list[Score]) -> Result:

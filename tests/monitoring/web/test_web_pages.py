@@ -13,6 +13,7 @@ from monitoring.errors import PageUnavailable
 from monitoring.results import DisabledReceiver, LateCounts, Result, Score, Window
 from monitoring.web.app import app
 from monitoring.web.server import serving
+from registry.catalogue import NamedVersions
 from registry.history.rollout_state import Rollout
 from tests.monitoring.log_in_memory import MANIFEST
 
@@ -296,16 +297,12 @@ class Registered:
     def policies(self, _version: Any) -> list[Any]:
         return []
 
-    def rollouts(self, _model: str) -> list[Rollout]:
-        return [
-            Rollout(
-                "r", "champion", "2", "1", steps=[0.25, 1.0], bake_s=60, step=0, phase="paused",
-                since=0, started=0, actor="ann",
-            )
-        ]  # fmt: skip
-
-    def aliases(self, _model: str) -> dict[str, str]:
-        return {"champion": "1"}
+    def named(self, _model: str) -> NamedVersions:
+        rollout = Rollout(
+            "r", "champion", "2", "1", steps=[0.25, 1.0], bake_s=60, step=0, phase="paused",
+            since=0, started=0, actor="ann",
+        )  # fmt: skip
+        return NamedVersions({"champion": "1"}, [rollout])
 
 
 def test_registered_versions_show_their_aliases_and_wait_for_traffic(
