@@ -4,6 +4,7 @@ The replay stands still while a model is trained and gated, since the year passe
 The rollout runs on the replayed flights, and the monitor decides about it.
 """
 
+import calendar
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,17 +43,19 @@ GATES: dict[str, Any] = {
 # good. The patience is in bake times, and a bake time here is seconds.
 POLICY = VerdictPolicy(patience=200.0)
 BAKE_S = 2.0
-MONTHS = "January February March April May June July August September October November December"
 
 
 class ClosedLoop:
     """Belongs to one thread, except `requested`."""
 
-    def __init__(self, home: Home, model: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, home: Home, model: str, flights: pd.DataFrame, say: Callable[[str], None]
+    ) -> None:
+        """`flights` are those with an outcome, as `train.arrived` returns them."""
         self._home = home
         self._model = model
         self._say = say
-        self._flights = train.arrived(data.load())
+        self._flights = flights
         self._history = open_history(home)
         self._requests: Queue[dict[str, Any]] = Queue()
         set_gates(
@@ -143,6 +146,10 @@ class ClosedLoop:
         rows = self._history.state(self._model).verdicts
         return [f"Version {row.number}: {row.why}" for row in rows]
 
+    def months(self) -> list["Month"]:
+        """Compare the first version with what answered, month by month."""
+        return compare(self._home, self._model, self._flights)
+
 
 class Month(NamedTuple):
     """The flights of one month: as the first version ranks them, and as they were answered."""
@@ -155,23 +162,23 @@ class Month(NamedTuple):
     answered_cost: float
 
 
-def compare(home: Home, model: str) -> list[Month]:
+def compare(home: Home, model: str, flights: pd.DataFrame) -> list[Month]:
     """Compare the first version with what answered, on all labelled flights of each month."""
     answers = _answers(home, model)
-    frame = train.arrived(data.load())
-    frame["frozen"] = scores_of(Path(Registry(home).version(model, "1").path), frame)
+    version = Registry(home).version(model, "1")
+    frozen = flights.assign(frozen=scores_of(Path(version.path), flights))
     months = []
-    for number, name in enumerate(MONTHS.split(), 1):
-        flights, served = frame[frame["month"] == number], answers[answers["month"] == number]
+    for number, name in enumerate(calendar.month_name[1:], 1):
+        month, served = frozen[frozen["month"] == number], answers[answers["month"] == number]
         if len(served) == 0:
             continue
         months.append(
             Month(
                 name,
                 ", ".join(sorted(set(served["version"]), key=int)),
-                roc_auc_score(flights[data.TARGET], flights["frozen"]),
+                roc_auc_score(month[data.TARGET], month["frozen"]),
                 roc_auc_score(served["late"], served["score"]),
-                _cost(flights[data.TARGET], flights["frozen"]),
+                _cost(month[data.TARGET], month["frozen"]),
                 _cost(served["late"], served["score"]),
             )
         )

@@ -21,7 +21,7 @@ from typing import Any
 
 import data
 import train
-from closed_loop import ClosedLoop, compare
+from closed_loop import ClosedLoop
 from replay import MODEL, Flight, flights, replay, transports
 from retrainer import Retrainer, describe
 from rich.console import Console
@@ -62,10 +62,12 @@ def main() -> int:
         parser.error(str(error))
     home = _fresh_home()
     manifest = _register(home)
-    traffic = flights(data.load(), manifest)
+    frame = data.load()
+    arrived = train.arrived(frame)
+    traffic = flights(frame, manifest)
     traffic = [flight for flight in traffic if flight.event_time >= APRIL][:: options.every]
 
-    closed = ClosedLoop(home, MODEL, console.print)
+    closed = ClosedLoop(home, MODEL, arrived, console.print)
     retrainer = _start_retrainer(None if options.frozen else closed)
     try:
         return asyncio.run(_loop(home, manifest, traffic, closed, stay=not options.exit))
@@ -126,7 +128,7 @@ async def _loop(
     if await supervisor.ready():
         console.print(f"Serving on http://127.0.0.1:{REST_PORT} and gRPC {GRPC_PORT}.")
         console.print(f"Watch it: [bold]{PAGE}[/bold]")
-        story = asyncio.create_task(_story(home, manifest, traffic, closed))
+        story = asyncio.create_task(_story(manifest, traffic, closed))
         await asyncio.wait([story, running], return_when=asyncio.FIRST_COMPLETED)
         story.cancel()
         if story.done() and not story.cancelled():
@@ -144,7 +146,7 @@ async def _loop(
     return await running
 
 
-async def _story(home: Home, manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) -> None:
+async def _story(manifest: Manifest, traffic: list[Flight], closed: ClosedLoop) -> None:
     async def retrain() -> None:
         if not closed.idle:
             await asyncio.to_thread(closed.retrain)
@@ -168,15 +170,15 @@ async def _story(home: Home, manifest: Manifest, traffic: list[Flight], closed: 
     await _until_monitored(len(traffic) + labels)
     for line in closed.outcomes():
         console.print(line)
-    console.print(_table(home))
+    console.print(_table(closed))
 
 
-def _table(home: Home) -> Table:
+def _table(closed: ClosedLoop) -> Table:
     """The model that was never retrained beside the versions that answered."""
     table = Table(title="The model of March, and the closed loop, on the same flights")
     for name in ("month", "version", "ROC AUC of 1", "answered", "cost of 1", "answered"):
         table.add_column(name, justify="left" if name in {"month", "version"} else "right")
-    for name, versions, *figures in compare(home, MODEL):
+    for name, versions, *figures in closed.months():
         table.add_row(name, versions, *(f"{figure:.3f}" for figure in figures))
     return table
 

@@ -42,7 +42,7 @@ def test_a_month_that_one_model_answered_is_as_good_as_that_model(
     home = Home(tmp_path)
     _log(home, april, scores)
     monkeypatch.setattr(closed_loop.Registry, "version", lambda *_: version)
-    (month,) = closed_loop.compare(home, "flights")
+    (month,) = closed_loop.compare(home, "flights", april)
     assert (month.name, month.versions) == ("April", "1, 2")
     assert month.answered_auc == pytest.approx(month.frozen_auc)
     assert month.answered_cost == pytest.approx(month.frozen_cost)
