@@ -78,10 +78,23 @@ class Authorizer:
         if not grant.allows(scope, model):
             raise self._refusal(Forbidden("this key does not allow this call"))
 
-    def name_of(self, authorization: bytes | None) -> str:
-        """Return the name of the key in an admitted header; "" if no key is required."""
+    def holds(self, scope: Scope, authorization: bytes | None, model: str) -> bool:
+        """Return whether an admitted header states the scope for the model.
+
+        Without any key, callers hold nothing, although every call is allowed.
+        """
         grant = self._verified.get(authorization) if authorization else None
-        return "" if grant is None else grant.name
+        return grant is not None and grant.allows(scope, model)
+
+    def actor_of(self, authorization: bytes | None) -> str:
+        """Return whose an admitted header is, as key:NAME; "" if no key is required."""
+        grant = self._verified.get(authorization) if authorization else None
+        return "" if grant is None else grant.actor
+
+    def roles_of(self, authorization: bytes | None) -> frozenset[str]:
+        """Return the roles of an admitted header."""
+        grant = self._verified.get(authorization) if authorization else None
+        return frozenset() if grant is None else grant.roles
 
     def _verify(self, authorization: bytes | None, now: float) -> Grant:
         grant = self._ring.grant(authorization, now) if authorization else None

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
-from access.keys import Key
+from access.keys import Key, check_role, scopes_of
 from eventlog.durable_files import make_folder, replace_file
 from eventlog.errors import SettingError
 from eventlog.settings import Home
@@ -15,9 +16,15 @@ from eventlog.settings import Home
 Stamp = tuple[int, int, int]
 
 
-class _Contents(msgspec.Struct, forbid_unknown_fields=True):
+Roles = dict[str, list[str]]  # scopes by the name of the role
+_SCHEMA = 1
+_WITH_ROLES = 2  # which earlier releases refuse, rather than give such keys less than they had
+
+
+class _Contents(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     schema: int
     keys: list[Key]
+    roles: Roles = {}
 
 
 class KeyFile:
@@ -46,10 +53,49 @@ class KeyFile:
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     def read(self) -> list[Key] | None:
-        """The keys, also those that are revoked or expired; None while there is no file.
+        """The keys with the scopes of their roles, also those that are revoked or expired.
 
-        Raises SettingError where there is a file that cannot be read.
+        None while there is no file. Raises SettingError where there is a file that cannot be read.
         """
+        contents = self._contents()
+        if contents is None:
+            return None
+        roles = contents.roles
+        return [
+            replace(key, scopes=sorted({*key.scopes, *scopes_of(key.roles, roles)}))
+            for key in contents.keys
+        ]
+
+    def roles(self) -> Roles:
+        """The scopes of every role; raises as `read`."""
+        contents = self._contents()
+        return {} if contents is None else contents.roles
+
+    def change(self, edit: Callable[[list[Key]], list[Key]]) -> None:
+        """Replace the keys by what `edit` makes of them, one change after another."""
+        self._change(lambda found: replace(found, keys=edit(found.keys)))
+
+    def change_roles(self, edit: Callable[[Roles, list[Key]], Roles]) -> None:
+        """Replace the roles by what `edit` makes of them and of the keys; raises InvalidKey."""
+
+        def edited(found: _Contents) -> _Contents:
+            roles = edit(dict(found.roles), found.keys)
+            for name, scopes in roles.items():
+                check_role(name, scopes)
+            return replace(found, roles=roles)
+
+        self._change(edited)
+
+    def _change(self, edit: Callable[[_Contents], _Contents]) -> None:
+        make_folder(self.path.parent)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            contents = edit(self._contents() or _Contents(_SCHEMA, []))
+            schema = _WITH_ROLES if contents.roles else _SCHEMA
+            data = msgspec.json.encode(replace(contents, schema=schema))
+            replace_file(self.path, msgspec.json.format(data, indent=2), 0o600)  # its owner's alone
+
+    def _contents(self) -> _Contents | None:
         try:
             contents = msgspec.json.decode(self.path.read_bytes(), type=_Contents)
         except FileNotFoundError:
@@ -60,15 +106,6 @@ class KeyFile:
             raise SettingError(
                 f"{self.path}: {error}; expected what driftline keys writes"
             ) from None
-        if contents.schema != 1:
-            raise SettingError(f"{self.path}: schema {contents.schema}; expected 1")
-        return contents.keys
-
-    def change(self, edit: Callable[[list[Key]], list[Key]]) -> None:
-        """Replace the keys by what `edit` makes of them, one change after another."""
-        make_folder(self.path.parent)
-        with self.path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            contents = _Contents(schema=1, keys=edit(self.read() or []))
-            data = msgspec.json.format(msgspec.json.encode(contents), indent=2)
-            replace_file(self.path, data, 0o600)  # for its owner alone
+        if contents.schema not in {_SCHEMA, _WITH_ROLES}:
+            raise SettingError(f"{self.path}: schema {contents.schema}; expected 1 or 2")
+        return contents

@@ -1,4 +1,4 @@
-"""API keys: how one is made, what of it is kept, what it allows. Pure but for chance.
+"""API keys and roles: how a key is made, what of it is kept, what it allows. Pure but for chance.
 
 A key reads `dl_<id>_<secret>`: the id finds the record, the secret is 256 random bits in hex. Only
 the SHA-256 of the secret is kept. A slow, salted hash is for passwords, which can be guessed one
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import msgspec
@@ -17,13 +17,24 @@ import msgspec
 from access.errors import InvalidKey
 from telemetry.clock import parse_duration
 
-Scope = Literal["open", "any", "predict", "read", "operate"]
-SCOPES = ("predict", "predict:MODEL", "read", "operate")
+Scope = Literal[
+    "open", "any", "predict", "read", "operate", "try", "register", "approve", "promote", "admin"
+]
+GLOBAL = ("read", "operate")
+PER_MODEL = (
+    "predict",
+    "try",
+    "register",
+    "approve",
+    "promote",
+    "admin",
+)  # or for one, as NAME:MODEL
+SCOPES = (*PER_MODEL, *GLOBAL)
 LIVE_PER_NAME = 2  # the one in use and the one that replaces it
 _BEARER = b"bearer "
 _NOBODY = "0" * 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_SCOPE = re.compile(r"predict(:[^\s:]+)?|read|operate")
+_SCOPE = re.compile(rf"({'|'.join(PER_MODEL)})(:[^\s:]+)?|{'|'.join(GLOBAL)}")
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,10 +43,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str  # whose it is; two live keys may share one
     digest: str  # SHA-256 of the secret, in hex
-    scopes: list[str]
+    scopes: list[str]  # also those of its roles, where a key file was read
     created: float
     expires: float | None = None
     revoked: float | None = None
+    roles: list[str] = []  # named sets of scopes, which approvals may ask for
 
     def is_live(self, now: float) -> bool:
         """Whether the key opens anything at this time."""
@@ -43,24 +55,23 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What one good key allows, until when."""
+    """What one valid credential allows, until when, and whose it is."""
 
     scopes: frozenset[str]
     expires: float = float("inf")
-    name: str = ""  # whose key it is
+    actor: str = ""  # as the registry's history names the caller, for example key:NAME
+    roles: frozenset[str] = frozenset()
 
     def allows(self, scope: Scope, model: str | None = None) -> bool:
-        """Whether a call of this scope may go on; without a model: whether for some model."""
+        """Return whether a call of this scope is allowed; without a model: for some model."""
         held = self.scopes
-        if scope == "predict":
-            if "predict" in held:
-                return True
-            if model is None:
-                return any(one.startswith("predict:") for one in held)
-            return f"predict:{model}" in held
+        if scope in held or scope == "any":
+            return True
         if scope == "read":
-            return "read" in held or "operate" in held
-        return scope == "any" or scope in held
+            return "operate" in held
+        if model is None:
+            return any(one.startswith(f"{scope}:") for one in held)
+        return f"{scope}:{model}" in held
 
 
 class KeyRing:
@@ -83,16 +94,17 @@ class KeyRing:
         if key is None or not same or prefix != b"dl" or not key.is_live(now):
             return None
         expires = float("inf") if key.expires is None else key.expires
-        return Grant(frozenset(key.scopes), expires, key.name)
+        return Grant(frozenset(key.scopes), expires, f"key:{key.name}", frozenset(key.roles))
 
 
-def make_key(
+def make_key(  # noqa: PLR0913  # its fields
     held: Iterable[Key],
     *,
     name: str,
     scopes: list[str],
     expires: str,
     now: float,
+    roles: Iterable[str] = (),
 ) -> tuple[Key, str]:
     """A new key and its text, which is to be shown once.
 
@@ -100,8 +112,10 @@ def make_key(
     """
     if not _NAME.fullmatch(name):
         raise InvalidKey(f"name {name!r}: expected up to 63 letters, digits, dots, - or _")
-    if wrong := [scope for scope in scopes if not _SCOPE.fullmatch(scope)] or not scopes:
-        raise InvalidKey(f"scope {wrong}: expected {', '.join(SCOPES)}")
+    named = sorted(set(roles))
+    check_scopes(scopes)
+    if not (scopes or named):
+        raise InvalidKey("no scope and no role: a key without them allows nothing")
     if sum(key.name == name and key.is_live(now) for key in held) >= LIVE_PER_NAME:
         raise InvalidKey(
             f"{name} has {LIVE_PER_NAME} live keys; expected at most one beside the new: revoke one"
@@ -114,8 +128,30 @@ def make_key(
         scopes=sorted(set(scopes)),
         created=now,
         expires=now + _span(expires) if expires else None,
+        roles=named,
     )
     return key, f"dl_{key.id}_{secret}"
+
+
+def check_scopes(scopes: Iterable[str]) -> None:
+    """Raise InvalidKey for a scope that does not exist."""
+    if wrong := [scope for scope in scopes if not _SCOPE.fullmatch(scope)]:
+        raise InvalidKey(
+            f"scope {wrong[0]!r}: expected {', '.join(SCOPES)}; {', '.join(PER_MODEL)} may name a "
+            "model, as in predict:MODEL"
+        )
+
+
+def check_role(name: str, scopes: Iterable[str]) -> None:
+    """Raise InvalidKey for a role that cannot be made."""
+    if not _NAME.fullmatch(name):
+        raise InvalidKey(f"role {name!r}: expected up to 63 letters, digits, dots, - or _")
+    check_scopes(scopes)
+
+
+def scopes_of(roles: Iterable[str], known: Mapping[str, Iterable[str]]) -> set[str]:
+    """Return the scopes of roles; a role that is not known has none."""
+    return {scope for role in roles for scope in known.get(role, ())}
 
 
 def revoke_key(held: Iterable[Key], identity: str, now: float) -> list[Key]:

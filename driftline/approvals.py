@@ -1,8 +1,5 @@
 """`driftline request`, `approve`, `reject` and `release-policy`."""
 
-import grp
-import os
-import pwd
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +7,9 @@ import click
 import msgspec
 import yaml
 
+from driftline.local_actor import local_actor
 from eventlog.settings import Home
-from registry.approvals import Approvals
+from registry.approvals import Approvals, ReadSubject
 from registry.errors import InvalidPolicy
 from registry.gates.policy import check_gates
 from registry.history.rows import ApprovalRule, ReleasePolicy
@@ -35,7 +33,8 @@ def commands() -> list[click.Command]:
 @_WHY
 def request(model: str, number: str, alias: str, why: str) -> None:
     """Ask for approval of a version of MODEL for an alias."""
-    revision = _approvals().request(model, number, alias, actor=_user(), why=why)
+    actor = local_actor("register", model).name
+    revision = _approvals().request(model, number, alias, actor=actor, why=why)
     report = _report(model, number, alias)
     click.echo(
         f"approval of {model} version {number} for {alias} requested{report} (revision {revision})"
@@ -47,16 +46,24 @@ def request(model: str, number: str, alias: str, why: str) -> None:
 @_VERSION
 @_ALIAS
 @_WHY
-def approve(model: str, number: str, alias: str, why: str) -> None:
+@click.option("--digest", default="", help="First digits of the content that you checked.")
+@click.option("--report", default="", help="First digits of the gate report that you read.")
+def approve(  # noqa: PLR0913  # its options
+    *, model: str, number: str, alias: str, why: str, digest: str, report: str
+) -> None:
     """Approve a version of MODEL for an alias, if you neither registered nor requested it.
 
-    Your groups on this machine are your roles.
+    Your roles are those of your key, or your groups on this machine. With --digest or --report, the
+    approval is refused if the version has others by then.
     """
-    actor = _user()
-    revision = _approvals().approve(model, number, alias, actor=actor, why=why, roles=_groups())
-    report = _report(model, number, alias)
+    actor, roles = local_actor("approve", model)
+    read = ReadSubject(digest, report)
+    revision = _approvals().approve(
+        model, number, alias, actor=actor, why=why, roles=roles, read=read
+    )
+    approved = _report(model, number, alias)
     click.echo(
-        f"{actor} approved {model} version {number} for {alias}{report} (revision {revision})"
+        f"{actor} approved {model} version {number} for {alias}{approved} (revision {revision})"
     )
 
 
@@ -66,7 +73,7 @@ def approve(model: str, number: str, alias: str, why: str) -> None:
 @_WHY
 def reject(model: str, number: str, why: str) -> None:
     """Reject a version of MODEL; this is final for its content."""
-    actor = _user()
+    actor = local_actor("approve", model).name
     revision = _approvals().reject(model, number, actor=actor, why=why)
     click.echo(f"{actor} rejected {model} version {number} (revision {revision})")
 
@@ -93,7 +100,8 @@ def release_policy(model: str, file: Path | None, why: str) -> None:
     before = _history().state(model).policy
     kept = {name: getattr(before, name) for name in before.__struct_fields__ if name not in stated}
     policy = msgspec.structs.replace(policy, **kept)
-    revision = _approvals().set_policy(model, policy, actor=_user(), why=why.strip())
+    actor = local_actor("admin", model).name
+    revision = _approvals().set_policy(model, policy, actor=actor, why=why.strip())
     click.echo(f"release policy of {model} is set (revision {revision})")
 
 
@@ -132,21 +140,3 @@ def _approvals() -> Approvals:
 
 def _history() -> History:
     return open_history(Home.from_environment(), wait=True)
-
-
-def _user() -> str:
-    """Return who runs the command; unlike getpass, not what an environment variable states."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def _groups() -> list[str]:
-    found = []
-    for number in {os.getegid(), *os.getgroups()}:
-        try:
-            found.append(grp.getgrgid(number).gr_name)
-        except KeyError:
-            continue  # a group without a name
-    return found

@@ -1,11 +1,11 @@
 """`driftline baseline`: show or choose what a version without a reference is compared with."""
 
-import getpass
 from datetime import UTC, datetime
 
 import click
 from rich.console import Console
 
+from driftline.local_actor import local_actor
 from driftline.status import plain, table_of
 from eventlog.errors import DriftlineError
 from eventlog.settings import Home
@@ -65,7 +65,7 @@ def baseline(
     if period.start >= period.end:
         raise click.UsageError("expected --from before --to")
     record = _stored(home, found, period, why.strip())
-    revision = registry.record_baseline(found, record, actor=getpass.getuser())
+    revision = registry.record_baseline(found, record, actor=local_actor("operate", model).name)
     click.echo(
         f"{model} version {found.number}: {formats.several(record.rows, 'row')} of "
         f"{formats.period(period)} are the baseline of windows that begin in a minute or later "

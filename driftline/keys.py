@@ -1,4 +1,4 @@
-"""`driftline keys`: create, list and revoke API keys."""
+"""`driftline keys`: create, list and revoke API keys, and set their roles."""
 
 import time
 from datetime import UTC, datetime
@@ -7,8 +7,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from access.keyfile import KeyFile
-from access.keys import Key, make_key, revoke_key
+from access.errors import InvalidKey
+from access.keyfile import KeyFile, Roles
+from access.keys import SCOPES, Key, make_key, revoke_key
 from eventlog.settings import Home
 
 
@@ -28,13 +29,18 @@ def keys() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    required=True,
-    help="predict, predict:MODEL, read or operate; repeat for several.",
+    help=f"{', '.join(SCOPES)}; repeat for several. Most may name a model: predict:MODEL.",
+)
+@click.option(
+    "--role", "roles", multiple=True, help="Role of driftline keys role; repeat for several."
 )
 @click.option("--expires", default="", help="Lifetime: 12h, 90d, 4w.  [default: unlimited]")
-def create(name: str, scopes: tuple[str, ...], expires: str) -> None:
+def create(name: str, scopes: tuple[str, ...], roles: tuple[str, ...], expires: str) -> None:
     """Create a key and print it once: only its hash is stored."""
     shown = []
+    known = _file().roles()
+    if unknown := sorted(set(roles) - known.keys()):
+        raise InvalidKey(f"role {unknown[0]!r}: expected {_listed(known)}; see driftline keys role")
 
     def add(held: list[Key]) -> list[Key]:
         made, text = make_key(
@@ -43,6 +49,7 @@ def create(name: str, scopes: tuple[str, ...], expires: str) -> None:
             scopes=list(scopes),
             expires=expires,
             now=time.time(),
+            roles=roles,
         )
         shown.append(text)
         return [*held, made]
@@ -59,12 +66,12 @@ def list_keys() -> None:
     if not held:
         click.echo("No keys: on loopback every caller has every scope.")
         return
-    table = Table("id", "name", "scopes", "created", "expires", "state", box=None)
+    table = Table("id", "name", "roles", "scopes", "created", "expires", "state", box=None)
     now = time.time()
     for key in held:
         expires = "never" if key.expires is None else _day(key.expires)
-        scopes = " ".join(key.scopes)
-        table.add_row(key.id, key.name, scopes, _day(key.created), expires, _state(key, now))
+        scopes, roles = " ".join(key.scopes), " ".join(key.roles)
+        table.add_row(key.id, key.name, roles, scopes, _day(key.created), expires, _state(key, now))
     Console().print(table)
 
 
@@ -74,6 +81,49 @@ def revoke(key_id: str) -> None:
     """Revoke a key; running workers apply it within one second."""
     _file().change(lambda held: revoke_key(held, key_id, time.time()))
     click.echo(f"{key_id} is revoked")
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, help="As of driftline keys create; repeatable.")
+@click.option("--delete", is_flag=True, help="Delete the role.")
+def role(name: str, scopes: tuple[str, ...], delete: bool) -> None:  # noqa: FBT001  # click calls it by name
+    """Set the scopes of the role NAME, for every key that has it; workers follow within a second.
+
+    A release policy can ask for the approval of a role.
+    """
+    if delete == bool(scopes):
+        raise click.UsageError("expected --scope, or --delete")
+
+    def edit(known: Roles, held: list[Key]) -> Roles:
+        if not delete:
+            return {**known, name: sorted(set(scopes))}
+        if name not in known:
+            raise InvalidKey(f"role {name!r}: expected {_listed(known)}")
+        now = time.time()
+        if users := sorted({key.name for key in held if name in key.roles and key.is_live(now)}):
+            raise InvalidKey(f"role {name!r} is used by the keys of {', '.join(users)}")
+        return {one: of for one, of in known.items() if one != name}
+
+    _file().change_roles(edit)
+    click.echo(f"{name} is deleted" if delete else f"{name}: {' '.join(sorted(set(scopes)))}")
+
+
+@keys.command("roles")
+def list_roles() -> None:
+    """List every role and its scopes."""
+    known = _file().roles()
+    if not known:
+        click.echo("No roles; see driftline keys role --help.")
+        return
+    table = Table("role", "scopes", box=None)
+    for name, scopes in sorted(known.items()):
+        table.add_row(name, " ".join(scopes))
+    Console().print(table)
+
+
+def _listed(known: Roles) -> str:
+    return f"one of {', '.join(sorted(known))}" if known else "a role, and there is none yet"
 
 
 def _file() -> KeyFile:

@@ -1,6 +1,5 @@
 """`driftline limits`: show or change the limits of a version without a new registration."""
 
-import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.convergence import wait_for_workers
+from driftline.local_actor import local_actor
 from eventlog.settings import Home
 from registry.history.rows import HistoryRow
 from registry.limits import UNCHANGED, LimitChange, limited
@@ -66,7 +66,7 @@ def limits(
     if not reset and not change.stated():
         _show(registry, model, number)
         return
-    revision = registry.limit(model, number, change, actor=getpass.getuser())
+    revision = registry.limit(model, number, change, actor=local_actor("operate", model).name)
     what = f"{model} version {number}" if number else f"every version of {model}"
     click.echo(f"{what}: {_format(change)} (registry revision {revision})")
     if wait:

@@ -1,6 +1,5 @@
 """`driftline models`, `promote` and `unload`."""
 
-import getpass
 from datetime import UTC, datetime
 
 import click
@@ -8,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.convergence import print_loaded_workers, print_serving_workers, wait_for_workers
+from driftline.local_actor import local_actor
 from eventlog.settings import Home
 from registry.shared_workers import AllWorkers
 from registry.store import Registry
@@ -82,7 +82,7 @@ def promote(  # noqa: PLR0913  # its options
         model,
         number,
         alias=alias,
-        actor=getpass.getuser(),
+        actor=local_actor("promote", model).name,
         why=why,
         expected_revision=expected_revision,
     )
@@ -101,7 +101,7 @@ def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> N
     """Unload a version, or every version of a model, in every worker."""
     home = Home.from_environment()
     change = Registry(home, wait=True).load if undo else Registry(home, wait=True).unload
-    revision = change(model, number, actor=getpass.getuser())
+    revision = change(model, number, actor=local_actor("operate", model).name)
     what = f"{model} version {number}" if number else f"every version of {model}"
     state = "loaded" if undo else "unloaded"
     click.echo(f"{what}: desired state {state} (registry revision {revision})")

@@ -1,6 +1,5 @@
 """`driftline policy`: show or change the monitoring policy without a new registration."""
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from driftline.local_actor import local_actor
 from driftline.status import plain, table_of
 from eventlog.settings import Home
 from monitoring.windows.policy_periods import timeline
@@ -50,7 +50,9 @@ def policy(*, model: str, version: str, file: Path | None, reset: bool, why: str
         raise click.UsageError("expected --why: the reason is recorded with the change")
     change = PolicyChange(None if file is None else read_stated(file), why.strip())
     before = {v.number: registry.policies(v)[-1] for v in _versions(registry, model, number)}
-    revision = registry.change_policy(model, number, change, actor=getpass.getuser())
+    revision = registry.change_policy(
+        model, number, change, actor=local_actor("operate", model).name
+    )
     what = f"{model} version {number}" if number else f"every version of {model}"
     click.echo(f"{what}: policy changed (registry revision {revision})")
     for one in _versions(registry, model, number):

@@ -1,12 +1,12 @@
 """`driftline provision`: register the models of a folder, such as a volume or an image layer."""
 
-import getpass
 from pathlib import Path
 
 import click
 import yaml
 
 from driftline.gates.registration import gate_registered
+from driftline.local_actor import local_actor
 from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.manifest import Version
@@ -66,7 +66,7 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
         model=model,
         manifest=manifest if manifest.is_file() else None,
         reference=reference if reference.is_file() else None,
-        actor=getpass.getuser(),
+        actor=local_actor("register", model).name,
     )
     click.echo(f"{model} version {version.number}, sha256 {version.digest}")
     gate_registered(Home.from_environment(), version)
@@ -91,9 +91,10 @@ def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
 
 
 def _promote(registry: Registry, model: str, aliases: dict[str, str]) -> None:
+    actor = local_actor("promote", model).name
     for alias, number in aliases.items():
         before = registry.revision()
-        row = registry.provide_alias(model, alias, number, actor=getpass.getuser())
+        row = registry.provide_alias(model, alias, number, actor=actor)
         if row.number != number:
             click.echo(
                 f"{model} {alias} stays version {row.number}: {row.actor or 'unknown'} "

@@ -1,6 +1,5 @@
 """`driftline.register`: register a model from Python."""
 
-import getpass
 import html
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import pandas as pd
 from driftline.converters import to_onnx
 from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
+from driftline.local_actor import local_actor
 from driftline.registration import describe
 from eventlog.settings import Home
 from registry.manifest import Version
@@ -57,7 +57,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
     fields = read_fields(Path(manifest)) if isinstance(manifest, str | Path) else manifest or {}
     stated = {**fields} if held_out is None else {**fields, "held_out": held_out}
     rows = example if example is not None else _without(reference, target)
-    actor = getpass.getuser()
+    actor = local_actor("register", name).name
     version = registry.register(
         Path(model) if isinstance(model, str | Path) else to_onnx(model, rows),
         model=name,

@@ -1,6 +1,5 @@
 """`driftline register`."""
 
-import getpass
 from pathlib import Path
 
 import click
@@ -9,6 +8,7 @@ from rich.table import Table
 
 from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
+from driftline.local_actor import local_actor
 from eventlog.settings import Home
 from registry.inference_record import read_inference
 from registry.manifest import Version
@@ -63,6 +63,7 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     """
     from registry.manifest_file import read_fields  # noqa: PLC0415 - not for --help
 
+    actor = local_actor("register", name).name
     registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(manifest) if manifest else {}
     version = registry.register(
@@ -71,14 +72,14 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
         manifest=fields if held_out is None else fields | {"held_out": held_out},
         reference=reference,
         target=target,
-        actor=getpass.getuser(),
+        actor=actor,
     )
     click.echo(f"{name} version {version.number}, sha256 {version.digest}")
     _print(version)
     for doubt in read_inference(Path(version.path)).doubts:
         click.secho(f"warning: {doubt}", fg="yellow", err=True)
     gate_registered(Home.from_environment(), version)
-    if promoted and promote_first(registry, version, getpass.getuser()):
+    if promoted and promote_first(registry, version, actor):
         click.echo(f"{name} champion is version {version.number}: to serve it, driftline up")
     elif not registry.aliases(name):
         click.echo(f"to serve it: driftline promote {name} --version {version.number}")

@@ -1,10 +1,9 @@
 """`driftline rollback` and `unbar`."""
 
-import getpass
-
 import click
 
 from driftline.convergence import print_serving_workers, wait_for_workers
+from driftline.local_actor import local_actor
 from eventlog.settings import Home
 from registry.rollback import earlier_version, roll_back, unbar
 from registry.settings import open_history
@@ -42,7 +41,7 @@ def rollback(  # noqa: PLR0913  # its options
         alias,
         target,
         expected_revision=state.revision,
-        actor=getpass.getuser(),
+        actor=local_actor("promote", model).name,
         why=why,
         bar=bar,
     )
@@ -60,5 +59,5 @@ def rollback(  # noqa: PLR0913  # its options
 def unbar_command(model: str, number: str, why: str) -> None:
     """Let aliases name the content of a version of MODEL again."""
     history = open_history(Home.from_environment(), wait=True)
-    revision = unbar(history, model, number, actor=getpass.getuser(), why=why)
+    revision = unbar(history, model, number, actor=local_actor("promote", model).name, why=why)
     click.echo(f"{model} version {number} is no longer barred (revision {revision})")

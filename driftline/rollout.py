@@ -1,6 +1,5 @@
 """`driftline rollout`: give a version a growing share of an alias's requests."""
 
-import getpass
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from math import inf
 import click
 
 from driftline.convergence import wait_for_workers
+from driftline.local_actor import local_actor
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from registry.errors import VersionRefused
@@ -85,7 +85,7 @@ def start(  # noqa: PLR0913  # its options
         alias,
         shares,
         bake_s=seconds,
-        actor=getpass.getuser(),
+        actor=local_actor("promote", model).name,
         why=why,
         feature=key_feature,
         policy=policy,
@@ -142,7 +142,8 @@ def _apply(change: Callable[..., int], model: str, alias: str, why: str, *, wait
     """Make a change of the rollout under way, and print what it is now."""
     home = Home.from_environment()
     history = open_history(home, wait=True)
-    revision = change(Rollouts(history), model, alias, actor=getpass.getuser(), why=why)
+    actor = local_actor("promote", model).name
+    revision = change(Rollouts(history), model, alias, actor=actor, why=why)
     _applied(home, revision, wait=wait)
     click.echo(_line(model, history.state(model).rollouts[alias]))
 

@@ -7,11 +7,23 @@ approve, and a rejection is final for the digest.
 
 import time
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from registry.errors import UnknownVersion, VersionRefused
+from registry.history.actors import person_of
 from registry.history.rows import ApprovalSubject, HistoryRow, ReleasePolicy, encode_detail
 from registry.history.state import LifecycleState
 from registry.history.store import History
+
+
+class ReadSubject(NamedTuple):
+    """Digests, or their first digits, of what an approver has read; "" where they state none."""
+
+    digest: str = ""  # of the version's content
+    report: str = ""  # of the gate report
+
+
+ANYTHING = ReadSubject()
 
 
 class Approvals:
@@ -46,8 +58,11 @@ class Approvals:
             digest = _digest(state, model, number)
             _require_open(state, model, number, alias)
             _require_gates(state, model, number)
-            subject = encode_detail(state.subject(alias, digest))
-            return [self._row("requested", model, number, alias, digest, subject, actor, why)]
+            subject, before = state.subject(alias, digest), state.requested.get((alias, digest))
+            if before and (before.actor, before.decode(ApprovalSubject)) == (actor, subject):
+                return []  # a repeated call
+            detail = encode_detail(subject)
+            return [self._row("requested", model, number, alias, digest, detail, actor, why)]
 
         return self._history.append(model, decide)
 
@@ -60,28 +75,27 @@ class Approvals:
         actor: str,
         why: str,
         roles: Collection[str] = (),
+        read: ReadSubject = ANYTHING,
     ) -> int:
-        """Approve what was requested; `roles` are those of the actor."""
+        """Approve what was requested; `roles` are those of the actor.
+
+        A second approval by the same person adds nothing.
+        """
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
             digest = _digest(state, model, number)
             _require_open(state, model, number, alias)
             request = state.requested.get((alias, digest))
             subject = state.subject(alias, digest)
+            _require_read(read, model, number, digest, subject.report)
             _require_fresh(request, subject, model, number, alias)
             _require_gates(state, model, number)
             assert request is not None
-            if actor in {request.actor, state.registered[number].actor}:
-                raise VersionRefused(
-                    f"{actor} registered or requested version {number} of {model}: expected the "
-                    "approval of another person"
-                )
-            allowed = state.policy.approvals[alias].roles
-            if allowed and not set(allowed) & set(roles):
-                raise VersionRefused(
-                    f"{alias} of {model}: expected an approval from {' or '.join(allowed)}; "
-                    f"{actor} is in {', '.join(sorted(roles)) or 'no group'}"
-                )
+            if reason := state.cannot_approve(alias, number, actor, roles):
+                raise VersionRefused(f"{alias} of {model}: {reason}")
+            present = state.approvals(alias, number, self._now())
+            if person_of(actor) in {person_of(row.actor) for row in present}:
+                return []
             detail = encode_detail(subject)
             return [self._row("approved", model, number, alias, digest, detail, actor, why)]
 
@@ -157,6 +171,19 @@ def _require_gates(state: LifecycleState, model: str, number: str) -> None:
             f"version {number} of {model}: {missing}; expected a passed gate report, which an "
             "approval refers to"
         )
+
+
+def _require_read(read: ReadSubject, model: str, number: str, digest: str, report: str) -> None:
+    """Raise VersionRefused where the approver has read something else than is approved."""
+    for what, stated, now in (
+        ("content", read.digest, digest),
+        ("gate report", read.report, report),
+    ):
+        if not now.startswith(stated):
+            raise VersionRefused(
+                f"version {number} of {model}: the {what} is {now[:12] or 'missing'}, and the "
+                f"approval is for {stated[:12]}; read it and approve again"
+            )
 
 
 def _require_fresh(

@@ -19,6 +19,7 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     # empty: each machine has those that were registered on it.
     artifacts: str = ""
     registry_wait_s: float = 60.0  # how long a command's change waits for a lost database
+    registry_require_key: bool = False  # whether commands on this machine need a key for a change
 
 
 def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -29,6 +30,11 @@ def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
 def is_shared(environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether machines share the history."""
     return bool(from_environment(RegistrySettings, PREFIX, environ).registry)
+
+
+def requires_key(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a command that changes the registry needs a key."""
+    return from_environment(RegistrySettings, PREFIX, environ).registry_require_key
 
 
 def open_history(

@@ -121,6 +121,7 @@ class StoredVersions:
             digest=version.digest,
             files=version.files,
             champion_only=not earlier,
+            trained_by=version.manifest.lineage.get("trained_by", ""),
         )
 
     def copy_files(self, artifacts: ArtifactStore) -> int:

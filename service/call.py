@@ -64,6 +64,7 @@ class Call(msgspec.Struct, kw_only=True):
     version: Version | None = None
     alias: str = ""
     routing_key: str = ""  # that the caller states, for rollouts
+    authorization: bytes | None = None  # the caller's admitted header
     arm: Arm | None = None  # of the rollout that decided about the version
     revision: int = 0  # of the registry, when the version was resolved
     request: InferRequest | None = None

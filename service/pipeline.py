@@ -13,7 +13,7 @@ from registry.manifest import Manifest, Version
 from service.arms import choose_arm
 from service.batching.job import Job
 from service.call import Call, InferenceResponse
-from service.errors import InvalidRequest, OutOfMemory, Overloaded, RunFailed, message_of
+from service.errors import InvalidRequest, NotReady, OutOfMemory, Overloaded, RunFailed, message_of
 from service.models.loaded_models import LoadedModels
 from service.models.routing import Canary, LoadedVersion, UnavailableVersion
 from service.prediction_log import PredictionLog, Reply, outcome_of
@@ -39,15 +39,18 @@ class Pipeline:
         log: PredictionLog,
         clock: Callable[[], float] = time.perf_counter,
         count_failure: Callable[[Version, float], None] = lambda _version, _seconds: None,
+        may_try: Callable[[Call], bool] = lambda _: False,
     ) -> None:
         """`clock` is the clock of `Call.started`, in seconds.
 
-        `count_failure` is called with the version and seconds of every failed request.
+        `count_failure` is called with the version and seconds of every failed request, `may_try`
+        with a call of a candidate.
         """
         self._models = models
         self._log = log
         self._clock = clock
         self._count_failure = count_failure
+        self._may_try = may_try
         self._rejected: list[tuple[Call, Overloaded, Reply]] = []
 
     @property
@@ -163,6 +166,10 @@ class Pipeline:
         """Queue the call for the version that answers it; raises if it cannot be answered."""
         self._log.check_space()
         served, route = self._models.find(call.model, call.selector)
+        if route.candidate and not self._may_try(call):
+            raise NotReady(
+                f"model {call.model!r}: {route.candidate}; it answers keys with the scope try"
+            )
         call.alias = route.alias
         call.version, call.revision = served.version, self._models.revision
         if route.canary is None:  # nearly always

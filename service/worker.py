@@ -109,7 +109,12 @@ class Worker:
             quarantine=quarantine,
         )
         repository = ModelRepository(registry, models)
-        pipeline = Pipeline(models, log, count_failure=self._statistics.record_failure)
+        pipeline = Pipeline(
+            models,
+            log,
+            count_failure=self._statistics.record_failure,
+            may_try=lambda call: self.authorizer.holds("try", call.authorization, call.model),
+        )
         self._tracing = Tracing.configured("service")
         new_call = CallFactory(
             settings.request_timeout_s,

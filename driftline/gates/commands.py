@@ -1,6 +1,5 @@
 """`driftline gates` and `driftline gate`."""
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import yaml
 from rich.console import Console
 
 from driftline.gates.figure_text import print_outcome
+from driftline.local_actor import local_actor
 from driftline.status import plain, table_of
 from eventlog.settings import Home
 from registry.gates.outcomes import GateReport
@@ -55,7 +55,8 @@ def gates(model: str, file: Path | None, why: str, number: str) -> None:
         check_fit(read_gates(stated.gates), newest.manifest)
     else:
         click.echo(f"note: no version of {model} is registered yet", err=True)
-    revision = set_gates(history, model, stated, actor=getpass.getuser(), why=why.strip())
+    actor = local_actor("admin", model).name
+    revision = set_gates(history, model, stated, actor=actor, why=why.strip())
     click.echo(f"{len(stated.gates)} gates of {model} are set (revision {revision})")
 
 

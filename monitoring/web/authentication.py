@@ -34,7 +34,7 @@ class Authentication:
             try:
                 given = _bearer(Headers(scope=scope))
                 self._authorizer.admit(_asked(scope), given)
-                scope.setdefault("state", {})["actor"] = self._authorizer.name_of(given) or ""
+                scope.setdefault("state", {})["actor"] = self._authorizer.actor_of(given) or ""
             except AccessError as error:
                 await _refusal(error)(scope, receive, send)
                 return

@@ -89,6 +89,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name the stored files of a version by their SHA-256; empty in rows of earlier releases."""
 
     files: dict[str, str] = {}
+    trained_by: str = ""  # actor that the manifest's lineage names as the trainer
     # Earlier releases let the newest version answer where a model had no champion.
     champion_only: bool = False
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from registry.errors import DamagedRow
+from registry.history.actors import person_of
 from registry.history.rollout_state import Rollout, after_alias, after_refusal, after_step
 from registry.history.rows import (
     ALIAS_KINDS,
@@ -35,6 +36,7 @@ class DesiredState(msgspec.Struct, frozen=True):
     unloaded: set[str]  # numbers of the versions that are not to be loaded
     limits: dict[str, LimitChange]  # number -> sum of its changes, where there are any
     candidates: dict[str, str] = {}  # number -> why it cannot be champion
+    refused: set[str] = set()  # numbers of candidates whose content was barred or rejected
     # number -> revision of its latest promotion, rollback, load or unload, where there is any
     operated: dict[str, int] = {}
     rollouts: dict[str, Rollout] = {}  # active ones by alias
@@ -160,18 +162,44 @@ class LifecycleState(msgspec.Struct):
         rule = self.policy.approvals.get(alias)
         if not digest or rule is None or digest in self.rejected:
             return []
-        involved = {self.registered[number].actor}
-        if (request := self.requested.get((alias, digest))) is not None:
-            involved.add(request.actor)
+        involved = self.involved(alias, number)
         subject, oldest = self.subject(alias, digest), now - rule.expire_days * _DAY
         by_actor = {
-            row.actor: row
+            person_of(row.actor): row
             for row in self.approved.get((alias, digest), [])
-            if row.actor not in involved
+            if person_of(row.actor) not in involved
             and row.time >= oldest
             and row.decode(ApprovalSubject) == subject
         }
         return list(by_actor.values())
+
+    def involved(self, alias: str, number: str) -> set[str]:
+        """Return who cannot approve a version: its registrants, trainer and last requester.
+
+        The same content may be registered under several numbers.
+        """
+        digest, found = self.digest_of(number), set()
+        for row in self.registered.values():
+            if row.number == number or row.digest == digest:
+                found |= {row.actor, _trainer(row)}
+        if (request := self.requested.get((alias, digest))) is not None:
+            found.add(request.actor)
+        return {person_of(actor) for actor in found - {""}}
+
+    def cannot_approve(self, alias: str, number: str, actor: str, roles: Collection[str]) -> str:
+        """Return why an actor with these roles cannot approve a version, "" if they can."""
+        if person_of(actor) in self.involved(alias, number):
+            return (
+                f"{actor} registered, trained or requested version {number}: expected the approval "
+                "of another person"
+            )
+        allowed = self.policy.approvals[alias].roles
+        if allowed and not set(allowed) & set(roles):
+            return (
+                f"expected an approval from {' or '.join(allowed)}; {actor} is in "
+                f"{', '.join(sorted(roles)) or 'no role'}"
+            )
+        return ""
 
     def refusal(self, alias: str, number: str, now: int) -> str:
         """Return why an alias cannot be pointed at a version, "" where it can."""
@@ -229,10 +257,14 @@ class LifecycleState(msgspec.Struct):
             {number for number in numbers if self.is_unloaded(number)},
             self.limits(numbers),
             self.candidates(numbers),
+            {number for number in numbers if self._is_refused(number)},
             {number: found for number in numbers if (found := self._operated(number))},
             {alias: one for alias, one in sorted(self.rollouts.items()) if one.active},
             {number for number in numbers if self._is_earlier(number)},
         )
+
+    def _is_refused(self, number: str) -> bool:
+        return self.digest_of(number) in self.barred.keys() | self.rejected.keys()
 
     def _is_earlier(self, number: str) -> bool:
         row = self.registered.get(number)
@@ -280,6 +312,13 @@ def alias_at(rows: Iterable[HistoryRow], alias: str, time: int) -> HistoryRow | 
         if row.kind in ALIAS_KINDS and row.alias == alias and row.time <= time:
             found = row
     return found
+
+
+def _trainer(row: HistoryRow) -> str:
+    try:
+        return row.decode(Registration).trained_by
+    except DamagedRow:  # its version is damaged too
+        return ""
 
 
 def _by(row: HistoryRow) -> str:

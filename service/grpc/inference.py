@@ -71,6 +71,7 @@ class GrpcInference:
             reply(self._pipeline.refuse(call, error))
         else:
             call.model, call.selector = request.model_name, request.model_version
+            call.authorization = context.authorization
             self._pipeline.submit(call, partial(_decode, request), reply)
 
     async def _stream(

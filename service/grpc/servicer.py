@@ -120,7 +120,7 @@ class Servicer:
 
     def _actor(self, context: CallContext) -> str:
         """Return the name of the call's key."""
-        return self._access.name_of(context.authorization) or _ACTOR
+        return self._access.actor_of(context.authorization) or _ACTOR
 
 
 def _describe(spec: TensorSpec) -> pb.ModelMetadataResponse.TensorMetadata:

@@ -92,13 +92,19 @@ class LoadedModels:
     def resolve(self, model: str, selector: str) -> tuple[LoadedVersion, str]:
         """Return the version that serves a selector, and the alias it was found by.
 
-        Raises UnknownModel, UnknownVersion or NotReady.
+        Raises UnknownModel, UnknownVersion or NotReady, also for a candidate.
         """
         served, route = self.find(model, selector)
+        if route.candidate:
+            raise NotReady(f"model {model!r}: {route.candidate}")
         return served, route.alias
 
     def find(self, model: str, selector: str) -> tuple[LoadedVersion, Route]:
-        """Return the version that serves a selector, and the route to it; raises as `resolve`."""
+        """Return the version that serves a selector, and the route to it.
+
+        A candidate is only for callers who may try it. Raises UnknownModel, UnknownVersion or
+        NotReady.
+        """
         route = self._routes.get((model, selector))
         if route is None:
             raise self._unknown(model, selector)
@@ -126,10 +132,13 @@ class LoadedModels:
         Raises UnknownModel, UnknownVersion or NotReady.
         """
         if selector:
-            return [self.resolve(model, selector)[0].version]
+            return [self.find(model, selector)[0].version]
         names = [model] if model else self.names()
         return [
-            self.resolve(name, number)[0].version for name in names for number in self.numbers(name)
+            one.version
+            for name in names
+            for one in self.versions(name).values()
+            if isinstance(one, LoadedVersion)
         ]
 
     @property

@@ -41,7 +41,7 @@ class ModelMetadata(msgspec.Struct, frozen=True):
 
 def describe(models: LoadedModels, model: str, selector: str) -> ModelMetadata:
     """Describe one version; raises UnknownModel, UnknownVersion or NotReady."""
-    served, _ = models.resolve(model, selector)
+    served, _ = models.find(model, selector)
     signature = served.check.signature
     return ModelMetadata(
         model, models.numbers(model), PLATFORM, signature.accepted, signature.outputs

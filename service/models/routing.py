@@ -5,7 +5,8 @@ version: later ones take no traffic until one is promoted. Versions that an earl
 registered answer as they did there, the newest loaded one. A version takes traffic once it is
 loaded and has run its reference rows. Until then, or if it fails, an alias keeps its previous
 version. An unloaded version, or one in quarantine, takes no new requests under any name; accepted
-ones are still answered.
+ones are still answered. A candidate, which a release policy does not allow to be champion, is
+reached by its number alone, by callers who may try it.
 """
 
 from collections.abc import Callable, Mapping
@@ -57,6 +58,7 @@ class Route(msgspec.Struct, frozen=True):
 
     version: LoadedVersion | UnavailableVersion
     alias: str  # through which the version was found, "" when its number was named
+    candidate: str = ""  # why only callers with the scope `try` reach it; "" where all do
     canary: Canary | None = None
 
 
@@ -72,8 +74,8 @@ def routes_of(
 ) -> Routes:
     """Return the routes of one model; `loaded` is oldest first.
 
-    Neither a number nor a request without one leads to a candidate, which cannot be champion by
-    policy, bar or rejection.
+    A request without a number leads to no candidate, which cannot be champion by policy, bar or
+    rejection, and a number leads to none whose content was barred or rejected.
     """
     allowed = {
         number: _candidate(number, desired.candidates[number])
@@ -81,7 +83,14 @@ def routes_of(
         else one
         for number, one in loaded.items()
     }
-    routes: Routes = {(model, number): Route(one, "") for number, one in allowed.items()}
+    routes: Routes = {}
+    for number, one in loaded.items():
+        tried = number in desired.candidates and number not in desired.refused
+        routes[model, number] = (
+            Route(one, "", _not_released(number, desired.candidates[number]))
+            if tried
+            else Route(allowed[number], "")
+        )
     for alias, number in desired.aliases.items():
         version = loaded.get(
             number, UnavailableVersion(f"version {number} does not exist", "failed")
@@ -91,7 +100,7 @@ def routes_of(
         canary = None
         if (rollout := desired.rollouts.get(alias)) is not None and rollout.number in allowed:
             canary = Canary(rollout, allowed[rollout.number])
-        routes[model, alias] = Route(version, alias, canary)
+        routes[model, alias] = Route(version, alias, canary=canary)
     routes[model, ""] = routes.get((model, CHAMPION)) or Route(_stand_in(allowed, desired), "")
     return routes
 
@@ -106,7 +115,11 @@ def _stand_in(allowed: Loaded, desired: DesiredState) -> LoadedVersion | Unavail
 
 
 def _candidate(number: str, reason: str) -> UnavailableVersion:
-    return UnavailableVersion(f"version {number} is not released: {reason}", "unloaded")
+    return UnavailableVersion(_not_released(number, reason), "unloaded")
+
+
+def _not_released(number: str, reason: str) -> str:
+    return f"version {number} is not released: {reason}"
 
 
 def _still_served(route: Route | None, loaded: Loaded) -> LoadedVersion | None:

@@ -74,6 +74,7 @@ class Exchange:
         if self.response_complete:
             return
         self._begun = True
+        self._call.authorization = self._head.authorization
         try:
             self._inference.authorizer.admit("predict", self._head.authorization, self._head.model)
         except AccessError as error:

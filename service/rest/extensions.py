@@ -65,7 +65,7 @@ class _Extensions:
         return Response()
 
     def _actor(self, request: Request) -> str:
-        return self._dependencies().authorizer.name_of(authorization_of(request.scope)) or _ACTOR
+        return self._dependencies().authorizer.actor_of(authorization_of(request.scope)) or _ACTOR
 
     async def statistics(self, request: Request) -> Response:
         worker, named = self._dependencies(), request.path_params

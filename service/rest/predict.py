@@ -91,7 +91,8 @@ class PredictMiddleware:
         except DriftlineError as error:
             raise inference.pipeline.refuse(call, error) from None
         call.model, call.selector = request.model, request.version
-        inference.authorizer.admit("predict", headers.get(b"authorization"), call.model)
+        call.authorization = headers.get(b"authorization")
+        inference.authorizer.admit("predict", call.authorization, call.model)
         return await inference.pipeline.infer(call, partial(_decode, call, request))
 
 

@@ -125,7 +125,7 @@ def test_strangers_cannot_fill_what_is_remembered() -> None:
     for header in headers:
         with pytest.raises(Unauthenticated):
             door.admit("any", header)
-    assert not any(map(door.authorizer.name_of, headers))
+    assert not any(map(door.authorizer.actor_of, headers))
 
 
 def test_what_is_remembered_is_bounded_however_a_good_key_is_spelled() -> None:
@@ -135,4 +135,4 @@ def test_what_is_remembered_is_bounded_however_a_good_key_is_spelled() -> None:
     spellings = [header + b" " * spaces for spaces in range(3_000)]
     for spelling in spellings:
         door.admit("any", spelling)
-    assert 0 < sum(map(bool, map(door.authorizer.name_of, spellings))) <= 1_024
+    assert 0 < sum(map(bool, map(door.authorizer.actor_of, spellings))) <= 1_024

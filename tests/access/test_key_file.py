@@ -4,8 +4,11 @@ import stat
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
+from access.errors import InvalidKey
 from access.keyfile import KeyFile
 from access.keys import Key
 from eventlog.errors import SettingError
@@ -54,7 +57,7 @@ def test_changes_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{", b"\xff", b'{"schema": 2, "keys": []}', b'{"schema": 1, "keys": [{}]}'],
+    [b"", b"[]", b"{", b"\xff", b'{"schema": 3, "keys": []}', b'{"schema": 1, "keys": [{}]}'],
 )
 def test_a_file_that_is_no_key_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "keys.json"
@@ -74,3 +77,27 @@ def test_the_file_can_lie_elsewhere(tmp_path: Path) -> None:
     file = KeyFile.of(Home(tmp_path / "home"), environ)
     file.change(lambda _: [key("a")])
     assert (tmp_path / "secret" / "keys").exists()
+
+
+def test_a_file_of_an_earlier_release_is_read_and_stays_readable_there(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    old = {"id": "a", "name": "n", "digest": "00", "scopes": ["read"], "created": 1.5}
+    old |= {"expires": None, "revoked": None}
+    path.write_bytes(msgspec.json.encode({"schema": 1, "keys": [old]}))
+    file = KeyFile(path)
+    assert file.read() == [key("a")]
+    file.change(lambda held: [*held, key("b")])
+    assert msgspec.json.decode(path.read_bytes()).keys() == {"schema", "keys"}
+    assert msgspec.json.decode(path.read_bytes())["schema"] == 1
+
+
+def test_a_key_has_the_scopes_of_its_roles_as_they_are_now(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path / "keys.json")
+    file.change_roles(lambda *_: {"risk": ["approve", "read"]})
+    file.change(lambda _: [replace(key("a"), scopes=["try:m"], roles=["risk", "gone"])])
+    assert [one.scopes for one in file.read() or []] == [["approve", "read", "try:m"]]
+    file.change_roles(lambda known, _: known | {"risk": ["read"]})
+    assert [one.scopes for one in file.read() or []] == [["read", "try:m"]]
+    with pytest.raises(InvalidKey, match="scope 'root'"):
+        file.change_roles(lambda *_: {"risk": ["root"]})
+    assert file.roles() == {"risk": ["read"]}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from access.errors import InvalidKey
-from access.keys import Grant, Key, KeyRing, make_key, revoke_key
+from access.keys import PER_MODEL, Grant, Key, KeyRing, make_key, revoke_key
 
 NOW = 1_000_000.0
 
@@ -40,7 +40,7 @@ def test_no_two_keys_are_alike() -> None:
 def test_a_good_key_is_known_by_its_header(spelling: bytes) -> None:
     key, header = made("predict", "operate")
     grant = KeyRing([key], NOW).grant(spelling + header.removeprefix(b"Bearer "), NOW)
-    assert grant == Grant(frozenset({"predict", "operate"}), name=key.name)
+    assert grant == Grant(frozenset({"predict", "operate"}), actor=f"key:{key.name}")
 
 
 @given(st.data())
@@ -62,7 +62,9 @@ def test_no_header_upsets_the_ring(header: bytes) -> None:
 def test_a_key_ends_when_it_said_it_would() -> None:
     key, header = made(expires="2h")
     ring = KeyRing([key], NOW)
-    assert ring.grant(header, NOW + 7_199) == Grant(frozenset({"predict"}), NOW + 7_200, key.name)
+    assert ring.grant(header, NOW + 7_199) == Grant(
+        frozenset({"predict"}), NOW + 7_200, f"key:{key.name}"
+    )
     assert ring.grant(header, NOW + 7_200) is None
     assert KeyRing([key], NOW + 7_200).grant(header, NOW) is None
 
@@ -100,6 +102,19 @@ def test_two_live_keys_may_share_a_name_and_a_third_may_not() -> None:
         ("operate", "operate", None, True),
         ("operate", "predict", "a", False),
         ("read", "any", None, True),
+        *(
+            (held, scope, model, allowed)
+            for scope in PER_MODEL
+            for held, model, allowed in (
+                (scope, "a", True),
+                (f"{scope}:a", "a", True),
+                (f"{scope}:a", "ab", False),
+                (f"{scope}:a", None, True),
+                ("operate", "a", False),
+            )
+        ),
+        ("admin", "approve", "a", False),
+        ("approve", "promote", "a", False),
     ],
 )
 def test_a_scope_allows_what_it_says_and_no_more(
@@ -108,9 +123,13 @@ def test_a_scope_allows_what_it_says_and_no_more(
     assert Grant(frozenset({held})).allows(scope, model) is allowed  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("scope", ["", "any", "open", "Predict", "predict:", "predict:a b", "all"])
+@pytest.mark.parametrize(
+    "scope", ["", "any", "open", "Predict", "predict:", "predict:a b", "all", "read:a", "try:"]
+)
 def test_a_scope_that_does_not_exist_is_refused(scope: str) -> None:
-    with pytest.raises(InvalidKey, match="expected predict, predict:MODEL, read, operate"):
+    with pytest.raises(
+        InvalidKey, match="expected predict, try, register, approve, promote, admin, read, operate"
+    ):
         made(scope)
 
 

@@ -1,13 +1,18 @@
 """`driftline request`, `approve`, `reject` and `release-policy` as people type them."""
 
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from driftline import approvals
+from access.errors import Forbidden, Unauthenticated
+from access.keyfile import KeyFile
+from access.keys import make_key
+from driftline import local_actor
 from driftline.cli import driftline
 from eventlog.settings import Home
+from registry.approvals import Approvals
 from registry.errors import InvalidPolicy, UnknownVersion, VersionRefused
 from registry.history.rows import GateResult, HistoryRow, encode_detail
 from registry.history.store import History
@@ -26,8 +31,8 @@ class Desk:
         self._patch = patch
 
     def run(self, actor: str, *arguments: str, groups: tuple[str, ...] = ("risk",)) -> Result:
-        self._patch.setattr(approvals, "_user", lambda: actor)
-        self._patch.setattr(approvals, "_groups", lambda: list(groups))
+        self._patch.setattr(local_actor, "_user", lambda: actor)
+        self._patch.setattr(local_actor, "_groups", lambda: list(groups))
         return CliRunner().invoke(driftline, arguments)
 
     def policy(self, text: str = POLICY) -> Result:
@@ -59,7 +64,7 @@ def test_a_champion_is_promoted_once_another_person_approved(desk: Desk) -> None
     with pytest.raises(VersionRefused, match="version 2: it has 0 of 1 approvals for champion"):
         desk.promote()
     assert "approval of taxi version 2 for champion requested" in desk.request().output
-    assert "bob approved taxi version 2 for champion" in desk.approve().output
+    assert "local:bob approved taxi version 2 for champion" in desk.approve().output
     desk.promote()
     assert desk.history.aliases("taxi") == {"champion": "2"}
 
@@ -69,13 +74,13 @@ def test_neither_registrant_nor_requester_approves(desk: Desk, actor: str) -> No
     desk.request()
     found = desk.approve(actor).exception
     assert isinstance(found, VersionRefused)
-    assert f"{actor} registered or requested version 2 of taxi" in str(found)
+    assert f"local:{actor} registered, trained or requested version 2:" in str(found)
 
 
 def test_an_approval_comes_from_the_named_role(desk: Desk) -> None:
     desk.request()
     found = str(desk.approve(groups=("dev",)).exception)
-    assert found == "champion of taxi: expected an approval from risk; bob is in dev"
+    assert found == "champion of taxi: expected an approval from risk; local:bob is in dev"
 
 
 def test_nobody_approves_what_was_not_requested(desk: Desk) -> None:
@@ -110,8 +115,8 @@ def test_a_rejection_is_final(desk: Desk) -> None:
     desk.request()
     desk.approve()
     rejected = desk.run("dan", "reject", "taxi", "--version", "2", "--why", "unfair")
-    assert "dan rejected taxi version 2" in rejected.output
-    with pytest.raises(VersionRefused, match="rejected by dan in revision 7: unfair"):
+    assert "local:dan rejected taxi version 2" in rejected.output
+    with pytest.raises(VersionRefused, match="rejected by local:dan in revision 7: unfair"):
         desk.promote()
     assert "that is final for its content" in str(desk.request().exception)
 
@@ -159,3 +164,87 @@ def test_a_model_without_a_policy_needs_no_approval(desk: Desk) -> None:
     assert desk.history.promote("bus", "champion", "1", time=0, actor="ann") == 6
     asked = desk.run("cyd", "request", "bus", "--version", "1", "--why", "x").exception
     assert "asks for no approval of champion" in str(asked)
+
+
+def test_an_approval_is_for_the_digest_that_was_read(desk: Desk) -> None:
+    desk.request()
+    approve = ("approve", "taxi", "--version", "2", "--why", "checked")
+    found = desk.run("bob", *approve, "--digest", "d3").exception
+    assert "the content is d2, and the approval is for d3" in str(found)
+    found = desk.run("bob", *approve, "--report", "ab12").exception
+    assert "the gate report is missing, and the approval is for ab12" in str(found)
+    assert desk.run("bob", *approve, "--digest", "d2").exit_code == 0
+
+
+def test_one_person_with_two_accounts_is_one_approval(desk: Desk) -> None:
+    desk.policy("approvals: {champion: {required: 2}}")
+    desk.request()
+    book = Approvals(desk.history)
+    for actor in ("key:bob", "local:bob", "bob"):
+        revision = book.approve("taxi", "2", "champion", actor=actor, why="checked")
+    assert revision == desk.history.rows("taxi")[-1].revision
+    with pytest.raises(VersionRefused, match="1 of 2 approvals"):
+        desk.promote()
+    book.approve("taxi", "2", "champion", actor="oidc:dan", why="checked")
+    desk.promote()
+
+
+@pytest.mark.parametrize("actor", ["key:ann", "oidc:ann", "key:cyd", "key:trainer", "trainer"])
+def test_four_eyes_are_of_people_whatever_their_credentials(desk: Desk, actor: str) -> None:
+    desk.history.register(
+        "taxi",
+        "4",
+        time=0,
+        actor="key:ann",
+        digest="d4",
+        files={"a": "b"},
+        trained_by="key:trainer",
+    )
+    desk.policy("approvals: {champion: {required: 1}}")
+    desk.request("4", actor="cyd")
+    with pytest.raises(VersionRefused, match="registered, trained or requested version 4"):
+        Approvals(desk.history).approve("taxi", "4", "champion", actor=actor, why="fine")
+
+
+def test_content_that_is_registered_twice_has_two_registrants(desk: Desk) -> None:
+    desk.history.register("taxi", "4", time=0, actor="key:eve", digest="d2")
+    desk.policy("approvals: {champion: {required: 1}}")
+    desk.request("4", actor="cyd")
+    for actor in ("ann", "eve"):
+        assert isinstance(desk.approve(actor, "4").exception, VersionRefused)
+    assert desk.approve("bob", "4").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["request", "approve", "reject"])
+def test_a_registry_that_requires_keys_takes_no_local_user(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_REGISTRY_REQUIRE_KEY", "true")
+    monkeypatch.delenv("DRIFTLINE_API_KEY", raising=False)
+    found = desk.run("bob", command, "taxi", "--version", "2", "--why", "x").exception
+    assert isinstance(found, Unauthenticated)
+    assert "expected DRIFTLINE_API_KEY or DRIFTLINE_API_KEY_FILE" in str(found)
+
+
+def test_a_key_is_the_actor_and_its_roles_count(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys: list[str] = []
+    file = KeyFile.of(Home(tmp_path), {})
+    file.change_roles(lambda *_: {"risk": ["approve:taxi"], "ml": ["register", "approve:bus"]})
+    for name, role in (("cyd", "ml"), ("bob", "risk")):
+        found = make_key([], name=name, scopes=[], roles=[role], expires="", now=time.time())
+        file.change(lambda held, key=found[0]: [*held, key])  # type: ignore[misc]
+        keys.append(found[1])
+    monkeypatch.setenv("DRIFTLINE_REGISTRY_REQUIRE_KEY", "true")
+    monkeypatch.setenv("DRIFTLINE_API_KEY", keys[0])
+    assert desk.request(actor="root").exit_code == 0
+    found = desk.approve("root").exception
+    assert isinstance(found, Forbidden)
+    assert str(found) == "key:cyd lacks the scope of this change: expected approve or approve:taxi"
+    monkeypatch.delenv("DRIFTLINE_API_KEY")
+    (tmp_path / "key").write_text(f"{keys[1]}\n")
+    monkeypatch.setenv("DRIFTLINE_API_KEY_FILE", str(tmp_path / "key"))
+    assert desk.approve("root", groups=()).exit_code == 0
+    assert [row.actor for row in desk.history.rows("taxi")[-2:]] == ["key:cyd", "key:bob"]
+    desk.promote()

@@ -66,3 +66,16 @@ def test_the_file_is_one_that_people_can_read(home: Path) -> None:
     (key,) = json.loads((home / "keys.json").read_text())["keys"]
     assert key["name"] == "anna"
     assert key["scopes"] == ["read"]
+
+
+def test_a_role_is_a_named_set_of_scopes() -> None:
+    assert "role 'risk'" in str(keys("create", "--name", "bob", "--role", "risk").exception)
+    assert keys("role", "risk", "--scope", "approve", "--scope", "read").exit_code == 0
+    create("--role", "risk", "--scope", "try:flights")
+    listed = keys("list").output
+    assert "approve read try:flights" in listed
+    assert "risk" in keys("roles").output
+    assert "used by the keys of anna" in str(keys("role", "risk", "--delete").exception)
+    assert keys("role", "risk").exit_code == 2
+    assert isinstance(keys("role", "r", "--scope", "root").exception, InvalidKey)
+    assert isinstance(keys("create", "--name", "x").exception, InvalidKey)

@@ -104,6 +104,8 @@ class FakeCatalogue:
         self.damaged: dict[str, dict[str, str]] = {}
         self.rollouts: dict[str, dict[str, Rollout]] = {}
         self.earlier: dict[str, set[str]] = {}
+        self.candidates: dict[str, str] = {}  # of every model
+        self.refused: set[str] = set()
         self.unreadable = ""
         self.moves = 1
 
@@ -119,6 +121,8 @@ class FakeCatalogue:
             aliases,
             unloaded,
             self.limits.get(model, {}),
+            self.candidates,
+            self.refused,
             operated=self.operated.get(model, {}),
             rollouts=self.rollouts.get(model, {}),
             earlier=self.earlier.get(model, set()),
@@ -175,7 +179,8 @@ class InProcessWorker:
         **settings: Any,
     ) -> None:
         self.settings = Settings(**settings)
-        self.authorizer = Door().authorizer
+        self.door = Door()
+        self.authorizer = self.door.authorizer
         self.appender = MemoryLog()
         self.catalogue = FakeCatalogue(sums=["1"])
         ids = IdGenerator("p")
@@ -185,7 +190,12 @@ class InProcessWorker:
         self._gate = gate
         self._batch_ids = ids.batch
         self.models = LoadedModels(self.catalogue, self.load, report=report)
-        self.pipeline = Pipeline(self.models, self.log, count_failure=count_failure)
+        self.pipeline = Pipeline(
+            self.models,
+            self.log,
+            count_failure=count_failure,
+            may_try=lambda call: self.authorizer.holds("try", call.authorization, call.model),
+        )
         self.call = CallFactory(inf, clock=lambda: 0.0, now=lambda: 1_000)
         self.inference = InferenceDependencies(
             pipeline=self.pipeline,

@@ -1,9 +1,8 @@
-"""Candidates of a model with a release policy: no number and no fallback leads to them."""
+"""Candidates of a model with a release policy: only callers who may try them reach them."""
 
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from eventlog.settings import Home
 from registry.gates.outcomes import GateReport
@@ -12,26 +11,18 @@ from registry.gates.reports import record_run
 from registry.history.rows import GateVerdict
 from registry.history.store import History
 from registry.manifest import Version
-from registry.store import ModelState, Registry
+from registry.store import Registry
 from service.errors import NotReady
 from service.models.loaded_models import LoadedModels
-from tests.service.in_process import FakeCatalogue
+from service.protocol import json
+from tests.service.in_process import FakeCatalogue, InProcessWorker
 from tests.service.test_damaged_versions_retried import _loaded
+from tests.service.test_pipeline import BODY
 from tests.tiny_model import register_tiny
 
 
-class Catalogue(FakeCatalogue):
-    """With versions that the release policy does not allow."""
-
-    candidates: dict[str, str] = {}
-
-    def state(self, model: str) -> ModelState:
-        state = super().state(model)
-        return replace(state, desired=replace(state.desired, candidates=self.candidates))
-
-
 async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
-    catalogue = Catalogue(taxi=["1", "2"])
+    catalogue = FakeCatalogue(taxi=["1", "2"])
     catalogue.candidates = {"2": "it has 0 of 1 approvals for champion"}
     models = LoadedModels(catalogue, _loaded)
     await models.refresh()
@@ -52,7 +43,7 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
 
 
 async def test_a_model_of_candidates_alone_is_no_reason_to_be_not_ready() -> None:
-    catalogue = Catalogue(taxi=["1"], bus=["1"])
+    catalogue = FakeCatalogue(taxi=["1"], bus=["1"])
     models = LoadedModels(catalogue, _loaded)
     catalogue.candidates = {"1": "its gates: failed"}
     await models.refresh()
@@ -89,3 +80,68 @@ async def test_gates_of_a_registry_decide_who_answers(
     with pytest.raises(NotReady, match="version 2 is not released: its gates: failed"):
         models.resolve("tiny", "2")
     models.close()
+
+
+class Trial:
+    """Champion 1 of `sums`, candidate 2, and callers with keys."""
+
+    def __init__(self) -> None:
+        self.worker = InProcessWorker()
+        self.worker.catalogue.held["sums"] = ["1", "2"]
+        self.worker.catalogue.named["sums"] = {"champion": "1"}
+        self.worker.catalogue.candidates = {"2": "its gates: failed"}
+
+    def key(self, *scopes: str) -> bytes:
+        header = self.worker.door.keys.add(*scopes, name=f"n{self.worker.door.keys.reads}")
+        self.worker.door.later()
+        return header
+
+    async def ask(self, key: bytes | None, selector: str = "2") -> str:
+        """Return the number of the version that answers."""
+        if key is not None:
+            self.worker.authorizer.admit("predict", key, "sums")
+        call = self.worker.call("rest", "sums", selector)
+        call.authorization = key
+        reply = await self.worker.pipeline.infer(call, lambda _: json.decode_request(BODY))
+        return reply.version.number
+
+
+@pytest.fixture
+async def trial() -> Trial:
+    trial = Trial()
+    await trial.worker.models.refresh()
+    return trial
+
+
+@pytest.mark.parametrize("scope", ["try", "try:sums"])
+async def test_who_may_try_reaches_a_candidate_by_its_number_alone(
+    trial: Trial, scope: str
+) -> None:
+    key = trial.key("predict", scope)
+    assert await trial.ask(key) == "2"
+    assert await trial.ask(key, "") == "1"
+    assert [event.version for event in trial.worker.appender.events] == ["2", "1"]
+
+
+@pytest.mark.parametrize("scopes", [["predict"], ["predict", "try:other"], ["predict", "admin"]])
+async def test_no_other_key_reaches_a_candidate(trial: Trial, scopes: list[str]) -> None:
+    with pytest.raises(NotReady, match=r"version 2 is not released.*keys with the scope try"):
+        await trial.ask(trial.key(*scopes))
+
+
+async def test_without_keys_a_candidate_answers_nobody(trial: Trial) -> None:
+    assert trial.worker.authorizer.is_open
+    with pytest.raises(NotReady, match="version 2 is not released"):
+        await trial.ask(None)
+
+
+async def test_barred_and_rejected_content_cannot_be_tried(trial: Trial) -> None:
+    trial.worker.catalogue.refused = {"2"}
+    trial.worker.catalogue.moves += 1
+    await trial.worker.models.refresh()
+    with pytest.raises(NotReady, match="version 2 is not released"):
+        await trial.ask(trial.key("predict", "try"))
+
+
+async def test_candidates_do_not_end_the_statistics_of_all_models(trial: Trial) -> None:
+    assert [one.number for one in trial.worker.models.select()] == ["1", "2"]

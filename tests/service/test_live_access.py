@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
@@ -16,6 +17,9 @@ from access.authorizer import LOOK_AGAIN
 from access.keyfile import KeyFile
 from access.keys import Key, make_key, revoke_key
 from eventlog.settings import Home
+from registry.approvals import Approvals
+from registry.history.rows import ApprovalRule, ReleasePolicy
+from registry.history.store import History
 from tests.service.conftest import Service
 
 BODY = {
@@ -80,16 +84,29 @@ def operate(keys: Keys) -> str:
 
 
 @pytest.fixture(scope="module")
-def guarded(
-    root: Path, free_port: Callable[[], int], predict: str, tiny_only: str, operate: str
+def tester(keys: Keys) -> str:
+    return keys.add("predict", "try:other", name="tester")
+
+
+@pytest.fixture(scope="module")
+def guarded(  # noqa: PLR0917  # keys that must be there before it
+    root: Path,
+    free_port: Callable[[], int],
+    predict: str,
+    tiny_only: str,
+    operate: str,
+    tester: str,
 ) -> Iterator[Service]:
-    """The service, with keys that were there before it."""
+    """The service, with keys that were there before it, and a candidate of the model `other`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
         service = Service(root, free_port, workers="2", poll_interval_s="0.1")
         for model in ("tiny", "other"):
             service.register(model)
             service.registry.promote(model, "1")
+        service.register("other", description="a candidate")
+        policy = ReleasePolicy(approvals={"champion": ApprovalRule()})
+        Approvals(History(service.home.registry)).set_policy("other", policy, actor="a", why="b")
         service.start()
         yield service
         service.stop()
@@ -154,6 +171,31 @@ def test_all_else_is_the_same_refusal_to_a_stranger(
     assert reply.status_code == 401
     assert reply.headers["www-authenticate"] == 'Bearer realm="driftline"'
     assert reply.json() == {"error": "expected a valid key: Authorization: Bearer dl_…"}
+
+
+@pytest.mark.parametrize("way", ["rest", "predict", "grpc"])
+def test_a_candidate_answers_who_may_try_it(
+    guarded: Service, predict: str, tester: str, way: str
+) -> None:
+    def status(key: str) -> int | str:
+        if way == "grpc":
+            price = triton_grpc.InferInput("price", [1, 1], "FP32")
+            price.set_data_from_numpy(np.zeros((1, 1), np.float32))
+            colour = triton_grpc.InferInput("colour", [1, 1], "BYTES")
+            colour.set_data_from_numpy(np.array([[b"red"]], object))
+            inputs = [price, colour]
+            return _code(
+                guarded,
+                key,
+                lambda client, headers: client.infer("other", inputs, "2", headers=headers),
+            )
+        path, body = "/v2/models/other/versions/2/infer", BODY
+        if way == "predict":
+            path, body = "/predict", {**ROWS, "model": "other", "version": "2"}
+        return guarded.http.post(path, json=body, headers=bearer(key)).status_code
+
+    assert status(predict) in {503, "UNAVAILABLE"}
+    assert status(tester) in {200, ""}
 
 
 def test_a_stranger_is_refused_before_the_body_is_read(guarded: Service) -> None:
@@ -249,7 +291,7 @@ def test_the_history_names_whose_key_loaded_and_unloaded(guarded: Service, opera
     with triton_grpc.InferenceServerClient(f"127.0.0.1:{guarded.grpc_port}") as client:
         client.load_model("tiny", headers=headers)
     recorded = [(row.kind, row.actor) for row in guarded.registry.history("tiny")[before:]]
-    assert recorded == [("unloaded", "operate"), ("loaded", "operate")]
+    assert recorded == [("unloaded", "key:operate"), ("loaded", "key:operate")]
 
 
 def test_refusals_are_counted_and_write_no_event(guarded: Service, operate: str) -> None:

@@ -1,0 +1,85 @@
+"""Who runs a command that changes the registry of this machine, and what they may do.
+
+By default every user of the machine may change what they can write. With
+`DRIFTLINE_REGISTRY_REQUIRE_KEY`, a command needs a key with the scope of its change.
+"""
+
+import grp
+import os
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from access.authorizer import Authorizer
+from access.errors import Forbidden, Unauthenticated
+from access.keyfile import KeyFile
+from access.keys import Scope
+from eventlog.errors import SettingError
+from eventlog.settings import Home
+from registry.settings import requires_key
+
+KEY = "DRIFTLINE_API_KEY"
+KEY_FILE = "DRIFTLINE_API_KEY_FILE"
+
+
+class Actor(NamedTuple):
+    """Who changes something, as the history names them, and their roles."""
+
+    name: str
+    roles: frozenset[str] = frozenset()
+
+
+def local_actor(scope: Scope, model: str | None = None) -> Actor:
+    """Return who runs the command; raises Unauthenticated or Forbidden where a key is required."""
+    if not requires_key():
+        return Actor(f"local:{_user()}", frozenset(_groups()))
+    key = read_key()
+    if not key:
+        raise Unauthenticated(
+            f"this registry requires a key: expected {KEY} or {KEY_FILE} with a key of the scope "
+            f"{scope}"
+        )
+    keys = Authorizer(KeyFile.of(Home.from_environment()), open_without_keys=False)
+    header = f"Bearer {key}".encode()
+    try:
+        keys.admit(scope, header, model)
+    except Unauthenticated:
+        raise Unauthenticated(f"{KEY}: expected a valid key of this registry") from None
+    except Forbidden:
+        named = f"{scope} or {scope}:{model}" if model else scope
+        raise Forbidden(
+            f"{keys.actor_of(header)} lacks the scope of this change: expected {named}"
+        ) from None
+    return Actor(keys.actor_of(header), keys.roles_of(header))
+
+
+def read_key(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the key of the environment, or of the file that it names; "" without one."""
+    if key := environ.get(KEY, "").strip():
+        return key
+    if not (path := environ.get(KEY_FILE, "")):
+        return ""
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "expected one line of ASCII"
+        raise SettingError(f"{KEY_FILE}: {path}: {reason}") from None
+
+
+def _user() -> str:
+    """Return the user of the process; unlike getpass, not what an environment variable states."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _groups() -> list[str]:
+    found = []
+    for number in {os.getegid(), *os.getgroups()}:
+        try:
+            found.append(grp.getgrgid(number).gr_name)
+        except KeyError:
+            continue  # a group without a name
+    return found

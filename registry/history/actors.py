@@ -1,0 +1,21 @@
+"""Who a row of the history names as its actor, and who of them is the same person.
+
+| actor | who |
+| --- | --- |
+| `key:NAME` | the owner of an API key; two keys of one name are one actor |
+| `oidc:SUBJECT` | the subject of a token of an identity provider |
+| `cert:NAME` | the common name of a client certificate |
+| `local:USER` | a user of the machine on which a command ran |
+| anything else | a part of Driftline, or a user in a row of an earlier release |
+"""
+
+KINDS = frozenset({"key", "oidc", "cert", "local"})
+
+
+def person_of(actor: str) -> str:
+    """Return the name by which an actor is compared, for four eyes.
+
+    Who has an account and a key of the same name is one person.
+    """
+    kind, _, name = actor.partition(":")
+    return name if name and kind in KINDS else actor
