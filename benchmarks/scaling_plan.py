@@ -19,9 +19,9 @@ class Costs(msgspec.Struct, frozen=True):
     """Hold the costs of one prediction of 30 features; CPU in microseconds of one core."""
 
     # Measured, see docs/performance.md.
-    serve: float = 42.0
-    forward: float = 42.5
-    monitor: float = 57.1
+    serve: float = 37.0
+    forward: float = 47.6
+    monitor: float = 49.1
     event_bytes: float = 900.0
     # Assumed
     busy: float = 0.5  # mean share of a core in use, with room for peaks and the loss of a pod
