@@ -60,6 +60,9 @@ COMMANDS = {
     "rollout": CommandSummary(
         "driftline.rollout", "Give a version a growing share of the requests.", _REGISTRY
     ),
+    "predict": CommandSummary(
+        "driftline.predict", "Predict the rows of files, resumable and in order.", _SERVICE
+    ),
     "rollback": CommandSummary(
         "driftline.rollback", "Point an alias back at an earlier version.", _REGISTRY
     ),

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 Outcome = Literal["ok", "invalid", "refused", "expired", "cancelled", "failed"]
-Protocol = Literal["rest", "grpc", "predict"]
+Protocol = Literal["rest", "grpc", "predict", "batch", "shadow"]
+OFFLINE: frozenset[Protocol] = frozenset({"batch", "shadow"})  # no client sent a request
 Payload = Literal["kept", "digest", "dropped"]
 ArmName = Literal["", "before", "rollout"]  # the version it replaces, or the one it rolls out
 Label = str | int | float | bool
@@ -136,6 +137,11 @@ class PredictionEvent(
     def event_id(self) -> str:
         """Return `source:epoch:sequence`, a globally unique id."""
         return f"{self.source}:{self.epoch}:{self.sequence}"
+
+    @property
+    def online(self) -> bool:
+        """Return whether a client asked for the prediction, and not a load test, file or shadow."""
+        return not self.load_test and self.protocol not in OFFLINE
 
 
 class FeedbackEvent(

@@ -246,6 +246,24 @@ def _sampled(event: PredictionEvent, sampling: Sampling) -> PredictionEvent:
     return replace(event, inputs={}, outputs={}, inclusion=sampling.share, **fields)
 
 
+def without_large_payload(event: PredictionEvent, most_bytes: int) -> PredictionEvent:
+    """Return an event that is not written yet, with a digest instead of a larger payload."""
+    size = sum(map(_size, (*event.inputs.values(), *event.outputs.values())))
+    size += 20 * sum(map(len, event.summaries.values()))
+    if size <= most_bytes:
+        return event
+    digest, size = _digest(event.inputs, event.outputs)
+    return replace(
+        event,
+        inputs={},
+        outputs={},
+        summaries={},
+        payload="digest",
+        payload_digest=digest,
+        payload_bytes=size,
+    )
+
+
 def _digest(*groups: Mapping[str, Tensor]) -> tuple[str, int]:
     """Return SHA-256 and size of inputs and outputs: JSON, then raw bytes, per tensor."""
     summed, size = hashlib.sha256(), 0

@@ -106,6 +106,7 @@ def _sample(
         if (
             not isinstance(event, PredictionEvent)
             or event.model != model
+            or not event.online
             or event.outcome != "ok"
             or event.payload != "kept"
             or event.version not in unchanged

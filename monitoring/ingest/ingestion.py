@@ -88,6 +88,10 @@ class Ingestion:
             return None
         if isinstance(event, FeedbackEvent):
             return self._ingest_label(event, record)
+        if not event.online:  # in no window: a nightly job is no drift of the online requests
+            self._state.count(f"{event.protocol}_events")
+            self._state.count(f"{event.protocol}_rows", event.rows)
+            return None
         return self._ingest_prediction(event, record)
 
     def _is_ahead(self, received: int) -> bool:

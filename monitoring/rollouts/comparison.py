@@ -75,7 +75,7 @@ class Comparison:
 
     def include(self, event: PredictionEvent) -> None:
         """Count a request that was decided in this step."""
-        if event.revision < self.rollout.revision or event.load_test or not event.arm:
+        if event.revision < self.rollout.revision or not event.online or not event.arm:
             return
         answered_by = self.rollout.number if event.arm == "rollout" else self.rollout.before
         if event.version != answered_by:  # the version before stood in

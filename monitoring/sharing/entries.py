@@ -76,6 +76,8 @@ class EntryEncoder:
         """The values of every answered row; empty where there are none, or they do not fit."""
         if event.outcome != "ok" or event.payload != "kept" or not event.version:
             return []
+        if not event.online:
+            return []
         try:
             layout = self._of((event.model, event.version)).layout
             laid = layout.rows(event)

@@ -1,0 +1,101 @@
+"""Assemble the output of a job from its finished chunks, and put it in place at once."""
+
+import csv as text
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from driftline.batch.checkpoints import FinishedChunk
+from driftline.batch.job import BatchRun
+from driftline.batch.storage import FORMATS, Storage, suffix
+from driftline.batch.tables import regroup
+
+_GROUP = 131_072  # rows of a row group
+_REJECTS = "_rejects.csv"  # in a folder, where a reader of tables ignores it
+
+
+def rejects_name(output: str) -> str:
+    """Return where the rejects of a job are listed."""
+    if suffix(output) in FORMATS:
+        return f"{output[: -len(suffix(output))]}.rejects.csv"
+    return f"{output.rstrip('/')}/{_REJECTS}"
+
+
+def assemble(run: BatchRun) -> int:
+    """Write the output and any list of rejects; return the number of rejected rows.
+
+    Each file appears complete: a reader sees the one before, or the new one.
+    """
+    output = run.job.output
+    rejected = _list_rejects(run, rejects_name(output))
+    if suffix(output) in FORMATS:
+        every = (one for n in range(len(run.job.files)) for one in run.finished(n))
+        _write(run, every, suffix(output), output)
+        return rejected
+    for number, file in enumerate(run.job.files):
+        target = f"{output.rstrip('/')}/{file.name}"
+        _write(run, run.finished(number), file.format, target)
+    return rejected
+
+
+def _write(run: BatchRun, chunks: Iterable[FinishedChunk], kind: str, target: str) -> None:
+    draft = run.checkpoints.path(f"output{kind}")
+    schema = run.columns.schema
+    batches = (batch for one in chunks for batch in one.table.to_batches())
+    if kind == ".parquet":
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            for table in regroup(batches, _GROUP):
+                writer.write_table(table, row_group_size=_GROUP)
+    else:
+        with csv.CSVWriter(str(draft), schema) as lines:
+            for batch in batches:
+                lines.write_batch(_flat(batch))
+    _place(draft, target)
+
+
+def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with the floats of FP16, which Arrow writes to no CSV, as FP32."""
+    if not any(field.type == pa.float16() for field in batch.schema):
+        return batch
+    wide = [pa.float32() if f.type == pa.float16() else f.type for f in batch.schema]
+    return batch.cast(pa.schema(list(zip(batch.schema.names, wide, strict=True))))
+
+
+def _list_rejects(run: BatchRun, target: str) -> int:
+    draft, count = run.checkpoints.path("rejects.csv"), 0
+    with draft.open("w", newline="") as file:
+        lines = text.writer(file, lineterminator="\n")
+        lines.writerow(["file", "row", "reason"])
+        for name, row, reason in _rejects(run):
+            lines.writerow([name, row, reason])
+            count += 1
+    if count:
+        _place(draft, target)
+    elif "://" not in target:
+        Path(target).unlink(missing_ok=True)  # of an earlier job
+    return count
+
+
+def _rejects(run: BatchRun) -> Iterator[tuple[str, int, str]]:
+    for number, file in enumerate(run.job.files):
+        for one in run.finished(number):
+            for row, reason in one.rejects.items():
+                yield file.name, row, reason
+
+
+def _place(draft: Path, target: str) -> None:
+    """Move a draft to its target: at once on this machine, as one object in a store."""
+    if "://" in target:
+        Storage(target).put(str(draft))
+        return
+    descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    Path(target).parent.mkdir(parents=True, exist_ok=True)
+    draft.replace(target)

@@ -1,0 +1,139 @@
+"""The events of a batch job: one for each chunk, and each of them once.
+
+A process that is killed may have logged a chunk that is not finished. The next one reads what was
+logged, computes the chunk again and does not log it again.
+"""
+
+import socket
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from msgspec.structs import replace
+
+from driftline.batch.checkpoints import Checkpoints, Writer
+from eventlog.answer_counts import CountingWriter
+from eventlog.events import PredictionEvent
+from eventlog.follower import Follower
+from eventlog.identity import writer_name
+from eventlog.log import Position
+from eventlog.settings import Home, LogSettings
+from registry.datatypes import of_array
+from registry.manifest import Version
+from registry.summaries import Summarizer
+from service.payload_policy import PayloadPolicies, without_large_payload
+from service.protocol.tensors import to_tensor
+from telemetry.clock import now_us
+
+Array = np.ndarray[Any, Any]
+_MOST_BYTES = 512 << 10  # of a payload: Kafka takes messages of at most 1 MiB by default
+_READ = 256  # records at once
+
+
+class ChunkRun(NamedTuple):
+    """What an event states of one chunk."""
+
+    prediction_id: str
+    rows: int  # that the model answered
+    first: int  # row of the file that the chunk begins with
+    file: str
+    started: int  # microseconds since the epoch
+    run_us: int
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    reason: str = ""  # why no row was answered
+
+
+class ChunkLog:
+    """Writes the events of a job, as the only writer of its source of the log."""
+
+    def __init__(  # noqa: PLR0913  # whose events, and where
+        self,
+        home: Home,
+        settings: LogSettings,
+        checkpoints: Checkpoints,
+        version: Version,
+        *,
+        alias: str,
+        revision: int,
+        key: bytes,
+    ) -> None:
+        """`key` is that of the payload policy; raises SettingError if it is needed and missing."""
+        self._version, self._alias, self._revision = version, alias, revision
+        self._policies = PayloadPolicies()
+        self._policies.add(version, key)
+        summarizer = Summarizer(version.manifest)
+        self._summarizer = summarizer or None
+        name = f"{writer_name(home.log, socket.gethostname())}-batch"
+        self._writer = CountingWriter.claim(home.log, name, settings, lambda _: None)
+        writer = Writer(self._writer.source, self._writer.epoch)
+        self._logged = set(_logged(home, checkpoints.add_writer(writer)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+    def prepare(self, run: ChunkRun) -> PredictionEvent:
+        """Return the event of a chunk without its place in the log; may be called in any thread."""
+        inputs = {n: to_tensor(of_array(a), a) for n, a in run.inputs.items()}
+        outputs = {n: to_tensor(of_array(a), a) for n, a in run.outputs.items()}
+        summaries: dict[str, list[float | None]] = {}
+        if self._summarizer is not None and run.rows:
+            summaries = self._summarizer.summarize({**run.outputs, **run.inputs}, run.rows)
+        event = PredictionEvent(
+            source=self._writer.source,
+            epoch=self._writer.epoch,
+            sequence=0,
+            time=run.started,
+            received=run.started,
+            prediction_id=run.prediction_id,
+            model=self._version.model,
+            protocol="batch",
+            outcome="ok" if run.rows else "invalid",
+            reason=run.reason,
+            version=self._version.number,
+            digest=self._version.digest,
+            alias=self._alias,
+            revision=self._revision,
+            request_id=f"{run.file}:{run.first}"[-128:],
+            rows=run.rows,
+            batch_id=run.prediction_id,
+            batch_rows=run.rows,
+            run_us=run.run_us,
+            total_us=now_us() - run.started,
+            inputs=inputs,
+            outputs=outputs,
+            summaries=summaries,
+        )
+        (event,) = self._policies.apply([event])
+        return without_large_payload(event, _MOST_BYTES)
+
+    def append(self, event: PredictionEvent) -> None:
+        """Log the event of a chunk unless an earlier process did; raises LogUnavailable."""
+        if event.prediction_id in self._logged:
+            return
+        self._writer.append([replace(event, sequence=self._writer.next_sequence)])
+
+
+def _logged(home: Home, writers: Iterable[Writer]) -> Iterable[str]:
+    """Yield the prediction ids that earlier processes of the job have logged."""
+    for writer in writers:
+        follower = Follower(home.log / writer.source, Position(writer.epoch, 0))
+        try:
+            while records := follower.peek(_READ):
+                follower.drop(len(records))
+                for record in records:
+                    if record.epoch == writer.epoch and isinstance(record.event, PredictionEvent):
+                        yield record.event.prediction_id
+                if records[-1].epoch > writer.epoch:
+                    break
+        finally:
+            follower.close()

@@ -1,0 +1,181 @@
+"""Prepare a batch job from the options of its command, run it, and report the result."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from driftline.batch.assembly import assemble, rejects_name
+from driftline.batch.checkpoints import BatchJob, Checkpoints
+from driftline.batch.chunk_events import ChunkLog
+from driftline.batch.errors import BatchError
+from driftline.batch.job import BatchRun
+from driftline.batch.model import BatchModel
+from driftline.batch.outputs import OutputColumns
+from driftline.batch.progress import progress_of
+from driftline.batch.rows import require_columns
+from driftline.batch.storage import FORMATS, InputFile, Storage, suffix
+from driftline.batch.tables import columns_of, row_count
+from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
+from registry.manifest import Version
+from registry.store import Registry
+from service.settings import payload_key, read_settings
+
+
+class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `driftline predict`."""
+
+    model: str
+    source: str
+    output: str
+    number: str = ""
+    alias: str = "champion"
+    chunk: int = 10_000
+    workers: int = 2
+    copied: list[str] = []
+    restart: bool = False
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What a job did."""
+
+    job: BatchJob
+    rows: int
+    computed: int  # of them in this process
+    rejected: int
+    seconds: float
+
+    def lines(self) -> Iterator[str]:
+        """Yield what the command prints."""
+        job = self.job
+        rate = self.computed / self.seconds if self.seconds else 0.0
+        resumed = f", {self.rows - self.computed:,} of them before" if self.earlier else ""
+        yield (
+            f"{self.rows:,} rows by {job.model} version {job.version}{resumed}, in "
+            f"{self.seconds:.1f} s ({rate:,.0f} rows/s): {job.output}"
+        )
+        if self.rejected:
+            yield f"{self.rejected:,} rows were rejected: {rejects_name(job.output)}"
+
+    @property
+    def earlier(self) -> bool:
+        """Whether an earlier process finished chunks of the job."""
+        return self.computed < self.rows
+
+
+def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
+    """Run a job to its end, or resume it; raises DriftlineError.
+
+    Whatever ends the process, the next one continues after the last finished chunk.
+    """
+    began = time.monotonic()
+    home, settings = Home.from_environment(), read_settings()
+    registry = Registry(home)
+    storage = Storage(request.source)
+    files = storage.inputs()
+    _require_output(request, files)
+    with ExitStack() as parts:
+        checkpoints = Checkpoints(_folder(home, request.output))
+        parts.callback(checkpoints.close)
+        job = checkpoints.begin(_job(request, registry, files), restart=request.restart)
+        version = registry.version(job.model, job.version)
+        if version.digest != job.digest:
+            raise BatchError(
+                f"version {job.version} of {job.model} has other content than the job began with"
+            )
+        schema = _checked_schema(storage, job, version)
+        model = BatchModel(version, settings)
+        log = parts.enter_context(
+            ChunkLog(
+                home, from_environment(LogSettings, LOG_PREFIX), checkpoints, version,
+                alias=job.alias, revision=registry.revision(), key=payload_key(settings),
+            )
+        )  # fmt: skip
+        run = BatchRun(
+            job, storage, version.manifest, model,
+            OutputColumns(version.manifest, [schema.field(name) for name in job.copied]),
+            checkpoints, log, request.workers,
+        )  # fmt: skip
+        shown = progress_of(_total(storage, files), quiet=quiet)
+        before = run.finished_rows()
+        with shown:
+            run.run(shown.add)
+        rejected = assemble(run)
+        rows = run.finished_rows()
+        checkpoints.remove()
+    return Done(job, rows, rows - before, rejected, time.monotonic() - began)
+
+
+def _job(request: BatchRequest, registry: Registry, files: list[InputFile]) -> BatchJob:
+    """Return the job, with the version that its alias names now."""
+    number, alias = request.number, ""
+    if not number:
+        alias = request.alias
+        aliases = registry.aliases(request.model)
+        if alias not in aliases:
+            registry.versions(request.model)  # an unknown model is the nearer fault
+            named = ", ".join(aliases) or "none is set"
+            raise BatchError(
+                f"alias {alias!r} of {request.model} names no version; aliases: {named}; state "
+                "one, or --version"
+            )
+        number = aliases[alias]
+    version = registry.version(request.model, number)
+    return BatchJob(
+        version.model, version.number, version.digest, alias, files, request.chunk,
+        request.copied, request.output,
+    )  # fmt: skip
+
+
+def _checked_schema(storage: Storage, job: BatchJob, version: Version) -> pa.Schema:
+    """Return the columns of the first file; every file must have what the model takes."""
+    schemas = [columns_of(storage, file) for file in job.files]
+    for file, schema in zip(job.files, schemas, strict=True):
+        require_columns(version.manifest, schema, file.name)
+        if absent := [name for name in job.copied if name not in schema.names]:
+            raise BatchError(f"{file.name}: no column {absent[0]!r}, which --copy names")
+    return schemas[0]
+
+
+def _require_output(request: BatchRequest, files: list[InputFile]) -> None:
+    """Raise BatchError where the output would replace what is read."""
+    kind = suffix(request.output)
+    if kind and kind not in FORMATS:
+        raise BatchError(
+            f"{request.output}: expected a name that ends in {' or '.join(FORMATS)}, or a folder"
+        )
+    remote = "://" in request.output
+    if not remote and kind and Path(request.output).is_dir():
+        raise BatchError(f"{request.output}: a folder has this name")
+    if not remote and not kind and Path(request.output).is_file():
+        raise BatchError(f"{request.output}: a file has this name; expected a folder")
+    if request.output.rstrip("/") == request.source.rstrip("/") or (
+        not remote and any(_same(request.output, file) for file in files)
+    ):
+        raise BatchError(f"{request.output}: the output would replace the input")
+
+
+def _same(output: str, file: InputFile) -> bool:
+    place = Path(output) if suffix(output) else Path(output) / file.name
+    return place.exists() and Path(file.path).exists() and place.samefile(file.path)
+
+
+def _folder(home: Home, output: str) -> Path:
+    """Return where the job keeps its chunks: beside an output on this machine."""
+    if "://" in output:
+        name = hashlib.sha256(output.encode()).hexdigest()[:16]
+        return home.root / "batch" / name
+    place = Path(os.path.abspath(output))  # noqa: PTH100 - links stay as they are
+    return place.parent / f".{place.name}.unfinished"
+
+
+def _total(storage: Storage, files: list[InputFile]) -> int | None:
+    """Return the rows of all files, None where a file does not state them."""
+    counts = [row_count(storage, file) for file in files]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

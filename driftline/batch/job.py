@@ -1,0 +1,127 @@
+"""Run a batch job: read chunks, run them in threads, finish them in order, assemble the output."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from driftline.batch.checkpoints import BatchJob, Checkpoints, FinishedChunk
+from driftline.batch.chunk_events import ChunkLog, ChunkRun
+from driftline.batch.model import BatchModel
+from driftline.batch.outputs import OutputColumns
+from driftline.batch.rows import read_rows
+from driftline.batch.storage import Storage
+from driftline.batch.tables import read_tables
+from eventlog.events import PredictionEvent
+from registry.manifest import Manifest
+from telemetry.clock import now_us
+
+_AHEAD = 2  # chunks that are read before a worker is free
+
+
+class Place(NamedTuple):
+    """Which chunk: of which file, which one of it, and the row that it begins with."""
+
+    file: int
+    chunk: int
+    first: int
+
+
+class Computed(msgspec.Struct, frozen=True):
+    """A chunk that is computed and not finished yet."""
+
+    place: Place
+    finished: FinishedChunk
+    event: PredictionEvent
+
+    @property
+    def rows(self) -> int:
+        """Rows of the chunk, rejected ones included."""
+        return len(self.finished.table)
+
+
+class BatchRun(msgspec.Struct, frozen=True):
+    """The parts of a job under way."""
+
+    job: BatchJob
+    storage: Storage
+    manifest: Manifest
+    model: BatchModel
+    columns: OutputColumns
+    checkpoints: Checkpoints
+    log: ChunkLog
+    workers: int
+
+    def run(self, progress: Callable[[int], None]) -> None:
+        """Finish every chunk that is not; `progress` gets the rows that were added."""
+        waiting: deque[Future[Computed]] = deque()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="batch") as pool:
+            try:
+                for place, table in self._unfinished(progress):
+                    waiting.append(pool.submit(self._compute, place, table))
+                    if len(waiting) >= self.workers + _AHEAD:
+                        self._finish(waiting.popleft().result(), progress)
+                while waiting:
+                    self._finish(waiting.popleft().result(), progress)
+            finally:
+                for one in waiting:
+                    one.cancel()
+
+    def finished(self, file: int) -> Iterator[FinishedChunk]:
+        """Yield the finished chunks of a file in order."""
+        for chunk in range(self.checkpoints.finished(file)):
+            yield self.checkpoints.read(file, chunk)
+
+    def finished_rows(self) -> int:
+        """Return the rows of all finished chunks."""
+        every = (one for number in range(len(self.job.files)) for one in self.finished(number))
+        return sum(len(one.table) for one in every)
+
+    def _unfinished(self, progress: Callable[[int], None]) -> Iterator[tuple[Place, pa.Table]]:
+        """Yield the chunks that are left, file after file."""
+        job, names = self.job, self._names()
+        for number, file in enumerate(job.files):
+            chunk = self.checkpoints.finished(number)
+            if chunk and len(self.checkpoints.read(number, chunk - 1).table) < job.chunk:
+                progress(sum(len(one.table) for one in self.finished(number)))
+                continue  # a smaller chunk is the last one
+            progress(chunk * job.chunk)
+            for table in read_tables(self.storage, file, names, job.chunk, chunk * job.chunk):
+                yield Place(number, chunk, chunk * job.chunk), table
+                chunk += 1
+
+    def _names(self) -> list[str]:
+        names = [feature.name for feature in self.manifest.features]
+        return list(dict.fromkeys([*names, *self.job.copied]))
+
+    def _compute(self, place: Place, table: pa.Table) -> Computed:
+        started = now_us()
+        read = read_rows(self.manifest, table)
+        began = time.perf_counter()
+        outputs, sound, reason = self.model.run(read.tensors, len(read.places))
+        run_us = round((time.perf_counter() - began) * 1e6)
+        outputs = self.columns.with_derived(outputs) if len(sound) else {}
+        places, tensors, rejects = read.places, read.tensors, read.rejects
+        if len(sound) < len(places):
+            failed = np.setdiff1d(np.arange(len(places)), sound)
+            rejects |= dict.fromkeys(places[failed].tolist(), reason)
+            places, tensors = places[sound], {n: a[sound] for n, a in tensors.items()}
+        prediction_id = f"{self.job.id}-{place.file:x}-{place.chunk:x}"
+        run = ChunkRun(
+            prediction_id, len(places), place.first, self.job.files[place.file].name, started,
+            run_us, tensors, outputs, "" if len(places) else "every row of the chunk was rejected",
+        )  # fmt: skip
+        done = self.columns.table(table, places, outputs, prediction_id)
+        rejects = {row + place.first: why for row, why in sorted(rejects.items())}
+        return Computed(place, FinishedChunk(done, rejects), self.log.prepare(run))
+
+    def _finish(self, computed: Computed, progress: Callable[[int], None]) -> None:
+        """Log a chunk, then store it, as a service logs before it replies."""
+        self.log.append(computed.event)
+        self.checkpoints.write(computed.place.file, computed.place.chunk, computed.finished)
+        progress(computed.rows)

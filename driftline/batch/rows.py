@@ -1,0 +1,156 @@
+"""Convert the rows of a table to input tensors; rows that do not fit are rejected with a reason."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from driftline.batch.errors import BatchError
+from registry.datatypes import NUMPY
+from registry.feature_tensors import to_tensors
+from registry.features import signature
+from registry.manifest import Feature, Manifest
+
+Array = np.ndarray[Any, Any]
+Rejects = dict[int, str]  # row of the table -> reason
+
+_LONGEST_VALUE = 80  # characters of a value that a reason quotes
+_MISSING_TEXTS = ("nan", "na", "n/a", "null", "none")  # of a number in CSV, in lower case
+
+
+class ReadRows(NamedTuple):
+    """The rows that the model can take."""
+
+    tensors: dict[str, Array]  # by input, one row for each row of `places`
+    places: Array  # their rows in the table
+    rejects: Rejects
+
+
+class _Values(NamedTuple):
+    values: Array
+    faulty: Array  # mask
+    expected: str
+
+
+def require_columns(manifest: Manifest, found: pa.Schema, name: str) -> None:
+    """Raise BatchError for a column that is missing, or whose type no value of it can have."""
+    types = {spec.name: spec.datatype for spec in signature(manifest).inputs}
+    missing = [one.name for one in manifest.features if one.name not in found.names]
+    if missing:
+        raise BatchError(
+            f"{name}: no column {', '.join(map(repr, missing))}; expected the features "
+            f"{', '.join(one.name for one in manifest.features)}"
+        )
+    if len(set(found.names)) < len(found.names):
+        raise BatchError(f"{name}: two columns have one name")
+    for feature in manifest.features:
+        kind, takes_text = found.field(feature.name).type, types[feature.input] == "BYTES"
+        if not (_is_text(kind) if takes_text else _is_number(kind) or _is_text(kind)):
+            wanted = "texts" if takes_text else "numbers"
+            raise BatchError(f"{name}: column {feature.name!r} holds {kind}; expected {wanted}")
+
+
+def read_rows(manifest: Manifest, table: pa.Table) -> ReadRows:
+    """Return tensors of the rows that fit the manifest's features."""
+    datatypes = {spec.name: spec.datatype for spec in signature(manifest).inputs}
+    rejects: Rejects = {}
+    columns: dict[str, Array] = {}
+    for feature in manifest.features:
+        datatype, column = datatypes[feature.input], table.column(feature.name)
+        read = _texts(feature, column) if datatype == "BYTES" else _numbers(
+            feature, column, NUMPY[datatype], datatype
+        )  # fmt: skip
+        columns[feature.name] = read.values
+        if read.faulty.any():
+            for row in np.flatnonzero(read.faulty).tolist():
+                rejects.setdefault(row, _reason(feature, column[row].as_py(), read.expected))
+    places = np.arange(len(table))
+    if rejects:
+        places = np.setdiff1d(places, np.fromiter(rejects, dtype=np.int64, count=len(rejects)))
+        columns = {name: values[places] for name, values in columns.items()}
+    return ReadRows(_tensors(manifest, columns, len(places)), places, rejects)
+
+
+def _tensors(manifest: Manifest, columns: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    return to_tensors(manifest, columns) if rows else {}
+
+
+def _texts(feature: Feature, column: pa.ChunkedArray) -> _Values:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    values = column.to_numpy(zero_copy_only=False)
+    missing = np.asarray(column.is_null())
+    if missing.any():
+        values = values.copy()
+        values[missing] = ""
+    faulty = missing if not feature.nullable else np.zeros(len(column), dtype=bool)
+    return _Values(values, faulty, "a text")
+
+
+def _numbers(
+    feature: Feature, column: pa.ChunkedArray, dtype: np.dtype[Any], datatype: str
+) -> _Values:
+    expected = f"a number that fits {datatype}"
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    unread = np.zeros(len(column), dtype=bool)
+    if _is_text(column.type):
+        given, unread = _parsed(column)
+    elif column.null_count or not _is_plain(column.type):
+        given = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    else:
+        given = column.to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = given.astype(dtype)
+    if dtype.kind in "iub":
+        return _Values(cast, unread | (cast != given), expected)
+    missing = np.isnan(cast)
+    overflowed = np.isinf(cast) & ~np.isinf(given.astype(np.float64))
+    faulty = unread | overflowed | (missing if not feature.nullable else False)
+    return _Values(cast, np.asarray(faulty), expected)
+
+
+def _parsed(column: pa.ChunkedArray) -> tuple[Array, Array]:
+    """Return texts as numbers, and a mask of those that are none; empty is missing."""
+    try:
+        return pc.cast(column, pa.float64()).fill_null(np.nan).to_numpy(), np.zeros(
+            len(column), dtype=bool
+        )
+    except pa.ArrowInvalid:  # one by one
+        values, faulty = np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
+        for row, text in enumerate(column.to_pylist()):
+            if text is None or text.strip().lower() in _MISSING_TEXTS:
+                continue
+            try:
+                values[row] = float(text)
+            except ValueError:
+                faulty[row] = True
+        return values, faulty
+
+
+def _reason(feature: Feature, value: object, expected: str) -> str:
+    shown = repr(value)
+    if len(shown) > _LONGEST_VALUE:
+        shown = f"{shown[:_LONGEST_VALUE]}..."
+    null = "or nothing" if feature.nullable else "not nothing"
+    return f"feature {feature.name!r}: expected {expected} ({null}), got {shown}"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    text: bool = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return text or bool(pa.types.is_null(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return _is_plain(kind) or bool(pa.types.is_decimal(kind) or pa.types.is_null(kind))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    plain: bool = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return plain or bool(pa.types.is_boolean(kind))

@@ -1,0 +1,116 @@
+"""Find and open files of a batch job: on this machine, or at a URL of fsspec such as s3://."""
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from pyarrow import fs
+
+from driftline.batch.errors import BatchError
+
+FORMATS = (".parquet", ".csv")
+
+
+class InputFile(msgspec.Struct, frozen=True):
+    """One file of rows; size and time show whether it has changed since a job began."""
+
+    path: str
+    name: str  # relative to the stated folder
+    size: int
+    modified: int  # nanoseconds since the epoch, 0 where the store does not state it
+
+    @property
+    def format(self) -> str:
+        """The file's format: its suffix."""
+        return suffix(self.name)
+
+
+class Storage:
+    """The file system that a path or URL is on."""
+
+    def __init__(self, url: str) -> None:
+        """Raise BatchError for a URL whose package is not installed."""
+        self.url = url
+        self.remote = "://" in url
+        self.files, self.path = _open(url) if self.remote else (fs.LocalFileSystem(), url)
+
+    def inputs(self) -> list[InputFile]:
+        """Return the file, or those of the folder by name; raises BatchError if there are none."""
+        with self._faults():
+            info = self.files.get_file_info(self.path)
+            if info.type == fs.FileType.File:
+                _require_format(self.url)
+                return [_input(info, posixpath.basename(self.path))]
+            if info.type != fs.FileType.Directory:
+                raise BatchError(f"{self.url}: no such file or folder")
+            found = self.files.get_file_info(fs.FileSelector(self.path, recursive=True))
+        root = self.path.rstrip("/") + "/"
+        named = [(one, one.path.removeprefix(root)) for one in found if _is_input(one)]
+        shown = [(one, name) for one, name in named if not _is_hidden(name)]
+        if not shown:
+            raise BatchError(f"{self.url}: holds no file that ends in {' or '.join(FORMATS)}")
+        return [_input(one, name) for one, name in sorted(shown, key=lambda pair: pair[1])]
+
+    def exists(self) -> bool:
+        """Return whether something has this name."""
+        with self._faults():
+            found: bool = self.files.get_file_info(self.path).type != fs.FileType.NotFound
+        return found
+
+    def put(self, local: str, name: str = "") -> None:
+        """Store a file of this machine, below this folder if `name` is stated."""
+        target = posixpath.join(self.path, name) if name else self.path
+        with self._faults():
+            if parent := posixpath.dirname(target):
+                self.files.create_dir(parent, recursive=True)
+            fs.copy_files(local, target, source_filesystem=fs.LocalFileSystem(),
+                          destination_filesystem=self.files)  # fmt: skip
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except BatchError:
+            raise
+        except Exception as error:  # each kind of store raises its own
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise BatchError(f"{self.url}: {reason}") from error
+
+
+def suffix(name: str) -> str:
+    """Return the suffix of a name in lower case."""
+    return posixpath.splitext(name)[1].lower()
+
+
+def _require_format(url: str) -> None:
+    if suffix(url) not in FORMATS:
+        raise BatchError(f"{url}: expected a name that ends in {' or '.join(FORMATS)}")
+
+
+def _open(url: str) -> tuple[Any, str]:
+    import fsspec  # noqa: PLC0415 - where it is used
+
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise BatchError(f"{url}: {reason}; s3:// needs pip install 'driftline[s3]'") from None
+    return fs.PyFileSystem(fs.FSSpecHandler(files)), path
+
+
+def _is_input(info: Any) -> bool:
+    return bool(info.type == fs.FileType.File) and suffix(info.path) in FORMATS
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in name.split("/"))
+
+
+def _input(info: Any, name: str) -> InputFile:
+    return InputFile(info.path, name, int(info.size or 0), int(info.mtime_ns or 0))
+
+
+ArrowFault = (pa.ArrowException, OSError, ValueError)

@@ -1,0 +1,62 @@
+"""`driftline predict`: predict the rows of files with a registered version."""
+
+import click
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [predict]
+
+
+@click.command()
+@click.argument("model")
+@click.argument("source", metavar="INPUT")
+@click.argument("output")
+@click.option("--version", "number", default="", help="Number of the version.")
+@click.option("--alias", default="champion", show_default=True, help="Alias, without --version.")
+@click.option(
+    "--chunk", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000),
+    help="Rows of a checkpoint and of an event.",
+)  # fmt: skip
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1, 256),
+    help="Chunks that run at the same time.",
+)  # fmt: skip
+@click.option("--copy", "copied", default="", help="Columns of INPUT to repeat, as in id,day.")
+@click.option("--restart", is_flag=True, help="Begin again instead of resuming.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+def predict(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    source: str,
+    output: str,
+    number: str,
+    alias: str,
+    chunk: int,
+    workers: int,
+    copied: str,
+    restart: bool,
+    quiet: bool,
+) -> None:
+    """Predict every row of INPUT and write OUTPUT, in the same order.
+
+    INPUT and OUTPUT are Parquet or CSV files, or folders of them, here or at a URL such as
+    s3://bucket/rows.parquet. Run the same command again to resume a job that was killed.
+    """
+    from driftline.batch.command import BatchRequest, run_job  # noqa: PLC0415 - brings ONNX Runtime
+
+    names = [name.strip() for name in copied.split(",") if name.strip()]
+    request = BatchRequest(
+        model=model,
+        source=source,
+        output=output,
+        number=number,
+        alias=alias,
+        chunk=chunk,
+        workers=workers,
+        copied=names,
+        restart=restart,
+    )
+    done = run_job(request, quiet=quiet)
+    for line in done.lines():
+        click.echo(line)
