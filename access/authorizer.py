@@ -76,36 +76,41 @@ class Authorizer:
         if grant is None or now >= grant.expires:
             grant = self._verify(authorization, now)
         if not grant.allows(scope, model):
-            raise self._refusal(Forbidden("this key does not allow this call"))
+            raise self.counted(Forbidden("this key does not allow this call"))
+
+    def grant_of(self, authorization: bytes | None) -> Grant | None:
+        """Return what the key in an admitted header allows; None if no key is required."""
+        return self._verified.get(authorization) if authorization else None
 
     def holds(self, scope: Scope, authorization: bytes | None, model: str) -> bool:
         """Return whether an admitted header states the scope for the model.
 
         Without any key, callers hold nothing, although every call is allowed.
         """
-        grant = self._verified.get(authorization) if authorization else None
+        grant = self.grant_of(authorization)
         return grant is not None and grant.allows(scope, model)
 
     def actor_of(self, authorization: bytes | None) -> str:
         """Return whose an admitted header is, as key:NAME; "" if no key is required."""
-        grant = self._verified.get(authorization) if authorization else None
+        grant = self.grant_of(authorization)
         return "" if grant is None else grant.actor
 
     def roles_of(self, authorization: bytes | None) -> frozenset[str]:
         """Return the roles of an admitted header."""
-        grant = self._verified.get(authorization) if authorization else None
+        grant = self.grant_of(authorization)
         return frozenset() if grant is None else grant.roles
 
     def _verify(self, authorization: bytes | None, now: float) -> Grant:
         grant = self._ring.grant(authorization, now) if authorization else None
         if authorization is None or grant is None:
-            raise self._refusal(Unauthenticated("expected a valid key: Authorization: Bearer dl_…"))
+            raise self.counted(Unauthenticated("expected a valid key: Authorization: Bearer dl_…"))
         if len(self._verified) >= _MOST_VERIFIED:
             self._verified.clear()
         self._verified[authorization] = grant
         return grant
 
-    def _refusal(self, error: AccessError) -> AccessError:
+    def counted(self, error: AccessError) -> AccessError:
+        """Count a refusal, and return it to be raised."""
         self._refused(error)
         return error
 

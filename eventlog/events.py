@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from eventlog.shards import join_key
+
 Outcome = Literal["ok", "invalid", "refused", "expired", "cancelled", "failed"]
 Protocol = Literal["rest", "grpc", "predict", "batch", "shadow"]
 OFFLINE: frozenset[Protocol] = frozenset({"batch", "shadow"})  # no client sent a request
@@ -143,6 +145,11 @@ class PredictionEvent(
         """Return whether a client asked for the prediction, and not a load test, file or shadow."""
         return not self.load_test and self.protocol not in OFFLINE
 
+    @property
+    def joined_by(self) -> str:
+        """Return what joins a prediction and its labels; see `join_key`."""
+        return join_key(self.prediction_id)
+
 
 class FeedbackEvent(
     msgspec.Struct,
@@ -169,6 +176,11 @@ class FeedbackEvent(
     def event_id(self) -> str:
         """Return `source:epoch:sequence`, a globally unique id."""
         return f"{self.source}:{self.epoch}:{self.sequence}"
+
+    @property
+    def joined_by(self) -> str:
+        """Return what joins a prediction and its labels; see `join_key`."""
+        return join_key(self.prediction_id)
 
 
 Event = PredictionEvent | FeedbackEvent

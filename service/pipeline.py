@@ -18,6 +18,7 @@ from service.models.loaded_models import LoadedModels
 from service.models.routing import Canary, LoadedVersion, UnavailableVersion
 from service.prediction_log import PredictionLog, Reply, outcome_of
 from service.protocol.messages import InferRequest
+from service.protocol.prediction_ids import prediction_id_of
 from service.protocol.validation import Inputs
 from service.telemetry.metrics import count_fallback, count_request
 from telemetry.logs import about
@@ -266,12 +267,17 @@ def _log_failure(call: Call, error: DriftlineError) -> None:
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:
-    """Apply the request's parameters: event time, load test, deadline and priority."""
+    """Apply the request's parameters: own id, event time, load test, deadline and priority."""
     load_test = request.parameters.get("load_test")
     if load_test is not None:
         if type(load_test) is not bool:
             raise InvalidRequest("parameter load_test: expected true or false")
         call.load_test = load_test
+    request_id = request.parameters.get("request_id")
+    if request_id is not None:
+        if type(request_id) is not str:
+            raise InvalidRequest("parameter request_id: expected text")
+        call.prediction_id = prediction_id_of(call.model, request_id)
     event_time = request.parameters.get("event_time")
     if event_time is not None:
         call.state_event_time(event_time)

@@ -27,6 +27,7 @@ from service.errors import Expired, InvalidRequest, NotReady, Overloaded, TooLar
 from service.payload_policy import PayloadPolicies
 from service.protocol.feedback import FeedbackLabel
 from service.protocol.messages import Array
+from service.protocol.prediction_ids import PredictionIds
 from service.protocol.tensors import to_tensor
 from telemetry.clock import now_us
 
@@ -52,16 +53,20 @@ def outcome_of(error: DriftlineError) -> Outcome:
 
 
 class IdGenerator:
-    """Generates unique ids: a random prefix per process, then a counter."""
+    """Generate unique ids: a random name of the process, and counters."""
 
-    def __init__(self, prefix: str | None = None) -> None:
+    def __init__(self, prefix: str | None = None, keys: Sequence[bytes] = ()) -> None:
+        """`keys` sign and verify prediction ids; without any, this process alone verifies its own.
+
+        `prefix` names the process.
+        """
         self._prefix = secrets.token_hex(6) if prefix is None else prefix
-        self._predictions = itertools.count()
         self._batches = itertools.count()
+        self.predictions = PredictionIds(keys or [secrets.token_bytes(32)], self._prefix)
 
-    def prediction(self) -> str:
-        """Return the next prediction id."""
-        return f"{self._prefix}-{next(self._predictions):x}"
+    def prediction(self, model: str) -> str:
+        """Return the next prediction id of a model."""
+        return self.predictions.new(model)
 
     def batch(self) -> str:
         """Return the next batch id; thread-safe."""
@@ -103,7 +108,7 @@ class PredictionLog:
 
     def name(self, call: Call) -> str:
         """Give a call its prediction id, unless it has one; return it."""
-        call.prediction_id = call.prediction_id or self._ids.prediction()
+        call.prediction_id = call.prediction_id or self._ids.prediction(call.model[:_LONGEST_NAME])
         return call.prediction_id
 
     @property
@@ -212,7 +217,7 @@ class PredictionLog:
         coerced = "" if call.inputs is None else call.inputs.coerced
         return InferenceResponse(
             call.version,
-            call.prediction_id or self._ids.prediction(),
+            call.prediction_id or self._ids.prediction(call.model),
             call.request,
             outputs,
             run,

@@ -48,6 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_s: int = 75  # how long an idle HTTP connection stays open, REST and admin port
     shutdown_grace_s: int = 20  # time for accepted requests to finish at shutdown
     triton_metrics: bool = False  # whether /metrics includes Triton's nv_inference_*
+    # Secrets of prediction ids, comma-separated, shared by every machine: the first signs, all
+    # verify. Empty: those in the home's file prediction-id-secrets, which the first start writes.
+    id_secrets: str = ""
+    # Labels of predictions that this service did not make, by keys for every model.
+    unverified_labels: Literal["accept", "refuse"] = "accept"
     payload_key_file: str = ""  # file with the HMAC key for hashed payload fields
 
 

@@ -21,6 +21,7 @@ from registry.shared_workers import SharedReportPublisher
 from registry.store import Registry
 from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from service.auth.configuration import create_authorizer
+from service.auth.id_secrets import id_secrets
 from service.call_factory import CallFactory
 from service.crashes.quarantine import Quarantine
 from service.crashes.recovery import recover, watch_faults
@@ -81,7 +82,8 @@ class Worker:
         name = writer_name(home.log, host)
         end_earlier_sources(home.log, host)
         self._writer = CountingWriter.claim(home.log, name, self._log_settings, count_dropped)
-        ids = IdGenerator()
+        keys = id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")
+        ids = IdGenerator(keys=keys)
         clock = SteadyClock(on_departure=count_clock_departure)
         folder = home.log / self._writer.source
         registry = Registry(home)
@@ -135,7 +137,9 @@ class Worker:
             statistics=self._statistics,
             log=log,
             authorizer=self.authorizer,
+            ids=ids.predictions,
             max_body_bytes=settings.max_body_bytes,
+            unverified_labels=settings.unverified_labels == "accept",
         )
         self._servicer = Servicer(
             pipeline=pipeline,

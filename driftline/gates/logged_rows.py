@@ -119,9 +119,7 @@ def _sample(
                 del by_day[other]
         if (held := by_day.get(day)) is not None:
             for row in range(event.rows):
-                _hold(
-                    held, (-_hash(event.prediction_id, row), event.prediction_id, row, event), most
-                )
+                _hold(held, (-_hash(event.joined_by, row), event.joined_by, row, event), most)
     together: list[_Sampled] = []
     for held in by_day.values():
         for one in held:
@@ -178,7 +176,7 @@ def _labels(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, La
     for event in _events(log):
         if not isinstance(event, FeedbackEvent):
             continue
-        place = (event.prediction_id, event.row)
+        place = (event.joined_by, event.row)
         if place in wanted and place not in found:
             label = read_label(event.label, classes)
             if label is not None:

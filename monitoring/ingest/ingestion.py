@@ -204,7 +204,7 @@ class Ingestion:
         else:
             latency = _bounded(event.total_us) if event.outcome == "ok" else None
             state = version.add_event(pane, event.outcome, latency)
-        early = self._journal.predictions.pop_early_labels(event.prediction_id) if predicted else {}
+        early = self._journal.predictions.pop_early_labels(event.joined_by) if predicted else {}
         if early and not version.expects_labels:
             self._state.count("unexpected_labels", len(early))
             early = {}
@@ -216,7 +216,7 @@ class Ingestion:
                 if read is None:
                     self._state.count("unfit_labels")
             stored = StoredRow(
-                event.prediction_id, number, *version.key, pane.start, None, None, None, event.time
+                event.joined_by, number, *version.key, pane.start, None, None, None, event.time
             )
             if read is not None:
                 stored.label = rows.encode(read)
@@ -258,7 +258,7 @@ class Ingestion:
             self._dead_letter(record, f"its row {event.row} is not between 0 and {_LAST_ROW}")
             return None
         self._state.count("labels")
-        stored = self._journal.predictions.find(event.prediction_id, event.row)
+        stored = self._journal.predictions.find(event.joined_by, event.row)
         if stored is None or stored.start < self._state.rows_until(stored.model, stored.version):
             # Even if a sample still has the row: the other rows of its window have expired.
             self._add_early_label(event)
@@ -288,7 +288,7 @@ class Ingestion:
             return None
         outcome = join(stored.label, event.label)
         if outcome == "joined":
-            self._journal.predictions.add_label(event.prediction_id, event.row, event.label)
+            self._journal.predictions.add_label(event.joined_by, event.row, event.label)
             version.add_label(state, stored, event.label, _bounded(event.time))
         else:
             self._state.count(f"{outcome}_labels")
@@ -300,7 +300,7 @@ class Ingestion:
         """Store a label until its prediction comes."""
         received = _bounded(event.received)
         label = EarlyLabel(rows.encode(event.label), _bounded(event.time), received)
-        if not self._journal.predictions.add_early_label(event.prediction_id, event.row, label):
+        if not self._journal.predictions.add_early_label(event.joined_by, event.row, label):
             self._state.count("duplicate_labels")
 
     def _dead_letter(self, record: Record, reason: str) -> None:

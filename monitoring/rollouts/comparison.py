@@ -93,7 +93,7 @@ class Comparison:
 
     def label(self, event: FeedbackEvent) -> None:
         """Count the first label of an answer; other labels are not evidence of their own."""
-        found = self._pending.pop(event.prediction_id, None) if event.row == 0 else None
+        found = self._pending.pop(event.joined_by, None) if event.row == 0 else None
         if found is not None:
             arm, key, predicted = found
             counts = self._counts["labels"][arm]
@@ -153,7 +153,7 @@ class Comparison:
     def _expect_label(self, event: PredictionEvent) -> None:
         tensor = event.outputs.get(self._label) if self._label else None
         if tensor is not None and tensor.data and len(self._pending) < _MOST_PENDING:
-            self._pending[event.prediction_id] = event.arm, event.routing_key, tensor.data[0]
+            self._pending[event.joined_by] = event.arm, event.routing_key, tensor.data[0]
 
 
 def _is_invalid(event: PredictionEvent) -> bool:

@@ -54,7 +54,7 @@ class Predictions:
         others: set[str] = set()
         for event in events:
             if not isinstance(event, UnreadableEvent):
-                (labels if isinstance(event, FeedbackEvent) else others).add(event.prediction_id)
+                (labels if isinstance(event, FeedbackEvent) else others).add(event.joined_by)
         self._search(labels)
         self._look_for_early(labels | others)
 

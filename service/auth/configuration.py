@@ -10,12 +10,14 @@ from access.ports import Address
 from access.tls import Tls
 from eventlog.errors import SettingError
 from eventlog.settings import Home
+from service.auth.id_secrets import id_secrets
 from service.settings import PREFIX, Settings
 
 
 def check_start(settings: Settings, home: Home) -> None:
     """Raise SettingError if the service would be open to other machines without credentials."""
     keys = KeyFile.of(home).read()
+    id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")  # refuse at start
     tls = tls_of(settings)
     check_exposure(
         settings.host,

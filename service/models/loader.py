@@ -156,7 +156,7 @@ class VersionLoader:
     def _runs_of(self, version: Version) -> RunsInFlight[Call]:
         if self._runs is None:
             return UnrecordedRuns()
-        return VersionRuns(self._runs, version, self._ids.prediction)
+        return VersionRuns(self._runs, version, partial(self._ids.prediction, version.model))
 
 
 def _may_share(session: OpenSession, version: Version) -> bool:

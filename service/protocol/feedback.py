@@ -12,7 +12,7 @@ import msgspec
 from eventlog.events import Label
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import read_event_time
-from service.protocol.request_ids import prediction_id_of
+from service.protocol.prediction_ids import prediction_id_of
 
 MOST_LABELS = 100_000  # in one request
 LONGEST_LABEL = 1_024  # bytes of UTF-8

@@ -12,6 +12,7 @@ from service.models.loaded_models import LoadedModels
 from service.models.repository import ModelRepository
 from service.pipeline import Pipeline
 from service.prediction_log import PredictionLog
+from service.protocol.prediction_ids import PredictionIds
 from service.telemetry.statistics import Statistics
 
 
@@ -33,4 +34,6 @@ class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
     statistics: Statistics
     log: PredictionLog
     authorizer: Authorizer
+    ids: PredictionIds
     max_body_bytes: int
+    unverified_labels: bool  # whether labels may name predictions that this service did not make

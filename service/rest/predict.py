@@ -17,7 +17,7 @@ from service.call import Call, InferenceResponse
 from service.errors import InvalidRequest
 from service.protocol.messages import InferRequest
 from service.protocol.named_rows import read_predictions, read_rows
-from service.protocol.request_ids import prediction_id_of
+from service.protocol.prediction_ids import prediction_id_of
 from service.protocol.routing_key import ROUTING_KEY, read_key
 from service.rest.asgi import (
     App,

@@ -9,10 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from access.errors import AccessError
 from eventlog.errors import DriftlineError
+from service.auth.label_scope import LabelScope
 from service.errors import NotReady
 from service.models.metadata import ServerMetadata, describe
 from service.protocol.feedback import read_feedback
+from service.rest.asgi import authorization_of
 from service.rest.content import decode_body
 from service.rest.dependencies import RouteDependencies
 from service.rest.errors import body_of, headers_of, status_of
@@ -74,9 +77,15 @@ class _Routes:
 
     async def feedback(self, request: Request) -> Response:
         labels = read_feedback(await self._body(request))
-        log = self._dependencies().log
-        log.append_labels(labels)
-        await log.wait_until_safe()
+        worker = self._dependencies()
+        grant = worker.authorizer.grant_of(authorization_of(request.scope))
+        scope = LabelScope.of(grant, unverified=worker.unverified_labels)
+        try:
+            scope.verify((one.prediction_id for one in labels), worker.ids.tag)
+        except AccessError as error:
+            raise worker.authorizer.counted(error) from None
+        worker.log.append_labels(labels)
+        await worker.log.wait_until_safe()
         return _json({"accepted": len(labels)})
 
     async def _body(self, request: Request) -> bytes:

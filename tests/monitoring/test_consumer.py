@@ -99,6 +99,21 @@ def test_labels_join_before_and_after_their_prediction(
     assert store.rows("tiny", "1", live.window)["label"].tolist() in ([0, 1], [1, 0])
 
 
+def test_labels_by_a_callers_own_id_join_predictions_of_earlier_releases_too(
+    log: Log, watch: Callable[[], Store]
+) -> None:
+    earlier, now = "own-" + "1" * 32, "820ac31a93-own-" + "1" * 32
+    log.predict(T0, earlier)
+    log.tell(now, 0)
+    log.tell(now.replace("1" * 32, "2" * 32), 1)
+    log.predict(T0, earlier.replace("1" * 32, "2" * 32))
+    log.predict(T0, now.replace("1" * 32, "3" * 32))
+    log.tell(earlier.replace("1" * 32, "3" * 32), 1)
+    store = watch()
+    (live,) = store.live("tiny", "1")
+    assert (live.rows, live.labelled) == (3, 3)
+
+
 def test_a_result_is_revised_as_labels_come_and_expires(
     log: Log, watch: Callable[[], Store]
 ) -> None:

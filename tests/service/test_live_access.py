@@ -235,6 +235,52 @@ def test_a_key_opens_what_its_scope_says_over_rest(
     assert asked(operate) == [403, 403, 403, 403, 403, 200, 200, 200, 404]
 
 
+def _ids(guarded: Service, text: str, model: str) -> list[str]:
+    """The ids of predictions of a model: of REST, /predict and gRPC, and of the caller's own id."""
+    body = BODY | {"parameters": {"request_id": f"order of {model}"}}
+    path, headers = f"/v2/models/{model}/infer", bearer(text)
+    ask = guarded.http
+    replies = [
+        ask.post(path, json=BODY, headers=headers).json()["parameters"],
+        ask.post(path, json=body, headers=headers).json()["parameters"],
+        ask.post("/predict", json=ROWS | {"model": model}, headers=headers).json(),
+    ]
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{guarded.grpc_port}") as client:
+        price = triton_grpc.InferInput("price", [1, 1], "FP32")
+        price.set_data_from_numpy(np.array([[0.5]], np.float32))
+        colour = triton_grpc.InferInput("colour", [1, 1], "BYTES")
+        colour.set_data_from_numpy(np.array([[b"red"]], object))
+        answer = client.infer(model, [price, colour], headers=headers).get_response()
+    return [
+        *(one["prediction_id"] for one in replies),
+        answer.parameters["prediction_id"].string_param,
+    ]
+
+
+def test_a_key_labels_predictions_of_its_models_alone(
+    guarded: Service, predict: str, tiny_only: str
+) -> None:
+    def label(text: str, **named: str) -> tuple[int, str]:
+        body = named | {"label": 1}
+        reply = guarded.http.post("/v1/feedback", json=body, headers=bearer(text))
+        return reply.status_code, reply.text
+
+    def labels(text: str, model: str) -> set[int]:
+        found = {label(text, prediction_id=one)[0] for one in _ids(guarded, predict, model)}
+        own = label(text, model=model, request_id=f"order of {model}")[0]
+        return found | {own}
+
+    assert labels(predict, "tiny") == labels(predict, "other") == {200}
+    assert labels(tiny_only, "tiny") == {200}
+    assert labels(tiny_only, "other") == {403}
+    forged = _ids(guarded, predict, "tiny")[0][:-1] + "x"
+    for strange in (forged, "5e0c3b9a11d2-1f"):  # the second one: of an earlier release
+        status, message = label(tiny_only, prediction_id=strange)
+        assert status == 403, message
+        assert strange in message
+        assert label(predict, prediction_id=strange)[0] == 200
+
+
 def test_a_key_opens_the_same_over_grpc(
     guarded: Service, predict: str, tiny_only: str, operate: str
 ) -> None:

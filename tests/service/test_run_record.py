@@ -34,7 +34,9 @@ class Source:
         self.runs = RunRecord(self.folder, self.writer)
 
     def of(self, model: str = "sums", number: str = "1") -> VersionRuns:
-        return VersionRuns(self.runs, version(number, model), IdGenerator().prediction)
+        return VersionRuns(
+            self.runs, version(number, model), lambda: IdGenerator().prediction(model)
+        )
 
     def die(self) -> None:
         data = (self.folder / FILE).read_bytes()

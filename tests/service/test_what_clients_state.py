@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import EARLIEST, LATEST, read_event_time
 from service.protocol.feedback import FeedbackLabel, read_feedback
-from service.protocol.request_ids import prediction_id_of
+from service.protocol.prediction_ids import prediction_id_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))

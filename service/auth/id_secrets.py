@@ -1,0 +1,63 @@
+"""The secrets that sign prediction ids: from the environment, or from a file of the home.
+
+The first secret signs, every one verifies. So a secret is replaced in two steps: put the new one
+first, and remove the old one once no more labels are expected for the ids that it signed.
+"""
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+from eventlog.durable_files import make_folder, sync_folder
+from eventlog.errors import SettingError
+from eventlog.settings import Home
+
+FILE = "prediction-id-secrets"
+SHORTEST = 16  # characters
+_MOST = 16  # secrets: each costs a comparison of every id that none of them signed
+_LARGEST = 64 << 10  # bytes of the file
+
+
+def id_secrets(home: Home, stated: str, setting: str) -> list[bytes]:
+    """Return the secrets that `setting` states, else those of the home; the first call makes one.
+
+    Raises SettingError if a secret is too short or the file cannot be used.
+    """
+    if stated:
+        return _checked(stated.replace(",", " ").split(), setting)
+    path = home.root / FILE
+    try:
+        make_folder(home.root)
+        return _checked(_read_or_create(path).decode().split(), str(path))
+    except OSError as error:
+        raise SettingError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingError(f"{path}: expected one secret a line, in UTF-8") from None
+
+
+def _read_or_create(path: Path) -> bytes:
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)  # released by close, or by the end of the process
+        content = os.read(file, _LARGEST)
+        if not content:
+            content = secrets.token_hex(32).encode() + b"\n"
+            os.pwrite(file, content, 0)
+            os.fsync(file)
+            sync_folder(path.parent)
+    finally:
+        os.close(file)
+    return content
+
+
+def _checked(found: list[str], where: str) -> list[bytes]:
+    if not 0 < len(found) <= _MOST:
+        raise SettingError(f"{where}: expected 1 to {_MOST} secrets, got {len(found)}")
+    for place, secret in enumerate(found, 1):
+        if len(secret) < SHORTEST:
+            raise SettingError(
+                f"{where}: secret {place} has {len(secret)} characters; "
+                f"expected at least {SHORTEST}, such as the output of `openssl rand -hex 32`"
+            )
+    return [secret.encode() for secret in found]
