@@ -3,6 +3,8 @@
 AccessError
 ├── Unauthenticated     no key, or an unknown, expired or revoked one
 ├── Forbidden           a valid key without the required scope
+│   └── ForeignOrigin       no key is required, and a page of another site sent the request
+├── UnknownHost         no key is required, and the port is called by a name that is not its own
 └── InvalidKey          a key that cannot be created or found
 
 Messages to callers never reveal which keys, models or routes exist.
@@ -21,6 +23,14 @@ class Unauthenticated(AccessError):
 
 class Forbidden(AccessError):
     """A valid key without the required scope."""
+
+
+class ForeignOrigin(Forbidden):
+    """No key is required, and a page of another site sent the request."""
+
+
+class UnknownHost(AccessError):
+    """No key is required, and the port is called by a name that is not its own."""
 
 
 class InvalidKey(AccessError):

@@ -1,13 +1,17 @@
 """The process behind `driftline forward`, so that its `--help` imports no Kafka client."""
 
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import click
 from prometheus_client import start_http_server
 
+from access.browser_guard import BrowserGuard
+from access.errors import AccessError, UnknownHost
 from access.ports import Address, require_free
 from eventlog.backlog import Backlog
 from eventlog.errors import NotAcknowledged
@@ -20,6 +24,9 @@ from eventlog.settings import Home, from_environment
 from eventlog.tracing import ForwardTraces
 from telemetry import logs
 from telemetry.tracing import Tracing
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 _STOP_TIMEOUT = 3  # seconds
 
@@ -91,8 +98,35 @@ def _metrics(
     """Create the metrics of the forwarder, and expose them if a port is set."""
     metrics = ForwarderMetrics(progress, unacknowledged)
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.metrics_host, metrics.registry)
+        server, _ = start_http_server(
+            settings.metrics_port, settings.metrics_host, metrics.registry
+        )
+        names = [socket.gethostname(), *settings.metrics_hosts.split(",")]
+        guard = BrowserGuard(names, "DRIFTLINE_FORWARDER_METRICS_HOSTS")
+        app = server.get_app()
+        assert app is not None  # start_http_server has set it
+        server.set_app(guarded(app, guard))
     return metrics
+
+
+def guarded(app: "WSGIApplication", guard: BrowserGuard) -> "WSGIApplication":
+    """Return a WSGI application that answers no page of another site."""
+
+    def checked(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        stated = [
+            (name.removeprefix("HTTP_").replace("_", "-").lower().encode(), value.encode("latin-1"))
+            for name, value in environ.items()
+            if name.startswith("HTTP_")
+        ]
+        try:
+            guard.check(environ["REQUEST_METHOD"].encode("latin-1"), stated)
+        except AccessError as error:
+            status = "421 Misdirected" if isinstance(error, UnknownHost) else "403 Forbidden"
+            start_response(status, [("content-type", "text/plain; charset=utf-8")])
+            return [f"{error}\n".encode()]
+        return app(environ, start_response)
+
+    return checked
 
 
 def _failed(error: NotAcknowledged, pause: float) -> None:

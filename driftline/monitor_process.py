@@ -6,12 +6,14 @@ Apart from the command, so that its `--help` imports none of it.
 import logging
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -146,6 +148,12 @@ def _check(home: Home, settings: MonitorSettings) -> Tls | None:
     return tls
 
 
+def _hosts(settings: MonitorSettings) -> list[str]:
+    """Return the names of the page: those of the settings, and this machine's."""
+    stated = urlsplit(settings.page_url).hostname or ""
+    return [*listed(settings.page_hosts), stated, settings.host, socket.gethostname()]
+
+
 def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
     shown = bool(settings.tls_client_ca)  # a certificate, by every caller
     may = is_loopback(settings.host) or settings.allow_anonymous or shown
@@ -160,7 +168,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         lambda: Store(where),
         home.reports,
         catalogue=Registry(home),
-        hosts=listed(settings.page_hosts),
+        hosts=_hosts(settings),
         authorizer=_authorizer(home, settings),
         progress=lags.reading,
         scoring=lags.scoring,

@@ -16,6 +16,8 @@ class ForwarderSettings(msgspec.Struct, frozen=True):
 
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # port of the metrics endpoint; 0: none
+    # Names, besides IP addresses and localhost, by which it may be called; * for any
+    metrics_hosts: str = ""
 
 
 class ForwarderMetrics:

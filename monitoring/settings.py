@@ -23,7 +23,9 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     tls_key: str = ""
     tls_client_ca: str = ""  # whose certificates callers must show, if any
     page_url: str = ""  # how others reach the page; by default http://host:port
-    page_hosts: str = ""  # further names by which the page may be called, comma separated
+    # Names, besides IP addresses and localhost, by which the page may be called, comma separated;
+    # *.example.org for those below one, * for any.
+    page_hosts: str = ""
     database: str = ""  # postgresql://user:password@host/name; empty: a file below DRIFTLINE_HOME
     source: Literal["segments", "kafka"] = "segments"  # which log to read
     group: str = "driftline-monitor"  # of readers that share the topics' partitions

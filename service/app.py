@@ -10,7 +10,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
-from service.auth.configuration import check_encrypted
+from service.auth.configuration import check_encrypted, create_browser_guard
 from service.dependency_versions import check_versions
 from service.rest.admin_port import with_admin_port
 from service.rest.asgi import App
@@ -20,6 +20,7 @@ from service.rest.dependencies import InferenceDependencies
 from service.rest.predict import PredictMiddleware
 from service.rest.routes import create_app
 from service.settings import read_settings
+from service.telemetry.metrics import count_refused
 from service.worker import Worker
 from telemetry import logs
 
@@ -54,7 +55,8 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
         front = BodyMiddleware(super().to_asgi(is_main), _settings.max_body_bytes)
         predictions = PredictMiddleware(front, lambda: _worker().inference)
-        return with_admin_port(predictions, lambda: _worker().authorizer, _settings)
+        guard = create_browser_guard(_settings, count_refused)
+        return with_admin_port(predictions, lambda: _worker().authorizer, guard, _settings)
 
 
 class RowPrediction(BaseModel):

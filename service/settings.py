@@ -24,6 +24,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grpc: Literal["native", "aio"] = "native"  # Driftline's gRPC server, or grpcio's
     admin_port: int = 0  # port for metrics, statistics, repository and docs; 0: use `port`
     allow_anonymous: bool = False  # whether other machines may call if no key exists
+    # Names, besides IP addresses and localhost, by which callers without a key may call, such as
+    # models.example.org,*.svc; * for any. Pages of these sites may call, too.
+    allowed_hosts: str = ""
     tls_certificate: str = ""  # PEM certificate chain for REST, gRPC and admin port
     tls_key: str = ""  # PEM private key, unencrypted; required with a certificate
     tls_client_ca: str = ""  # PEM file; if set, clients need a certificate from this CA
@@ -72,7 +75,12 @@ def payload_key(settings: Settings) -> bytes:
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings from the environment; raises SettingError if one is invalid.
 
-    A host name is replaced with its IP address, because BentoML accepts only addresses.
+    A host name is replaced with its IP address, because BentoML accepts only addresses. The name
+    stays allowed.
     """
     settings = from_environment(Settings, PREFIX, environ)
-    return msgspec.structs.replace(settings, host=numeric(settings.host))
+    address = numeric(settings.host)
+    allowed = settings.allowed_hosts
+    if address != settings.host:
+        allowed = f"{allowed},{settings.host}".strip(",")
+    return msgspec.structs.replace(settings, host=address, allowed_hosts=allowed)

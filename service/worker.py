@@ -20,7 +20,7 @@ from registry.settings import is_shared, open_history
 from registry.shared_workers import SharedReportPublisher
 from registry.store import Registry
 from registry.worker_reports import WorkerReport, WorkerReportPublisher
-from service.auth.configuration import create_authorizer
+from service.auth.configuration import create_authorizer, create_browser_guard
 from service.auth.id_secrets import id_secrets
 from service.call_factory import CallFactory
 from service.crashes.quarantine import Quarantine
@@ -78,6 +78,7 @@ class Worker:
         self._home = home
         self._log_settings = from_environment(LogSettings, LOG_PREFIX)
         self.authorizer = create_authorizer(settings, home, count_refused)
+        self._guard = create_browser_guard(settings, count_refused)
         host = socket.gethostname()
         name = writer_name(home.log, host)
         end_earlier_sources(home.log, host)
@@ -127,6 +128,7 @@ class Worker:
         self.inference = InferenceDependencies(
             pipeline=pipeline,
             authorizer=self.authorizer,
+            guard=self._guard,
             new_call=new_call,
             max_body_bytes=settings.max_body_bytes,
             keep_alive_s=settings.keep_alive_s,
@@ -166,7 +168,7 @@ class Worker:
             number = int(self._writer.source.rpartition("-")[2])
             share = partial(SharedListener.listen, "grpc", self._home, number)
             share_rest(self._home, number, self._settings.port)
-        self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer, share)
+        self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer, self._guard, share)
         await self._grpc.start()
         for work in (
             self._models.follow(self._settings.poll_interval_s),

@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from access.authorizer import Authorizer
+from access.browser_guard import BrowserGuard
 from eventlog.lag import ReaderLag
 from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import DatabaseUnavailable
@@ -42,10 +43,10 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     """The application.
 
     `open_findings` is called once, in the thread that will serve, and every answer reads from what
-    it gives. `hosts` are names by which the page may be called besides those of loopback; `*` lets
-    any name in. Without an `authorizer`, every client that reaches the page may use it.
-    `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are those of
-    versions without a reference.
+    it gives. `hosts` are names by which the page may be called besides those of loopback and IP
+    addresses; `*` lets any name in. Without an `authorizer`, every client that reaches the page may
+    use it. `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are
+    those of versions without a reference.
     """
 
     @asynccontextmanager
@@ -61,7 +62,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         ],
         middleware=[
             Middleware(GZipMiddleware, minimum_size=1_000),
-            Middleware(BrowserSecurity, hosts=hosts),
+            Middleware(BrowserSecurity, guard=BrowserGuard(hosts, "DRIFTLINE_MONITOR_PAGE_HOSTS")),
             *([Middleware(Authentication, authorizer=authorizer)] if authorizer else []),
         ],
         exception_handlers={

@@ -9,10 +9,11 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import access.keys
+from access.authorization_header import joined
 from access.authorizer import Authorizer
 from access.errors import AccessError, Unauthenticated
+from monitoring.web.browser_security import OPEN
 
-OPEN = "/health"  # for probes, which carry no key
 # A browser asks for a name and a password; the key is the password, the name may be anything.
 _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
 
@@ -20,8 +21,8 @@ _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bea
 class Authentication:
     """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
 
-    A browser sends its password with any request to this page, so changes also need the page
-    itself to have asked: see `same_origin` in guard.py.
+    A browser sends its password with any request to this page; BrowserSecurity refuses those of
+    other pages.
     """
 
     def __init__(self, app: ASGIApp, authorizer: Authorizer) -> None:
@@ -47,12 +48,12 @@ def _asked(scope: Scope) -> access.keys.Scope:
 
 def _bearer(headers: Headers) -> bytes | None:
     """The Authorization header; the password of a Basic one as if it had come as Bearer."""
-    given = headers.get("authorization")
+    given = joined(value.encode("latin-1") for value in headers.getlist("authorization"))
     if given is None:
         return None
-    kind, _, rest = given.partition(" ")
-    if kind.lower() != "basic":
-        return given.encode("latin-1")
+    kind, _, rest = given.partition(b" ")
+    if kind.lower() != b"basic":
+        return given
     try:
         _, _, password = base64.b64decode(rest, validate=True).partition(b":")
     except (binascii.Error, ValueError):

@@ -1,14 +1,13 @@
 """Who may ask, and what a browser may do with the answer: host check, origin check, headers."""
 
-from collections.abc import Collection
-from urllib.parse import urlsplit
-
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from access.browser_guard import BrowserGuard
+from access.errors import AccessError, UnknownHost
+
+OPEN = "/health"  # for probes, which carry no key and call by any name
 PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -22,43 +21,31 @@ REPORT_POLICY = (
 
 
 class BrowserSecurity:
-    """Refuses hosts it does not know, so that no foreign name can be rebound to this page."""
+    """Refuse what a page of another site makes a browser send, with keys as without.
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    A browser adds the password of this page to any request, so keys alone do not distinguish them.
+    """
+
+    def __init__(self, app: ASGIApp, guard: BrowserGuard) -> None:
         self._app = app
-        self._hosts = {*LOOPBACK, *(host.strip().lower() for host in hosts)}
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the host, then let the application answer with our headers."""
+        """Check host and origin, then let the application answer with our headers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        host = host_name(Headers(scope=scope).get("host", ""))
-        if host not in self._hosts and "*" not in self._hosts:
-            refusal = PlainTextResponse(
-                f"This page does not answer to the host {host!r}; add it to "
-                "DRIFTLINE_MONITOR_PAGE_HOSTS if it should.\n",
-                status_code=421,
-            )
-            await refusal(scope, receive, send)
-            return
+        if scope["path"] != OPEN:
+            try:
+                self._guard.check(scope["method"].encode("latin-1"), scope["headers"])
+            except AccessError as error:
+                await _refusal(error)(scope, receive, _with_headers(send))
+                return
         await self._app(scope, receive, _with_headers(send))
 
 
-def host_name(authority: str) -> str:
-    """The host of `host`, `host:port` or `[v6]:port`, in lower case; empty where there is none."""
-    try:
-        return (urlsplit(f"//{authority}").hostname or "").lower()
-    except ValueError:
-        return ""
-
-
-def same_origin(request: Request) -> bool:
-    """Whether a change was asked for from our own page, or by a program that is no browser."""
-    origin = request.headers.get("origin")
-    if origin is not None:
-        return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
-    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+def _refusal(error: AccessError) -> PlainTextResponse:
+    return PlainTextResponse(f"{error}\n", 421 if isinstance(error, UnknownHost) else 403)
 
 
 def _with_headers(send: Send) -> Send:

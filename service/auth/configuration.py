@@ -1,8 +1,10 @@
 """Check the exposure settings at start-up and create the authorizer."""
 
+import socket
 from collections.abc import Callable, Sequence
 
 from access.authorizer import Authorizer
+from access.browser_guard import BrowserGuard
 from access.errors import AccessError
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
@@ -72,3 +74,11 @@ def create_authorizer(
         or client_certificates,
         refused=refused,
     )
+
+
+def create_browser_guard(
+    settings: Settings, refused: Callable[[AccessError], None]
+) -> BrowserGuard:
+    """Create the check of hosts and origins, for callers that need no key."""
+    names = [socket.gethostname(), *settings.allowed_hosts.split(",")]
+    return BrowserGuard(names, f"{PREFIX}ALLOWED_HOSTS", refused)

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from access.authorization_header import joined
 from access.errors import AccessError
 from access.tls import Tls
 from eventlog.errors import DriftlineError, SettingError
@@ -67,10 +68,13 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Return the handler of a call, one that refuses it, or None for an unknown method."""
-        metadata = dict(details.invocation_metadata or ())
+        pairs = tuple(details.invocation_metadata or ())
+        metadata = dict(pairs)
+        stated = [_as_bytes(value) for name, value in pairs if name == "authorization"]
+        metadata["authorization"] = joined(stated)
         try:
             method = self._authorizer.authorize(
-                details.method, _as_bytes(metadata.get("authorization"))
+                details.method, metadata["authorization"], _as_bytes(metadata.get("origin"))
             )
         except AccessError as error:
             # Fits unary methods too: the status is sent before the first message is read.
@@ -90,7 +94,7 @@ class _AioCall:
     __slots__ = ("_reply", "authorization", "leave", "routing_key", "seconds_left", "traceparent")
 
     def __init__(self, metadata: dict[str, Any], context: Any) -> None:
-        self.authorization = _as_bytes(metadata.get("authorization"))
+        self.authorization: bytes | None = metadata["authorization"]
         self.traceparent: str = metadata.get("traceparent", "")
         self.routing_key: str = metadata.get("driftline-routing-key", "")
         self.seconds_left: Callable[[], float | None] = context.time_remaining
@@ -151,5 +155,5 @@ async def _refuse(error: DriftlineError, _: Any, context: Any) -> None:
     await context.abort(code_of(error), message_of(error))
 
 
-def _as_bytes(value: str | bytes | None) -> bytes | None:
+def _as_bytes(value: Any) -> Any:
     return value.encode() if isinstance(value, str) else value

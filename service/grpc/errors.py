@@ -2,7 +2,7 @@
 
 import grpc
 
-from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated
+from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated, UnknownHost
 from eventlog.errors import (
     AlreadyRunning,
     DriftlineError,
@@ -34,6 +34,7 @@ from service.errors import (
 CODES: dict[type[DriftlineError], grpc.StatusCode] = {
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    UnknownHost: grpc.StatusCode.PERMISSION_DENIED,
     InvalidKey: grpc.StatusCode.INVALID_ARGUMENT,
     AccessError: grpc.StatusCode.INTERNAL,
     UnknownModel: grpc.StatusCode.NOT_FOUND,

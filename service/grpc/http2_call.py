@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import zttp
 
+from access.authorization_header import joined
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from service.errors import Expired, InvalidRequest, LimitExceeded, Overloaded
@@ -28,8 +29,8 @@ class Http2Call:
 
     __slots__ = (
         "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
-        "_method", "_room", "_stream", "_streaming", "_timer", "authorization", "leave", "number",
-        "routing_key", "traceparent",
+        "_method", "_origin", "_room", "_stream", "_streaming", "_timer", "authorization", "leave",
+        "number", "routing_key", "traceparent",
     )  # fmt: skip
 
     def __init__(self, connection: "Http2Connection", stream: zttp.Stream, number: int) -> None:
@@ -46,6 +47,7 @@ class Http2Call:
         self._deadline: float | None = None
         self._encoding = b"identity"
         self._accepted = b""
+        self._origin: bytes | None = None
         self._messages: MessageDecoder | None = None
         self._head_sent = self._ended = False
         self._room: asyncio.Event | None = None
@@ -64,7 +66,7 @@ class Http2Call:
                     f"{shared.most_calls} concurrent calls are open, the limit; retry later"
                 )
             self._method = shared.authorizer.authorize(
-                event.path.decode("latin-1"), self.authorization
+                event.path.decode("latin-1"), self.authorization, self._origin
             )
             if self._method is None:
                 self._finish([(b"grpc-status", b"12"), (b"grpc-message", b"no such method")])
@@ -152,7 +154,9 @@ class Http2Call:
             raise LimitExceeded(
                 f"the metadata has {size} bytes; expected at most {LONGEST_METADATA}"
             )
-        self.authorization = metadata.get(b"authorization")
+        if b"authorization" in metadata:
+            self.authorization = joined(v for name, v in headers if name == b"authorization")
+        self._origin = metadata.get(b"origin")
         self._encoding = metadata.get(b"grpc-encoding", b"identity")
         if (timeout := metadata.get(b"grpc-timeout")) is not None:
             self._deadline = time.monotonic() + wire.read_timeout(timeout)

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from access.authorizer import Authorizer
+from access.browser_guard import BrowserGuard
 from service.grpc import aio, native, reflection
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.health import HEALTH, Health
@@ -26,6 +27,7 @@ class GrpcServer:
         servicer: Servicer,
         settings: Settings,
         access: Authorizer,
+        guard: BrowserGuard,
         share: native.Share | None = None,
     ) -> None:
         """Build the method table; `start` listens, and spreads its connections by `share`."""
@@ -40,7 +42,7 @@ class GrpcServer:
         }
         self._listener: GrpcListener | None = None
         self._authorizer = MethodAuthorizer(
-            self.methods, access, admin_elsewhere=bool(settings.admin_port)
+            self.methods, access, guard, admin_elsewhere=bool(settings.admin_port)
         )
 
     async def start(self) -> None:

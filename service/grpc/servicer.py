@@ -68,7 +68,7 @@ class Servicer:
 
     def _model_ready(self, request: pb.ModelReadyRequest, _: CallContext) -> pb.ModelReadyResponse:
         try:
-            self._models.resolve(request.name, request.version)
+            self._models.check_ready(request.name, request.version)
         except NotReady:
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)

@@ -391,6 +391,18 @@ class LoadedModels:
         else:
             self._unreported = False
 
+    def check_ready(self, model: str, selector: str = "") -> None:
+        """Raise NotReady, UnknownModel or UnknownVersion unless requests are answered.
+
+        A probe has no key, so the errors name nothing that exists.
+        """
+        try:
+            self.resolve(model, selector)
+        except UnknownModel:
+            raise UnknownModel("no such model") from None
+        except UnknownVersion:
+            raise UnknownVersion("no such version or alias") from None
+
     def _unknown(self, model: str, selector: str) -> UnknownModel | UnknownVersion:
         if model not in self._loaded:
             known = ", ".join(self.names()) or "none is registered"

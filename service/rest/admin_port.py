@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from access.authorizer import Authorizer
+from access.browser_guard import BrowserGuard
 from access.http1 import Http1Connection
 from access.ports import bound
 from eventlog.errors import SettingError
@@ -22,13 +23,15 @@ from service.rest.authorization import AuthorizationMiddleware
 from service.settings import Settings
 
 
-def with_admin_port(app: App, authorizer: Callable[[], Authorizer], settings: Settings) -> App:
+def with_admin_port(
+    app: App, authorizer: Callable[[], Authorizer], guard: BrowserGuard, settings: Settings
+) -> App:
     """Return the public port's application, which opens the admin port if one is set."""
     if not settings.admin_port:
-        return AuthorizationMiddleware(app, authorizer, "whole")
+        return AuthorizationMiddleware(app, authorizer, guard, "whole")
     return AdminPort(
-        AuthorizationMiddleware(app, authorizer, "public"),
-        AuthorizationMiddleware(app, authorizer, "admin"),
+        AuthorizationMiddleware(app, authorizer, guard, "public"),
+        AuthorizationMiddleware(app, authorizer, guard, "admin"),
         settings,
     )
 

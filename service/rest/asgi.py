@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from access.authorization_header import joined
 from eventlog.errors import DriftlineError
 from service.errors import TooLarge
 from service.rest.errors import body_of, headers_of, status_of
@@ -24,8 +25,8 @@ class Disconnected(Exception):
 
 
 def authorization_of(scope: Scope) -> bytes | None:
-    """Return the Authorization header of a request, or None."""
-    return next((value for name, value in scope["headers"] if name == b"authorization"), None)
+    """Return the Authorization headers of a request as one, or None."""
+    return joined(value for name, value in scope["headers"] if name == b"authorization")
 
 
 async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes:

@@ -100,7 +100,8 @@ class Connection(Http1Connection):
         if named is None:
             return None
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        return read_head(*named, self.headers, keep_alive=keep_alive)
+        foreign = self._inference_dependencies.guard.refusal(b"POST", self.headers)
+        return read_head(*named, self.headers, keep_alive=keep_alive, foreign=foreign)
 
     def pass_body(self, body: bytes) -> None:
         """Give a piece of the body to the last request."""

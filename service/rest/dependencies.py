@@ -7,6 +7,7 @@ that returns their dependencies, and call it for each request.
 import msgspec
 
 from access.authorizer import Authorizer
+from access.browser_guard import BrowserGuard
 from service.call_factory import CallFactory
 from service.models.loaded_models import LoadedModels
 from service.models.repository import ModelRepository
@@ -21,6 +22,7 @@ class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
 
     pipeline: Pipeline
     authorizer: Authorizer
+    guard: BrowserGuard
     new_call: CallFactory
     max_body_bytes: int
     keep_alive_s: int  # before an idle connection is closed

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated
+from access.errors import AccessError, Forbidden, InvalidKey, Unauthenticated, UnknownHost
 from eventlog.errors import (
     AlreadyRunning,
     DriftlineError,
@@ -35,6 +35,7 @@ from service.errors import (
 STATUS: dict[type[DriftlineError], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
+    UnknownHost: 421,
     InvalidKey: 400,
     AccessError: 500,
     UnknownModel: 404,

@@ -75,10 +75,15 @@ class Exchange:
             return
         self._begun = True
         self._call.authorization = self._head.authorization
+        authorizer, foreign = self._inference.authorizer, self._head.foreign
         try:
-            self._inference.authorizer.admit("predict", self._head.authorization, self._head.model)
+            authorizer.admit("predict", self._head.authorization, self._head.model)
         except AccessError as error:
             self._reject(error)
+            return
+        if foreign is not None and authorizer.is_open:
+            self._inference.guard.count(foreign)
+            self._reject(foreign)
             return
         limit = self._inference.max_body_bytes
         if self._head.length is not None and self._head.length > limit:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from access.authorization_header import joined
+from access.errors import AccessError
 from service.protocol import binary
 from service.protocol.routing_key import ROUTING_KEY, read_key
 from service.rest.content import Encoding, preferred_encoding
@@ -29,6 +31,7 @@ class Head(msgspec.Struct, frozen=True):
     routing_key: str = ""
     expects_continue: bool = False
     authorization: bytes | None = None
+    foreign: AccessError | None = None  # how to refuse it where no key is required
     kind: bytes = b""  # content-type of the body, if it is not application/json
     encoding: bytes = b""  # content-encoding of the body
     reply_encoding: Encoding | None = None  # preferred for a large reply
@@ -46,9 +49,16 @@ def target(path: str) -> tuple[str, str] | None:
     return None
 
 
-def read_head(model: str, selector: str, headers: Iterable[Header], *, keep_alive: bool) -> Head:
+def read_head(
+    model: str,
+    selector: str,
+    headers: Iterable[Header],
+    *,
+    keep_alive: bool,
+    foreign: AccessError | None = None,
+) -> Head:
     """Return the head of these headers, whose names are in lower case."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"foreign": foreign}
     for name, value in headers:
         if name == b"content-length":
             fields["length"] = int(value)  # the parser accepts digits only
@@ -58,7 +68,8 @@ def read_head(model: str, selector: str, headers: Iterable[Header], *, keep_aliv
             field, read = text
             fields[field] = read(value)
         elif name == b"authorization":
-            fields["authorization"] = value
+            stated = fields.get("authorization")
+            fields["authorization"] = joined([value] if stated is None else [stated, value])
         elif name == b"expect":
             fields["expects_continue"] = value.lower() == b"100-continue"
         elif name == b"content-type" and value != b"application/json":

@@ -70,7 +70,7 @@ class _Routes:
     async def model_ready(self, request: Request) -> Response:
         model, selector = _named(request)
         try:
-            self._dependencies().models.resolve(model, selector)
+            self._dependencies().models.check_ready(model, selector)
         except NotReady as error:
             return _json({"name": model, "ready": False, "reason": str(error)}, 503)
         return _json({"name": model, "ready": True})

@@ -201,7 +201,7 @@ def test_of_a_key_given_twice_the_last_counts_here_as_in_protobuf(echoes: Servic
 
 
 def test_a_million_chunks_of_one_byte_are_stopped_at_the_limit(echoes: Service) -> None:
-    head = f"POST {FP32} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+    head = f"POST {FP32} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n".encode()
     reply = _exchange(echoes.port, head, b"1\r\n \r\n" * 1_000_000)
     assert b" 413 " in reply
     assert str(MOST_BYTES).encode() in reply
@@ -223,7 +223,7 @@ def test_headers_over_16_kib_are_refused_and_the_connection_closed(
     echoes: Service, headers: bytes
 ) -> None:
     for path in (FP32, "/predict", "/v2"):
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n".encode()
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n".encode()
         reply = _exchange(echoes.port, head, headers + b"\r\n")
         assert b" 431 " in reply
         assert b"16384" in reply

@@ -29,7 +29,7 @@ def test_compose_is_valid_and_names_only_what_there_is() -> None:
     known |= {f"DRIFTLINE_MONITOR_{name.upper()}" for name in MonitorSettings.__struct_fields__}
     known |= {f"DRIFTLINE_KAFKA_{name.upper()}" for name in KafkaSettings.__struct_fields__}
     known |= {"DRIFTLINE_KEYS_FILE"}
-    known |= {f"DRIFTLINE_FORWARDER_METRICS_{name}" for name in ("HOST", "PORT")}
+    known |= {f"DRIFTLINE_FORWARDER_METRICS_{name}" for name in ("HOST", "PORT", "HOSTS")}
     for name, service in services.items():
         assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
         assert service.get("build", {}).get("target", "service") in targets

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from access.browser_guard import BrowserGuard
 from eventlog.errors import LogUnavailable
 from eventlog.events import Event
 from registry.errors import RegistryUnavailable, UnknownModel
@@ -200,6 +201,7 @@ class InProcessWorker:
         self.inference = InferenceDependencies(
             pipeline=self.pipeline,
             authorizer=self.authorizer,
+            guard=BrowserGuard(["*"], "HOSTS"),
             new_call=self.call,
             max_body_bytes=self.settings.max_body_bytes,
             keep_alive_s=self.settings.keep_alive_s,

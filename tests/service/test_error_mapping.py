@@ -12,7 +12,7 @@ from service.grpc.errors import CODES, code_of
 from service.rest.errors import STATUS, headers_of, status_of
 
 # What a caller can bring about is the caller's to mend; the rest is ours.
-CLIENT_ERRORS = {400, 401, 403, 404, 413, 415, 429}
+CLIENT_ERRORS = {400, 401, 403, 404, 413, 415, 421, 429}
 OURS = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNAVAILABLE,

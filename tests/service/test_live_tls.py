@@ -4,6 +4,7 @@ import base64
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -50,6 +51,13 @@ class TlsService(Service):
         return httpx.Client(
             base_url=f"https://127.0.0.1:{port}", verify=self.files.context(), trust_env=False
         )
+
+    def call(self, method: str, metadata: list[tuple[str, str]]) -> None:
+        pair = [Path(path).read_bytes() for path in self.files.client]
+        credentials = grpc.ssl_channel_credentials(self.files.authority.read_bytes(), *pair[::-1])
+        with grpc.secure_channel(f"127.0.0.1:{self.grpc_port}", credentials) as channel:
+            ask = channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+            ask(b"", metadata=metadata, timeout=30)
 
     def add_key(self, *scopes: str) -> str:
         texts = []
@@ -152,6 +160,23 @@ def test_who_shows_no_certificate_gets_no_answer_on_any_port(secured: TlsService
     ):
         channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"", timeout=5)
     assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("second", ["", "Bearer x", "the same"])
+def test_two_authorization_headers_are_refused_alike(secured: TlsService, second: str) -> None:
+    given = _headers(secured)["authorization"]
+    other = given if second == "the same" else second
+    body = {"model": "tiny", "rows": [ROW]}
+    for pair in ((given, other), (other, given)):
+        headers = [("authorization", one) for one in pair]
+        for path in ("/v2/models/tiny/infer", "/predict", "/v1/feedback", "/metrics"):
+            assert secured.http.post(path, json=body, headers=headers).status_code == 401
+        with secured.connect(secured.admin_port) as admin:
+            assert admin.get("/metrics", headers=headers).status_code == 401
+        with pytest.raises(grpc.RpcError) as refusal:
+            secured.call("ServerMetadata", headers)
+        assert refusal.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    secured.call("ServerMetadata", [("authorization", given)])
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])

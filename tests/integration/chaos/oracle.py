@@ -35,7 +35,7 @@ class Clients:
         self.answers: list[Answer] = []
         self.failed = 0
         self._port = port
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         self._request = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
         self._notes = notes.open("a", buffering=1)
         self._stopping = False

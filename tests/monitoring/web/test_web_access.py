@@ -82,6 +82,16 @@ def test_a_key_to_read_sees_everything_and_changes_nothing(
     assert page.post(acknowledge, headers=how(operator)).status_code == 200
 
 
+def test_two_authorization_headers_are_refused(page: httpx.Client, door: Door) -> None:
+    key = door.keys.add("read")
+    door.later()
+    for one, other in ((bearer, bearer), (basic, bearer), (bearer, basic), (basic, basic)):
+        for second in (key, b"Bearer x"):
+            pair = [*one(key).items(), *other(second).items()]
+            assert page.get("/api/models", headers=pair).status_code == 401
+    assert page.get("/api/models", headers=basic(key)).status_code == 200
+
+
 def test_the_monitor_is_not_put_where_others_reach_it_without_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -245,12 +245,18 @@ def test_a_rebound_name_gets_nothing(client: httpx.Client, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:3100", "localhost", "LOCALHOST:80", "[::1]:3100"])
 def test_the_names_of_loopback_are_ours(client: httpx.Client, host: str) -> None:
+    assert client.get("/api/alarms", headers={"host": host}).is_success
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3:3100", "[fd00::7]:3100", "evil.example"])
+def test_probes_call_health_by_any_name(client: httpx.Client, host: str) -> None:
     assert client.get("/health", headers={"host": host}).json() == {"status": "ok"}
 
 
 def test_a_configured_name_is_answered(store: Any, reports: Path) -> None:
     with serving(app(lambda: store, reports, hosts=["Monitor.internal"]), "127.0.0.1", 0) as url:
-        reply = httpx.get(f"{url}/health", headers={"host": "monitor.internal"}, trust_env=False)
+        headers = {"host": "monitor.internal"}
+        reply = httpx.get(f"{url}/api/alarms", headers=headers, trust_env=False)
     assert reply.status_code == 200
 
 
