@@ -1,5 +1,7 @@
 """`driftline predict`: predict the rows of files with a registered version."""
 
+from typing import Any
+
 import click
 
 
@@ -23,6 +25,22 @@ def commands() -> list[click.Command]:
     help="Chunks that run at the same time.",
 )  # fmt: skip
 @click.option("--copy", "copied", default="", help="Columns of INPUT to repeat, as in id,day.")
+@click.option(
+    "--check",
+    type=click.Choice(["off", "warn", "refuse"]),
+    default="off",
+    show_default=True,
+    is_flag=False,
+    flag_value="refuse",
+    help="Compare the rows with the reference first. --check alone: refuse.",
+)
+@click.option(
+    "--unseen",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of rows outside the reference that --check allows.",
+)
 @click.option("--restart", is_flag=True, help="Begin again instead of resuming.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def predict(  # noqa: PLR0913  # its options
@@ -35,6 +53,8 @@ def predict(  # noqa: PLR0913  # its options
     chunk: int,
     workers: int,
     copied: str,
+    check: Any,
+    unseen: float,
     restart: bool,
     quiet: bool,
 ) -> None:
@@ -55,6 +75,8 @@ def predict(  # noqa: PLR0913  # its options
         chunk=chunk,
         workers=workers,
         copied=names,
+        check=check,
+        unseen=unseen,
         restart=restart,
     )
     done = run_job(request, quiet=quiet)

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
+import click
 import msgspec
 import pyarrow as pa
 
@@ -18,13 +20,16 @@ from driftline.batch.job import BatchRun
 from driftline.batch.model import BatchModel
 from driftline.batch.outputs import OutputColumns
 from driftline.batch.progress import progress_of
+from driftline.batch.reference_check import check_tables
 from driftline.batch.rows import require_columns
 from driftline.batch.storage import FORMATS, InputFile, Storage, suffix
-from driftline.batch.tables import columns_of, row_count
+from driftline.batch.tables import columns_of, read_tables, row_count
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from registry.manifest import Version
 from registry.store import Registry
 from service.settings import payload_key, read_settings
+
+Check = Literal["off", "warn", "refuse"]
 
 
 class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +44,8 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 2
     copied: list[str] = []
     restart: bool = False
+    check: Check = "off"
+    unseen: float = 0.01  # share of rows outside the reference that a check allows
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -89,6 +96,8 @@ def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
                 f"version {job.version} of {job.model} has other content than the job began with"
             )
         schema = _checked_schema(storage, job, version)
+        if request.check != "off":
+            _check(request, storage, files, version)
         model = BatchModel(version, settings)
         log = parts.enter_context(
             ChunkLog(
@@ -140,6 +149,28 @@ def _checked_schema(storage: Storage, job: BatchJob, version: Version) -> pa.Sch
         if absent := [name for name in job.copied if name not in schema.names]:
             raise BatchError(f"{file.name}: no column {absent[0]!r}, which --copy names")
     return schemas[0]
+
+
+def _check(
+    request: BatchRequest, storage: Storage, files: list[InputFile], version: Version
+) -> None:
+    """Report rows unlike the reference; raise BatchError if they are to be refused."""
+    names = [feature.name for feature in version.manifest.features]
+    tables = (table for file in files for table in read_tables(storage, file, names, request.chunk))
+    report = check_tables(version, tables)
+    if report.note:
+        click.echo(f"check: {report.note}", err=True)
+    worst = report.over(request.unseen)
+    if worst and request.check == "refuse":
+        listed = "\n  ".join(worst)
+        raise BatchError(
+            f"{request.source} is unlike the reference of version {version.number}, nothing was "
+            f"predicted:\n  {listed}\nraise --unseen, or state --check warn"
+        )
+    for line in worst:
+        click.echo(f"check: {line}", err=True)
+    if not worst:
+        click.echo(f"check: {report.rows:,} rows are like the reference", err=True)
 
 
 def _require_output(request: BatchRequest, files: list[InputFile]) -> None:
