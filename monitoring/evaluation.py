@@ -14,7 +14,7 @@ from monitoring.alarms.decision import (
 )
 from monitoring.alarms.evidence import weigh
 from monitoring.alarms.retrain_request import RULES, request, wanted, webhook_id
-from monitoring.alarms.rule_state import RuleState, judge
+from monitoring.alarms.rule_state import RuleState, judge, reset
 from monitoring.alarms.silences import silenced
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.version_state import VersionState
@@ -59,6 +59,7 @@ class Evaluation:
         result, evidence = self._result(version, pending, reply)
         self._store(version, pending, result)
         self._judge(version, pending, result, evidence)
+        self._resolve_alarms_of_ended(pending)
 
     def _store(self, version: VersionState, pending: PendingScore, result: Result) -> None:
         """Store the result, and delete those whose retention has passed.
@@ -117,6 +118,24 @@ class Evaluation:
         alarm = wanted(fired, open_before)
         if alarm is not None and not self._is_silenced(alarm):
             self._request_retraining(version, alarm, result, pending)
+
+    def _resolve_alarms_of_ended(self, pending: PendingScore) -> None:
+        """Resolve alarms of versions that no longer answer, while this one does.
+
+        The time of the step is event time, so that a replay finds the same.
+        """
+        job = pending.job
+        reason = f"the version has no traffic any more; version {job.version} answers"
+        step = AlarmStep(job.window.end, "resolved", "monitor", reason)
+        for number in pending.ended:
+            key = job.model, number
+            for rule, state in self._journal.rule_states(key).items():
+                alarm = self._journal.alarm(state.open_alarm) if state.open_alarm else None
+                if alarm is None or alarm.state == "resolved":
+                    continue
+                steps = [*alarm.steps, step]
+                self._journal.save_alarm(replace(alarm, state="resolved", steps=steps))
+                self._journal.save_rule_state(key, rule, reset(job.window.start))
 
     def _is_silenced(self, alarm: Alarm) -> bool:
         """Return whether a silence holds the alarm back; the alarm then records who and why."""

@@ -112,7 +112,7 @@ class LateCounts(msgspec.Struct, frozen=True):
 
 
 class AlarmStep(msgspec.Struct, frozen=True):
-    """What a person did about an alarm."""
+    """What a person, or the monitor without a window, did about an alarm."""
 
     at: int
     deed: Literal["acknowledged", "resolved", "silenced"]

@@ -172,12 +172,12 @@ def judge(
     return after, alarm if is_revision else None
 
 
-def resolved_by_hand(window: Window) -> RuleState:
-    """Return the state after a person resolved an alarm whose newest window is `window`.
+def reset(until: int) -> RuleState:
+    """Return the state after an alarm was resolved by other means than its version's windows.
 
-    The windows so far, and their revisions, raise no other alarm.
+    Windows that begin before the event time `until`, and their revisions, raise no other alarm.
     """
-    return RuleState(state="inactive", settled_until=window.end, gaps=Evidence(start=window.end))
+    return RuleState(state="inactive", settled_until=until, gaps=Evidence(start=until))
 
 
 def _settled(state: RuleState) -> int:

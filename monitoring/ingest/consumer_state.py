@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from eventlog.log import Position, Positions, Record
 from monitoring.ingest import ledger as source_ledger
 from monitoring.ingest.version_state import VersionState
-from monitoring.results import LateCounts, SourceLedger
+from monitoring.results import LateCounts, SourceLedger, Window
 from monitoring.storage import row_layout
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
@@ -59,6 +59,7 @@ class ConsumerState:
         self._ingested: Counter[tuple[str, int]] = Counter()  # by source and minute of reception
         self._late: dict[tuple[str, str, int], LateCounts] = {}  # by version and start of the pane
         self._versions: dict[Key, VersionState] = {}
+        self._of_model: dict[str, list[VersionState]] = {}
         self._saved_progress: dict[Key, bytes] = {}
         for key, progress in journal.version_progress().items():
             try:
@@ -169,6 +170,12 @@ class ConsumerState:
         """Return every monitored version."""
         return list(self._versions.values())
 
+    def ended_versions(self, version: VersionState, window: Window) -> list[str]:
+        """Return the other versions of the model whose last event is a whole window older."""
+        before = window.start - (window.end - window.start)
+        others = self._of_model[version.version.model]
+        return [other.version.number for other in others if other.newest < before]
+
     def rows_until(self, model: str, number: str) -> int:
         """Return the event time before which the rows of a version have expired."""
         known = self._versions.get((model, number))
@@ -226,6 +233,7 @@ class ConsumerState:
         if state.learns:
             state.follow_baselines(self._baselines(version))
         self._versions[key] = state
+        self._of_model.setdefault(version.model, []).append(state)
         return state
 
     def _save_version_progress(self) -> None:

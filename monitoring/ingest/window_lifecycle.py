@@ -166,6 +166,7 @@ class WindowLifecycle:
             result,
             dict(self._state.positions),
             [] if learning else _rules(version, result, closing=closing),
+            self._state.ended_versions(version, state.window) if closing else [],
         )
         return self._journal.add_job(pending)
 

@@ -15,6 +15,7 @@ class PendingScore(msgspec.Struct, frozen=True):
     result: Result  # the counts, without scores
     positions: dict[str, Position]
     judge: list[Rule]  # whose turn it is with this scoring
+    ended: list[str] = []  # versions of the model without traffic since a whole window before
     retried: bool = False  # by command, after it failed every try
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
-from monitoring.alarms.rule_state import RuleState, resolved_by_hand
+from monitoring.alarms.rule_state import RuleState, reset
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -135,7 +135,7 @@ class Store:
             alarm = self._take(alarm_id, step, {"firing", "acknowledged"})
             if alarm is None:
                 return False
-            body = rows.encode(resolved_by_hand(alarm.latest))
+            body = rows.encode(reset(alarm.latest.end))
             self._database.write(alarms.CHANGE_STREAK, body, alarm.model, alarm.version, alarm.rule)
         return True
 

@@ -15,7 +15,7 @@ from monitoring.alarms.rule_state import (
     TRANSITIONS,
     RuleState,
     judge,
-    resolved_by_hand,
+    reset,
 )
 from monitoring.results import Alarm, Result, RevisedWindow, Score, Window
 from registry.manifest import AlarmPolicy, FalseAlarms
@@ -112,7 +112,7 @@ def test_what_a_person_resolved_is_not_brought_back_by_a_revision() -> None:
     rule = _Rule()
     for hour in (0, 1):
         rule.see(hour, bad=True)
-    rule.state = resolved_by_hand(Window(HOUR, 2 * HOUR))
+    rule.state = reset(2 * HOUR)
     assert [rule.see(hour, bad=True) for hour in (0, 1, 0, 1, 2)] == [None] * 5
     assert rule.see(3, bad=True) is not None
 

@@ -1,0 +1,57 @@
+"""An alarm ends with the traffic of its version: another version answers by then."""
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from monitoring.results import Alarm
+from monitoring.storage.store import Store
+from registry.manifest import Version
+from tests.monitoring.log_in_memory import HOUR, T0, VERSION, Log, Monitor
+
+DRIFTS = 3  # from this hour on, by the fake scorer
+
+
+def _find(_model: str, number: str) -> Version:
+    return replace(VERSION, number=number)
+
+
+def _alarms(folder: Path, traffic: dict[int, str]) -> dict[str, Alarm]:
+    """Return the newest drift alarm of each version; `traffic` has who answered in which hour."""
+    log = Log()
+    for hour, versions in traffic.items():
+        for row in range(24):
+            at = T0 + hour * HOUR + row * HOUR // 24
+            version = versions[row % len(versions)]
+            log.predict(at, f"{hour}-{row}", version=version)
+    monitor = Monitor(folder / "monitor.db", log.records, find=_find)
+    monitor.drain()
+    monitor.database.close()
+    found = Store(folder / "monitor.db").alarms()
+    return {alarm.version: alarm for alarm in reversed(found) if alarm.rule == "drift"}
+
+
+def test_an_alarm_resolves_when_another_version_answers_instead(tmp_path: Path) -> None:
+    alarms = _alarms(tmp_path, {hour: "1" if hour < DRIFTS + 3 else "2" for hour in range(12)})
+    assert [alarms[version].state for version in "12"] == ["resolved", "firing"]
+    (step,) = alarms["1"].steps
+    assert (step.deed, step.actor) == ("resolved", "monitor")
+    assert step.reason == "the version has no traffic any more; version 2 answers"
+    assert step.at == T0 + 8 * HOUR  # the first window after a whole one without the version
+
+
+def test_alarms_of_versions_that_share_the_traffic_stay_open(tmp_path: Path) -> None:
+    alarms = _alarms(tmp_path, dict.fromkeys(range(12), "12"))
+    assert [alarms[version].state for version in "12"] == ["firing", "firing"]
+
+
+def test_an_alarm_stays_open_when_no_version_answers(tmp_path: Path) -> None:
+    alarms = _alarms(tmp_path, dict.fromkeys(range(DRIFTS + 3), "1"))
+    assert alarms["1"].state == "firing"
+
+
+def test_a_version_that_answers_again_is_judged_by_its_new_windows(tmp_path: Path) -> None:
+    hours = ["1"] * 6 + ["2"] * 4 + ["1"] * 6
+    alarms = _alarms(tmp_path, dict(enumerate(hours)))
+    assert alarms["1"].state == "firing"
+    assert alarms["1"].since.start >= T0 + 10 * HOUR
