@@ -60,6 +60,20 @@ class Evaluation:
         self._store(version, pending, result)
         self._judge(version, pending, result, evidence)
         self._resolve_alarms_of_ended(pending)
+        if pending.job.drift and version.shown_inputs:
+            self._keep_pictures(version, pending, reply)
+
+    def _keep_pictures(
+        self, version: VersionState, pending: PendingScore, reply: ScoreReply
+    ) -> None:
+        """Store the pictures of encoded images in place of their files."""
+        samples = self._journal.samples
+        samples.replace(version.key, reply.pictures)
+        if reply.poison:
+            return  # retried by command, with the files
+        left = samples.files(version.key, pending.job.window)
+        reason = b"cannot be shown: the window could not be scored with it"
+        samples.replace(version.key, [replace(one, form="none", body=reason) for one in left])
 
     def _store(self, version: VersionState, pending: PendingScore, result: Result) -> None:
         """Store the result, and delete those whose retention has passed.

@@ -10,6 +10,7 @@ import msgspec
 
 from monitoring.counters.window_counters import InputCounters, LabelCounters
 from monitoring.results import Score, Window
+from monitoring.samples import Sample
 from registry.baselines import BaselineRecord
 from registry.manifest import Monitoring
 
@@ -37,6 +38,7 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     drift: bool  # score drift and data quality (at close), or only performance (a revision)
     policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
+    files: list[Sample] = []  # encoded images of which pictures are to be made
 
 
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     scores: list[Score]
     report: str = ""  # the file that was written
+    pictures: list[Sample] = []  # of the job's files
     error: str = ""  # the scoring as a whole failed; scores is empty
     poison: bool = False  # the scoring process died or hung in every try
 

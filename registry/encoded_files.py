@@ -5,13 +5,13 @@ and a small file may hold an image or a recording of gigabytes.
 """
 
 import struct
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
 import onnx
 
+from registry.images import encode_png
 from registry.onnx_file import inner_nodes, nodes_of
 
 FileKind = Literal["image", "audio"]
@@ -75,22 +75,6 @@ def _png(random: np.random.Generator) -> bytes:
     """Encode a random colour with noise, so that every image is another."""
     pixels = random.integers(0, 200, 3) + random.integers(0, 56, (_SIDE, _SIDE, 3))
     return encode_png(pixels.astype(np.uint8))
-
-
-def encode_png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
-    """Encode pixels [height, width] of greys or [height, width, 3] of colours as a PNG."""
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)  # each unfiltered
-    colours = 2 if pixels.ndim == 3 else 0
-    head = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
-    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in chunks)
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checked = kind + content
-    return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
 def _wav(random: np.random.Generator) -> bytes:

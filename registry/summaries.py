@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from registry.features import signature
+from registry.images import channel_axis, is_image
 from registry.manifest import Manifest, Signature, Statistic, Summary, TensorSpec
 from registry.row_statistics import (
     NUMBER_STATISTICS,
@@ -23,9 +24,6 @@ from registry.rows import FREE, batch_dimension
 Array = np.ndarray[Any, Any]
 Tensors = Mapping[str, Array]
 
-_CHANNELS = {1, 3, 4}  # of an image: grey, colours, colours with opacity
-_SMALLEST_SIDE = 4  # of an image, in pixels
-_IMAGE_DATATYPES = {"UINT8", "FP16", "BF16", "FP32", "FP64"}
 _PROJECTIONS = 4
 _SHORTEST_VECTOR = 4
 
@@ -110,7 +108,7 @@ class _Plan:
         self._text = spec.datatype == "BYTES"
         self._has_rows = rows is not None and spec.shape[:1] in ([rows], [FREE])
         item = spec.shape[1:] if self._has_rows else spec.shape
-        self._channel_axis = _channel_axis(item) if len(item) > 1 else 0
+        self._channel_axis = channel_axis(item) if len(item) > 1 else 0
         self._wanted = {one.statistic for one in summaries if one.index is None} - {"projection"}
         self._directions = sorted(
             {one.index or 0 for one in summaries if one.statistic == "projection"}
@@ -198,7 +196,7 @@ def _defaults(spec: TensorSpec, shown: str, *, batched: bool) -> list[Summary]:
     size = summaries([("size", "length")]) if FREE in item else []
     if spec.datatype == "BYTES":
         return summaries(_TEXT)
-    if _is_image(spec.datatype, item):
+    if is_image(spec.datatype, item):
         whole = summaries([("brightness", "mean"), ("contrast", "std")])
         return [*whole, *_of_channels(spec.name, shown, item), *size]
     if item in ([], [1]):
@@ -208,25 +206,12 @@ def _defaults(spec: TensorSpec, shown: str, *, batched: bool) -> list[Summary]:
     return [*summaries(_NUMBERS), *size]
 
 
-def _is_image(datatype: str, item: list[int]) -> bool:
-    if len(item) != 3 or datatype not in _IMAGE_DATATYPES:
-        return False
-    axis = _channel_axis(item)
-    sides = [size for place, size in enumerate(item) if place != axis]
-    return item[axis] in _CHANNELS and all(s == FREE or s >= _SMALLEST_SIDE for s in sides)
-
-
-def _channel_axis(item: list[int]) -> int:
-    """Return the dimension of the channels within a row: the first, or the last if that fits."""
-    return len(item) - 1 if item[0] not in _CHANNELS and item[-1] in _CHANNELS else 0
-
-
 def _is_vector(datatype: str, item: list[int]) -> bool:
     return datatype.startswith(("FP", "BF")) and len(item) == 1 and item[0] >= _SHORTEST_VECTOR
 
 
 def _of_channels(name: str, shown: str, item: list[int]) -> list[Summary]:
-    count = item[_channel_axis(item)]
+    count = item[channel_axis(item)]
     if count == 1:
         return []
     named: list[tuple[str, Statistic]] = [("mean", "mean"), ("std", "std")]

@@ -226,9 +226,7 @@ class ConsumerState:
         windows: dict[int, WindowState],
     ) -> VersionState:
         key = version.model, version.number
-        hashes = partial(
-            self._journal.predictions.sampled_hashes, (progress.model, progress.version)
-        )
+        hashes = partial(self._journal.sampled_hashes, (progress.model, progress.version))
         state = VersionState(version, timeline, progress, windows, hashes)
         if state.learns:
             state.follow_baselines(self._baselines(version))

@@ -13,6 +13,7 @@ from eventlog.log import Gap, Record
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
 from monitoring.ingest.labels import invalid_reason, join, read_label
+from monitoring.ingest.logged_tensor import LoggedTensor
 from monitoring.ingest.prepared_record import PreparedRecord
 from monitoring.ingest.version_state import VersionState
 from monitoring.results import DeadLetter, SourceLedger
@@ -167,7 +168,9 @@ class Ingestion:
             return None
         clock = self._state.clock(record.source)
         version.advance(event.source, event.time, event.received, clock)
-        self._add_prediction(version, event, predicted)
+        state = self._add_prediction(version, event, predicted)
+        if state is not None and event.outcome == "ok":
+            self._sample_inputs(version, state, event)
         return version
 
     def _predicted_rows(
@@ -193,14 +196,14 @@ class Ingestion:
         version: VersionState,
         event: PredictionEvent,
         predicted: Sequence[PredictedRow | None],
-    ) -> None:
-        """Count the event in its pane and store its rows, or count it as late."""
+    ) -> WindowState | None:
+        """Count the event in its pane, which is returned, and store its rows; None: it is late."""
         pane = version.pane(event.time)
         state = None
         if version.is_done(pane):
             self._state.count_late(version, pane.start, len(predicted))
             if pane.start < version.rows_until:
-                return  # the other rows of its pane have expired as well
+                return None  # the other rows of its pane have expired as well
         else:
             latency = _bounded(event.total_us) if event.outcome == "ok" else None
             state = version.add_event(pane, event.outcome, latency)
@@ -225,6 +228,25 @@ class Ingestion:
                 if label is not None and read is not None:
                     version.add_label(state, stored, read, label.time)
             self._journal.predictions.add_row(stored)
+        return state
+
+    def _sample_inputs(
+        self, version: VersionState, state: WindowState, event: PredictionEvent
+    ) -> None:
+        """Store the rows that the window samples of each logged input that is shown."""
+        for shown in version.shown_inputs:
+            held = event.inputs.get(shown.name)
+            if held is None:
+                continue
+            logged = LoggedTensor(shown, held, event.rows)
+            for row in range(event.rows):
+                number = row_hash(event.event_id, row)
+                sampled, evicted = version.sample_tensor(shown.name, state, number)
+                if evicted is not None:
+                    self._journal.samples.evict(version.key, state.window, shown.name, evicted)
+                if sampled:
+                    sample = logged.sample(row, number, state.start)
+                    self._journal.samples.add(version.key, sample)
 
     def _add_row(
         self,

@@ -27,12 +27,14 @@ from monitoring.windows.learned_baseline import LearnedWindow, learned_span
 from monitoring.windows.policy_periods import PolicyPeriod, PolicyTimeline
 from monitoring.windows.retention import Retention
 from monitoring.windows.row_sample import RowSample
+from monitoring.windows.tensor_samples import TensorEviction, TensorSamples
 from monitoring.windows.watermark import IDLE, VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.features import expects_labels
 from registry.manifest import Monitoring, Version
 from registry.reference_path import learns
+from registry.sampled_tensors import shown_inputs
 
 
 class Eviction(msgspec.Struct, frozen=True):
@@ -58,11 +60,12 @@ class VersionState:
         timeline: PolicyTimeline,
         progress: VersionProgress,
         windows: dict[int, WindowState],
-        sampled_hashes: Callable[[Window], Iterable[int]],
+        sampled_hashes: Callable[[Window, str], Iterable[int]],
     ) -> None:
         """`windows` by start: those that may still change.
 
-        `sampled_hashes` reads the hashes of a window's stored sample.
+        `sampled_hashes` reads the hashes of a window's stored sample; with the name of a tensor,
+        of its.
         """
         self.version = version
         self.layout = row_layout.RowLayout(version.manifest)
@@ -87,6 +90,9 @@ class VersionState:
         self._awaiting = [self._label_deadline(s) for s in in_order if not s.takes_events]
         heapify(self._awaiting)
         self._samples: dict[int, RowSample] = {}
+        self.shown_inputs = shown_inputs(version.manifest)
+        sizes = {one.name: one.size for one in self.shown_inputs}
+        self._tensor_samples = TensorSamples(sizes, sampled_hashes)
         self._relabelled: set[int] = set()  # closed windows with new labels since the last look
         self._unsaved: set[int] = set()
         self._absorbed: set[int] = set()  # panes to delete with the next save
@@ -173,6 +179,12 @@ class VersionState:
         """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
         return self._sample(state.window).offer(number)
 
+    def sample_tensor(
+        self, tensor: str, state: WindowState, number: int
+    ) -> tuple[bool, int | None]:
+        """Offer a row of a tensor that was logged: as `sample` does."""
+        return self._tensor_samples.offer(tensor, state.window, number)
+
     def add_label(
         self, state: WindowState, row: StoredRow | StoredPrediction, label: Label, time: int | None
     ) -> None:
@@ -230,7 +242,7 @@ class VersionState:
         expires = bool(self._awaiting) and self._awaiting[0][0] <= mark
         return expires or bool(self._relabelled) or self._closes(mark)
 
-    def close_until(self, mark: int) -> Iterator[Eviction | WindowState]:
+    def close_until(self, mark: int) -> Iterator[Eviction | TensorEviction | WindowState]:
         """Close what the watermark has passed, in order of event time.
 
         Yields evictions and closed windows; each is to be applied before the next is taken.
@@ -243,8 +255,8 @@ class VersionState:
         for step in due(self._timeline.grid, self._filling(), panes, closed_until, done):
             if isinstance(step, Close):
                 yield self._close(self._begin(step.window), step.window.end)
-            elif (eviction := self._fill(step)) is not None:
-                yield eviction
+            else:
+                yield from self._fill(step)
         self._due = self._next_end()
 
     def close_open_window(self) -> WindowState | None:
@@ -404,20 +416,22 @@ class VersionState:
             insort(self._starts, window.start)
             self._due = min(self._due, window.end)
             self._samples[window.start] = self._empty_sample(window)
+            self._tensor_samples.begin(window)
         return state
 
-    def _fill(self, step: Fill) -> Eviction | None:
-        """Have a window absorb the pane that follows, or begin with it."""
+    def _fill(self, step: Fill) -> list[Eviction | TensorEviction]:
+        """Have a window absorb the pane that follows, or begin with it; return what it evicts."""
         filling = self._begin(step.window)
         filling.move("open")
         self._progress.closed_until = step.pane.end
         if step.pane.start == step.window.start:
-            return None
+            return []
         largest = self._sample(filling.window).merge(self._sample(step.pane))
+        evicted = self._tensor_samples.merge(filling.window, step.pane)
         filling.absorb(self._drop(step.pane.start))
         self._unsaved.discard(step.pane.start)
         self._absorbed.add(step.pane.start)
-        return None if largest is None else Eviction(filling.window, largest)
+        return [*evicted, *([] if largest is None else [Eviction(filling.window, largest)])]
 
     def _close(self, state: WindowState, end: int) -> WindowState:
         state.end = end
@@ -428,6 +442,7 @@ class VersionState:
         self._open.pop(state.start)
         heappush(self._awaiting, self._label_deadline(state))
         self._samples.pop(state.start, None)
+        self._tensor_samples.drop(state.start)
         return state
 
     def _drop(self, start: int) -> WindowState:
@@ -435,6 +450,7 @@ class VersionState:
         self._starts.pop(bisect_left(self._starts, start))
         self._open.pop(start, None)
         self._samples.pop(start, None)
+        self._tensor_samples.drop(start)
         return self._windows.pop(start)
 
     def _relabel(self, state: WindowState) -> None:
@@ -451,7 +467,7 @@ class VersionState:
         sample = self._samples.get(window.start)
         if sample is None:
             sample = self._samples[window.start] = self._empty_sample(window)
-            for number in self._sampled_hashes(window):
+            for number in self._sampled_hashes(window, ""):
                 sample.offer(number)
         return sample
 

@@ -28,6 +28,7 @@ from monitoring.storage.journal import Journal
 from monitoring.storage.pending_scores import PendingScore, WaitingScore
 from monitoring.windows.grid import END_OF_TIME, SECOND
 from monitoring.windows.learned_baseline import MOST_ROWS
+from monitoring.windows.tensor_samples import TensorEviction
 from monitoring.windows.window_state import WindowState, result_of
 from registry.outputs import label_output
 
@@ -101,6 +102,10 @@ class WindowLifecycle:
             if isinstance(effect, Eviction):
                 predictions = self._journal.predictions
                 predictions.evict_above(version.key, effect.window, effect.largest)
+            elif isinstance(effect, TensorEviction):
+                self._journal.samples.evict_above(
+                    version.key, effect.window, effect.tensor, effect.largest
+                )
             else:
                 jobs += self._closed(version, effect)
         return jobs
@@ -154,6 +159,7 @@ class WindowLifecycle:
             drift=closing,
             policy=version.policy(state.start),
             report=_report_name(version, state.window) if closing else "",
+            files=self._journal.samples.files(version.key, state.window) if closing else [],
         )
         result = _result(version, state, sampled=len(sampled), final=final)
         if closing:

@@ -23,6 +23,11 @@ def rows_path(model: str, version: str, start: int) -> str:
     return f"{api_path(model, version)}/windows/{start}/rows.parquet"
 
 
+def samples_path(model: str, version: str, start: int) -> str:
+    """Where the sampled inputs of a window lie."""
+    return f"{api_path(model, version)}/windows/{start}/samples"
+
+
 def report_path(report: str) -> str:
     """Evidently's report, by its file name below the reports folder."""
     return f"/reports/{quote(report)}"

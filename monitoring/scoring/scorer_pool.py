@@ -2,14 +2,17 @@
 
 The jobs of one model run one at a time and in their order; models take turns (`lanes.py`). If a
 process dies over a job or exceeds a limit, the job is retried after a pause, longer each time, and
-other models go ahead meanwhile. A job that fails every try is answered with the error and marked as
-poison; one that exceeds a limit has fewer tries, because it will most likely do so again.
+other models go ahead meanwhile. The last try leaves out images that clients sent. A job that fails
+every try is answered with the error and marked as poison; one that exceeds a limit has fewer tries,
+because it will most likely do so again.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.lanes import Attempt, Lanes
@@ -131,6 +134,9 @@ class ScorerPool:
         attempt.exceeded += outcome.exceeded
         if attempt.tries <= len(self._pauses) and attempt.exceeded < _TRIES_BEYOND_LIMITS:
             pause = self._pauses[attempt.tries - 1]
+            last = attempt.tries == len(self._pauses)
+            if job.files and (last or attempt.exceeded == _TRIES_BEYOND_LIMITS - 1):
+                attempt.job = replace(job, files=[])
             self._lanes.retry(attempt, time.monotonic() + pause)
             return
         self._lanes.finish(attempt)

@@ -20,6 +20,7 @@ from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.column_statistics import column_statistics
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import DriftThresholds
+from monitoring.scoring.image_files import pictures
 from monitoring.scoring.parity.scores import ParityScorer
 from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.quality import score_quality
@@ -140,7 +141,12 @@ class WindowScorer:
                 error=f"could not be scored: {type(error).__name__}: {error}",
             )
         written = bool(job.report) and (self._reports / job.report).exists()
-        return ScoreReply(key=job.key, scores=scores, report=job.report if written else "")
+        return ScoreReply(
+            key=job.key,
+            scores=scores,
+            report=job.report if written else "",
+            pictures=pictures(job.files),
+        )
 
     def _score(self, job: ScoreJob) -> list[Score]:
         window = frame(job.columns)

@@ -23,6 +23,7 @@ from monitoring.storage import row_layout, rows
 from monitoring.storage.predictions import Key
 from registry.errors import RegistryError
 from registry.manifest import Version
+from registry.sampled_tensors import shown_inputs
 
 Rows = Sequence[Sequence[Any]]
 
@@ -81,7 +82,7 @@ class EntryEncoder:
         try:
             layout = self._of((event.model, event.version)).layout
             laid = layout.rows(event)
-            if layout.has_more(event):
+            if layout.has_more(event) or self._of((event.model, event.version)).shows_inputs:
                 return []  # travels as it came, so that it is counted as anywhere else
             entry.bodies = [rows.encode(row) for row in laid]
             entry.predicted = [layout.prediction(row) for row in laid]
@@ -111,6 +112,7 @@ class _Known:
     def __init__(self, version: Version) -> None:
         self.layout = row_layout.RowLayout(version.manifest)
         self.counters = RowCounters(version)
+        self.shows_inputs = bool(shown_inputs(version.manifest))
 
 
 def _entry(record: Record) -> Entry:

@@ -25,6 +25,7 @@ from monitoring.storage.pending_scores import ModelOfPendingScore, PendingScore,
 from monitoring.storage.predictions import Key, Predictions
 from monitoring.storage.results import closed
 from monitoring.storage.rows import encode
+from monitoring.storage.samples import Samples
 from monitoring.storage.sql import alarms, dead_letters, outbox, progress, results, windows
 from monitoring.windows.totals import add
 from monitoring.windows.watermark import VersionProgress
@@ -40,6 +41,7 @@ class Journal:
         """Write to `database`."""
         self.database = database
         self.predictions = Predictions(database)
+        self.samples = Samples(database)
 
     # What is read when the monitor starts
 
@@ -75,6 +77,12 @@ class Journal:
         assert found is not None
         return WaitingScore(number, size, as_struct(found[0], ModelOfPendingScore).job.model)
 
+    def sampled_hashes(self, key: Key, window: Window, tensor: str) -> list[int]:
+        """Read the hashes of a window's sampled rows, or of those of a tensor."""
+        if tensor:
+            return self.samples.hashes(key, tensor, window)
+        return self.predictions.sampled_hashes(key, window)
+
     # Progress
 
     def save_progress(
@@ -82,6 +90,7 @@ class Journal:
     ) -> None:
         """Store how far the log is ingested."""
         self.predictions.reset()
+        self.samples.flush()
         self.database.many(
             progress.SAVE_POSITION,
             [(source, at.epoch, at.sequence) for source, at in positions.items()],

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-REVISION = "0002"  # the newest migration
+REVISION = "0003"  # the newest migration
 VERSION_TABLE = "monitor_revision"
 
 metadata = MetaData()
@@ -108,6 +108,20 @@ Index(
     predictions.c.hash,
     sqlite_where=_sampled,
     postgresql_where=_sampled,
+)
+
+# Sampled rows of tensors (samples.Sample). `start` and `hash` are as in `predictions`.
+samples = Table(
+    "samples",
+    metadata,
+    _key("model", TEXT),
+    _key("version", TEXT),
+    _key("start", INTEGER),
+    _key("tensor", TEXT),
+    _key("hash", INTEGER),
+    Column("form", TEXT),
+    Column("body", BYTES),
+    sqlite_with_rowid=False,
 )
 
 late = Table(  # late events, by the start of their pane; -1: panes whose counts were merged

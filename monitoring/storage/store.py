@@ -23,6 +23,7 @@ from monitoring.results import (
     SourceLedger,
     Window,
 )
+from monitoring.samples import Sample
 from monitoring.storage import results as stored_results
 from monitoring.storage import rows
 from monitoring.storage.database import (
@@ -35,6 +36,7 @@ from monitoring.storage.database import (
     as_struct,
 )
 from monitoring.storage.query import Query, RowQuery
+from monitoring.storage.samples import read_samples
 from monitoring.storage.sql import (
     alarms,
     dead_letters,
@@ -42,6 +44,7 @@ from monitoring.storage.sql import (
     predictions,
     progress,
     results,
+    samples,
     windows,
 )
 from monitoring.windows.grid import END_OF_TIME
@@ -218,6 +221,16 @@ class Store:
         labels = [as_bytes_or_none(label) for _, label, *_ in found]
         table = rows.by_column(watch.columns, bodies, labels)
         return pd.DataFrame({name: rows.numbers_again(column) for name, column in table.items()})
+
+    def samples(self, model: str, version: str, window: Window) -> list[Sample]:
+        """Read the sampled rows of a window's tensors, in order; empty once they have expired."""
+        found = self._all(windows.WATCH, model=model, version=version)
+        watch = as_struct(found[0][0], VersionProgress) if found else None
+        if watch is None or window.start < watch.samples_until:
+            return []
+        key = {"model": model, "version": version}
+        of_window = {"start": window.start, "end": window.end}
+        return read_samples(self._all(samples.OF_WINDOW, **key, **of_window))
 
     def smallest_rows(
         self, model: str, version: str, window: Window, limit: int

@@ -17,6 +17,7 @@ from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
 from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
+from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.windows.grid import END_OF_TIME
 from telemetry.clock import now_us
 
@@ -39,6 +40,8 @@ def routes() -> list[Route]:
         Route(f"{version}/policies", policies),
         Route(f"{version}/windows/{{start:int}}", window),
         Route(f"{version}/windows/{{start:int}}/rows.parquet", rows),
+        Route(f"{version}/windows/{{start:int}}/samples", samples),
+        Route(f"{version}/windows/{{start:int}}/samples/{{place:int}}.png", picture),
         Route("/api/alarms", alarms),
         Route("/api/alarms/{alarm_id}/acknowledge", acknowledge, methods=["POST"]),
         Route("/api/alarms/{alarm_id}/resolve", resolve, methods=["POST"]),
@@ -148,6 +151,21 @@ async def rows(request: Request) -> Response:
     buffer = io.BytesIO()
     _typed(frame).to_parquet(buffer, index=False)
     return Response(buffer.getvalue(), media_type=PARQUET)
+
+
+async def samples(request: Request) -> Response:
+    """The sampled inputs of a window: texts, and the addresses of pictures."""
+    return json_response(sampled_inputs(findings_of(request), result_of(request)))
+
+
+async def picture(request: Request) -> Response:
+    """The small picture of a sampled input, by its place among those of its window."""
+    result = result_of(request)
+    found = findings_of(request).samples(result.model, result.version, result.window)
+    place = request.path_params["place"]
+    if place >= len(found) or found[place].form != "png":
+        raise HTTPException(404, "no picture of a sampled input is there")
+    return Response(found[place].body, media_type="image/png")
 
 
 async def alarms(request: Request) -> Response:

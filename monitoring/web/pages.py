@@ -40,6 +40,7 @@ from monitoring.web.overview import (
 from monitoring.web.policy_view import period_of
 from monitoring.web.queries import Queries
 from monitoring.web.reports import locate
+from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.web.segment_tables import GAPS, segmented
 from monitoring.web.traffic_share import Mix, mixes
 from monitoring.webhooks.body import read_retrain_request
@@ -133,6 +134,7 @@ async def window(request: Request) -> Response:
         result=result,
         columns=columns,
         distributions=_distributions(request, result, [column.name for column in columns]),
+        sampled_inputs=sampled_inputs(findings, result),
         segments=segmented(result),
         labels=_expects_labels(request, result),
         policy_period=period_of(periods_of(request), result.window.start)

@@ -14,6 +14,7 @@ from monitoring.results import (
     SourceLedger,
     Window,
 )
+from monitoring.samples import Sample
 from monitoring.windows.totals import ClosedTotals
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class Queries(Protocol):
 
     def rows(self, model: str, version: str, window: Window) -> "pd.DataFrame":
         """The sampled rows of a window with their labels."""
+        ...
+
+    def samples(self, model: str, version: str, window: Window) -> list[Sample]:
+        """Sampled rows of a window's tensors, to be looked at."""
         ...
 
     def acknowledge(self, alarm_id: str, step: AlarmStep) -> bool:

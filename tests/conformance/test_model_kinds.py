@@ -20,9 +20,10 @@ import tritonclient.http as triton_http
 
 from monitoring.storage.store import Store
 from registry.batching import one_by_one, read_verdict
-from registry.encoded_files import encode_png, encode_wav, file_inputs
+from registry.encoded_files import encode_wav, file_inputs
 from registry.features import signature
 from registry.generated_rows import declared, generate_rows
+from registry.images import encode_png
 from registry.manifest import TensorSpec, Version
 from registry.onnx_file import load
 from registry.policies import PolicyChange

@@ -22,7 +22,7 @@ from register import EXAMPLES, register
 
 from loadtests.drift import Drift
 from loadtests.payloads import Payloads
-from registry.encoded_files import encode_png
+from registry.images import encode_png
 from registry.inference_record import read_inference
 from registry.manifest import Version
 from tests.depth import NIGHTLY

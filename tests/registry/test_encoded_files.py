@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from registry.encoded_files import encode_png, encode_wav, file_inputs, sample_file
+from registry.encoded_files import encode_wav, file_inputs, sample_file
+from registry.images import encode_png
 from registry.inference_record import read_inference
 from registry.onnx_file import load
 from registry.store import Registry

@@ -2,5 +2,5 @@
 
 # fmt: off
 
-REVISION = '0002'
+REVISION = '0003'
 VERSION_TABLE = 'monitor_revision'

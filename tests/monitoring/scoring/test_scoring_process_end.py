@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from monitoring.results import Window
+from monitoring.samples import Sample
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.process import JobLimits
 from monitoring.scoring.scorer_pool import ScorerPool
@@ -26,6 +27,8 @@ lives.write_text(lives.read_text() + "x" if lives.exists() else "x")
 while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
     if job.key.startswith("deadly") or (job.key == "once" and lives.read_text() == "x"):
         sys.exit(4)
+    if job.key == "picture" and job.files:
+        sys.exit(6)
     if job.key == "torn":
         sys.stdout.buffer.write(b"\\0\\0\\1\\0{")
         sys.stdout.buffer.flush()
@@ -65,8 +68,9 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 def _submit(process: ScorerPool, key: str, model: str = "tiny") -> None:
+    files = [Sample("image", 1, 0, "file", b"deadly")]
     columns = {"x": [float(n) for n in range(1000)]}
-    fields = {"model": model, "version": "1", "columns": columns, "drift": True}
+    fields = {"model": model, "version": "1", "columns": columns, "drift": True, "files": files}
     process.submit(ScoreJob(key=key, window=Window(0, 1), **fields))
 
 
@@ -99,6 +103,11 @@ def test_many_jobs_are_answered_in_order_by_one_process(process: ScorerPool, liv
     assert [reply.key for reply in _answers(process, *keys)] == keys
     assert process.waiting == 0
     assert lives.read_text() == "x"
+
+
+def test_an_image_that_ends_the_process_costs_its_picture_alone(process: ScorerPool) -> None:
+    (reply,) = _answers(process, "picture")
+    assert (reply.key, reply.error, reply.poison) == ("picture", "", False)
 
 
 def test_a_job_that_ends_the_process_once_is_answered_by_the_next_one(

@@ -25,6 +25,7 @@ from monitoring.results import (
     SourceLedger,
     Window,
 )
+from monitoring.samples import Sample
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.rows import encode
@@ -59,6 +60,7 @@ class FakeStore:
     states: dict[Rule, RuleState] = field(default_factory=dict)
     stops: list[DisabledReceiver] = field(default_factory=list)
     frame: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sampled: list[Sample] = field(default_factory=list)
 
     def watched(self) -> list[tuple[str, str]]:
         return sorted({(r.model, r.version) for r in [*self.all_results, *self.open_windows]})
@@ -107,6 +109,9 @@ class FakeStore:
 
     def totals(self) -> dict[str, int]:
         return self.counters
+
+    def samples(self, _model: str, _version: str, _window: Window) -> list[Sample]:
+        return self.sampled
 
     def rows(self, _model: str, _version: str, _window: Window) -> pd.DataFrame:
         return self.frame

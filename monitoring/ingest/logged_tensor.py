@@ -1,0 +1,88 @@
+"""Make small samples of the rows of a logged tensor."""
+
+from base64 import b64decode
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from eventlog.events import INFINITIES, Tensor
+from monitoring.samples import Sample, SampleForm
+from registry.datatypes import NUMPY
+from registry.images import thumbnail
+from registry.sampled_tensors import SampledTensor
+
+Array = np.ndarray[Any, Any]
+
+LONGEST_TEXT = 300  # characters
+LARGEST_FILE = 512 << 10  # bytes
+_LARGEST_IMAGE = 64 << 20  # values
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM")
+
+
+class LoggedTensor:
+    """The rows of a tensor of an event; decoded when the first is asked for."""
+
+    def __init__(self, of: SampledTensor, held: Tensor, rows: int) -> None:
+        """`held` is the tensor `of` an event of `rows` rows."""
+        self._of = of
+        self._held = held
+        self._rows = rows
+
+    def sample(self, row: int, number: int, start: int) -> Sample:
+        """Return what is stored of a row; form `none` where it cannot be shown."""
+        try:
+            form, body = self._body(row)
+        except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+            form, body = "none", f"cannot be shown: {error}"[:LONGEST_TEXT].encode()
+        return Sample(self._of.name, number, start, form, body)
+
+    def _body(self, row: int) -> tuple[SampleForm, bytes]:
+        if self._of.kind == "text":
+            return "text", _text(self._texts[row])
+        item = self._items[row]
+        if self._of.kind == "image":
+            return "png", thumbnail(item, self._of.channels)
+        data = item.tobytes()
+        if not data.startswith(_MAGIC):
+            return "none", b""
+        if len(data) > LARGEST_FILE:
+            return "none", f"{len(data):,} bytes, more than are kept to be shown".encode()
+        return "file", data
+
+    @cached_property
+    def _items(self) -> Array:
+        array = _array(self._held)
+        return array.reshape(self._rows, *array.shape[1:]) if self._of.batched else array[None]
+
+    @cached_property
+    def _texts(self) -> list[list[Any]]:
+        values = self._held.data
+        rows = self._rows if self._of.batched else 1
+        width = len(values) // rows
+        return [values[row * width : (row + 1) * width] for row in range(rows)]
+
+
+def _array(held: Tensor) -> Array:
+    """Return a logged tensor of numbers; raises ValueError, KeyError or TypeError."""
+    dtype = NUMPY[held.datatype]
+    if held.raw:
+        data = b64decode(held.raw, validate=True)
+        flat = np.frombuffer(data, dtype.newbyteorder("<"))
+    else:
+        flat = np.array([_number(value) for value in held.data]).astype(dtype)
+    if flat.size > _LARGEST_IMAGE:
+        raise ValueError(f"{flat.size:,} values")
+    return flat.reshape(held.shape)
+
+
+def _number(value: Any) -> Any:
+    if value is None:
+        return float("nan")
+    return INFINITIES[value] if isinstance(value, str) else value
+
+
+def _text(values: list[Any]) -> bytes:
+    text = "\n".join(str(value) for value in values)
+    shown = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+    return shown.encode(errors="replace")

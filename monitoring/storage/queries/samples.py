@@ -1,0 +1,43 @@
+"""Statements on sampled rows of tensors."""
+
+from sqlalchemy import bindparam, delete, literal_column, select, tuple_, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from monitoring.storage.schema import samples
+from monitoring.storage.statements import LIMIT, Given, RowChange, RowInsert, values_of
+
+_OF_VERSION = (samples.c.model == bindparam("model"), samples.c.version == bindparam("version"))
+_OF_WINDOW = (
+    *_OF_VERSION,
+    samples.c.start >= bindparam("start"),
+    samples.c.start < bindparam("end"),
+)
+_PLACE = ("model", "version", "start", "tensor", "hash")
+_KEY = [*samples.primary_key]
+
+
+def _at(given: Given) -> list[ColumnElement[bool]]:
+    return [samples.c[name] == given[name] for name in _PLACE]
+
+
+ADD = RowInsert(samples, keep=True)
+EVICT = RowChange(values_of(samples, *_PLACE), lambda given: delete(samples).where(*_at(given)))
+EVICT_ABOVE = delete(samples).where(
+    *_OF_WINDOW, samples.c.tensor == bindparam("tensor"), samples.c.hash > bindparam("largest")
+)
+REPLACE = RowChange(
+    values_of(samples, "form", "body", *_PLACE),
+    lambda given: update(samples).values(form=given["form"], body=given["body"]).where(*_at(given)),
+)
+HASHES = select(samples.c.hash).where(*_OF_WINDOW, samples.c.tensor == bindparam("tensor"))
+OF_WINDOW = (
+    select(samples.c.tensor, samples.c.hash, samples.c.start, samples.c.form, samples.c.body)
+    .where(*_OF_WINDOW)
+    .order_by(samples.c.tensor, samples.c.hash)
+)
+FILES = OF_WINDOW.where(samples.c.form == literal_column("'file'"))
+SWEEP = delete(samples).where(
+    tuple_(*_KEY).in_(
+        select(*_KEY).where(*_OF_VERSION, samples.c.start < bindparam("until")).limit(LIMIT)
+    )
+)

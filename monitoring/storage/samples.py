@@ -1,0 +1,98 @@
+"""Sampled rows of tensors; part of the consumer's step.
+
+What a step adds and evicts is written at its end, or before it is read again.
+"""
+
+from collections.abc import Sequence
+
+from monitoring.results import Window
+from monitoring.samples import Sample
+from monitoring.storage.database import Database, as_bytes, as_int
+from monitoring.storage.predictions import Key
+from monitoring.storage.query import Row
+from monitoring.storage.sql import samples as queries
+
+_Place = tuple[str, str, int, str, int]  # model, version, start, tensor, hash
+
+
+class Samples:
+    """Not for use outside a transaction; `flush` at its end."""
+
+    def __init__(self, database: Database) -> None:
+        """Read and write samples in `database`."""
+        self._database = database
+        self._added: dict[_Place, Sample] = {}
+        self._evicted: list[_Place] = []
+
+    def add(self, key: Key, sample: Sample) -> None:
+        """Add a sampled row."""
+        self._added[_place(key, sample.start, sample.tensor, sample.number)] = sample
+
+    def evict(self, key: Key, window: Window, tensor: str, number: int) -> None:
+        """Delete the row with this hash."""
+        place = _place(key, window.start, tensor, number)
+        if self._added.pop(place, None) is None:
+            self._evicted.append(place)
+
+    def evict_above(self, key: Key, window: Window, tensor: str, largest: int) -> None:
+        """Delete a window's rows with a larger hash."""
+        self.flush()
+        self._database.do(
+            queries.EVICT_ABOVE, **_of_window(key, window), tensor=tensor, largest=largest
+        )
+
+    def hashes(self, key: Key, tensor: str, window: Window) -> list[int]:
+        """Read the hashes of a window's sampled rows of a tensor."""
+        self.flush()
+        found = self._database.all(queries.HASHES, **_of_window(key, window), tensor=tensor)
+        return [as_int(number) for (number,) in found]
+
+    def files(self, key: Key, window: Window) -> list[Sample]:
+        """Read the sampled rows of which a picture is still to be made."""
+        self.flush()
+        return read_samples(self._database.all(queries.FILES, **_of_window(key, window)))
+
+    def replace(self, key: Key, samples: Sequence[Sample]) -> None:
+        """Store another form of samples that are still there."""
+        self._database.many(
+            queries.REPLACE,
+            [
+                (one.form, one.body, *_place(key, one.start, one.tensor, one.number))
+                for one in samples
+            ],
+        )
+
+    def delete(self, key: Key, until: int, limit: int) -> int:
+        """Delete at most `limit` samples of windows that begin before; returns how many."""
+        model, version = key
+        return self._database.do(
+            queries.SWEEP, model=model, version=version, until=until, limit=limit
+        )
+
+    def flush(self) -> None:
+        """Write what is not in the database yet."""
+        if self._evicted:
+            self._database.many(queries.EVICT, self._evicted)
+            self._evicted.clear()
+        if self._added:
+            self._database.many(
+                queries.ADD, [(*place, one.form, one.body) for place, one in self._added.items()]
+            )
+            self._added.clear()
+
+
+def read_samples(found: Sequence[Row]) -> list[Sample]:
+    """Return the samples of a query's rows."""
+    return [
+        Sample(str(tensor), as_int(number), as_int(start), str(form), as_bytes(body))  # type: ignore[arg-type]
+        for tensor, number, start, form, body in found
+    ]
+
+
+def _place(key: Key, start: int, tensor: str, number: int) -> _Place:
+    return (*key, start, tensor, number)
+
+
+def _of_window(key: Key, window: Window) -> dict[str, object]:
+    model, version = key
+    return {"model": model, "version": version, "start": window.start, "end": window.end}

@@ -1,0 +1,42 @@
+"""Sampled inputs of a window as the page and the API show them."""
+
+import msgspec
+
+from monitoring.presenter.links import samples_path
+from monitoring.results import Result
+from monitoring.web.queries import Queries
+
+
+class SampledRowView(msgspec.Struct, frozen=True):
+    """One sampled row: a picture, a text, or a note that says why there is neither."""
+
+    picture: str = ""  # address
+    text: str | None = None
+    note: str = ""
+
+
+class SampledInputView(msgspec.Struct, frozen=True):
+    """The sampled rows of one input."""
+
+    tensor: str
+    rows: list[SampledRowView]
+
+
+def sampled_inputs(findings: Queries, result: Result) -> list[SampledInputView]:
+    """Return the inputs of which anything can be shown; empty where payloads are not logged."""
+    folder = samples_path(result.model, result.version, result.window.start)
+    rows: dict[str, list[SampledRowView]] = {}
+    for place, sample in enumerate(findings.samples(result.model, result.version, result.window)):
+        if sample.form == "png":
+            view = SampledRowView(picture=f"{folder}/{place}.png")
+        elif sample.form == "text":
+            view = SampledRowView(text=sample.words)
+        else:
+            note = "its picture is being made" if sample.form == "file" else sample.words
+            view = SampledRowView(note=note)
+        rows.setdefault(sample.tensor, []).append(view)
+    return [
+        SampledInputView(tensor, views)
+        for tensor, views in rows.items()
+        if any(view != SampledRowView() for view in views)
+    ]
