@@ -5,17 +5,23 @@ Uvicorn would then parse the body as the next request (request smuggling). Conne
 leave HTTP/1.1: RFC 9110 (7.8) allows a server to ignore `Upgrade`.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from access.connection_table import SLOWEST, ConnectionLimits, ConnectionTable
+
 Header = tuple[bytes, bytes]
 
 MAX_HEAD_BYTES = 16_384  # limit for request line and headers, and for trailers
+_MOST_IGNORED = 65_536  # bytes of a request whose reply is sent already
+_LINGER_S = 2.0  # how long the rest of a refused body is read, so that the client sees the reply
+_ALL_TAKEN = "every connection is taken; retry later, or probe the health"
 _TOO_LONG = f"the request line and headers are too long; expected at most {MAX_HEAD_BYTES} bytes"
 
 
@@ -33,6 +39,17 @@ class _LastRequestRead(Exception):
     """Another request began, but the connection closes after the reply to the one before."""
 
 
+class _ReplyTransport:
+    """The transport as uvicorn's cycle uses it, which closes gently."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, connection: "Http1Connection") -> None:
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+        self.close = connection.close_after_reply
+
+
 class Http1Connection(HttpToolsProtocol):
     """Uvicorn's connection, restricted to HTTP/1.1.
 
@@ -41,16 +58,47 @@ class Http1Connection(HttpToolsProtocol):
     - If a request is malformed, earlier requests are answered first. The reply to it is
       `{"error": ...}`, and the connection reads no later bytes.
     - If a reply closes the connection, later requests on the connection are not read.
+    - The rest of a body is ignored once the reply is sent; a large rest closes the connection.
+    - A client has a limited time for each head, for each body, and to read replies.
     """
 
+    table: ClassVar[ConnectionTable] = ConnectionTable(ConnectionLimits())
+    probes: ClassVar[frozenset[bytes]] = frozenset()  # paths that the reserve is for
     cycle: Any  # uvicorn's state of the latest request and its reply
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.proven = False  # whether a request of this connection was authorized
+        self._may_only_probe = False
+        self._restricted = False  # to probes, or to the rest of a refused request
+        self._since = 0.0  # when the head, the body or the idle time began, by the loop's clock
+        self._message_bytes = 0
+        self._unsent, self._unsent_since = 0, 0.0
+        self._lingering = False
         self._running: Any = None  # the cycle that is being answered; later ones are queued
         self._in_head = self._in_message = False  # position of the parser
         self._unread = 0  # bytes since the start of the head, or since the last body chunk
         self._last_reply: bytes | None = None  # error reply to a malformed request
+
+    @classmethod
+    def bounded(cls, limits: ConnectionLimits, probes: Iterable[str] = ()) -> type[Self]:
+        """Return the class of a port's connections; `probes` are paths that only tell health."""
+        members = {
+            "table": ConnectionTable(limits),
+            "probes": frozenset(path.encode() for path in probes),
+        }
+        return type(cls.__name__, (cls,), members)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a place in the table."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._restricted = self._may_only_probe = not self.table.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self.table.leave(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read requests."""
@@ -59,9 +107,10 @@ class Http1Connection(HttpToolsProtocol):
 
     def parse(self, data: bytes) -> None:
         """Feed the parser; refuse a malformed request."""
-        if self._last_reply is not None or self.transport.is_closing():
+        if self._last_reply is not None or self._lingering or self.transport.is_closing():
             return
         self._unread += len(data)
+        self._message_bytes += len(data)
         try:
             self._feed(data)
         except RefusedHead as refused:
@@ -72,8 +121,17 @@ class Http1Connection(HttpToolsProtocol):
             else:
                 self._refuse(_refusal(error))
         else:
-            if self._in_message and self._unread > MAX_HEAD_BYTES:
+            if not self._in_message:
+                return
+            if self._unread > MAX_HEAD_BYTES:
                 self._refuse(RefusedHead(431, _TOO_LONG))
+            elif self._message_bytes > _MOST_IGNORED and not self._in_head:
+                self._close_if_answered()
+
+    def _close_if_answered(self) -> None:
+        """Close the connection if it only ignores a large body, of a request that is refused."""
+        if self.cycle.response_complete and self._last_reply is None:
+            self.close_after_reply()
 
     def _feed(self, data: bytes | memoryview) -> None:
         # The parser stops after a head with `Upgrade` and would skip the body. A new parser reads
@@ -106,8 +164,10 @@ class Http1Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.keep_alive:
             raise _LastRequestRead
         self._in_head = self._in_message = True
-        self._unread = 0
+        self._unread = self._message_bytes = 0
+        self._since = self.loop.time()
         super().on_message_begin()
+        self.scope["driftline.connection"] = self  # type: ignore[typeddict-unknown-key]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Store a header; ignore a trailer."""
@@ -120,13 +180,19 @@ class Http1Connection(HttpToolsProtocol):
             return
         if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
             raise RefusedHead(431, _TOO_LONG)
+        if self._may_only_probe and self.url.partition(b"?")[0] not in self.probes:
+            raise RefusedHead(503, _ALL_TAKEN, {"retry-after": "1"})
         self.start_request()
+        if self._may_only_probe:
+            self.cycle.keep_alive = False
         self._in_head = False
         self._unread = 0
+        self._since = self.loop.time()
 
     def start_request(self) -> None:
         """Create the cycle of the request, and start or queue it."""
         super().on_headers_complete()
+        self.cycle.transport = _ReplyTransport(self)
 
     def on_body(self, body: bytes) -> None:
         """Handle a chunk of the body."""
@@ -164,6 +230,7 @@ class Http1Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start the next queued request, or send the error reply after the last one."""
         self._running = None
+        self._since = self.loop.time()
         super().on_response_complete()
         self.send_last_reply()
 
@@ -175,7 +242,56 @@ class Http1Connection(HttpToolsProtocol):
         """Send the error reply and close, if all earlier requests are answered."""
         if self._last_reply is not None and self.is_free() and not self.transport.is_closing():
             self.transport.write(self._last_reply)
+            self.close_after_reply()
+
+    def close_after_reply(self) -> None:
+        """Close the connection so that the client sees the reply.
+
+        Closing with unread data resets the connection, and the client may lose the reply. The rest
+        of an incomplete request is therefore read for a moment and ignored.
+        """
+        if self._lingering or self.transport.is_closing():
+            return
+        if self._in_message and self.transport.can_write_eof():
+            self._lingering = self._restricted = True
+            self._since = self.loop.time()
+            self.transport.write_eof()
+            self.flow.resume_reading()
+        else:
             self.transport.close()
+
+    # What the table calls
+
+    def waits_since(self) -> float | None:
+        """Return since when the connection waits for its client; None if a request runs."""
+        return self._since if self._in_message or self.is_free() else None
+
+    def check_deadline(self, now: float) -> None:
+        """Close the connection if its client has taken too long."""
+        allowed = self.table.limits.client_timeout_s
+        if self._is_unread(now, allowed):
+            self.transport.abort()
+        elif self._lingering:
+            if now - self._since > _LINGER_S:
+                self.transport.abort()
+        elif self._in_message:
+            allowed += self._message_bytes / SLOWEST
+            if now - self._since > allowed and not self.flow.read_paused:
+                what = "head" if self._in_head else "body"
+                self._refuse(RefusedHead(408, f"the request's {what} took over {allowed:.0f} s"))
+        elif self.cycle is None and now - self._since > allowed:
+            self.transport.close()  # no request has begun
+
+    def _is_unread(self, now: float, allowed: float) -> bool:
+        """Return whether the client has read nothing of its replies for the allowed time."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        return now - self._unsent_since > allowed
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
 
     def _refuse(self, refused: RefusedHead) -> None:
         """Store the error reply, send it after earlier replies, and read no more."""
@@ -209,6 +325,13 @@ class Http1Connection(HttpToolsProtocol):
         """End a request without a reply."""
         cycle.disconnected = True
         cycle.message_event.set()
+
+
+def mark_proven(scope: MutableMapping[str, Any]) -> None:
+    """Note on the connection of a request that the client was authorized."""
+    connection = scope.get("driftline.connection")  # absent in tests without a socket
+    if connection is not None:
+        connection.proven = True
 
 
 def _refusal(error: httptools.HttpParserError) -> RefusedHead:

@@ -1,7 +1,9 @@
 """TLS of a port: its certificate, and the client certificates that it requires."""
 
+import asyncio
 import ssl
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -68,6 +70,25 @@ class Tls(msgspec.Struct, frozen=True):
                 ) from None
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+
+def limit_handshakes(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """Close TLS connections of this loop's later servers whose handshake takes longer.
+
+    uvicorn offers no way to state it; asyncio's own limit is 60 s.
+    """
+    changed: Any = loop
+    for name in ("create_server", "connect_accepted_socket"):
+        setattr(changed, name, _with_deadline(getattr(changed, name), seconds))
+
+
+def _with_deadline(create: Any, seconds: float) -> Any:
+    async def create_with_deadline(*args: Any, **options: Any) -> Any:
+        if options.get("ssl") is not None:
+            options.setdefault("ssl_handshake_timeout", seconds)
+        return await create(*args, **options)
+
+    return create_with_deadline
 
 
 def _no_password() -> str:

@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from access.authorizer import Authorizer
+from access.connection_table import ConnectionLimits
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
+from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, require_free
 from access.tls import Tls
 from eventlog.kafka import KafkaSettings
@@ -174,7 +176,11 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         scoring=lags.scoring,
         baselines=BaselineFiles(home.baselines),
     )
-    parts.enter_context(serving(application, settings.host, settings.port, tls))
+    limits = ConnectionLimits(
+        affordable_connections(settings.max_connections, ports=1, allowed=allow_open_files()),
+        settings.client_timeout_s,
+    )
+    parts.enter_context(serving(application, settings.host, settings.port, tls, limits))
     return lags
 
 

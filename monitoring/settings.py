@@ -26,6 +26,8 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     # Names, besides IP addresses and localhost, by which the page may be called, comma separated;
     # *.example.org for those below one, * for any.
     page_hosts: str = ""
+    max_connections: int = 512  # of the page; fewer if fewer open files are allowed
+    client_timeout_s: int = 20  # for a handshake, a head, 320 KiB of a body, or reading a reply
     database: str = ""  # postgresql://user:password@host/name; empty: a file below DRIFTLINE_HOME
     source: Literal["segments", "kafka"] = "segments"  # which log to read
     group: str = "driftline-monitor"  # of readers that share the topics' partitions

@@ -11,6 +11,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from service.auth.configuration import check_encrypted, create_browser_guard
+from service.auth.rules import PROBES
 from service.dependency_versions import check_versions
 from service.rest.admin_port import with_admin_port
 from service.rest.asgi import App
@@ -19,7 +20,7 @@ from service.rest.connection import Connection
 from service.rest.dependencies import InferenceDependencies
 from service.rest.predict import PredictMiddleware
 from service.rest.routes import create_app
-from service.settings import read_settings
+from service.settings import connection_limits, read_settings
 from service.telemetry.metrics import count_refused
 from service.worker import Worker
 from telemetry import logs
@@ -35,7 +36,7 @@ def _worker() -> Worker:
     return worker
 
 
-class ServiceConnection(Connection):
+class ServiceConnection(Connection.bounded(connection_limits(_settings), PROBES)):  # type: ignore[misc]
     """The HTTP connections of a worker."""
 
     def dependencies(self) -> InferenceDependencies:
@@ -53,7 +54,9 @@ class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML shi
         check_encrypted(_settings, sys.argv)
         logs.configure("service", from_environment(logs.LoggingSettings, logs.PREFIX))
         HTTP_PROTOCOLS["auto"] = f"{__name__}:{ServiceConnection.__name__}"
-        front = BodyMiddleware(super().to_asgi(is_main), _settings.max_body_bytes)
+        front = BodyMiddleware(
+            super().to_asgi(is_main), _settings.max_body_bytes, lambda: _worker().inference.buffered
+        )
         predictions = PredictMiddleware(front, lambda: _worker().inference)
         guard = create_browser_guard(_settings, count_refused)
         return with_admin_port(predictions, lambda: _worker().authorizer, guard, _settings)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from access.connection_table import ConnectionLimits
+from access.open_files import affordable_connections, allow_open_files
 from access.ports import numeric
 from eventlog.byte_size import PATTERN as SIZE_PATTERN
 from eventlog.errors import SettingError
@@ -34,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1  # processes; each loads every model and has its own queues
     fork_workers: bool = True  # whether workers share what one process imports; on Linux only
     max_body_bytes: int = 16 << 20  # largest request, REST and gRPC
+    max_connections: int = 4_096  # per worker and port; fewer if fewer open files are allowed
+    max_buffered_bytes: int = 256 << 20  # per worker, of requests that have not arrived completely
+    client_timeout_s: int = 20  # for a handshake, a head, 320 KiB of a body, or reading a reply
     max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call
     max_request_rows: int = 100_000  # largest number of rows in one request
     max_queue_requests: int = 1_000  # limit per worker, model version and priority level
@@ -57,6 +62,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Labels of predictions that this service did not make, by keys for every model.
     unverified_labels: Literal["accept", "refuse"] = "accept"
     payload_key_file: str = ""  # file with the HMAC key for hashed payload fields
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """Return what the clients of one port may take of a worker."""
+    ports = 3 if settings.admin_port else 2
+    allowed = allow_open_files()
+    return ConnectionLimits(
+        affordable_connections(settings.max_connections, ports=ports, allowed=allowed),
+        settings.client_timeout_s,
+    )
 
 
 def payload_key(settings: Settings) -> bytes:

@@ -11,6 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from access.tls import limit_handshakes
 from eventlog.answer_counts import CountingWriter
 from eventlog.identity import writer_name
 from eventlog.segments import end_earlier_sources
@@ -22,6 +23,7 @@ from registry.store import Registry
 from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from service.auth.configuration import create_authorizer, create_browser_guard
 from service.auth.id_secrets import id_secrets
+from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.crashes.quarantine import Quarantine
 from service.crashes.recovery import recover, watch_faults
@@ -131,6 +133,7 @@ class Worker:
             guard=self._guard,
             new_call=new_call,
             max_body_bytes=settings.max_body_bytes,
+            buffered=BufferedBytes(settings.max_buffered_bytes),
             keep_alive_s=settings.keep_alive_s,
         )
         self.routes = RouteDependencies(
@@ -163,6 +166,7 @@ class Worker:
     async def start(self) -> None:
         """Load registered versions, listen for gRPC, and follow the registry."""
         await self._models.start()
+        limit_handshakes(asyncio.get_running_loop(), self._settings.client_timeout_s)
         share = None
         if self._settings.workers > 1:
             number = int(self._writer.source.rpartition("-")[2])

@@ -12,6 +12,7 @@ import access.keys
 from access.authorization_header import joined
 from access.authorizer import Authorizer
 from access.errors import AccessError, Unauthenticated
+from access.http1 import mark_proven
 from monitoring.web.browser_security import OPEN
 
 # A browser asks for a name and a password; the key is the password, the name may be anything.
@@ -35,6 +36,7 @@ class Authentication:
             try:
                 given = _bearer(Headers(scope=scope))
                 self._authorizer.admit(_asked(scope), given)
+                mark_proven(scope)
                 scope.setdefault("state", {})["actor"] = self._authorizer.actor_of(given) or ""
             except AccessError as error:
                 await _refusal(error)(scope, receive, send)

@@ -1,5 +1,6 @@
 """Runs the web application beside the monitor, in a thread of its own."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -8,25 +9,45 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.applications import Starlette
 
+from access.connection_table import ConnectionLimits
 from access.http1 import Http1Connection
 from access.ports import bound, numeric
-from access.tls import Tls
+from access.tls import Tls, limit_handshakes
 from monitoring.errors import PageUnavailable
+from monitoring.web.browser_security import OPEN
 
 _KEEP_ALIVE_S = 75  # longer than proxies hold idle connections: they close first
 
 
+class _PageServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits) -> None:
+        super().__init__(config)
+        self._limits = limits
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with a deadline for handshakes."""
+        limit_handshakes(asyncio.get_running_loop(), self._limits.client_timeout_s)
+        await super().startup(sockets)
+
+
 @contextmanager
-def serving(application: Starlette, host: str, port: int, tls: Tls | None = None) -> Iterator[str]:
+def serving(
+    application: Starlette,
+    host: str,
+    port: int,
+    tls: Tls | None = None,
+    limits: ConnectionLimits | None = None,
+) -> Iterator[str]:
     """Serve while the block runs; gives the page's address (port 0: one that is free).
 
     Raises PageUnavailable where the port cannot be had. Leaving the block ends open connections.
     """
     listener = _listen(host, port)
-    server = uvicorn.Server(
+    limits = limits or ConnectionLimits()
+    server = _PageServer(
         uvicorn.Config(
             application,
-            http=Http1Connection,
+            http=Http1Connection.bounded(limits, [OPEN]),
             ws="none",
             log_level="warning",
             access_log=False,
@@ -34,7 +55,8 @@ def serving(application: Starlette, host: str, port: int, tls: Tls | None = None
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=2,
             ssl_context_factory=None if tls is None else lambda *_: tls.context(),
-        )
+        ),
+        limits,
     )
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True

@@ -7,6 +7,7 @@
 """
 
 import re
+from typing import Literal
 
 import msgspec
 from starlette.routing import compile_path
@@ -19,6 +20,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     scope: Scope
     admin: bool = False  # served on the admin port only, if there is one
+    method: Literal["GET", "POST"] = "GET"  # over REST; GET includes HEAD
 
 
 _MODEL = "/v2/models/{model}"
@@ -39,19 +41,24 @@ ROUTES: dict[str, Rule] = {
     f"{_VERSION}/stats": Rule("read", admin=True),
     _MODEL: Rule("predict"),
     _VERSION: Rule("predict"),
-    f"{_MODEL}/infer": Rule("predict"),
-    f"{_VERSION}/infer": Rule("predict"),
-    "/predict": Rule("predict"),  # the body names the model, so the handler authorizes again
-    "/v1/feedback": Rule("predict"),
-    f"{_REPOSITORY}/index": Rule("read", admin=True),
-    f"{_REPOSITORY}/models/{{model}}/load": Rule("operate", admin=True),
-    f"{_REPOSITORY}/models/{{model}}/unload": Rule("operate", admin=True),
+    f"{_MODEL}/infer": Rule("predict", method="POST"),
+    f"{_VERSION}/infer": Rule("predict", method="POST"),
+    "/predict": Rule(
+        "predict", method="POST"
+    ),  # the body names the model, so the handler authorizes again
+    "/v1/feedback": Rule("predict", method="POST"),
+    f"{_REPOSITORY}/index": Rule("read", admin=True, method="POST"),
+    f"{_REPOSITORY}/models/{{model}}/load": Rule("operate", admin=True, method="POST"),
+    f"{_REPOSITORY}/models/{{model}}/unload": Rule("operate", admin=True, method="POST"),
     "/metrics": Rule("read", admin=True),
     "/": Rule("any", admin=True),  # BentoML's page, its assets and its schema
     "/docs.json": Rule("any", admin=True),
     "/schema.json": Rule("any", admin=True),
     "/static_content/{path:path}": Rule("any", admin=True),
 }
+
+# What answers although all connections are taken.
+PROBES = [path for path, rule in ROUTES.items() if rule.scope == "open" and "{" not in path]
 
 _INFERENCE = "/inference.GRPCInferenceService"
 _REFLECTION = "/grpc.reflection"

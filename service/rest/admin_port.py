@@ -18,9 +18,10 @@ from access.http1 import Http1Connection
 from access.ports import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
+from service.auth.rules import PROBES
 from service.rest.asgi import App, Message, Receive, Scope, Send
 from service.rest.authorization import AuthorizationMiddleware
-from service.settings import Settings
+from service.settings import Settings, connection_limits
 
 
 def with_admin_port(
@@ -71,7 +72,9 @@ class AdminPort:
         tls = tls_of(settings)
         config = uvicorn.Config(
             self._admin,
-            http=Http1Connection,  # not "auto": that stands for connections that answer inference
+            http=Http1Connection.bounded(
+                connection_limits(settings), PROBES
+            ),  # not "auto": that stands for connections that answer inference
             ws="none",
             lifespan="off",
             log_config=None,

@@ -5,7 +5,8 @@ from typing import Any
 
 from access.authorization_header import joined
 from eventlog.errors import DriftlineError
-from service.errors import TooLarge
+from service.buffered_bytes import BufferedBytes
+from service.errors import Overloaded, TooLarge
 from service.rest.errors import body_of, headers_of, status_of
 
 Message = MutableMapping[str, Any]
@@ -29,27 +30,34 @@ def authorization_of(scope: Scope) -> bytes | None:
     return joined(value for name, value in scope["headers"] if name == b"authorization")
 
 
-async def read_body(stated: bytes | None, receive: Receive, limit: int) -> bytes:
+async def read_body(
+    stated: bytes | None, receive: Receive, limit: int, buffered: BufferedBytes
+) -> bytes:
     """Return the body of a request; `stated` is its content-length header, if present.
 
-    Raises TooLarge as soon as more than `limit` bytes are announced or received. Raises
-    Disconnected if the client disconnects first.
+    Raises TooLarge as soon as more than `limit` bytes are announced or received, Overloaded if the
+    worker buffers too many bytes, and Disconnected if the client disconnects first.
     """
     if stated is not None and int(stated) > limit:
         raise TooLarge(f"the body has {int(stated)} bytes; expected at most {limit}")
     chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise Disconnected
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise TooLarge(f"the body has more than {limit} bytes; expected at most {limit}")
-        if not message.get("more_body", False):
-            return b"".join((*chunks, chunk)) if chunks else chunk
-        chunks.append(chunk)
+    size = held = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Disconnected
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"the body has more than {limit} bytes; expected at most {limit}")
+            if not message.get("more_body", False):
+                return b"".join((*chunks, chunk)) if chunks else chunk
+            buffered.take(len(chunk))
+            held = size
+            chunks.append(chunk)
+    finally:
+        buffered.give(held)
 
 
 async def send_json(
@@ -76,6 +84,6 @@ async def send_body(send: Send, body: bytes, headers: list[Header], status: int 
 async def send_error(send: Send, error: DriftlineError, more: Sequence[Header] = ()) -> None:
     """Send an error reply; close the connection if its body was not read to the end."""
     headers = headers_of(error)
-    if isinstance(error, TooLarge):
+    if isinstance(error, TooLarge | Overloaded):
         headers["connection"] = "close"
     await send_json(send, body_of(error), status_of(error), headers, more)

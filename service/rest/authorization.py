@@ -8,6 +8,7 @@ import msgspec
 from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
 from access.errors import AccessError
+from access.http1 import mark_proven
 from service.auth.rules import Rule, match_rule
 from service.rest.asgi import (
     App,
@@ -19,6 +20,7 @@ from service.rest.asgi import (
     send_json,
 )
 
+_METHODS = {"GET": ("GET", "HEAD"), "POST": ("POST",)}
 RouteView = Literal["whole", "public", "admin"]
 
 
@@ -58,16 +60,17 @@ class AuthorizationMiddleware:
         except AccessError as error:
             await send_error(send, error)
             return
-        shown = (
-            authorizer.is_open and self._view == "whole"
-            if match is None
-            else self._shows(match.rule)
-        )
-        if shown:
-            await self._app(scope, receive, send)
-        else:
+        if match is None or match.rule.scope != "open":
+            mark_proven(scope)
+        if match is None or not self._shows(match.rule):
             body = msgspec.json.encode({"error": f"no route {scope['path']}"})
             await send_json(send, body, 404)
+        elif scope["method"] not in (allowed := _METHODS[match.rule.method]):
+            names = ", ".join(allowed)
+            body = msgspec.json.encode({"error": f"got {scope['method']}; expected {names}"})
+            await send_json(send, body, 405, {"allow": names})
+        else:
+            await self._app(scope, receive, send)
 
     def _shows(self, rule: Rule) -> bool:
         match self._view:

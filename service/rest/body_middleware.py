@@ -4,9 +4,12 @@ Inference is answered before ASGI (see connection.py). Every other request passe
 its way to BentoML's application.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
-from service.errors import TooLarge
+from service.buffered_bytes import BufferedBytes
+from service.errors import Overloaded, TooLarge
 from service.rest.asgi import (
     App,
     Disconnected,
@@ -25,18 +28,22 @@ from service.telemetry.metrics import flush
 class BodyMiddleware:
     """Wrap an ASGI application."""
 
-    def __init__(self, app: App, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: App, max_body_bytes: int, buffered: Callable[[], BufferedBytes]
+    ) -> None:
+        """`buffered` returns the worker's budget; it is called for each request."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._buffered = buffered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on one request with its body read; refuse a body over the limit."""
-        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD", "OPTIONS"}:
+        if scope["type"] != "http" or scope["method"] != "POST" or target(scope["path"]):
             await self._pass_on(scope, receive, send)
             return
         try:
-            body = await read_body(_length(scope), receive, self._max_body_bytes)
-        except TooLarge as error:
+            body = await read_body(_length(scope), receive, self._max_body_bytes, self._buffered())
+        except (TooLarge, Overloaded) as error:
             await send_error(send, error)
         except Disconnected:
             return

@@ -43,7 +43,6 @@ class Connection(Http1Connection):
         self.timeout_keep_alive = self._inference_dependencies.keep_alive_s
         self._raw = b""  # the head to be parsed next, if it starts a message
         self._stalled = False  # the client does not read its replies
-        self._idle_since = 0.0  # when the last reply left, by the loop's clock
 
     def dependencies(self) -> InferenceDependencies:
         """Return what inference needs of the worker."""
@@ -51,7 +50,7 @@ class Connection(Http1Connection):
 
     def data_received(self, data: bytes) -> None:
         """Answer a complete request with a cached head; parse anything else."""
-        if not self._in_message and self.is_free():
+        if not self._in_message and not self._restricted and self.is_free():
             end = data.find(_HEAD_END) + len(_HEAD_END)
             head = self._cached_heads.get(data[:end])
             if head is not None and head.length == len(data) - end:
@@ -142,7 +141,7 @@ class Connection(Http1Connection):
             message.insert(1, b"connection: close\r\n")
         self.transport.write(b"".join(message))
         if not exchange.keep_alive:
-            self.transport.close()
+            self.close_after_reply()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
@@ -150,7 +149,7 @@ class Connection(Http1Connection):
         self._running = None
         self.server_state.total_requests += 1
         self._stalled = self.flow.write_paused
-        if self._stalled or self.transport.is_closing():
+        if self._stalled or self._lingering or self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -162,7 +161,7 @@ class Connection(Http1Connection):
 
     def _start_idle_timer(self) -> None:
         # One timer per connection: setting and cancelling one per request costs more than a metric.
-        self._idle_since = self.loop.time()
+        self._since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -170,7 +169,7 @@ class Connection(Http1Connection):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection if it has been idle for the keep-alive time."""
-        idle = self.loop.time() - self._idle_since
+        idle = self.loop.time() - self._since
         if idle >= self.timeout_keep_alive and self.is_free() and not self._in_message:
             self.transport.close()
             return

@@ -8,6 +8,7 @@ import msgspec
 
 from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
+from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.models.loaded_models import LoadedModels
 from service.models.repository import ModelRepository
@@ -25,6 +26,7 @@ class InferenceDependencies(msgspec.Struct, frozen=True, kw_only=True):
     guard: BrowserGuard
     new_call: CallFactory
     max_body_bytes: int
+    buffered: BufferedBytes
     keep_alive_s: int  # before an idle connection is closed
 
 

@@ -8,7 +8,7 @@ from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from registry.manifest import Manifest
 from service.call import InferenceResponse
-from service.errors import TooLarge
+from service.errors import Overloaded, TooLarge
 from service.protocol import binary, json
 from service.protocol.classification import check_classes
 from service.protocol.messages import InferRequest
@@ -22,6 +22,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class ReplyChannel(Protocol):
     """The connection of the request, as an exchange uses it."""
+
+    proven: bool  # whether a request of this connection was authorized
 
     def write(self, data: bytes) -> None:
         """Send bytes that are not the reply."""
@@ -44,6 +46,7 @@ class Exchange:
         "_channel",
         "_ended",
         "_head",
+        "_held",
         "_inference",
         "_pieces",
         "_size",
@@ -63,6 +66,7 @@ class Exchange:
         )
         self._pieces: list[bytes] = []
         self._size = 0
+        self._held = 0  # bytes counted in the worker's budget
         self._begun = False
         self._ended = False
         self.keep_alive = head.keep_alive
@@ -85,9 +89,12 @@ class Exchange:
             self._inference.guard.count(foreign)
             self._reject(foreign)
             return
+        self._channel.proven = True
         limit = self._inference.max_body_bytes
         if self._head.length is not None and self._head.length > limit:
-            self._refuse(f"the body has {self._head.length} bytes; expected at most {limit}")
+            self._refuse(
+                TooLarge(f"the body has {self._head.length} bytes; expected at most {limit}")
+            )
         elif self._ended:
             self._answer()
         elif self._head.expects_continue:
@@ -95,12 +102,18 @@ class Exchange:
 
     def feed(self, piece: bytes) -> None:
         """Add a piece of the body; refuse a body over the limit."""
+        if self.response_complete:
+            return
         self._size += len(piece)
         limit = self._inference.max_body_bytes
         if self._size <= limit:
             self._pieces.append(piece)
-        elif self._begun and not self.response_complete:
-            self._refuse(f"the body has more than {limit} bytes; expected at most {limit}")
+            if self._size != self._head.length:
+                self._hold(len(piece))
+        elif self._begun:
+            self._refuse(
+                TooLarge(f"the body has more than {limit} bytes; expected at most {limit}")
+            )
 
     def end(self) -> None:
         """Mark the body as complete; submit it if it is this request's turn."""
@@ -112,18 +125,37 @@ class Exchange:
         """Cancel the request: the client disconnected."""
         if not self.response_complete:
             self.response_complete = True
+            self._release()
             self._inference.pipeline.leave(self._call)
 
     def _answer(self) -> None:
+        self._release()
         pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         decode = partial(_decode, body, self._head, self._inference.max_body_bytes)
         self._inference.pipeline.submit(self._call, decode, self._reply)
 
-    def _refuse(self, reason: str) -> None:
-        self._reject(self._inference.pipeline.refuse(self._call, TooLarge(reason)))
+    def _hold(self, size: int) -> None:
+        """Count buffered bytes in the worker's budget; refuse the request where it is used up."""
+        if not self._begun:  # reading is paused, so these bytes are few
+            return
+        try:
+            self._inference.buffered.take(size)
+        except Overloaded as error:
+            self._refuse(error)
+        else:
+            self._held += size
+
+    def _release(self) -> None:
+        if self._held:
+            self._inference.buffered.give(self._held)
+            self._held = 0
+
+    def _refuse(self, error: DriftlineError) -> None:
+        self._reject(self._inference.pipeline.refuse(self._call, error))
 
     def _reject(self, error: DriftlineError) -> None:
+        self._release()
         self.keep_alive = False  # the rest of the body is not read
         self._pieces.clear()
         self._reply(error)

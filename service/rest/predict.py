@@ -87,7 +87,7 @@ class PredictMiddleware:
     ) -> InferenceResponse:
         inference = self._dependencies()
         try:
-            request = await _read(headers, receive, inference.max_body_bytes)
+            request = await _read(headers, receive, inference)
         except DriftlineError as error:
             raise inference.pipeline.refuse(call, error) from None
         call.model, call.selector = request.model, request.version
@@ -107,8 +107,11 @@ def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRe
     return request.decode(manifest)
 
 
-async def _read(headers: dict[bytes, bytes], receive: Receive, limit: int) -> _PredictRequest:
-    body = await read_body(headers.get(b"content-length"), receive, limit)
+async def _read(
+    headers: dict[bytes, bytes], receive: Receive, inference: InferenceDependencies
+) -> _PredictRequest:
+    limit = inference.max_body_bytes
+    body = await read_body(headers.get(b"content-length"), receive, limit, inference.buffered)
     kind, encoding = headers.get(b"content-type", b""), headers.get(b"content-encoding", b"")
     request: _PredictRequest = _decoded(_requests, decode_body(body, kind, encoding, limit))
     return request

@@ -22,6 +22,7 @@ from registry.worker_reports import WorkerReport
 from service.batching.admission import Admission
 from service.batching.batcher import Batcher
 from service.batching.policy import BatchPolicy
+from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.models.loaded_models import LoadedModels
 from service.models.routing import LoadedVersion
@@ -204,6 +205,7 @@ class InProcessWorker:
             guard=BrowserGuard(["*"], "HOSTS"),
             new_call=self.call,
             max_body_bytes=self.settings.max_body_bytes,
+            buffered=BufferedBytes(self.settings.max_buffered_bytes),
             keep_alive_s=self.settings.keep_alive_s,
         )
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from starlette.routing import Mount
 
+from access.browser_guard import BrowserGuard
 from service.auth.rules import METHODS, ROUTES, Rule, match_rule
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
@@ -55,17 +56,21 @@ def test_what_an_app_of_ours_serves_is_what_bentoml_mounts(application: Any) -> 
 def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
     parts = ("pipeline", "models", "repository", "statistics", "new_call", "access")
     servicer = Servicer(**dict.fromkeys(parts))  # type: ignore[arg-type]
-    server = GrpcServer(servicer, Settings(), Door().authorizer)
+    server = GrpcServer(servicer, Settings(), Door().authorizer, BrowserGuard(["*"], "HOSTS"))
     assert set(server.methods) == set(METHODS)
 
 
 @pytest.mark.parametrize(
     ("path", "rule", "model"),
     [
-        ("/v2/models/flights/infer", Rule("predict"), "flights"),
-        ("/v2/models/flights/versions/champion/infer", Rule("predict"), "flights"),
+        ("/v2/models/flights/infer", Rule("predict", method="POST"), "flights"),
+        ("/v2/models/flights/versions/champion/infer", Rule("predict", method="POST"), "flights"),
         ("/v2/models/versions", Rule("predict"), "versions"),
-        ("/v2/repository/models/flights/load", Rule("operate", admin=True), "flights"),
+        (
+            "/v2/repository/models/flights/load",
+            Rule("operate", admin=True, method="POST"),
+            "flights",
+        ),
         ("/static_content/a/b.js", Rule("any", admin=True), None),
         ("/v2/health/ready", Rule("open"), None),
     ],

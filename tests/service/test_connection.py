@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from service.rest.body_middleware import BodyMiddleware
 from service.rest.connection import Connection
 from service.rest.head import Head
+from service.settings import connection_limits
 from tests.service.in_process import Gate, InProcessWorker
 
 BODY = (
@@ -81,18 +82,23 @@ async def _elsewhere(_: Any, __: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def listening(
-    worker: InProcessWorker, *, app: Any = _elsewhere
+    worker: InProcessWorker,
+    *,
+    app: Any = _elsewhere,
+    bounded: type[Connection] | None = None,
 ) -> AsyncIterator[Callable[[], Any]]:
     """Gives a function that connects; `app` answers what is not inference."""
+    base = bounded or Connection.bounded(connection_limits(worker.settings))
 
-    class Here(Connection):
+    class Here(base):  # type: ignore[misc, valid-type]
         _cached_heads: ClassVar[dict[bytes, Head]] = {}
 
         def dependencies(self) -> Any:
             return worker.inference
 
     await worker.models.refresh()
-    front = BodyMiddleware(app, worker.settings.max_body_bytes)
+    budget = worker.inference.buffered
+    front = BodyMiddleware(app, worker.settings.max_body_bytes, lambda: budget)
     config = Config(front, lifespan="off")
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()

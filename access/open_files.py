@@ -1,0 +1,19 @@
+"""The open files that the system allows this process, of which every connection takes one."""
+
+import resource
+
+OWN_FILES = 160  # of a process: its log, models, database, libraries; measured, with a reserve
+_FEWEST = 16
+
+
+def allow_open_files() -> int:
+    """Raise the soft limit to the hard one; return the number of files that may be open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def affordable_connections(wanted: int, *, ports: int, allowed: int) -> int:
+    """Return how many connections each of `ports` may have where `allowed` files may be open."""
+    return max(_FEWEST, min(wanted, (allowed - OWN_FILES) // ports))
