@@ -11,12 +11,16 @@ import pyarrow.parquet as pq
 
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, PredictionEvent
+from eventlog.events import Event, FeedbackEvent, HeartbeatEvent, PredictionEvent
 from eventlog.log import Record
 from eventlog.segments import SegmentReader
 
-Kind = Literal["prediction", "feedback"]
-KINDS: dict[Kind, type[Event]] = {"prediction": PredictionEvent, "feedback": FeedbackEvent}
+Kind = Literal["prediction", "feedback", "heartbeat"]
+KINDS: dict[Kind, type[Event]] = {
+    "prediction": PredictionEvent,
+    "feedback": FeedbackEvent,
+    "heartbeat": HeartbeatEvent,
+}
 _CHUNK = 1_000  # records
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 

@@ -16,6 +16,7 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 from eventlog.verification import verify as find
 
+_KIND = click.Choice(["prediction", "feedback", "heartbeat"])
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
 
@@ -71,7 +72,9 @@ def verify() -> None:
 
 @events.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--kind", type=click.Choice(["prediction", "feedback"]), help="Only these events.")
+@click.option(
+    "--kind", type=click.Choice(["prediction", "feedback", "heartbeat"]), help="Only these events."
+)
 @click.option("--model", default="", help="Only predictions of this model.")
 @click.option("--from", "start", type=_TIME, help="First event time, UTC.")
 @click.option("--to", "end", type=_TIME, help="End of event time (exclusive), UTC.")

@@ -102,7 +102,7 @@ def _uncounted(entry: SourceLedger, minutes: Counter[int], since: int) -> int:
     """
     if since and since >= min(minutes, default=0):
         return 0
-    return max(0, entry.events - entry.unreadable - minutes.total())
+    return max(0, entry.events - entry.heartbeats - entry.unreadable - minutes.total())
 
 
 def _read_segments(

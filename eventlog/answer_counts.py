@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventlog.events import Event
+from eventlog.events import Event, HeartbeatEvent
 from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
 
@@ -41,6 +41,8 @@ class AnswerCounts:
         """Count events that are already appended to the log."""
         received: dict[int, int] = {}  # events by minute: those of a batch mostly share one
         for event in events:
+            if isinstance(event, HeartbeatEvent):
+                continue
             minute = event.received // MINUTE
             received[minute] = received.get(minute, 0) + 1
         for unclamped, number in received.items():

@@ -12,6 +12,7 @@ import msgspec
 
 from eventlog.answer_counts import minute_of
 from eventlog.errors import UnreadableEvent
+from eventlog.events import HeartbeatEvent
 from eventlog.log import Position, Record
 
 Minutes = Counter[int]  # minute of reception -> number of events
@@ -77,6 +78,8 @@ def count_records(
         book.end = record.after
         if isinstance(record.event, UnreadableEvent):
             book.damaged += place < seen
+            continue
+        if isinstance(record.event, HeartbeatEvent):  # no client got an answer
             continue
         minute = minute_of(record.event.received)
         book.logged[minute] += 1

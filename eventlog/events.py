@@ -1,7 +1,7 @@
-"""Define the events of the log, schema version 1; `wire.py` encodes them.
+"""Define the events of the log, schema version 2; `wire.py` encodes them.
 
-Version 1 must stay readable for years: fields may be added with a default, but never renamed,
-retyped or removed.
+Every version must stay readable for years: fields may be added with a default, but never renamed,
+retyped or removed. Events of version 1 are read as subclasses of those of version 2.
 
 Times are integer microseconds since the Unix epoch (UTC); durations are integer microseconds.
 Events contain no reference cycles, so garbage collection is off for them (gc=False): with it,
@@ -94,7 +94,7 @@ class PredictionEvent(
     omit_defaults=True,
     gc=False,
     tag_field="type",
-    tag="driftline.prediction.v1",
+    tag="driftline.prediction.v2",
 ):
     """One request: inputs, outputs, model version, outcome, times and durations."""
 
@@ -134,6 +134,8 @@ class PredictionEvent(
     routing_key: str = ""  # hash of the request's routing key, the same within a rollout
     # Name -> one number per row, None if it has none. Complete even if the payload is omitted.
     summaries: dict[str, list[float | None]] = {}
+    shard: str = ""  # of the model; empty: of no chain of numbers
+    number: int = 0  # gap-free within source, epoch and shard, from 0
 
     @property
     def event_id(self) -> str:
@@ -158,7 +160,7 @@ class FeedbackEvent(
     omit_defaults=True,
     gc=False,
     tag_field="type",
-    tag="driftline.feedback.v1",
+    tag="driftline.feedback.v2",
 ):
     """The label (ground truth) of one row of one prediction."""
 
@@ -171,6 +173,15 @@ class FeedbackEvent(
     label: Label
     row: int = 0
     load_test: bool = False  # of a prediction that a load test asked for
+    shard: str = ""  # that the prediction id names; a hash of an id that names none
+    number: int = 0  # gap-free within source, epoch and shard, from 0
+    actor: str = ""  # who stated the label, as key:NAME; empty if no key was required
+    verified: bool = False  # whether this deployment made the id, and the actor may label its model
+
+    @property
+    def may_precede(self) -> bool:
+        """Return whether the label waits for a prediction that is not in the log yet."""
+        return self.verified
 
     @property
     def event_id(self) -> str:
@@ -183,4 +194,50 @@ class FeedbackEvent(
         return join_key(self.prediction_id)
 
 
-Event = PredictionEvent | FeedbackEvent
+class HeartbeatEvent(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="type",
+    tag="driftline.heartbeat.v2",
+):
+    """What a writer has logged of one shard, stated although nothing happens.
+
+    `number` counts the events of the shard before it, so a reader finds that the last ones are
+    missing. Its reception tells that time has passed.
+    """
+
+    source: str
+    epoch: int
+    sequence: int
+    time: int  # equal to `received`
+    received: int  # when it was written
+    shard: str
+    number: int = 0
+    predictions: int = 0  # of this shard in this epoch
+    labels: int = 0
+    next_us: int = 0  # until the next heartbeat at the latest; 0: the writer has ended
+
+    @property
+    def event_id(self) -> str:
+        """Return `source:epoch:sequence`, a globally unique id."""
+        return f"{self.source}:{self.epoch}:{self.sequence}"
+
+
+class PredictionEventV1(PredictionEvent, frozen=True, kw_only=True, tag="driftline.prediction.v1"):
+    """A prediction that a release up to 0.2 logged: without shard."""
+
+
+class FeedbackEventV1(FeedbackEvent, frozen=True, kw_only=True, tag="driftline.feedback.v1"):
+    """A label that a release up to 0.2 logged: without shard, and for any id."""
+
+    @property
+    def may_precede(self) -> bool:
+        """Return True: as every label did in that release."""
+        return True
+
+
+RequestEvent = PredictionEvent | FeedbackEvent  # that a client caused
+Event = RequestEvent | HeartbeatEvent

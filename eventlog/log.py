@@ -2,11 +2,12 @@
 
 Appender
     Events are numbered by `sequence`, gap-free from 0 within an epoch. The caller stamps each event
-    with `source`, `epoch` and the next sequence, and appends in that order. `append` is atomic: it
-    stores all events, readable even if the process is killed right after, or it stores none and
-    raises LogUnavailable. If the log must survive power loss, `once_safe` calls back when the
-    events are durable; replies wait for it. A log that drops events on a full disk leaves a gap in
-    the sequence and counts it.
+    with `source`, `epoch` and the next sequence, and appends in that order. An event of a shard has
+    the next number of that shard as well, gap-free from 0 within source, epoch and shard. `append`
+    is atomic: it stores all events, readable even if the process is killed right after, or it
+    stores none and raises LogUnavailable. If the log must survive power loss, `once_safe` calls
+    back when the events are durable; replies wait for it. A log that drops events on a full disk
+    leaves a gap in the sequence and counts it.
 
 Reader
     A log consists of streams: a source's segments, or a partition of a topic. The records of a
@@ -110,6 +111,10 @@ class Appender(Protocol):
     @property
     def next_sequence(self) -> int:
         """Return the sequence that the next appended event must carry."""
+        ...
+
+    def next_number(self, shard: str) -> int:
+        """Return the number that the next appended event of this shard must carry."""
         ...
 
     @property

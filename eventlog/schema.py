@@ -1,4 +1,7 @@
-"""Generate the JSON Schemas of events from the types: `python -m eventlog.schema docs/events`."""
+"""Generate the JSON Schemas of events from the types: `python -m eventlog.schema docs/events`.
+
+Those of version 1 are not generated: nothing writes these events, so they never change.
+"""
 
 import sys
 from pathlib import Path
@@ -6,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from eventlog.events import FeedbackEvent, PredictionEvent
+from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas() -> dict[str, bytes]:
-    """Return file name -> JSON Schema, one per event type and schema version."""
+    """Return file name -> JSON Schema, one per type of the current schema version."""
     return {
         f"{kind.__struct_config__.tag}.schema.json": _write(kind)
-        for kind in (PredictionEvent, FeedbackEvent)
+        for kind in (PredictionEvent, FeedbackEvent, HeartbeatEvent)
     }
 
 

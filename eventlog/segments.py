@@ -71,6 +71,7 @@ class SegmentWriter:
         # A copy of the folder may lack epochs that readers know: only time never repeats.
         self.epoch = max(existing[-1].epoch + 1 if existing else 1, clock())
         self.next_sequence = 0
+        self._numbers: dict[str, int] = {}  # next one of each shard
         self._closed: deque[int] = deque()  # rolled files that are not flushed yet
         self._detached = False
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
@@ -96,6 +97,10 @@ class SegmentWriter:
                 return cls(source, lock, settings, dropped, clock)
         raise AssertionError("count() never ends")
 
+    def next_number(self, shard: str) -> int:
+        """Return the number that the next event of a shard must carry."""
+        return self._numbers.get(shard, 0)
+
     @property
     def full(self) -> bool:
         """Return whether new requests must be refused, because their events may not fit on disk."""
@@ -107,7 +112,7 @@ class SegmentWriter:
             return
         if self._detached:
             raise LogUnavailable(f"event log {self._folder}: it was removed or replaced")
-        self._check_stamps(events)
+        numbers = self._check_stamps(events)
         frame = frames.encode(
             [wire.encode(event) for event in events],
             epoch=self.epoch,
@@ -119,6 +124,7 @@ class SegmentWriter:
         except OSError as error:
             self._write_on_full_disk(frame, error, len(events))
         self.next_sequence += len(events)
+        self._numbers.update(numbers)
         age = time.monotonic() - self._begun
         if self._size >= self._settings.segment_bytes or age >= self._settings.segment_seconds:
             self._roll()
@@ -165,13 +171,24 @@ class SegmentWriter:
             os.close(descriptor)
         self._file = self._lock = -1
 
-    def _check_stamps(self, events: Sequence[Event]) -> None:
+    def _check_stamps(self, events: Sequence[Event]) -> dict[str, int]:
+        """Return the next number of each shard after these events."""
+        numbers: dict[str, int] = {}
         for sequence, event in enumerate(events, self.next_sequence):
             if (event.source, event.epoch, event.sequence) != (self.source, self.epoch, sequence):
                 raise ValueError(
                     f"event {event.event_id} appended where "
                     f"{self.source}:{self.epoch}:{sequence} was expected"
                 )
+            if shard := event.shard:
+                number = numbers[shard] if shard in numbers else self.next_number(shard)
+                if event.number != number:
+                    raise ValueError(
+                        f"event {event.event_id} has number {event.number} of shard {shard} "
+                        f"where {number} was expected"
+                    )
+                numbers[shard] = number + 1
+        return numbers
 
     def _write(self, frame: bytes) -> None:
         """Write the whole frame, or raise OSError and write nothing."""

@@ -25,6 +25,11 @@ def shard_of(model: str) -> str:
     return tag_of(model)[:SHARD_DIGITS]
 
 
+def shard_of_label(prediction_id: str, *, verified: bool) -> str:
+    """Return the shard that a prediction id names; a hash of an id that names no model."""
+    return prediction_id[:SHARD_DIGITS] if verified else shard_of(prediction_id)
+
+
 def join_key(prediction_id: str) -> str:
     """Return what a prediction and its labels are joined by: the id, without its model's tag.
 

@@ -1,21 +1,29 @@
 """Encode and decode events, and build their CloudEvents headers for Kafka."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import msgspec
 
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, PredictionEvent
+from eventlog.events import (
+    Event,
+    FeedbackEventV1,
+    HeartbeatEvent,
+    PredictionEvent,
+    PredictionEventV1,
+)
+
+_Readable = Event | PredictionEventV1 | FeedbackEventV1
 
 encode = msgspec.json.Encoder().encode  # event -> JSON bytes
 _SPECVERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_TYPE = ("content-type", b"application/json")
 _TYPES: dict[type[Event], tuple[str, bytes]] = {
-    kind: ("ce_type", str(kind.__struct_config__.tag).encode())
-    for kind in (PredictionEvent, FeedbackEvent)
+    kind: ("ce_type", str(kind.__struct_config__.tag).encode()) for kind in get_args(_Readable)
 }
-_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(_Readable)
 
 
 def decode(data: bytes | memoryview) -> Event:
@@ -29,14 +37,15 @@ def decode(data: bytes | memoryview) -> Event:
         raise UnreadableEvent(f"not an event of a known schema version: {error}") from None
     except RecursionError:
         raise UnreadableEvent("not an event of a known schema version: nested too deeply") from None
-    if "\0" in event.prediction_id or "\0" in event.source:
+    named = event.shard if isinstance(event, HeartbeatEvent) else event.prediction_id
+    if "\0" in named or "\0" in event.source:
         raise UnreadableEvent("its source or its prediction id holds a character that no name has")
     return event
 
 
 def key(event: Event) -> bytes:
     """Return the partition key: a prediction and its labels share a partition."""
-    return event.prediction_id.encode()
+    return b"" if isinstance(event, HeartbeatEvent) else event.prediction_id.encode()
 
 
 def headers(event: Event) -> list[tuple[str, bytes]]:

@@ -8,7 +8,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -16,6 +16,8 @@ import msgspec
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import FeedbackEvent, Outcome, PredictionEvent
 from eventlog.log import Appender
+from eventlog.shards import shard_of, shard_of_label
+from eventlog.stamps import Stamps
 from registry.datatypes import of_array
 from registry.errors import RegistryError
 from registry.manifest import Version
@@ -155,10 +157,10 @@ class PredictionLog:
     def append_responses(self, batch: Sequence[tuple[Call, RunResult]]) -> list[InferenceResponse]:
         """Append the events of a batch in one write and return its responses."""
         responses = [self._response(call, run) for call, run in batch]
-        sequence = self._appender.next_sequence
+        stamps = Stamps(self._appender)
         events = [
-            self._event(sequence + index, call, response)
-            for index, ((call, _), response) in enumerate(zip(batch, responses, strict=True))
+            self._event(stamps, call, response)
+            for (call, _), response in zip(batch, responses, strict=True)
         ]
         self._appender.append(self._policies.apply(events) if self._policies else events)
         self._count("prediction", len(responses))
@@ -174,37 +176,57 @@ class PredictionLog:
         pending = [one for one in batch if not one[0].logged]
         if not pending:
             return
-        sequence = self._appender.next_sequence
+        stamps = Stamps(self._appender)
         events = [
-            self._unanswered_event(sequence + index, call, outcome, reason)
-            for index, (call, outcome, reason) in enumerate(pending)
+            self._unanswered_event(stamps, call, outcome, reason)
+            for call, outcome, reason in pending
         ]
         self._appender.append(self._policies.apply(events) if self._policies else events)
         self._count("prediction", len(events))
         for call, _, _ in pending:
             call.logged = True
 
-    def append_labels(self, labels: Sequence[FeedbackLabel]) -> None:
-        """Append one event per label in one write."""
+    def append_labels(
+        self,
+        labels: Sequence[FeedbackLabel],
+        actor: str = "",
+        verified: Collection[str] = frozenset(),
+    ) -> None:
+        """Append one event per label in one write.
+
+        `actor` states the labels. `verified` holds the prediction ids that this deployment made.
+        """
         self.check_space()
-        now, first = self._now(), self._appender.next_sequence
+        now, stamps = self._now(), Stamps(self._appender)
         self._appender.append(
             [
-                FeedbackEvent(
-                    source=self._appender.source,
-                    epoch=self._appender.epoch,
-                    sequence=first + index,
-                    time=now if label.event_time is None else label.event_time,
-                    received=now,
-                    prediction_id=label.prediction_id,
-                    label=label.label,
-                    row=label.row,
-                    load_test=label.load_test,
+                self._label_event(
+                    now, stamps, label, actor, verified=label.prediction_id in verified
                 )
-                for index, label in enumerate(labels)
+                for label in labels
             ]
         )
         self._count("feedback", len(labels))
+
+    def _label_event(
+        self, now: int, stamps: Stamps, label: FeedbackLabel, actor: str, *, verified: bool
+    ) -> FeedbackEvent:
+        stamp = stamps.take(shard_of_label(label.prediction_id, verified=verified))
+        return FeedbackEvent(
+            source=self._appender.source,
+            epoch=self._appender.epoch,
+            sequence=stamp.sequence,
+            time=now if label.event_time is None else label.event_time,
+            received=now,
+            prediction_id=label.prediction_id,
+            label=label.label,
+            row=label.row,
+            load_test=label.load_test,
+            shard=stamp.shard,
+            number=stamp.number,
+            actor=actor,
+            verified=verified,
+        )
 
     def _response(self, call: Call, run: RunResult) -> InferenceResponse:
         assert call.version is not None
@@ -225,14 +247,17 @@ class PredictionLog:
             call.arm,
         )
 
-    def _event(self, sequence: int, call: Call, response: InferenceResponse) -> PredictionEvent:
+    def _event(self, stamps: Stamps, call: Call, response: InferenceResponse) -> PredictionEvent:
         assert call.inputs is not None
+        stamp = stamps.take(shard_of(call.model))
         version, run = response.version, response.run
         arm = call.arm or NO_ARM
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
-            sequence=sequence,
+            sequence=stamp.sequence,
+            shard=stamp.shard,
+            number=stamp.number,
             time=call.received if call.event_time is None else call.event_time,
             received=call.received,
             prediction_id=response.prediction_id,
@@ -263,18 +288,22 @@ class PredictionLog:
         )
 
     def _unanswered_event(
-        self, sequence: int, call: Call, outcome: Outcome, reason: str
+        self, stamps: Stamps, call: Call, outcome: Outcome, reason: str
     ) -> PredictionEvent:
         self.name(call)
+        model = call.model[:_LONGEST_NAME]
+        stamp = stamps.take(shard_of(model))
         arm = call.arm or NO_ARM
         return PredictionEvent(
             source=self._appender.source,
             epoch=self._appender.epoch,
-            sequence=sequence,
+            sequence=stamp.sequence,
+            shard=stamp.shard,
+            number=stamp.number,
             time=call.received if call.event_time is None else call.event_time,
             received=call.received,
             prediction_id=call.prediction_id,
-            model=call.model[:_LONGEST_NAME],
+            model=model,
             protocol=call.protocol,
             outcome=outcome,
             version="" if call.version is None else call.version.number,

@@ -19,6 +19,8 @@ from eventlog.follower import Follower
 from eventlog.identity import writer_name
 from eventlog.log import Position
 from eventlog.settings import Home, LogSettings
+from eventlog.shards import shard_of
+from eventlog.stamps import Stamps
 from registry.datatypes import of_array
 from registry.manifest import Version
 from registry.summaries import Summarizer
@@ -120,7 +122,8 @@ class ChunkLog:
         """Log the event of a chunk unless an earlier process did; raises LogUnavailable."""
         if event.prediction_id in self._logged:
             return
-        self._writer.append([replace(event, sequence=self._writer.next_sequence)])
+        stamp = Stamps(self._writer).take(shard_of(event.model))
+        self._writer.append([replace(event, **stamp._asdict())])
 
 
 def _logged(home: Home, writers: Iterable[Writer]) -> Iterable[str]:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from eventlog import wire
 from eventlog.answer_counts import LATEST, minute_of
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, PredictionEvent
+from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, RequestEvent
 from eventlog.log import Gap, Record
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
@@ -68,13 +68,18 @@ class Ingestion:
         before = self._state.ledgers.get(record.source)
         if not self._state.enter(record, readable=readable, received=0 if ahead else received):
             return None
-        self._state.count("monitored_events")
+        kind = "heartbeats" if isinstance(event, HeartbeatEvent) else "monitored_events"
+        self._state.count(kind)
         if before is not None:
             self._report_clock(before, self._state.ledgers[record.source])
         if isinstance(event, UnreadableEvent):
             if event.received is not None:  # the forwarder could read it
                 self._state.count_ingested(record.source, minute_of(received))
             self._dead_letter(record, str(event))
+            return None
+        if isinstance(event, HeartbeatEvent):
+            if not ahead:
+                self._expiry.received(self._state.latest)
             return None
         self._state.count_ingested(record.source, minute_of(received))
         if ahead:  # a wrong clock of one service must not expire what the others logged
@@ -83,7 +88,7 @@ class Ingestion:
         self._expiry.received(self._state.latest)
         return self._ingest_event(event, record)
 
-    def _ingest_event(self, event: Event, record: Record) -> VersionState | None:
+    def _ingest_event(self, event: RequestEvent, record: Record) -> VersionState | None:
         if event.load_test:
             self._state.count("load_test_events")
             return None
@@ -131,6 +136,8 @@ class Ingestion:
             event = wire.decode(letter.body)
         except UnreadableEvent as error:
             self._dead_letter(Record(*place, error, letter.body), str(error))
+            return None
+        if isinstance(event, HeartbeatEvent):
             return None
         record = Record(*place, event, letter.body)
         self._journal.predictions.prefetch([event])
@@ -319,7 +326,10 @@ class Ingestion:
         return None if state.takes_events else version
 
     def _add_early_label(self, event: FeedbackEvent) -> None:
-        """Store a label until its prediction comes."""
+        """Store a label until its prediction comes; count one for an id that anyone can make up."""
+        if not event.may_precede:
+            self._state.count("unverified_labels")
+            return
         received = _bounded(event.received)
         label = EarlyLabel(rows.encode(event.label), _bounded(event.time), received)
         if not self._journal.predictions.add_early_label(event.joined_by, event.row, label):

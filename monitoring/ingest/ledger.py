@@ -14,6 +14,7 @@ from bisect import bisect_right
 
 from msgspec.structs import replace
 
+from eventlog.events import HeartbeatEvent
 from eventlog.log import Position, Record
 from eventlog.reception_clock import TOLERANCE, ReceptionClock
 from monitoring.results import Hole, SourceLedger
@@ -27,7 +28,7 @@ def enter(
     """Return the ledger with the record, received at `received`, and whether it is new."""
     place, top = Position(record.epoch, record.sequence), ledger.top
     if place < top:
-        return _fill(ledger, place, readable=readable, received=received)
+        return _fill(ledger, record, readable=readable, received=received)
     time, departed = _clock(ledger, received)
     after = replace(
         ledger,
@@ -36,6 +37,7 @@ def enter(
         received=time,
         departed=departed,
         events=ledger.events + 1,
+        heartbeats=ledger.heartbeats + isinstance(record.event, HeartbeatEvent),
         unreadable=ledger.unreadable + (not readable),
     )
     return (after if place == top else _bounded(after, _between(top, place))), True
@@ -60,8 +62,9 @@ def give_up(ledger: SourceLedger, before: Position) -> SourceLedger:
 
 
 def _fill(
-    ledger: SourceLedger, place: Position, *, readable: bool, received: int
+    ledger: SourceLedger, record: Record, *, readable: bool, received: int
 ) -> tuple[SourceLedger, bool]:
+    place = Position(record.epoch, record.sequence)
     at = bisect_right(ledger.holes, place, key=lambda hole: hole.start) - 1
     if at < 0 or place >= ledger.holes[at].end:
         return replace(ledger, duplicated=ledger.duplicated + 1), False
@@ -73,6 +76,7 @@ def _fill(
         received=time,
         departed=departed,
         events=ledger.events + 1,
+        heartbeats=ledger.heartbeats + isinstance(record.event, HeartbeatEvent),
         unreadable=ledger.unreadable + (not readable),
         lost=ledger.lost - found,
         recovered=ledger.recovered + found,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, Label
+from eventlog.events import Event, FeedbackEvent, HeartbeatEvent, Label
 from monitoring.results import Window
 from monitoring.storage.database import Database, as_bytes, as_bytes_or_none, as_int, as_int_or_none
 from monitoring.storage.query import Query
@@ -53,7 +53,7 @@ class Predictions:
         labels: set[str] = set()
         others: set[str] = set()
         for event in events:
-            if not isinstance(event, UnreadableEvent):
+            if not isinstance(event, UnreadableEvent | HeartbeatEvent):
                 (labels if isinstance(event, FeedbackEvent) else others).add(event.joined_by)
         self._search(labels)
         self._look_for_early(labels | others)

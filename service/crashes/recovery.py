@@ -17,6 +17,8 @@ from eventlog.errors import LogUnavailable
 from eventlog.events import PredictionEvent, Protocol
 from eventlog.follower import Follower
 from eventlog.log import Appender, Position
+from eventlog.shards import shard_of
+from eventlog.stamps import Stamps
 from service.crashes.run_record import FAULT, Crash, RunInFlight, RunningVersion, read_crash
 
 _CHUNK = 1000  # records read at once
@@ -78,11 +80,14 @@ def _missing_events(
     first = min(run.sequence for run in crash.runs if run.requests)
     logged = _ids_after(folder, Position(crash.epoch, first))
     missing = [(version, one) for version, one in requests if one.prediction_id not in logged]
+    stamps = Stamps(log)
     return [
         PredictionEvent(
             source=log.source,
             epoch=log.epoch,
-            sequence=sequence,
+            sequence=stamp.sequence,
+            shard=stamp.shard,
+            number=stamp.number,
             time=one.received if one.event_time is None else one.event_time,
             received=one.received,
             prediction_id=one.prediction_id,
@@ -103,7 +108,8 @@ def _missing_events(
             routing_key=one.routing_key,
             load_test=one.load_test,
         )
-        for sequence, (version, one) in enumerate(missing, log.next_sequence)
+        for version, one in missing
+        for stamp in [stamps.take(shard_of(version.model))]
     ]
 
 

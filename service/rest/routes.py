@@ -81,10 +81,10 @@ class _Routes:
         grant = worker.authorizer.grant_of(authorization_of(request.scope))
         scope = LabelScope.of(grant, unverified=worker.unverified_labels)
         try:
-            scope.verify((one.prediction_id for one in labels), worker.ids.tag)
+            verified = scope.verify((one.prediction_id for one in labels), worker.ids.tag)
         except AccessError as error:
             raise worker.authorizer.counted(error) from None
-        worker.log.append_labels(labels)
+        worker.log.append_labels(labels, scope.actor, verified)
         await worker.log.wait_until_safe()
         return _json({"accepted": len(labels)})
 

@@ -1,12 +1,21 @@
-"""Schema version 1, held by golden bytes: these literals are never edited."""
+"""Schema versions, held by golden bytes: these literals are never edited."""
 
+import msgspec
 import pytest
 
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, PredictionEvent, Tensor
+from eventlog.events import (
+    Event,
+    FeedbackEvent,
+    FeedbackEventV1,
+    HeartbeatEvent,
+    PredictionEvent,
+    PredictionEventV1,
+    Tensor,
+)
 
-PREDICTION = PredictionEvent(
+PREDICTION_V1 = PredictionEventV1(
     source="serving-0",
     epoch=2,
     sequence=41,
@@ -35,7 +44,7 @@ PREDICTION = PredictionEvent(
     outputs={"label": Tensor("INT64", [2], [0, 1])},
     traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
-PREDICTION_BYTES = (
+PREDICTION_V1_BYTES = (
     b'{"type":"driftline.prediction.v1","source":"serving-0","epoch":2,"sequence":41,'
     b'"time":1372636800000000,"received":1372636800000123,"prediction_id":"4f1c-29",'
     b'"model":"flights","protocol":"rest","outcome":"ok","version":"1",'
@@ -47,7 +56,7 @@ PREDICTION_BYTES = (
     b'"outputs":{"label":{"datatype":"INT64","shape":[2],"data":[0,1]}},'
     b'"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}'
 )
-FEEDBACK = FeedbackEvent(
+FEEDBACK_V1 = FeedbackEventV1(
     source="serving-0",
     epoch=2,
     sequence=42,
@@ -57,21 +66,84 @@ FEEDBACK = FeedbackEvent(
     label=1,
     row=1,
 )
-FEEDBACK_BYTES = (
+FEEDBACK_V1_BYTES = (
     b'{"type":"driftline.feedback.v1","source":"serving-0","epoch":2,"sequence":42,'
     b'"time":1372640400000000,"received":1372640400000007,"prediction_id":"4f1c-29",'
     b'"label":1,"row":1}'
 )
 
-
-@pytest.mark.parametrize(
-    ("event", "data"), [(PREDICTION, PREDICTION_BYTES), (FEEDBACK, FEEDBACK_BYTES)]
+PREDICTION = PredictionEvent(
+    **{name: getattr(PREDICTION_V1, name) for name in PredictionEvent.__struct_fields__}
+    | {"prediction_id": "820ac31a93-5e0c3b9a11d2-1f-ae82d6952fd4", "shard": "820", "number": 30}
 )
-def test_events_are_written_and_read_as_schema_version_1_always_did(
+PREDICTION_BYTES = (
+    PREDICTION_V1_BYTES.replace(b".v1", b".v2")
+    .replace(b"4f1c-29", b"820ac31a93-5e0c3b9a11d2-1f-ae82d6952fd4")
+    .removesuffix(b"}")
+    + b',"shard":"820","number":30}'
+)
+FEEDBACK = FeedbackEvent(
+    source="serving-0",
+    epoch=2,
+    sequence=42,
+    time=1_372_640_400_000_000,
+    received=1_372_640_400_000_007,
+    prediction_id="820ac31a93-5e0c3b9a11d2-1f-ae82d6952fd4",
+    label=1,
+    row=1,
+    shard="820",
+    number=31,
+    actor="key:backoffice",
+    verified=True,
+)
+FEEDBACK_BYTES = (
+    b'{"type":"driftline.feedback.v2","source":"serving-0","epoch":2,"sequence":42,'
+    b'"time":1372640400000000,"received":1372640400000007,'
+    b'"prediction_id":"820ac31a93-5e0c3b9a11d2-1f-ae82d6952fd4","label":1,"row":1,'
+    b'"shard":"820","number":31,"actor":"key:backoffice","verified":true}'
+)
+HEARTBEAT = HeartbeatEvent(
+    source="serving-0",
+    epoch=2,
+    sequence=43,
+    time=1_372_640_405_000_000,
+    received=1_372_640_405_000_000,
+    shard="820",
+    number=32,
+    predictions=31,
+    labels=1,
+    next_us=10_000_000,
+)
+HEARTBEAT_BYTES = (
+    b'{"type":"driftline.heartbeat.v2","source":"serving-0","epoch":2,"sequence":43,'
+    b'"time":1372640405000000,"received":1372640405000000,"shard":"820","number":32,'
+    b'"predictions":31,"labels":1,"next_us":10000000}'
+)
+GOLDEN: dict[str, tuple[Event, bytes]] = {
+    "prediction.v1": (PREDICTION_V1, PREDICTION_V1_BYTES),
+    "feedback.v1": (FEEDBACK_V1, FEEDBACK_V1_BYTES),
+    "prediction.v2": (PREDICTION, PREDICTION_BYTES),
+    "feedback.v2": (FEEDBACK, FEEDBACK_BYTES),
+    "heartbeat.v2": (HEARTBEAT, HEARTBEAT_BYTES),
+}
+
+
+@pytest.mark.parametrize(("event", "data"), GOLDEN.values(), ids=GOLDEN)
+def test_events_are_written_and_read_as_their_schema_version_always_did(
     event: Event, data: bytes
 ) -> None:
     assert wire.encode(event) == data
     assert wire.decode(data) == event
+    assert type(wire.decode(data)) is type(event)
+
+
+def test_events_of_version_1_are_those_that_readers_know() -> None:
+    assert isinstance(PREDICTION_V1, PredictionEvent)
+    assert isinstance(FEEDBACK_V1, FeedbackEvent)
+    assert (PREDICTION_V1.shard, FEEDBACK_V1.shard, FEEDBACK_V1.actor) == ("", "", "")
+    assert FEEDBACK_V1.may_precede
+    assert FEEDBACK.may_precede
+    assert not msgspec.structs.replace(FEEDBACK, verified=False).may_precede
 
 
 def test_fields_of_a_later_writer_are_ignored() -> None:
@@ -84,7 +156,7 @@ def test_fields_of_a_later_writer_are_ignored() -> None:
     [
         (b"", "truncated"),
         (b"\xff\xfe", "malformed"),
-        (FEEDBACK_BYTES.replace(b"feedback.v1", b"feedback.v9"), "Invalid value"),
+        (FEEDBACK_BYTES.replace(b"feedback.v2", b"feedback.v9"), "Invalid value"),
         (FEEDBACK_BYTES.replace(b'"row":1', b'"row":"x"'), r"\$\.row"),
         (FEEDBACK_BYTES.replace(b'"label":1,', b""), "label"),
         (PREDICTION_BYTES.replace(b"[1400.0,null]", b"[" * 100_000), "nested too deeply"),
@@ -99,7 +171,7 @@ def test_kafka_headers_follow_cloudevents_in_binary_mode() -> None:
     assert wire.headers(PREDICTION) == [
         ("ce_specversion", b"1.0"),
         ("ce_id", b"serving-0:2:41"),
-        ("ce_type", b"driftline.prediction.v1"),
+        ("ce_type", b"driftline.prediction.v2"),
         ("ce_source", b"/driftline/serving-0"),
         ("ce_time", b"2013-07-01T00:00:00+00:00"),
         ("content-type", b"application/json"),

@@ -103,7 +103,15 @@ class Log:
             name = f"refused-{time}-{n}"
             self.predict(time, name, rows=0, outcome="refused", inputs={}, outputs={}, **changes)
 
-    def tell(self, name: str, label: Label, row: int = 0, received: int = RECEIVED) -> None:
+    def tell(
+        self,
+        name: str,
+        label: Label,
+        row: int = 0,
+        received: int = RECEIVED,
+        *,
+        verified: bool = True,
+    ) -> None:
         stamp = self._stamp()
         fields = {
             "time": T0,
@@ -111,6 +119,7 @@ class Log:
             "prediction_id": name,
             "label": label,
             "row": row,
+            "verified": verified,
         }
         self._append(FeedbackEvent(**stamp, **fields))
 

@@ -73,6 +73,9 @@ class MemoryLog:
     def events(self) -> list[Any]:
         return [event for append in self.appends for event in append]
 
+    def next_number(self, shard: str) -> int:
+        return sum(event.shard == shard for event in self.events)
+
     def append(self, events: Sequence[Event]) -> None:
         if self.broken:
             raise LogUnavailable("the disk is full")
