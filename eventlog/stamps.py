@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 
-class Numbered(Protocol):
+class EventNumbers(Protocol):
     """The part of a writer that numbers its events."""
 
     @property
@@ -27,7 +27,7 @@ class Stamp(NamedTuple):
 class Stamps:
     """Stamp events in the order in which they will be appended, together and next."""
 
-    def __init__(self, writer: Numbered) -> None:
+    def __init__(self, writer: EventNumbers) -> None:
         self._writer = writer
         self._sequence = writer.next_sequence
         self._numbers: dict[str, int] = {}
