@@ -31,3 +31,8 @@ def samples_path(model: str, version: str, start: int) -> str:
 def report_path(report: str) -> str:
     """Evidently's report, by its file name below the reports folder."""
     return f"/reports/{quote(report)}"
+
+
+def report_content_path(report: str) -> str:
+    """What the page of Evidently's report frames."""
+    return f"/reports/content/{quote(report)}"

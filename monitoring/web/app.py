@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from access.authorizer import Authorizer
@@ -17,12 +17,11 @@ from eventlog.lag import ReaderLag
 from monitoring.baselines.files import BaselineFiles
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.lag import ScoringLag
-from monitoring.web import api, pages
+from monitoring.web import api, pages, reports
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
 from monitoring.web.queries import Queries
-from monitoring.web.reports import report
 from registry.catalogue import Catalogue
 from registry.errors import RegistryUnavailable
 
@@ -31,7 +30,7 @@ STATIC = Path(__file__).parent / "static"
 
 def app(  # noqa: PLR0913  # the ports of the page, all by name
     open_findings: Callable[[], Queries],
-    reports: Path,
+    report_folder: Path,
     *,
     catalogue: Catalogue | None = None,
     hosts: Collection[str] = (),
@@ -57,7 +56,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
         routes=[
             *pages.routes(),
             *api.routes(),
-            Route("/reports/{file:path}", report),
+            *reports.routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -75,7 +74,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     )
     made.state.catalogue = catalogue
     made.state.references = References(catalogue, baselines)
-    made.state.reports = reports
+    made.state.reports = report_folder
     made.state.progress = progress
     made.state.scoring = scoring
     return made

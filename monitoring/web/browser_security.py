@@ -12,11 +12,14 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# Reports are Evidently's: their scripts run, but in no origin and with no way out.
+# A report's frame may show this page's addresses only, so no script in it can leave for elsewhere.
+FRAME_POLICY = f"{PAGE_POLICY}; frame-src 'self'"
+# Reports are Evidently's: their scripts run, but in no origin and with no way out. Newer reports
+# state a stricter policy of their own, which allows Evidently's scripts alone.
 REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 
 

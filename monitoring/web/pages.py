@@ -39,7 +39,7 @@ from monitoring.web.overview import (
 )
 from monitoring.web.policy_view import period_of
 from monitoring.web.queries import Queries
-from monitoring.web.reports import locate
+from monitoring.web.report_files import locate
 from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.web.segment_tables import GAPS, segmented
 from monitoring.web.traffic_share import Mix, mixes

@@ -1,29 +1,49 @@
-"""Hands out Evidently's HTML reports, locked into a sandbox."""
+"""Show Evidently's HTML reports, each in a frame that is locked into a sandbox."""
 
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Route
 
-from monitoring.web.browser_security import REPORT_POLICY
+from monitoring.presenter.links import report_path
+from monitoring.web.browser_security import FRAME_POLICY, REPORT_POLICY
+from monitoring.web.pages import page
+from monitoring.web.report_files import locate
+
+
+def routes() -> list[Route]:
+    """Return the addresses of a report: its page, and what the page frames."""
+    return [
+        Route("/reports/content/{file:path}", content),
+        Route("/reports/{file:path}", report),
+    ]
 
 
 async def report(request: Request) -> Response:
-    """One report by its path below the reports folder; 404 for everything else."""
-    path = locate(request.app.state.reports, request.path_params["file"])
+    """Show the page that frames a report."""
+    name = _found(request)[0]
+    shown = page(request, "report.html", name=name)
+    shown.headers["content-security-policy"] = FRAME_POLICY
+    return shown
+
+
+async def content(request: Request) -> Response:
+    """Return a report's HTML for the frame; send a browser that shows it by itself to the page.
+
+    Outside the frame, a script of a report could lead the browser to another site.
+    """
+    name, path = _found(request)
+    if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+        return RedirectResponse(report_path(name), status_code=303)
+    headers = {"content-security-policy": REPORT_POLICY, "vary": "sec-fetch-dest"}
+    return FileResponse(path, media_type="text/html", headers=headers)
+
+
+def _found(request: Request) -> tuple[str, Path]:
+    name = request.path_params["file"]
+    path = locate(request.app.state.reports, name)
     if path is None:
         raise HTTPException(404, "no such report")
-    return FileResponse(
-        path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY}
-    )
-
-
-def locate(folder: Path, name: str) -> Path | None:
-    """The HTML file `name` below `folder`, links followed; None where it leads elsewhere."""
-    try:
-        path = (folder / name).resolve()
-        inside = path.is_relative_to(folder.resolve())
-        return path if inside and path.suffix == ".html" and path.is_file() else None
-    except (OSError, ValueError):
-        return None
+    return name, path

@@ -19,6 +19,8 @@ from evidently.legacy.calculations.stattests import get_stattest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import MissingValueCount, ValueDrift
 
+from monitoring.scoring.drift.report_page import sealed
+
 _logger = logging.getLogger(__name__)
 
 # Methods whose value is a p-value: drift lies below the threshold. All others are distances.
@@ -116,7 +118,7 @@ def _run(
     snapshot = _snapshot(tests, current, reference)
     try:
         html.parent.mkdir(parents=True, exist_ok=True)
-        snapshot.save_html(str(html))
+        html.write_text(sealed(snapshot.get_html_str(as_iframe=False)), encoding="utf-8")
     except OSError as error:  # a full disk costs the report, not the scores
         _logger.warning("report %s could not be written: %s", html, error.strerror)
         with suppress(OSError):

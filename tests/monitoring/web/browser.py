@@ -29,8 +29,9 @@ class Browser:
         self._until("Page.loadEventFired")
 
     def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression on the page."""
-        return self._do("Runtime.evaluate", expression=expression)["result"]["value"]
+        """The value of a JavaScript expression on the page, or of what it promises."""
+        done = self._do("Runtime.evaluate", expression=expression, awaitPromise=True)
+        return done["result"].get("value")
 
     def _do(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.web.reports import locate
+from monitoring.web.report_files import locate
 
 VERSION = "/api/models/flights/versions/1"
 
@@ -191,10 +191,16 @@ def test_an_empty_store_has_metrics_too(client: httpx.Client, store: Any) -> Non
 
 def test_reports_are_locked_into_a_sandbox(client: httpx.Client, reports: Path) -> None:
     (reports / "a b.html").write_text("<script>1</script>")
-    reply = client.get("/reports/a%20b.html")
+    page = client.get("/reports/a%20b.html")
+    assert "<script>1</script>" not in page.text
+    assert 'src="/reports/content/a%20b.html" sandbox="allow-scripts"' in page.text
+    assert page.headers["content-security-policy"].endswith("; frame-src 'self'")
+    reply = client.get("/reports/content/a%20b.html")
     assert reply.text == "<script>1</script>"
     assert reply.headers["content-security-policy"].startswith("sandbox allow-scripts;")
     assert "allow-same-origin" not in reply.headers["content-security-policy"]
+    alone = client.get("/reports/content/a%20b.html", headers={"sec-fetch-dest": "document"})
+    assert alone.headers["location"] == "/reports/a%20b.html"
 
 
 @pytest.fixture
