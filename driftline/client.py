@@ -60,14 +60,13 @@ __all__ = [
 ]
 
 
-def _read(response: httpx.Response) -> bytes:
-    if response.is_success:
-        return response.content
+def _refusal(response: httpx.Response) -> ClientError:
+    """Return the client's error for a reply that is no success, with the service's message."""
     try:
         message = str(response.json()["error"])
     except (ValueError, KeyError, TypeError):
         message = response.text
-    raise ClientError(response.status_code, message)
+    return ClientError(response.status_code, message)
 
 
 def _without_reply(error: httpx.TransportError, url: object, timeout: float) -> ClientError:
@@ -82,6 +81,36 @@ def _without_reply(error: httpx.TransportError, url: object, timeout: float) -> 
     if isinstance(error, httpx.TimeoutException):
         return NoReply(0, f"{url}: no reply within {timeout:g} seconds")
     return NoReply(0, f"{url}: the connection was lost ({reason})")
+
+
+class _Tries:
+    """Decide what follows each try of one call: its reply, another try after a pause, or an error.
+
+    Both clients send by it; they differ in how they wait.
+    """
+
+    def __init__(self, retries: Retries, url: str, timeout: float) -> None:
+        self.reply = b""  # content of the reply, once there is one
+        self._retries, self._url, self._timeout = retries, url, timeout
+        self._tried = 0
+
+    def replied(self, response: httpx.Response) -> float | None:
+        """Return the seconds until the next try, None if `reply` is here; raise ClientError."""
+        if response.is_success:
+            self.reply = response.content
+            return None
+        return self._pause(_refusal(response), response.headers.get("retry-after", ""))
+
+    def failed(self, error: httpx.TransportError) -> float:
+        """Return the seconds until the next try after one without a reply; raise ClientError."""
+        return self._pause(_without_reply(error, self._url, self._timeout))
+
+    def _pause(self, error: ClientError, retry_after: str = "") -> float:
+        pause = self._retries.pause(self._tried, error, retry_after)
+        if pause is None:
+            raise error from None
+        self._tried += 1
+        return pause
 
 
 Verify = bool | str | ssl.SSLContext
@@ -225,22 +254,15 @@ class Client:
         return accepted
 
     def _send(self, path: str, content: bytes, retries: Retries) -> bytes:
-        tried = 0
+        tries = _Tries(retries, self._url, self._timeout)
         while True:
-            after = ""
             try:
-                response = self._http.post(path, content=content, headers=_traced())
-                after = response.headers.get("retry-after", "")
-                return _read(response)
+                pause = tries.replied(self._http.post(path, content=content, headers=_traced()))
             except httpx.TransportError as error:
-                failed = _without_reply(error, self._url, self._timeout)
-            except ClientError as error:
-                failed = error
-            pause = retries.pause(tried, failed, after)
+                pause = tries.failed(error)
             if pause is None:
-                raise failed
+                return tries.reply
             self._sleep(pause)
-            tried += 1
 
     def close(self) -> None:
         """Close the connections."""
@@ -331,22 +353,16 @@ class AsyncClient:
         return accepted
 
     async def _send(self, path: str, content: bytes, retries: Retries) -> bytes:
-        tried = 0
+        tries = _Tries(retries, self._url, self._timeout)
         while True:
-            after = ""
             try:
                 response = await self._http.post(path, content=content, headers=_traced())
-                after = response.headers.get("retry-after", "")
-                return _read(response)
+                pause = tries.replied(response)
             except httpx.TransportError as error:
-                failed = _without_reply(error, self._url, self._timeout)
-            except ClientError as error:
-                failed = error
-            pause = retries.pause(tried, failed, after)
+                pause = tries.failed(error)
             if pause is None:
-                raise failed
+                return tries.reply
             await self._sleep(pause)
-            tried += 1
 
     async def close(self) -> None:
         """Close the connections."""
