@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check nightly chaos format bench accuracy compare replay overload many load docs images pytorch s3 lock proto clean help
+.PHONY: run up test check suite nightly chaos format bench accuracy compare replay overload many load docs images pytorch s3 lock proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -37,9 +37,11 @@ run: $(VENV)/.run ## the whole loop on real flights: serve, replay, drift, alarm
 up: $(VENV)/.run ## service and monitor together, with what is registered
 	$(BIN)/driftline up
 
+test: check suite ## every check and every test
+
 # Tests wait for processes and brokers as often as they compute: one process more than cores.
 PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
-test: check ## every check and every test
+suite: $(VENV)/.dev ## every test, and how much of the code they run
 	$(BIN)/coverage erase
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 $(ARGS)
 	$(BIN)/coverage combine --quiet

@@ -16,6 +16,7 @@ import yaml
 from eventlog.settings import Home
 from registry.store import Registry
 from tests.docs.converting import FEATURES
+from tests.downloads import downloaded
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "converters.lock"
@@ -30,19 +31,17 @@ PREDICTS = {"task": "regression", "prediction": {"label": "score"}}
 @pytest.fixture(scope="module")
 def libraries() -> Path:
     """A folder with the libraries and the converter, fetched once per lock."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftline"
-    folder = caches / f"converters-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    if not folder.is_dir():
-        fresh = folder.with_suffix(f".{os.getpid()}")
+
+    def download(folder: Path) -> None:
         install = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--no-deps"]
         done = subprocess.run(
-            [*install, "--require-hashes", "--target", fresh, "-r", LOCK],
+            [*install, "--require-hashes", "--target", folder, "-r", LOCK],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
             pytest.skip(f"THE CONVERTERS CANNOT BE HAD HERE: {done.stderr.strip()[-300:]}")
-        fresh.rename(folder)
-    return folder
+
+    return downloaded(f"converters-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}", download)
 
 
 @pytest.mark.parametrize(
