@@ -22,6 +22,7 @@ from registry.history.rows import (
     HistoryRow,
     RolloutStep,
     RolloutVerdict,
+    ShadowChange,
 )
 from registry.history.state import alias_at
 from registry.history.store import History
@@ -179,6 +180,8 @@ def _stated(row: HistoryRow) -> str:
             return row.decode(GateResult).verdict
         case "verdict":
             return row.decode(RolloutVerdict).verdict
+        case "shadow":
+            return row.decode(ShadowChange).action
         case "rollout_step":
             change = row.decode(RolloutStep)
             number = f" {change.step + 1}" if change.action == "step" else ""

@@ -60,6 +60,9 @@ COMMANDS = {
     "rollout": CommandSummary(
         "driftline.rollout", "Give a version a growing share of the requests.", _REGISTRY
     ),
+    "shadow": CommandSummary(
+        "driftline.shadow", "Run a version on what the champion answers.", _REGISTRY
+    ),
     "predict": CommandSummary(
         "driftline.predict", "Predict the rows of files, resumable and in order.", _SERVICE
     ),

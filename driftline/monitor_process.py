@@ -4,7 +4,6 @@ Apart from the command, so that its `--help` imports none of it.
 """
 
 import logging
-import secrets
 import signal
 import socket
 import threading
@@ -24,10 +23,10 @@ from access.keyfile import KeyFile
 from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, require_free
 from access.tls import Tls
+from driftline.log_readers import open_reader
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.lag import ReaderLag, TrackedReader
-from eventlog.layout import positions_at
 from eventlog.log import Reader
 from eventlog.process_lock import ProcessLock
 from eventlog.segments import SegmentReader
@@ -58,6 +57,7 @@ from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from registry.settings import open_history
+from registry.shadow_report import read_report
 from registry.store import Registry
 from telemetry import logs
 from telemetry.backoff import Backoff
@@ -175,6 +175,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         progress=lags.reading,
         scoring=lags.scoring,
         baselines=BaselineFiles(home.baselines),
+        shadows=partial(read_report, home),
     )
     limits = ConnectionLimits(
         affordable_connections(settings.max_connections, ports=1, allowed=allow_open_files()),
@@ -287,12 +288,7 @@ def _judge(home: Home, settings: MonitorSettings) -> RolloutJudge:
     registry = Registry(home)
 
     def reader(since: int) -> Reader:
-        if settings.source == "segments":
-            return SegmentReader(home.log, positions_at(home.log, since / 1e6))
-        kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
-        # A group of its own: every judge reads all partitions, so that each has all evidence.
-        group = f"{settings.group}-rollouts-{secrets.token_hex(4)}"
-        return KafkaReader(kafka, group, {}, settings.patience)
+        return open_reader(home, settings, "rollouts", since, {})
 
     def label(model: str, number: str) -> str:
         return registry.version(model, number).manifest.prediction.label

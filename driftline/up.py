@@ -39,6 +39,7 @@ def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
         require_unlocked(home.lock("service"), "service")
         if lock := lock_file(home):
             require_unlocked(lock, "monitor")
+        require_unlocked(home.lock("shadow"), "shadow process")
         require_free(addresses(port, grpc_port, monitor_port))
         sys.exit(asyncio.run(run(children(port, grpc_port, monitor_port), grace)))
 
@@ -57,7 +58,7 @@ def addresses(port: int, grpc_port: int, monitor_port: int) -> list[Address]:
 
 
 def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
-    """Return both processes in stop order: the monitor reads the last events of the service."""
+    """Return the processes in stop order: the monitor reads the last events of the service."""
     serve = ["serve", "--port", str(port), "--grpc-port", str(grpc_port)]
     monitor = ["monitor", "--port", str(monitor_port)]
     service_host = read_settings().host
@@ -68,6 +69,7 @@ def children(port: int, grpc_port: int, monitor_port: int) -> list[Child]:
             [*_DRIFTLINE, *serve],
             f"{_base(SERVICE, service_host, port)}/v2/health/live",
         ),
+        Child("shadows", [*_DRIFTLINE, "shadow", "run"], ""),
         Child(
             "monitor",
             [*_DRIFTLINE, *monitor],
@@ -96,6 +98,6 @@ async def run(parts: list[Child], grace: float) -> int:
         loop.add_signal_handler(number, supervisor.stop)
     running = asyncio.create_task(supervisor.run())
     if await supervisor.ready():
-        for part in parts:
+        for part in filter(lambda one: one.health, parts):
             click.echo(f"driftline: {part.name} ready at {part.health.rsplit('/', 1)[0]}")
     return await running

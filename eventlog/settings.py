@@ -124,6 +124,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "gate-reports"
 
     @property
+    def shadows(self) -> Path:
+        """Return the file of the process that runs shadows: its positions and counts."""
+        return self.root / "shadows.json"
+
+    @property
     def gate_run(self) -> Path:
         """Return the folder of the gate run in progress; it is removed afterwards."""
         return self.root / "gate-run"

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from registry.baselines import RecordedBaseline
 from registry.history.rollout_state import Rollout
+from registry.history.shadow_state import Shadow
 from registry.manifest import Version
 from registry.policies import Held
 
@@ -17,6 +18,7 @@ class NamedVersions(NamedTuple):
 
     aliases: dict[str, str]  # alias -> version number
     rollouts: list[Rollout]  # under way
+    shadows: Sequence[Shadow] = ()  # under way
 
 
 class VersionSource(Protocol):
@@ -67,5 +69,5 @@ class Catalogue(PolicySource, Protocol):
         ...
 
     def named(self, model: str) -> NamedVersions:
-        """Return what the aliases of a model name, and its rollouts under way."""
+        """Return what the aliases of a model name, and its rollouts and shadows under way."""
         ...

@@ -186,7 +186,8 @@ class Registry:
         """Return what the aliases of a model name, and its rollouts under way."""
         state = self._history.state(model)
         under_way = [one for one in state.rollouts.values() if one.active]
-        return NamedVersions(dict(sorted(state.aliases.items())), under_way)
+        aliases = dict(sorted(state.aliases.items()))
+        return NamedVersions(aliases, under_way, list(state.shadows.values()))
 
     def aliases(self, model: str) -> dict[str, str]:
         """Return the version number of each alias."""

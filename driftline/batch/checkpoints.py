@@ -20,6 +20,7 @@ from driftline.batch.rows import Rejects
 from driftline.batch.storage import InputFile
 from eventlog.durable_files import make_folder, replace_file, sync_folder
 from eventlog.process_lock import ProcessLock
+from eventlog.shards import tag_of
 
 _REJECTS = b"rejects"
 
@@ -40,7 +41,8 @@ class BatchJob(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """The beginning of its prediction ids: the same for the same rows and version."""
         about = [self.digest, [(f.name, f.size, f.modified) for f in self.files], self.chunk]
-        return hashlib.blake2b(msgspec.json.encode(about), digest_size=6).hexdigest()
+        digest = hashlib.blake2b(msgspec.json.encode(about), digest_size=6).hexdigest()
+        return f"{tag_of(self.model)}-{digest}"
 
 
 class Writer(msgspec.Struct, frozen=True):

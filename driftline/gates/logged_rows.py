@@ -145,7 +145,7 @@ def _columns(
     decoded: dict[str, dict[str, list[Any]] | None] = {}
     for _, prediction_id, row, event in sampled:
         if prediction_id not in decoded:
-            decoded[prediction_id] = _features(event, takers)
+            decoded[prediction_id] = features_of(event, takers)
         features = decoded[prediction_id]
         if features is None or any(row >= len(values) for values in features.values()):
             continue
@@ -155,9 +155,10 @@ def _columns(
     return columns, ids
 
 
-def _features(
+def features_of(
     event: PredictionEvent, takers: Mapping[str, Manifest]
 ) -> dict[str, list[Any]] | None:
+    """Return the logged values of every feature that the versions take; None if one is missing."""
     found: dict[str, list[Any]] = {}
     try:
         for manifest in takers.values():

@@ -139,11 +139,11 @@ def evaluate(
     `stored`: the baseline whose frame this is, with the predictions of its version.
     """
     candidate, champion = context.candidate, context.champion
-    mine, fits = _predict(candidate, frame, stored)
+    mine, fits = predict_rows(candidate, frame, stored)
     theirs, why_alone = None, NO_CHAMPION_NOTE
     if champion is not None:
         try:
-            their, their_fits = _predict(champion, frame, stored)
+            their, their_fits = predict_rows(champion, frame, stored)
             theirs, why_alone = select(their, (fits & their_fits)[their_fits]), ""
             mine, fits = select(mine, (fits & their_fits)[fits]), fits & their_fits
         except NotEnoughData as error:
@@ -155,8 +155,8 @@ def evaluate(
     return PairedRows(rows, chosen, candidate, mine=mine, theirs=theirs, why_alone=why_alone)
 
 
-def _predict(
-    version: Version, frame: pd.DataFrame, stored: Baseline | None
+def predict_rows(
+    version: Version, frame: pd.DataFrame, stored: Baseline | None = None
 ) -> tuple[RerunPredictions, Array]:
     """Return predictions, and a mask of the rows that they are for; raises NotEnoughData."""
     if stored is not None and stored.version.digest == version.digest:

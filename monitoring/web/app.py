@@ -24,6 +24,7 @@ from monitoring.web.distributions import References
 from monitoring.web.queries import Queries
 from registry.catalogue import Catalogue
 from registry.errors import RegistryUnavailable
+from registry.shadow_report import ShadowReport
 
 STATIC = Path(__file__).parent / "static"
 
@@ -38,6 +39,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     progress: ReaderLag | None = None,
     scoring: ScoringLag | None = None,
     baselines: BaselineFiles | None = None,
+    shadows: Callable[[], ShadowReport | None] = lambda: None,
 ) -> Starlette:
     """The application.
 
@@ -45,7 +47,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     it gives. `hosts` are names by which the page may be called besides those of loopback and IP
     addresses; `*` lets any name in. Without an `authorizer`, every client that reaches the page may
     use it. `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are
-    those of versions without a reference.
+    those of versions without a reference. `shadows` reads what the process of shadows reports.
     """
 
     @asynccontextmanager
@@ -77,4 +79,5 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     made.state.reports = report_folder
     made.state.progress = progress
     made.state.scoring = scoring
+    made.state.shadows = shadows
     return made

@@ -31,6 +31,7 @@ from monitoring.web.window_view import coverage, find, sentence, value
 from registry.catalogue import Catalogue, NamedVersions
 from registry.features import expects_labels
 from registry.history.rollout_state import Rollout
+from registry.history.shadow_state import Shadow
 from registry.manifest import AlarmPolicy, Monitoring, Version
 
 HISTORY = 30  # windows behind a sparkline
@@ -70,6 +71,7 @@ class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
     policy: AlarmPolicy = AlarmPolicy()  # the newest
     label_wait: float = 0  # seconds
     rollout: Rollout | None = None  # of this version, under way
+    shadow: Shadow | None = None  # as which it runs
 
     def series(self, name: str) -> list[float | None]:
         """A score of the whole over the last windows."""
@@ -185,7 +187,7 @@ def look(findings: Queries, catalogue: Catalogue | None) -> Overview:
 
 def as_data(row: VersionRow) -> dict[str, Any]:
     """One model version for programs, without its history."""
-    names = ("model", "version", "aliases", "rollout", "latest", "filling", "alarms")
+    names = ("model", "version", "aliases", "rollout", "shadow", "latest", "filling", "alarms")
     return {name: getattr(row, name) for name in names}
 
 
@@ -248,7 +250,7 @@ def _row(
     alarms: list[Alarm],
     version: Version | None,
 ) -> VersionRow:
-    aliases, rollouts = named or NamedVersions({}, [])
+    aliases, rollouts, shadows = named or NamedVersions({}, [])
     results = findings.recent(*pair, last=HISTORY)
     open_windows = findings.live(*pair)
     return VersionRow(
@@ -256,6 +258,7 @@ def _row(
         version=pair[1],
         aliases=[alias for alias, number in aliases.items() if number == pair[1]],
         rollout=next((one for one in rollouts if one.number == pair[1]), None),
+        shadow=next((one for one in shadows if one.number == pair[1]), None),
         latest=results[-1] if results else None,
         filling=open_windows[-1] if open_windows else None,
         history=results,

@@ -16,6 +16,7 @@ from monitoring.presenter import formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
 from monitoring.presenter.performance_state import performance_state
+from monitoring.presenter.shadow_sentences import shadow_lines, shadow_sentence
 from monitoring.results import REFERENCE_ROWS, Delivery, Result
 from monitoring.web import window_view
 from monitoring.web.api import (
@@ -119,6 +120,7 @@ async def model(request: Request) -> Response:
         alarms=alarms,
         deliveries=deliveries,
         periods=periods_of(request),
+        shadows=request.app.state.shadows() if row.shadow else None,
     )
 
 
@@ -235,6 +237,8 @@ def _templates() -> jinja2.Environment:
     environment.globals |= {
         "several": formats.several,
         "performance_state": performance_state,
+        "shadow_sentence": shadow_sentence,
+        "shadow_lines": shadow_lines,
         "links": links,
         "view": window_view,
         "glyphs": glyphs,

@@ -40,6 +40,7 @@ KINDS = frozenset({
     "policy",  # number, or "" for every version; detail: policies.PolicyChange (monitoring)
     "baseline",  # number; detail: baselines.BaselineRecord
     "rollout_step",  # number, alias; detail: RolloutStep
+    "shadow",  # number, alias; detail: ShadowChange
     "verdict",  # number, alias; evidence: id of the rollout; detail: RolloutVerdict
 })  # fmt: skip
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
@@ -124,6 +125,14 @@ class RolloutStep(msgspec.Struct, frozen=True, omit_defaults=True):
     bake_s: float = 0.0  # with `start`: seconds that a step lasts at least
     feature: str = ""  # with `start`: whose value is the routing key
     policy: VerdictPolicy | None = None  # with `start`: None, where people decide
+
+
+class ShadowChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Start or end of a shadow, named by its id."""
+
+    shadow: str
+    action: Literal["start", "stop"]
+    share: float = 1.0  # of the alias's requests
 
 
 class RolloutVerdict(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -23,6 +23,7 @@ from registry.history.rows import (
     Registration,
     ReleasePolicy,
 )
+from registry.history.shadow_state import Shadow, after_answering, after_shadow, without
 from registry.limits import LimitChange, sum_up
 
 _DAY = 86_400_000_000  # microseconds
@@ -70,6 +71,7 @@ class LifecycleState(msgspec.Struct):
     rejected: dict[str, HistoryRow] = {}  # by digest
     barred: dict[str, HistoryRow] = {}  # by digest
     rollouts: dict[str, Rollout] = {}  # the latest of each alias
+    shadows: dict[str, Shadow] = {}  # under way, by number
     verdicts: list[HistoryRow] = []
     unknown: HistoryRow | None = None  # the first row of a kind that this release does not know
 
@@ -90,6 +92,7 @@ class LifecycleState(msgspec.Struct):
                 self.aliases[row.alias] = row.number
                 self.alias_changes.append(row)
                 after_alias(self.rollouts, row)
+                after_answering(self.shadows, row)
             case "loaded" | "unloaded":
                 self.loading[row.number] = row
             case "limits":
@@ -107,20 +110,27 @@ class LifecycleState(msgspec.Struct):
             self.gated[row.digest] = row
         elif row.kind == "rejected":
             self.rejected.setdefault(row.digest, row)
-            after_refusal(self.rollouts, self._numbers(row.digest), row)
+            self._refuse(row)
         elif row.kind == "barred":
             self.barred.setdefault(row.digest, row)
-            after_refusal(self.rollouts, self._numbers(row.digest), row)
+            self._refuse(row)
         elif row.kind == "unbarred":
             self.barred.pop(row.digest, None)
         elif row.kind == "rollout_step":
             after_step(self.rollouts, self.aliases, row)
+        elif row.kind == "shadow":
+            after_shadow(self.shadows, row)
         elif row.kind == "verdict":
             self.verdicts.append(row)
         elif row.kind == "requested":
             self.requested[row.alias, row.digest] = row
         elif row.kind == "approved":
             self.approved.setdefault((row.alias, row.digest), []).append(row)
+
+    def _refuse(self, row: HistoryRow) -> None:
+        numbers = self._numbers(row.digest)
+        after_refusal(self.rollouts, numbers, row)
+        without(self.shadows, numbers)
 
     def _numbers(self, digest: str) -> set[str]:
         return {number for number, row in self.registered.items() if row.digest == digest}

@@ -37,6 +37,7 @@ READS = [
     Case("gates tiny"),
     Case("release-policy tiny"),
     Case("history tiny"),
+    Case("shadow status tiny"),
     Case("audit head"),
     Case("baseline bare"),
     Case("status"),

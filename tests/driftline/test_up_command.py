@@ -8,7 +8,7 @@ from eventlog.errors import SettingError
 
 def test_a_part_with_a_certificate_is_asked_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DRIFTLINE_SERVICE_TLS_CERTIFICATE", "server.pem")
-    service, monitor = children(3000, 8001, 3100)
+    service, _, monitor = children(3000, 8001, 3100)
     assert service.health == "https://127.0.0.1:3000/v2/health/live"
     assert monitor.health == "http://127.0.0.1:3100/health"
 
@@ -29,5 +29,5 @@ def test_a_part_is_asked_where_it_listens(
     monkeypatch: pytest.MonkeyPatch, host: str, near: str
 ) -> None:
     monkeypatch.setenv("DRIFTLINE_SERVICE_HOST", host)
-    service, _ = children(3000, 8001, 3100)
+    service, *_ = children(3000, 8001, 3100)
     assert service.health == f"http://{near}:3000/v2/health/live"

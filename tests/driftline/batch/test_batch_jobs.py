@@ -109,7 +109,7 @@ def test_a_killed_job_gives_the_bytes_of_one_that_was_not(
     whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
     before = {one.event_id for one in events(home, "")}
     run(source, whole)
-    (prefix,) = {one.prediction_id.partition("-")[0] for one in events(home, "")
+    (prefix,) = {one.prediction_id.rsplit("-", 2)[0] for one in events(home, "")
                  if one.event_id not in before}  # fmt: skip
     logged = len(events(home, prefix))
     assert logged == 5
@@ -136,7 +136,7 @@ def test_a_resumed_chunk_is_logged_once(home: Home, tmp_path: Path) -> None:
     run(source, tmp_path / "out.parquet")
     out = read(tmp_path / "out.parquet")
     ids = out["prediction_id"].drop_duplicates().tolist()
-    logged = events(home, ids[0].partition("-")[0])
+    logged = events(home, ids[0].rsplit("-", 2)[0])
     assert Counter(one.prediction_id for one in logged) == dict.fromkeys(ids, 1)
     assert {one.protocol for one in logged} == {"batch"}
     first = next(one for one in logged if one.prediction_id == ids[1])

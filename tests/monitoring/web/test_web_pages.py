@@ -15,6 +15,8 @@ from monitoring.web.app import app
 from monitoring.web.server import serving
 from registry.catalogue import NamedVersions
 from registry.history.rollout_state import Rollout
+from registry.history.shadow_state import Shadow
+from registry.shadow_report import ShadowCounts, ShadowReport
 from tests.monitoring.log_in_memory import MANIFEST
 
 HOSTILE = "<script>alert('x')</script>&\"{{ 7*7 }}"
@@ -291,6 +293,12 @@ def test_a_broken_store_is_a_page_without_insides(reports: Path) -> None:
     assert api.json() == {"error": "the page could not be made"}
 
 
+MIRRORED = ShadowReport(
+    lag_s=0.2,
+    shadows={"s": ShadowCounts("flights", "2", 40, 50, 45, skipped={"late": 7})},
+)
+
+
 class Registered:
     """A registry with a champion that was seen, and a version that nobody has called."""
 
@@ -308,16 +316,26 @@ class Registered:
             "r", "champion", "2", "1", steps=[0.25, 1.0], bake_s=60, step=0, phase="paused",
             since=0, started=0, actor="ann",
         )  # fmt: skip
-        return NamedVersions({"champion": "1"}, [rollout])
+        shadow = Shadow("s", "2", "champion", 0.1, 0, "ann")
+        return NamedVersions({"champion": "1"}, [rollout], [shadow])
 
 
 def test_registered_versions_show_their_aliases_and_wait_for_traffic(
     store: Any, reports: Path
 ) -> None:
     with (
-        serving(app(lambda: store, reports, catalogue=Registered()), "127.0.0.1", 0) as address,
+        serving(
+            app(lambda: store, reports, catalogue=Registered(), shadows=lambda: MIRRORED),
+            "127.0.0.1",
+            0,
+        ) as address,
         httpx.Client(base_url=address, trust_env=False) as client,
     ):
+        page = text_of(client.get("/models/flights/2"))
+        assert "shadow of champion" in text_of(client.get("/"))
+        assert "flights version 2 runs on 10 % of what champion answers" in page
+        assert "40 requests, 50 rows, 90.00% with the same answer; 0.2 s behind" in page
+        assert "skipped: 7 late" in page
         assert "registered, no predictions yet" in text_of(client.get("/"))
         assert "champion" in text_of(client.get("/models/flights/1"))
         assert 'class="empty card"' in client.get("/models/flights/2").text

@@ -1,0 +1,24 @@
+"""Open readers of the log for processes beside the monitor: segments, or the topics of Kafka."""
+
+import secrets
+from collections.abc import Mapping
+
+from eventlog.kafka import KafkaSettings
+from eventlog.kafka_reader import KafkaReader
+from eventlog.layout import positions_at
+from eventlog.log import Position, Reader
+from eventlog.segments import SegmentReader
+from eventlog.settings import Home, from_environment
+from monitoring.settings import MonitorSettings
+
+
+def open_reader(
+    home: Home, settings: MonitorSettings, role: str, since: int, at: Mapping[str, Position]
+) -> Reader:
+    """Read all partitions or sources from `at` on; without it, from `since` (microseconds)."""
+    if settings.source == "segments":
+        return SegmentReader(home.log, at or positions_at(home.log, since / 1e6))
+    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    # A group of its own: it reads all partitions, whatever the monitors share.
+    group = f"{settings.group}-{role}-{secrets.token_hex(4)}"
+    return KafkaReader(kafka, group, at, settings.patience)

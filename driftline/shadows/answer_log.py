@@ -1,0 +1,70 @@
+"""The events of shadows, in a source of the log of their own."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from driftline.shadows.candidate import Answer
+from eventlog.answer_counts import CountingWriter
+from eventlog.events import PredictionEvent
+from eventlog.identity import writer_name
+from eventlog.settings import Home, LogSettings
+from registry.history.shadow_state import Shadow
+from telemetry.clock import now_us
+
+
+class AnswerLog:
+    """Appends what shadows predict; the only writer of its source."""
+
+    def __init__(self, home: Home, settings: LogSettings) -> None:
+        name = f"{writer_name(home.log, socket.gethostname())}-shadow"
+        self._writer = CountingWriter.claim(home.log, name, settings, lambda _: None)
+
+    @property
+    def full(self) -> bool:
+        """Whether the log may lack space, which the service needs more."""
+        return self._writer.full
+
+    def append(self, model: str, shadow: Shadow, digest: str, answers: Sequence[Answer]) -> None:
+        """Append one event for each answer in one write; raises LogUnavailable."""
+        first = self._writer.next_sequence
+        self._writer.append(
+            [
+                self._event(first + index, model, shadow, digest, one)
+                for index, one in enumerate(answers)
+            ]
+        )
+
+    def close(self) -> None:
+        """Release the source."""
+        self._writer.close()
+
+    def _event(
+        self, sequence: int, model: str, shadow: Shadow, digest: str, answer: Answer
+    ) -> PredictionEvent:
+        asked = answer.event
+        failure: dict[str, Any] = {"outcome": "ok"}
+        if answer.failed:
+            reason = f"the model fails on {answer.failed} of {asked.rows} rows"
+            failure = {"outcome": "failed", "reason": reason}
+        return PredictionEvent(
+            source=self._writer.source,
+            epoch=self._writer.epoch,
+            sequence=sequence,
+            time=asked.time,
+            received=now_us(),
+            prediction_id=asked.prediction_id,
+            model=model,
+            protocol="shadow",
+            version=shadow.number,
+            digest=digest,
+            alias=shadow.alias,
+            revision=shadow.revision,
+            request_id=asked.request_id,
+            rows=asked.rows,
+            batch_id=shadow.id,
+            run_us=answer.run_us,
+            total_us=answer.run_us,
+            outputs=answer.outputs if not answer.failed else {},
+            **failure,
+        )

@@ -1,0 +1,42 @@
+"""Sentences about shadows, for page and terminal."""
+
+from datetime import UTC, datetime
+
+from registry.history.shadow_state import Shadow
+from registry.shadow_report import ShadowCounts, ShadowReport
+
+_STALE_S = 15.0  # after which the process that runs shadows has probably ended
+_RUN_IT = "driftline shadow run, or driftline up"
+
+
+def shadow_sentence(one: Shadow) -> str:
+    """Return what a shadow runs on, since when and by whom."""
+    since = datetime.fromtimestamp(one.since / 1e6, UTC)
+    return (
+        f"version {one.number} runs on {one.share * 100:.4g} % of what {one.alias} answers, since "
+        f"{since:%Y-%m-%d %H:%M:%S} UTC by {one.actor}"
+    )
+
+
+def shadow_lines(shadow: Shadow, report: ShadowReport | None) -> list[str]:
+    """Return what a shadow did, and how far behind it is."""
+    counts = report.shadows.get(shadow.id) if report is not None else None
+    if report is None or counts is None:
+        return [f"no process has run it yet: {_RUN_IT}"]
+    lines = []
+    if (age := report.stale_s()) > _STALE_S:
+        lines.append(f"no process has reported for {age:.0f} s: {_RUN_IT}")
+    return [*lines, *_counted(counts, report.lag_s)]
+
+
+def _counted(counts: ShadowCounts, lag_s: float) -> list[str]:
+    agreed = f", {counts.agreed / counts.rows:.2%} with the same answer" if counts.agreed else ""
+    lines = [f"{counts.events:,} requests, {counts.rows:,} rows{agreed}; {lag_s:.1f} s behind"]
+    if counts.failed:
+        lines.append(f"{counts.failed:,} rows on which the model fails")
+    if counts.skipped:
+        parts = ", ".join(f"{number:,} {why}" for why, number in sorted(counts.skipped.items()))
+        lines.append(f"skipped: {parts}")
+    if counts.note:
+        lines.append(f"does not run: {counts.note}")
+    return lines

@@ -1,0 +1,101 @@
+"""Start and stop shadows: rows of the registry's history."""
+
+import secrets
+import time
+from collections.abc import Callable
+from math import isfinite
+
+from registry.errors import UnknownVersion, VersionRefused
+from registry.history.rows import HistoryRow, ShadowChange, encode_detail
+from registry.history.shadow_state import Shadow
+from registry.history.state import LifecycleState
+from registry.history.store import History
+from registry.manifest import Manifest
+from registry.payload import withheld
+
+
+class Shadows:
+    """Append the changes of shadows; each method returns the new revision."""
+
+    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+        self._history = history
+        self._clock = clock
+
+    def start(  # noqa: PLR0913  # a row's own fields
+        self, model: str, number: str, alias: str, share: float, *, actor: str, why: str = ""
+    ) -> int:
+        """Run a version on a share of what the alias's version answers.
+
+        Raises UnknownVersion, or VersionRefused for a change that the history does not allow.
+        """
+        if not (isfinite(share) and 0 < share <= 1):
+            raise VersionRefused(f"share {share:g}: expected a number above 0 and at most 1")
+        change = ShadowChange(secrets.token_hex(8), "start", share)
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            _require_startable(state, model, number, alias)
+            return [self._row(model, number, alias, change, actor, why)]
+
+        return self._history.append(model, decide)
+
+    def stop(self, model: str, number: str, *, actor: str, why: str = "") -> int:
+        """End the shadow of a version; raises UnknownVersion if it has none."""
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            now = active_shadow(state, model, number)
+            change = ShadowChange(now.id, "stop", now.share)
+            return [self._row(model, number, now.alias, change, actor, why)]
+
+        return self._history.append(model, decide)
+
+    def _row(  # noqa: PLR0913, PLR0917  # a row's own fields
+        self, model: str, number: str, alias: str, change: ShadowChange, actor: str, why: str
+    ) -> HistoryRow:
+        detail = encode_detail(change)
+        now = self._clock() // 1_000
+        return HistoryRow(0, model, "shadow", number, now, actor, alias, detail, why=why)
+
+
+def active_shadow(state: LifecycleState, model: str, number: str) -> Shadow:
+    """Return the shadow of a version; raises UnknownVersion if it has none."""
+    found = state.shadows.get(number)
+    if found is None:
+        known = ", ".join(state.shadows) or "none"
+        raise UnknownVersion(f"version {number} of {model} is no shadow; shadows: {known}")
+    return found
+
+
+def require_shadowable(model: str, before: Manifest, after: Manifest) -> None:
+    """Raise VersionRefused unless the log of one version holds what another one takes."""
+    hidden = withheld(before)
+    known = {feature.name for feature in before.features}
+    for feature in after.features:
+        if feature.name not in known:
+            raise VersionRefused(
+                f"the version takes feature {feature.name!r}, which requests of {model} do not hold"
+            )
+        if feature.name in hidden:
+            raise VersionRefused(
+                f"the log of {model} does not hold feature {feature.name!r}: a payload policy "
+                "hides it"
+            )
+    if not after.features:
+        raise VersionRefused("the version takes inputs that are no features")
+
+
+def _require_startable(state: LifecycleState, model: str, number: str, alias: str) -> None:
+    if number not in state.registered:
+        known = ", ".join(state.registered) or "none is registered"
+        raise UnknownVersion(f"model {model!r} has no version {number!r}; versions: {known}")
+    before = state.aliases.get(alias)
+    if before is None:
+        raise VersionRefused(
+            f"{alias} of {model} names no version yet: point it at one with driftline promote"
+        )
+    if before == number:
+        raise VersionRefused(f"{alias} of {model} is version {number}: it answers itself")
+    if number in state.shadows:
+        raise VersionRefused(f"version {number} of {model} is a shadow already")
+    digest = state.digest_of(number)
+    if digest and digest in state.barred.keys() | state.rejected.keys():
+        raise VersionRefused(f"version {number} of {model} was barred or rejected")
