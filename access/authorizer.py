@@ -95,11 +95,6 @@ class Authorizer:
         grant = self.grant_of(authorization)
         return "" if grant is None else grant.actor
 
-    def roles_of(self, authorization: bytes | None) -> frozenset[str]:
-        """Return the roles of an admitted header."""
-        grant = self.grant_of(authorization)
-        return frozenset() if grant is None else grant.roles
-
     def _verify(self, authorization: bytes | None, now: float) -> Grant:
         grant = self._ring.grant(authorization, now) if authorization else None
         if authorization is None or grant is None:

@@ -26,6 +26,7 @@ from benchmarks.service_process import serving
 from driftline.convergence import wait_for_workers
 from eventlog.settings import Home
 from registry.limits import LimitChange
+from registry.shared_workers import AllWorkers
 from registry.store import Registry
 
 PORT, GRPC_PORT = 3882, 3883
@@ -113,7 +114,7 @@ def _changes(home: Home, worker: psutil.Process, idle: float) -> tuple[float, fl
     before, began = _cpu(worker), time.perf_counter()
     for _ in range(CHANGES):
         revision = registry.limit("small", "1", LimitChange(max_requests=1_000))
-        wait_for_workers(home, revision, 60)
+        wait_for_workers(AllWorkers(home), revision, 60)
     took = time.perf_counter() - began
     return 1e3 * (_cpu(worker) - before - idle * took) / CHANGES, 1e3 * took / CHANGES
 

@@ -11,6 +11,8 @@ import click
 import msgspec
 
 from driftline.cli import driftline
+from driftline.remote.settings import PREFIX as SERVER_PREFIX
+from driftline.remote.settings import RegistryServerSettings
 from eventlog.forwarder_metrics import ForwarderSettings
 from eventlog.kafka import KafkaSettings
 from eventlog.settings import LOG_PREFIX, LogSettings
@@ -30,6 +32,7 @@ FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 GROUPS: list[tuple[str, str, type[msgspec.Struct]]] = [
     ("The service: `driftline serve`", SERVICE_PREFIX, Settings),
     ("The registry", REGISTRY_PREFIX, RegistrySettings),
+    ("The registry server: `driftline registry serve`", SERVER_PREFIX, RegistryServerSettings),
     ("Registration: bounds of the check of files", REGISTER_PREFIX, RegisterSettings),
     ("The event log", LOG_PREFIX, LogSettings),
     ("Kafka", "DRIFTLINE_KAFKA_", KafkaSettings),
@@ -48,6 +51,8 @@ variables:
 - `DRIFTLINE_HOME`: the folder that holds everything (`~/.driftline`).
 - `BENTOML_HOME`: where BentoML stores registered models (`bentoml` below `DRIFTLINE_HOME`).
 - `DRIFTLINE_API_KEY`: the key that Driftline's client and commands send.
+- `DRIFTLINE_API_KEY_FILE`: the file of that key, for commands.
+- `DRIFTLINE_REGISTRY_SERVER`: URL of a registry server, instead of `--server`.
 - OpenTelemetry's own variables ([traces](../operations.md#traces-and-log-lines)).
 """
 COMMANDS = """# Commands

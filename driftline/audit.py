@@ -1,7 +1,7 @@
 """`driftline history` and `driftline audit`: what was changed by whom, and whether it still is."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from driftline.registry_access import SERVER, open_access
 from eventlog.errors import DriftlineError
 from eventlog.events import PredictionEvent
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
-from registry.errors import DamagedRow, UnknownModel
+from registry.errors import DamagedRow
 from registry.history.audit import ChainHead, EventCheck, chain_faults
 from registry.history.rows import (
     FIRST,
@@ -45,11 +46,10 @@ def commands() -> list[click.Command]:
 @click.option("--at", "moment", type=_TIME, help="Print the alias's version at this time, UTC.")
 @click.option("--alias", default="champion", show_default=True, help="Alias of --at.")
 @click.option("--json", "as_json", is_flag=True, help="Print each row as one line of JSON.")
-def history(*, model: str, moment: datetime | None, alias: str, as_json: bool) -> None:
+@SERVER
+def history(*, model: str, moment: datetime | None, alias: str, as_json: bool, server: str) -> None:
     """Show every change of MODEL: when, who, what, why and with which evidence."""
-    rows = _history().rows(model)
-    if not rows:
-        raise UnknownModel(f"no model {model!r}: the registry's history has no row of it")
+    rows = open_access(server).history(model)
     if moment is not None:
         _print_version_at(rows, model, alias, moment)
     elif as_json:
@@ -63,7 +63,7 @@ def history(*, model: str, moment: datetime | None, alias: str, as_json: bool) -
         Console().print(table)
 
 
-def _print_version_at(rows: list[HistoryRow], model: str, alias: str, moment: datetime) -> None:
+def _print_version_at(rows: Sequence[HistoryRow], model: str, alias: str, moment: datetime) -> None:
     at = moment.replace(tzinfo=moment.tzinfo or UTC)
     row = alias_at(rows, alias, int(at.timestamp() * 1e6))
     if row is None:

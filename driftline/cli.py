@@ -90,7 +90,7 @@ COMMANDS = {
         "driftline.audit", "Verify or export the registry's history.", _REGISTRY
     ),
     "registry": CommandSummary(
-        "driftline.registry_copy", "Copy the registry to another database.", _REGISTRY
+        "driftline.registry_copy", "Copy the registry, or serve it to other machines.", _REGISTRY
     ),
     "baseline": CommandSummary(
         "driftline.baseline", "Show or choose what a version is compared with.", _MONITOR

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import click
 
 from eventlog.errors import DriftlineError
-from eventlog.settings import Home
-from registry.shared_workers import AllWorkers
 from registry.worker_reports import WorkerReport
 
 _PAUSE = 0.1  # seconds between two reads
@@ -17,8 +16,14 @@ class NotConverged(DriftlineError):
     """A worker does not serve the desired state."""
 
 
+class WorkerSource(Protocol):
+    """Where the reports of running workers are read."""
+
+    def read(self) -> list[WorkerReport]: ...
+
+
 def wait_for_workers(
-    home: Home,
+    workers: WorkerSource,
     revision: int,
     timeout: float,
     clock: Callable[[], float] = time.monotonic,
@@ -28,7 +33,7 @@ def wait_for_workers(
 
     Raises NotConverged with the number of workers behind after `timeout` seconds.
     """
-    deadline, workers = clock() + timeout, AllWorkers(home)
+    deadline = clock() + timeout
     while True:
         reports = workers.read()
         behind = [report for report in reports if report.revision < revision]

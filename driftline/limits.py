@@ -14,6 +14,7 @@ from eventlog.settings import Home
 from registry.history.rows import HistoryRow
 from registry.limits import UNCHANGED, LimitChange, limited
 from registry.manifest import Manifest
+from registry.shared_workers import AllWorkers
 from registry.store import Registry
 
 _MEANINGS = {
@@ -70,7 +71,7 @@ def limits(
     what = f"{model} version {number}" if number else f"every version of {model}"
     click.echo(f"{what}: {_format(change)} (registry revision {revision})")
     if wait:
-        reports = wait_for_workers(home, revision, timeout)
+        reports = wait_for_workers(AllWorkers(home), revision, timeout)
         click.echo(f"{len(reports)} of {len(reports)} workers have applied it")
 
 

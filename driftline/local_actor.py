@@ -28,6 +28,7 @@ class Actor(NamedTuple):
 
     name: str
     roles: frozenset[str] = frozenset()
+    may_promote: bool = True  # whether it may also promote the first version that it registers
 
 
 def local_actor(scope: Scope, model: str | None = None) -> Actor:
@@ -51,7 +52,9 @@ def local_actor(scope: Scope, model: str | None = None) -> Actor:
         raise Forbidden(
             f"{keys.actor_of(header)} lacks the scope of this change: expected {named}"
         ) from None
-    return Actor(keys.actor_of(header), keys.roles_of(header))
+    grant = keys.grant_of(header)
+    assert grant is not None
+    return Actor(grant.actor, grant.roles, grant.allows("promote", model))
 
 
 def read_key(environ: Mapping[str, str] = os.environ) -> str:

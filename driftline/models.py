@@ -6,8 +6,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from driftline.changes import Promote
 from driftline.convergence import print_loaded_workers, print_serving_workers, wait_for_workers
 from driftline.local_actor import local_actor
+from driftline.registry_access import SERVER, open_access
 from eventlog.settings import Home
 from registry.shared_workers import AllWorkers
 from registry.store import Registry
@@ -19,33 +21,22 @@ def commands() -> list[click.Command]:
 
 
 @click.command()
-def models() -> None:
+@SERVER
+def models(server: str) -> None:
     """List every model, its versions and their aliases."""
-    home = Home.from_environment()
-    registry, workers = Registry(home, wait=True), AllWorkers(home).read()
     table = Table("model", "version", "aliases", "registered", "digest", "not ready", box=None)
-    for model in registry.models():
-        state = registry.state(model)
-        for number, reason in state.damaged.items():
-            if number not in state.remote:
-                click.secho(f"warning: {reason}", fg="yellow", err=True)
-        digests = {one.number: (one.created, one.digest) for one in state.versions}
-        if state.remote:
-            rows = [row for row in registry.history(model) if row.kind == "registered"]
-            digests |= {r.number: (r.time, r.digest) for r in rows if r.number in state.remote}
-        for number, (created, digest) in sorted(digests.items(), key=lambda one: int(one[0])):
-            named = [alias for alias, of in state.desired.aliases.items() if of == number]
-            reasons = {w.unready.get(model, {}).get(number, "") for w in workers} - {""}
-            if candidate := state.desired.candidates.get(number):
-                reasons.add(f"candidate: {candidate}")
-            table.add_row(
-                model,
-                number,
-                ", ".join(named),
-                _day(created),
-                digest[:12],
-                "; ".join(sorted(reasons)),
-            )
+    for one in open_access(server).models():
+        if one.damaged:
+            click.secho(f"warning: {one.damaged}", fg="yellow", err=True)
+            continue
+        table.add_row(
+            one.model,
+            one.number,
+            ", ".join(one.aliases),
+            _day(one.registered),
+            one.digest[:12],
+            "; ".join(one.reasons),
+        )
     if table.rows:
         Console().print(table)
     else:
@@ -66,6 +57,7 @@ _TIMEOUT = click.option("--timeout", default=60.0, show_default=True, help="Seco
 )
 @_WAIT
 @_TIMEOUT
+@SERVER
 def promote(  # noqa: PLR0913  # its options
     *,
     model: str,
@@ -75,20 +67,15 @@ def promote(  # noqa: PLR0913  # its options
     expected_revision: int | None,
     wait: bool,
     timeout: float,
+    server: str,
 ) -> None:
     """Point an alias at a version; requests without a version use the alias champion."""
-    home = Home.from_environment()
-    revision = Registry(home, wait=True).promote(
-        model,
-        number,
-        alias=alias,
-        actor=local_actor("promote", model).name,
-        why=why,
-        expected_revision=expected_revision,
-    )
+    access = open_access(server)
+    change = Promote(number=number, alias=alias, why=why, expected_revision=expected_revision)
+    revision = access.change(model, change).revision
     click.echo(f"{model} {alias} is version {number} (registry revision {revision})")
     if wait:
-        print_serving_workers(wait_for_workers(home, revision, timeout), model, alias, number)
+        print_serving_workers(wait_for_workers(access, revision, timeout), model, alias, number)
 
 
 @click.command()
@@ -107,7 +94,7 @@ def unload(model: str, number: str, undo: bool, wait: bool, timeout: float) -> N
     click.echo(f"{what}: desired state {state} (registry revision {revision})")
     if not wait:
         return
-    reports = wait_for_workers(home, revision, timeout)
+    reports = wait_for_workers(AllWorkers(home), revision, timeout)
     if undo:
         print_loaded_workers(reports, model, number)
     else:

@@ -60,16 +60,17 @@ def _register(registry: Registry, model: str, folder: Path) -> Version:
         read_verdict,
     )
 
+    actor = local_actor("register", model).name
     onnx, manifest, reference = (folder / name for name in _FILES)
     version = registry.register(
         onnx,
         model=model,
         manifest=manifest if manifest.is_file() else None,
         reference=reference if reference.is_file() else None,
-        actor=local_actor("register", model).name,
+        actor=actor,
     )
     click.echo(f"{model} version {version.number}, sha256 {version.digest}")
-    gate_registered(Home.from_environment(), version)
+    gate_registered(Home.from_environment(), version, actor)
     for sentence in explain(version.manifest, read_verdict(version) or INDEPENDENT):
         click.echo(sentence)
     return version

@@ -57,17 +57,17 @@ def register(  # noqa: PLR0913  # what the command takes as options
     fields = read_fields(Path(manifest)) if isinstance(manifest, str | Path) else manifest or {}
     stated = {**fields} if held_out is None else {**fields, "held_out": held_out}
     rows = example if example is not None else _without(reference, target)
-    actor = local_actor("register", name).name
+    actor = local_actor("register", name)
     version = registry.register(
         Path(model) if isinstance(model, str | Path) else to_onnx(model, rows),
         model=name,
         manifest=stated,
         reference=_reference(reference),
         target=target,
-        actor=actor,
+        actor=actor.name,
     )
-    gate_registered(Home.from_environment(), version)
-    if promote and promote_first(registry, version, actor):
+    gate_registered(Home.from_environment(), version, actor.name)
+    if promote and actor.may_promote and promote_first(registry, version, actor.name):
         sys.stderr.write(f"{name} champion is version {version.number}: it answers requests\n")
     return RegisteredVersion(**msgspec.structs.asdict(version))
 

@@ -3,16 +3,11 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from driftline.first_promotion import promote_first
-from driftline.gates.registration import gate_registered
 from driftline.local_actor import local_actor
+from driftline.printed_registration import register_and_print
+from driftline.registry_access import SERVER, open_remote
 from eventlog.settings import Home
-from registry.inference_record import read_inference
-from registry.manifest import Version
-from registry.store import Registry
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MODEL = click.Path(exists=True, path_type=Path)  # a folder: with external data
@@ -47,14 +42,17 @@ def commands() -> list[click.Command]:
     default=True,
     help="Promote the first version of a new model; later ones are never promoted.",
 )
-def register(  # noqa: PLR0913, PLR0917  # one for each option
+@SERVER
+def register(  # noqa: PLR0913  # one for each option
+    *,
     onnx: Path,
     name: str,
     manifest: Path | None,
     reference: Path | None,
     target: str,
-    held_out: bool | None,  # noqa: FBT001  # click calls it by name
-    promoted: bool,  # noqa: FBT001
+    held_out: bool | None,
+    promoted: bool,
+    server: str,
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
 
@@ -63,34 +61,20 @@ def register(  # noqa: PLR0913, PLR0917  # one for each option
     """
     from registry.manifest_file import read_fields  # noqa: PLC0415 - not for --help
 
-    actor = local_actor("register", name).name
-    registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(manifest) if manifest else {}
-    version = registry.register(
+    if held_out is not None:
+        fields = {**fields, "held_out": held_out}
+    if server:
+        remote = open_remote(server)
+        remote.register(name, onnx, fields, reference, target=target, promote=promoted)
+        return
+    register_and_print(
+        Home.from_environment(),
+        name,
         onnx,
-        model=name,
-        manifest=fields if held_out is None else fields | {"held_out": held_out},
+        manifest=fields,
         reference=reference,
         target=target,
-        actor=actor,
+        actor=local_actor("register", name),
+        promote=promoted,
     )
-    click.echo(f"{name} version {version.number}, sha256 {version.digest}")
-    _print(version)
-    for doubt in read_inference(Path(version.path)).doubts:
-        click.secho(f"warning: {doubt}", fg="yellow", err=True)
-    gate_registered(Home.from_environment(), version)
-    if promoted and promote_first(registry, version, actor):
-        click.echo(f"{name} champion is version {version.number}: to serve it, driftline up")
-    elif not registry.aliases(name):
-        click.echo(f"to serve it: driftline promote {name} --version {version.number}")
-
-
-def _print(version: Version) -> None:
-    from driftline.registration import describe  # noqa: PLC0415
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for heading, text in describe(version):
-        table.add_row(heading, text)
-    Console(highlight=False).print(table, markup=False)

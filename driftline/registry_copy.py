@@ -1,4 +1,4 @@
-"""`driftline registry copy`: move a registry to another database and another store of files."""
+"""`driftline registry copy` and `serve`: move a registry, or offer it to commands elsewhere."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def commands() -> list[click.Command]:
 
 @click.group()
 def registry() -> None:
-    """Copy the registry."""
+    """Copy the registry, or serve it."""
 
 
 @registry.command()
@@ -36,6 +36,20 @@ def copy(address: str, artifacts: str) -> None:
     if artifacts:
         _copy_reports(Home.from_environment(), artifacts)
         click.echo(f"files of {versions} versions stored and verified in {artifacts}")
+
+
+@registry.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port.  [default: 3200]")
+def serve(**options: str | int | None) -> None:
+    """Serve this machine's registry to commands with --server, until Ctrl-C.
+
+    Every caller needs a key. Environment variables DRIFTLINE_REGISTRY_SERVER_<NAME> hold every
+    other setting.
+    """
+    from driftline.remote.serve import serve_registry  # noqa: PLC0415 - not for --help
+
+    serve_registry({name: value for name, value in options.items() if value is not None})
 
 
 def _copy_reports(home: Home, artifacts: str) -> None:

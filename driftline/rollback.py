@@ -2,12 +2,9 @@
 
 import click
 
+from driftline.changes import RollBack, Unbar
 from driftline.convergence import print_serving_workers, wait_for_workers
-from driftline.local_actor import local_actor
-from eventlog.settings import Home
-from registry.rollback import earlier_version, roll_back, unbar
-from registry.settings import open_history
-from registry.store import Registry
+from driftline.registry_access import SERVER, open_access
 
 
 def commands() -> list[click.Command]:
@@ -23,41 +20,39 @@ def commands() -> list[click.Command]:
 @click.option("--bar/--no-bar", default=True, help="Bar the content that the alias names now.")
 @click.option("--wait/--no-wait", default=True, help="Wait until every worker applied it.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait.")
+@SERVER
 def rollback(  # noqa: PLR0913  # its options
-    *, model: str, number: str, alias: str, why: str, bar: bool, wait: bool, timeout: float
+    *,
+    model: str,
+    number: str,
+    alias: str,
+    why: str,
+    bar: bool,
+    wait: bool,
+    timeout: float,
+    server: str,
 ) -> None:
     """Point an alias of MODEL back at the version that it named before, and bar the present one.
 
     No alias can be pointed at barred content, by promote or by provision, until driftline unbar.
     """
-    home = Home.from_environment()
-    history = open_history(home, wait=True)
-    state = history.state(model)
-    target = number or earlier_version(state, model, alias)
-    Registry(home).version(model, target)  # it can be read
-    done = roll_back(
-        history,
-        model,
-        alias,
-        target,
-        expected_revision=state.revision,
-        actor=local_actor("promote", model).name,
-        why=why,
-        bar=bar,
-    )
+    access = open_access(server)
+    revision = access.history(model)[-1].revision  # so that a repeated call rolls back once
+    change = RollBack(alias=alias, number=number, bar=bar, why=why, expected_revision=revision)
+    done = access.change(model, change)
     barred = f"; version {done.before} is barred" if done.barred else ""
-    click.echo(f"{model} {alias} is version {target} again (revision {done.revision}){barred}")
+    click.echo(f"{model} {alias} is version {done.number} again (revision {done.revision}){barred}")
     if wait:
-        reports = wait_for_workers(home, done.revision, timeout)
-        print_serving_workers(reports, model, alias, target)
+        reports = wait_for_workers(access, done.revision, timeout)
+        print_serving_workers(reports, model, alias, done.number)
 
 
 @click.command("unbar")
 @click.argument("model")
 @click.option("--version", "number", required=True, help="Number of the version.")
 @click.option("--why", required=True, help="Reason, recorded with the change.")
-def unbar_command(model: str, number: str, why: str) -> None:
+@SERVER
+def unbar_command(model: str, number: str, why: str, server: str) -> None:
     """Let aliases name the content of a version of MODEL again."""
-    history = open_history(Home.from_environment(), wait=True)
-    revision = unbar(history, model, number, actor=local_actor("promote", model).name, why=why)
-    click.echo(f"{model} version {number} is no longer barred (revision {revision})")
+    done = open_access(server).change(model, Unbar(number=number, why=why))
+    click.echo(f"{model} version {number} is no longer barred (revision {done.revision})")

@@ -1,25 +1,22 @@
 """`driftline rollout`: give a version a growing share of an alias's requests."""
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
-from math import inf
+from typing import Literal
 
 import click
 
+from driftline.changes import ChangeRollout, RegistryChange, StartRollout
 from driftline.convergence import wait_for_workers
-from driftline.local_actor import local_actor
+from driftline.registry_access import SERVER, RegistryAccess, open_access
 from eventlog.errors import SettingError
-from eventlog.settings import Home
-from registry.errors import VersionRefused
 from registry.history.rollout_state import Rollout
-from registry.history.rows import RolloutVerdict, VerdictPolicy
-from registry.history.state import LifecycleState
-from registry.rollouts import Rollouts, active, parse_steps, require_same_requests
-from registry.settings import open_history
-from registry.store import Registry
+from registry.history.rows import RolloutVerdict
+from registry.history.state import LifecycleState, reduce_rows
+from registry.rollouts import parse_steps
 from telemetry.clock import parse_duration
+
+Action = Literal["advance", "pause", "resume", "promote"]
 
 
 def commands() -> list[click.Command]:
@@ -52,6 +49,7 @@ _WAIT = click.option("--wait/--no-wait", default=True, help="Wait until every wo
 @_ALIAS
 @_WHY
 @_WAIT
+@SERVER
 def start(  # noqa: PLR0913  # its options
     *,
     model: str,
@@ -65,41 +63,34 @@ def start(  # noqa: PLR0913  # its options
     alias: str,
     why: str,
     wait: bool,
+    server: str,
 ) -> None:
     """Let a version of MODEL answer the first share of the requests for an alias.
 
     Both versions must take the same inputs and features.
     """
-    home = Home.from_environment()
-    history, registry = open_history(home, wait=True), Registry(home)
-    shares, seconds = parse_steps(steps), _seconds(bake)
-    policy = _policy(tolerate, latency_objective) if judge else None
-    manifest = registry.version(model, number).manifest
-    before = history.state(model).aliases.get(alias)
-    if before is not None:
-        require_same_requests(model, registry.version(model, before).manifest, manifest)
-    _require_feature(key_feature, [one.name for one in manifest.features])
-    revision = Rollouts(history).start(
-        model,
-        number,
-        alias,
-        shares,
-        bake_s=seconds,
-        actor=local_actor("promote", model).name,
+    access = open_access(server)
+    change = StartRollout(
+        number=number,
+        steps=parse_steps(steps),
+        bake_s=_seconds(bake),
+        alias=alias,
+        key_feature=key_feature,
+        judge=judge,
+        tolerate=tolerate,
+        latency_ms=latency_objective,
         why=why,
-        feature=key_feature,
-        policy=policy,
     )
-    _applied(home, revision, wait=wait)
-    click.echo(_line(model, active(history.state(model), model, alias)))
+    _apply(access, model, change, wait=wait)
 
 
 @rollout.command()
 @click.argument("model")
 @_ALIAS
-def status(model: str, alias: str) -> None:
+@SERVER
+def status(model: str, alias: str, server: str) -> None:
     """Show the latest rollout of an alias of MODEL, and what the monitor decided."""
-    state = open_history(Home.from_environment()).state(model)
+    state = reduce_rows(open_access(server).history(model))
     now = state.rollouts.get(alias)
     if now is None:
         click.echo(f"{alias} of {model} had no rollout yet")
@@ -109,22 +100,24 @@ def status(model: str, alias: str) -> None:
         click.echo(line)
 
 
-def _change(name: str, change: Callable[..., int], summary: str) -> None:
+def _change(action: Action, summary: str) -> None:
     """Add a command that changes the rollout under way."""
 
-    @rollout.command(name, help=summary)
+    @rollout.command(action, help=summary)
     @click.argument("model")
     @_ALIAS
     @_WHY
     @_WAIT
-    def command(*, model: str, alias: str, why: str, wait: bool) -> None:
-        _apply(change, model, alias, why, wait=wait)
+    @SERVER
+    def command(*, model: str, alias: str, why: str, wait: bool, server: str) -> None:
+        change = ChangeRollout(action=action, alias=alias, why=why)
+        _apply(open_access(server), model, change, wait=wait)
 
 
-_change("advance", Rollouts.advance, "Begin the next step of the rollout of MODEL.")
-_change("pause", Rollouts.pause, "Hold the share of the rollout of MODEL.")
-_change("resume", Rollouts.resume, "Let the step of the rollout of MODEL bake again.")
-_change("promote", Rollouts.promote, "Point the alias of MODEL at the version that is rolled out.")
+_change("advance", "Begin the next step of the rollout of MODEL.")
+_change("pause", "Hold the share of the rollout of MODEL.")
+_change("resume", "Let the step of the rollout of MODEL bake again.")
+_change("promote", "Point the alias of MODEL at the version that is rolled out.")
 
 
 @rollout.command()
@@ -133,32 +126,22 @@ _change("promote", Rollouts.promote, "Point the alias of MODEL at the version th
 @click.option("--why", required=True, help="Reason, recorded with the change.")
 @click.option("--bar/--no-bar", default=False, help="Bar the content of the version.")
 @_WAIT
-def abort(*, model: str, alias: str, why: str, bar: bool, wait: bool) -> None:
+@SERVER
+def abort(  # noqa: PLR0913  # its options
+    *, model: str, alias: str, why: str, bar: bool, wait: bool, server: str
+) -> None:
     """End the rollout of MODEL: the version before answers everything again."""
-    _apply(partial(Rollouts.abort, bar=bar), model, alias, why, wait=wait)
+    change = ChangeRollout(action="abort", alias=alias, why=why, bar=bar)
+    _apply(open_access(server), model, change, wait=wait)
 
 
-def _apply(change: Callable[..., int], model: str, alias: str, why: str, *, wait: bool) -> None:
-    """Make a change of the rollout under way, and print what it is now."""
-    home = Home.from_environment()
-    history = open_history(home, wait=True)
-    actor = local_actor("promote", model).name
-    revision = change(Rollouts(history), model, alias, actor=actor, why=why)
-    _applied(home, revision, wait=wait)
-    click.echo(_line(model, history.state(model).rollouts[alias]))
-
-
-def _require_feature(name: str, known: list[str]) -> None:
-    if name and name not in known:
-        raise VersionRefused(f"no feature {name!r}; features: {', '.join(known) or 'none'}")
-
-
-def _policy(tolerate: float, latency_ms: float) -> VerdictPolicy:
-    if not 1 <= tolerate < inf:
-        raise SettingError(f"--tolerate {tolerate:g}: expected at least 1")
-    if not 0 <= latency_ms < inf:
-        raise SettingError(f"--latency-objective {latency_ms:g}: expected milliseconds")
-    return VerdictPolicy(tolerate=tolerate, latency_ms=latency_ms)
+def _apply(access: RegistryAccess, model: str, change: RegistryChange, *, wait: bool) -> None:
+    """Make a change of a rollout, and print what it is now."""
+    done = access.change(model, change)
+    if wait:
+        wait_for_workers(access, done.revision, 60.0)
+    assert done.rollout is not None
+    click.echo(_line(model, done.rollout))
 
 
 def _seconds(bake: str) -> int:
@@ -166,11 +149,6 @@ def _seconds(bake: str) -> int:
         return parse_duration(bake)
     except ValueError as error:
         raise SettingError(f"--bake {bake!r}: {error}") from None
-
-
-def _applied(home: Home, revision: int, *, wait: bool) -> None:
-    if wait:
-        wait_for_workers(home, revision, 60.0)
 
 
 def _line(model: str, now: Rollout) -> str:

@@ -134,6 +134,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "gate-run"
 
     @property
+    def uploads(self) -> Path:
+        """Return the folder of files that a registry server received and has not registered yet."""
+        return self.root / "uploads"
+
+    @property
     def reports(self) -> Path:
         """Return the folder of Evidently's HTML reports, one per scored window."""
         return self.root / "reports"

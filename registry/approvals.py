@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
+import msgspec
+
 from registry.errors import UnknownVersion, VersionRefused
 from registry.history.actors import person_of
 from registry.history.rows import ApprovalSubject, HistoryRow, ReleasePolicy, encode_detail
@@ -37,19 +39,29 @@ class Approvals:
         self._history = history
         self._clock = clock
 
-    def set_policy(self, model: str, policy: ReleasePolicy, *, actor: str, why: str) -> int:
-        """Replace the release policy of a model; earlier gate runs and approvals become stale."""
-        row = HistoryRow(
-            0,
-            model,
-            "release_policy",
-            "",
-            self._now(),
-            actor,
-            detail=encode_detail(policy),
-            why=why,
-        )
-        return self._history.append(model, lambda _: [row])
+    def set_policy(
+        self,
+        model: str,
+        policy: ReleasePolicy,
+        *,
+        actor: str,
+        why: str,
+        fields: Collection[str] | None = None,
+    ) -> int:
+        """Replace the release policy of a model, or the stated fields of it.
+
+        Earlier gate runs and approvals become stale.
+        """
+
+        def decide(state: LifecycleState) -> list[HistoryRow]:
+            before = state.policy
+            names = [] if fields is None else set(before.__struct_fields__) - set(fields)
+            kept = {name: getattr(before, name) for name in names}
+            detail = encode_detail(msgspec.structs.replace(policy, **kept))
+            now = self._now()
+            return [HistoryRow(0, model, "release_policy", "", now, actor, detail=detail, why=why)]
+
+        return self._history.append(model, decide)
 
     def request(self, model: str, number: str, alias: str, *, actor: str, why: str) -> int:
         """Ask for approval of a version for an alias."""

@@ -8,18 +8,18 @@ import click
 import yaml
 from rich.console import Console
 
+from driftline.changes import SetReleasePolicy
 from driftline.gates.figure_text import print_outcome
 from driftline.local_actor import local_actor
+from driftline.registry_access import SERVER, RegistryAccess, open_access, open_remote
 from driftline.status import plain, table_of
 from eventlog.settings import Home
 from registry.gates.outcomes import GateReport
-from registry.gates.policy import read_gate_file, set_gates
+from registry.gates.policy import read_gate_file
 from registry.gates.reports import open_reports
-from registry.gates.stated_gates import read_gates
 from registry.history.rows import GateResult
-from registry.history.state import LifecycleState
+from registry.history.state import LifecycleState, reduce_rows
 from registry.settings import open_history
-from registry.store import Registry
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -34,30 +34,25 @@ def commands() -> list[click.Command]:
 @click.option("--file", type=_FILE, help="YAML to set, see docs/how-to/gates.md.")
 @click.option("--why", default="", help="Reason, recorded with the change.")
 @click.option("--version", "number", default="", help="Show the last report of this version.")
-def gates(model: str, file: Path | None, why: str, number: str) -> None:
+@SERVER
+def gates(*, model: str, file: Path | None, why: str, number: str, server: str) -> None:
     """Show or set the gates of MODEL: what a version must pass before it can be champion.
 
     New gates make earlier gate runs and approvals stale.
     """
-    home = Home.from_environment()
-    history = open_history(home, wait=True)
+    access = open_access(server)
     if file is None:
-        state = history.state(model)
-        _show_report(home, state, model, number) if number else _show(state)
+        state = reduce_rows(access.history(model))
+        _show_report(access, state, model, number) if number else _show(state)
         return
     if not why.strip():
         raise click.UsageError("expected --why: the reason is recorded with the change")
     stated = read_gate_file(file)
-    if model in history.models():
-        from registry.gates.fit import check_fit  # noqa: PLC0415 - NumPy, for changes only
-
-        newest = Registry(home).versions(model)[-1]
-        check_fit(read_gates(stated.gates), newest.manifest)
-    else:
+    policy = {"gates": stated.gates, "on_register": stated.on_register}
+    done = access.change(model, SetReleasePolicy(policy=policy, why=why.strip()))
+    if not done.known:
         click.echo(f"note: no version of {model} is registered yet", err=True)
-    actor = local_actor("admin", model).name
-    revision = set_gates(history, model, stated, actor=actor, why=why.strip())
-    click.echo(f"{len(stated.gates)} gates of {model} are set (revision {revision})")
+    click.echo(f"{len(stated.gates)} gates of {model} are set (revision {done.revision})")
 
 
 @click.command()
@@ -65,13 +60,21 @@ def gates(model: str, file: Path | None, why: str, number: str) -> None:
 @click.option("--version", "number", required=True, help="Number or alias of the version.")
 @click.option("--why", default="", help="Reason, recorded with the run.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report.")
-def gate(model: str, number: str, why: str, html: Path | None) -> None:
+@SERVER
+def gate(*, model: str, number: str, why: str, html: Path | None, server: str) -> None:
     """Run the gates of MODEL on a version and record the report; exit 1 unless it passed."""
+    if server:
+        result = open_remote(server).gate(model, number, why)
+        if html is not None:
+            html.write_bytes(open_remote(server).report_page(result.report))
+        if not result.passed:
+            raise click.exceptions.Exit(1)
+        return
     home = Home.from_environment()
     number = open_history(home).aliases(model).get(number, number)
     from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # of the monitor's extra
 
-    run = run_and_print(home, model, number, why)
+    run = run_and_print(home, model, number, why, local_actor("register", model).name)
     if html is not None:
         html.write_bytes(open_reports(home).page(run.digest).read_bytes())
     if run.report.verdict != "passed" or run.stale:
@@ -100,16 +103,16 @@ def _show(state: LifecycleState) -> None:
     Console().print(table)
 
 
-def _show_report(home: Home, state: LifecycleState, model: str, number: str) -> None:
+def _show_report(access: RegistryAccess, state: LifecycleState, model: str, number: str) -> None:
     number = state.aliases.get(number, number)
     gated = state.gated.get(state.digest_of(number))
     if gated is None:
         click.echo(f"version {number} of {model} was never gated")
         return
-    reports = open_reports(home)
-    _print_report(reports.read(gated.evidence))
+    report, page = access.report(gated.evidence)
+    _print_report(report)
     click.echo(f"recorded in revision {gated.revision}, verdict {gated.decode(GateResult).verdict}")
-    click.echo(f"report: {reports.page(gated.evidence)}")
+    click.echo(f"report: {page}")
 
 
 def _print_report(report: GateReport) -> None:

@@ -4,15 +4,13 @@ import click
 
 from driftline.gates.figure_text import print_outcome
 from driftline.gates.run import Progress, RecordedRun, gate_version
-from driftline.local_actor import local_actor
 from eventlog.settings import Home
 from registry.gates.reports import open_reports
 from registry.gates.specification import Gate, kind_of
 
 
-def run_and_print(home: Home, model: str, number: str, why: str) -> RecordedRun:
+def run_and_print(home: Home, model: str, number: str, why: str, actor: str) -> RecordedRun:
     """Run the gates of a version and print their outcomes as they come."""
-    actor = local_actor("register", model).name
     progress = Progress(_print_start, _print_progress, print_outcome)
     run = gate_version(home, model, number, actor=actor, why=why, progress=progress)
     click.echo(

@@ -10,7 +10,7 @@ from registry.manifest import Version
 from registry.settings import open_history
 
 
-def gate_registered(home: Home, version: Version) -> None:
+def gate_registered(home: Home, version: Version, actor: str) -> None:
     """Run the gates of a version that was just registered, unless they ran under this policy.
 
     The version stays registered, whatever the outcome; a run that cannot begin is reported.
@@ -21,7 +21,7 @@ def gate_registered(home: Home, version: Version) -> None:
     try:
         from driftline.gates.printed_run import run_and_print  # noqa: PLC0415  # a monitor's extra
 
-        run_and_print(home, version.model, version.number, "on registration")
+        run_and_print(home, version.model, version.number, "on registration", actor)
     except (DriftlineError, ImportError) as error:
         click.echo(
             f"the gates did not run: {error}; run driftline gate {version.model} --version "

@@ -9,9 +9,9 @@ import msgspec
 import yaml
 from msgspec.structs import replace
 
-from registry.errors import InvalidGates
+from registry.errors import InvalidGates, InvalidPolicy
 from registry.gates.stated_gates import meant, read_gates
-from registry.history.rows import HistoryRow, ReleasePolicy, encode_detail
+from registry.history.rows import ApprovalRule, HistoryRow, ReleasePolicy, encode_detail
 from registry.history.state import LifecycleState
 from registry.history.store import History
 
@@ -44,6 +44,26 @@ def read_gate_file(path: Path) -> GateFile:
     gates = {str(name): _with_requests(path, gate) for name, gate in stated["gates"].items()}
     check_gates(gates, f"{path}: ")
     return GateFile(gates, stated.get("on_register", ""))
+
+
+def read_release_policy(place: str, stated: Any) -> ReleasePolicy:
+    """Read a release policy; `place` begins errors. Raises InvalidPolicy or InvalidGates."""
+    try:
+        policy = msgspec.convert(stated, ReleasePolicy)
+    except msgspec.ValidationError as error:
+        raise InvalidPolicy(f"{place}: {error}; expected gates and approvals") from None
+    _require_fields(place, stated, ReleasePolicy)
+    for alias, rule in stated.get("approvals", {}).items():
+        _require_fields(f"{place}: approvals of {alias}", rule, ApprovalRule)
+    check_gates(policy.gates, f"{place}: ")
+    return policy
+
+
+def _require_fields(place: str, stated: dict[str, Any], kind: type[msgspec.Struct]) -> None:
+    """Refuse misspelt fields; rows of a newer release may have more."""
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    if unknown := sorted(set(stated) - set(known)):
+        raise InvalidPolicy(f"{place}: no field {unknown[0]!r}; expected {', '.join(known)}")
 
 
 def check_gates(gates: Mapping[str, Any], place: str = "") -> None:

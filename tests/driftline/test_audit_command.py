@@ -230,5 +230,5 @@ def test_the_history_shows_changes_of_rollouts_and_damaged_rows(
 def test_a_rollout_has_finite_limits(history: History, option: str, number: str) -> None:
     ended = run("rollout", "start", "taxi", "--version", "1", option, number)
     assert isinstance(ended.exception, SettingError)
-    assert f"{option} {number}: expected" in str(ended.exception)
+    assert f"{option[2:]} {number}: expected" in str(ended.exception)
     assert history.state("taxi").rollouts == {}

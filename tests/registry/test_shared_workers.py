@@ -51,7 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServ
 
 
 async def _until(home: Home, revision: int) -> list[WorkerReport]:
-    return await asyncio.to_thread(wait_for_workers, home, revision, 180)
+    return await asyncio.to_thread(wait_for_workers, AllWorkers(home), revision, 180)
 
 
 async def test_a_command_waits_for_workers_of_every_machine(
@@ -70,7 +70,7 @@ async def test_a_command_waits_for_workers_of_every_machine(
     assert "2 of 2 workers serve version 2" in capsys.readouterr().out
 
     with pytest.raises(NotConverged, match=rf"2 of 2 workers .* on {socket.gethostname()};"):
-        wait_for_workers(home, 4, 0)
+        wait_for_workers(AllWorkers(home), 4, 0)
     for publisher in publishers:
         publisher.publish(WorkerReport(4))
     assert len(await _until(home, 4)) == 2

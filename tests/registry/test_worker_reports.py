@@ -10,6 +10,7 @@ import pytest
 
 from driftline.convergence import NotConverged, print_serving_workers, wait_for_workers
 from eventlog.settings import Home
+from registry.shared_workers import AllWorkers
 from registry.worker_reports import WorkerReport, WorkerReportPublisher, read_workers
 
 REPORT = WorkerReport(3, {"tiny": {"champion": "2"}}, {"tiny": {"4": "it is damaged"}})
@@ -58,7 +59,7 @@ def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> No
         pauses.append(seconds)
         slow.publish(REPORT)
 
-    assert wait_for_workers(home, 3, 60, sleep=sleep) == [REPORT, REPORT]
+    assert wait_for_workers(AllWorkers(home), 3, 60, sleep=sleep) == [REPORT, REPORT]
     assert len(pauses) == 1
     for publisher in (fast, slow):
         publisher.close()
@@ -67,7 +68,7 @@ def test_waiting_ends_when_the_slowest_worker_has_followed(tmp_path: Path) -> No
 def test_waiting_in_vain_says_how_many_are_behind(tmp_path: Path) -> None:
     publisher = WorkerReportPublisher(Home(tmp_path).workers)
     with pytest.raises(NotConverged, match="1 of 1 workers have not applied registry revision"):
-        wait_for_workers(Home(tmp_path), 3, 0)
+        wait_for_workers(AllWorkers(Home(tmp_path)), 3, 0)
     publisher.close()
 
 

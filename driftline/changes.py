@@ -1,0 +1,303 @@
+"""Changes of the registry that a command asks for, on this machine or on a registry server.
+
+Each is a struct of what is asked, with the scope that it requires. `RegistryChange.apply` makes it
+in the history of this machine's registry; `driftline/remote/` carries it to another machine.
+"""
+
+from math import inf
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from access.keys import Scope
+from driftline.local_actor import Actor
+from eventlog.errors import SettingError
+from eventlog.settings import Home
+from registry.approvals import Approvals, ReadSubject
+from registry.errors import VersionRefused
+from registry.gates.policy import read_release_policy
+from registry.gates.stated_gates import read_gates
+from registry.history.rollout_state import Rollout
+from registry.history.rows import VerdictPolicy
+from registry.history.store import History
+from registry.rollback import earlier_version, roll_back, unbar
+from registry.rollouts import Rollouts, active, require_same_requests
+from registry.settings import open_history
+from registry.store import Registry
+
+_LONGEST_REASON = 4_000  # characters
+
+
+class ChangeResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a change did."""
+
+    revision: int  # of the registry, after it
+    actor: str
+    number: str = ""  # of the version
+    before: str = ""  # version that the alias named before
+    barred: bool = False
+    report: str = ""  # digest of the gate report that a decision refers to
+    known: bool = True  # whether the model has a version
+    rollout: Rollout | None = None
+
+
+class RegistryChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One change of a model; raises a RegistryError where it cannot be made."""
+
+    name: ClassVar[str]
+    scope: ClassVar[Scope]
+    why: str = ""
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        """Append the change to the history."""
+        raise NotImplementedError
+
+
+class Ask(RegistryChange, frozen=True):
+    """Ask for approval of a version for an alias."""
+
+    name = "request"
+    scope = "register"
+    number: str
+    alias: str = "champion"
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        history = _history(home)
+        revision = Approvals(history).request(
+            model, self.number, self.alias, actor=actor.name, why=self.why
+        )
+        return _decided(history, revision, model, self.number, self.alias, actor)
+
+
+class Approve(RegistryChange, frozen=True):
+    """Approve a version for an alias."""
+
+    name = "approve"
+    scope = "approve"
+    number: str
+    alias: str = "champion"
+    digest: str = ""  # first digits of the content and the gate report that the approver has read
+    report: str = ""
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        history = _history(home)
+        revision = Approvals(history).approve(
+            model,
+            self.number,
+            self.alias,
+            actor=actor.name,
+            why=self.why,
+            roles=actor.roles,
+            read=ReadSubject(self.digest, self.report),
+        )
+        return _decided(history, revision, model, self.number, self.alias, actor)
+
+
+class Reject(RegistryChange, frozen=True):
+    """Reject the content of a version, for good."""
+
+    name = "reject"
+    scope = "approve"
+    number: str
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        book = Approvals(_history(home))
+        revision = book.reject(model, self.number, actor=actor.name, why=self.why)
+        return ChangeResult(revision, actor.name, self.number)
+
+
+class SetReleasePolicy(RegistryChange, frozen=True):
+    """Replace the fields of the release policy that are stated."""
+
+    name = "release-policy"
+    scope = "admin"
+    policy: dict[str, Any]
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        history = _history(home)
+        policy = read_release_policy("release policy", self.policy)
+        known = bool(history.numbers(model))
+        if policy.gates and known:
+            from registry.gates.fit import check_fit  # noqa: PLC0415 - NumPy, for changes only
+
+            check_fit(read_gates(policy.gates), Registry(home).versions(model)[-1].manifest)
+        revision = Approvals(history).set_policy(
+            model, policy, actor=actor.name, why=self.why, fields=self.policy
+        )
+        return ChangeResult(revision, actor.name, known=known)
+
+
+class Promote(RegistryChange, frozen=True):
+    """Point an alias at a version."""
+
+    name = "promote"
+    scope = "promote"
+    number: str
+    alias: str = "champion"
+    expected_revision: int | None = None
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        revision = Registry(home, wait=True).promote(
+            model,
+            self.number,
+            alias=self.alias,
+            actor=actor.name,
+            why=self.why,
+            expected_revision=self.expected_revision,
+        )
+        return ChangeResult(revision, actor.name, self.number)
+
+
+class RollBack(RegistryChange, frozen=True):
+    """Point an alias back at a version that it named before, and bar the present content."""
+
+    name = "rollback"
+    scope = "promote"
+    alias: str = "champion"
+    number: str = ""  # empty: the version before
+    bar: bool = True
+    # Of the model; a repeated call with it rolls back once.
+    expected_revision: int | None = None
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        history = _history(home)
+        state = history.state(model)
+        expected = state.revision if self.expected_revision is None else self.expected_revision
+        target = self.number or earlier_version(state, model, self.alias)
+        Registry(home).version(model, target)  # it can be read
+        done = roll_back(
+            history,
+            model,
+            self.alias,
+            target,
+            expected_revision=expected,
+            actor=actor.name,
+            why=self.why,
+            bar=self.bar,
+        )
+        return ChangeResult(done.revision, actor.name, target, done.before, done.barred)
+
+
+class Unbar(RegistryChange, frozen=True):
+    """Let aliases name the content of a version again."""
+
+    name = "unbar"
+    scope = "promote"
+    number: str
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        revision = unbar(_history(home), model, self.number, actor=actor.name, why=self.why)
+        return ChangeResult(revision, actor.name, self.number)
+
+
+class StartRollout(RegistryChange, frozen=True):
+    """Let a version answer the first share of the requests for an alias."""
+
+    name = "rollout/start"
+    scope = "promote"
+    number: str
+    steps: list[float]  # shares of the routing keys
+    bake_s: float = 600.0
+    alias: str = "champion"
+    key_feature: str = ""
+    judge: bool = True
+    tolerate: float = 1.25
+    latency_ms: float = 0.0
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        history, registry = _history(home), Registry(home)
+        steps = self.steps
+        if not steps or steps[0] <= 0 or steps[-1] > 1 or steps != sorted(set(steps)):
+            raise VersionRefused(f"steps {steps}: expected increasing shares in ]0, 1]")
+        policy = _verdict_policy(self.tolerate, self.latency_ms) if self.judge else None
+        manifest = registry.version(model, self.number).manifest
+        before = history.state(model).aliases.get(self.alias)
+        if before is not None:
+            require_same_requests(model, registry.version(model, before).manifest, manifest)
+        _require_feature(self.key_feature, [one.name for one in manifest.features])
+        revision = Rollouts(history).start(
+            model,
+            self.number,
+            self.alias,
+            steps,
+            bake_s=self.bake_s,
+            actor=actor.name,
+            why=self.why,
+            feature=self.key_feature,
+            policy=policy,
+        )
+        now = active(history.state(model), model, self.alias)
+        return ChangeResult(revision, actor.name, self.number, rollout=now)
+
+
+class ChangeRollout(RegistryChange, frozen=True):
+    """Advance, hold or end the rollout under way."""
+
+    name = "rollout/change"
+    scope = "promote"
+    action: Literal["advance", "pause", "resume", "promote", "abort"]
+    alias: str = "champion"
+    bar: bool = False  # with `abort`: whether to bar the content of the version
+
+    def apply(self, home: Home, model: str, actor: Actor) -> ChangeResult:
+        history = _history(home)
+        rollouts = Rollouts(history)
+        if self.action == "abort":
+            revision = rollouts.abort(
+                model, self.alias, why=self.why, bar=self.bar, actor=actor.name
+            )
+        else:
+            change = getattr(rollouts, self.action)
+            revision = change(model, self.alias, why=self.why, actor=actor.name)
+        now = history.state(model).rollouts[self.alias]
+        return ChangeResult(revision, actor.name, now.number, rollout=now)
+
+
+CHANGES: dict[str, type[RegistryChange]] = {
+    one.name: one
+    for one in (
+        Ask,
+        Approve,
+        Reject,
+        SetReleasePolicy,
+        Promote,
+        RollBack,
+        Unbar,
+        StartRollout,
+        ChangeRollout,
+    )
+}
+_REASONED = {"request", "approve", "reject", "release-policy", "rollback", "unbar"}
+
+
+def check_reason(change: RegistryChange) -> None:
+    """Raise SettingError for a change without the reason that its command requires."""
+    if change.name in _REASONED and not change.why.strip():
+        raise SettingError(f"{change.name}: expected why, the reason that is recorded with it")
+    if len(change.why) > _LONGEST_REASON:
+        raise SettingError(f"why: {len(change.why)} characters; expected at most {_LONGEST_REASON}")
+
+
+def _history(home: Home) -> History:
+    return open_history(home, wait=True)
+
+
+def _decided(  # noqa: PLR0913, PLR0917  # what a decision is about
+    history: History, revision: int, model: str, number: str, alias: str, actor: Actor
+) -> ChangeResult:
+    state = history.state(model)
+    report = state.subject(alias, state.digest_of(number)).report
+    return ChangeResult(revision, actor.name, number, report=report)
+
+
+def _require_feature(name: str, known: list[str]) -> None:
+    if name and name not in known:
+        raise VersionRefused(f"no feature {name!r}; features: {', '.join(known) or 'none'}")
+
+
+def _verdict_policy(tolerate: float, latency_ms: float) -> VerdictPolicy:
+    if not 1 <= tolerate < inf:
+        raise SettingError(f"tolerate {tolerate:g}: expected at least 1")
+    if not 0 <= latency_ms < inf:
+        raise SettingError(f"latency-objective {latency_ms:g}: expected milliseconds")
+    return VerdictPolicy(tolerate=tolerate, latency_ms=latency_ms)

@@ -1,0 +1,61 @@
+"""Register a version, run its gates where the policy says so, and print what was found out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from driftline.first_promotion import promote_first
+from driftline.gates.registration import gate_registered
+from driftline.local_actor import Actor
+from eventlog.settings import Home
+from registry.inference_record import read_inference
+from registry.manifest import Version
+from registry.store import Registry
+
+
+def register_and_print(  # noqa: PLR0913  # the files, and what they are registered as
+    home: Home,
+    model: str,
+    onnx: Path,
+    *,
+    manifest: Mapping[str, Any],
+    reference: Path | None,
+    target: str,
+    actor: Actor,
+    promote: bool,
+) -> Version:
+    """Register files as the next version of a model; raises a RegistryError."""
+    registry = Registry(home, wait=True)
+    version = registry.register(
+        onnx,
+        model=model,
+        manifest=manifest,
+        reference=reference,
+        target=target,
+        actor=actor.name,
+    )
+    click.echo(f"{model} version {version.number}, sha256 {version.digest}")
+    _print(version)
+    for doubt in read_inference(Path(version.path)).doubts:
+        click.secho(f"warning: {doubt}", fg="yellow", err=True)
+    gate_registered(home, version, actor.name)
+    if promote and actor.may_promote and promote_first(registry, version, actor.name):
+        click.echo(f"{model} champion is version {version.number}: to serve it, driftline up")
+    elif not registry.aliases(model):
+        click.echo(f"to serve it: driftline promote {model} --version {version.number}")
+    return version
+
+
+def _print(version: Version) -> None:
+    from driftline.registration import describe  # noqa: PLC0415
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, text in describe(version):
+        table.add_row(heading, text)
+    Console(highlight=False).print(table, markup=False)

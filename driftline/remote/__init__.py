@@ -1,0 +1,1 @@
+"""The registry over HTTP: `driftline registry serve`, and the client of `--server URL`."""

@@ -1,0 +1,269 @@
+"""The application of the registry server: its routes, and who may call them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from access.authorizer import Authorizer
+from access.errors import AccessError, Forbidden, Unauthenticated
+from access.keys import Scope as AccessScope
+from driftline.changes import CHANGES, RegistryChange, check_reason
+from driftline.local_actor import Actor
+from driftline.registry_access import rows_of
+from driftline.remote.errors import status_of_error
+from driftline.remote.jobs import Jobs
+from driftline.remote.rules import RemoteMatch, match_remote_rule
+from driftline.remote.uploads import InvalidUpload, Uploads
+from driftline.remote.work import GateWork, JobView, RegisterWork, RemoteJob
+from driftline.version_summaries import summaries_of
+from eventlog.errors import DriftlineError, SettingError
+from eventlog.settings import Home
+from registry.gates.reports import open_reports
+from registry.shared_workers import AllWorkers
+
+_LARGEST_BODY = 16 << 20  # bytes of JSON; a manifest may name thousands of classes
+_LONGEST_WAIT_S = 20.0
+_MOST_FILES = 1_000
+
+_Asked = TypeVar("_Asked", bound=msgspec.Struct)
+
+
+def registry_app(home: Home, authorizer: Authorizer, uploads: Uploads, most_jobs: int) -> Starlette:
+    """Return the application; every call of it needs a key."""
+    routes = _Routes(home, uploads)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        routes.jobs = Jobs(most_jobs)
+        try:
+            yield
+        finally:
+            await routes.jobs.close()
+
+    model = "/v1/registry/models/{model}"
+    return Starlette(
+        routes=[
+            Route("/health", _health),
+            Route("/v1/registry/models", routes.models),
+            Route("/v1/registry/workers", routes.workers),
+            Route("/v1/registry/reports/{digest}", routes.report),
+            Route("/v1/registry/uploads/{digest}", routes.upload, methods=["PUT"]),
+            Route("/v1/registry/jobs/{job}", routes.job),
+            Route(f"{model}/history", routes.history),
+            Route(f"{model}/versions", routes.register, methods=["POST"]),
+            Route(f"{model}/gate", routes.gate, methods=["POST"]),
+            *(
+                Route(f"{model}/{name}", routes.change(kind), methods=["POST"])
+                for name, kind in CHANGES.items()
+            ),
+        ],
+        middleware=[Middleware(RemoteAuthorization, authorizer=authorizer)],
+        exception_handlers={DriftlineError: _on_error, HTTPException: _on_http, 500: _on_fault},
+        lifespan=lifespan,
+    )
+
+
+class RemoteAuthorization:
+    """Refuse every request that its rule does not allow, before its body is read."""
+
+    def __init__(self, app: ASGIApp, authorizer: Authorizer) -> None:
+        self._app = app
+        self._authorizer = authorizer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass an authorized request on, with its actor."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close"})
+            return
+        request = Request(scope)
+        method = "GET" if request.method == "HEAD" else request.method
+        try:
+            actor = self._admit(request, match_remote_rule(method, scope["path"]))
+        except AccessError as error:
+            await _error_reply(error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["actor"] = actor
+        await self._app(scope, receive, send)
+
+    def _admit(self, request: Request, match: RemoteMatch | None) -> Actor:
+        header = request.headers.get("authorization")
+        authorization = None if header is None else header.encode("latin-1")
+        scopes: tuple[AccessScope, ...] = ("any",) if match is None else match.rule.scopes
+        model = None if match is None else match.model
+        if scopes == ("open",):
+            return Actor("")
+        self._authorizer.admit("any", authorization)
+        if self._authorizer.is_open:  # client certificates alone
+            name = request.scope.get("state", {}).get("certificate", "")
+            if not name:
+                raise Unauthenticated("expected a key, or a client certificate with a common name")
+            return Actor(f"cert:{name}")
+        grant = self._authorizer.grant_of(authorization)
+        assert grant is not None
+        if not any(grant.allows(one, model) for one in scopes):
+            raise self._authorizer.counted(Forbidden("this key does not allow this call"))
+        return Actor(grant.actor, grant.roles, grant.allows("promote", model))
+
+
+class _Routes:
+    jobs: Jobs  # while the application lives
+
+    def __init__(self, home: Home, uploads: Uploads) -> None:
+        self._home = home
+        self._uploads = uploads
+
+    async def models(self, _: Request) -> Response:
+        return _json(await asyncio.to_thread(summaries_of, self._home))
+
+    async def workers(self, _: Request) -> Response:
+        return _json(await asyncio.to_thread(AllWorkers(self._home).read))
+
+    async def history(self, request: Request) -> Response:
+        rows = await asyncio.to_thread(rows_of, self._home, request.path_params["model"])
+        after = _number(request, "after")
+        return _json([row for row in rows if row.revision > after])
+
+    async def report(self, request: Request) -> Response:
+        digest = request.path_params["digest"]
+        self._uploads.path(digest)  # it is a digest
+        reports = open_reports(self._home)
+        found = await asyncio.to_thread(reports.read, digest)
+        if "text/html" in request.headers.get("accept", ""):
+            page = reports.page(digest)
+            if not page.exists():
+                raise HTTPException(404, "the page of this report is on the machine that made it")
+            html = await asyncio.to_thread(page.read_bytes)
+            policy = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+            return Response(html, media_type="text/html", headers=policy)
+        return _json(found)
+
+    def change(self, kind: type[RegistryChange]) -> Callable[[Request], Any]:
+        """Return the route of a kind of change."""
+
+        async def route(request: Request) -> Response:
+            change = await _read(request, kind)
+            check_reason(change)
+            model, actor = request.path_params["model"], request.state.actor
+            return _json(await asyncio.to_thread(change.apply, self._home, model, actor))
+
+        return route
+
+    async def upload(self, request: Request) -> Response:
+        digest = request.path_params["digest"]
+        if self._uploads.has(digest):
+            return _json({"digest": digest}, close=True)  # the body is not read
+        stated = request.headers.get("content-length", "")
+        if not stated.isdecimal():
+            raise HTTPException(411, "expected content-length: the size of the file")
+        with self._uploads.begin(digest, int(stated)) as upload:
+            async for chunk in request.stream():
+                upload.write(chunk)
+            await asyncio.to_thread(upload.finish)
+        return _json({"digest": digest}, 201)
+
+    async def register(self, request: Request) -> Response:
+        work = await _read(request, RegisterWork)
+        _check_names(work.files)
+        needed = [*work.files.values(), *filter(None, [work.reference])]
+        if missing := sorted({one for one in needed if not self._uploads.has(one)}):
+            raise HTTPException(409, f"not uploaded: {', '.join(missing)}; upload them first")
+        folder = str(self._uploads.path("0" * 64).parent)
+        return self._start(request, register=work, folder=folder)
+
+    async def gate(self, request: Request) -> Response:
+        return self._start(request, gate=await _read(request, GateWork))
+
+    def _start(self, request: Request, **work: Any) -> Response:
+        actor = request.state.actor
+        job = RemoteJob(
+            model=request.path_params["model"],
+            actor=actor.name,
+            may_promote=actor.may_promote,
+            **work,
+        )
+        return _json(JobView(id=self.jobs.start(job)), 202)
+
+    async def job(self, request: Request) -> Response:
+        after, wait = _number(request, "after"), min(_number(request, "wait"), _LONGEST_WAIT_S)
+        actor = request.state.actor.name
+        return _json(await self.jobs.view(request.path_params["job"], actor, after, wait))
+
+
+async def _health(_: Request) -> Response:
+    return _json({"status": "ok"})
+
+
+async def _read(request: Request, kind: type[_Asked]) -> _Asked:
+    """Decode a JSON body; raises HTTPException, or SettingError that names the fault."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise HTTPException(
+                413, f"the body is too large; expected at most {_LARGEST_BODY} bytes"
+            )
+    try:
+        return msgspec.json.decode(bytes(body), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SettingError(f"the body: {error}") from None
+
+
+def _check_names(files: dict[str, str]) -> None:
+    """Raise InvalidUpload for names that lead out of a folder."""
+    if not 1 <= len(files) <= _MOST_FILES:
+        raise InvalidUpload(f"{len(files)} files; expected 1 to {_MOST_FILES}")
+    for name in files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or {"..", "."} & set(path.parts) or str(path) != name or "\0" in name:
+            raise InvalidUpload(f"file {name[:80]!r}: expected a path inside the model's folder")
+
+
+def _number(request: Request, name: str) -> int:
+    stated = request.query_params.get(name, "0")
+    if not stated.isdecimal() or len(stated) > 18:
+        raise HTTPException(400, f"{name} is {stated[:40]!r}; expected a whole number")
+    return int(stated)
+
+
+def _json(value: Any, status: int = 200, *, close: bool = False) -> Response:
+    headers = {"connection": "close"} if close else None
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def _error_reply(error: DriftlineError) -> Response:
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="driftline"'
+    body = {"error": str(error), "kind": type(error).__name__}
+    status = status_of_error(error)
+    if status in {429, 503}:
+        headers["retry-after"] = "1"
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DriftlineError)
+    return _error_reply(error)
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json({"error": error.detail, "kind": "HTTPException"}, error.status_code)
+
+
+async def _on_fault(_: Request, __: Exception) -> Response:
+    return _json({"error": "the call failed; see the server's log", "kind": "Fault"}, 500)

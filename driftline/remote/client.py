@@ -1,0 +1,213 @@
+"""The registry behind `--server URL`: what commands ask of it, over HTTP."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import httpx
+import msgspec
+
+from driftline.changes import ChangeResult, RegistryChange, check_reason
+from driftline.local_actor import KEY, KEY_FILE, read_key
+from driftline.remote.work import GateWork, JobResult, JobView, RegisterWork
+from driftline.version_summaries import VersionSummary
+from eventlog.errors import DriftlineError, SettingError
+from registry.gates.outcomes import GateReport
+from registry.history.rows import HistoryRow
+from registry.worker_reports import WorkerReport
+
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_TRIES = 4  # of what was refused for lack of capacity, or found no connection
+_PAUSE_S = 0.5
+_CHUNK = 1 << 20
+_WAIT_S = 10  # that the server waits for news of a job
+
+_Reply = TypeVar("_Reply")
+
+
+class RemoteError(DriftlineError):
+    """An error reply of a registry server, or none."""
+
+
+class RemoteRegistry:
+    """The registry of another machine."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Raises SettingError for what is no URL."""
+        base = url.rstrip("/")
+        if not base.startswith(("http://", "https://")):
+            raise SettingError(f"--server {url!r}: expected http://HOST:PORT or https://HOST")
+        self._url = base
+        self._sleep = sleep
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(
+            base_url=base, headers=headers, timeout=_TIMEOUT, transport=transport
+        )
+
+    @classmethod
+    def from_environment(cls, url: str) -> "RemoteRegistry":
+        """Use the key of the environment; raises SettingError without one."""
+        key = read_key()
+        if not key:
+            raise SettingError(
+                f"--server {url}: expected a key in {KEY}, or its file in {KEY_FILE}"
+            )
+        return cls(url, key)
+
+    def change(self, model: str, change: RegistryChange) -> ChangeResult:
+        """Make a change; raises RemoteError."""
+        check_reason(change)
+        return self._call(ChangeResult, "POST", f"{_path(model)}/{change.name}", change)
+
+    def history(self, model: str) -> Sequence[HistoryRow]:
+        """Return every row of a model."""
+        return self._call(list[HistoryRow], "GET", f"{_path(model)}/history")
+
+    def read(self) -> list[WorkerReport]:
+        """Return the reports of all running workers."""
+        return self._call(list[WorkerReport], "GET", "/v1/registry/workers")
+
+    def models(self) -> list[VersionSummary]:
+        """Return every version of every model."""
+        return self._call(list[VersionSummary], "GET", "/v1/registry/models")
+
+    def report(self, digest: str) -> tuple[GateReport, str]:
+        """Return a gate report, and where its page is."""
+        path = f"/v1/registry/reports/{digest}"
+        return self._call(GateReport, "GET", path), f"{self._url}{path}"
+
+    def report_page(self, digest: str) -> bytes:
+        """Return the HTML page of a gate report."""
+        path = f"/v1/registry/reports/{digest}"
+        return self._send("GET", path, headers={"accept": "text/html"}).content
+
+    def register(  # noqa: PLR0913  # the files, and what they are registered as
+        self,
+        model: str,
+        onnx: Path,
+        manifest: Mapping[str, Any],
+        reference: Path | None,
+        *,
+        target: str,
+        promote: bool,
+    ) -> JobResult:
+        """Upload files and register them; print what the server found out. Raises RemoteError."""
+        work = RegisterWork(
+            files={name: self._upload(path) for name, path in _files(onnx)},
+            manifest=dict(manifest),
+            reference=self._upload(reference) if reference is not None else "",
+            target=target,
+            promote=promote,
+        )
+        return self._follow(self._call(JobView, "POST", f"{_path(model)}/versions", work))
+
+    def gate(self, model: str, number: str, why: str) -> JobResult:
+        """Run the gates of a version and print their outcomes; raises RemoteError."""
+        work = GateWork(number=number, why=why)
+        return self._follow(self._call(JobView, "POST", f"{_path(model)}/gate", work))
+
+    def _upload(self, path: Path) -> str:
+        """Upload a file, unless it is there; return its digest."""
+        digest, size = hashlib.sha256(), path.stat().st_size
+        for chunk in _chunks(path):
+            digest.update(chunk)
+        name = digest.hexdigest()
+        self._send(
+            "PUT",
+            f"/v1/registry/uploads/{name}",
+            headers={"content-length": str(size)},
+            content=lambda: _chunks(path),
+        )
+        return name
+
+    def _follow(self, job: JobView) -> JobResult:
+        seen = 0
+        while not job.ended:
+            query = f"after={seen}&wait={_WAIT_S}"
+            job = self._call(JobView, "GET", f"/v1/registry/jobs/{job.id}?{query}")
+            for line in job.lines:
+                click.echo(line)
+            seen += len(job.lines)
+        assert job.result is not None
+        if job.result.error:
+            raise RemoteError(f"{self._url}: {job.result.error}")
+        return job.result
+
+    def _call(
+        self, kind: type[_Reply], method: str, path: str, asked: msgspec.Struct | None = None
+    ) -> _Reply:
+        content = None if asked is None else msgspec.json.encode(asked)
+        reply = self._send(method, path, content=None if content is None else lambda: content)
+        try:
+            return msgspec.json.decode(reply.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise RemoteError(
+                f"{self._url}{path}: {error}; expected a registry server of this release"
+            ) from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        content: Callable[[], Any] | None = None,
+    ) -> httpx.Response:
+        for tried in range(_TRIES):
+            last = tried + 1 == _TRIES
+            try:
+                body = None if content is None else content()
+                reply = self._http.request(method, path, headers=headers, content=body)
+            except httpx.ConnectError as error:  # nothing was sent
+                if last:
+                    raise RemoteError(f"{self._url}: cannot connect ({error})") from None
+            except httpx.HTTPError as error:
+                reason = str(error) or type(error).__name__
+                raise RemoteError(
+                    f"{self._url}: no reply ({reason}); the change may have been made: see "
+                    "driftline history"
+                ) from None
+            else:
+                if reply.is_success:
+                    return reply
+                if reply.status_code not in {429, 503} or last:
+                    raise RemoteError(f"{self._url}: {_message(reply)}")
+            self._sleep(_PAUSE_S * 2**tried)
+        raise AssertionError
+
+
+def _path(model: str) -> str:
+    return f"/v1/registry/models/{httpx.URL('/').copy_with(path='/' + model).raw_path[1:].decode()}"
+
+
+def _message(reply: httpx.Response) -> str:
+    try:
+        return str(msgspec.json.decode(reply.content)["error"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"status {reply.status_code}; expected a registry server"
+
+
+def _files(onnx: Path) -> list[tuple[str, Path]]:
+    """Return the files of a model by their names: one, or those of its folder."""
+    if onnx.is_dir():
+        return [
+            (path.relative_to(onnx).as_posix(), path)
+            for path in sorted(onnx.rglob("*"))
+            if path.is_file()
+        ]
+    return [(onnx.name, onnx)]
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk

@@ -1,0 +1,170 @@
+"""Registrations and gate runs of a registry server, each in a process of its own.
+
+A job that is asked for twice while it runs is one job. Jobs end with the server. A caller whose job
+is gone asks again, which registers nothing twice.
+"""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from driftline.remote.job import RESULT
+from driftline.remote.work import JobResult, JobView, RemoteJob
+from eventlog.errors import DriftlineError
+from eventlog.parent_death import child_environment
+
+# -P: a registry/ in the current folder must not shadow our package.
+_COMMAND = (sys.executable, "-P", "-m", "driftline.remote.job")
+_MOST_LINES = 10_000
+_LONGEST_LINE = 1 << 16
+_KEPT_S = 3_600.0  # after its end
+_MOST_ENDED = 1_000
+
+
+class TooManyJobs(DriftlineError):
+    """As many jobs as the server may have are under way."""
+
+
+class UnknownJob(DriftlineError):
+    """No such job of this caller: it ended long ago, or the server was restarted."""
+
+
+class _Running:
+    def __init__(self, job: RemoteJob) -> None:
+        self.job = job
+        self.lines: list[str] = []
+        self.result: JobResult | None = None
+        self.ended = 0.0
+        self.changed = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+
+class Jobs:
+    """The jobs of one server; belongs to one event loop."""
+
+    def __init__(self, most: int, command: tuple[str, ...] = _COMMAND) -> None:
+        self._most = most
+        self._command = command
+        self._jobs: dict[str, _Running] = {}
+
+    def start(self, job: RemoteJob) -> str:
+        """Start a job, or find the same one under way; return its id. Raises TooManyJobs."""
+        self._expire()
+        identity = hashlib.sha256(msgspec.json.encode(job, order="sorted")).hexdigest()[:32]
+        found = self._jobs.get(identity)
+        if found is not None and found.result is None:
+            return identity
+        if sum(one.result is None for one in self._jobs.values()) >= self._most:
+            raise TooManyJobs(
+                f"{self._most} registrations or gate runs are under way; try again later"
+            )
+        running = self._jobs[identity] = _Running(job)
+        running.task = asyncio.create_task(self._run(running))
+        return identity
+
+    async def view(self, identity: str, actor: str, after: int, wait: float) -> JobView:
+        """Return a job of an actor, once it has lines beyond `after`, or ended, or `wait` is over.
+
+        Raises UnknownJob.
+        """
+        found = self._jobs.get(identity)
+        if found is None or found.job.actor != actor:
+            raise UnknownJob("no such job: the server was restarted; run the command again")
+        if found.result is None and len(found.lines) <= after:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(found.changed.wait(), wait)
+        return JobView(
+            id=identity,
+            ended=found.result is not None,
+            lines=found.lines[after:],
+            result=found.result,
+        )
+
+    async def close(self) -> None:
+        """End all jobs."""
+        for one in self._jobs.values():
+            if one.task is not None and not one.task.done():
+                one.task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await one.task
+
+    async def _run(self, running: _Running) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="driftline-job-", dir=running.job.folder or None))
+        result = JobResult(kind="Ended", error="the process of the job ended", passed=False)
+        try:
+            status = await self._follow(running, folder)
+            result = _result(folder, status)
+        except OSError as error:
+            result = JobResult(kind="OSError", error=str(error.strerror), passed=False)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            running.result, running.ended = result, time.monotonic()
+            _wake(running)
+
+    async def _follow(self, running: _Running, folder: Path) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            str(folder),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LONGEST_LINE,
+            env={**child_environment(), "COLUMNS": "100", "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError, ConnectionResetError):
+                process.stdin.write(msgspec.json.encode(running.job))
+                process.stdin.close()
+            buffer = b""
+            while chunk := await process.stdout.read(_LONGEST_LINE):
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                _add(running, lines)
+                buffer = buffer[:_LONGEST_LINE]
+            _add(running, [buffer] if buffer else [])
+            return await process.wait()
+        finally:
+            with suppress(ProcessLookupError):  # with what it started: it leads their group
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    def _expire(self) -> None:
+        oldest = time.monotonic() - _KEPT_S
+        ended = sorted(
+            (one.ended, identity) for identity, one in self._jobs.items() if one.result is not None
+        )
+        surplus = len(ended) - _MOST_ENDED
+        for place, (at, identity) in enumerate(ended):
+            if at < oldest or place < surplus:
+                del self._jobs[identity]
+
+
+def _add(running: _Running, lines: list[bytes]) -> None:
+    room = _MOST_LINES - len(running.lines)
+    running.lines += [line.decode(errors="replace") for line in lines[:room]]
+    if lines:
+        _wake(running)
+
+
+def _wake(running: _Running) -> None:
+    running.changed.set()
+    running.changed = asyncio.Event()
+
+
+def _result(folder: Path, status: int) -> JobResult:
+    try:
+        return msgspec.json.decode((folder / RESULT).read_bytes(), type=JobResult)
+    except (OSError, msgspec.DecodeError):
+        ended = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        return JobResult(kind="Ended", error=f"its process was ended {ended}", passed=False)

@@ -1,0 +1,53 @@
+"""The scope that each route of the registry server requires. Unlisted routes are refused."""
+
+import re
+
+import msgspec
+from starlette.routing import compile_path
+
+from access.keys import Scope
+from driftline.changes import CHANGES
+
+_MODEL = "/v1/registry/models/{model}"
+# Who changes a model may read what was done to it.
+_READERS: tuple[Scope, ...] = ("read", "register", "approve", "promote", "admin")
+
+
+class RemoteRule(msgspec.Struct, frozen=True):
+    """The scopes of which a route requires one; for the model in its path, if it names one."""
+
+    scopes: tuple[Scope, ...]
+
+
+ROUTES: dict[tuple[str, str], RemoteRule] = {
+    ("GET", "/health"): RemoteRule(("open",)),
+    ("GET", "/v1/registry/models"): RemoteRule(("read",)),
+    ("GET", "/v1/registry/workers"): RemoteRule(_READERS),
+    ("GET", "/v1/registry/reports/{digest}"): RemoteRule(("read", "approve", "register")),
+    ("PUT", "/v1/registry/uploads/{digest}"): RemoteRule(("register",)),
+    ("GET", "/v1/registry/jobs/{job}"): RemoteRule(("register",)),
+    ("GET", f"{_MODEL}/history"): RemoteRule(_READERS),
+    ("POST", f"{_MODEL}/versions"): RemoteRule(("register",)),
+    ("POST", f"{_MODEL}/gate"): RemoteRule(("register",)),
+    **{("POST", f"{_MODEL}/{one.name}"): RemoteRule((one.scope,)) for one in CHANGES.values()},
+}
+
+
+class RemoteMatch(msgspec.Struct, frozen=True):
+    """A rule, and the model in the path."""
+
+    rule: RemoteRule
+    model: str | None
+
+
+_PATTERNS: list[tuple[str, re.Pattern[str], RemoteRule]] = [
+    (method, compile_path(template)[0], rule) for (method, template), rule in ROUTES.items()
+]
+
+
+def match_remote_rule(method: str, path: str) -> RemoteMatch | None:
+    """Return the rule of a request, matched as the router does; None if it has none."""
+    for wanted, pattern, rule in _PATTERNS:
+        if method == wanted and (found := pattern.match(path)):
+            return RemoteMatch(rule, found.groupdict().get("model"))
+    return None

@@ -1,0 +1,86 @@
+"""`driftline registry serve`: the registry of this machine, for commands on others."""
+
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from access.authorizer import Authorizer
+from access.http1 import Http1Connection
+from access.keyfile import KeyFile
+from access.ports import Address, bound, numeric, require_free
+from access.tls import Tls
+from driftline.remote.app import registry_app
+from driftline.remote.settings import PREFIX, RegistryServerSettings
+from driftline.remote.uploads import Uploads
+from eventlog.errors import SettingError
+from eventlog.settings import Home, from_environment
+from registry.store import Registry, store_folder
+from telemetry import logs
+
+
+class RegistryConnection(Http1Connection):
+    """A connection that passes on the common name of its client's certificate."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Read the certificate, which TLS has verified."""
+        super().connection_made(transport)
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        self.app_state = {**self.app_state, "certificate": _common_name(tls)}
+
+
+def serve_registry(given: Mapping[str, object]) -> None:
+    """Serve until SIGINT or SIGTERM; `given` replaces settings of the environment."""
+    logs.configure("registry", from_environment(logs.LoggingSettings, logs.PREFIX))
+    settings = from_environment(RegistryServerSettings, PREFIX)
+    settings = msgspec.structs.replace(settings, **given)
+    home = Home.from_environment()
+    tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
+    keys = KeyFile.of(home)
+    if keys.read() is None and not settings.tls_client_ca:
+        raise SettingError(
+            "no key exists: every caller of a registry server needs one; expected driftline keys "
+            "create --name me --scope register --scope promote --scope read"
+        )
+    require_free([Address(settings.host, settings.port, f"--port or {PREFIX}PORT")])
+    os.environ["DRIFTLINE_HOME"] = str(home.root)  # of the jobs too
+    os.environ["BENTOML_HOME"] = str(store_folder(home).parent)
+    Registry(home).revision()  # a registry that cannot be read ends the command
+    application = registry_app(
+        home,
+        Authorizer(keys, open_without_keys=bool(settings.tls_client_ca)),
+        Uploads(
+            home.uploads,
+            largest=settings.max_upload_bytes,
+            total=settings.max_uploads_bytes,
+            seconds=settings.upload_hours * 3_600,
+        ),
+        settings.jobs,
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http=RegistryConnection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            ssl_context_factory=None if tls is None else lambda *_: tls.context(),
+        )
+    )
+    listener = bound(numeric(settings.host), settings.port)
+    listener.listen()
+    server.run(sockets=[listener])
+
+
+def _common_name(tls: ssl.SSLObject | None) -> str:
+    found: dict[str, Any] = (tls.getpeercert() if tls is not None else None) or {}
+    for part in found.get("subject", ()):
+        for name, value in part:
+            if name == "commonName":
+                return str(value)
+    return ""

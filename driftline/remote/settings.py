@@ -1,0 +1,22 @@
+"""Settings of the registry server, from DRIFTLINE_REGISTRY_SERVER_*."""
+
+from typing import Annotated
+
+import msgspec
+
+PREFIX = "DRIFTLINE_REGISTRY_SERVER_"
+
+
+class RegistryServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How `driftline registry serve` listens, and what it takes."""
+
+    host: str = "127.0.0.1"  # every caller needs a key, on loopback too
+    port: int = 3200
+    tls_certificate: str = ""  # PEM files; both or neither
+    tls_key: str = ""
+    tls_client_ca: str = ""  # PEM file; if set, clients need a certificate from this CA
+    max_upload_bytes: int = 8 << 30  # largest file of a model
+    max_uploads_bytes: int = 32 << 30  # all files that are uploaded and not registered yet
+    upload_hours: float = 24.0  # after which an upload is deleted
+    # Registrations and gate runs at once, each in a process of its own.
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2

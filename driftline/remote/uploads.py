@@ -1,0 +1,142 @@
+"""Files that were uploaded and are not registered yet, named by their SHA-256.
+
+An upload is complete or absent. A repeated upload of the same bytes changes nothing.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from eventlog.durable_files import make_folder
+from eventlog.errors import DriftlineError
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class InvalidUpload(DriftlineError):
+    """An upload whose name or bytes are not what was stated."""
+
+
+class UploadTooLarge(DriftlineError):
+    """More bytes than the server takes."""
+
+
+class Uploads:
+    """The files below one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        largest: int,
+        total: int,
+        seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """One file has at most `largest` bytes, all of them `total`, for so many seconds."""
+        self._folder = folder
+        self._largest = largest
+        self._total = total
+        self._seconds = seconds
+        self._clock = clock
+
+    def has(self, digest: str) -> bool:
+        """Return whether the file is here, and keep it from expiring."""
+        try:
+            os.utime(self.path(digest))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def path(self, digest: str) -> Path:
+        """Return the place of a file; raises InvalidUpload for what is no SHA-256."""
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidUpload(f"upload {digest[:70]!r}: expected the SHA-256 of a file, in hex")
+        return self._folder / digest
+
+    def begin(self, digest: str, size: int) -> "Upload":
+        """Begin an upload of so many bytes; raises InvalidUpload or UploadTooLarge."""
+        place = self.path(digest)
+        if size > self._largest:
+            raise UploadTooLarge(
+                f"the file has {size:,} bytes; expected at most {self._largest:,} "
+                "(DRIFTLINE_REGISTRY_SERVER_MAX_UPLOAD_BYTES)"
+            )
+        make_folder(self._folder)
+        self.expire()
+        if (held := self._held() + size) > self._total:
+            raise UploadTooLarge(
+                f"all uploads would have {held:,} bytes; expected at most {self._total:,} "
+                "(DRIFTLINE_REGISTRY_SERVER_MAX_UPLOADS_BYTES); try again later"
+            )
+        return Upload(place, size)
+
+    def expire(self) -> None:
+        """Delete what is older than an upload may be."""
+        oldest = self._clock() - self._seconds
+        for path in self._folder.glob("*"):
+            try:
+                if path.stat().st_mtime >= oldest:
+                    continue
+                if path.is_dir():  # of a job whose server was killed
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            except FileNotFoundError:
+                continue  # another upload was first
+
+    def _held(self) -> int:
+        sizes = 0
+        for path in self._folder.glob("*"):
+            try:
+                sizes += path.stat().st_size
+            except FileNotFoundError:
+                continue
+        return sizes
+
+
+class Upload:
+    """One upload under way; a block that fails leaves nothing."""
+
+    def __init__(self, place: Path, size: int) -> None:
+        self._place = place
+        self._size = size
+        self._received = 0
+        self._hash = hashlib.sha256()
+        self._file: IO[bytes]
+
+    def __enter__(self) -> "Upload":
+        self._file = tempfile.NamedTemporaryFile(  # closed by __exit__
+            dir=self._place.parent, prefix=".part-", delete=False
+        )
+        return self
+
+    def write(self, chunk: bytes) -> None:
+        """Add bytes; raises InvalidUpload for more than were stated."""
+        self._received += len(chunk)
+        if self._received > self._size:
+            raise InvalidUpload(f"more than the {self._size:,} bytes that were stated")
+        self._hash.update(chunk)
+        self._file.write(chunk)
+
+    def finish(self) -> None:
+        """Name the file by its digest; raises InvalidUpload for other bytes."""
+        if self._received != self._size:
+            raise InvalidUpload(
+                f"{self._received:,} of {self._size:,} bytes arrived; send it again"
+            )
+        if (found := self._hash.hexdigest()) != self._place.name:
+            raise InvalidUpload(f"the bytes have the SHA-256 {found}, not the one in the path")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        Path(self._file.name).replace(self._place)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        Path(self._file.name).unlink(missing_ok=True)

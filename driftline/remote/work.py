@@ -1,0 +1,53 @@
+"""Registrations and gate runs as JSON between client, server and job."""
+
+import msgspec
+
+
+class RegisterWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Register files that were uploaded."""
+
+    # Names of files -> SHA-256 of their uploads: one model file, or one with its external data.
+    files: dict[str, str]
+    manifest: dict[str, object] = {}  # fields as their author states them
+    reference: str = ""  # SHA-256 of an upload
+    target: str = ""
+    promote: bool = True  # the first version of a new model, if the key may promote
+
+
+class GateWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Run the gates of a version."""
+
+    number: str
+    why: str = ""
+
+
+class RemoteJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process of its own does for a caller."""
+
+    model: str
+    actor: str
+    may_promote: bool = False
+    folder: str = ""  # with the uploaded files, named by their digests
+    register: RegisterWork | None = None
+    gate: GateWork | None = None
+
+
+class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a job ended."""
+
+    kind: str = ""  # name of the error's class; "" if there is none
+    error: str = ""
+    number: str = ""  # of the version
+    digest: str = ""
+    verdict: str = ""  # of the gate run
+    report: str = ""  # digest of its report
+    passed: bool = True
+
+
+class JobView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job as its caller sees it."""
+
+    id: str
+    ended: bool = False
+    lines: list[str] = []  # of its output, after those that the caller has
+    result: JobResult | None = None

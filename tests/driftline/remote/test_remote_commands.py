@@ -1,0 +1,271 @@
+"""Commands with `--server`: a registry is registered to, gated, approved and promoted from afar."""
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from starlette.routing import Route
+
+from access.authorizer import Authorizer
+from access.keyfile import KeyFile
+from driftline.changes import CHANGES
+from driftline.remote.app import registry_app
+from driftline.remote.client import RemoteError
+from driftline.remote.rules import ROUTES, match_remote_rule
+from driftline.remote.uploads import Uploads
+from eventlog.settings import Home
+from registry.approvals import Approvals
+from registry.history.rows import ApprovalRule, HistoryRow, ReleasePolicy
+from tests.driftline.remote.registry_server import Elsewhere, RegistryServer
+from tests.tiny_model import MANIFEST, register_tiny, tiny_classifier
+
+MODEL = "/v1/registry/models/taxi"
+POLICY = "approvals: {champion: {required: 1, from: [risk]}}\n"
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[RegistryServer]:
+    server = RegistryServer(
+        tmp_path_factory.mktemp("remote"), free_port(), max_upload_bytes="100000"
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def elsewhere(server: RegistryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    return Elsewhere(server, tmp_path, monkeypatch)
+
+
+def files(folder: Path, **changes: object) -> tuple[Path, Path]:
+    """Return the paths of a model and its manifest."""
+    (folder / "model.onnx").write_bytes(tiny_classifier().SerializeToString())
+    stated = {**MANIFEST, **changes}
+    stated.pop("target")
+    (folder / "manifest.yaml").write_text(yaml.safe_dump(stated))
+    return folder / "model.onnx", folder / "manifest.yaml"
+
+
+def test_the_life_of_a_version_from_another_machine(
+    server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    onnx, manifest = files(tmp_path)
+    register = ("register", onnx, "--name", "taxi", "--manifest", manifest)
+    done = elsewhere.run("trainer", *register)
+    assert done.exit_code == 0, done.output
+    assert "taxi version 1, sha256" in done.output
+    assert server.history.aliases("taxi") == {}, "a key that may not promote promotes nothing"
+
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    policy = ("release-policy", "taxi", "--file", tmp_path / "policy.yaml", "--why", "board")
+    assert elsewhere.run("owner", *policy).exit_code == 0
+    (tmp_path / "gates.yaml").write_text("gates: {small: {kind: size, at_most_mb: 1}}\n")
+    gates = ("gates", "taxi", "--file", tmp_path / "gates.yaml", "--why", "agreed")
+    assert "1 gates of taxi are set" in elsewhere.run("owner", *gates).output
+    gated = elsewhere.run(
+        "trainer", "gate", "taxi", "--version", "1", "--html", tmp_path / "r.html"
+    )
+    assert gated.exit_code == 0, gated.output
+    assert "taxi version 1: passed" in gated.output
+    assert b"<!doctype html>" in (tmp_path / "r.html").read_bytes()
+    assert "small" in elsewhere.run("risk", "gates", "taxi", "--version", "1").output
+
+    version = ("taxi", "--version", "1", "--why", "checked")
+    assert elsewhere.run("trainer", "request", *version).exit_code == 0
+    refused = elsewhere.run("everything", "approve", *version)
+    assert "expected an approval from risk; key:everything is in everything" in str(
+        refused.exception
+    )
+    promoted = ("promote", *version)
+    assert "0 of 1 approvals" in str(elsewhere.run("releaser", *promoted).exception)
+    assert "key:risk approved taxi" in elsewhere.run("risk", "approve", *version).output
+    done = elsewhere.run("releaser", *promoted)
+    assert "no worker is running" in done.output
+    assert "taxi" in elsewhere.run("risk", "models").output
+    shown = elsewhere.run("risk", "history", "taxi", "--json").output
+    actors = ["key:trainer", "key:owner", "key:owner", "key:trainer", "key:trainer"]
+    assert [row.actor for row in server.history.rows("taxi")] == [
+        *actors,
+        "key:risk",
+        "key:releaser",
+    ]
+    assert shown.count("\n") == 7
+    assert not elsewhere.home.exists(), "nothing is left on the machine of the commands"
+
+
+def test_a_second_version_is_rolled_out_and_back(
+    server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    for description in ("one", "two"):
+        register_tiny(server.registry, tmp_path / "files", "bus", description=description)
+    server.registry.promote("bus", "1")
+    start = ("rollout", "start", "bus", "--version", "2", "--steps", "5,50", "--no-judge")
+    assert "version 2 answers 5 % of the keys" in elsewhere.run("everything", *start).output
+    assert "50 %" in elsewhere.run("everything", "rollout", "advance", "bus").output
+    assert "50 %" in elsewhere.run("everything", "rollout", "status", "bus").output
+    assert "completed" in elsewhere.run("everything", "rollout", "promote", "bus").output
+    back = elsewhere.run("everything", "rollback", "bus", "--why", "slow")
+    assert "bus champion is version 1 again" in back.output
+    assert "version 2 is barred" in back.output
+    assert (
+        "no longer barred"
+        in elsewhere.run("everything", "unbar", "bus", "--version", "2", "--why", "fixed").output
+    )
+
+
+def test_what_is_wrong_with_a_file_is_said_as_it_is_on_this_machine(
+    server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    done = elsewhere.run("trainer", "register", tmp_path / "bad.onnx", "--name", "taxi")
+    assert isinstance(done.exception, RemoteError)
+    assert "onnx" in str(done.exception).lower()
+    (tmp_path / "large.onnx").write_bytes(bytes(100_001))
+    done = elsewhere.run("trainer", "register", tmp_path / "large.onnx", "--name", "taxi")
+    assert "the file has 100,001 bytes; expected at most 100,000" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["request", "approve", "reject", "promote"])
+def test_a_key_that_is_not_known_changes_nothing(elsewhere: Elsewhere, command: str) -> None:
+    done = elsewhere.run("dl_0_0", command, "taxi", "--version", "1", "--why", "x")
+    assert "expected a valid key" in str(done.exception)
+
+
+def test_every_route_is_in_the_table_of_scopes(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    uploads = Uploads(tmp_path, largest=1, total=1, seconds=1)
+    app = registry_app(home, Authorizer(KeyFile.of(home), open_without_keys=False), uploads, 1)
+    found = {
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert found == set(ROUTES)
+    assert {change.scope for change in CHANGES.values()} == {
+        "register",
+        "approve",
+        "promote",
+        "admin",
+    }
+
+
+@pytest.mark.parametrize(("method", "template"), [key for key in ROUTES if key[1] != "/health"])
+def test_no_route_answers_without_its_scope(
+    server: RegistryServer, method: str, template: str
+) -> None:
+    path = template.format(model="other", digest="0" * 64, job="1")
+    assert server.call(method, path, "dl_0_0").status_code == 401
+    match = match_remote_rule(method, path)
+    assert match is not None
+    roles = {"trainer": "register:taxi", "releaser": "promote:taxi", "risk": "approve"}
+    for role, scope in roles.items():
+        if match.model is None and scope.partition(":")[0] in match.rule.scopes:
+            continue
+        if scope in match.rule.scopes or ("read" in match.rule.scopes and role == "risk"):
+            continue
+        assert server.call(method, path, role).status_code == 403, (role, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("approve", b"{", 400, "the body"),
+        ("approve", b'{"number": "1"}', 400, "expected why"),
+        ("approve", b'{"number": 1, "why": "x"}', 400, "Expected `str`, got `int`"),
+        ("approve", b'{"number": "1", "why": "x", "actor": "key:bob"}', 400, "actor"),
+        ("approve", b'{"number": "9", "why": "x"}', 404, "no version '9'"),
+        ("promote", b'{"number": "9"}', 404, "9"),
+        ("promote", b'{"number": "1", "alias": "A"}', 400, "alias 'A'"),
+        (
+            "versions",
+            b'{"files": {"../x": "' + b"0" * 64 + b'"}}',
+            400,
+            "inside the model's folder",
+        ),
+        ("versions", b'{"files": {"m.onnx": "' + b"0" * 64 + b'"}}', 409, "not uploaded"),
+        ("versions", b'{"files": {"m.onnx": "../../keys.json"}}', 400, "expected the SHA-256"),
+        ("versions", b'{"files": {}}', 400, "expected 1 to 1000"),
+        ("rollout/start", b'{"number": "1", "steps": [2]}', 409, "expected increasing shares"),
+        ("rollout/change", b'{"action": "explode"}', 400, "Invalid enum value"),
+        ("release-policy", b'{"policy": {"gate": 1}, "why": "x"}', 400, "no field 'gate'"),
+        ("nothing", b"{}", 404, "Not Found"),
+    ],
+)
+def test_bad_requests_are_named(
+    server: RegistryServer, path: str, body: bytes, status: int, said: str
+) -> None:
+    reply = server.call("POST", f"{MODEL}/{path}", content=body)
+    assert (reply.status_code, said in reply.json()["error"]) == (status, True), reply.text
+
+
+def test_an_upload_is_what_its_digest_says_or_nothing(server: RegistryServer) -> None:
+    good = hashlib.sha256(b"good").hexdigest()
+    path = f"/v1/registry/uploads/{good}"
+    assert "the bytes have the SHA-256" in server.call("PUT", path, content=b"evil").json()["error"]
+    assert server.call("PUT", "/v1/registry/uploads/x", content=b"x").status_code == 400
+    chunked = server.call("PUT", path, content=iter([b"good"]))
+    assert chunked.status_code == 411
+    assert [one.name for one in server.home.uploads.iterdir() if one.name == good] == []
+    assert server.call("PUT", path, content=b"good").status_code == 201
+    assert server.call("PUT", path, content=b"good").status_code == 200
+    assert not list(server.home.uploads.glob(".part-*"))
+
+
+def test_two_approvals_at_once_both_count_and_one_of_them_twice_counts_once(
+    server: RegistryServer,
+) -> None:
+    history = server.history
+    history.register("tram", "1", time=0, actor="key:trainer", digest="d1")
+    rule = ApprovalRule(required=2)
+    book = Approvals(history)
+    book.set_policy("tram", ReleasePolicy(approvals={"champion": rule}), actor="a", why="b")
+    book.request("tram", "1", "champion", actor="key:trainer", why="c")
+
+    def approve(role: str) -> int:
+        body = {"number": "1", "why": "read it", "digest": "d1"}
+        path = "/v1/registry/models/tram/approve"
+        return server.call("POST", path, role, json=body).status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        assert set(threads.map(approve, ["risk", "everything"] * 3)) == {200}
+    approved = [row.actor for row in history.rows("tram") if row.kind == "approved"]
+    assert sorted(approved) == ["key:everything", "key:risk"]
+    assert not history.state("tram").refusal("champion", "1", time.time_ns() // 1_000)
+
+
+def test_a_row_that_was_edited_by_hand_releases_nothing(server: RegistryServer) -> None:
+    history = server.history
+    history.register("ferry", "1", time=0, actor="key:trainer", digest="d1")
+    book = Approvals(history)
+    rule = ApprovalRule(required=1)
+    book.set_policy("ferry", ReleasePolicy(approvals={"champion": rule}), actor="a", why="b")
+    book.request("ferry", "1", "champion", actor="key:trainer", why="c")
+    with sqlite3.connect(server.home.registry) as rows:
+        rows.execute("DROP TRIGGER history_no_update")
+        rows.execute(
+            "UPDATE history SET actor = 'key:x' WHERE model = 'ferry' AND kind = 'requested'"
+        )
+    path = "/v1/registry/models/ferry/approve"
+    reply = server.call("POST", path, "risk", json={"number": "1", "why": "fine"})
+    assert reply.status_code == 409
+    assert "was changed after it was written" in reply.json()["error"]
+
+
+def test_a_kind_of_a_newer_release_is_read_over_and_refuses_changes(server: RegistryServer) -> None:
+    history = server.history
+    row = HistoryRow(0, "boat", "blessed", "1", 0, "key:x")
+    history.register("boat", "1", time=0, actor="key:trainer", digest="d1")
+    history.append("boat", lambda _: [row])
+    assert len(server.call("GET", "/v1/registry/models/boat/history").json()) == 2
+    body = {"number": "1", "why": "x"}
+    reply = server.call("POST", "/v1/registry/models/boat/reject", json=body)
+    assert reply.status_code == 409
+    assert "of kind 'blessed', which a newer release wrote" in reply.json()["error"]
