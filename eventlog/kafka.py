@@ -19,6 +19,7 @@ from kafka.errors import (
     InvalidRecordError,
     InvalidTimestampError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     TopicAlreadyExistsError,
@@ -34,7 +35,7 @@ from eventlog.errors import (
     SettingError,
     UnreadableEvent,
 )
-from eventlog.events import Event, PredictionEvent
+from eventlog.events import Event, HeartbeatEvent, PredictionEvent
 from eventlog.log import Record
 
 PROTOCOL_VERSION = (4, 0)  # spoken by every broker since Kafka 4.0
@@ -80,6 +81,11 @@ class KafkaSettings(msgspec.Struct, frozen=True):
         return f"{self.topic_prefix}.feedback"
 
     @property
+    def heartbeats(self) -> str:
+        """Return the topic of heartbeats."""
+        return f"{self.topic_prefix}.heartbeats"
+
+    @property
     def alarms(self) -> str:
         """Return the topic of alarms."""
         return f"{self.topic_prefix}.alarms"
@@ -92,7 +98,12 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     @property
     def topics(self) -> list[str]:
         """Return the topics that the forwarder writes to."""
-        return [self.predictions, self.feedback, self.dead_letters]
+        return [*self.keyed_topics, self.dead_letters]
+
+    @property
+    def keyed_topics(self) -> list[str]:
+        """Return the topics that are keyed by shard: a shard has one partition number in all."""
+        return [self.predictions, self.feedback, self.heartbeats]
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -144,6 +155,23 @@ def message(record: Record, settings: KafkaSettings, *, digest: bool = False) ->
         raise NotForwardable(f"cannot be encoded: {type(error).__name__}: {error}") from error
 
 
+def partition_fault(counts: Mapping[str, int]) -> str:
+    """Return why these topics, keyed by shard, cannot be written to; empty: they can.
+
+    `counts` maps each topic to its number of partitions, 0 if it does not exist.
+    """
+    missing = [topic for topic, count in counts.items() if not count]
+    if missing:
+        return f"topic {', '.join(missing)}: does not exist; run `driftline topics create`"
+    if len(set(counts.values())) > 1:
+        stated = ", ".join(f"{topic} has {count}" for topic, count in counts.items())
+        return (
+            f"partitions: {stated}; expected the same number for all, because the predictions and "
+            "labels of a model meet by partition number: add partitions to the smaller ones"
+        )
+    return ""
+
+
 def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage:
     """Return the dead letter that replaces a record in Kafka, so that sequences stay gap-free."""
     stated: dict[str, str | int] = {
@@ -153,14 +181,17 @@ def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage
         "reason": reason[:_LONGEST_REASON],
     }
     event = record.event
-    if not isinstance(event, UnreadableEvent) and 0 <= event.received < 2**63:
-        stated["received"] = event.received
+    if not isinstance(event, UnreadableEvent):
+        if 0 <= event.received < 2**63:
+            stated["received"] = event.received
+        if event.shard:
+            stated |= {"shard": event.shard, "number": event.number}
     body = msgspec.json.encode(stated)
     return KafkaMessage(settings.dead_letters, record.source.encode(), body, [])
 
 
 def _of_event(event: Event, value: bytes, settings: KafkaSettings, *, digest: bool) -> KafkaMessage:
-    topic = settings.feedback
+    topic = settings.heartbeats if isinstance(event, HeartbeatEvent) else settings.feedback
     if isinstance(event, PredictionEvent):
         topic = settings.predictions
         if digest or len(value) > settings.largest_message:
@@ -226,6 +257,19 @@ def _raise_first(failures: Mapping[int, KafkaError]) -> None:
         raise error
 
 
+def _partition_counts(producer: _Producer, topics: Sequence[str]) -> dict[str, int]:
+    """Return the number of partitions of each topic, 0 if it does not exist; raises KafkaError."""
+    counts: dict[str, int] = {}
+    for topic in topics:
+        try:
+            counts[topic] = len(producer.partitions_for(topic))
+        except KafkaTimeoutError:
+            if not counts:  # the broker does not answer, or has none of the topics
+                raise
+            counts[topic] = 0
+    return counts
+
+
 class KafkaSink:
     """Send batches of messages; implements the forwarder's `Sink`."""
 
@@ -264,11 +308,22 @@ class KafkaSink:
     def _send(self, batch: Sequence[KafkaMessage]) -> None:
         if self._producer is None:
             self._producer = self._connect()
+        self._check_partitions(self._producer)
         failures = self._attempt(self._producer, batch)
         if any(isinstance(error, _CONTENT) for error in failures.values()):
             self._send_alone(batch, list(failures))
         else:
             _raise_first(failures)
+
+    def _check_partitions(self, producer: _Producer) -> None:
+        """Raise NotAcknowledged if the topics keyed by shard are missing or differ.
+
+        With metadata that is seconds old at most; waits for the broker only if there is none.
+        """
+        counts = _partition_counts(producer, self._settings.keyed_topics)
+        if fault := partition_fault(counts):
+            self._abandon()
+            raise NotAcknowledged(fault)
 
     def _send_alone(self, batch: Sequence[KafkaMessage], suspects: Sequence[int]) -> None:
         """Resend messages, each in its own batch, because the broker refuses whole batches."""
@@ -350,8 +405,8 @@ class TopicChanges(msgspec.Struct, frozen=True):
 def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -> list[Topic]:
     """Return the desired state of every topic.
 
-    Predictions and feedback have equal partition counts, so that one reader gets a prediction and
-    its labels. A record is acknowledged once all replicas but one have it.
+    Topics keyed by shard have equal partition counts, so that one reader gets all of a model. A
+    record is acknowledged once all replicas but one have it.
     """
     safe = {
         "min.insync.replicas": str(max(1, replicas - 1)),
@@ -360,6 +415,7 @@ def desired_topics(settings: KafkaSettings, *, partitions: int, replicas: int) -
     return [
         Topic(settings.predictions, partitions, replicas, safe | _days(30)),
         Topic(settings.feedback, partitions, replicas, safe | _days(90)),
+        Topic(settings.heartbeats, partitions, replicas, safe | _days(30)),
         Topic(settings.alarms, 1, replicas, safe | _days(365)),
         Topic(settings.dead_letters, 1, replicas, safe | _days(90)),
     ]

@@ -18,7 +18,7 @@ Reader
     them to the next reader.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -95,6 +95,14 @@ class Gap(msgspec.Struct, frozen=True):
         return f"{text}, at most {self.records} records were passed over"
 
 
+class ShardCounts(msgspec.Struct):
+    """Hold the events of one shard that a writer has appended in its epoch."""
+
+    number: int = 0  # of all events; also the number of the next one
+    predictions: int = 0
+    labels: int = 0
+
+
 class Appender(Protocol):
     """Append events to one source, as its only writer; see the module's contract."""
 
@@ -115,6 +123,14 @@ class Appender(Protocol):
 
     def next_number(self, shard: str) -> int:
         """Return the number that the next appended event of this shard must carry."""
+        ...
+
+    def shards(self) -> Collection[str]:
+        """Return the shards with events in this epoch."""
+        ...
+
+    def counts(self, shard: str) -> ShardCounts:
+        """Return the counts of a shard; do not change them."""
         ...
 
     @property

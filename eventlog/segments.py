@@ -20,7 +20,8 @@ import os
 import re
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -29,11 +30,11 @@ from eventlog import frames, wire
 from eventlog.disk_reserve import DiskReserve
 from eventlog.durable_files import make_folder, sync_folder
 from eventlog.errors import LogUnavailable
-from eventlog.events import Event
+from eventlog.events import Event, FeedbackEvent, PredictionEvent
 from eventlog.follower import Follower
 from eventlog.group_commit import GroupCommit, OnSynced
 from eventlog.layout import Segment, ends, segments
-from eventlog.log import Gap, Position, Positions, Record
+from eventlog.log import Gap, Position, Positions, Record, ShardCounts
 from eventlog.merge import StreamOrder, merged
 from eventlog.process_lock import try_lock
 from eventlog.settings import LogSettings
@@ -71,7 +72,7 @@ class SegmentWriter:
         # A copy of the folder may lack epochs that readers know: only time never repeats.
         self.epoch = max(existing[-1].epoch + 1 if existing else 1, clock())
         self.next_sequence = 0
-        self._numbers: dict[str, int] = {}  # next one of each shard
+        self._shards: dict[str, ShardCounts] = {}
         self._closed: deque[int] = deque()  # rolled files that are not flushed yet
         self._detached = False
         self._file, self._size, self._begun = self._new_segment(), 0, time.monotonic()
@@ -99,7 +100,15 @@ class SegmentWriter:
 
     def next_number(self, shard: str) -> int:
         """Return the number that the next event of a shard must carry."""
-        return self._numbers.get(shard, 0)
+        return self.counts(shard).number
+
+    def shards(self) -> Collection[str]:
+        """Return the shards with events in this epoch."""
+        return self._shards.keys()
+
+    def counts(self, shard: str) -> ShardCounts:
+        """Return the counts of a shard."""
+        return self._shards.get(shard) or ShardCounts()
 
     @property
     def full(self) -> bool:
@@ -112,7 +121,7 @@ class SegmentWriter:
             return
         if self._detached:
             raise LogUnavailable(f"event log {self._folder}: it was removed or replaced")
-        numbers = self._check_stamps(events)
+        counts = self._check_stamps(events)
         frame = frames.encode(
             [wire.encode(event) for event in events],
             epoch=self.epoch,
@@ -124,7 +133,7 @@ class SegmentWriter:
         except OSError as error:
             self._write_on_full_disk(frame, error, len(events))
         self.next_sequence += len(events)
-        self._numbers.update(numbers)
+        self._shards.update(counts)
         age = time.monotonic() - self._begun
         if self._size >= self._settings.segment_bytes or age >= self._settings.segment_seconds:
             self._roll()
@@ -171,24 +180,22 @@ class SegmentWriter:
             os.close(descriptor)
         self._file = self._lock = -1
 
-    def _check_stamps(self, events: Sequence[Event]) -> dict[str, int]:
-        """Return the next number of each shard after these events."""
-        numbers: dict[str, int] = {}
+    def _check_stamps(self, events: Sequence[Event]) -> dict[str, ShardCounts]:
+        """Return the counts of each shard with these events."""
+        counts: dict[str, ShardCounts] = {}
         for sequence, event in enumerate(events, self.next_sequence):
             if (event.source, event.epoch, event.sequence) != (self.source, self.epoch, sequence):
                 raise ValueError(
                     f"event {event.event_id} appended where "
                     f"{self.source}:{self.epoch}:{sequence} was expected"
                 )
-            if shard := event.shard:
-                number = numbers[shard] if shard in numbers else self.next_number(shard)
-                if event.number != number:
-                    raise ValueError(
-                        f"event {event.event_id} has number {event.number} of shard {shard} "
-                        f"where {number} was expected"
-                    )
-                numbers[shard] = number + 1
-        return numbers
+            if not event.shard:
+                continue
+            of_shard = counts.get(event.shard)
+            if of_shard is None:
+                of_shard = counts[event.shard] = copy(self.counts(event.shard))
+            _count(event, of_shard)
+        return counts
 
     def _write(self, frame: bytes) -> None:
         """Write the whole frame, or raise OSError and write nothing."""
@@ -234,6 +241,20 @@ class SegmentWriter:
             os.fsync(self._closed[0])
             os.close(self._closed.popleft())
         sync_folder(self._folder)
+
+
+def _count(event: Event, counts: ShardCounts) -> None:
+    """Add the next event of a shard to its counts; raises ValueError if it has another number."""
+    if event.number != counts.number:
+        raise ValueError(
+            f"event {event.event_id} has number {event.number} of shard {event.shard} "
+            f"where {counts.number} was expected"
+        )
+    counts.number += 1
+    if isinstance(event, PredictionEvent):
+        counts.predictions += 1
+    elif isinstance(event, FeedbackEvent):
+        counts.labels += 1
 
 
 def end_earlier_sources(log: Path, host: str) -> None:

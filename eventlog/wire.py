@@ -44,8 +44,13 @@ def decode(data: bytes | memoryview) -> Event:
 
 
 def key(event: Event) -> bytes:
-    """Return the partition key: a prediction and its labels share a partition."""
-    return b"" if isinstance(event, HeartbeatEvent) else event.prediction_id.encode()
+    """Return the partition key: all events of a model share a partition.
+
+    An event of version 1 has no shard. It is keyed by its prediction id, as it always was.
+    """
+    if isinstance(event, HeartbeatEvent):
+        return event.shard.encode()
+    return (event.shard or event.prediction_id).encode()
 
 
 def headers(event: Event) -> list[tuple[str, bytes]]:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from access.tls import limit_handshakes
 from eventlog.answer_counts import CountingWriter
+from eventlog.heartbeats import Heartbeats
 from eventlog.identity import writer_name
 from eventlog.segments import end_earlier_sources
 from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
@@ -31,6 +32,7 @@ from service.crashes.run_record import RunRecord
 from service.crashes.worker_exits import take_exit
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
+from service.heartbeats import beat_periodically, end_heartbeats
 from service.log_presence import end_without_log
 from service.log_retention import sweep_periodically
 from service.memory_limit import limit_memory
@@ -98,6 +100,7 @@ class Worker:
             except (OSError, RegistryError) as error:  # the worker must start nevertheless
                 _logger.warning("the worker's death is not recorded: %s", error)
         watch_faults(folder)
+        self._heartbeats = Heartbeats(self._writer, clock)
         self._runs = RunRecord(folder, self._writer)
         log = PredictionLog(self._writer, ids, now=clock, count=count_events)
         self._report_publisher = WorkerReportPublisher(home.workers)
@@ -185,6 +188,7 @@ class Worker:
                 triton=self._settings.triton_metrics,
             ),
             sweep_periodically(self._home, self._log_settings),
+            beat_periodically(self._heartbeats, self._writer),
             end_without_log(self._writer, partial(signal.raise_signal, signal.SIGTERM)),
         ):
             self._background.append(asyncio.create_task(work))
@@ -211,4 +215,5 @@ class Worker:
         if self._shared_publisher is not None:
             self._shared_publisher.close()
         self._runs.close()
+        end_heartbeats(self._heartbeats)
         self._writer.close()

@@ -6,6 +6,7 @@ logged, computes the chunk again and does not log it again.
 
 import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -14,8 +15,10 @@ from msgspec.structs import replace
 
 from driftline.batch.checkpoints import Checkpoints, Writer
 from eventlog.answer_counts import CountingWriter
+from eventlog.errors import LogUnavailable
 from eventlog.events import PredictionEvent
 from eventlog.follower import Follower
+from eventlog.heartbeats import Heartbeats
 from eventlog.identity import writer_name
 from eventlog.log import Position
 from eventlog.settings import Home, LogSettings
@@ -81,6 +84,8 @@ class ChunkLog:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        with suppress(LogUnavailable):  # the chunks are logged already
+            Heartbeats(self._writer, now_us).end()
         self._writer.close()
 
     def prepare(self, run: ChunkRun) -> PredictionEvent:

@@ -222,7 +222,7 @@ def _check_the_counts(home: Home, asked: int, labels: int) -> None:
     store = Store(home.monitor)
     totals = store.totals()
     assert totals["monitored_events"] == asked + labels
-    assert totals["unknown_labels"] == 1, "a label for an unknown prediction is counted"
+    assert totals["unverified_labels"] == 1, "a label for a made-up prediction is counted"
     assert totals["dead_letters"] == 0
     assert sum(ledger.lost + ledger.duplicated for ledger in store.ledger()) == 0
     results = [*store.results("flights", "1"), *store.live("flights", "1")]

@@ -8,14 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import NewPartitions
 
 from eventlog.errors import NotAcknowledged
-from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
+from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.kafka import KafkaSettings, KafkaSink, TopicChanges, create_topics
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
+from eventlog.shards import shard_of
+from eventlog.stamps import Stamps
 from tests.small_disk import fill, mounted
 
 
@@ -77,22 +80,23 @@ def running(tmp_path: Path, settings: KafkaSettings) -> Iterator[Forwarding]:
 
 
 def _predict(writer: SegmentWriter, count: int, *, cells: int = 1) -> None:
-    first = writer.next_sequence
+    first, stamps = writer.next_sequence, Stamps(writer)
     writer.append(
         [
             PredictionEvent(
                 source=writer.source,
                 epoch=writer.epoch,
-                sequence=first + n,
                 time=1,
                 received=2,
                 prediction_id=f"p{first + n}",
-                model="flights",
+                model=model,
                 protocol="rest",
                 outcome="ok",
                 inputs={"x": Tensor("FP64", [cells], [0.123456789] * cells)},
+                **stamps.take(shard_of(model))._asdict(),
             )
             for n in range(count)
+            for model in [f"model {(first + n) % 20}"]
         ]
     )
 
@@ -121,14 +125,14 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
 ) -> None:
     broker.start()
-    assert len(create_topics(settings, partitions=4, replicas=1).created) == 4
+    assert len(create_topics(settings, partitions=4, replicas=1).created) == 5
     assert create_topics(settings, partitions=4, replicas=1) == TopicChanges([], [])
     differing = msgspec.structs.replace(settings, largest_message=2_000_000)
     assert create_topics(differing, partitions=5, replicas=1) == TopicChanges(
         [],
         [
             line
-            for topic in (settings.predictions, settings.feedback)
+            for topic in settings.keyed_topics
             for line in (
                 f"{topic}: partitions is 4, expected 5",
                 f"{topic}: max.message.bytes is 1065536, expected 2065536",
@@ -141,18 +145,20 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     )
     _predict(writer, 1000)
     _predict(writer, 1, cells=200_000)
+    stamps, shard = Stamps(writer), shard_of("model 7")
+    place: dict[str, Any] = {
+        "source": writer.source,
+        "epoch": writer.epoch,
+        "time": 3,
+        "received": 4,
+    }
     label = FeedbackEvent(
-        source=writer.source,
-        epoch=writer.epoch,
-        sequence=writer.next_sequence,
-        time=3,
-        received=4,
-        prediction_id="p7",
-        label=1,
+        **place, prediction_id="p7", label=1, verified=True, **stamps.take(shard)._asdict()
     )
-    writer.append([label])
+    beat = HeartbeatEvent(**place, **stamps.take(shard)._asdict())
+    writer.append([label, beat])
     running = Forwarding(tmp_path, settings)
-    running.until(1002)
+    running.until(1003)
     running.stop()
 
     predictions = topic_records(settings, settings.predictions)
@@ -161,14 +167,34 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     for partition in range(4):
         own = sequences_of([record for record in predictions if record.partition == partition])
         assert own == sorted(own)
-    seventh = next(record for record in predictions if record.key == b"p7")
-    assert dict(seventh.headers)["ce_id"] == b"host-0:1:7"
-    large = msgspec.json.decode(next(r for r in predictions if r.key == b"p1000").value)
+    (place_of_seven,) = {r.partition for r in predictions if r.key == shard.encode()}
+    named = {msgspec.json.decode(record.value)["prediction_id"]: record for record in predictions}
+    assert dict(named["p7"].headers)["ce_id"] == b"host-0:1:7"
+    large = msgspec.json.decode(named["p1000"].value)
     assert large["payload"] == "digest"
     assert large["payload_bytes"] > 2_000_000
     assert "inputs" not in large
-    (feedback,) = topic_records(settings, settings.feedback)
-    assert (feedback.key, feedback.partition) == (b"p7", seventh.partition)
+    for topic in (settings.feedback, settings.heartbeats):
+        (record,) = topic_records(settings, topic)
+        assert (record.key, record.partition) == (shard.encode(), place_of_seven)
+
+
+def test_topics_that_a_model_cannot_share_are_refused_with_the_reason(
+    broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
+) -> None:
+    broker.start()
+    create_topics(settings, partitions=2, replicas=1)
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    admin.create_partitions({settings.feedback: NewPartitions(3)})
+    _predict(writer, 1)
+    running = Forwarding(tmp_path, settings)
+    running.until_failed()
+    assert f"{settings.predictions} has 2, {settings.feedback} has 3" in running.errors[0]
+    for topic in (settings.predictions, settings.heartbeats):
+        admin.create_partitions({topic: NewPartitions(3)})
+    admin.close()
+    running.until(1)
+    running.stop()
 
 
 def test_an_absent_killed_and_frozen_broker_costs_delay_and_no_event(

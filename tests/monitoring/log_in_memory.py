@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eventlog.errors import UnreadableEvent
-from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent, Tensor
+from eventlog.events import Event, FeedbackEvent, HeartbeatEvent, Label, PredictionEvent, Tensor
 from eventlog.log import Gap, Position, Positions, Reader, Record
 from monitoring.baselines.files import BaselineFiles
 from monitoring.consumer import MOST_WAITING, Consumer
@@ -122,6 +122,11 @@ class Log:
             "verified": verified,
         }
         self._append(FeedbackEvent(**stamp, **fields))
+
+    def beat(self, received: int, **changes: Any) -> None:
+        """A heartbeat of the model's shard."""
+        fields: dict[str, Any] = {"time": received, "received": received, "shard": "abc"}
+        self._append(HeartbeatEvent(**self._stamp(), **(fields | changes)))
 
     def damage(self) -> None:
         self._append(UnreadableEvent("damaged on disk"))
@@ -376,6 +381,8 @@ def eight_hours() -> Log:
             _, name = waiting.pop(0)
             for _ in range(chance.choice([0, 1, 1, 1, 2])):
                 log.tell(name, chance.randrange(2))
+        if n % 9 == 0:
+            log.beat(RECEIVED + n * HOUR // 50)
     return log
 
 

@@ -64,6 +64,19 @@ def test_its_last_window_closes_as_the_log_continues(tmp_path: Path) -> None:
     assert store.live("tiny", "1") == []
 
 
+def test_its_last_window_closes_in_a_night_without_requests(tmp_path: Path) -> None:
+    log, where = Log(), tmp_path / "monitor.db"
+    for time in (T0, T0 + HOUR, T0 + 2 * HOUR - MINUTE):
+        _asked(log, "1", time)
+    for time in range(T0 + 2 * HOUR, CLOSED, MINUTE):
+        log.beat(time)
+    assert len(_watched(where, log).results("tiny", "1")) == 1
+    log.beat(CLOSED)
+    store = _watched(where, log)
+    assert [result.rows for result in store.results("tiny", "1")] == [1, 2]
+    assert (store.totals()["monitored_events"], store.totals()["heartbeats"]) == (3, 12)
+
+
 def test_its_labels_revise_it_and_in_the_end_are_awaited_no_more(tmp_path: Path) -> None:
     where = tmp_path / "monitor.db"
     _watched(where, _succession(4))

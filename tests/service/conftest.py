@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from eventlog.events import HeartbeatEvent
 from eventlog.log import Record
 from eventlog.parent_death import PARENT
 from eventlog.segments import SegmentReader
@@ -85,6 +86,11 @@ class Service:
         return self.process.wait(60)
 
     def events(self) -> list[Record]:
+        """What the log holds of requests and labels."""
+        return [one for one in self.records() if not isinstance(one.event, HeartbeatEvent)]
+
+    def records(self) -> list[Record]:
+        """What the log holds."""
         reader = SegmentReader(self.home.log, {})
         records: list[Record] = []
         while found := reader.poll(1000):

@@ -11,7 +11,8 @@ import numpy as np
 
 from access.browser_guard import BrowserGuard
 from eventlog.errors import LogUnavailable
-from eventlog.events import Event
+from eventlog.events import Event, FeedbackEvent
+from eventlog.log import ShardCounts
 from registry.errors import RegistryUnavailable, UnknownModel
 from registry.history.rollout_state import Rollout
 from registry.history.state import DesiredState
@@ -75,6 +76,14 @@ class MemoryLog:
 
     def next_number(self, shard: str) -> int:
         return sum(event.shard == shard for event in self.events)
+
+    def shards(self) -> set[str]:
+        return {event.shard for event in self.events}
+
+    def counts(self, shard: str) -> ShardCounts:
+        of_shard = [event for event in self.events if event.shard == shard]
+        labels = sum(isinstance(event, FeedbackEvent) for event in of_shard)
+        return ShardCounts(len(of_shard), len(of_shard) - labels, labels)
 
     def append(self, events: Sequence[Event]) -> None:
         if self.broken:

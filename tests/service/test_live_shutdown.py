@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from eventlog.events import PredictionEvent
+from eventlog.events import HeartbeatEvent, PredictionEvent
 from tests.service.conftest import Service
 
 BODY = {
@@ -57,6 +57,9 @@ def test_it_ends_cleanly_and_the_log_holds_every_answer(
     events = [record.event for record in own_service.events()]
     logged = {event.prediction_id for event in events if isinstance(event, PredictionEvent)}
     assert set(answered) <= logged
+    last = own_service.records()[-1].event
+    assert isinstance(last, HeartbeatEvent)
+    assert (last.predictions, last.next_us) == (len(events), 0)
 
 
 def test_an_address_that_others_reach_is_refused_with_the_way_out(own_service: Service) -> None:

@@ -123,7 +123,7 @@ def read_topic(settings: KafkaSettings, wanted: Collection[str], patience: float
             assert time.monotonic() < deadline, f"{len(missing)} answers are not in the topic"
             for batch in consumer.poll(500).values():
                 for record in batch:
-                    name = record.key.decode()
+                    name = msgspec.json.decode(record.value)["prediction_id"]
                     event_id = next(value for key, value in record.headers if key == "ce_id")
                     found.events.setdefault(name, set()).add(event_id.decode())
                     found.records += 1

@@ -1,0 +1,134 @@
+"""Heartbeats state what a writer has logged: soon after traffic, rarely without, and at the end."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from eventlog.events import (
+    Event,
+    FeedbackEvent,
+    HeartbeatEvent,
+    PredictionEvent,
+    RequestEvent,
+)
+from eventlog.heartbeats import LONGEST_US, TICK_US, Heartbeats
+from eventlog.segments import SegmentWriter
+from eventlog.stamps import Stamps
+from tests.eventlog.event_makers import read_all
+
+MINUTES = 60_000_000
+
+
+class Worker:
+    """A writer and its heartbeats, whose clock is moved by hand."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.now = 1_000 * MINUTES
+        self.writer = SegmentWriter.claim(root, "host", clock=lambda: self.now)
+        self.heartbeats = Heartbeats(self.writer, lambda: self.now)
+
+    def log(self, *shards: str, kind: type[RequestEvent] = FeedbackEvent) -> None:
+        stamps = Stamps(self.writer)
+        fields = {"label": 1} if kind is FeedbackEvent else {
+            "model": "m", "protocol": "rest", "outcome": "ok"
+        }  # fmt: skip
+        events: list[Event] = [
+            kind(
+                source=self.writer.source,
+                epoch=self.writer.epoch,
+                time=self.now,
+                received=self.now,
+                prediction_id="p",
+                **stamps.take(shard)._asdict(),
+                **fields,
+            )
+            for shard in shards
+        ]
+        self.writer.append(events)
+
+    def run(self, ticks: int) -> list[int]:
+        """How many heartbeats each of so many ticks wrote."""
+        written = []
+        for _ in range(ticks):
+            self.now += TICK_US
+            written.append(self.heartbeats.tick())
+        return written
+
+    def beats(self) -> list[HeartbeatEvent]:
+        return [one.event for one in read_all(self.root) if isinstance(one.event, HeartbeatEvent)]
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    return Worker(tmp_path)
+
+
+def test_a_shard_has_heartbeats_from_its_first_event_on(worker: Worker) -> None:
+    assert worker.run(3) == [0, 0, 0]
+    worker.log("abc", "abc", "def", kind=PredictionEvent)
+    worker.log("abc")
+    assert worker.run(1) == [2]
+    first, second = worker.beats()
+    assert (first.shard, first.number, first.predictions, first.labels) == ("abc", 3, 2, 1)
+    assert (second.shard, second.number, second.predictions, second.labels) == ("def", 1, 1, 0)
+    assert first.time == first.received == worker.now
+
+
+def test_idle_shards_have_them_at_growing_intervals(worker: Worker) -> None:
+    worker.log("abc")
+    written = worker.run(60)
+    assert written[:15] == [1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert sum(written[-24:]) == 2  # one a minute
+    worker.log("abc")
+    assert worker.run(2) == [1, 1]
+
+
+def test_every_heartbeat_comes_when_the_one_before_promised(worker: Worker) -> None:
+    worker.log("abc")
+    for busy in (0, 1, 0, 0, 1):
+        worker.run(40)
+        worker.log(*["abc"] * busy)
+    beats = worker.beats()
+    for before, after in pairwise(beats):
+        assert after.received <= before.received + before.next_us
+        assert before.next_us <= LONGEST_US + TICK_US
+
+
+def test_the_last_heartbeat_states_that_nothing_follows(worker: Worker) -> None:
+    worker.log("abc", "def")
+    worker.heartbeats.end()
+    assert [(one.shard, one.number, one.next_us) for one in worker.beats()] == [
+        ("abc", 1, 0),
+        ("def", 1, 0),
+    ]
+
+
+def test_numbers_have_no_gaps_in_any_shard_and_no_event_may_have_another(worker: Worker) -> None:
+    for shards in (["abc", "def"], ["abc"], ["def", "def", "abc"]):
+        worker.log(*shards)
+        worker.run(3)
+    events = [record.event for record in read_all(worker.root)]
+    for shard in ("abc", "def"):
+        numbers = [one.number for one in events if getattr(one, "shard", "") == shard]
+        assert numbers == list(range(len(numbers)))
+    again = FeedbackEvent(
+        source=worker.writer.source,
+        epoch=worker.writer.epoch,
+        sequence=worker.writer.next_sequence,
+        time=0,
+        received=0,
+        prediction_id="p",
+        label=1,
+        shard="abc",
+    )
+    with pytest.raises(ValueError, match=r"has number 0 of shard abc where \d+ was expected"):
+        worker.writer.append([again])
+
+
+def test_a_clock_that_is_set_back_silences_no_shard(worker: Worker) -> None:
+    worker.log("abc")
+    worker.run(20)
+    worker.now -= 1_000 * MINUTES
+    assert sum(worker.run(30)) >= 2
