@@ -113,15 +113,15 @@ LOCK := $(UV) pip compile --quiet --universal --generate-hashes --python-version
 PEERS := benchmarks/compare/requirements
 lock: $(UV) ## renew the pinned versions and hashes
 	printf 'uv\nhatchling\n' | $(LOCK) - -c requirements/dev.lock -o requirements/bootstrap.lock
-	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples --extra extensions -o requirements/dev.lock
+	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples --extra extensions --extra oidc -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
 	printf 'xgboost-cpu\nlightgbm\nonnxmltools\n' | $(LOCK) --no-deps - -o requirements/converters.lock
 	printf 'catboost\nsix\ngraphviz\n' | $(LOCK) --no-deps - -o requirements/catboost.lock
 	printf 'torch\nonnx\nonnxscript\nnumpy\n' | $(LOCK) - -o requirements/pytorch.lock
 	printf 's3fs>=2025.2\nmoto[s3,server]\nmsgspec\n' | $(LOCK) - -o requirements/s3.lock
-	$(LOCK) pyproject.toml --extra service -c requirements/dev.lock -o requirements/service.lock
-	$(LOCK) pyproject.toml --extra monitoring -c requirements/dev.lock -o requirements/monitoring.lock
+	$(LOCK) pyproject.toml --extra service --extra oidc -c requirements/dev.lock -o requirements/service.lock
+	$(LOCK) pyproject.toml --extra monitoring --extra oidc -c requirements/dev.lock -o requirements/monitoring.lock
 	printf 'bentoml>=1.4.39,<1.5\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/bentoml.lock
 	printf 'mlserver>=1.7,<1.8\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/mlserver.lock
 	printf 'litserve>=0.2,<0.3\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/litserve.lock

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from access.errors import AccessError, Forbidden, Unauthenticated
-from access.keys import Grant, Key, KeyRing, Scope
+from access.keys import Grant, Key, KeyRing, Scope, bearer, scopes_of
+from access.tokens import TokenSource
 from eventlog.errors import SettingError
 
 LOOK_AGAIN = 1.0  # seconds between reads of the key file: how soon a revocation applies
@@ -25,6 +26,10 @@ class KeySource(Protocol):
         """Return every key; None if no key was ever made."""
         ...
 
+    def roles(self) -> dict[str, list[str]]:
+        """Return the scopes of every role."""
+        ...
+
 
 class Authorizer:
     """Authorize calls by key and scope; apply changed keys without a restart.
@@ -40,15 +45,21 @@ class Authorizer:
         open_without_keys: bool,
         refused: Callable[[AccessError], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
+        tokens: TokenSource | None = None,
     ) -> None:
         """`refused` is called with every refusal; `clock` returns seconds since 1970.
+
+        With `tokens`, those of an identity provider are accepted beside keys, and one or the other
+        is required.
 
         Raises SettingError if the keys cannot be read.
         """
         self._source = source
         self._refused = refused
         self._clock = clock
-        self._open = open_without_keys
+        self._open = open_without_keys and tokens is None
+        self._tokens = tokens
+        self._roles: dict[str, list[str]] = {}
         # Cache of valid headers. Invalid ones are not cached, so callers without a key cannot fill
         # it. Its hashes are salted per process, so lookup times reveal nothing about a secret.
         self._verified: dict[bytes, Grant] = {}
@@ -96,13 +107,25 @@ class Authorizer:
         return "" if grant is None else grant.actor
 
     def _verify(self, authorization: bytes | None, now: float) -> Grant:
-        grant = self._ring.grant(authorization, now) if authorization else None
+        grant = self._grant(authorization, now) if authorization else None
         if authorization is None or grant is None:
             raise self.counted(Unauthenticated("expected a valid key: Authorization: Bearer dl_…"))
         if len(self._verified) >= _MOST_VERIFIED:
             self._verified.clear()
         self._verified[authorization] = grant
         return grant
+
+    def _grant(self, authorization: bytes, now: float) -> Grant | None:
+        """Return what a key or a token allows; None if it is neither."""
+        found = self._ring.grant(authorization, now)
+        token = bearer(authorization)
+        if found is not None or self._tokens is None or token.count(b".") != 2:
+            return found
+        verified = self._tokens.verify(token)
+        if verified is None:
+            return None
+        scopes = frozenset(scopes_of(verified.roles, self._roles))
+        return Grant(scopes, verified.expires, f"oidc:{verified.subject}", verified.roles)
 
     def counted(self, error: AccessError) -> AccessError:
         """Count a refusal, and return it to be raised."""
@@ -122,6 +145,7 @@ class Authorizer:
         if stamp == self._stamp:
             return
         keys = self._source.read()
+        self._roles = self._source.roles()
         self._stamp = stamp
         self._ring = KeyRing(keys or [], now)
         self._verified.clear()

@@ -83,9 +83,7 @@ class KeyRing:
 
     def grant(self, authorization: bytes, now: float) -> Grant | None:
         """What the header `Bearer dl_<id>_<secret>` allows; None where it is no good key."""
-        if authorization[: len(_BEARER)].lower() != _BEARER:
-            return None
-        prefix, _, rest = authorization[len(_BEARER) :].strip().partition(b"_")
+        prefix, _, rest = bearer(authorization).partition(b"_")
         identity, _, secret = rest.partition(b"_")
         key = self._keys.get(identity.decode("latin-1"))
         # An unknown id is compared as well, so that the time taken does not tell which ids exist.
@@ -95,6 +93,13 @@ class KeyRing:
             return None
         expires = float("inf") if key.expires is None else key.expires
         return Grant(frozenset(key.scopes), expires, f"key:{key.name}", frozenset(key.roles))
+
+
+def bearer(authorization: bytes) -> bytes:
+    """Return the credential of a header `Bearer CREDENTIAL`; b"" for any other."""
+    if authorization[: len(_BEARER)].lower() != _BEARER:
+        return b""
+    return authorization[len(_BEARER) :].strip()
 
 
 def make_key(  # noqa: PLR0913  # its fields

@@ -10,6 +10,8 @@ from typing import Any, get_args
 import click
 import msgspec
 
+from access.oidc import PREFIX as OIDC_PREFIX
+from access.oidc import OidcSettings
 from driftline.cli import driftline
 from driftline.remote.settings import PREFIX as SERVER_PREFIX
 from driftline.remote.settings import RegistryServerSettings
@@ -33,6 +35,7 @@ GROUPS: list[tuple[str, str, type[msgspec.Struct]]] = [
     ("The service: `driftline serve`", SERVICE_PREFIX, Settings),
     ("The registry", REGISTRY_PREFIX, RegistrySettings),
     ("The registry server: `driftline registry serve`", SERVER_PREFIX, RegistryServerSettings),
+    ("Tokens of an identity provider", OIDC_PREFIX, OidcSettings),
     ("Registration: bounds of the check of files", REGISTER_PREFIX, RegisterSettings),
     ("The event log", LOG_PREFIX, LogSettings),
     ("Kafka", "DRIFTLINE_KAFKA_", KafkaSettings),

@@ -20,6 +20,7 @@ from access.authorizer import Authorizer
 from access.connection_table import ConnectionLimits
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
+from access.oidc import configured_tokens, oidc_settings
 from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, require_free
 from access.tls import Tls
@@ -144,7 +145,9 @@ def _check(home: Home, settings: MonitorSettings) -> Tls | None:
     check_exposure(
         settings.host,
         PREFIX,
-        credentials=KeyFile.of(home).read() is not None or bool(settings.tls_client_ca),
+        credentials=KeyFile.of(home).read() is not None
+        or bool(settings.tls_client_ca)
+        or oidc_settings() is not None,
         allow_anonymous=settings.allow_anonymous,
     )
     return tls
@@ -159,7 +162,7 @@ def _hosts(settings: MonitorSettings) -> list[str]:
 def _authorizer(home: Home, settings: MonitorSettings) -> Authorizer:
     shown = bool(settings.tls_client_ca)  # a certificate, by every caller
     may = is_loopback(settings.host) or settings.allow_anonymous or shown
-    return Authorizer(KeyFile.of(home), open_without_keys=may)
+    return Authorizer(KeyFile.of(home), open_without_keys=may, tokens=configured_tokens())
 
 
 def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | None) -> Lags:

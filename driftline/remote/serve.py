@@ -11,6 +11,7 @@ import uvicorn
 from access.authorizer import Authorizer
 from access.http1 import Http1Connection
 from access.keyfile import KeyFile
+from access.oidc import configured_tokens
 from access.ports import Address, bound, numeric, require_free
 from access.tls import Tls
 from driftline.remote.app import registry_app
@@ -40,7 +41,8 @@ def serve_registry(given: Mapping[str, object]) -> None:
     home = Home.from_environment()
     tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
     keys = KeyFile.of(home)
-    if keys.read() is None and not settings.tls_client_ca:
+    tokens = configured_tokens()
+    if keys.read() is None and not settings.tls_client_ca and tokens is None:
         raise SettingError(
             "no key exists: every caller of a registry server needs one; expected driftline keys "
             "create --name me --scope register --scope promote --scope read"
@@ -51,7 +53,7 @@ def serve_registry(given: Mapping[str, object]) -> None:
     Registry(home).revision()  # a registry that cannot be read ends the command
     application = registry_app(
         home,
-        Authorizer(keys, open_without_keys=bool(settings.tls_client_ca)),
+        Authorizer(keys, open_without_keys=bool(settings.tls_client_ca), tokens=tokens),
         Uploads(
             home.uploads,
             largest=settings.max_upload_bytes,

@@ -8,6 +8,7 @@ from access.browser_guard import BrowserGuard
 from access.errors import AccessError
 from access.exposure import check_exposure, is_loopback
 from access.keyfile import KeyFile
+from access.oidc import configured_tokens, oidc_settings
 from access.ports import Address
 from access.tls import Tls
 from eventlog.errors import SettingError
@@ -24,7 +25,9 @@ def check_start(settings: Settings, home: Home) -> None:
     check_exposure(
         settings.host,
         PREFIX,
-        credentials=keys is not None or (tls is not None and bool(tls.client_ca)),
+        credentials=keys is not None
+        or (tls is not None and bool(tls.client_ca))
+        or oidc_settings() is not None,
         allow_anonymous=settings.allow_anonymous,
     )
 
@@ -73,6 +76,7 @@ def create_authorizer(
         or settings.allow_anonymous
         or client_certificates,
         refused=refused,
+        tokens=configured_tokens(),
     )
 
 

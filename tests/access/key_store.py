@@ -5,6 +5,7 @@ import itertools
 from access.authorizer import Authorizer
 from access.errors import AccessError
 from access.keys import Key, make_key
+from access.tokens import TokenSource
 from eventlog.errors import SettingError
 
 NOW = 1_000_000.0
@@ -15,6 +16,7 @@ class MemoryKeys:
 
     def __init__(self) -> None:
         self.keys: list[Key] | None = None
+        self.of_roles: dict[str, list[str]] = {}
         self.broken = False
         self.reads = 0
         self._stamps = itertools.count(1)
@@ -28,6 +30,9 @@ class MemoryKeys:
         if self.broken:
             raise SettingError("keys.json cannot be read")
         return self.keys
+
+    def roles(self) -> dict[str, list[str]]:
+        return self.of_roles
 
     def put(self, keys: list[Key] | None) -> None:
         self.keys = keys
@@ -49,7 +54,9 @@ class MemoryKeys:
 class Door:
     """An authorizer over such keys, whose time is moved by hand."""
 
-    def __init__(self, *, open_without_keys: bool = True) -> None:
+    def __init__(
+        self, *, open_without_keys: bool = True, tokens: TokenSource | None = None
+    ) -> None:
         self.keys = MemoryKeys()
         self.now = NOW
         self.refusals: list[AccessError] = []
@@ -58,6 +65,7 @@ class Door:
             open_without_keys=open_without_keys,
             refused=self.refusals.append,
             clock=lambda: self.now,
+            tokens=tokens,
         )
         self.admit = self.authorizer.admit
 

@@ -1,0 +1,212 @@
+"""Bearer tokens of an OpenID Connect provider, beside API keys.
+
+A token is a JWT, signed with a public key that the provider publishes (JWKS). Only asymmetric
+algorithms are accepted, and only those of the key that the token names. Keys are fetched by a
+thread, never by a call: a call whose key is not known yet is refused, and the next one finds it.
+"""
+
+import ipaddress
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from access.tokens import TokenSource, VerifiedToken
+from eventlog.errors import SettingError
+from eventlog.settings import from_environment
+
+PREFIX = "DRIFTLINE_OIDC_"
+_ALGORITHMS = frozenset({
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+})  # fmt: skip
+_LONGEST_TOKEN = 16_384
+_LARGEST_SET = 1 << 20
+_RECHECK_S = 60.0  # after which a token is verified again: its key may have been withdrawn
+_RETRY_S = 5.0  # between two fetches after a failure, or for unknown keys
+_STALE_S = 3_600.0  # how long fetched keys are valid while the provider cannot be reached
+
+_logger = logging.getLogger(__name__)
+
+
+class OidcSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Accept tokens of an identity provider (DRIFTLINE_OIDC_*); the first three, or none."""
+
+    issuer: str = ""  # as tokens state it in `iss`
+    audience: str = ""  # that tokens must be made for, in `aud`
+    jwks_url: str = ""  # where the provider publishes its keys; https, or http on loopback
+    # Claim with names of roles of the key file; dots lead into objects: realm_access.roles.
+    roles_claim: str = "roles"
+    subject_claim: str = "sub"  # claim that the registry's history names as oidc:SUBJECT
+    leeway_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0  # for clocks that differ
+    refresh_s: Annotated[float, msgspec.Meta(ge=5)] = 300.0  # between fetches of the keys
+
+
+def oidc_settings(environ: Mapping[str, str] = os.environ) -> OidcSettings | None:
+    """Return the settings, None where no provider is set; raises SettingError."""
+    settings = from_environment(OidcSettings, PREFIX, environ)
+    needed = {
+        "ISSUER": settings.issuer,
+        "AUDIENCE": settings.audience,
+        "JWKS_URL": settings.jwks_url,
+    }
+    missing = [name for name, value in needed.items() if not value]
+    if len(missing) == len(needed):
+        return None
+    if missing:
+        names = ", ".join(PREFIX + name for name in missing)
+        raise SettingError(f"{PREFIX}*: incomplete; expected {names} too")
+    _check_url(settings.jwks_url)
+    return settings
+
+
+def configured_tokens(environ: Mapping[str, str] = os.environ) -> TokenSource | None:
+    """Return what verifies tokens, None where no provider is set; it begins to fetch keys.
+
+    Raises SettingError.
+    """
+    settings = oidc_settings(environ)
+    return None if settings is None else TokenVerifier(settings)
+
+
+class TokenVerifier:
+    """Verify tokens of one provider; safe across threads."""
+
+    def __init__(
+        self,
+        settings: OidcSettings,
+        *,
+        clock: Callable[[], float] = time.time,
+        start: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        """`start` runs a fetch apart from the caller. Raises SettingError."""
+        try:
+            import jwt  # noqa: PLC0415 - an extra
+        except ImportError:
+            raise SettingError(f"{PREFIX}ISSUER: needs pip install 'driftline[oidc]'") from None
+        self._jwt = jwt
+        self._settings = settings
+        self._clock = clock
+        self._start = start or _in_thread
+        self._keys: dict[str, Any] = {}
+        self._fetched = 0.0
+        self._next_fetch = 0.0
+        self._fetching = threading.Lock()
+        self._fetch_if_due(clock())
+
+    def verify(self, token: bytes) -> VerifiedToken | None:
+        """Return what a token states; None unless it is valid now."""
+        now = self._clock()
+        self._fetch_if_due(now)
+        if len(token) > _LONGEST_TOKEN or now - self._fetched > _STALE_S:
+            return None
+        try:
+            return self._verified(token.decode("ascii"), now)
+        except (self._jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            return None
+
+    def _verified(self, token: str, now: float) -> VerifiedToken | None:
+        header = self._jwt.get_unverified_header(token)
+        key = self._keys.get(str(header.get("kid", "")))
+        if key is None:
+            self._next_fetch = min(self._next_fetch, self._fetched + _RETRY_S)
+            self._fetch_if_due(now)
+            return None
+        if key.algorithm_name not in _ALGORITHMS:
+            return None
+        claims = self._jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],
+            audience=self._settings.audience,
+            issuer=self._settings.issuer,
+            leeway=self._settings.leeway_s,
+            options={"require": ["exp", "iss", "aud", self._settings.subject_claim]},
+        )
+        subject = claims[self._settings.subject_claim]
+        if not isinstance(subject, str) or not subject.strip() or not subject.isprintable():
+            return None
+        expires = float(claims["exp"]) + self._settings.leeway_s
+        roles = _roles(claims, self._settings.roles_claim)
+        return VerifiedToken(subject[:200], roles, min(expires, now + _RECHECK_S))
+
+    def _fetch_if_due(self, now: float) -> None:
+        if now < self._next_fetch or not self._fetching.acquire(blocking=False):
+            return
+        self._next_fetch = now + _RETRY_S  # until this one has ended
+        try:
+            self._start(self._fetch)
+        except BaseException:
+            self._fetching.release()
+            raise
+
+    def _fetch(self) -> None:
+        url = self._settings.jwks_url
+        try:
+            found = self._jwt.PyJWKSet.from_dict(_download(url))
+            self._keys = {str(key.key_id): key for key in found.keys if _signs(key)}
+            self._fetched = self._clock()
+            self._next_fetch = self._fetched + self._settings.refresh_s
+        except (self._jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+            self._next_fetch = self._clock() + _RETRY_S
+            _logger.warning("%s: the keys of the identity provider cannot be read: %s", url, error)
+        finally:
+            self._fetching.release()
+
+
+def _in_thread(fetch: Callable[[], None]) -> None:
+    threading.Thread(target=fetch, name="jwks", daemon=True).start()
+
+
+def _download(url: str) -> dict[str, Any]:
+    """Return the JSON of a URL; raises ValueError."""
+    import httpx  # noqa: PLC0415 - workers without a provider do without
+
+    body = b""
+    try:
+        with httpx.stream("GET", url, timeout=5.0) as reply:
+            reply.raise_for_status()
+            for chunk in reply.iter_bytes():
+                body += chunk
+                if len(body) > _LARGEST_SET:
+                    raise ValueError(f"more than {_LARGEST_SET} bytes")
+    except httpx.HTTPError as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+    return msgspec.json.decode(body, type=dict[str, Any])
+
+
+def _signs(key: Any) -> bool:
+    return bool(key.key_id) and key.public_key_use in {None, "sig"}
+
+
+def _roles(claims: Mapping[str, Any], path: str) -> frozenset[str]:
+    """Return the names of a claim: a list of them, or text with spaces between."""
+    found: Any = claims.get(path)
+    if found is None:
+        found = claims
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+    if isinstance(found, str):
+        found = found.split()
+    if not isinstance(found, list):
+        return frozenset()
+    return frozenset(one for one in found if isinstance(one, str))
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if (
+        not host
+        or parts.scheme not in {"http", "https"}
+        or (parts.scheme == "http" and not loopback)
+    ):
+        raise SettingError(f"{PREFIX}JWKS_URL {url!r}: expected https://, or http:// on loopback")

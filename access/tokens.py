@@ -1,0 +1,19 @@
+"""What the authorizer needs of an identity provider: verified tokens."""
+
+from typing import NamedTuple, Protocol
+
+
+class VerifiedToken(NamedTuple):
+    """What a valid token states; `expires` is when it must be verified again at the latest."""
+
+    subject: str
+    roles: frozenset[str]
+    expires: float  # seconds since 1970
+
+
+class TokenSource(Protocol):
+    """Verifies bearer tokens without waiting for anything."""
+
+    def verify(self, token: bytes) -> VerifiedToken | None:
+        """Return what a token states, None unless it is valid now."""
+        ...
