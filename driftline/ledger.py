@@ -2,7 +2,9 @@
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -17,12 +19,14 @@ from eventlog.log import Position
 from eventlog.retention import read_positions
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
+from monitoring.chains import broken_promise
 from monitoring.results import SourceLedger
 from monitoring.settings import database
 from monitoring.storage.database import exists
 from monitoring.storage.store import Store
 
 _NOWHERE = Position(0, 0)
+_MOST_SHARDS = 10  # in one line
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
 
@@ -52,20 +56,7 @@ def ledger(begin: datetime | None, end: datetime | None) -> None:
 def _books(home: Home) -> list[SourceCounts]:
     """Read the last stage first, so that events in transit do not seem to be missing."""
     books = {path.name: SourceCounts(path.name) for path in _sources(home)}
-    seen: dict[str, Position] = {}
-    where, since = database(home), 0
-    if exists(where):
-        store = Store(where)
-        entries, monitored = _monitored(store)
-        since = store.monitored_since()
-        store.close()
-        for entry in entries:
-            book = books.setdefault(entry.source, SourceCounts(entry.source))
-            seen[entry.source], book.missing = entry.top, entry.missing
-            book.cut = entry.cuts > 0
-            book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
-        for book in books.values():
-            book.monitored = monitored.get(book.source, Counter())
+    seen, since = _add_monitored(home, books)
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
     for name in cursors or {}:
         books.setdefault(name, SourceCounts(name))
@@ -85,6 +76,34 @@ def _books(home: Home) -> list[SourceCounts]:
     return [books[source] for source in sorted(books)]
 
 
+def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> tuple[dict[str, Position], int]:
+    """Add what the monitor stored; return its positions, and the first minute that it counted."""
+    seen: dict[str, Position] = {}
+    where = database(home)
+    if not exists(where):
+        return seen, 0
+    store = Store(where)
+    entries, monitored = _monitored(store)
+    since = store.monitored_since()
+    chains = store.chains()
+    store.close()
+    for entry in entries:
+        book = books.setdefault(entry.source, SourceCounts(entry.source))
+        seen[entry.source], book.missing = entry.top, entry.missing
+        book.cut, book.lost = entry.cuts > 0, entry.lost
+        book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
+    for book in books.values():
+        book.monitored = monitored.get(book.source, Counter())
+    newest = max((entry.received for entry in entries), default=0)
+    for source, own in groupby(chains, lambda chain: chain.source):  # they are in this order
+        of_source = list(own)
+        books[source].silent_since = broken_promise(of_source, newest)
+        books[source].missing_by_shard = {
+            one.shard: one.missing for one in of_source if one.missing
+        }
+    return seen, since
+
+
 def _monitored(store: Store) -> tuple[list[SourceLedger], dict[str, Counter[int]]]:
     """Read the monitor's positions and counts as of one step, while it may be at work."""
     before = store.ledger()
@@ -102,7 +121,7 @@ def _uncounted(entry: SourceLedger, minutes: Counter[int], since: int) -> int:
     """
     if since and since >= min(minutes, default=0):
         return 0
-    return max(0, entry.events - entry.heartbeats - entry.unreadable - minutes.total())
+    return max(0, entry.events - entry.unreadable - minutes.total())
 
 
 def _read_segments(
@@ -143,6 +162,32 @@ def _minute(when: datetime | None, default: int) -> int:
     return int(when.replace(tzinfo=UTC).timestamp() * 1_000_000) // MINUTE
 
 
+def _losses(one: Balance) -> list[str]:
+    """Return what the numbers of a source and its heartbeats show."""
+    lines = []
+    if one.lost:
+        lines.append(f"{one.source}: {one.lost:,} lost{_by_shard(one.missing_by_shard)}")
+    if one.silent_since:
+        lines.append(
+            f"{one.source}: no heartbeat since {_utc(one.silent_since)}, and no end: its worker "
+            "died, or its last events have not arrived"
+        )
+    return lines
+
+
+def _by_shard(missing: Mapping[str, int]) -> str:
+    """Return in which shards the monitor misses events; empty if none states a shard."""
+    if not missing:
+        return ""
+    stated = [f"{number:,} of shard {shard}" for shard, number in sorted(missing.items())]
+    more = f" and {len(stated) - _MOST_SHARDS} more shards" if len(stated) > _MOST_SHARDS else ""
+    return f": {', '.join(stated[:_MOST_SHARDS])}{more}"
+
+
+def _utc(time: int) -> str:
+    return datetime.fromtimestamp(time / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def _table(accounts: list[Balance]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("source")
@@ -160,6 +205,7 @@ def _differences(one: Balance) -> list[str]:
         lines.append(f"{one.source}: {one.unlogged:,} answered but not in the log")
     if one.unmonitored:
         lines.append(f"{one.source}: {one.unmonitored:,} in the log but not monitored")
+    lines += _losses(one)
     if one.uncounted:
         lines.append(
             f"{one.source}: {one.uncounted:,} monitored by an earlier release, which did not count "

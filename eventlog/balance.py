@@ -36,6 +36,9 @@ class SourceCounts(msgspec.Struct):
     cut: bool = False  # whether the log has lost events that were read
     damaged: int = 0  # unreadable records before the monitor's position
     removed: bool = False  # whether the source had a folder in the log
+    lost: int = 0  # numbers that the monitor does not expect any more
+    missing_by_shard: dict[str, int] = msgspec.field(default_factory=dict)  # as its monitor found
+    silent_since: int = 0  # reception at which a heartbeat was due that never came; 0: none
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -54,11 +57,15 @@ class Balance(msgspec.Struct, frozen=True):
     surplus: int = 0  # monitored events beyond the logged ones
     cut: bool = False  # whether the log has lost events that were read
     removed: bool = False  # whether the source had a folder in the log
+    lost: int = 0
+    missing_by_shard: dict[str, int] = {}
+    silent_since: int = 0
 
     @property
     def balanced(self) -> bool:
         """Return whether all counters agree, apart from events in flight."""
-        return not self.unlogged and not self.unmonitored and not self.surplus
+        lost = self.lost and not self.clipped  # retention deletes what a new monitor never saw
+        return not (self.unlogged or self.unmonitored or self.surplus or lost)
 
 
 def count_records(
@@ -122,4 +129,7 @@ def balance_of(book: SourceCounts, minutes: tuple[int, int] = EVER) -> Balance:
         surplus=surplus,
         cut=book.cut or surplus <= book.damaged,
         removed=book.removed,
+        lost=book.lost if minutes == EVER else 0,
+        missing_by_shard=book.missing_by_shard,
+        silent_since=book.silent_since,
     )

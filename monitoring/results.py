@@ -227,7 +227,7 @@ class SourceLedger(msgspec.Struct, frozen=True, kw_only=True):
     received: int = msgspec.field(name="heard", default=0)  # microseconds
     departed: int = 0
     events: int = 0
-    heartbeats: int = 0  # of the events
+    heartbeats: int = 0  # not among the events
     lost: int = 0  # numbers that never came and were given up
     recovered: int = 0  # of those given up, how many came after all
     duplicated: int = 0

@@ -2,13 +2,18 @@
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from driftline.shadows.candidate import Answer
 from eventlog.answer_counts import CountingWriter
+from eventlog.errors import LogUnavailable
 from eventlog.events import PredictionEvent
+from eventlog.heartbeats import Heartbeats
 from eventlog.identity import writer_name
 from eventlog.settings import Home, LogSettings
+from eventlog.shards import shard_of
+from eventlog.stamps import Stamp, Stamps
 from registry.history.shadow_state import Shadow
 from telemetry.clock import now_us
 
@@ -27,20 +32,19 @@ class AnswerLog:
 
     def append(self, model: str, shadow: Shadow, digest: str, answers: Sequence[Answer]) -> None:
         """Append one event for each answer in one write; raises LogUnavailable."""
-        first = self._writer.next_sequence
+        stamps, shard = Stamps(self._writer), shard_of(model)
         self._writer.append(
-            [
-                self._event(first + index, model, shadow, digest, one)
-                for index, one in enumerate(answers)
-            ]
+            [self._event(stamps.take(shard), model, shadow, digest, one) for one in answers]
         )
 
     def close(self) -> None:
-        """Release the source."""
+        """State that nothing follows, and release the source."""
+        with suppress(LogUnavailable):
+            Heartbeats(self._writer, now_us).end()
         self._writer.close()
 
     def _event(
-        self, sequence: int, model: str, shadow: Shadow, digest: str, answer: Answer
+        self, stamp: Stamp, model: str, shadow: Shadow, digest: str, answer: Answer
     ) -> PredictionEvent:
         asked = answer.event
         failure: dict[str, Any] = {"outcome": "ok"}
@@ -50,7 +54,9 @@ class AnswerLog:
         return PredictionEvent(
             source=self._writer.source,
             epoch=self._writer.epoch,
-            sequence=sequence,
+            sequence=stamp.sequence,
+            shard=stamp.shard,
+            number=stamp.number,
             time=asked.time,
             received=now_us(),
             prediction_id=asked.prediction_id,

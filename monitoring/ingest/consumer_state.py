@@ -11,7 +11,10 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from eventlog.errors import UnreadableEvent
+from eventlog.events import Event, HeartbeatEvent
 from eventlog.log import Position, Positions, Record
+from monitoring.chains import Chain
 from monitoring.ingest import ledger as source_ledger
 from monitoring.ingest.version_state import VersionState
 from monitoring.results import LateCounts, SourceLedger, Window
@@ -53,9 +56,11 @@ class ConsumerState:
         self._timeline = timeline
         self._positions: dict[str, Position] = journal.positions()
         self._ledgers: dict[str, SourceLedger] = journal.ledgers()
+        self._chains = {(one.source, one.shard): one for one in journal.chains()}
         self._latest = self._newest_reception()
         # Since the last save:
         self._counts: Counter[str] = Counter()
+        self._changed_chains: dict[tuple[str, str], Chain] = {}
         self._ingested: Counter[tuple[str, int]] = Counter()  # by source and minute of reception
         self._late: dict[tuple[str, str, int], LateCounts] = {}  # by version and start of the pane
         self._versions: dict[Key, VersionState] = {}
@@ -113,7 +118,20 @@ class ConsumerState:
             self._latest = after.received
         elif after.received < ledger.received:  # its clock was ahead
             self._latest = self._newest_reception()
+        event = record.event
+        if fresh and not isinstance(event, UnreadableEvent) and event.shard:
+            self._enter_chain(record, event)
         return fresh
+
+    def _enter_chain(self, record: Record, event: Event) -> None:
+        place = record.source, event.shard
+        chain = self._chains.get(place)
+        if chain is None:
+            chain = self._chains[place] = Chain(source=record.source, shard=event.shard)
+        chain.enter(record.epoch, event.number)
+        if isinstance(event, HeartbeatEvent):
+            chain.hear(event)
+        self._changed_chains[place] = chain
 
     def _newest_reception(self) -> int:
         return max((ledger.received for ledger in self._ledgers.values()), default=0)
@@ -208,6 +226,8 @@ class ConsumerState:
     def save(self) -> None:
         """Write what changed; part of the step's transaction."""
         self._journal.save_progress(self._positions, self._ledgers.values())
+        self._journal.save_chains(self._changed_chains.values())
+        self._changed_chains.clear()
         self._save_version_progress()
         self._save_windows()
         for name, more in sorted(self._counts.items()):

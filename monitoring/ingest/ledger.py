@@ -30,14 +30,15 @@ def enter(
     if place < top:
         return _fill(ledger, record, readable=readable, received=received)
     time, departed = _clock(ledger, received)
+    beat = isinstance(record.event, HeartbeatEvent)
     after = replace(
         ledger,
         epoch=record.epoch,
         next_sequence=record.sequence + 1,
         received=time,
         departed=departed,
-        events=ledger.events + 1,
-        heartbeats=ledger.heartbeats + isinstance(record.event, HeartbeatEvent),
+        events=ledger.events + (not beat),
+        heartbeats=ledger.heartbeats + beat,
         unreadable=ledger.unreadable + (not readable),
     )
     return (after if place == top else _bounded(after, _between(top, place))), True
@@ -71,12 +72,13 @@ def _fill(
     hole = ledger.holes[at]
     found = hole.lost and hole.size > 0
     time, departed = _clock(ledger, received)
+    beat = isinstance(record.event, HeartbeatEvent)
     after = replace(
         ledger,
         received=time,
         departed=departed,
-        events=ledger.events + 1,
-        heartbeats=ledger.heartbeats + isinstance(record.event, HeartbeatEvent),
+        events=ledger.events + (not beat),
+        heartbeats=ledger.heartbeats + beat,
         unreadable=ledger.unreadable + (not readable),
         lost=ledger.lost - found,
         recovered=ledger.recovered + found,

@@ -5,6 +5,7 @@ from typing import cast
 
 from eventlog.log import Position
 from monitoring.alarms.rule_state import RuleState
+from monitoring.chains import Chain
 from monitoring.results import (
     Alarm,
     DeadLetter,
@@ -54,6 +55,16 @@ class Journal:
         """Read the ledger of each source."""
         found = self.database.all(progress.LEDGERS)
         return {str(source): as_struct(body, SourceLedger) for source, body in found}
+
+    def chains(self) -> list[Chain]:
+        """Read the chain of each shard of each source."""
+        return [as_struct(body, Chain) for (body,) in self.database.all(progress.CHAINS)]
+
+    def save_chains(self, chains: Iterable[Chain]) -> None:
+        """Store the chains that changed."""
+        self.database.many(
+            progress.SAVE_CHAIN, [(one.source, one.shard, encode(one)) for one in chains]
+        )
 
     def version_progress(self) -> dict[Key, VersionProgress]:
         """Read the progress of every monitored version."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-REVISION = "0003"  # the newest migration
+REVISION = "0004"  # the newest migration
 VERSION_TABLE = "monitor_revision"
 
 metadata = MetaData()
@@ -46,6 +46,9 @@ handed = Table(  # sharing.entries.Chunk, as MessagePack
 )
 ledger = Table(  # results.SourceLedger
     "ledger", metadata, _key("source", TEXT), Column("body", BYTES)
+)
+chains = Table(  # chains.Chain
+    "chains", metadata, _key("source", TEXT), _key("shard", TEXT), Column("body", BYTES)
 )
 monitored = Table(  # ingested events, by the minute of their reception
     "monitored",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import msgspec
 
 from monitoring.alarms.rule_state import RuleState, reset
+from monitoring.chains import Chain
 from monitoring.results import (
     Alarm,
     AlarmStep,
@@ -178,6 +179,10 @@ class Store:
         """Read the ledger of each source of the log."""
         found = self._all(progress.LEDGERS)
         return [as_struct(body, SourceLedger) for _, body in found]
+
+    def chains(self) -> list[Chain]:
+        """Read the chain of each shard of each source."""
+        return [as_struct(body, Chain) for (body,) in self._all(progress.CHAINS)]
 
     def monitored(self) -> dict[str, Counter[int]]:
         """Read the ingested events, by source and minute of reception."""

@@ -12,11 +12,13 @@ from eventlog.answer_counts import MINUTE, CountingWriter
 from eventlog.dead_letters import DeadLetters, UnforwardedRecord
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent
+from eventlog.heartbeats import TICK_US, Heartbeats
 from eventlog.layout import segments
 from eventlog.log import Position
 from eventlog.retention import write_positions
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home, LogSettings
+from eventlog.stamps import Stamps
 from monitoring.storage.database import Database
 from tests.monitoring.log_in_memory import T0, Monitor
 
@@ -46,6 +48,21 @@ def _append(writer: CountingWriter, count: int, *, minute: int = 0) -> None:
         writer.append([event])
 
 
+def _append_of_shards(writer: CountingWriter, count: int, *shards: str) -> None:
+    """So many labels, one after the other of these shards."""
+    for n in range(count):
+        event = FeedbackEvent(
+            source=writer.source,
+            epoch=writer.epoch,
+            time=T0,
+            received=T0,
+            prediction_id=f"p{writer.next_sequence}",
+            label=1,
+            **Stamps(writer).take(shards[n % len(shards)])._asdict(),
+        )
+        writer.append([event])
+
+
 def _monitor(home: Home) -> None:
     Monitor(home.monitor, [], follow=lambda at: SegmentReader(home.log, at)).drain()
 
@@ -64,6 +81,45 @@ def _run(*arguments: str) -> Result:
 def _figures(result: Result) -> list[str]:
     (line,) = [line for line in result.output.splitlines() if line.startswith("host-0 ")]
     return line.split()[1:]
+
+
+def test_seven_records_deleted_by_hand_are_seven_of_their_shards(
+    home: Home, writer: CountingWriter
+) -> None:
+    _append_of_shards(writer, 40, "abc", "def", "abc")
+    Heartbeats(writer, lambda: T0).tick()
+    _delete_by_hand(home, first=9, count=7)
+    _monitor(home)
+    result = _run()
+    assert "host-0: 7 answered but not in the log" in result.output
+    assert "host-0: 7 lost: 5 of shard abc, 2 of shard def" in result.output
+    assert result.exit_code == 1
+
+
+def test_a_lost_tail_shows_by_the_heartbeat_after_it(home: Home, writer: CountingWriter) -> None:
+    _append_of_shards(writer, 20, "abc")
+    Heartbeats(writer, lambda: T0).end()
+    _delete_by_hand(home, first=13, count=7)
+    _monitor(home)
+    assert "host-0: 7 lost: 7 of shard abc" in _run().output
+
+
+def test_a_worker_that_died_is_neither_ended_nor_idle(home: Home) -> None:
+    now = T0
+    names = ("died", "ended", "idle")
+    writers = {name: CountingWriter.claim(home.log, name) for name in names}
+    beats = {name: Heartbeats(one, lambda: now) for name, one in writers.items()}
+    for name in names:
+        _append_of_shards(writers[name], 3, "abc")
+        beats[name].tick()
+    beats["ended"].end()
+    for _ in range(100):
+        now += TICK_US
+        beats["idle"].tick()
+    _monitor(home)
+    output = _run().output
+    (line,) = [line for line in output.splitlines() if "no heartbeat since" in line]
+    assert line.startswith("died-0: no heartbeat since 2013-07-01 00:00:10 UTC, and no end")
 
 
 def test_everything_in_its_place_is_balanced(home: Home, writer: CountingWriter) -> None:

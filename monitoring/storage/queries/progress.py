@@ -2,7 +2,7 @@
 
 from sqlalchemy import delete, literal_column, select
 
-from monitoring.storage.schema import horizons, ledger, monitored, positions, totals
+from monitoring.storage.schema import chains, horizons, ledger, monitored, positions, totals
 from monitoring.storage.statements import RowChange, RowInsert, values_of
 
 POSITIONS = select(positions.c.source, positions.c.epoch, positions.c.sequence)
@@ -10,6 +10,9 @@ SAVE_POSITION = RowInsert(positions, replace=["epoch", "sequence"])
 
 LEDGERS = select(ledger.c.source, ledger.c.body).order_by(ledger.c.source)
 SAVE_LEDGER = RowInsert(ledger, replace=["body"])
+
+CHAINS = select(chains.c.body).order_by(chains.c.source, chains.c.shard)
+SAVE_CHAIN = RowInsert(chains, replace=["body"])
 
 MINUTES = select(monitored.c.source, monitored.c.minute, monitored.c.events)
 COUNT_MINUTE = RowInsert(monitored, add=["events"])

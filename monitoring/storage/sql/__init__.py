@@ -2,5 +2,5 @@
 
 # fmt: off
 
-REVISION = '0003'
+REVISION = '0004'
 VERSION_TABLE = 'monitor_revision'

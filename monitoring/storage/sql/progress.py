@@ -35,6 +35,21 @@ SAVE_LEDGER = RowQuery(
         empty='TRUNCATE staged_progress_save_ledger',
     ),
 )
+CHAINS = Query(
+    sqlite=Compiled('SELECT chains.body FROM chains ORDER BY chains.source, chains.shard'),
+    postgresql=Compiled('SELECT chains.body FROM chains ORDER BY chains.source, chains.shard'),
+)
+SAVE_CHAIN = RowQuery(
+    columns=('source', 'shard', 'body'),
+    sqlite=Compiled('INSERT INTO chains (source, shard, body) VALUES (?, ?, ?) ON CONFLICT (source, shard) DO UPDATE SET body = excluded.body', ('source', 'shard', 'body')),
+    postgresql=Compiled('INSERT INTO chains (source, shard, body) VALUES (%s::VARCHAR COLLATE "C", %s::VARCHAR COLLATE "C", %s) ON CONFLICT (source, shard) DO UPDATE SET body = excluded.body', ('source', 'shard', 'body')),
+    staged=Staged(
+        create='CREATE TEMPORARY TABLE IF NOT EXISTS staged_progress_save_chain ( source TEXT COLLATE "C", shard TEXT COLLATE "C", body BYTEA )',
+        copy='COPY staged_progress_save_chain FROM STDIN',
+        run=Compiled('INSERT INTO chains (source, shard, body) SELECT staged_progress_save_chain.source, staged_progress_save_chain.shard, staged_progress_save_chain.body FROM staged_progress_save_chain ON CONFLICT (source, shard) DO UPDATE SET body = excluded.body'),
+        empty='TRUNCATE staged_progress_save_chain',
+    ),
+)
 MINUTES = Query(
     sqlite=Compiled('SELECT monitored.source, monitored.minute, monitored.events FROM monitored'),
     postgresql=Compiled('SELECT monitored.source, monitored.minute, monitored.events FROM monitored'),

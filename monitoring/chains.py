@@ -1,0 +1,63 @@
+"""Check the numbers of each shard of a source: how many are missing, and whether it is alive. Pure.
+
+The ledger of a source states how many of its events are missing; its chains state in which shards.
+A chain counts the events of its newest epoch beside their highest number, so its memory does not
+grow with the disorder of the log.
+"""
+
+from collections.abc import Collection
+
+import msgspec
+
+from eventlog.events import HeartbeatEvent
+from eventlog.reception_clock import PATIENCE as TOLERANCE
+
+
+class Chain(msgspec.Struct, kw_only=True):
+    """What was seen of one shard of a source."""
+
+    source: str
+    shard: str
+    epoch: int = 0
+    next_number: int = 0  # one past the highest one of the epoch
+    events: int = 0  # of the epoch, each once
+    missing_before: int = 0  # of earlier epochs
+    # Reception until which the next heartbeat is promised; 0: none was seen, or the writer ended.
+    promised: int = 0
+    ended: bool = False  # whether the newest heartbeat was the last one
+
+    @property
+    def missing(self) -> int:
+        """Numbers that were not seen: lost, unreadable, or on their way."""
+        return self.missing_before + self.next_number - self.events
+
+    def enter(self, epoch: int, number: int) -> None:
+        """Record an event that was not seen before."""
+        if epoch > self.epoch:
+            self.missing_before = self.missing
+            self.epoch, self.next_number, self.events = epoch, number + 1, 1
+            self.promised, self.ended = 0, False
+        elif epoch == self.epoch:
+            self.next_number = max(self.next_number, number + 1)
+            self.events += 1
+        else:
+            self.missing_before = max(0, self.missing_before - 1)
+
+    def hear(self, beat: HeartbeatEvent) -> None:
+        """Record what a heartbeat promises."""
+        if beat.epoch == self.epoch and beat.number + 1 == self.next_number:
+            self.ended = not beat.next_us
+            self.promised = beat.received + beat.next_us if beat.next_us else 0
+
+
+def broken_promise(chains: Collection[Chain], newest: int) -> int:
+    """Return when a source should have written a heartbeat that never came; 0: it did or ended.
+
+    `newest` is the newest reception of all sources: before it, a heartbeat may still be unread.
+    """
+    epoch = max((chain.epoch for chain in chains), default=0)
+    latest = [chain for chain in chains if chain.epoch == epoch]
+    if any(chain.ended for chain in latest):
+        return 0
+    promised = max((chain.promised for chain in latest), default=0)
+    return promised if 0 < promised < newest - TOLERANCE else 0

@@ -1,0 +1,68 @@
+"""The chain of a shard counts what is missing of it, whatever the order in which records come."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.events import HeartbeatEvent
+from monitoring.chains import Chain
+
+
+def chain() -> Chain:
+    return Chain(source="s", shard="abc")
+
+
+def beat(number: int, next_us: int, epoch: int = 1) -> HeartbeatEvent:
+    return HeartbeatEvent(
+        source="s", epoch=epoch, sequence=0, time=5, received=5, shard="abc",
+        number=number, next_us=next_us,
+    )  # fmt: skip
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+    st.data(),
+)
+def test_what_is_missing_does_not_depend_on_the_order(
+    sizes: list[int], chance: random.Random, data: st.DataObject
+) -> None:
+    """Of every epoch the last record came, as a heartbeat makes sure."""
+    records = [(epoch, number) for epoch, size in enumerate(sizes, 1) for number in range(size)]
+    last = {(epoch, size - 1) for epoch, size in enumerate(sizes, 1)}
+    gone = {one for one in records if one not in last and data.draw(st.booleans())}
+    seen = [one for one in records if one not in gone]
+    in_order, shuffled = chain(), chain()
+    for place in seen:
+        in_order.enter(*place)
+    assert in_order.missing == len(gone)
+    if len(sizes) == 1:
+        chance.shuffle(seen)
+        for place in seen:
+            shuffled.enter(*place)
+        assert shuffled.missing == len(gone)
+    for place in sorted(gone):  # they come after all
+        in_order.enter(*place)
+    assert in_order.missing == 0
+
+
+def test_a_heartbeat_shows_that_the_last_events_are_missing() -> None:
+    one = chain()
+    for number in (0, 1):
+        one.enter(1, number)
+    one.enter(1, 9)
+    one.hear(beat(9, 10_000_000))
+    assert (one.missing, one.promised, one.ended) == (7, 10_000_005, False)
+
+
+def test_the_newest_heartbeat_tells_whether_the_writer_has_ended() -> None:
+    one = chain()
+    for number, next_us in ((0, 10), (1, 0)):
+        one.enter(1, number)
+        one.hear(beat(number, next_us))
+    assert (one.promised, one.ended) == (0, True)
+    one.hear(beat(0, 10))  # an older one that came later
+    assert one.ended
+    one.enter(2, 0)
+    assert (one.promised, one.ended, one.missing) == (0, False, 0)
