@@ -63,6 +63,9 @@ COMMANDS = {
     "shadow": CommandSummary(
         "driftline.shadow", "Run a version on what the champion answers.", _REGISTRY
     ),
+    "compare": CommandSummary(
+        "driftline.compare", "Compare two versions on logged requests.", _MONITOR
+    ),
     "predict": CommandSummary(
         "driftline.predict", "Predict the rows of files, resumable and in order.", _SERVICE
     ),

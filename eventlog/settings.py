@@ -129,6 +129,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "shadows.json"
 
     @property
+    def comparisons(self) -> Path:
+        """Return the folder of comparisons of versions, by model."""
+        return self.root / "comparisons"
+
+    @property
     def gate_run(self) -> Path:
         """Return the folder of the gate run in progress; it is removed afterwards."""
         return self.root / "gate-run"

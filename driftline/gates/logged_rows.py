@@ -86,7 +86,7 @@ def read_logged_rows(  # noqa: PLR0913  # which rows, and for whom
     if not ids:
         raise NotEnoughData("no logged request holds what both versions take")
     candidate = takers["candidate"]
-    labels = _labels(log, set(ids), candidate)
+    labels = labels_of(log, set(ids), candidate)
     first, last = sampled[0][3].time, sampled[-1][3].time
     note = (
         f"{len(ids):,} rows from {_date(first)} to {_date(last)}, {len(labels):,} of them labelled"
@@ -102,7 +102,7 @@ def _sample(
     """Return rows of the period; of each day, those with the smallest hash are held."""
     by_day: dict[int, list[_Sampled]] = {}
     unchanged = {number for number, one in manifests.items() if not withheld(one)}
-    for event in _events(log):
+    for event in logged_events(log):
         if (
             not isinstance(event, PredictionEvent)
             or event.model != model
@@ -119,7 +119,7 @@ def _sample(
                 del by_day[other]
         if (held := by_day.get(day)) is not None:
             for row in range(event.rows):
-                _hold(held, (-_hash(event.joined_by, row), event.joined_by, row, event), most)
+                _hold(held, (-row_hash(event.joined_by, row), event.joined_by, row, event), most)
     together: list[_Sampled] = []
     for held in by_day.values():
         for one in held:
@@ -168,13 +168,13 @@ def features_of(
     return found
 
 
-def _labels(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
+def labels_of(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
     """Return the first label of each row that the candidate could predict."""
     classes = None
     if manifest.task == "classification":
         classes = {category(one) for one in manifest.prediction.classes}
     found: dict[RowId, Label] = {}
-    for event in _events(log):
+    for event in logged_events(log):
         if not isinstance(event, FeedbackEvent):
             continue
         place = (event.joined_by, event.row)
@@ -185,7 +185,8 @@ def _labels(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, La
     return found
 
 
-def _events(log: Path) -> Iterator[Event]:
+def logged_events(log: Path) -> Iterator[Event]:
+    """Yield every readable event of a log."""
     if not log.is_dir():
         return
     reader = SegmentReader(log, {})
@@ -198,7 +199,8 @@ def _events(log: Path) -> Iterator[Event]:
         reader.close()
 
 
-def _hash(prediction_id: str, row: int) -> int:
+def row_hash(prediction_id: str, row: int) -> int:
+    """Return the hash by which rows are sampled."""
     digest = blake2b(f"{prediction_id}:{row}".encode(), digest_size=8).digest()
     return int.from_bytes(digest)
 

@@ -1,0 +1,108 @@
+"""`driftline compare`: compare two versions of a model on logged requests."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from eventlog.errors import SettingError
+from monitoring.comparisons import VersionComparison
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [compare]
+
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command()
+@click.argument("model")
+@click.option("--versions", required=True, help="Two numbers, as in 3,4.")
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "shadow", "canary", "replay"]),
+    default="auto",
+    show_default=True,
+    help="Where the rows come from. auto: the first of these that has any.",
+)
+@click.option("--from", "start", type=_DAY, help="First day, UTC.")
+@click.option("--to", "end", type=_DAY, help="Last day, UTC.")
+@click.option(
+    "--days", default=30, show_default=True, type=click.IntRange(1, 3_660),
+    help="Without --from: the latest days with requests.",
+)  # fmt: skip
+@click.option(
+    "--rows", default=10_000, show_default=True, type=click.IntRange(30, 1_000_000),
+    help="Largest number of rows of each version.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def compare(  # noqa: PLR0913  # its options
+    *,
+    model: str,
+    versions: str,
+    source: Any,
+    start: datetime | None,
+    end: datetime | None,
+    days: int,
+    rows: int,
+    as_json: bool,
+) -> None:
+    """Compare two versions of MODEL: agreement, scores, segments, calibration, latency, cost.
+
+    The monitor's page of the model shows the latest comparison of each pair.
+    """
+    first, second = _numbers(versions)
+    found = _run(model, first, second, source, _period(start, end, days), rows)
+    if as_json:
+        import msgspec  # noqa: PLC0415 - programs only
+
+        click.echo(msgspec.json.encode(found))
+        return
+    from driftline.comparison.table import print_comparison  # noqa: PLC0415
+
+    print_comparison(found)
+
+
+def _run(  # noqa: PLR0913, PLR0917  # what a request consists of
+    model: str, first: str, second: str, source: Any, period: tuple[int, Any, Any], rows: int
+) -> VersionComparison:
+    from driftline.comparison.run import (  # noqa: PLC0415 - brings pandas and ONNX Runtime
+        ComparisonRequest,
+        compare_versions,
+    )
+    from driftline.gates.context import NotEnoughData  # noqa: PLC0415
+    from driftline.gates.logged_rows import Period  # noqa: PLC0415
+
+    request = ComparisonRequest(
+        model=model, first=first, second=second, source=source, period=Period(*period), most=rows
+    )
+    try:
+        return compare_versions(request, lambda text: click.echo(text, err=True))
+    except NotEnoughData as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _numbers(stated: str) -> tuple[str, str]:
+    numbers = [one.strip() for one in stated.split(",")]
+    if len(numbers) != 2 or not all(one.isdecimal() for one in numbers) or len({*numbers}) < 2:
+        raise SettingError(f"--versions {stated!r}: expected two different numbers, as in 3,4")
+    return numbers[0], numbers[1]
+
+
+def _period(
+    start: datetime | None, end: datetime | None, days: int
+) -> tuple[int, int | None, int | None]:
+    """Return days, first and last day since the epoch."""
+    if start is None and end is None:
+        return days, None, None
+    first = None if start is None else _day(start)
+    last = None if end is None else _day(end)
+    if first is not None and last is not None and first > last:
+        raise SettingError("--from is after --to")
+    return days, first, last
+
+
+def _day(moment: datetime) -> int:
+    return int(moment.replace(tzinfo=UTC).timestamp() // 86_400)

@@ -1,0 +1,1 @@
+"""Compare two versions on logged requests: agreement, scores, segments, calibration, latency."""

@@ -1,0 +1,234 @@
+"""Find rows of both versions in the log: run by a shadow, or answered by each for its callers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from driftline.gates.context import NotEnoughData
+from driftline.gates.logged_rows import (
+    Period,
+    RowId,
+    features_of,
+    labels_of,
+    logged_events,
+    row_hash,
+)
+from driftline.gates.paired_rows import PairedRows
+from eventlog.events import PredictionEvent
+from monitoring.comparisons import VersionTraffic
+from monitoring.counters.plain_values import category, number
+from monitoring.scoring.parity.rerun import RerunPredictions
+from registry.manifest import Manifest, Version
+from registry.outputs import label_output, probabilities_output
+
+Array = np.ndarray[Any, Any]
+DAY = 86_400_000_000  # microseconds
+_MOST_TIMES = 500_000  # of each version, whose quantiles are computed
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+class LoggedSides(NamedTuple):
+    """What the log holds of two versions in a period."""
+
+    answered: dict[str, dict[RowId, PredictionEvent]]  # by version: rows that it answered
+    shadowed: dict[RowId, PredictionEvent]  # rows of the second version as a shadow
+    originals: dict[RowId, PredictionEvent]  # of those, what the first one answered
+    traffic: list[VersionTraffic]
+    days: tuple[int, int]  # first and last, since the epoch
+
+
+def read_sides(log: Any, first: Version, second: Version, period: Period, most: int) -> LoggedSides:
+    """Read the log twice: which days there are, and what both versions answered in the period.
+
+    Of each version the rows with the smallest hash are held, so the same rows of a shadow and of
+    the version whose requests it runs on. Raises NotEnoughData for a log without requests.
+    """
+    days = {
+        event.time // DAY
+        for event in _predictions(log, first.model)
+        if event.version in {first.number, second.number}
+    }
+    kept = days.difference(period.outside(days)) if days else set()
+    if not kept:
+        raise NotEnoughData(
+            f"the log has no request of {first.model} that version {first.number} or "
+            f"{second.number} answered in this period"
+        )
+    sides = {first.number: _Side(most), second.number: _Side(most)}
+    shadow = _Side(most)
+    for event in _predictions(log, first.model):
+        if event.version not in sides or event.time // DAY not in kept:
+            continue
+        if event.protocol == "shadow":
+            if event.version == second.number:
+                shadow.include(event)
+        elif event.online:
+            sides[event.version].include(event)
+    second_traffic = sides[second.number].traffic(second.number)
+    traffic = [
+        sides[first.number].traffic(first.number),
+        shadow.as_shadow(second_traffic),
+    ]
+    originals = _originals(log, first, set(shadow.rows)) if shadow.rows else {}
+    return LoggedSides(
+        {name: side.rows for name, side in sides.items()},
+        {row: shadow.rows[row] for row in originals},
+        originals,
+        traffic,
+        (min(kept), max(kept)),
+    )
+
+
+def shadow_pairs(log: Any, sides: LoggedSides, first: Version, second: Version) -> PairedRows:
+    """Return the rows that a shadow ran on, with both answers; raises NotEnoughData."""
+    rows = sorted(sides.shadowed, key=lambda row: (sides.originals[row].time, row))
+    frame, held = _features(rows, sides.originals, {"1": first.manifest, "2": second.manifest})
+    mine, mine_known = _answers(second.manifest, held, sides.shadowed)
+    theirs, theirs_known = _answers(first.manifest, held, sides.originals)
+    known = mine_known & theirs_known
+    if not known.any():
+        raise NotEnoughData(
+            f"no shadow of version {second.number} ran on what version {first.number} answered in "
+            "this period"
+        )
+    labels = labels_of(log, set(held), second.manifest)
+    paired = PairedRows(frame, [labels.get(row) for row in held], second, mine=mine, theirs=theirs)
+    return paired.where(known)
+
+
+def answered_rows(log: Any, sides: LoggedSides, version: Version) -> PairedRows:
+    """Return the rows that a version answered for its callers; raises NotEnoughData."""
+    answered = sides.answered[version.number]
+    rows = sorted(answered, key=lambda row: (answered[row].time, row))
+    frame, held = _features(rows, answered, {"1": version.manifest})
+    mine, known = _answers(version.manifest, held, answered)
+    if not known.any():
+        raise NotEnoughData(f"version {version.number} answered no request in this period")
+    labels = labels_of(log, set(held), version.manifest)
+    return PairedRows(frame, [labels.get(row) for row in held], version, mine=mine).where(known)
+
+
+def _originals(log: Any, first: Version, rows: set[RowId]) -> dict[RowId, PredictionEvent]:
+    """Return what a version answered to the rows that a shadow ran on."""
+    wanted = {name for name, _ in rows}
+    found: dict[RowId, PredictionEvent] = {}
+    for event in _predictions(log, first.model):
+        if event.version != first.number or not event.online or event.joined_by not in wanted:
+            continue
+        if event.outcome == "ok" and event.payload == "kept":
+            held = ((event.joined_by, row) for row in range(event.rows))
+            found |= {row: event for row in held if row in rows}
+    return found
+
+
+class _Side:
+    """Rows with the smallest hash, and times, of the requests of one version."""
+
+    def __init__(self, most: int) -> None:
+        self.rows: dict[RowId, PredictionEvent] = {}
+        self._most, self._bound = most, 1 << 64
+        self._requests = self._failed = 0
+        self._total: list[int] = []
+        self._run: list[int] = []
+
+    def include(self, event: PredictionEvent) -> None:
+        self._requests += 1
+        if event.outcome != "ok":
+            self._failed += event.outcome == "failed"
+            return
+        if len(self._total) < _MOST_TIMES and not event.cache_hit:
+            self._total.append(event.total_us)
+            self._run.append(event.run_us)
+        if event.payload != "kept":
+            return
+        for row in range(event.rows):
+            if row_hash(event.joined_by, row) < self._bound:
+                self.rows[event.joined_by, row] = event
+        if len(self.rows) > 2 * self._most:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        order = sorted(self.rows, key=lambda row: row_hash(*row))
+        self._bound = row_hash(*order[self._most])
+        self.rows = {row: self.rows[row] for row in order[: self._most]}
+
+    def traffic(self, number: str) -> VersionTraffic:
+        if len(self.rows) > self._most:
+            self._shrink()
+        return VersionTraffic(
+            number, self._requests, self._failed, _quantiles(self._total), _quantiles(self._run)
+        )
+
+    def as_shadow(self, traffic: VersionTraffic) -> VersionTraffic:
+        return VersionTraffic(
+            traffic.version, traffic.requests, traffic.failed, traffic.total_ms, traffic.run_ms,
+            self._requests, _quantiles(self._run),
+        )  # fmt: skip
+
+
+def _predictions(log: Any, model: str) -> Iterable[PredictionEvent]:
+    return (
+        event
+        for event in logged_events(log)
+        if isinstance(event, PredictionEvent) and event.model == model
+    )
+
+
+def _features(
+    rows: Sequence[RowId],
+    events: Mapping[RowId, PredictionEvent],
+    takers: Mapping[str, Manifest],
+) -> tuple[pd.DataFrame, list[RowId]]:
+    """Return the features of the rows that hold them all, and which rows these are."""
+    names = list(dict.fromkeys(f.name for one in takers.values() for f in one.features))
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    held: list[RowId] = []
+    decoded: dict[str, dict[str, list[Any]] | None] = {}
+    for row in rows:
+        event = events[row]
+        if row[0] not in decoded:
+            decoded[row[0]] = features_of(event, takers)
+        found = decoded[row[0]]
+        if found is None or any(row[1] >= len(values) for values in found.values()):
+            continue
+        held.append(row)
+        for name in names:
+            columns[name].append(found[name][row[1]])
+    return pd.DataFrame(columns, columns=names, index=range(len(held))), held
+
+
+def _answers(
+    manifest: Manifest, rows: Sequence[RowId], events: Mapping[RowId, PredictionEvent]
+) -> tuple[RerunPredictions, Array]:
+    """Return what was logged as the answer of each row, and a mask of rows that have one."""
+    prediction = manifest.prediction
+    label, chances = label_output(prediction), probabilities_output(prediction)
+    values, known = [], np.zeros(len(rows), dtype=bool)
+    classes = [category(one) for one in prediction.classes] if chances else []
+    table = np.full((len(rows), len(classes)), np.nan)
+    for place, (_, row) in enumerate(rows):
+        outputs = events[rows[place]].outputs
+        listed = outputs[label].values() if label in outputs else []
+        answer = listed[row] if row < len(listed) else None
+        known[place] = answer is not None
+        values.append(answer)
+        if classes and chances in outputs:
+            part = outputs[chances].values()[row * len(classes) : (row + 1) * len(classes)]
+            if len(part) == len(classes):
+                table[place] = [number(one) for one in part]
+    if manifest.task == "regression":
+        numbers = np.array([number(one) for one in values], dtype=float)
+        return RerunPredictions(values, score=numbers), known & np.isfinite(numbers)
+    by_class = {name: table[:, at] for at, name in enumerate(classes)}
+    if classes:
+        known &= np.isfinite(table).all(axis=1)
+    return RerunPredictions([category(one) for one in values], by_class), known
+
+
+def _quantiles(times: Sequence[int]) -> dict[str, float]:
+    if not times:
+        return {}
+    found = np.quantile(np.asarray(times, dtype=float) / 1_000, list(_QUANTILES.values()))
+    return {name: round(float(one), 3) for name, one in zip(_QUANTILES, found, strict=True)}

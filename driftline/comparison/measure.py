@@ -1,0 +1,213 @@
+"""Measure two versions on their rows: figures with paired intervals, groups, calibration.
+
+Where both ran on the same rows, each draw of the bootstrap takes the same rows of both, so what
+both get wrong cancels out. Rows of a canary are drawn for each version by itself.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from driftline.gates.context import NotEnoughData
+from driftline.gates.paired_rows import PairedRows
+from driftline.gates.scores import cost_table
+from monitoring.comparisons import (
+    AnswerPair,
+    CalibrationBin,
+    Estimated,
+    GroupRow,
+    ScoreRow,
+)
+from monitoring.scoring.performance.metrics import (
+    ERRORS,
+    LabelledRows,
+    classification,
+    regression,
+    single_metric,
+)
+from registry.gates.specification import CostGate, Costs
+from registry.manifest import Manifest, SegmentPolicy
+
+Array = np.ndarray[Any, Any]
+Figures = dict[str, float | None]
+Measure = Callable[[LabelledRows], Figures]
+
+DRAWS = 200
+FEWEST = 30  # rows with a label, below which nothing is scored
+_SEED = 20261129
+_ERROR = 0.05  # share outside of an interval
+_DEFINED = 0.9  # share of draws with a figure, below which there is no interval
+_BINS = 10
+_MOST_ANSWERS = 12  # pairs of answers that are listed
+_CLOSE = 0.1  # standard deviations, within which two numbers count as equal
+
+
+class Sides(NamedTuple):
+    """Rows of both versions; of a pair, `second` holds both, row by row."""
+
+    first: PairedRows
+    second: PairedRows
+    paired: bool
+
+    @classmethod
+    def pair(cls, rows: PairedRows) -> "Sides":
+        """Return the sides of rows that both versions ran on."""
+        return cls(rows, rows, paired=True)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the second version."""
+        return self.second.manifest
+
+    def labelled(self) -> "Sides":
+        """Return the rows with a label."""
+        first, second = (
+            one.where(np.array([label is not None for label in one.labels], dtype=bool))
+            for one in (self.first, self.second)
+        )
+        return Sides.pair(second) if self.paired else Sides(first, second, paired=False)
+
+    def values(self) -> tuple[LabelledRows, LabelledRows]:
+        """Return labels and predictions of the first and of the second version."""
+        first = self.first.champion if self.paired else self.first.candidate
+        assert first is not None
+        return first, self.second.candidate
+
+
+def scores_of(sides: Sides) -> list[ScoreRow]:
+    """Return every metric of labelled rows that both versions have."""
+    if min(len(sides.first), len(sides.second)) < FEWEST:
+        return []
+    return list(_compared(sides, _whole(sides.manifest), *_everyone(sides)))
+
+
+def cost_of(sides: Sides, costs: Costs) -> ScoreRow | None:
+    """Return the mean cost of a row; None without costs or with too few labels."""
+    if not costs or min(len(sides.first), len(sides.second)) < FEWEST:
+        return None
+    gate, name = CostGate(costs=costs), "cost of a row"
+    table = cost_table(gate, sides.second)
+    measure: Measure = lambda rows: {  # noqa: E731  # one expression
+        name: float(table[rows.actual, rows.predicted].mean())
+    }
+    return next(_compared(sides, measure, *_everyone(sides), lower={name}), None)
+
+
+def agreement_of(paired: PairedRows) -> Estimated:
+    """Return the share of rows with the same answer, or with numbers that are close."""
+    equal = _equal(paired)
+    random = np.random.default_rng(_SEED)
+    draws = [float(equal[random.integers(len(equal), size=len(equal))].mean())
+             for _ in range(DRAWS)]  # fmt: skip
+    return Estimated(float(equal.mean()), *_interval(draws))
+
+
+def answers_of(paired: PairedRows) -> list[AnswerPair]:
+    """Count the rows of each pair of answers, of a classification; the most frequent first."""
+    if paired.theirs is None or paired.manifest.task == "regression":
+        return []
+    counts: dict[tuple[str, str], int] = {}
+    for pair in zip(paired.theirs.values, paired.mine.values, strict=True):
+        counts[pair] = counts.get(pair, 0) + 1
+    order = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return [AnswerPair(first, second, rows) for (first, second), rows in order[:_MOST_ANSWERS]]
+
+
+def groups_of(sides: Sides) -> Iterator[GroupRow]:
+    """Yield the groups of each segment of the policy, with agreement and the first metric."""
+    labelled = sides.labelled()
+    metric = "mae" if sides.manifest.task == "regression" else "accuracy"
+    measure = single_metric(metric, _whole(sides.manifest))
+    for stated in sides.manifest.monitoring.segments:
+        policy = SegmentPolicy(stated) if isinstance(stated, str) else stated
+        try:
+            names, places = sides.second.groups(policy)
+            places_first = sides.first.groups(policy)[1]
+            known = [one.groups(policy)[1] for one in (labelled.first, labelled.second)]
+        except (NotEnoughData, KeyError):
+            continue
+        equal = _equal(sides.second) if sides.paired else None
+        for number, name in enumerate(names):
+            chosen = np.flatnonzero(places == number)
+            if not len(chosen) and not np.any(places_first == number):
+                continue
+            own = [np.flatnonzero(one == number) for one in known]
+            score = None
+            if min(map(len, own)) >= FEWEST:
+                score = next(_compared(labelled, measure, own[0], own[1]), None)
+            agreement = float(equal[chosen].mean()) if equal is not None and len(chosen) else None
+            yield GroupRow(policy.column, name, len(chosen), len(own[1]), agreement, score)
+
+
+def calibration_of(rows: LabelledRows) -> list[CalibrationBin]:
+    """Return bins of equally many rows by the positive class's probability; [] without one."""
+    if rows.positive is None or rows.positive not in rows.scores or len(rows.actual) < FEWEST:
+        return []
+    score, positive = rows.scores[rows.positive], rows.actual == rows.positive
+    order = np.argsort(score, kind="stable")
+    parts = np.array_split(order, min(_BINS, len(order) // 10 or 1))
+    return [
+        CalibrationBin(float(score[p].mean()), float(positive[p].mean()), len(p)) for p in parts
+    ]
+
+
+def _everyone(sides: Sides) -> tuple[Array, Array]:
+    return np.arange(len(sides.first)), np.arange(len(sides.second))
+
+
+def _whole(manifest: Manifest) -> Measure:
+    return regression if manifest.task == "regression" else classification
+
+
+def _compared(
+    sides: Sides,
+    measure: Measure,
+    rows_first: Array,
+    rows_second: Array,
+    lower: set[str] | frozenset[str] = ERRORS,
+) -> Iterator[ScoreRow]:
+    """Yield each figure of the chosen rows of both, with intervals."""
+    first, second = sides.values()
+    first, second = first.select(rows_first), second.select(rows_second)
+    whole = measure(first), measure(second)
+    random = np.random.default_rng(_SEED)
+    drawn: list[tuple[Figures, Figures]] = []
+    for _ in range(DRAWS):
+        one = random.integers(len(rows_first), size=len(rows_first))
+        other = one if sides.paired else random.integers(len(rows_second), size=len(rows_second))
+        drawn.append((measure(first.select(one)), measure(second.select(other))))
+    for name, value in whole[0].items():
+        ours = whole[1].get(name)
+        if value is None or ours is None:
+            continue
+        firsts = [one.get(name) for one, _ in drawn]
+        seconds = [one.get(name) for _, one in drawn]
+        apart = [
+            b - a for a, b in zip(firsts, seconds, strict=True) if a is not None and b is not None
+        ]
+        yield ScoreRow(
+            name,
+            Estimated(value, *_interval(firsts)),
+            Estimated(ours, *_interval(seconds)),
+            Estimated(ours - value, *_interval(apart)),
+            lower_is_better=name in lower,
+        )
+
+
+def _interval(found: Sequence[float | None]) -> tuple[float | None, float | None]:
+    known = [one for one in found if one is not None and np.isfinite(one)]
+    if len(known) < _DEFINED * DRAWS:
+        return None, None
+    low, high = np.quantile(known, [_ERROR / 2, 1 - _ERROR / 2])
+    return float(low), float(high)
+
+
+def _equal(paired: PairedRows) -> Array:
+    assert paired.theirs is not None
+    if paired.manifest.task == "regression":
+        mine, theirs = (np.asarray(one.score, float) for one in (paired.mine, paired.theirs))
+        near: Array = np.abs(mine - theirs) <= _CLOSE * (float(np.std(theirs)) or 1.0)
+        return near
+    pairs = zip(paired.mine.values, paired.theirs.values, strict=True)
+    return np.array([one == other for one, other in pairs], dtype=bool)

@@ -1,0 +1,176 @@
+"""Compare two versions of a model: find their rows, measure them, and state what is missing."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from driftline.comparison.logged_pairs import (
+    DAY,
+    LoggedSides,
+    answered_rows,
+    read_sides,
+    shadow_pairs,
+)
+from driftline.comparison.measure import (
+    FEWEST,
+    Sides,
+    agreement_of,
+    answers_of,
+    calibration_of,
+    cost_of,
+    groups_of,
+    scores_of,
+)
+from driftline.gates.context import GateContext, NotEnoughData
+from driftline.gates.logged_rows import Period, read_logged_rows
+from driftline.gates.paired_rows import PairedRows, evaluate
+from eventlog.settings import Home
+from monitoring.comparisons import Origin, StoredComparisons, VersionComparison
+from registry.errors import UnknownVersion
+from registry.gates.specification import CostGate, Costs, ReplayGate
+from registry.gates.stated_gates import read_gates
+from registry.manifest import Manifest, Version
+from registry.settings import open_history
+from registry.store import Registry
+
+Source = Literal["auto", "shadow", "replay", "canary"]
+
+
+class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `driftline compare`."""
+
+    model: str
+    first: str
+    second: str
+    source: Source = "auto"
+    period: Period = Period(30)
+    most: int = 10_000  # rows
+
+
+def compare_versions(
+    request: ComparisonRequest, progress: Callable[[str], None] = lambda _: None
+) -> VersionComparison:
+    """Compare two versions and store the result; raises NotEnoughData and RegistryError."""
+    home = Home.from_environment()
+    registry = Registry(home)
+    if request.first == request.second:
+        raise UnknownVersion(f"--versions: {request.first} twice; expected two versions")
+    first = registry.version(request.model, request.first)
+    second = registry.version(request.model, request.second)
+    progress("reading the log")
+    logged = read_sides(home.log, first, second, request.period, request.most)
+    manifests = {one.number: one.manifest for one in registry.versions(request.model)}
+    sides, origin, notes = _sides(home.log, request, (first, second), logged, manifests)
+    costs = _costs(open_history(home).state(request.model).policy.gates)
+    found = _measured(sides, origin, logged, (first, second), costs, notes, progress)
+    StoredComparisons(home.comparisons).add(found)
+    return found
+
+
+def _sides(
+    log: Path,
+    request: ComparisonRequest,
+    versions: tuple[Version, Version],
+    logged: LoggedSides,
+    manifests: dict[str, Manifest],
+) -> tuple[Sides, Origin, list[str]]:
+    """Return the rows by the stated source, or by the first that has any, and why not others."""
+    first, second = versions
+    makers: dict[Origin, Callable[[], Sides]] = {
+        "shadow": lambda: Sides.pair(shadow_pairs(log, logged, first, second)),
+        "canary": lambda: Sides(
+            answered_rows(log, logged, first), answered_rows(log, logged, second), paired=False
+        ),
+        "replay": lambda: Sides.pair(_replayed(log, request, versions, manifests)),
+    }
+    notes: list[str] = []
+    wanted = [origin for origin in makers if request.source in {origin, "auto"}]
+    for origin in wanted:
+        try:
+            found = makers[origin]()
+        except NotEnoughData as error:
+            notes.append(f"{origin}: {error}")
+            continue
+        if request.source == "auto" and min(len(found.first), len(found.second)) < FEWEST:
+            notes.append(f"{origin}: fewer than {FEWEST} rows")
+            continue
+        return found, origin, notes
+    raise NotEnoughData(
+        f"versions {first.number} and {second.number} of {first.model} cannot be compared; "
+        + "; ".join(notes)
+    )
+
+
+def _replayed(
+    log: Path,
+    request: ComparisonRequest,
+    versions: tuple[Version, Version],
+    manifests: dict[str, Manifest],
+) -> PairedRows:
+    first, second = versions
+    takers = {"candidate": second.manifest, "champion": first.manifest}
+    rows = read_logged_rows(
+        log, request.model, manifests, takers, period=request.period, most=request.most
+    )
+    context = GateContext(second, first, Path(), lambda _: None, log, manifests)
+    paired = evaluate(context, rows.frame, rows.labels)
+    if paired.theirs is None:
+        raise NotEnoughData(paired.why_alone)
+    return paired
+
+
+def _measured(  # noqa: PLR0913, PLR0917  # what a comparison consists of
+    sides: Sides,
+    origin: Origin,
+    logged: LoggedSides,
+    versions: tuple[Version, Version],
+    costs: Costs,
+    notes: list[str],
+    progress: Callable[[str], None],
+) -> VersionComparison:
+    first, second = versions
+    labelled = sides.labelled()
+    counts = [len(sides.first), len(sides.second)]
+    known = [len(labelled.first), len(labelled.second)]
+    progress(f"{counts[1]:,} rows, {known[1]:,} of them labelled")
+    if min(known) < FEWEST:
+        notes.append(f"fewer than {FEWEST} labelled rows: nothing is scored")
+    calibration = {}
+    if min(known) >= FEWEST:
+        values = labelled.values()
+        found = {v.number: calibration_of(rows) for v, rows in zip(versions, values, strict=True)}
+        calibration = {number: bins for number, bins in found.items() if bins}
+    return VersionComparison(
+        model=first.model,
+        first=first.number,
+        second=second.number,
+        origin=origin,
+        created=time.time_ns() // 1_000,
+        period=" to ".join(dict.fromkeys(map(_day, logged.days))),
+        rows=counts,
+        labelled=known,
+        agreement=agreement_of(sides.second) if sides.paired else None,
+        answers=answers_of(sides.second) if sides.paired else [],
+        scores=scores_of(labelled),
+        cost=cost_of(labelled, costs),
+        groups=list(groups_of(sides)),
+        calibration=calibration,
+        traffic=logged.traffic,
+        notes=notes,
+    )
+
+
+def _costs(stated: dict[str, object]) -> Costs:
+    """Return the costs that a gate of the release policy states, if any does."""
+    for gate in read_gates(stated).values():
+        if isinstance(gate, CostGate | ReplayGate) and gate.costs:
+            return gate.costs
+    return {}
+
+
+def _day(number: int) -> str:
+    return f"{datetime.fromtimestamp(number * DAY / 1e6, UTC):%Y-%m-%d}"
