@@ -67,12 +67,13 @@ def main(models: int) -> None:
 def _register(home: Home, files: Path, count: int) -> None:
     registry = Registry(home)
     for number in range(1, count):  # the first is registered already
-        registry.register(
+        version = registry.register(
             files / "model.onnx",
             model=_name(number),
             manifest=files / "manifest.yaml",
             reference=files / "reference.parquet",
         )
+        registry.promote(version.model, version.number)
 
 
 def _name(number: int) -> str:

@@ -91,12 +91,14 @@ def _register(folder: Path) -> bytes:
     files = folder / "models" / "deep"
     manifest = yaml.safe_load((files / "manifest.yaml").read_text()) | {"max_batch_size": 1}
     (files / "manifest.yaml").write_text(yaml.safe_dump(manifest))
-    Registry(Home(folder)).register(
+    registry = Registry(Home(folder))
+    version = registry.register(
         files / "model.onnx",
         model="overloaded",
         manifest=files / "manifest.yaml",
         reference=files / "reference.parquet",
     )
+    registry.promote("overloaded", version.number)
     row = deep.rows[:1]
     tensor = {
         "name": "x",

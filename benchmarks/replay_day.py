@@ -92,12 +92,14 @@ def _register(home: Home) -> _Asked:
     frame = pd.DataFrame({f"f{at}": reference[:, at] for at in range(FEATURES)})
     frame["truth"] = _truths(reference, weights)
     frame.to_parquet(root / "reference.parquet", index=False)
-    Registry(home).register(
+    registry = Registry(home)
+    version = registry.register(
         root / "model.onnx",
         model="day",
         manifest=root / "manifest.yaml",
         reference=root / "reference.parquet",
     )
+    registry.promote("day", version.number)
     rows = _values(DIFFERENT, seed=2)
     yes = _yes(rows, weights)
     exact = [[float(f"{value:.9g}") for value in row] for row in rows]

@@ -17,6 +17,7 @@ from eventlog.segments import SegmentReader
 from eventlog.settings import Home
 from registry.errors import DamagedRow
 from registry.history.audit import ChainHead, EventCheck, chain_faults
+from registry.history.replica import copy_head
 from registry.history.rows import (
     FIRST,
     GateResult,
@@ -96,7 +97,7 @@ def verify(*, kept: str, log: bool, file: Path | None) -> None:
     rows = _exported(file) if file else list(open_history(home, direct=True).all_rows())
     heads: list[ChainHead | None] = [_head(kept) if kept else None]
     if not file and is_shared() and home.registry_copy.exists():
-        heads.append(ChainHead(*History(home.registry_copy).head()))
+        heads.append(ChainHead(*copy_head(home.registry_copy)))
     for known in heads:
         for fault in chain_faults(rows, known):
             raise HistoryChanged(fault)

@@ -16,9 +16,11 @@ from eventlog.errors import SettingError
 from eventlog.events import Label
 from loadtests.drift import Columns, Drift, drifted
 from registry.encoded_files import file_inputs
+from registry.errors import NoChampion
 from registry.feature_tensors import to_tensors
 from registry.features import signature
 from registry.generated_rows import declared, generate_rows
+from registry.history.rows import CHAMPION
 from registry.manifest import Manifest, Version
 from registry.reference import bare_inputs, load_reference
 from registry.reference_path import has_reference
@@ -100,9 +102,10 @@ def choose_version(registry: Registry, model: str, asked: str) -> Version:
             f"--model: expected the name of a registered model, one of: {', '.join(names)}"
         )
     name = model or names[0]
-    numbers = [version.number for version in registry.versions(name)]
-    desired = registry.state(name).desired
-    number = desired.aliases.get(asked, asked) if asked else desired.answering(numbers)
+    aliases = registry.aliases(name)
+    number = aliases.get(asked or CHAMPION, asked)
+    if not number:
+        raise NoChampion(name, [version.number for version in registry.versions(name)])
     return registry.version(name, number)
 
 

@@ -3,6 +3,7 @@
 RegistryError
 ├── UnknownModel          no model of that name; the message lists those that exist
 ├── UnknownVersion        no such version of a model; the message lists those that exist
+│   └── NoChampion            no version answers requests that name none
 ├── InvalidName           a model's or an alias's name that cannot be used
 ├── InvalidModel          an ONNX file that cannot be served
 ├── InvalidManifest       a manifest that cannot be read or does not agree with the file
@@ -20,6 +21,8 @@ RegistryError
 └── RegistryUnavailable   the registry cannot be read or written now
 """
 
+from collections.abc import Sequence
+
 from eventlog.errors import DriftlineError
 
 
@@ -33,6 +36,19 @@ class UnknownModel(RegistryError):
 
 class UnknownVersion(RegistryError):
     """No such version of a model."""
+
+
+class NoChampion(UnknownVersion):
+    """A model has no champion, which answers requests that name no version."""
+
+    def __init__(self, model: str, numbers: Sequence[str]) -> None:
+        """Name what to run; `numbers` are the model's versions, oldest first."""
+        number = numbers[-1] if numbers else "N"
+        super().__init__(
+            f"model {model!r} has no champion, which answers requests that name no version: run "
+            f"`driftline promote {model} --version {number}`, or name a version: "
+            f"{', '.join(numbers) or 'none is registered'}"
+        )
 
 
 class InvalidName(RegistryError):

@@ -108,8 +108,7 @@ class StoredVersions:
 
     def record(self, version: Version, actor: str) -> None:
         """Record a version that is stored, after its files are shared."""
-        earlier = not version.files  # an earlier release stored it
-        if earlier:
+        if not version.files:  # an earlier release stored it
             version = replace(version, files=hash_folder(Path(version.path)))
         if self._artifacts is not None:
             self._artifacts.put(Path(version.path), version.files)
@@ -120,7 +119,6 @@ class StoredVersions:
             actor=actor,
             digest=version.digest,
             files=version.files,
-            champion_only=not earlier,
             trained_by=version.manifest.lineage.get("trained_by", ""),
         )
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from registry.manifest import Version
 from registry.store import Registry
-from tests.tiny_model import as_model
+from tests.tiny_model import as_model, register_served
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 Graph = Callable[["int | str | None"], onnx.ModelProto]  # by the first dimension's name
@@ -302,7 +302,8 @@ def register_model(
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     (folder / "manifest.yaml").write_text(yaml.safe_dump(stated | manifest))
     frame.to_parquet(folder / "reference.parquet", index=False)
-    return registry.register(
+    return register_served(
+        registry,
         folder / "model.onnx",
         model=name,
         manifest=folder / "manifest.yaml",

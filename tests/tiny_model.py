@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from onnx import TensorProto, helper
 
+from driftline.first_promotion import promote_first
 from registry.manifest import Version
 from registry.store import Registry
 
@@ -104,13 +105,31 @@ def write_tiny(folder: Path, *, rows: int = 300, **changes: Any) -> None:
 
 
 def register_tiny(
-    registry: Registry, folder: Path, model: str = "tiny", *, rows: int = 300, **changes: Any
+    registry: Registry,
+    folder: Path,
+    model: str = "tiny",
+    *,
+    rows: int = 300,
+    promoted: bool = False,
+    **changes: Any,
 ) -> Version:
     """Register the classifier from files below `folder`; `changes` replace manifest fields."""
     write_tiny(folder, rows=rows, **changes)
-    return registry.register(
+    return register_served(
+        registry,
         folder / "model.onnx",
         model=model,
         manifest=folder / "manifest.yaml",
         reference=folder / "reference.parquet",
+        promoted=promoted,
     )
+
+
+def register_served(
+    registry: Registry, onnx: Path | bytes, *, model: str, promoted: bool = True, **files: Any
+) -> Version:
+    """Register a version as `driftline register` does, which promotes the first of a model."""
+    version = registry.register(onnx, model=model, **files)
+    if promoted:
+        promote_first(registry, version, "tests")
+    return version

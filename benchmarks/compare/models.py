@@ -63,7 +63,8 @@ def image(folder: Path) -> Subject:
     folder.mkdir(parents=True)
     path = folder / "model.onnx"
     path.write_bytes(_convolution().SerializeToString())
-    Registry(Home.from_environment()).register(path, model=folder.name)
+    registry = Registry(Home.from_environment())
+    registry.promote(folder.name, registry.register(path, model=folder.name).number)
     pixels = np.random.default_rng(0).random((1, 3, 224, 224), np.float32)
     return Subject(folder.name, "an image of 3 x 224 x 224 (600 KB), one row", path, pixels)
 
@@ -106,12 +107,14 @@ def _register(folder: Path, values: Array, labels: Array) -> None:
     sampled = {"sample": {"share": 0.01, "digest": False}}
     for model, policy in ((folder.name + SAMPLED, sampled), (folder.name, {})):
         (folder / "manifest.yaml").write_bytes(msgspec.yaml.encode(manifest | {"payload": policy}))
-        Registry(Home.from_environment()).register(
+        registry = Registry(Home.from_environment())
+        version = registry.register(
             folder / "model.onnx",
             model=model,
             manifest=folder / "manifest.yaml",
             reference=folder / "reference.parquet",
         )
+        registry.promote(model, version.number)
 
 
 def _forest(values: Array, labels: Array) -> onnx.ModelProto:

@@ -31,7 +31,7 @@ class ReplicatedDatabase:
     ) -> None:
         self._server = server
         self._path = path
-        self._copy = SqliteDatabase(path)
+        self._copy = SqliteDatabase(path, copy=True)
         self._clock = clock
         self._head = (0, FIRST)  # of the server, up to which the copy is known to be complete
         self._lost_at: float | None = None
@@ -86,6 +86,12 @@ class ReplicatedDatabase:
         if self._lost_at is None:
             _logger.warning("%s; using this machine's copy, revision %d", error, revision)
         self._lost_at = self._clock()
+
+
+def copy_head(path: Path) -> tuple[int, str]:
+    """Return the latest revision of a machine's copy, and the chain after it."""
+    with SqliteDatabase(path, copy=True).transaction() as copy:
+        return read_head(copy)
 
 
 class HistoriesDiffer(RegistryError):

@@ -44,6 +44,7 @@ KINDS = frozenset({
     "verdict",  # number, alias; evidence: id of the rollout; detail: RolloutVerdict
 })  # fmt: skip
 ALIAS_KINDS = frozenset({"promoted", "rolled_back"})
+CHAMPION = "champion"  # the alias of requests that name no version
 PROVISION = "provision"  # evidence of promotions that `driftline provision` may replace
 NO_CHAMPION = "none"  # what a gate compared with where no version was champion
 FIRST = "0" * 64  # the chain before the first row
@@ -91,8 +92,6 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
 
     files: dict[str, str] = {}
     trained_by: str = ""  # actor that the manifest's lineage names as the trainer
-    # Earlier releases let the newest version answer where a model had no champion.
-    champion_only: bool = False
 
 
 class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,7 +5,7 @@ A change here needs a migration (`migrations/versions`); a test compares both.
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 
-REVISION = "0002"  # the newest migration
+REVISION = "0003"  # the newest migration
 VERSION_TABLE = "registry_revision"
 
 metadata = MetaData()

@@ -4,7 +4,7 @@
 # ruff: noqa: E501
 
 VERSION_TABLE = 'registry_revision'
-REVISION = '0002'
+REVISION = '0003'
 SQLITE = {
     'REVISION': 'SELECT max(history.revision) AS max_1 FROM history',
     'HEAD': 'SELECT history.revision, history.chain FROM history WHERE history.revision = (SELECT max(history.revision) AS max_1 FROM history)',

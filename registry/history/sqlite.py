@@ -15,7 +15,7 @@ from registry.history.sql import SQLITE
 
 _PATIENCE_S = 10  # how long a call waits for another process's transaction
 # Releases before migrations read the schema version from here, and refuse a greater one.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class SqliteConnection:
@@ -36,8 +36,10 @@ class SqliteConnection:
 class SqliteDatabase:
     """A `HistoryDatabase` in one file; safe across threads and processes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, copy: bool = False) -> None:
+        """A `copy` holds the rows of a server."""
         self._path = path
+        self._is_copy = copy
         self._prepared = False
 
     @contextmanager
@@ -81,7 +83,8 @@ class SqliteDatabase:
             # Alembic and SQLAlchemy are imported only where a migration runs.
             from registry.history.migrations import migrate_file  # noqa: PLC0415
 
-            migrate_file(self._connect, f"PRAGMA user_version = {SCHEMA_VERSION}")
+            after = f"PRAGMA user_version = {SCHEMA_VERSION}"
+            migrate_file(self._connect, after, copy=self._is_copy)
         self._prepared = True
 
     @contextmanager

@@ -4,7 +4,7 @@
 an approval of a rejected digest, changes nothing. Rows of unknown kinds are skipped and noted.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Self
 
 import msgspec
@@ -20,7 +20,6 @@ from registry.history.rows import (
     ApprovalSubject,
     GateResult,
     HistoryRow,
-    Registration,
     ReleasePolicy,
 )
 from registry.history.shadow_state import Shadow, after_answering, after_shadow, without
@@ -41,17 +40,6 @@ class DesiredState(msgspec.Struct, frozen=True):
     # number -> revision of its latest promotion, rollback, load or unload, where there is any
     operated: dict[str, int] = {}
     rollouts: dict[str, Rollout] = {}  # active ones by alias
-    # Without a champion, the newest of these answers requests without a version: an earlier release
-    # registered them, and it is what answered there.
-    earlier: set[str] = set()
-
-    def answering(self, numbers: Sequence[str]) -> str:
-        """Return the version of requests without one, of versions that are all loaded.
-
-        `numbers` is oldest first.
-        """
-        stand_ins = [number for number in numbers if number in self.earlier][-1:] or numbers[:1]
-        return self.aliases.get("champion") or stand_ins[0]
 
 
 class LifecycleState(msgspec.Struct):
@@ -270,15 +258,10 @@ class LifecycleState(msgspec.Struct):
             {number for number in numbers if self._is_refused(number)},
             {number: found for number in numbers if (found := self._operated(number))},
             {alias: one for alias, one in sorted(self.rollouts.items()) if one.active},
-            {number for number in numbers if self._is_earlier(number)},
         )
 
     def _is_refused(self, number: str) -> bool:
         return self.digest_of(number) in self.barred.keys() | self.rejected.keys()
-
-    def _is_earlier(self, number: str) -> bool:
-        row = self.registered.get(number)
-        return row is None or not (row.detail and row.decode(Registration).champion_only)
 
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
         """Return which versions cannot be champion by policy, bar or rejection, and why.

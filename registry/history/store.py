@@ -166,7 +166,6 @@ class History:
         actor: str,
         digest: str = "",
         files: dict[str, str] | None = None,
-        champion_only: bool = True,
         trained_by: str = "",
     ) -> None:
         """Record that a version was registered; a second record of it is not made.
@@ -179,8 +178,7 @@ class History:
         def decide(state: LifecycleState) -> list[HistoryRow]:
             found = state.registered.get(number)
             if found is None or (digest and not found.digest):
-                only = champion_only and found is None
-                detail = encode_detail(Registration(files, trained_by, only)) if files else ""
+                detail = encode_detail(Registration(files, trained_by)) if files else ""
                 return [
                     HistoryRow(
                         0, model, "registered", number, time, actor, detail=detail, digest=digest

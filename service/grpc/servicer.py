@@ -1,6 +1,7 @@
 """inference.GRPCInferenceService: the table of its methods."""
 
 from access.authorizer import Authorizer
+from registry.errors import UnknownModel, UnknownVersion
 from registry.manifest import TensorSpec
 from service.errors import NotReady
 from service.grpc import extensions
@@ -69,7 +70,7 @@ class Servicer:
     def _model_ready(self, request: pb.ModelReadyRequest, _: CallContext) -> pb.ModelReadyResponse:
         try:
             self._models.check_ready(request.name, request.version)
-        except NotReady:
+        except (NotReady, UnknownModel, UnknownVersion):  # as Triton's server answers
             return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=True)
 

@@ -17,7 +17,13 @@ from msgspec.structs import replace
 
 from eventlog.errors import DriftlineError
 from registry.catalogue import Revisions
-from registry.errors import RegistryError, RegistryUnavailable, UnknownModel, UnknownVersion
+from registry.errors import (
+    NoChampion,
+    RegistryError,
+    RegistryUnavailable,
+    UnknownModel,
+    UnknownVersion,
+)
 from registry.history.state import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
@@ -143,10 +149,11 @@ class LoadedModels:
 
     @property
     def ready(self) -> bool:
-        """Whether the registry was read, and no model fails for requests that state no version."""
+        """Whether the registry was read, and no champion fails to load."""
         if self.revision < 0:
             return False
-        named = [self._routes[model, ""].version for model in self._loaded]
+        routes = (self._routes.get((model, "")) for model in self._loaded)
+        named = [route.version for route in routes if route is not None]
         return not any(
             isinstance(one, UnavailableVersion) and one.state == "failed" for one in named
         )
@@ -407,6 +414,8 @@ class LoadedModels:
         if model not in self._loaded:
             known = ", ".join(self.names()) or "none is registered"
             return UnknownModel(f"no model {model[:64]!r}; models: {known}")
+        if not selector:
+            return NoChampion(model, list(self._loaded[model]))
         known = ", ".join(name for of, name in self._routes if of == model and name)
         return UnknownVersion(
             f"model {model!r} has no version or alias {selector[:64]!r}; it has: {known}"

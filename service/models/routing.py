@@ -1,12 +1,11 @@
 """Resolve a model and selector to the version that serves it. Pure.
 
-A request without a version goes to the alias `champion`. Without that alias it goes to the first
-version: later ones take no traffic until one is promoted. Versions that an earlier release
-registered answer as they did there, the newest loaded one. A version takes traffic once it is
-loaded and has run its reference rows. Until then, or if it fails, an alias keeps its previous
-version. An unloaded version, or one in quarantine, takes no new requests under any name; accepted
-ones are still answered. A candidate, which a release policy does not allow to be champion, is
-reached by its number alone, by callers who may try it.
+A request without a version goes to the alias `champion`. Without that alias it has no route: no
+version takes traffic before it is promoted. A version takes traffic once it is loaded and has run
+its reference rows. Until then, or if it fails, an alias keeps its previous version. An unloaded
+version, or one in quarantine, takes no new requests under any name; accepted ones are still
+answered. A candidate, which a release policy does not allow to be champion, is reached by its
+number alone, by callers who may try it.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from registry.history.rollout_state import Rollout
+from registry.history.rows import CHAMPION
 from registry.history.state import DesiredState
 from registry.limits import UNCHANGED, LimitChange
 from registry.manifest import Version
@@ -22,7 +22,6 @@ from service.batching.job import Queue
 from service.call import Call, InferenceResponse
 from service.protocol.validation import InputCheck
 
-CHAMPION = "champion"
 _NOT_SERVED = {"unloaded", "quarantined"}  # under no name, not even by what was loaded before
 
 
@@ -74,8 +73,7 @@ def routes_of(
 ) -> Routes:
     """Return the routes of one model; `loaded` is oldest first.
 
-    A request without a number leads to no candidate, which cannot be champion by policy, bar or
-    rejection, and a number leads to none whose content was barred or rejected.
+    A number leads to no version whose content was barred or rejected.
     """
     allowed = {
         number: _candidate(number, desired.candidates[number])
@@ -101,17 +99,9 @@ def routes_of(
         if (rollout := desired.rollouts.get(alias)) is not None and rollout.number in allowed:
             canary = Canary(rollout, allowed[rollout.number])
         routes[model, alias] = Route(version, alias, canary=canary)
-    routes[model, ""] = routes.get((model, CHAMPION)) or Route(_stand_in(allowed, desired), "")
+    if (champion := routes.get((model, CHAMPION))) is not None:
+        routes[model, ""] = champion
     return routes
-
-
-def _stand_in(allowed: Loaded, desired: DesiredState) -> LoadedVersion | UnavailableVersion:
-    """Return what answers without a champion."""
-    earlier = [one for number, one in allowed.items() if number in desired.earlier]
-    if not earlier:
-        return next(iter(allowed.values()))
-    loaded = (one for one in earlier[::-1] if isinstance(one, LoadedVersion))
-    return next(loaded, earlier[-1])
 
 
 def _candidate(number: str, reason: str) -> UnavailableVersion:

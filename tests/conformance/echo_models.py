@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from registry.datatypes import NUMPY, from_onnx
 from registry.store import Registry
-from tests.tiny_model import as_model
+from tests.tiny_model import as_model, register_served
 
 WIDTH = 2  # columns of every input
 _ONNX_TYPES = {
@@ -104,7 +104,8 @@ def register_echo(registry: Registry, folder: Path, datatype: str) -> None:
     (folder / "model.onnx").write_bytes(echo(datatype).SerializeToString())
     (folder / "manifest.yaml").write_text(yaml.safe_dump(manifest))
     frame.to_parquet(folder / "reference.parquet", index=False)
-    registry.register(
+    register_served(
+        registry,
         folder / "model.onnx",
         model=name_of(datatype),
         manifest=folder / "manifest.yaml",

@@ -33,6 +33,7 @@ from tests.conformance.estimator_kinds import ESTIMATORS
 from tests.conformance.model_kinds import GRAPHS, Feed, named
 from tests.depth import NIGHTLY, by_depth
 from tests.service.conftest import Service
+from tests.tiny_model import register_served
 
 sys.path += filter(None, [os.environ.get("DRIFTLINE_CONVERTERS")])  # a folder of libraries
 PAGE = Path(__file__).parents[2] / "docs" / "model-kinds.md"
@@ -66,7 +67,7 @@ def running(
         service = Service(root, free_port)
         registry = Registry(service.home, clock=lambda: int(REGISTERED.timestamp() * 1e9))
         for name, kind in KINDS.items():
-            registry.register(kind.build(), model=name)
+            register_served(registry, kind.build(), model=name)
             registry.change_policy(name, "", PolicyChange(POLICY, "hours for a test"))
         service.start()
         yield service
@@ -276,7 +277,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         registry = Registry(Home(Path(folder)))
         for name, kind in KINDS.items():
-            registry.register(kind.build(), model=name)
+            register_served(registry, kind.build(), model=name)
         print("\n".join(_table(registry, KINDS)))
 
 

@@ -12,6 +12,7 @@ from eventlog.settings import Home
 from loadtests.drift import Drift
 from loadtests.payloads import LEVELS, Payload, Payloads, choose_version
 from registry.datatypes import of_array
+from registry.errors import NoChampion
 from registry.feature_tensors import to_columns
 from registry.features import signature
 from registry.manifest import Version
@@ -116,9 +117,11 @@ def test_the_only_model_needs_no_name_and_an_alias_leads_to_its_version(
     version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(Home(tmp_path / "home"))
-    assert choose_version(registry, "", "").number == "1"
+    with pytest.raises(NoChampion, match="driftline promote tiny --version 1"):
+        choose_version(registry, "", "")
     changed = register_tiny(registry, tmp_path / "files", max_batch_size=8)
     registry.promote("tiny", "1")
+    assert choose_version(registry, "", "").number == "1"
     assert changed.number == "2"
     assert choose_version(registry, "tiny", "").number == "1", "the champion"
     assert choose_version(registry, "tiny", "2").number == "2"

@@ -7,17 +7,23 @@ from contextlib import closing
 from pathlib import Path
 from threading import Barrier
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
 from registry.errors import IncompatibleRegistry, RegistryUnavailable
+from registry.history.audit import chain_faults
+from registry.history.replica import copy_head
 from registry.history.rows import FIRST, HistoryRow, next_chain
+from registry.history.schema import VERSION_TABLE
 from registry.history.sqlite import SCHEMA_VERSION
 from registry.history.state import DesiredState
 from registry.history.store import History
 from registry.limits import LimitChange
+from tests.postgres_server import PostgresServer
 
 WITHOUT_KINDS = Path(__file__).parent / "files" / "history_without_kinds.sql"
+WITHOUT_CHAMPIONS = Path(__file__).parent / "files" / "history_without_champions.sql"
 WITHOUT_CHAIN = Path(__file__).parent / "files" / "history_without_chain.sql"
 
 
@@ -74,14 +80,13 @@ def test_a_file_without_kinds_gives_the_same_answers(older: Path) -> None:
         unloaded={"1"},
         limits={"2": LimitChange(max_requests=7, max_wait_ms=9)},
         operated={"1": 15, "2": 8},
-        earlier={"1", "2"},
     )
     assert history.desired_state("trains", ["1", "2"]) == DesiredState(
-        {}, {"2"}, {}, operated={"1": 12, "2": 11}, earlier={"1", "2"}
+        {"champion": "1"}, {"2"}, {}, operated={"1": 16, "2": 11}
     )
     assert history.numbers("flights") == {"1", "2"}
-    assert history.revision() == 15
-    assert history.changed(14) == {"flights"}
+    assert history.revision() == 16
+    assert history.changed(14) == {"flights", "trains"}
 
 
 def test_a_file_without_kinds_keeps_every_row(older: Path) -> None:
@@ -105,8 +110,8 @@ def test_a_file_without_kinds_keeps_every_row(older: Path) -> None:
 
 
 def test_a_migrated_file_continues_its_revisions(older: Path) -> None:
-    assert History(older).unload("flights", "", time=1, actor="") == 16
-    assert History(older).revision() == 16
+    assert History(older).unload("flights", "", time=1, actor="") == 17
+    assert History(older).revision() == 17
 
 
 def test_a_file_without_changeable_limits_is_migrated(older: Path) -> None:
@@ -147,7 +152,7 @@ def test_a_file_of_a_newer_release_is_refused(
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(IncompatibleRegistry, match=r"registry\.db: schema version 4.*upgrade"):
+    with pytest.raises(IncompatibleRegistry, match=r"registry\.db: schema version 5.*upgrade"):
         History(path)
     assert path.read_bytes() == before
 
@@ -156,7 +161,8 @@ def test_an_earlier_release_reads_a_migrated_file_but_cannot_open_it(older: Path
     with closing(sqlite3.connect(older)) as connection:
         before = connection.execute("SELECT * FROM moves").fetchall()
         History(older)
-        assert connection.execute("SELECT * FROM moves").fetchall() == before
+        read = "SELECT * FROM moves WHERE revision <= 15"
+        assert connection.execute(read).fetchall() == before
         with pytest.raises(sqlite3.OperationalError, match="views may not be indexed"):
             connection.executescript(
                 "CREATE TABLE IF NOT EXISTS moves (revision INTEGER);"
@@ -172,12 +178,13 @@ def test_a_file_without_a_chain_keeps_its_rows_and_gets_one(tmp_path: Path) -> N
     history = History(path)
     rows = list(history.all_rows())
     assert before == [
-        (r.revision, r.model, r.kind, r.alias, r.number, r.time, r.actor, r.detail) for r in rows
+        (r.revision, r.model, r.kind, r.alias, r.number, r.time, r.actor, r.detail)
+        for r in rows[:-1]
     ]
     chain = FIRST
     for row in rows:
         assert row.chain == (chain := next_chain(chain, row))
-    assert history.unload("flights", "", time=1, actor="") == 17
+    assert history.unload("flights", "", time=1, actor="") == 18
 
 
 def test_a_process_of_an_earlier_release_reads_a_migrated_file_and_cannot_append(
@@ -187,9 +194,61 @@ def test_a_process_of_an_earlier_release_reads_a_migrated_file_and_cannot_append
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(WITHOUT_CHAIN.read_text())
         History(path)
-        assert connection.execute("SELECT max(revision) FROM history").fetchone() == (16,)
+        assert connection.execute("SELECT max(revision) FROM history").fetchone() == (17,)
         with pytest.raises(sqlite3.IntegrityError, match="NOT NULL"):
             connection.execute(
                 "INSERT INTO history (model, kind, alias, number, time, actor, detail) "
                 "VALUES ('flights', 'loaded', '', '1', 0, '', '')"
             )
+
+
+@pytest.fixture
+def unpromoted(tmp_path: Path) -> Path:
+    """A registry file of the release before, with models that have no champion."""
+    path = tmp_path / "unpromoted.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(WITHOUT_CHAMPIONS.read_text())
+    return path
+
+
+def test_what_answered_without_a_champion_is_promoted_by_the_migration(unpromoted: Path) -> None:
+    history = History(unpromoted)
+    assert {model: history.aliases(model) for model in sorted(history.models())} == {
+        "barred": {"champion": "1"},
+        "first": {"champion": "1"},
+        "guarded": {},  # its release policy allows no version yet
+        "many": {"champion": "11"},
+        "mixed": {"champion": "1"},
+        "named": {"champion": "2"},
+        "newest": {"champion": "2"},  # version 3 is unloaded
+    }
+    row = history.rows("first")[-1]
+    assert (row.actor, row.evidence) == ("driftline", "migration")
+    assert row.why.startswith("it answered requests that name no version")
+    assert list(chain_faults(history.all_rows())) == []
+    assert History(unpromoted).revision() == history.revision(), "it is done once"
+
+
+def test_a_copy_of_a_shared_history_gets_no_row_by_a_migration(unpromoted: Path) -> None:
+    with closing(sqlite3.connect(unpromoted)) as connection:
+        before = connection.execute("SELECT revision, chain FROM history").fetchall()
+    assert copy_head(unpromoted) == before[-1]
+    with closing(sqlite3.connect(unpromoted)) as connection:
+        assert connection.execute("SELECT revision, chain FROM history").fetchall() == before
+
+
+def test_a_server_records_the_promotions_and_copies_follow_it(
+    unpromoted: Path, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    where, copy = postgres.schema(), tmp_path / "copy.db"
+    History(where).close()
+    with closing(sqlite3.connect(unpromoted)) as connection, psycopg.connect(where) as server:
+        rows = connection.execute("SELECT * FROM history ORDER BY revision").fetchall()
+        values = ", ".join(["%s"] * len(rows[0]))
+        server.cursor().executemany(f"INSERT INTO history VALUES ({values})".encode(), rows)
+        server.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0002'".encode())
+    unpromoted.rename(copy)
+    shared = History(where, copy)
+    assert shared.aliases("newest") == {"champion": "2"}
+    assert list(chain_faults(shared.all_rows())) == []
+    assert shared.head() == History(where).head()

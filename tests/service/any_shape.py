@@ -72,7 +72,7 @@ class OneVersion:
         return ["any"]
 
     def state(self, _model: str) -> ModelState:
-        return ModelState(self.found, DesiredState({}, set(), {}), {})
+        return ModelState(self.found, DesiredState({"champion": "1"}, set(), {}), {})
 
     def changed(self, _since: int) -> set[str]:
         return {"any"}

@@ -50,7 +50,9 @@ class Service:
         return Registry(self.home)
 
     def register(self, model: str = "tiny", **changes: Any) -> Version:
-        return register_tiny(self.registry, self.root / "files", model, **changes)
+        """Register the classifier; the first version of a model is promoted, as by the command."""
+        files = self.root / "files"
+        return register_tiny(self.registry, files, model, promoted=True, **changes)
 
     def start(self) -> None:
         ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]

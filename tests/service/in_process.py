@@ -111,13 +111,12 @@ class FakeCatalogue:
 
     def __init__(self, **models: Sequence[str]) -> None:
         self.held = {name: list(numbers) for name, numbers in models.items()}
-        self.named: dict[str, dict[str, str]] = {}
+        self.named = {name: {"champion": numbers[0]} for name, numbers in models.items()}
         self.put_away: dict[str, set[str]] = {}
         self.limits: dict[str, dict[str, LimitChange]] = {}
         self.operated: dict[str, dict[str, int]] = {}
         self.damaged: dict[str, dict[str, str]] = {}
         self.rollouts: dict[str, dict[str, Rollout]] = {}
-        self.earlier: dict[str, set[str]] = {}
         self.candidates: dict[str, str] = {}  # of every model
         self.refused: set[str] = set()
         self.unreadable = ""
@@ -139,7 +138,6 @@ class FakeCatalogue:
             self.refused,
             operated=self.operated.get(model, {}),
             rollouts=self.rollouts.get(model, {}),
-            earlier=self.earlier.get(model, set()),
         )
         return ModelState(versions, desired, self.damaged.get(model, {}))
 

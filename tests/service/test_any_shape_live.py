@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from tests.service.any_shape import identity, image
 from tests.service.conftest import Service
-from tests.tiny_model import as_model
+from tests.tiny_model import as_model, register_served
 
 MODELS: dict[str, Any] = {
     "image": (image(), "pixels", "means", "FP32"),
@@ -41,7 +41,7 @@ def running(
         for name, (graph, *_) in MODELS.items():
             file = root / f"{name}.onnx"
             file.write_bytes(as_model(graph).SerializeToString())
-            service.registry.register(file, model=name)
+            register_served(service.registry, file, model=name)
         service.start()
         yield service
         service.stop()

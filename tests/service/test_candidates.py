@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from eventlog.settings import Home
+from registry.errors import NoChampion
 from registry.gates.outcomes import GateReport
 from registry.gates.policy import GateFile, set_gates
 from registry.gates.reports import record_run
@@ -30,7 +31,7 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
     assert models.resolve("taxi", "")[0].version.number == "1"
     with pytest.raises(NotReady, match="version 2 is not released: it has 0 of 1 approvals"):
         models.resolve("taxi", "2")
-    catalogue.named["taxi"] = {"challenger": "2"}
+    catalogue.named["taxi"]["challenger"] = "2"
     catalogue.moves += 1
     await models.refresh()
     assert models.resolve("taxi", "challenger")[0].version.number == "2"
@@ -44,11 +45,14 @@ async def test_candidates_answer_nobody_until_they_are_allowed() -> None:
 
 async def test_a_model_of_candidates_alone_is_no_reason_to_be_not_ready() -> None:
     catalogue = FakeCatalogue(taxi=["1"], bus=["1"])
+    catalogue.named = {}
     models = LoadedModels(catalogue, _loaded)
     catalogue.candidates = {"1": "its gates: failed"}
     await models.refresh()
     assert models.ready
     with pytest.raises(NotReady, match="version 1 is not released: its gates: failed"):
+        models.resolve("taxi", "1")
+    with pytest.raises(NoChampion, match="'taxi' has no champion"):
         models.resolve("taxi", "")
     models.close()
 
@@ -65,7 +69,7 @@ async def test_gates_of_a_registry_decide_who_answers(
     policy = set_gates(history, "tiny", gates, actor="ann", why="agreed")
     models = LoadedModels(registry, _loaded)
     await models.refresh()
-    for asked in ("", "1", "2"):  # neither a number nor the newest version answers
+    for asked in ("1", "2"):
         with pytest.raises(NotReady, match="not released: it was not gated"):
             models.resolve("tiny", asked)
     verdicts: list[tuple[Version, GateVerdict]] = [(first, "passed"), (second, "failed")]
@@ -75,7 +79,8 @@ async def test_gates_of_a_registry_decide_who_answers(
         )  # fmt: skip
         record_run(history, report, "report", "")
     await models.refresh()
-    assert models.resolve("tiny", "")[0].version.number == "1"
+    with pytest.raises(NoChampion):  # a version that passed is not promoted by that
+        models.resolve("tiny", "")
     assert models.resolve("tiny", "1")[0].version.number == "1"
     with pytest.raises(NotReady, match="version 2 is not released: its gates: failed"):
         models.resolve("tiny", "2")

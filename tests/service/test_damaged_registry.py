@@ -21,6 +21,7 @@ async def test_a_damaged_champion_makes_the_worker_not_ready_and_others_are_serv
 async def test_a_model_without_any_readable_version_is_listed_and_not_ready() -> None:
     worker = InProcessWorker()
     worker.catalogue.held["lost"] = []
+    worker.catalogue.named["lost"] = {"champion": "10"}
     worker.catalogue.damaged["lost"] = {"10": "its folder is missing", "9": "its folder is missing"}
     await worker.models.refresh()
     assert not worker.models.ready

@@ -24,7 +24,7 @@ from service.protocol import json
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
 from tests.service.in_process import InProcessWorker, MemoryLog
-from tests.tiny_model import as_model
+from tests.tiny_model import as_model, register_served
 
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 node, info = helper.make_node, helper.make_tensor_value_info
@@ -49,7 +49,8 @@ class KindBench:
         stated = {"held_out": True, "target": "truth", "task": "regression"} | manifest
         (files / "manifest.yaml").write_text(yaml.safe_dump(stated))
         frame.to_parquet(files / "reference.parquet")
-        return self.registry.register(
+        return register_served(
+            self.registry,
             files / "model.onnx",
             model="kind",
             manifest=files / "manifest.yaml",

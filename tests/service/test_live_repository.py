@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
@@ -96,21 +97,38 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(pair: Service, client:
         assert "JSON" in reply.json()["error"]
 
 
-def test_later_versions_of_a_model_without_champion_wait_for_a_promotion(
+def test_without_a_champion_every_front_refuses_requests_that_name_no_version(
     pair: Service, tmp_path: Path
 ) -> None:
     """Registering from a file promotes nothing by itself; `driftline register` does."""
-
-    def answering() -> set[str]:
-        url = f"{pair.url}/v2/models/quiet/infer"
-        replies = [httpx.post(url, json=BODY, trust_env=False).json() for _ in range(_ASKED)]
-        return {reply.get("model_version", "") for reply in replies}
-
     register_tiny(pair.registry, tmp_path / "first", "quiet")
-    pair.until(lambda: answering() == {"1"})
-    register_tiny(pair.registry, tmp_path / "second", "quiet", description="later")
-    named = f"{pair.url}/v2/models/quiet/versions/2/ready"
-    pair.until(lambda: httpx.get(named, trust_env=False).status_code == 200)
-    assert answering() == {"1"}
-    pair.registry.promote("quiet", "2")
-    pair.until(lambda: answering() == {"2"})
+    model = f"{pair.url}/v2/models/quiet"
+    pair.until(lambda: _gets(f"{model}/versions/1/ready") == {200})
+    refusal = (
+        "model 'quiet' has no champion, which answers requests that name no version: run "
+        "`driftline promote quiet --version 1`, or name a version: 1"
+    )
+    rows = {"model": "quiet", "rows": [{"price": 1.0, "colour": "red"}]}
+    replies = [
+        httpx.get(f"{model}/ready", trust_env=False),
+        httpx.get(model, trust_env=False),
+        httpx.post(f"{model}/infer", json=BODY, trust_env=False),
+        httpx.post(f"{pair.url}/predict", json=rows, trust_env=False),
+        pair.http.post("/v2/repository/models/quiet/load"),
+    ]
+    assert [reply.status_code for reply in replies] == [404, 404, 404, 404, 200]
+    assert [reply.json()["error"] for reply in replies[:4]] == [refusal] * 4
+    assert pair.is_ready()
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{pair.grpc_port}") as client:
+        assert not client.is_model_ready("quiet")
+        assert client.is_model_ready("quiet", "1")
+        with pytest.raises(InferenceServerException, match=r"NOT_FOUND.*driftline promote quiet"):
+            client.get_model_metadata("quiet")
+        with pytest.raises(InferenceServerException, match=r"NOT_FOUND.*driftline promote quiet"):
+            client.infer("quiet", [])
+    pair.registry.promote("quiet", "1")
+    pair.until(lambda: _statuses(pair, "/v2/models/quiet/infer") == {200})
+
+
+def _gets(url: str) -> set[int]:
+    return {httpx.get(url, trust_env=False).status_code for _ in range(_ASKED)}

@@ -34,7 +34,7 @@ from service.sessions.session import Session
 from service.settings import Settings
 from service.telemetry.statistics import Statistics
 from tests.service.in_process import InProcessWorker, MemoryLog
-from tests.tiny_model import as_model, register_tiny
+from tests.tiny_model import as_model, register_served, register_tiny
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ def register(
     (folder / "manifest.yaml").write_text(yaml.safe_dump(manifest | changes))
     frame = pd.DataFrame({"a": np.arange(10.0), "b": 1.0, "truth": truth})
     frame.to_parquet(folder / "reference.parquet", index=False)
-    return registry.register(
+    return register_served(
+        registry,
         folder / "model.onnx",
         model="sums",
         manifest=folder / "manifest.yaml",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from registry.errors import InvalidManifest, UnknownModel, UnknownVersion
+from registry.errors import InvalidManifest, NoChampion, UnknownModel, UnknownVersion
 from registry.manifest import Version
 from registry.store import ModelState
 from service.errors import NotReady
@@ -47,21 +47,18 @@ async def bench() -> RouteBench:
     return bench
 
 
-async def test_without_a_champion_later_versions_take_no_traffic(bench: RouteBench) -> None:
-    await bench.move("2")
-    assert bench.answers() == "1"
-    assert bench.models.resolve("sums", "")[1] == ""
-    assert bench.models.numbers("sums") == ["1", "2"]
+async def test_without_a_champion_a_request_that_names_no_version_is_refused(
+    bench: RouteBench,
+) -> None:
+    bench.catalogue.named["sums"] = {}
+    await bench.move("2", shadow="1")
+    with pytest.raises(
+        NoChampion, match=r"run `driftline promote sums --version 2`, or name a version: 1, 2$"
+    ):
+        bench.answers()
+    assert (bench.answers("1"), bench.answers("shadow"), bench.models.ready) == ("1", "1", True)
     await bench.move(champion="2")
     assert bench.answers() == "2"
-
-
-async def test_a_model_of_an_earlier_release_keeps_its_newest_version(bench: RouteBench) -> None:
-    bench.catalogue.earlier["sums"] = {"1", "2"}
-    await bench.move("2", "3")
-    assert bench.answers() == "2"
-    await bench.move(champion="3")
-    assert bench.answers() == "3"
 
 
 async def test_the_champion_answers_whatever_is_newer(bench: RouteBench) -> None:
@@ -86,14 +83,6 @@ async def test_a_version_that_does_not_load_leaves_its_alias_where_it_was(
     bench.broken = set()
     await bench.move()
     assert bench.answers() == "2"
-
-
-async def test_without_a_champion_a_version_that_does_not_load_is_passed_over(
-    bench: RouteBench,
-) -> None:
-    bench.broken = {"2"}
-    await bench.move("2")
-    assert bench.answers() == "1"
 
 
 async def test_a_model_none_of_whose_versions_loads_is_not_ready() -> None:

@@ -57,7 +57,6 @@ async def test_a_quarantined_version_stops_at_once_and_its_neighbours_serve(
     tmp_path: Path,
 ) -> None:
     catalogue = FakeCatalogue(bad=["1"], good=["1"])
-    catalogue.named = {"bad": {"champion": "1"}}
     quarantine = Quarantine(tmp_path)
     models = LoadedModels(catalogue, InProcessWorker().load, quarantine=quarantine)
     await models.refresh()

@@ -23,15 +23,18 @@ from registry.history.schema import REVISION, VERSION_TABLE
 _ONE_SCHEMA = "SELECT set_config('search_path', quote_ident(current_schema()), false)"
 
 
-def migrate_file(connect: Callable[[], Any], after: str) -> None:
-    """Migrate a file in one transaction, which ends with the statement `after`."""
+def migrate_file(connect: Callable[[], Any], after: str, *, copy: bool = False) -> None:
+    """Migrate a file in one transaction, which ends with the statement `after`.
+
+    A `copy` of a server's history gets rows from the server alone, none by a migration.
+    """
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
 
     @event.listens_for(engine, "begin")
     def _(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # of several processes, one migrates
 
-    _migrate(engine, [], [after])
+    _migrate(engine, [], [after], copy=copy)
 
 
 def migrate_server(connect: Callable[[], Any], lock: str) -> None:
@@ -46,22 +49,22 @@ def migrate_server(connect: Callable[[], Any], lock: str) -> None:
     _migrate(engine, [lock, _ONE_SCHEMA], [])
 
 
-def _migrate(engine: Any, before: list[str], after: list[str]) -> None:
+def _migrate(engine: Any, before: list[str], after: list[str], *, copy: bool = False) -> None:
     try:
         with engine.begin() as connection:
             for statement in before:
                 connection.execute(text(statement))
-            _upgrade(connection)
+            _upgrade(connection, copy=copy)
             for statement in after:
                 connection.exec_driver_sql(statement)
     except DBAPIError as error:
         raise (error.orig or error) from None
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, *, copy: bool) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    config.attributes["connection"] = connection
+    config.attributes |= {"connection": connection, "copy": copy}
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if (found := context.get_current_revision()) is not None and found not in known:
