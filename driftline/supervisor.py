@@ -14,6 +14,7 @@ from telemetry.backoff import Backoff
 _FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
 _LONGEST_PAUSE = 30.0
 _STABLE = 60.0  # seconds after which a failure is no repetition
+_MOST_FAILURES = 5  # restarts in a row that fail before all children are stopped
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -25,7 +26,10 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    """Run children until `stop`, or until one fails before it was ever ready."""
+    """Run children until `stop`, or until one cannot start.
+
+    The first start may not fail. After that, a few restarts in a row may.
+    """
 
     def __init__(
         self,
@@ -76,8 +80,10 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         pauses, loop = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), asyncio.get_running_loop()
+        ready, failures, first = self._ready[child.name], 0, True
         while True:
             began = loop.time()
+            answered = asyncio.Event()
             process = await asyncio.create_subprocess_exec(
                 *child.command,
                 start_new_session=True,
@@ -85,7 +91,7 @@ class Supervisor:
                 stderr=self._output,
                 env=child_environment(),
             )
-            watch = asyncio.create_task(self._announce(child))
+            watch = asyncio.create_task(self._announce(child, [ready, answered]))
             try:
                 status = await process.wait()
             except asyncio.CancelledError:
@@ -93,20 +99,25 @@ class Supervisor:
                 raise
             finally:
                 watch.cancel()
-            if not self._ready[child.name].is_set():
-                self._say(f"{child.name} could not start (exit status {status})")
+            failures = 0 if answered.is_set() else failures + 1
+            if failures >= (1 if first else _MOST_FAILURES):
+                tries = "" if first else f" {failures} times in a row"
+                self._say(f"{child.name} could not start{tries} (exit status {status})")
                 self._failed = True
                 self.stop()
                 return
+            first = False
             if loop.time() - began > _STABLE:
                 pauses.reset()
             pause = pauses.next()
             self._say(f"{child.name} ended (status {status}); restart in {pause:.0f} s")
             await asyncio.sleep(pause)
 
-    async def _announce(self, child: Child) -> None:
+    async def _announce(self, child: Child, events: Sequence[asyncio.Event]) -> None:
+        """Set the events once the child answers; at once for a child without a health check."""
         if not child.health:
-            self._ready[child.name].set()
+            for event in events:
+                event.set()
             return
         # The certificate names the public address, not loopback; a health check sends no secret.
         import httpx  # noqa: PLC0415 - up --help does without
@@ -120,7 +131,8 @@ class Supervisor:
                 if response is not None and response.is_success:
                     break
                 await asyncio.sleep(0.1)
-        self._ready[child.name].set()
+        for event in events:
+            event.set()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         process.send_signal(signal.SIGTERM)

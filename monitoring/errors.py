@@ -5,6 +5,7 @@ DriftlineError
     ├── DatabaseUnavailable the monitor's database, or the registry's, is lost or out of reach
     ├── NewerDatabase       a newer release has changed the schema of the monitor's database
     ├── MissingBaseline     the file of a learned baseline is missing or damaged
+    ├── ScoringUnavailable  no scoring process can start; the command ends
     ├── DeliveryFailed      a webhook that could not be handed over
     └── PageUnavailable     the status page cannot be served
 """
@@ -29,6 +30,10 @@ class NewerDatabase(MonitoringError):
 
 class MissingBaseline(MonitoringError):
     """The file of a learned baseline is missing or damaged; the message says which."""
+
+
+class ScoringUnavailable(MonitoringError):
+    """No scoring process can start: its packages or its home do not work."""
 
 
 class DeliveryFailed(MonitoringError):

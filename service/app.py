@@ -12,6 +12,7 @@ from eventlog.parent_death import end_with_parent
 from eventlog.settings import Home, from_environment
 from service.auth.configuration import check_encrypted, create_browser_guard
 from service.auth.rules import PROBES
+from service.crashes.worker_starts import report_failed_start, report_start
 from service.dependency_versions import check_versions
 from service.rest.admin_port import with_admin_port
 from service.rest.asgi import App
@@ -93,8 +94,14 @@ class Driftline:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the models and listen for gRPC before the worker takes its first request."""
-        self.worker = Worker(_settings, Home.from_environment())
-        await self.worker.start()
+        home = Home.from_environment()
+        try:
+            self.worker = Worker(_settings, home)
+            await self.worker.start()
+        except BaseException as error:
+            report_failed_start(home.exits, error)
+            raise
+        report_start(home.exits)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ ServingError
 ├── Overloaded          the version's queue is full; retry later
 ├── Expired             the deadline passed before the run
 ├── NotReady            the version exists and is not loaded
+├── NoWorker            no worker of the service can start; the command ends
 └── RunFailed           the run failed
     ├── OutOfMemory         the run needs more memory than there is, or than is allowed
     ├── ProcessDied         the process of an isolated model ended during the run
@@ -75,6 +76,10 @@ class Expired(ServingError):
 
 class NotReady(ServingError):
     """The version exists and is not loaded."""
+
+
+class NoWorker(ServingError):
+    """No worker of the service can start."""
 
 
 class RunFailed(ServingError):

@@ -1,11 +1,13 @@
 """Run BentoML's server on the service, in this process tree."""
 
+import asyncio
 import errno
 import os
 import signal
 import ssl
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,12 +25,15 @@ from registry.store import store_folder
 from service import forked_workers
 from service.auth.configuration import tls_of
 from service.crashes.worker_exits import clear_exits, write_exit
+from service.crashes.worker_starts import MOST_FAILURES, WorkerStarts
 from service.dependency_versions import check_versions
+from service.errors import NoWorker
 from service.fork_server import ForkServer, descriptors
 from service.settings import PREFIX, Settings
 from telemetry import logs
 
 _RESPAWN_S = 1.0  # between two looks for dead workers
+_CONFLICT_S = 0.05  # between two tries to stop the arbiter
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _create_arbiter = circus.create_standalone_arbiter
 TARGET = "service.app:Driftline"
@@ -52,7 +57,8 @@ def run(settings: Settings) -> None:
     # Workers that are forks have loggers before BentoML configures them.
     SERVER_LOGGING_CONFIG["disable_existing_loggers"] = False
     service = _import_service(fork=settings.fork_workers)
-    circus.create_standalone_arbiter = _arbiter
+    failures: list[str] = []
+    circus.create_standalone_arbiter = partial(_arbiter, failures)
     service.inject_config()
     try:
         serve_http(
@@ -69,6 +75,8 @@ def run(settings: Settings) -> None:
         raise SettingError(  # the port was taken after it had been found free
             f"port {settings.port} on {settings.host}: {error.strerror}"
         ) from None
+    if failures:
+        raise NoWorker(f"no worker could start, {MOST_FAILURES} tries in a row: {failures[0]}")
 
 
 def _import_service(*, fork: bool) -> Any:
@@ -89,26 +97,38 @@ def _import_service(*, fork: bool) -> Any:
     return Driftline
 
 
-def _arbiter(watchers: list[Any], **options: Any) -> Any:
+def _arbiter(failures: list[str], watchers: list[Any], **options: Any) -> Any:
     """Create BentoML's arbiter, which then replaces a dead worker at once, not within ten seconds.
 
     It looks after a worker's end and each second, but never twice within a second: a worker that
     fails at its start is not restarted without a pause. BentoML looks rarely because a look while
     another command runs raises ConflictError.
 
-    It also notes how each worker ended, for the worker that follows.
+    It also notes how each worker ended, for the worker that follows. Where no worker can start, it
+    stops, and `failures` holds the reason.
     """
     exits = Home.from_environment().exits
     clear_exits(exits)
+    starts = WorkerStarts(exits)
 
     def note_exit(process_pid: int, exit_code: int, **_: Any) -> bool:
         write_exit(exits, process_pid, exit_code)
+        if not failures and (reason := starts.ended(process_pid, exit_code)):
+            failures.append(reason)
+            arbiter.loop.add_callback(stop)
         return True
+
+    async def stop() -> None:
+        while True:
+            with suppress(ConflictError):  # while a look at the workers runs
+                await arbiter.stop()
+                return
+            await asyncio.sleep(_CONFLICT_S)
 
     for watcher in watchers:
         watcher.hooks["after_reap"] = note_exit
         watcher.ignore_hook_failure.append("after_reap")
-    arbiter = _create_arbiter(watchers, check_delay=_RESPAWN_S, **options)
+    arbiter: Any = _create_arbiter(watchers, check_delay=_RESPAWN_S, **options)
     manage = arbiter.manage_watchers
     earliest = 0.0
 

@@ -1,43 +1,21 @@
-"""Run the scoring process: jobs on standard input, replies on standard output."""
+"""Run the scoring process; it ends with CANNOT_START where its packages or its home do not work."""
 
-import os
-import signal
 import sys
-from contextlib import suppress
-from pathlib import Path
+import traceback
 
-from eventlog.parent_death import end_with_parent
-from eventlog.settings import Home, from_environment
-from monitoring.baselines.files import BaselineFiles
-from monitoring.score_jobs import ScoreJob, read, write
-from monitoring.scoring.report_retention import ReportRetention
-from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
-from monitoring.settings import PREFIX, MonitorSettings, retention
-from registry.errors import RegistryUnavailable
-from registry.store import Registry
+from monitoring.scoring.process import CANNOT_START
 
 
 def main() -> None:
     """Score until standard input closes."""
-    end_with_parent(signal.SIGKILL)  # nothing of a job that is not answered has to be kept
-    # Whatever a library prints must not get between the replies.
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
-    room = from_environment(MonitorSettings, PREFIX).reference_values
-    home = Home.from_environment()
-    recent = ScorerCache(Registry(home), room, baselines=BaselineFiles(home.baselines))
-    reports = Path(sys.argv[1])
-    scoring = WindowScorer(recent, reports)
-    old = ReportRetention(reports, retention().reports_days)
-    with suppress(BrokenPipeError):  # the monitor has ended
-        while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
-            try:
-                reply = scoring.score(job)
-            except (MemoryError, RegistryUnavailable) as error:  # the monitor retries
-                sys.exit(f"scoring: {error or type(error).__name__}")
-            write(replies, reply)
-            old.delete_expired()
+    try:
+        from monitoring.scoring.loop import ScoringLoop  # noqa: PLC0415 - its failure has a status
+
+        loop = ScoringLoop()
+    except Exception:  # noqa: BLE001 - whatever it is, another try would fail as well
+        traceback.print_exc()
+        sys.exit(CANNOT_START)
+    loop.run()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from eventlog.parent_death import child_environment
 from monitoring.score_jobs import ScoreJob, ScoreReply, read, write
 
 _LOOK = 0.25  # seconds between two looks at the memory of the process
+CANNOT_START = 78  # status of a process that failed before its first job; EX_CONFIG of sysexits.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -30,6 +31,7 @@ class FailedTry(msgspec.Struct, frozen=True):
 
     reason: str
     exceeded: bool = False  # a limit; not a death
+    started: bool = True  # whether the process was ready for a job
 
 
 def scoring_command(reports: Path) -> list[str]:
@@ -67,7 +69,7 @@ class ScoringProcess:
         status = self.end()
         if exceeded:
             return FailedTry(exceeded[0], exceeded=True)
-        return FailedTry(f"ended with status {status}")
+        return FailedTry(f"ended with status {status}", started=status != CANNOT_START)
 
     def kill(self) -> None:
         """End the process in the middle of its job, for good."""

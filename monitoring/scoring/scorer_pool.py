@@ -4,7 +4,8 @@ The jobs of one model run one at a time and in their order; models take turns (`
 process dies over a job or exceeds a limit, the job is retried after a pause, longer each time, and
 other models go ahead meanwhile. The last try leaves out images that clients sent. A job that fails
 every try is answered with the error and marked as poison; one that exceeds a limit has fewer tries,
-because it will most likely do so again.
+because it will most likely do so again. If the process cannot even start in the last try, no job can
+be scored: the jobs stay, and the pool fails.
 """
 
 import logging
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from monitoring.errors import ScoringUnavailable
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.lanes import Attempt, Lanes
 from monitoring.scoring.process import FailedTry, JobLimits, ScoringProcess
@@ -48,6 +50,7 @@ class ScorerPool:
         self._replies: list[ScoreReply] = []
         self._waiting = 0
         self._closing = False
+        self._failure = ""  # why no process can start
         self._idle = 0  # running processes without a job
         self._changed = threading.Condition()
         self._processes = [ScoringProcess(command, limits) for _ in range(scorers)]
@@ -67,8 +70,13 @@ class ScorerPool:
             self._changed.notify_all()
 
     def replies(self) -> list[ScoreReply]:
-        """Return the finished jobs' replies, each model's in the order of its jobs; no blocking."""
+        """Return the finished jobs' replies, each model's in the order of its jobs; no blocking.
+
+        Raises ScoringUnavailable where no process can start.
+        """
         with self._changed:
+            if self._failure:
+                raise ScoringUnavailable(self._failure)
             finished, self._replies = self._replies, []
         self._waiting -= len(finished)
         return finished
@@ -138,6 +146,12 @@ class ScorerPool:
             if job.files and (last or attempt.exceeded == _TRIES_BEYOND_LIMITS - 1):
                 attempt.job = replace(job, files=[])
             self._lanes.retry(attempt, time.monotonic() + pause)
+            return
+        if not outcome.started:
+            self._failure = (
+                f"the scoring process cannot start, {attempt.tries} tries in a row: it "
+                f"{outcome.reason}; the lines above say why"
+            )
             return
         self._lanes.finish(attempt)
         error = (

@@ -20,6 +20,7 @@ from registry.history.rows import (
     ApprovalSubject,
     GateResult,
     HistoryRow,
+    Registration,
     ReleasePolicy,
 )
 from registry.history.shadow_state import Shadow, after_answering, after_shadow, without

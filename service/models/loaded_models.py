@@ -407,6 +407,8 @@ class LoadedModels:
             self.resolve(model, selector)
         except UnknownModel:
             raise UnknownModel("no such model") from None
+        except NoChampion:
+            raise UnknownVersion("no champion answers requests that name no version") from None
         except UnknownVersion:
             raise UnknownVersion("no such version or alias") from None
 

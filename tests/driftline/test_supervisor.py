@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline import supervisor as supervisor_module
 from driftline.supervisor import Child, Supervisor
 from tests.crash import kill_pid
 
@@ -99,3 +100,22 @@ async def test_a_child_that_does_not_listen_is_killed_after_the_grace(
     assert await supervisor.ready()
     supervisor.stop()
     assert await running == 0
+
+
+async def test_a_child_that_cannot_be_started_again_stops_the_whole_after_a_few_tries(
+    diary: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "_FIRST_PAUSE", 0.0)
+    said: list[str] = []
+    once = f"import os, sys\nif os.path.exists({str(diary)!r}): sys.exit(3)\n" + SERVER
+    port = free_port()
+    command = [sys.executable, "-c", once, "only", str(port), str(diary)]
+    supervisor = Supervisor(
+        [Child("only", command, f"http://127.0.0.1:{port}/")], said.append, grace=180
+    )
+    running = asyncio.create_task(supervisor.run())
+    assert await supervisor.ready()
+    kill_pid(int((await _diary(diary, 1))[0].split()[2]))
+    assert await running == 1
+    assert said[-1] == "only could not start 5 times in a row (exit status 3)"
+    assert len(said) == 6

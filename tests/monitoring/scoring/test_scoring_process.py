@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ import pandas as pd
 import psutil
 import pytest
 
+from monitoring.errors import ScoringUnavailable
 from monitoring.results import Window
 from monitoring.score_jobs import ScoreJob, ScoreReply
-from monitoring.scoring.process import scoring_command
+from monitoring.scoring.process import CANNOT_START, scoring_command
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.scorer_pool import ScorerPool
 
@@ -93,3 +95,33 @@ def test_a_job_that_ends_the_process_in_every_try_is_answered_with_the_error(
     )
     assert reply.poison
     assert lives.read_text() == "xxx"
+
+
+def test_a_process_that_cannot_start_ends_the_pool_and_costs_no_job(tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    dies = f"open({str(lives)!r}, 'a').write('x'); raise SystemExit({CANNOT_START})"
+    process = ScorerPool([sys.executable, "-c", dies], pauses=(0, 0))
+    try:
+        process.submit(_job("first", pd.DataFrame({"price": [1.0]})))
+        with pytest.raises(
+            ScoringUnavailable,
+            match="cannot start, 3 tries in a row: it ended with status 78; the lines above",
+        ):
+            _replies(process, 1)
+    finally:
+        process.close()
+    assert lives.read_text() == "xxx"
+    assert process.waiting == 1
+
+
+def test_the_scoring_process_says_by_its_status_that_it_cannot_start(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        scoring_command(tmp_path),
+        env={**os.environ, "DRIFTLINE_MONITOR_REFERENCE_VALUES": "many"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == CANNOT_START
+    assert "`$.reference_values`" in ended.stderr

@@ -1,0 +1,46 @@
+"""The loop of the scoring process: jobs on standard input, replies on standard output."""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from eventlog.parent_death import end_with_parent
+from eventlog.settings import Home, from_environment
+from monitoring.baselines.files import BaselineFiles
+from monitoring.score_jobs import ScoreJob, read, write
+from monitoring.scoring.report_retention import ReportRetention
+from monitoring.scoring.window_scorer import ScorerCache, WindowScorer
+from monitoring.settings import PREFIX, MonitorSettings, retention
+from registry.errors import RegistryUnavailable
+from registry.store import Registry
+
+
+class ScoringLoop:
+    """Score jobs one at a time."""
+
+    def __init__(self) -> None:
+        """Take the pipes, and open the registry."""
+        end_with_parent(signal.SIGKILL)  # nothing of a job that is not answered has to be kept
+        # Whatever a library prints must not get between the replies.
+        self._replies = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the monitor's to handle
+        room = from_environment(MonitorSettings, PREFIX).reference_values
+        home = Home.from_environment()
+        recent = ScorerCache(Registry(home), room, baselines=BaselineFiles(home.baselines))
+        reports = Path(sys.argv[1])
+        self._scorer = WindowScorer(recent, reports)
+        self._old = ReportRetention(reports, retention().reports_days)
+
+    def run(self) -> None:
+        """Score until standard input closes."""
+        with suppress(BrokenPipeError):  # the monitor has ended
+            while (job := read(sys.stdin.buffer, ScoreJob)) is not None:
+                try:
+                    reply = self._scorer.score(job)
+                except (MemoryError, RegistryUnavailable) as error:  # the monitor retries
+                    sys.exit(f"scoring: {error or type(error).__name__}")
+                write(self._replies, reply)
+                self._old.delete_expired()
