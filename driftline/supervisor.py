@@ -14,6 +14,7 @@ from telemetry.backoff import Backoff
 _FIRST_PAUSE = 1.0  # seconds before a restart, doubled while a process fails repeatedly
 _LONGEST_PAUSE = 30.0
 _STABLE = 60.0  # seconds after which a failure is no repetition
+_LIVED = 5.0  # seconds after which a child without a health check has started
 _MOST_FAILURES = 5  # restarts in a row that fail before all children are stopped
 
 
@@ -99,7 +100,9 @@ class Supervisor:
                 raise
             finally:
                 watch.cancel()
-            failures = 0 if answered.is_set() else failures + 1
+            lived = loop.time() - began
+            started = answered.is_set() if child.health else lived > _LIVED
+            failures = 0 if started else failures + 1
             if failures >= (1 if first else _MOST_FAILURES):
                 tries = "" if first else f" {failures} times in a row"
                 self._say(f"{child.name} could not start{tries} (exit status {status})")
@@ -107,7 +110,7 @@ class Supervisor:
                 self.stop()
                 return
             first = False
-            if loop.time() - began > _STABLE:
+            if lived > _STABLE:
                 pauses.reset()
             pause = pauses.next()
             self._say(f"{child.name} ended (status {status}); restart in {pause:.0f} s")

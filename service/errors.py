@@ -2,6 +2,7 @@
 
 ServingError
 ├── InvalidRequest      the request is malformed or does not fit the version's signature
+│   └── InvalidLabels       labels that the model cannot have
 ├── Unsupported         an unsupported content type or encoding
 │   └── UnknownEncoding     an unsupported compression of a gRPC message
 ├── UnknownService      a health check of an unknown gRPC service
@@ -40,6 +41,14 @@ class InvalidRequest(ServingError):
     def __init__(self, message: str, *, tensor: str = "") -> None:
         super().__init__(f"input {tensor!r}: {message}" if tensor else message)
         self.tensor = tensor
+
+
+class InvalidLabels(InvalidRequest):
+    """Labels that the model cannot have; `count` of them in one request."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 class Unsupported(ServingError):

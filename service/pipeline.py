@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -24,6 +24,8 @@ from service.telemetry.metrics import count_fallback, count_request
 from telemetry.logs import about
 
 Decode = Callable[[Manifest], InferRequest]
+# Reads the parameters of a body that was not decoded, or could not be; may raise DriftlineError.
+Stated = Callable[[], Mapping[str, object]]
 
 _LEFT = "the caller left before the answer"
 _LEFT_WAITING = "the caller left while the request waited, which never ran"
@@ -59,7 +61,9 @@ class Pipeline:
         """Whether every model is ready and the log has space."""
         return self._models.ready and not self._log.full
 
-    async def infer(self, call: Call, decode: Decode) -> InferenceResponse:
+    async def infer(
+        self, call: Call, decode: Decode, stated: Stated | None = None
+    ) -> InferenceResponse:
         """Answer a call; raises a DriftlineError, which is then in the log.
 
         Raises LogUnavailable if it could not be logged. Cancellation cancels the call.
@@ -74,18 +78,21 @@ class Pipeline:
             else:
                 future.set_exception(outcome)
 
-        self.submit(call, decode, reply)
+        self.submit(call, decode, reply, stated)
         try:
             return await future
         except asyncio.CancelledError:
             self.leave(call)
             raise
 
-    def submit(self, call: Call, decode: Decode, reply: Reply) -> None:
+    def submit(
+        self, call: Call, decode: Decode, reply: Reply, stated: Stated | None = None
+    ) -> None:
         """Answer a call through `reply`; `decode` reads its body once the version is known.
 
         `reply` is called once with the response or the error, possibly before this returns.
-        Either is in the log by then, or the error is LogUnavailable.
+        Either is in the log by then, or the error is LogUnavailable. A request that is refused
+        before its body is decoded keeps what is `stated` about its event.
         """
 
         def finish(outcome: InferenceResponse | DriftlineError) -> None:
@@ -104,10 +111,13 @@ class Pipeline:
             reply = self._log.reply_when_safe(call, reply)
         try:
             served, job = self._queue(call, decode, finish)
-        except Overloaded as error:
-            self._reject_later(call, error, reply)
         except DriftlineError as error:
-            finish(error)
+            if stated is not None:
+                _keep_stated(call, stated)
+            if isinstance(error, Overloaded):
+                self._reject_later(call, error, reply)
+            else:
+                finish(error)
         except Exception as error:
             _logger.exception("a request failed")
             finish(_unexpected(error))
@@ -264,6 +274,18 @@ def _log_failure(call: Call, error: DriftlineError) -> None:
         version=call.version.number if call.version else "",
     )
     _logger.error("%s failed: %s", call.prediction_id, message_of(error), extra=names)
+
+
+def _keep_stated(call: Call, stated: Stated) -> None:
+    """Keep the event time of a refused request, and whether it is of a load test.
+
+    Without them its event would lie at the present, among those that are monitored.
+    """
+    with suppress(DriftlineError):
+        parameters = stated()
+        call.load_test = call.load_test or parameters.get("load_test") is True
+        if call.event_time is None and parameters.get("event_time") is not None:
+            call.state_event_time(parameters["event_time"])
 
 
 def _read_parameters(call: Call, request: InferRequest) -> None:

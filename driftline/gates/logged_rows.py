@@ -13,11 +13,10 @@ from driftline.gates.context import NotEnoughData
 from eventlog.errors import UnreadableEvent
 from eventlog.events import Event, FeedbackEvent, Label, PredictionEvent
 from eventlog.segments import SegmentReader
-from monitoring.counters.plain_values import category
-from monitoring.ingest.labels import read_label
 from registry.errors import InvalidFeatures
 from registry.feature_tensors import to_columns
 from registry.gates.specification import ReplayGate
+from registry.labels import classes_of, read_label
 from registry.manifest import Manifest
 from registry.payload import withheld
 
@@ -170,9 +169,7 @@ def features_of(
 
 def labels_of(log: Path, wanted: set[RowId], manifest: Manifest) -> dict[RowId, Label]:
     """Return the first label of each row that the candidate could predict."""
-    classes = None
-    if manifest.task == "classification":
-        classes = {category(one) for one in manifest.prediction.classes}
+    classes = classes_of(manifest)
     found: dict[RowId, Label] = {}
     for event in logged_events(log):
         if not isinstance(event, FeedbackEvent):

@@ -12,7 +12,7 @@ from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, Requ
 from eventlog.log import Gap, Record
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import MOST_ROWS, Expiry
-from monitoring.ingest.labels import invalid_reason, join, read_label
+from monitoring.ingest.joins import join
 from monitoring.ingest.logged_tensor import LoggedTensor
 from monitoring.ingest.prepared_record import PreparedRecord
 from monitoring.ingest.version_state import VersionState
@@ -25,6 +25,7 @@ from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import row_hash
 from monitoring.windows.window_state import WindowState
 from registry.errors import RegistryError
+from registry.labels import invalid_reason, read_label
 from telemetry.steady_clock import SteadyClock
 
 _logger = logging.getLogger(__name__)

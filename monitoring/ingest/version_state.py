@@ -14,7 +14,6 @@ import msgspec
 from eventlog.events import Label
 from monitoring.baselines.selection import baseline_at
 from monitoring.counters.duration_buckets import count
-from monitoring.counters.plain_values import category
 from monitoring.counters.row_counters import RowCounters
 from monitoring.results import Window
 from monitoring.storage import row_layout, rows
@@ -32,6 +31,7 @@ from monitoring.windows.watermark import IDLE, VersionProgress
 from monitoring.windows.window_state import WindowState
 from registry.baselines import BaselineRecord, RecordedBaseline
 from registry.features import expects_labels
+from registry.labels import classes_of
 from registry.manifest import Monitoring, Version
 from registry.reference_path import learns
 from registry.sampled_tensors import shown_inputs
@@ -69,9 +69,7 @@ class VersionState:
         """
         self.version = version
         self.layout = row_layout.RowLayout(version.manifest)
-        stated = version.manifest.prediction.classes
-        classification = version.manifest.task == "classification"
-        self.classes = frozenset(map(category, stated)) if classification else None
+        self.classes = classes_of(version.manifest)
         self._timeline = timeline
         self._progress = progress
         self._sampled_hashes = sampled_hashes

@@ -4,8 +4,8 @@ The jobs of one model run one at a time and in their order; models take turns (`
 process dies over a job or exceeds a limit, the job is retried after a pause, longer each time, and
 other models go ahead meanwhile. The last try leaves out images that clients sent. A job that fails
 every try is answered with the error and marked as poison; one that exceeds a limit has fewer tries,
-because it will most likely do so again. If the process cannot even start in the last try, no job can
-be scored: the jobs stay, and the pool fails.
+because it will most likely do so again. If the process cannot even start in the last try, no job
+can be scored: the jobs stay, and the pool fails.
 """
 
 import logging

@@ -72,7 +72,8 @@ class GrpcInference:
         else:
             call.model, call.selector = request.model_name, request.model_version
             call.authorization = context.authorization
-            self._pipeline.submit(call, partial(_decode, request), reply)
+            stated = partial(protobuf.read_parameters, request)
+            self._pipeline.submit(call, partial(_decode, request), reply, stated)
 
     async def _stream(
         self, requests: AsyncIterator[bytes], context: CallContext

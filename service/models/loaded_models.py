@@ -16,6 +16,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from eventlog.errors import DriftlineError
+from eventlog.shards import tag_of
 from registry.catalogue import Revisions
 from registry.errors import (
     NoChampion,
@@ -26,7 +27,7 @@ from registry.errors import (
 )
 from registry.history.state import DesiredState
 from registry.limits import UNCHANGED, LimitChange
-from registry.manifest import Version
+from registry.manifest import Manifest, Version
 from registry.store import ModelState
 from registry.worker_reports import WorkerReport
 from service.crashes.quarantine import Quarantine
@@ -80,6 +81,7 @@ class LoadedModels:
         self._quarantine = quarantine
         self._retry_at = 0.0  # when models with damaged versions are read again
         self._states: dict[str, ModelState] = {}  # as they were read last
+        self._tags: dict[str, str] = {}  # the models of prediction ids, by their tags
         self._outcomes: dict[
             _Key, LoadedVersion | UnavailableVersion
         ] = {}  # of what was loaded, or tried last
@@ -131,6 +133,16 @@ class LoadedModels:
         if model not in self._loaded:
             raise self._unknown(model, "")
         return self._loaded[model]
+
+    def manifests(self, tag: str) -> list[Manifest]:
+        """Return the manifests of a model's versions by the model's tag, also of unloaded ones.
+
+        None where the model is not known here, or a version of it cannot be read.
+        """
+        state = self._states.get(self._tags.get(tag, ""))
+        if state is None or state.damaged:
+            return []
+        return [version.manifest for version in state.versions]
 
     def select(self, model: str = "", selector: str = "") -> list[Version]:
         """Return every loaded version, those of one model, or one by number or alias.
@@ -259,6 +271,7 @@ class LoadedModels:
     def _show(self, model: str) -> None:
         """Update the routes of a model."""
         state = self._states[model]
+        self._tags[tag_of(model)] = model
         loaded: dict[str, LoadedVersion | UnavailableVersion] = {
             v.number: self._one(v, state.desired) for v in state.versions
         }

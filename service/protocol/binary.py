@@ -27,7 +27,7 @@ _MOST_DIGITS = 20  # Python itself refuses to read numbers of thousands
 
 def decode_request(body: bytes, stated: bytes) -> InferRequest:
     """Decode a body whose JSON has `stated` bytes; raises InvalidRequest."""
-    length = _length(stated, len(body))
+    length = json_length(stated, len(body))
     request = read_json(body[:length])
     return request.of(_tensors(request, body, length))
 
@@ -56,7 +56,8 @@ def encode_response(  # noqa: PLR0913 - one argument for each field of the answe
     return b"".join([head, *parts]), len(head)
 
 
-def _length(stated: bytes, size: int) -> int:
+def json_length(stated: bytes, size: int) -> int:
+    """Return where the JSON of a body of `size` bytes ends; raises InvalidRequest."""
     if not stated.isdigit() or len(stated) > _MOST_DIGITS or int(stated) > size:
         raise InvalidRequest(
             f"header {HEADER}: got {stated.decode('latin-1')!r}; expected the number of bytes of "

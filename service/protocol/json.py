@@ -178,6 +178,26 @@ def read_json(body: bytes) -> JsonRequest:
         raise InvalidRequest("the body is nested too deeply") from None
 
 
+class _Stated(msgspec.Struct):
+    """The part of a request that its event keeps, whatever else is wrong with it."""
+
+    parameters: dict[str, Any] | None = None
+
+
+_stated = msgspec.json.Decoder(_Stated)
+
+
+def read_parameters(body: bytes) -> dict[str, Any]:
+    """Read the parameters of a request that could not be decoded; raises InvalidRequest."""
+    try:
+        try:
+            return _stated.decode(body).parameters or {}
+        except msgspec.DecodeError:
+            return _stated.decode(_quote_bare_numbers(body) or b"").parameters or {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("the body states no parameters") from None
+
+
 def _quote_bare_numbers(body: bytes) -> bytes | None:
     """Return the body with NaN and infinities as strings; None where it has none outside strings.
 

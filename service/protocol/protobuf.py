@@ -88,7 +88,7 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
         ]
     else:
         tensors = [TypedTensor(tensor) for tensor in inputs]
-    parameters = {name: _parameter(value) for name, value in message.parameters.items()}
+    parameters = read_parameters(message)
     if not message.outputs:
         return InferRequest(message.id, tensors, [], parameters, bool(raw))
     wanted = [output.name for output in message.outputs]
@@ -98,6 +98,11 @@ def decode_request(message: pb.ModelInferRequest) -> InferRequest:
         if "classification" in output.parameters
     }
     return InferRequest(message.id, tensors, wanted, parameters, bool(raw), classes=classes)
+
+
+def read_parameters(message: pb.ModelInferRequest) -> dict[str, Any]:
+    """Return the parameters of a message."""
+    return {name: _parameter(value) for name, value in message.parameters.items()}
 
 
 def encode_response(  # noqa: PLR0913  # one argument for each field of the message

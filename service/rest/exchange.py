@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
@@ -17,6 +17,7 @@ from service.rest.dependencies import InferenceDependencies
 from service.rest.head import Head
 from service.rest.replies import encode_error, encode_response
 
+_MOST_STATED = 65_536  # bytes of the JSON of a refused request that is read
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -133,7 +134,8 @@ class Exchange:
         pieces, self._pieces = self._pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         decode = partial(_decode, body, self._head, self._inference.max_body_bytes)
-        self._inference.pipeline.submit(self._call, decode, self._reply)
+        stated = partial(_stated, body, self._head)
+        self._inference.pipeline.submit(self._call, decode, self._reply, stated)
 
     def _hold(self, size: int) -> None:
         """Count buffered bytes in the worker's budget; refuse the request where it is used up."""
@@ -169,6 +171,15 @@ class Exchange:
         if self._call.traceparent:
             message.insert(1, f"traceparent: {self._call.traceparent}\r\n".encode())
         self._channel.reply(self, message)
+
+
+def _stated(body: bytes, head: Head) -> dict[str, Any]:
+    """Read the parameters of a refused request, unless it is large: refusals must stay cheap."""
+    if head.kind or head.encoding:
+        body = decode_body(body, head.kind, head.encoding, _MOST_STATED)
+    stated = head.json_length
+    text = body if stated is None else body[: binary.json_length(stated, len(body))]
+    return json.read_parameters(text) if len(text) <= _MOST_STATED else {}
 
 
 def _decode(body: bytes, head: Head, limit: int, manifest: Manifest) -> InferRequest:

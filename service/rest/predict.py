@@ -93,7 +93,8 @@ class PredictMiddleware:
         call.model, call.selector = request.model, request.version
         call.authorization = headers.get(b"authorization")
         inference.authorizer.admit("predict", call.authorization, call.model)
-        return await inference.pipeline.infer(call, partial(_decode, call, request))
+        stated = {"event_time": request.event_time}
+        return await inference.pipeline.infer(call, partial(_decode, call, request), lambda: stated)
 
 
 def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRequest:

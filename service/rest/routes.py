@@ -11,8 +11,10 @@ from starlette.routing import Route
 
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
+from eventlog.shards import TAG_DIGITS
 from service.auth.label_scope import LabelScope
-from service.errors import NotReady
+from service.errors import InvalidLabels, NotReady
+from service.models.label_rules import check_labels
 from service.models.metadata import ServerMetadata, describe
 from service.protocol.feedback import read_feedback
 from service.rest.asgi import authorization_of
@@ -20,6 +22,7 @@ from service.rest.content import decode_body
 from service.rest.dependencies import RouteDependencies
 from service.rest.errors import body_of, headers_of, status_of
 from service.rest.extensions import extension_routes
+from service.telemetry.metrics import count_refused_labels
 
 
 def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
@@ -84,6 +87,15 @@ class _Routes:
             verified = scope.verify((one.prediction_id for one in labels), worker.ids.tag)
         except AccessError as error:
             raise worker.authorizer.counted(error) from None
+        try:
+            check_labels(
+                labels,
+                lambda id_: id_[:TAG_DIGITS] if id_ in verified else "",
+                worker.models.manifests,
+            )
+        except InvalidLabels as error:
+            count_refused_labels(error.count)
+            raise
         worker.log.append_labels(labels, scope.actor, verified)
         await worker.log.wait_until_safe()
         return _json({"accepted": len(labels)})

@@ -116,6 +116,10 @@ _REFUSED = Counter(
     "Calls refused for want of a good key (Unauthenticated) or of its scope (Forbidden).",
     ["reason"],
 )
+_REFUSED_LABELS = Counter(
+    "driftline_labels_refused_total",
+    "Labels refused with 400, because no version of their model can have them.",
+)
 _RESTARTS = Counter(
     "driftline_model_restarts_total",
     "Starts of an isolated model's process after it had ended.",
@@ -208,6 +212,11 @@ def count_events(kind: str, number: int) -> None:
 def count_refused(error: AccessError) -> None:
     """Count a call refused by authentication or authorization."""
     _REFUSED.labels(type(error).__name__).inc()
+
+
+def count_refused_labels(labels: int) -> None:
+    """Count labels that no version of their model can have."""
+    _REFUSED_LABELS.inc(labels)
 
 
 def count_restart(version: Version) -> None:

@@ -195,6 +195,24 @@ def test_predict_takes_named_features_and_bentomls_client_works_on_it(
     assert service.http.get("/").status_code == 200
 
 
+def test_labels_that_no_version_can_have_are_refused_and_none_of_the_request_is_logged(
+    service: Any,
+) -> None:
+    rows = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}] * 2, "request_id": "twice"}
+    named = service.http.post("/predict", json=rows).raise_for_status().json()["prediction_id"]
+    before = len(service.events())
+    for labels in ([1, 3], ["yes", 0]):
+        for whose in ({"prediction_id": named}, {"model": "tiny", "request_id": "twice"}):
+            refused = service.http.post("/v1/feedback", json=[{**whose, "labels": labels}])
+            assert refused.status_code == 400
+            assert f"prediction {named}, row" in refused.json()["error"]
+            assert "none of the classes 0, 1" in refused.json()["error"]
+    assert len(service.events()) == before
+    assert "driftline_labels_refused_total 4.0" in service.http.get("/metrics").text
+    accepted = {"prediction_id": named, "labels": ["1", True]}
+    assert service.http.post("/v1/feedback", json=accepted).json() == {"accepted": 2}
+
+
 def test_feedback_is_taken_one_or_many(service: Any) -> None:
     before = len(service.events())
     one = {"prediction_id": "p-1", "label": 1, "event_time": "2013-07-01T00:00:00Z"}

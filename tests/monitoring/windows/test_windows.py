@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.ingest.labels import join
+from monitoring.ingest.joins import join
 from monitoring.windows.grid import SECOND
 from monitoring.windows.row_sample import RowSample, row_hash
 from monitoring.windows.watermark import IDLE, VersionProgress

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog.events import Label
-from monitoring.counters.plain_values import category
-from monitoring.ingest.labels import read_label
+from registry.labels import category, read_label
 
 BINARY = frozenset({"0", "1"})
 

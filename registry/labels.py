@@ -1,30 +1,34 @@
-"""Decide what a label does to its prediction. Pure.
-
-The first label in the order of the log holds. An equal label is a duplicate; a different one is a
-conflict and is counted. A label that precedes its prediction waits for it and is counted as unknown
-meanwhile, so no label is lost silently. A label that the model could never have predicted is not
-joined: scoring it would blame the model for a fault of the data.
+"""Read labels in every unambiguous spelling: one rule for the service and the monitor. Pure.
 
 Systems spell one class in several ways: 1, 1.0, "1", " 1", "1.0", true and "True". A label whose
 spelling is that of exactly one class counts as that class, and a number as text as that number.
+Every other label is refused: scoring it would blame the model for a fault of the data.
 """
 
 import math
 import re
 from collections.abc import Collection
-from typing import Literal
+from typing import Any
 
 from eventlog.events import Label
-from monitoring.counters.plain_values import category
-
-JoinOutcome = Literal["joined", "duplicate", "conflicting"]
+from registry.manifest import Manifest
 
 
-def join(stored: Label | None, label: Label) -> JoinOutcome:
-    """Decide what becomes of `label` for a row with the label `stored` (None: not labelled yet)."""
-    if stored is None:
-        return "joined"
-    return "duplicate" if category(stored) == category(label) else "conflicting"
+def category(value: Any) -> str:
+    """A category as text: 1, 1.0, "1" and True, as they come from different hands, are one."""
+    kind = type(value).__name__  # those of NumPy's scalars begin alike
+    if kind == "bool":
+        return str(int(value))
+    if kind.startswith("float") and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def classes_of(manifest: Manifest) -> frozenset[str] | None:
+    """Return the classes that labels of a version may name, as text; None: labels are numbers."""
+    if manifest.task != "classification":
+        return None
+    return frozenset(map(category, manifest.prediction.classes))
 
 
 def read_label(label: Label, classes: Collection[str] | None) -> Label | None:
