@@ -39,10 +39,10 @@ class WorkerStarts:
         self._failures = 0  # in a row
 
     def ended(self, pid: int, status: int) -> str:
-        """Take note of a worker's end; return why the service must end, "" if it goes on.
+        """Take note of a worker's end; return why the service must end, "" if it continues.
 
         `status` is as subprocess states it: -9 for SIGKILL. As long as another worker runs, the
-        service goes on: it answers, and the next start may succeed.
+        service continues: it answers, and the next start may succeed.
         """
         started, failed = (self._folder / f"{pid}.{what}" for what in ("started", "failed"))
         if started.exists():

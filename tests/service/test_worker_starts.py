@@ -52,7 +52,7 @@ def test_a_worker_that_has_started_begins_the_count_again(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_service_goes_on_as_long_as_a_worker_runs(tmp_path: Path) -> None:
+def test_the_service_continues_as_long_as_a_worker_runs(tmp_path: Path) -> None:
     starts = WorkerStarts(tmp_path)
     report_start(tmp_path)
     assert {starts.ended(7, 1) for _ in range(3 * MOST_FAILURES)} == {""}
