@@ -107,7 +107,7 @@ def _register(folder: Path) -> bytes:
         "data": row.ravel().tolist(),
     }
     body = msgspec.json.encode({"inputs": [tensor]})
-    head = f"POST {_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {_PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

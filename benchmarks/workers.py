@@ -62,7 +62,7 @@ def _request(folder: Path) -> bytes:
     }
     body = msgspec.json.encode({"inputs": [tensor]})
     path = f"/v2/models/{subject.name}/infer"
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -60,15 +60,15 @@ class UnforwardedRecord(msgspec.Struct, frozen=True):
 
 def dead_letter(record: Record, reason: str) -> UnforwardedRecord:
     """Return the dead letter of a record."""
-    event = record.event
+    event, body = record.event, record.whole
     return UnforwardedRecord(
         record.source,
         record.epoch,
         record.sequence,
         reason[:_LONGEST_REASON],
         0 if isinstance(event, UnreadableEvent) else event.received,
-        len(record.value),
-        record.value,
+        len(body),
+        body,
     )
 
 

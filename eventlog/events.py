@@ -56,20 +56,21 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     shape: list[int]
     data: list[Any]
     # Replaces `data` for large tensors: the protocol's raw contents, little-endian, in base64.
-    # Writers may pass bytes: encoding the event converts them to base64.
+    # Writers may pass bytes, and readers may get them: encoding the event converts them to base64.
     raw: str = ""
+    # Replaces `raw` in records that have a raw part: first byte and number of bytes there.
+    raw_at: tuple[int, int] | None = None
 
     def values(self) -> list[Any]:
         """Return the flat values from `data` or `raw`, in the form that `data` uses.
 
         Raises ValueError if `raw` is not a whole number of values of a known datatype.
         """
-        if not self.raw:
+        if not self.raw and self.raw_at is None:
             return self.data
         if self.datatype not in {*_FORMATS, "BF16"}:
             raise ValueError(f"raw holds {self.datatype}; expected one of {', '.join(_FORMATS)}")
-        held: Any = self.raw  # bytes before encoding, base64 text after decoding
-        data = b64decode(held, validate=True) if isinstance(held, str) else bytes(held)
+        data = self.raw_bytes()
         if self.datatype == "BF16":  # the upper half of FP32
             if len(data) % 2:
                 raise ValueError(f"raw holds {len(data)} bytes of BF16: expected two for each")
@@ -80,6 +81,13 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         except StructError as error:
             raise ValueError(f"raw holds {len(data)} bytes of {self.datatype}: {error}") from None
         return spell(numbers) if self.datatype.startswith("FP") else numbers
+
+    def raw_bytes(self) -> bytes:
+        """Return the raw contents; raises ValueError if there are none, or they are no base64."""
+        held: Any = self.raw  # base64 text, or bytes that are not encoded
+        if not held and self.raw_at is not None:
+            raise ValueError("its raw contents were in another part of the record, which is gone")
+        return b64decode(held, validate=True) if isinstance(held, str) else bytes(held)
 
 
 def spell(values: list[float]) -> list[Any]:

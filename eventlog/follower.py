@@ -54,7 +54,8 @@ class Follower:
     def drop(self, count: int) -> None:
         """Remove the first `count` records from the buffer."""
         for _ in range(count):
-            self._ready_bytes -= len(self._ready.popleft().value)
+            dropped = self._ready.popleft()
+            self._ready_bytes -= len(dropped.value) + len(dropped.raw)
 
     @property
     def ready(self) -> int:
@@ -143,9 +144,11 @@ class Follower:
         """Buffer the records of a frame, after the damage before it."""
         if self._damaged:
             self._report_damage(frame.base)
-        for sequence, value in enumerate(frame.values, frame.base):
+        for index, value in enumerate(frame.values):
+            sequence = frame.base + index
             if sequence >= self._expected.sequence:
-                self._push(sequence, _decode(value, sequence), value)
+                raw = frame.raws.get(index, b"") if frame.raws else b""
+                self._push(sequence, _decode(value, sequence, raw), value, raw)
         self._end = max(self._end, frame.base + len(frame.values))
 
     def _check_epoch(self, known: list[Segment]) -> None:
@@ -191,16 +194,18 @@ class Follower:
             self._push(sequence, error, b"")
         self._damaged = 0
 
-    def _push(self, sequence: int, event: Event | UnreadableEvent, value: bytes) -> None:
+    def _push(
+        self, sequence: int, event: Event | UnreadableEvent, value: bytes, raw: bytes = b""
+    ) -> None:
         epoch = self._expected.epoch
-        self._ready_bytes += len(value)
-        self._ready.append(Record(self._folder.name, epoch, sequence, event, value))
+        self._ready_bytes += len(value) + len(raw)
+        self._ready.append(Record(self._folder.name, epoch, sequence, event, value, raw=raw))
         self._expected = Position(epoch, sequence + 1)
 
 
-def _decode(value: bytes, sequence: int) -> Event | UnreadableEvent:
+def _decode(value: bytes, sequence: int, raw: bytes) -> Event | UnreadableEvent:
     try:
-        event = wire.decode(value)
+        event = wire.decode(value, raw)
     except UnreadableEvent as error:
         return error
     if event.sequence != sequence:

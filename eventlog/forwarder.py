@@ -241,7 +241,7 @@ class Forwarder:
         if refusal.too_large and refused.form == "event":
             with contextlib.suppress(NotForwardable):
                 smaller = message(record, self._settings, digest=True)
-                if len(smaller.value) < len(refused.message.value):
+                if smaller.size < refused.message.size:
                     return _Outgoing(record, smaller, "digest")
         self._store([(record, refusal.reason)])
         instead = letter(record, f"not forwarded: {refusal.reason}", self._settings)

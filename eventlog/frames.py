@@ -2,11 +2,12 @@
 
 A frame's CRC covers the epoch (as producer id), the base sequence (as producer epoch and base
 sequence) and all records. It covers neither base offset nor length: the base offset must equal the
-base sequence, and a wrong length breaks the CRC. kafka-python would do the same, but takes twice as
-long per record, and a third of a second to import; tests compare both. No file is opened here.
+base sequence, and a wrong length breaks the CRC. A record may have a header with its raw part
+(wire.py); others are ignored. kafka-python would do the same, but takes twice as long per record,
+and a third of a second to import; tests compare both. No file is opened here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -23,6 +24,9 @@ _HEAD = Struct(">qiibI")  # base offset, length, leader epoch, magic, CRC of all
 _BODY = Struct(">hiqqqhii")  # attributes, last offset, times, producer, its epoch, base, count
 HEADER = _HEAD.size + _BODY.size
 _COMPRESSION = 0b111  # bits of the attributes
+_NAME = b"driftline_raw"
+_RAW_HEADER = b"\2" + bytes([2 * len(_NAME)]) + _NAME  # one header, and its name
+_NOTHING: Mapping[int, Sequence[memoryview]] = {}
 _LOW_BITS = 31  # low bits of the base sequence; the producer epoch holds the high bits
 
 
@@ -34,6 +38,7 @@ class Frame(msgspec.Struct, frozen=True):
     epoch: int
     base: int
     values: list[bytes]
+    raws: dict[int, bytes] = {}  # the raw parts, by index of their value
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -50,9 +55,19 @@ class FrameExtent(msgspec.Struct, frozen=True):
     following: int
 
 
-def encode(values: Sequence[bytes], *, epoch: int, base: int, milliseconds: int) -> bytes:
-    """Encode values as one frame, numbered from `base`, with one timestamp (Unix time in ms)."""
-    records = [
+def encode(
+    values: Sequence[bytes],
+    raws: Mapping[int, Sequence[memoryview]] = _NOTHING,
+    *,
+    epoch: int,
+    base: int,
+    milliseconds: int,
+) -> bytes:
+    """Encode values as one frame, numbered from `base`, with one timestamp (Unix time in ms).
+
+    `raws` has the pieces of raw parts, by index of their value.
+    """
+    records: list[bytes | memoryview] = [
         _BODY.pack(
             0,
             len(values) - 1,
@@ -66,7 +81,13 @@ def encode(values: Sequence[bytes], *, epoch: int, base: int, milliseconds: int)
     ]
     for offset, value in enumerate(values):
         head = b"\0\0%b\1%b" % (_varint(offset), _varint(len(value)))
-        records += (_varint(len(head) + len(value) + 1), head, value, b"\0")
+        if offset not in raws:
+            records += (_varint(len(head) + len(value) + 1), head, value, b"\0")
+            continue
+        size = sum(len(part) for part in raws[offset])
+        named = _RAW_HEADER + _varint(size)
+        length = len(head) + len(value) + len(named) + size
+        records += (_varint(length), head, value, named, *raws[offset])
     body = b"".join(records)
     length = _HEAD.size - _BEFORE_BODY + len(body)
     return _HEAD.pack(base, length, 0, 2, crc32c(body)) + body
@@ -127,13 +148,15 @@ def _frame_at(data: bytes, at: int) -> Frame | None:
         return None
     if crc != crc32c(memoryview(data)[at + _HEAD.size : end]):
         return None
-    values = _values(data[at + HEADER : end], count)
-    return None if values is None else Frame(at, end, epoch, base, values)
+    found = _records(data[at + HEADER : end], count)
+    return None if found is None else Frame(at, end, epoch, base, *found)
 
 
-def _values(records: bytes, count: int) -> list[bytes] | None:
-    """Read the values of `count` records that fill the bytes; None if these are no records."""
-    values, at = [], 0
+def _records(records: bytes, count: int) -> tuple[list[bytes], dict[int, bytes]] | None:
+    """Read the values and raw parts of `count` records that fill the bytes; None: no records."""
+    values: list[bytes] = []
+    raws: dict[int, bytes] = {}
+    at = 0
     try:
         for _ in range(count):
             size, at = _read_varint(records, at)
@@ -142,13 +165,25 @@ def _values(records: bytes, count: int) -> list[bytes] | None:
             _, at = _read_varint(records, at)  # offset
             key, at = _read_varint(records, at)
             length, at = _read_varint(records, at + max(key, 0))
-            if length < 0 or at + length >= end:  # headers follow
+            if length < 0 or at + length >= end:
                 return None
             values.append(records[at : at + length])
+            at += length
+            if end - at > 1 and (raw := _raw_part(records, at, end)):
+                raws[len(values) - 1] = raw
             at = end
     except IndexError:
         return None
-    return values if at == len(records) else None
+    return (values, raws) if at == len(records) else None
+
+
+def _raw_part(records: bytes, at: int, end: int) -> bytes:
+    """Return the raw part among the headers of a record; empty if there is none."""
+    begin = at + len(_RAW_HEADER)
+    if records[at:begin] != _RAW_HEADER:
+        return b""
+    size, begin = _read_varint(records, begin)
+    return records[begin:end] if begin + size == end else b""
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -136,6 +136,12 @@ class KafkaMessage(msgspec.Struct, frozen=True):
     value: bytes
     headers: list[tuple[str, bytes]]
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of key, value and headers."""
+        named = sum(len(name) + len(held) for name, held in self.headers)
+        return len(self.value) + len(self.key) + named
+
 
 def message(record: Record, settings: KafkaSettings, *, digest: bool = False) -> KafkaMessage:
     """Convert a record of the log to a Kafka message; an unreadable record becomes a dead letter.
@@ -148,7 +154,7 @@ def message(record: Record, settings: KafkaSettings, *, digest: bool = False) ->
     if isinstance(event, UnreadableEvent):
         return letter(record, str(event), settings)
     try:
-        return _of_event(event, record.value, settings, digest=digest)
+        return _of_event(event, record, settings, digest=digest)
     except NotForwardable:
         raise
     except Exception as error:  # no fault of one event may block later ones
@@ -190,31 +196,39 @@ def letter(record: Record, reason: str, settings: KafkaSettings) -> KafkaMessage
     return KafkaMessage(settings.dead_letters, record.source.encode(), body, [])
 
 
-def _of_event(event: Event, value: bytes, settings: KafkaSettings, *, digest: bool) -> KafkaMessage:
+def _of_event(
+    event: Event, record: Record, settings: KafkaSettings, *, digest: bool
+) -> KafkaMessage:
     topic = settings.heartbeats if isinstance(event, HeartbeatEvent) else settings.feedback
+    value, raw = record.value, record.raw
     if isinstance(event, PredictionEvent):
         topic = settings.predictions
-        if digest or len(value) > settings.largest_message:
-            event = _without_payload(event, value)
-            value = wire.encode(event)
-    made = KafkaMessage(topic, wire.key(event), value, wire.headers(event))
-    size = len(value) + len(made.key) + sum(len(name) + len(held) for name, held in made.headers)
-    if len(value) > settings.largest_message or size > settings.largest_message + _MARGIN // 2:
+        if digest or len(value) + len(raw) > settings.largest_message:
+            event = _without_payload(event, value, raw)
+            value, raw = wire.encode(event), b""
+    headers = wire.headers(event)
+    if raw:
+        headers.append((wire.RAW, raw))
+    made = KafkaMessage(topic, wire.key(event), value, headers)
+    too_large = made.size > settings.largest_message + _MARGIN // 2
+    if len(value) + len(raw) > settings.largest_message or too_large:
         raise NotForwardable(
-            f"takes {size} bytes without a payload; expected at most {settings.largest_message} "
-            "(DRIFTLINE_KAFKA_LARGEST_MESSAGE)"
+            f"takes {made.size} bytes without a payload; expected at most "
+            f"{settings.largest_message} (DRIFTLINE_KAFKA_LARGEST_MESSAGE)"
         )
     return made
 
 
-def _without_payload(event: PredictionEvent, value: bytes) -> PredictionEvent:
+def _without_payload(event: PredictionEvent, value: bytes, raw: bytes) -> PredictionEvent:
+    digest = hashlib.sha256(value)
+    digest.update(raw)
     return msgspec.structs.replace(
         event,
         inputs={},
         outputs={},
         payload="digest",
-        payload_digest=hashlib.sha256(value).hexdigest(),
-        payload_bytes=len(value),
+        payload_digest=digest.hexdigest(),
+        payload_bytes=len(value) + len(raw),
     )
 
 

@@ -278,11 +278,12 @@ def _record(found: Any, stream: str, life: int, settings: KafkaSettings) -> Reco
     if found.topic == settings.dead_letters:
         return _damaged(found.value or b"", stream, beyond)
     value = found.value or b""
+    raw = next((held or b"" for name, held in found.headers or () if name == wire.RAW), b"")
     try:
-        event = wire.decode(value)
+        event = wire.decode(value, raw)
     except UnreadableEvent as error:
         return Record("", life, found.offset, error, value, stream, beyond)
-    return Record(event.source, event.epoch, event.sequence, event, value, stream, beyond)
+    return Record(event.source, event.epoch, event.sequence, event, value, stream, beyond, raw)
 
 
 def _damaged(value: bytes, stream: str, beyond: Position) -> Record:

@@ -50,11 +50,22 @@ class Record(msgspec.Struct, frozen=True):
     value: bytes = b""  # bytes as logged
     partition: str = ""  # topic partition; empty: the stream is the source
     beyond: Position | None = None  # position after the record in its partition
+    raw: bytes = b""  # its raw part, which the tensors of `event` hold
 
     @property
     def stream(self) -> str:
         """Return the stream that holds the record."""
         return self.partition or self.source
+
+    @property
+    def whole(self) -> bytes:
+        """Return the record as one value: JSON with the raw part in base64."""
+        return msgspec.json.encode(self.event) if self.raw and self.is_readable else self.value
+
+    @property
+    def is_readable(self) -> bool:
+        """Return whether the record holds an event."""
+        return not isinstance(self.event, UnreadableEvent)
 
     @property
     def after(self) -> Position:

@@ -122,8 +122,10 @@ class SegmentWriter:
         if self._detached:
             raise LogUnavailable(f"event log {self._folder}: it was removed or replaced")
         counts = self._check_stamps(events)
+        encoded = [wire.encode_record(event) for event in events]
         frame = frames.encode(
-            [wire.encode(event) for event in events],
+            [value for value, _ in encoded],
+            {index: raw for index, (_, raw) in enumerate(encoded) if raw},
             epoch=self.epoch,
             base=self.next_sequence,
             milliseconds=time.time_ns() // 1_000_000,

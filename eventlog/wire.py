@@ -1,9 +1,15 @@
-"""Encode and decode events, and build their CloudEvents headers for Kafka."""
+"""Encode and decode events, and build their CloudEvents headers for Kafka.
 
+A record of the log has a value, the event as JSON, and perhaps a raw part: the contents of large
+tensors, which base64 would make a third longer. `Tensor.raw_at` says where a tensor's begin.
+"""
+
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from eventlog.errors import UnreadableEvent
 from eventlog.events import (
@@ -12,11 +18,13 @@ from eventlog.events import (
     HeartbeatEvent,
     PredictionEvent,
     PredictionEventV1,
+    Tensor,
 )
 
 _Readable = Event | PredictionEventV1 | FeedbackEventV1
 
-encode = msgspec.json.Encoder().encode  # event -> JSON bytes
+encode = msgspec.json.Encoder().encode  # event -> JSON bytes, raw contents in base64
+RAW = "driftline_raw"  # the header of a record that holds its raw part
 _SPECVERSION = ("ce_specversion", b"1.0")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTENT_TYPE = ("content-type", b"application/json")
@@ -26,10 +34,39 @@ _TYPES: dict[type[Event], tuple[str, bytes]] = {
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(_Readable)
 
 
-def decode(data: bytes | memoryview) -> Event:
+def encode_record(event: Event) -> tuple[bytes, list[memoryview]]:
+    """Encode an event as a record: its value, and the pieces of its raw part."""
+    if not isinstance(event, PredictionEvent) or not _has_bytes(event):
+        return encode(event), []
+    parts: list[memoryview] = []
+    inputs = {name: _taken_out(tensor, parts) for name, tensor in event.inputs.items()}
+    outputs = {name: _taken_out(tensor, parts) for name, tensor in event.outputs.items()}
+    return encode(replace(event, inputs=inputs, outputs=outputs)), parts
+
+
+def _has_bytes(event: PredictionEvent) -> bool:
+    for tensor in event.inputs.values():
+        if tensor.raw and not isinstance(tensor.raw, str):
+            return True
+    return any(tensor.raw and not isinstance(tensor.raw, str) for tensor in event.outputs.values())
+
+
+def _taken_out(tensor: Tensor, parts: list[memoryview]) -> Tensor:
+    """Return a tensor whose raw contents are in `parts`."""
+    held: Any = tensor.raw
+    if not held or isinstance(held, str):
+        return tensor
+    part = memoryview(held).cast("B")
+    place = (sum(len(one) for one in parts), len(part))
+    parts.append(part)
+    return replace(tensor, raw="", raw_at=place)
+
+
+def decode(data: bytes | memoryview, raw: bytes = b"") -> Event:
     """Decode an event; ignore unknown fields, which later releases may add.
 
-    Raises UnreadableEvent with the invalid field or the unknown schema version.
+    `raw` is the raw part of its record. Raises UnreadableEvent with the invalid field or the
+    unknown schema version.
     """
     try:
         event = _decoder.decode(data)
@@ -40,7 +77,31 @@ def decode(data: bytes | memoryview) -> Event:
     named = event.shard if isinstance(event, HeartbeatEvent) else event.prediction_id
     if "\0" in named or "\0" in event.source:
         raise UnreadableEvent("its source or its prediction id holds a character that no name has")
-    return event
+    return _with_raw(event, memoryview(raw)) if raw else event
+
+
+def _with_raw(event: Event, raw: memoryview) -> Event:
+    """Return an event whose tensors hold their raw contents."""
+    if not isinstance(event, PredictionEvent):
+        return event
+    inputs, outputs = _put_back(event.inputs, raw), _put_back(event.outputs, raw)
+    return replace(event, inputs=inputs, outputs=outputs)
+
+
+def _put_back(tensors: Mapping[str, Tensor], raw: memoryview) -> dict[str, Tensor]:
+    whole: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.raw_at is None:
+            whole[name] = tensor
+            continue
+        first, size = tensor.raw_at
+        if first < 0 or size < 0 or first + size > len(raw):
+            raise UnreadableEvent(
+                f"tensor {name!r}: raw_at is {[first, size]}; the raw part has {len(raw)} bytes"
+            )
+        held: Any = raw[first : first + size]
+        whole[name] = replace(tensor, raw=held, raw_at=None)
+    return whole
 
 
 def key(event: Event) -> bytes:

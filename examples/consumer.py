@@ -9,8 +9,8 @@ reading = {"group_id": "my-team", "auto_offset_reset": "earliest", "max_poll_rec
 consumer = KafkaConsumer("driftline.predictions", bootstrap_servers=sys.argv[1:], **reading)
 seen = set()
 for record in consumer:
-    event_id = dict(record.headers)["ce_id"]
-    if event_id not in seen:  # delivery is at least once
-        event = json.loads(record.value)
-        print(event["model"], event["outcome"], event.get("outputs"), flush=True)
-    seen.add(event_id)
+    headers = dict(record.headers)
+    if headers["ce_id"] not in seen:  # delivery is at least once
+        event, raw = json.loads(record.value), headers.get("driftline_raw", b"")
+        print(event["model"], event["outcome"], event.get("outputs"), f"{len(raw)} raw", flush=True)
+    seen.add(headers["ce_id"])

@@ -62,7 +62,9 @@ def to_columns(manifest: Manifest, inputs: Mapping[str, Tensor]) -> dict[str, li
 def _decode_values(name: str, tensor: Tensor) -> Tensor:
     """Decode a tensor's raw values to a list, once for all features of the tensor."""
     try:
-        return replace(tensor, data=tensor.values(), raw="") if tensor.raw else tensor
+        if not tensor.raw and tensor.raw_at is None:
+            return tensor
+        return replace(tensor, data=tensor.values(), raw="", raw_at=None)
     except ValueError as error:
         raise InvalidFeatures(f"input {name!r}: {error}") from None
 

@@ -75,9 +75,8 @@ class HttpConnection(asyncio.Protocol):
 
 def _request(question: Question) -> bytes:
     fields = "".join(f"{name}: {value}\r\n" for name, value in question.headers.items())
-    head = (
-        f"POST {question.path} HTTP/1.1\r\nhost: x\r\n{fields}content-length: {len(question.body)}"
-    )
+    head = f"POST {question.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{fields}"
+    head += f"content-length: {len(question.body)}"
     return f"{head}\r\n\r\n".encode() + question.body
 
 

@@ -338,7 +338,7 @@ class Ingestion:
 
     def _dead_letter(self, record: Record, reason: str) -> None:
         origin = f"{record.source or record.stream}:{record.epoch}:{record.sequence}"
-        self._journal.add_dead_letter(origin, reason, record.value)
+        self._journal.add_dead_letter(origin, reason, record.whole)
         self._expiry.dead_letter_added()
 
 

@@ -1,6 +1,5 @@
 """Make small samples of the rows of a logged tensor."""
 
-from base64 import b64decode
 from functools import cached_property
 from typing import Any
 
@@ -66,9 +65,8 @@ class LoggedTensor:
 def _array(held: Tensor) -> Array:
     """Return a logged tensor of numbers; raises ValueError, KeyError or TypeError."""
     dtype = NUMPY[held.datatype]
-    if held.raw:
-        data = b64decode(held.raw, validate=True)
-        flat = np.frombuffer(data, dtype.newbyteorder("<"))
+    if held.raw or held.raw_at is not None:
+        flat = np.frombuffer(held.raw_bytes(), dtype.newbyteorder("<"))
     else:
         flat = np.array([_number(value) for value in held.data]).astype(dtype)
     if flat.size > _LARGEST_IMAGE:

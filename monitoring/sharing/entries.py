@@ -117,7 +117,7 @@ class _Known:
 
 def _entry(record: Record) -> Entry:
     event = record.event
-    entry = Entry(record.source, record.epoch, record.sequence, record.after.sequence, record.value)
+    entry = Entry(record.source, record.epoch, record.sequence, record.after.sequence, record.whole)
     if isinstance(event, UnreadableEvent):
         entry.unreadable, entry.received = str(event), event.received
     return entry
@@ -137,4 +137,4 @@ def record(chunk: Chunk, entry: Entry) -> Record:
     nothing = [None] * len(entry.bodies)  # from a monitor of an earlier release
     parts = zip(entry.bodies, entry.predicted or nothing, entry.codes or nothing, strict=True)
     answers = [row_layout.PredictedRow(*one) for one in parts]
-    return PreparedRecord(*place, entry.value, chunk.stream, beyond, answers)
+    return PreparedRecord(*place, entry.value, chunk.stream, beyond, answers=answers)

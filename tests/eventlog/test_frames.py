@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from eventlog import frames
+from eventlog import frames, wire
 
 values = st.lists(st.binary(max_size=60), min_size=1, max_size=5)
 bases = st.integers(0, 2**45)
@@ -30,6 +30,22 @@ def test_a_frame_is_what_kafka_python_would_have_written(parts: list[bytes], bas
         builder.append(offset, 1_700_000_000_000, None, value, ())
     expected = bytes(builder.build())
     assert _frame(*parts, base=base)[8:] == expected[8:]  # the base offset is the broker's there
+
+
+@given(st.dictionaries(st.integers(0, 4), st.lists(st.binary(max_size=300), max_size=3)), bases)
+def test_raw_parts_come_back_and_are_headers_to_kafka_python(
+    pieces: dict[int, list[bytes]], base: int
+) -> None:
+    parts = [b"a", b"", b"ccc", b"d" * 200, b"e"]
+    views = {index: [memoryview(one) for one in some] for index, some in pieces.items()}
+    data = frames.encode(parts, views, epoch=3, base=base, milliseconds=1_700_000_000_000)
+    raws = {index: b"".join(some) for index, some in pieces.items() if b"".join(some)}
+    assert list(frames.split(data, final=True)) == [
+        frames.Frame(0, len(data), 3, base, parts, raws)
+    ]
+    for index, record in enumerate(DefaultRecordBatch(data)):
+        expected = [] if index not in pieces else [(wire.RAW, b"".join(pieces[index]))]
+        assert (record.value, list(record.headers)) == (parts[index], expected)
 
 
 records = st.tuples(

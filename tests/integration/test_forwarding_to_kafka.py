@@ -11,6 +11,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewPartitions
 
+from eventlog import wire
 from eventlog.errors import NotAcknowledged
 from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
@@ -101,6 +102,27 @@ def _predict(writer: SegmentWriter, count: int, *, cells: int = 1) -> None:
     )
 
 
+def _predict_raw(writer: SegmentWriter, contents: bytes) -> None:
+    """Append an event whose tensor is in the raw part of its record."""
+    held: Any = memoryview(contents)
+    writer.append(
+        [
+            PredictionEvent(
+                source=writer.source,
+                epoch=writer.epoch,
+                time=1,
+                received=2,
+                prediction_id="raw",
+                model="photos",
+                protocol="rest",
+                outcome="ok",
+                inputs={"x": Tensor("UINT8", [len(contents)], [], held)},
+                **Stamps(writer).take(shard_of("photos"))._asdict(),
+            )
+        ]
+    )
+
+
 def topic_records(settings: KafkaSettings, topic: str) -> list[Any]:
     consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
     places = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
@@ -157,12 +179,13 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     )
     beat = HeartbeatEvent(**place, **stamps.take(shard)._asdict())
     writer.append([label, beat])
+    _predict_raw(writer, b"\0\xff" * 5_000)
     running = Forwarding(tmp_path, settings)
-    running.until(1003)
+    running.until(1004)
     running.stop()
 
     predictions = topic_records(settings, settings.predictions)
-    assert sorted(sequences_of(predictions)) == list(range(1001))
+    assert sorted(sequences_of(predictions)) == [*range(1001), 1003]
     assert len({record.partition for record in predictions}) == 4
     for partition in range(4):
         own = sequences_of([record for record in predictions if record.partition == partition])
@@ -174,6 +197,10 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     assert large["payload"] == "digest"
     assert large["payload_bytes"] > 2_000_000
     assert "inputs" not in large
+    raw = named["raw"]
+    event = wire.decode(raw.value, dict(raw.headers)[wire.RAW])
+    assert isinstance(event, PredictionEvent)
+    assert event.inputs["x"].values() == [0, 255] * 5_000
     for topic in (settings.feedback, settings.heartbeats):
         (record,) = topic_records(settings, topic)
         assert (record.key, record.partition) == (shard.encode(), place_of_seven)
