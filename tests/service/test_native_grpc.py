@@ -236,7 +236,7 @@ def test_health_is_watched_until_the_service_goes(
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize(("count", "code"), [(75, "OK"), (200, "RESOURCE_EXHAUSTED")])
+@pytest.mark.parametrize(("count", "code"), [(75, "OK"), (600, "RESOURCE_EXHAUSTED")])
 async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
     at: str, count: int, code: str
 ) -> None:
