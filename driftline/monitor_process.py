@@ -179,6 +179,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         scoring=lags.scoring,
         baselines=BaselineFiles(home.baselines),
         shadows=partial(read_report, home),
+        comparisons=home.comparisons,
     )
     limits = ConnectionLimits(
         affordable_connections(settings.max_connections, ports=1, allowed=allow_open_files()),

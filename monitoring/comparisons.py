@@ -104,29 +104,39 @@ class VersionComparison(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 class StoredComparisons:
     """The latest comparison of each pair of versions, below a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
+        """Without a folder there are none."""
         self._folder = folder
 
     def add(self, one: VersionComparison) -> None:
         """Replace the comparison of this pair; raises OSError."""
-        make_folder(self._folder / one.model)
-        replace_file(self._path(one.model, one.first, one.second), msgspec.json.encode(one))
+        assert self._folder is not None
+        path = self._folder / one.model / _name(one.first, one.second)
+        make_folder(path.parent)
+        replace_file(path, msgspec.json.encode(one))
 
     def find(self, model: str, first: str, second: str) -> VersionComparison | None:
         """Return a comparison; None if there is none, or one of another release."""
-        if not (first.isdecimal() and second.isdecimal()) or "/" in model or model.startswith("."):
+        folder = self._of(model)
+        if folder is None or not (first.isdecimal() and second.isdecimal()):
             return None
-        return _read(self._path(model, first, second))
+        return _read(folder / _name(first, second))
 
     def of_model(self, model: str) -> list[VersionComparison]:
         """Return the comparisons of a model, the newest first."""
-        if "/" in model or model.startswith("."):
-            return []
-        found = [_read(path) for path in (self._folder / model).glob("*.json")]
+        folder = self._of(model)
+        found = [] if folder is None else [_read(path) for path in folder.glob("*.json")]
         return sorted((one for one in found if one), key=lambda one: -one.created)
 
-    def _path(self, model: str, first: str, second: str) -> Path:
-        return self._folder / model / f"{first}-{second}.json"
+    def _of(self, model: str) -> Path | None:
+        """Return the folder of a model; None for a name that no model has."""
+        if self._folder is None or "/" in model or "\0" in model or model.startswith("."):
+            return None
+        return self._folder / model
+
+
+def _name(first: str, second: str) -> str:
+    return f"{first}-{second}.json"
 
 
 def _read(path: Path) -> VersionComparison | None:

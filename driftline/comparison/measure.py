@@ -40,6 +40,7 @@ _ERROR = 0.05  # share outside of an interval
 _DEFINED = 0.9  # share of draws with a figure, below which there is no interval
 _BINS = 10
 _MOST_ANSWERS = 12  # pairs of answers that are listed
+_SIGNED = {"bias"}  # neither higher nor lower is better
 _CLOSE = 0.1  # standard deviations, within which two numbers count as equal
 
 
@@ -179,7 +180,7 @@ def _compared(
         drawn.append((measure(first.select(one)), measure(second.select(other))))
     for name, value in whole[0].items():
         ours = whole[1].get(name)
-        if value is None or ours is None:
+        if value is None or ours is None or name in _SIGNED:
             continue
         firsts = [one.get(name) for one, _ in drawn]
         seconds = [one.get(name) for _, one in drawn]

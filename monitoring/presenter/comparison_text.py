@@ -17,7 +17,7 @@ def headline_sentence(found: VersionComparison) -> str:
     """Return which versions were compared on what, how often they agree, and which is better."""
     rows = " and ".join(f"{count:,}" for count in dict.fromkeys(found.rows))
     labelled = " and ".join(f"{count:,}" for count in dict.fromkeys(found.labelled))
-    where = _ORIGINS[found.origin].format(found.first, found.second)
+    where = origin_sentence(found)
     agreed = ""
     if found.agreement is not None and found.agreement.value is not None:
         agreed = f" They agree on {percent(found.agreement.value)}{_within(found.agreement)}."
@@ -27,15 +27,25 @@ def headline_sentence(found: VersionComparison) -> str:
     )
 
 
+def origin_sentence(found: VersionComparison) -> str:
+    """Return where the rows come from."""
+    return _ORIGINS[found.origin].format(found.first, found.second)
+
+
 def verdict_sentence(found: VersionComparison) -> str:
     """Return on which scores a version is better beyond chance."""
     if not found.scores:
         return "Too few labels to score them."
-    parts = []
-    for side, number in (("second", found.second), ("first", found.first)):
-        names = [score_name(one) for one in found.scores if one.better == side]
-        if names:
-            parts.append(f"version {number} is better on {', '.join(names)}")
+    sides = {"second": found.second, "first": found.first}
+    better = {
+        number: [score_name(one) for one in found.scores if one.better == side]
+        for side, number in sides.items()
+    }
+    parts = [
+        f"version {number} is better on {', '.join(names)}"
+        for number, names in sorted(better.items(), key=lambda one: -len(one[1]))
+        if names
+    ]
     if not parts:
         return "No score differs beyond chance."
     text = "; ".join(parts)

@@ -8,6 +8,11 @@ def model_path(model: str, version: str) -> str:
     return f"/models/{quote(model, safe='')}/{quote(version, safe='')}"
 
 
+def comparison_path(model: str, first: str, second: str) -> str:
+    """The page of a comparison of two versions."""
+    return f"/models/{quote(model, safe='')}/compare/{quote(first)}/{quote(second)}"
+
+
 def window_path(model: str, version: str, start: int) -> str:
     """The page of one window."""
     return f"{model_path(model, version)}/windows/{start}"

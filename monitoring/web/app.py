@@ -15,9 +15,10 @@ from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
 from eventlog.lag import ReaderLag
 from monitoring.baselines.files import BaselineFiles
+from monitoring.comparisons import StoredComparisons
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.lag import ScoringLag
-from monitoring.web import api, pages, reports
+from monitoring.web import api, comparison_pages, pages, reports
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
@@ -40,6 +41,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     scoring: ScoringLag | None = None,
     baselines: BaselineFiles | None = None,
     shadows: Callable[[], ShadowReport | None] = lambda: None,
+    comparisons: Path | None = None,
 ) -> Starlette:
     """The application.
 
@@ -48,6 +50,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     addresses; `*` lets any name in. Without an `authorizer`, every client that reaches the page may
     use it. `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are
     those of versions without a reference. `shadows` reads what the process of shadows reports.
+    `comparisons` is the folder of comparisons of versions.
     """
 
     @asynccontextmanager
@@ -56,6 +59,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
 
     made = Starlette(
         routes=[
+            *comparison_pages.routes(),
             *pages.routes(),
             *api.routes(),
             *reports.routes(),
@@ -80,4 +84,5 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     made.state.progress = progress
     made.state.scoring = scoring
     made.state.shadows = shadows
+    made.state.comparisons = StoredComparisons(comparisons)
     return made

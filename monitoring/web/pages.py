@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from monitoring.errors import DatabaseUnavailable
-from monitoring.presenter import formats, links
+from monitoring.presenter import comparison_text, formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
 from monitoring.presenter.performance_state import performance_state
@@ -121,6 +121,11 @@ async def model(request: Request) -> Response:
         deliveries=deliveries,
         periods=periods_of(request),
         shadows=request.app.state.shadows() if row.shadow else None,
+        comparisons=[
+            one
+            for one in request.app.state.comparisons.of_model(row.model)
+            if row.version in {one.first, one.second}
+        ],
     )
 
 
@@ -239,6 +244,7 @@ def _templates() -> jinja2.Environment:
         "performance_state": performance_state,
         "shadow_sentence": shadow_sentence,
         "shadow_lines": shadow_lines,
+        "comparison": comparison_text,
         "links": links,
         "view": window_view,
         "glyphs": glyphs,

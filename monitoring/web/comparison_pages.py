@@ -1,0 +1,54 @@
+"""The page and the API of comparisons of versions."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from monitoring.comparisons import StoredComparisons, VersionComparison
+from monitoring.web.api import json_response
+from monitoring.web.charts import comparison_charts
+from monitoring.web.pages import page
+
+
+def routes() -> list[Route]:
+    """Return the addresses of comparisons."""
+    pair = "/models/{model}/compare/{first}/{second}"
+    return [Route(pair, comparison), Route(f"/api{pair}", as_json)]
+
+
+async def comparison(request: Request) -> Response:
+    """Show one comparison."""
+    found = _found(request)
+    return page(
+        request,
+        "comparison.html",
+        found=found,
+        others=[one for one in _stored(request).of_model(found.model) if one != found],
+        differences=comparison_charts.difference_chart(found),
+        groups=comparison_charts.group_chart(found),
+        calibration=comparison_charts.calibration_chart(found),
+        times=comparison_charts.times_chart(found),
+    )
+
+
+async def as_json(request: Request) -> Response:
+    """Return one comparison for programs."""
+    return json_response(_found(request))
+
+
+def _found(request: Request) -> VersionComparison:
+    model, first, second = (request.path_params[one] for one in ("model", "first", "second"))
+    found = _stored(request).find(model, first, second)
+    if found is None:
+        raise HTTPException(
+            404,
+            f"versions {first} and {second} of {model} were not compared: "
+            f"driftline compare {model} --versions {first},{second}",
+        )
+    return found
+
+
+def _stored(request: Request) -> StoredComparisons:
+    stored: StoredComparisons = request.app.state.comparisons
+    return stored
