@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -11,13 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from eventlog.answer_counts import MINUTE, first_answered_epoch, read_answer_counts
+from eventlog.answer_counts import MINUTE, first_answered_epoch, minute_of, read_answer_counts
 from eventlog.balance import Balance, SourceCounts, balance_of, count_records
 from eventlog.dead_letters import DeadLetters
+from eventlog.follower import Follower
 from eventlog.layout import segments
 from eventlog.log import Position
 from eventlog.retention import read_positions
-from eventlog.segments import SegmentReader
+from eventlog.segment_counts import CountedEvents, SegmentCounts
 from eventlog.settings import Home
 from monitoring.chains import broken_promise
 from monitoring.results import SourceLedger
@@ -26,6 +27,7 @@ from monitoring.storage.database import exists
 from monitoring.storage.store import Store
 
 _NOWHERE = Position(0, 0)
+_UNKNOWN = 1 << 62
 _MOST_SHARDS = 10  # in one line
 _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 
@@ -38,14 +40,19 @@ def commands() -> list[click.Command]:
 @click.command()
 @click.option("--from", "begin", type=click.DateTime(_FORMATS), help="First minute, UTC.")
 @click.option("--to", "end", type=click.DateTime(_FORMATS), help="End (exclusive), UTC.")
-def ledger(begin: datetime | None, end: datetime | None) -> None:
+@click.option("--verify", is_flag=True, help="Read every event again, whatever was counted.")
+def ledger(begin: datetime | None, end: datetime | None, verify: bool) -> None:  # noqa: FBT001 - click passes flags by position
     """Compare the numbers of answered, logged, forwarded and monitored events per source.
 
     Events count in the minute in which they were received. Logged events are either forwarded,
     dead-lettered or still in transit. Exits 1 if an event is missing that is not in transit.
+
+    Complete segments are counted once: their counts are stored in the home. --verify counts them
+    again, and decodes every event.
     """
     minutes = (_minute(begin, 0), _minute(end, 1 << 62))
-    accounts = [balance_of(book, minutes) for book in _books(Home.from_environment())]
+    books = _books(Home.from_environment(), verify=verify)
+    accounts = [balance_of(book, minutes) for book in books]
     Console().print(_table(accounts))
     for one in accounts:
         for line in _differences(one):
@@ -53,7 +60,7 @@ def ledger(begin: datetime | None, end: datetime | None) -> None:
     sys.exit(0 if all(one.balanced for one in accounts) else 1)
 
 
-def _books(home: Home) -> list[SourceCounts]:
+def _books(home: Home, *, verify: bool) -> list[SourceCounts]:
     """Read the last stage first, so that events in transit do not seem to be missing."""
     books = {path.name: SourceCounts(path.name) for path in _sources(home)}
     seen, since = _add_monitored(home, books)
@@ -68,7 +75,7 @@ def _books(home: Home) -> list[SourceCounts]:
         books[path.name].answered = read_answer_counts(path) or None
         if cursors is not None:
             books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
-    _read_segments(home, books, cursors or {}, seen)
+    _read_segments(home, books, cursors or {}, seen, verify=verify)
     for book in books.values():
         book.cut |= book.logged.total() > 0 and seen.get(book.source, _NOWHERE) > book.end
         if any(minute < since for minute in book.logged):
@@ -129,27 +136,64 @@ def _read_segments(
     books: dict[str, SourceCounts],
     cursors: dict[str, Position],
     seen: dict[str, Position],
+    *,
+    verify: bool,
 ) -> None:
+    """Count what the segments hold; `verify`: decode every event, and trust no stored counts."""
     for path in _sources(home):
         present = segments(path)
         first = first_answered_epoch(path)
         if not present or present[0].base or present[0].epoch > first:
-            books[path.name].begins = 1 << 62  # until the first record is read
-    dead_letters = DeadLetters(home.dead_letters).origins()
-    reader = SegmentReader(home.log, {})
-    while records := reader.poll(5_000):
+            books[path.name].begins = _UNKNOWN  # until the first record is read
+    letters = DeadLetters(home.dead_letters).origins()
+    counts = SegmentCounts(home.segment_counts)
+    for path in _sources(home):
+        book = books[path.name]
+        cursor, read = cursors.get(path.name, _NOWHERE), seen.get(path.name, _NOWHERE)
+        counted = None if verify else counts.count(path, {"cursor": cursor, "seen": read})
+        if counted is None:
+            _read_source(path, book, cursor, read, letters)
+        else:
+            _add_counted(counted, book, cursor, letters)
+    counts.save()
+
+
+def _read_source(
+    path: Path,
+    book: SourceCounts,
+    cursor: Position,
+    seen: Position,
+    letters: Container[tuple[str, int, int]],
+) -> None:
+    follower = Follower(path, _NOWHERE)
+    while records := follower.peek(5_000):
         for record in records:
-            book = books[record.source]
-            count_records(
-                book,
-                [record],
-                cursors.get(record.source, _NOWHERE),
-                seen.get(record.source, _NOWHERE),
-                dead_letters,
-            )
-            if book.begins == 1 << 62 and book.logged:
+            count_records(book, [record], cursor, seen, letters)
+            if book.begins == _UNKNOWN and book.logged:
                 book.begins = min(book.logged) + 1  # that minute may have lost its beginning
-    reader.close()
+        follower.drop(len(records))
+    follower.close()
+
+
+def _add_counted(
+    counted: CountedEvents,
+    book: SourceCounts,
+    cursor: Position,
+    letters: Mapping[tuple[str, int, int], int],
+) -> None:
+    book.logged, book.due, book.end = counted.logged, counted.before["seen"], counted.end
+    if book.begins == _UNKNOWN and counted.first is not None:
+        book.begins = counted.first + 1
+    if book.forwarded is None or book.dead_lettered is None:
+        return
+    book.forwarded = counted.before["cursor"]
+    for (source, epoch, sequence), received in letters.items():
+        # Of an unreadable record the reception is unknown; it is not among the counted ones.
+        if source == book.source and received and Position(epoch, sequence) < cursor:
+            minute = minute_of(received)
+            if book.forwarded[minute] > 0:  # else retention has deleted it
+                book.forwarded[minute] -= 1
+                book.dead_lettered[minute] += 1
 
 
 def _sources(home: Home) -> list[Path]:

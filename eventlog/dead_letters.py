@@ -107,9 +107,10 @@ class DeadLetters:
         )
         return [UnforwardedRecord(*row) for row in rows]
 
-    def origins(self) -> set[tuple[str, int, int]]:
-        """Return source, epoch and sequence of every letter."""
-        return set(self._read("SELECT source, epoch, sequence FROM letters"))
+    def origins(self) -> dict[tuple[str, int, int], int]:
+        """Return the reception of every letter, by source, epoch and sequence."""
+        rows = self._read("SELECT source, epoch, sequence, received FROM letters")
+        return {(source, epoch, sequence): received for source, epoch, sequence, received in rows}
 
     def find(self, source: str, epoch: int, sequence: int) -> UnforwardedRecord | None:
         """Return a letter with its content; None if it does not exist."""

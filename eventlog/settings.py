@@ -75,6 +75,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "forwarded.deadletters.db"
 
     @property
+    def segment_counts(self) -> Path:
+        """Return the ledger's counts of complete segments; it may be deleted at any time."""
+        return self.root / "segment-counts"
+
+    @property
     def consumed(self) -> Path:
         """Return the file of the monitor's positions."""
         return self.root / "consumed.json"

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from driftline.ledger import ledger
 from eventlog import frames
 from eventlog.answer_counts import MINUTE, CountingWriter
-from eventlog.dead_letters import DeadLetters, UnforwardedRecord
+from eventlog.dead_letters import DeadLetters, UnforwardedRecord, dead_letter
 from eventlog.errors import UnreadableEvent
 from eventlog.events import FeedbackEvent
 from eventlog.heartbeats import TICK_US, Heartbeats
@@ -171,7 +171,7 @@ def test_what_the_forwarder_dead_lettered_is_named_and_not_missing(
     write_positions(home.cursors, {"host-0": Position(writer.epoch, 800)})
     places = (3, 500, 900)  # the last lies beyond the cursor, as after a topic was re-created
     DeadLetters(home.dead_letters).add(
-        [UnforwardedRecord("host-0", writer.epoch, n, "too large") for n in places]
+        [UnforwardedRecord("host-0", writer.epoch, n, "too large", T0) for n in places]
     )
     result = _run()
     assert _figures(result) == ["1,000", "1,000", "798", "2", "1,000"]
@@ -281,7 +281,7 @@ def test_every_event_of_any_history_is_in_its_place_or_a_named_loss(home: Home, 
     write_positions(home.cursors, {"host-0": end})
     DeadLetters(home.dead_letters).add(
         [
-            UnforwardedRecord("host-0", record.epoch, record.sequence, "too large")
+            dead_letter(record, "too large")
             for record in SegmentReader(home.log, {}).poll(10_000)
             if chance.random() < 0.1
         ]
@@ -300,3 +300,26 @@ def test_every_event_of_any_history_is_in_its_place_or_a_named_loss(home: Home, 
     assert (f"{lost} answered but not in the log" in result.output) == bool(lost)
     assert ("not monitored" in result.output, "counted by" in result.output) == (False, False)
     assert result.exit_code == bool(lost)
+    for repeated in (_run("--verify"), _run(), _run()):
+        assert (repeated.output, repeated.exit_code) == (result.output, result.exit_code)
+
+
+@pytest.mark.parametrize("stored", [b"", b"\xff", b"\x81\xa1x\x01"])
+def test_stored_counts_of_segments_are_used_only_while_they_hold(home: Home, stored: bytes) -> None:
+    small = LogSettings(segment_bytes=2_000)
+    writer = CountingWriter.claim(home.log, "host", small)
+    home.segment_counts.write_bytes(stored)
+    _append(writer, 100)
+    assert len(segments(home.log / "host-0")) > 3
+    _monitor(home)
+    assert [_figures(_run())[1] for _ in range(2)] == ["100", "100"]
+    _append(writer, 50)
+    assert _figures(_run())[:2] == ["150", "150"]
+    first = segments(home.log / "host-0")[0].path
+    data = first.read_bytes()
+    kept = next(iter(frames.split(data, final=True)))
+    first.write_bytes(data[kept.end :])  # the first record is gone
+    result = _run()
+    assert _figures(result)[:2] == ["150", "149"]
+    assert result.output == _run("--verify").output
+    assert result.exit_code == 1

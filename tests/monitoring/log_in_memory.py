@@ -125,7 +125,13 @@ class Log:
 
     def beat(self, received: int, **changes: Any) -> None:
         """A heartbeat of the model's shard."""
-        fields: dict[str, Any] = {"time": received, "received": received, "shard": "abc"}
+        number = sum(isinstance(record.event, HeartbeatEvent) for record in self.records)
+        fields: dict[str, Any] = {
+            "time": received,
+            "received": received,
+            "shard": "abc",
+            "number": number,
+        }
         self._append(HeartbeatEvent(**self._stamp(), **(fields | changes)))
 
     def damage(self) -> None:
