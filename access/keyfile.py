@@ -30,14 +30,18 @@ class _Contents(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class KeyFile:
     """The keys of one installation; replaced as a whole, so nobody reads half of a change."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, named: bool = False) -> None:
+        """`named`: whether the environment names this file."""
         self.path = path
+        self._named = named
 
     @classmethod
     def of(cls, home: Home, environ: Mapping[str, str] = os.environ) -> "KeyFile":
         """The file that the environment names, or the home's."""
         named = environ.get("DRIFTLINE_KEYS_FILE", "")
-        return cls(Path(named).expanduser().absolute() if named else home.keys)
+        if named:
+            return cls(Path(named).expanduser().absolute(), named=True)
+        return cls(home.keys)
 
     def stamp(self) -> Stamp | None:
         """Something that differs after every change; None while there is no file.
@@ -65,6 +69,20 @@ class KeyFile:
             replace(key, scopes=sorted({*key.scopes, *scopes_of(key.roles, roles)}))
             for key in contents.keys
         ]
+
+    def require(self) -> list[Key] | None:
+        """The keys as `read` returns them, before a server starts.
+
+        Raises SettingError where the environment names a file that is missing: a mount that failed
+        must not open the server to everyone.
+        """
+        keys = self.read()
+        if keys is None and self._named:
+            raise SettingError(
+                f"DRIFTLINE_KEYS_FILE: {self.path} does not exist; expected the file that "
+                "driftline keys create writes, or no such variable"
+            )
+        return keys
 
     def roles(self) -> Roles:
         """The scopes of every role; raises as `read`."""

@@ -12,6 +12,7 @@ from driftline.registry_access import SERVER, open_access
 from registry.errors import InvalidPolicy
 from registry.gates.policy import read_release_policy
 from registry.history.state import reduce_rows
+from registry.yaml_text import parse_yaml
 
 _WHY = click.option("--why", required=True, help="Reason, recorded with the decision.")
 _VERSION = click.option("--version", "number", required=True, help="Number of the version.")
@@ -101,7 +102,7 @@ def _read(file: Path) -> dict[str, Any]:
     """Return the fields that a file states; raises InvalidPolicy or InvalidGates."""
     try:
         # As the row will hold it: keys are text, and dates are.
-        stated: Any = yaml.safe_load(file.read_bytes()) or {}
+        stated: Any = parse_yaml(file.read_bytes()) or {}
         stated = msgspec.to_builtins(stated, str_keys=True)
     except (yaml.YAMLError, TypeError) as error:
         raise InvalidPolicy(f"{file}: {' '.join(str(error).split())}") from None

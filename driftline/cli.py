@@ -12,6 +12,8 @@ from typing import IO, Any, NamedTuple
 
 import click
 
+from driftline.terminal import escaped_streams
+
 # Nothing of a server is imported here: the client is installed without.
 
 
@@ -234,7 +236,8 @@ def driftline() -> None:
 
 
 def main() -> None:
-    """Run the command and end the process."""
+    """Run the command and end the process; what it writes is for its user alone."""
+    os.umask(0o077)
     if _PARENT in os.environ:
         from eventlog.parent_death import end_with_parent  # noqa: PLC0415 - children only
 
@@ -266,6 +269,11 @@ def _leave(status: object) -> None:
 
 def run() -> None:
     """Run the command; print an expected error as one line, without a traceback."""
+    with escaped_streams():
+        _run()
+
+
+def _run() -> None:
     try:
         # A command that ends with `Exit(1)` returns 1 here; others return nothing.
         status = driftline(standalone_mode=False)

@@ -25,6 +25,7 @@ from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, require_free
 from access.tls import Tls
 from driftline.log_readers import open_reader
+from eventlog.durable_files import close_to_others
 from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
 from eventlog.lag import ReaderLag, TrackedReader
@@ -145,11 +146,13 @@ def _check(home: Home, settings: MonitorSettings) -> Tls | None:
     check_exposure(
         settings.host,
         PREFIX,
-        credentials=KeyFile.of(home).read() is not None
+        credentials=KeyFile.of(home).require() is not None
         or bool(settings.tls_client_ca)
         or oidc_settings() is not None,
         allow_anonymous=settings.allow_anonymous,
     )
+    close_to_others(home.root)
+    Receiver.configured(settings)  # one that no webhook could reach ends the command
     return tls
 
 

@@ -11,6 +11,7 @@ from eventlog.settings import Home
 from registry.errors import InvalidManifest
 from registry.manifest import Version
 from registry.store import Registry
+from registry.yaml_text import parse_yaml
 
 _FILES = ("model.onnx", "manifest.yaml", "reference.parquet")
 _ALIASES = "aliases.yaml"
@@ -81,7 +82,10 @@ def _aliases(model: Path, numbers: dict[str, str]) -> dict[str, str]:
     path = model / _ALIASES
     if not path.is_file():
         return {"champion": list(numbers.values())[-1]}
-    stated = yaml.safe_load(path.read_bytes())
+    try:
+        stated = parse_yaml(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise InvalidManifest(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(stated, dict):
         raise InvalidManifest(f"{path}: expected alias: folder, for example champion: 2")
     named = {str(alias): str(folder) for alias, folder in stated.items()}

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from driftline.terminal import escaped
 from eventlog.settings import Home
 from monitoring.counters.service_health import LABEL_DELAY
 from monitoring.presenter import formats
@@ -151,4 +152,4 @@ def table_of(*headers: str) -> Table:
 
 def plain(text: str, style: str = "") -> Text:
     """Words of others as they are: no markup, and nothing that could steer the terminal."""
-    return Text("".join(c if c.isprintable() else " " for c in text), style=style)
+    return Text(escaped(" ".join(text.splitlines())), style=style)

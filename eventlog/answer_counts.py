@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from eventlog.durable_files import open_private
 from eventlog.events import Event, HeartbeatEvent
 from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
@@ -32,7 +33,7 @@ class AnswerCounts:
     def __init__(self, folder: Path, epoch: int) -> None:
         """Map the file and append after its last slot; `epoch` is the writer's."""
         self._epoch = epoch
-        self._file = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_private(folder / _FILE)
         self._end = len(_slots(os.read(self._file, os.fstat(self._file).st_size))) * _SLOT.size
         self._map: mmap.mmap | None = None
         self._counts: dict[int, tuple[int, int]] = {}  # minute -> offset of its slot, count

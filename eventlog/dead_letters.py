@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from eventlog.durable_files import open_private
 from eventlog.errors import EventLogError, UnreadableEvent
 from eventlog.log import Record
 
@@ -88,7 +89,7 @@ class DeadLetters:
         Raises EventLogError if the file cannot be written.
         """
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(open_private(self._path))
             with contextlib.closing(sqlite3.connect(self._path)) as database, database:
                 database.execute("PRAGMA synchronous = FULL")
                 database.execute(_SCHEMA)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from eventlog.durable_files import open_private
+
 _RETRY_S = 1.0  # seconds between attempts to allocate the space again
 
 
@@ -43,7 +45,7 @@ class DiskReserve:
             return True
         self._retry_at = self._clock() + _RETRY_S
         try:
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = open_private(self._path)
         except OSError:
             return False
         try:

@@ -5,7 +5,13 @@ power loss can leave a name without content.
 """
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
+
+from eventlog.errors import SettingError
+
+_PRIVATE = 0o700
 
 
 def sync_folder(folder: Path) -> None:
@@ -22,15 +28,47 @@ def sync_tree(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, with their names on disk."""
+    """Create a folder and its missing parents for this user alone, with their names on disk."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     for one in reversed(missing):
+        with suppress(FileExistsError):  # another process was first
+            one.mkdir(_PRIVATE)
         sync_folder(one.parent)
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file atomically: after a crash it holds old or new content. Raises OSError."""
+def open_private(path: Path) -> int:
+    """Open a file for this user alone, created if missing; return its descriptor.
+
+    A link is not followed: another user could have planted it. Raises OSError.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file for this user alone, if there is none; raises OSError."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def close_to_others(folder: Path) -> None:
+    """Remove the rights of other users from an existing folder; its group keeps its own.
+
+    Raises SettingError if others can write there and that cannot be changed: they could replace
+    files, or plant links to this user's.
+    """
+    with suppress(OSError):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & stat.S_IRWXO:
+            folder.chmod(mode & ~stat.S_IRWXO)
+    if folder.exists() and folder.stat().st_mode & stat.S_IWOTH:
+        raise SettingError(f"{folder} can be written by every user; expected chmod o-rwx {folder}")
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file atomically: after a crash it holds old or new content. Raises OSError.
+
+    By default only its owner can read it.
+    """
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -14,7 +14,7 @@ import re
 import secrets
 from pathlib import Path
 
-from eventlog.durable_files import make_folder, sync_folder
+from eventlog.durable_files import make_folder, open_private, sync_folder
 
 _logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def log_identity(log: Path) -> str:
     A damaged file gets a new identity: sources under the old one end, and new ones begin.
     """
     make_folder(log)
-    file = os.open(log / _FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_private(log / _FILE)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)  # released by close, or by the end of the process
         content = os.read(file, 64)

@@ -15,17 +15,18 @@ from typing import Self
 
 import msgspec
 
+from eventlog.durable_files import make_folder, open_private
 from eventlog.errors import AlreadyRunning, SettingError
 
 _LONGEST_CONTENT = 4096  # bytes read from a lock file
 
 
-def try_lock(path: Path, mode: int = 0o600) -> int | None:
+def try_lock(path: Path) -> int | None:
     """Create and lock a file; return its descriptor, or None if another process holds the lock.
 
     Closing the descriptor releases the lock. Raises OSError if the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    descriptor = open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -67,8 +68,8 @@ class ProcessLock:
         cannot be written.
         """
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = try_lock(path, 0o644)
+            make_folder(path.parent)
+            descriptor = try_lock(path)
             if descriptor is None:
                 raise _already_running(path, role)
             self._descriptor = descriptor

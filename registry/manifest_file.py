@@ -9,6 +9,7 @@ import yaml
 
 from registry.errors import InvalidManifest, InvalidPolicy, RegistryError
 from registry.manifest import Manifest, Monitoring
+from registry.yaml_text import parse_yaml
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -47,7 +48,7 @@ def _class_names(path: Path) -> list[Any]:
         names = json.loads(text) if path.suffix == ".json" else text.splitlines()
     except OSError as error:
         raise InvalidManifest(f"{where} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidManifest(f"{where} is no text in UTF-8, or no JSON: {error}") from None
     if not isinstance(names, list) or not names:
         raise InvalidManifest(f"{where} names no classes; expected one in each line, or a list")
@@ -90,7 +91,7 @@ def read_policy(path: Path) -> Monitoring:
 
 def _read(path: Path, what: str, kind: type[RegistryError]) -> Any:
     try:
-        return yaml.safe_load(path.read_bytes())
+        return parse_yaml(path.read_bytes())
     except OSError as error:
         raise kind(f"{what.split(maxsplit=1)[0]} {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from eventlog.durable_files import make_folder
+
 
 class WorkerReport(msgspec.Struct, frozen=True):
     """The state of one worker; empty while it starts."""
@@ -41,7 +43,7 @@ class WorkerReportPublisher:
     """Publish the reports of one worker until `close` or the end of the process."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._report = folder / f"{name}.json"
         self._lock = folder / f"{name}.lock"

@@ -10,6 +10,8 @@ import os
 import struct
 from pathlib import Path
 
+from eventlog.durable_files import open_private
+
 MOST_WORKERS = 32
 _NUMBER = struct.Struct("<q")
 _SIZE = (2 + MOST_WORKERS) * MOST_WORKERS * _NUMBER.size
@@ -21,7 +23,7 @@ class ConnectionLoads:
     def __init__(self, path: Path, worker: int) -> None:
         """Map the file; `worker` has been the number of no live process. Raises OSError."""
         self._worker = worker
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(path)
         try:
             os.posix_fallocate(descriptor, 0, _SIZE)  # a page without a block could kill the worker
             self._map = mmap.mmap(descriptor, _SIZE)

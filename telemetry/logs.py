@@ -30,6 +30,14 @@ class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class TextLines(logging.Formatter):
+    """One line for a person; what a name or message holds cannot begin another line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line before an exception's traceback."""
+        return _one_line(super().formatMessage(record))
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, process, message, and what NAMES names."""
 
@@ -49,7 +57,7 @@ class JsonLines(logging.Formatter):
         fields |= {name: value for name in NAMES if (value := getattr(record, name, ""))}
         if record.exc_info and record.exc_info[0] is not None:
             fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        return msgspec.json.encode(fields).decode()
+        return _one_line(msgspec.json.encode(fields).decode())
 
 
 def configure(process: str, settings: LoggingSettings) -> None:
@@ -82,4 +90,16 @@ def about(traceparent: str = "", **names: str) -> Mapping[str, str]:
 
 
 def _formatter(process: str, settings: LoggingSettings) -> logging.Formatter:
-    return JsonLines(process) if settings.format == "json" else logging.Formatter(_TEXT)
+    return JsonLines(process) if settings.format == "json" else TextLines(_TEXT)
+
+
+def _one_line(text: str) -> str:
+    """Escape, as JSON does, what moves a terminal's cursor, changes direction or is invisible."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

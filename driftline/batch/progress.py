@@ -8,6 +8,8 @@ from typing import Protocol, Self
 
 import click
 
+from driftline.terminal import own_control
+
 _EVERY_S = 10.0  # between two lines
 
 
@@ -59,7 +61,7 @@ class Bar:
             MofNCompleteColumn(),
             TextColumn("rows, {task.fields[rate]:,.0f} rows/s"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=own_control(sys.stderr)),
         )
         self._task = self._display.add_task("", total=total, rate=0.0)
         self._pace = Pace(total)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eventlog.durable_files import create_private, make_folder
 from monitoring.errors import DatabaseUnavailable
 from monitoring.storage.query import Lookup, Query, Row, RowQuery, Values
 from monitoring.storage.sql import VERSION_TABLE
@@ -45,7 +46,8 @@ class Sqlite:
         """
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+            create_private(path)
             self._connection = _connect(path)
         except sqlite3.DatabaseError as error:
             self._explain(error)

@@ -1,6 +1,7 @@
 """The JSON API: what the page shows, for programs."""
 
 import io
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -13,6 +14,7 @@ from monitoring.presenter.links import model_path
 from monitoring.results import AlarmStep, Delivery, Result
 from monitoring.scoring.lag import BEHIND, ScoringLag
 from monitoring.web import policy_view
+from monitoring.web.addresses import WHOLE_NUMBER
 from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
 from monitoring.web.policy_view import PolicyPeriodView
@@ -24,6 +26,7 @@ from telemetry.clock import now_us
 if TYPE_CHECKING:
     import pandas as pd
 
+_NUMBER = re.compile(f"-?{WHOLE_NUMBER}")
 MOST = 10_000  # results in one answer
 PARQUET = "application/vnd.apache.parquet"
 
@@ -38,10 +41,10 @@ def routes() -> list[Route]:
         Route("/api/models", models),
         Route(f"{version}/results", results),
         Route(f"{version}/policies", policies),
-        Route(f"{version}/windows/{{start:int}}", window),
-        Route(f"{version}/windows/{{start:int}}/rows.parquet", rows),
-        Route(f"{version}/windows/{{start:int}}/samples", samples),
-        Route(f"{version}/windows/{{start:int}}/samples/{{place:int}}.png", picture),
+        Route(f"{version}/windows/{{start:whole}}", window),
+        Route(f"{version}/windows/{{start:whole}}/rows.parquet", rows),
+        Route(f"{version}/windows/{{start:whole}}/samples", samples),
+        Route(f"{version}/windows/{{start:whole}}/samples/{{place:whole}}.png", picture),
         Route("/api/alarms", alarms),
         Route("/api/alarms/{alarm_id}/acknowledge", acknowledge, methods=["POST"]),
         Route("/api/alarms/{alarm_id}/resolve", resolve, methods=["POST"]),
@@ -127,7 +130,7 @@ def whole_number(request: Request, name: str) -> int | None:
     stated = request.query_params.get(name, "")
     if not stated:
         return None
-    if not stated.lstrip("-").isdecimal() or abs(int(stated)) > END_OF_TIME:
+    if not _NUMBER.fullmatch(stated) or abs(int(stated)) > END_OF_TIME:
         raise HTTPException(400, f"{name} is {stated[:40]!r}; expected a whole number")
     return int(stated)
 

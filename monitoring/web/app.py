@@ -19,6 +19,7 @@ from monitoring.comparisons import StoredComparisons
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.lag import ScoringLag
 from monitoring.web import api, comparison_pages, pages, reports
+from monitoring.web.addresses import PlainPaths
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
@@ -66,6 +67,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
+            Middleware(PlainPaths),
             Middleware(GZipMiddleware, minimum_size=1_000),
             Middleware(BrowserSecurity, guard=BrowserGuard(hosts, "DRIFTLINE_MONITOR_PAGE_HOSTS")),
             *([Middleware(Authentication, authorizer=authorizer)] if authorizer else []),

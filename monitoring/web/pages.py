@@ -59,7 +59,7 @@ def routes() -> list[Route]:
     return [
         Route("/", overview),
         Route(version, model),
-        Route(f"{version}/windows/{{start:int}}", window),
+        Route(f"{version}/windows/{{start:whole}}", window),
     ]
 
 

@@ -15,11 +15,12 @@ from typing import Protocol
 
 import httpx
 
+from eventlog.errors import SettingError
 from monitoring.errors import DatabaseUnavailable, DeliveryFailed
 from monitoring.results import Delivery, DisabledReceiver
-from monitoring.settings import MonitorSettings, listed
+from monitoring.settings import PREFIX, MonitorSettings, listed
 from monitoring.webhooks.adapters import ADAPTERS, Adapter
-from monitoring.webhooks.egress import Egress, HttpResponse
+from monitoring.webhooks.egress import Egress, HttpResponse, check_address
 from monitoring.webhooks.retries import SECOND, next_attempt, parse_retry_after
 from monitoring.webhooks.signature import Signer
 from telemetry.clock import now_us
@@ -64,6 +65,7 @@ class Receiver:
         """
         if not settings.webhook_url:
             return None
+        _require_usable(settings)
         secrets = listed(settings.webhook_secrets)
         unsigned = settings.webhook_format != "cloudevents" and not secrets
         return cls(
@@ -145,6 +147,14 @@ class Sender:
         except DeliveryFailed as error:
             self._retry(delivery, str(error), retry_after=None)
             return
+        except DatabaseUnavailable:
+            raise
+        except (
+            Exception
+        ) as error:  # an attempt as any other, or the next webhooks would never leave
+            log.exception("webhook %s could not be sent", delivery.webhook_id)
+            self._retry(delivery, f"{type(error).__name__}: {error}"[:300], retry_after=None)
+            return
         if self._receiver.received(answer):
             self._outbox.delivered(delivery.webhook_id)
         elif answer.status == 410:
@@ -179,6 +189,20 @@ async def _run(make: Callable[[], Sender], idle: float) -> None:
             await asyncio.sleep(idle)
         else:
             await sender.run(idle)
+
+
+def _require_usable(settings: MonitorSettings) -> None:
+    """Raise SettingError for an address or a token that no request can be made of."""
+    try:
+        check_address(settings.webhook_url, listed(settings.webhook_allowed_hosts))
+    except DeliveryFailed as error:
+        raise SettingError(f"{PREFIX}WEBHOOK_URL: {error}") from None
+    token = settings.webhook_token
+    if not (token.isascii() and token.isprintable()):
+        raise SettingError(
+            f"{PREFIX}WEBHOOK_TOKEN: has characters that no header can have; expected printable "
+            "ASCII, on one line"
+        )
 
 
 def _explain(status: int, text: str) -> str:

@@ -51,7 +51,7 @@ class Egress:
         seconds: float = 15.0,
         max_reply: int = 4_096,
     ) -> None:
-        self._allowed = {host.strip().strip("[]").lower() for host in allowed_hosts}
+        self._allowed = _allowed(allowed_hosts)
         self._resolve = resolve
         self._seconds = seconds
         self._max_reply = max_reply
@@ -75,13 +75,9 @@ class Egress:
 
     async def check(self, url: str) -> Destination:
         """Resolve and check `url`. Raises DeliveryFailed with the reason if it is not allowed."""
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise DeliveryFailed(f"webhook address cannot be read: {error}") from None
+        parsed = check_address(url, self._allowed)
         host = parsed.raw_host.decode().lower()
         allowed = host in self._allowed
-        _refuse_unsafe(parsed, allowed=allowed)
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
         try:
             addresses = await self._resolve(host, port)
@@ -140,9 +136,29 @@ class Egress:
         return HttpResponse(response.status_code, response.headers.get("retry-after"), text)
 
 
+def check_address(url: str, allowed_hosts: Collection[str]) -> httpx.URL:
+    """Return the address as httpx reads it; raises DeliveryFailed if nothing may be posted there.
+
+    Nothing is resolved: the addresses of a name are checked each time that it is used.
+    """
+    try:
+        parsed = httpx.URL(url)
+        host = parsed.raw_host.decode().lower()
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        raise DeliveryFailed(f"webhook address cannot be read: {error}") from None
+    _refuse_unsafe(parsed, allowed=host in _allowed(allowed_hosts))
+    return parsed
+
+
+def _allowed(hosts: Collection[str]) -> set[str]:
+    return {host.strip().strip("[]").lower() for host in hosts}
+
+
 def _refuse_unsafe(url: httpx.URL, *, allowed: bool) -> None:
     if not url.host:
         raise DeliveryFailed(f"webhook address {str(url)!r} names no host; expected https://...")
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        raise DeliveryFailed(f"webhook address has port {url.port}; expected 1 to 65535")
     if url.userinfo:
         raise DeliveryFailed("webhook address holds a user or password; expected none")
     expected = ("https", "http") if allowed else ("https",)

@@ -42,8 +42,8 @@ def parse_retry_after(value: str | None, now: int) -> int | None:
         return now + min(int(text[:12]) * SECOND, LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * SECOND)
+    except (ValueError, TypeError, OverflowError, IndexError):  # what the parser raises on garbage
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return int((moment - datetime.fromtimestamp(0, UTC)).total_seconds() * SECOND)

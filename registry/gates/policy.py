@@ -14,6 +14,7 @@ from registry.gates.stated_gates import meant, read_gates
 from registry.history.rows import ApprovalRule, HistoryRow, ReleasePolicy, encode_detail
 from registry.history.state import LifecycleState
 from registry.history.store import History
+from registry.yaml_text import parse_yaml
 
 _FIELDS = ["gates", "on_register"]
 _LARGEST = 1 << 20  # bytes of all gates, golden requests included
@@ -107,7 +108,7 @@ def _with_requests(path: Path, gate: Any) -> Any:
 def _read(path: Path) -> Any:
     try:
         # As the row will hold it: keys are text, and dates are.
-        return msgspec.json.decode(msgspec.json.encode(yaml.safe_load(path.read_bytes())))
+        return msgspec.json.decode(msgspec.json.encode(parse_yaml(path.read_bytes())))
     except (TypeError, ValueError) as error:  # no text, or what JSON does not have
         raise InvalidGates(f"{path}: {error}") from None
     except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from eventlog.durable_files import make_folder
+from eventlog.durable_files import create_private, make_folder
 from registry.errors import IncompatibleRegistry, RegistryUnavailable
 from registry.history.sql import SQLITE
 
@@ -48,6 +48,7 @@ class SqliteDatabase:
         with self._faults():
             make_folder(self._path.parent)
             if not self._prepared:
+                create_private(self._path)
                 self._prepare()
             connection = self._connect()
             try:

@@ -11,6 +11,7 @@ from access.keyfile import KeyFile
 from access.oidc import configured_tokens, oidc_settings
 from access.ports import Address
 from access.tls import Tls
+from eventlog.durable_files import close_to_others
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 from service.auth.id_secrets import id_secrets
@@ -19,7 +20,8 @@ from service.settings import PREFIX, Settings
 
 def check_start(settings: Settings, home: Home) -> None:
     """Raise SettingError if the service would be open to other machines without credentials."""
-    keys = KeyFile.of(home).read()
+    close_to_others(home.root)
+    keys = KeyFile.of(home).require()
     id_secrets(home, settings.id_secrets, f"{PREFIX}ID_SECRETS")  # refuse at start
     tls = tls_of(settings)
     check_exposure(
@@ -70,8 +72,10 @@ def create_authorizer(
 ) -> Authorizer:
     """Create the authorizer of one worker from the home's keys; raises SettingError."""
     client_certificates = bool(settings.tls_client_ca)
+    file = KeyFile.of(home)
+    file.require()
     return Authorizer(
-        KeyFile.of(home),
+        file,
         open_without_keys=is_loopback(settings.host)
         or settings.allow_anonymous
         or client_certificates,

@@ -9,7 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
-from eventlog.durable_files import make_folder, sync_folder
+from eventlog.durable_files import make_folder, open_private, sync_folder
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 
@@ -37,7 +37,7 @@ def id_secrets(home: Home, stated: str, setting: str) -> list[bytes]:
 
 
 def _read_or_create(path: Path) -> bytes:
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    file = open_private(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)  # released by close, or by the end of the process
         content = os.read(file, _LARGEST)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventlog.durable_files import make_folder
+from eventlog.durable_files import make_folder, open_private
 from service.crashes.recovery import Death
 
 PERIOD_S = 60.0
@@ -97,7 +97,7 @@ class Quarantine:
         """
         make_folder(self._folder)
         path = self._folder / _FILE
-        lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = open_private(self._folder / _LOCK)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = _read(path)

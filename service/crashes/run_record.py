@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from eventlog import events
+from eventlog.durable_files import open_private
 from registry.manifest import Version
 from service.call import NO_ARM, Call
 
@@ -104,7 +105,7 @@ class RunRecord:
         self._slots = 0
         self._path = folder / FILE
         self._path.unlink(missing_ok=True)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_private(self._path)
         self._grow(_SLOTS)
         if self._map is not None:
             _HEADER.pack_into(self._map, 0, _MAGIC, os.getpid(), log.epoch)

@@ -7,13 +7,15 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from eventlog.durable_files import make_folder
+
 _FROM_OUTSIDE = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 
 
 def clear_exits(folder: Path) -> None:
     """Remove what an earlier supervisor left; process ids are used again."""
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for path in folder.iterdir():
             path.unlink()
 

@@ -20,6 +20,7 @@ from registry.manifest import SessionOptions
 from registry.onnx_file import extensions_library
 from service.errors import InvalidRequest, NotReady, OutOfMemory, RunFailed, ValuesRefused
 from service.sessions.providers import CPU, choose
+from service.sessions.run_message import without_values
 from service.sessions.value_dependence import depends_on_values
 
 Array = np.ndarray[Any, Any]
@@ -85,17 +86,17 @@ class Session:
             else:
                 results = self._run(self._outputs, inputs, options)
         except InvalidArgument as error:
-            _logger.info("the model refused its inputs: %s", error)
+            _logger.info("the model refused its inputs: %s", without_values(str(error)))
             raise InvalidRequest(
                 "the model cannot run on these values; expected values like those it was trained on"
             ) from None
         except Exception as error:  # noqa: BLE001  # a class of its own for each fault
             if lacks_memory(error):
-                _logger.warning("a run lacks memory: %s", error)
+                _logger.warning("a run lacks memory: %s", without_values(str(error)))
                 raise OutOfMemory(f"the model's run needs more memory than {_allowed()}") from None
             if isinstance(error, Fail | RuntimeException):
-                raise ValuesRefused(str(error)) from None
-            _logger.warning("a run failed: %s", error)
+                raise ValuesRefused(without_values(str(error))) from None
+            _logger.warning("a run failed: %s", without_values(str(error)))
             raise RunFailed("the model's run failed; the server's log says why") from None
         return dict(zip(self._outputs, results, strict=True))
 

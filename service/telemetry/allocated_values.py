@@ -16,6 +16,8 @@ from typing import Any
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
+from eventlog.durable_files import open_private
+
 _INITIAL = 1 << 16  # bytes, as in prometheus-client
 _RETRY_S = 1.0  # between attempts to allocate blocks
 
@@ -109,7 +111,7 @@ def install() -> None:
 def _allocate(path: Path, size: int) -> bool:
     """Give a file `size` bytes with blocks behind them; return whether it has them."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_private(path)
     except OSError:
         return False
     before = os.fstat(descriptor).st_size

@@ -101,3 +101,13 @@ def test_a_key_has_the_scopes_of_its_roles_as_they_are_now(tmp_path: Path) -> No
     with pytest.raises(InvalidKey, match="scope 'root'"):
         file.change_roles(lambda *_: {"risk": ["root"]})
     assert file.roles() == {"risk": ["read"]}
+
+
+def test_a_named_file_that_is_missing_opens_no_server(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert KeyFile.of(home, {}).require() is None
+    named = KeyFile.of(home, {"DRIFTLINE_KEYS_FILE": str(tmp_path / "mounted" / "keys.json")})
+    with pytest.raises(SettingError, match=r"DRIFTLINE_KEYS_FILE: .*keys\.json does not exist"):
+        named.require()
+    named.change(lambda held: [*held, key("a")])  # as driftline keys create does
+    assert named.require() == [key("a")]

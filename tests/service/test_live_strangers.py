@@ -175,6 +175,14 @@ def test_a_browsers_origin_is_refused_by_grpcs_own_server(certified: CertifiedSe
         _check_grpc(channel)
 
 
+def test_what_the_service_writes_is_for_its_user_alone(service: Service) -> None:
+    assert _ask(service.http, ROUTES[0], {}) == 200
+    places = [service.home.root, *service.home.root.rglob("*")]
+    assert len(places) > 10
+    open_to_others = {str(place) for place in places if place.lstat().st_mode & 0o077}
+    assert open_to_others == set()
+
+
 @pytest.mark.parametrize("path", ["/v2/models/none/ready", "/v2/models/tiny/versions/9/ready"])
 def test_readiness_names_nothing_that_exists(service: Service, path: str) -> None:
     reply = service.http.get(path)

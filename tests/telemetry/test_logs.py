@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -38,6 +39,17 @@ def test_a_line_is_one_json_object_with_the_request_that_it_is_about(
         "prediction_id": "p-1",
         "model": "flights",
     }
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_name_begins_a_line_or_steers_a_terminal(
+    capsys: pytest.CaptureFixture[str], form: Literal["text", "json"]
+) -> None:
+    configure("service", LoggingSettings(format=form))
+    logging.getLogger("x").error("no model %s", "a\nERROR forged\x1b[2J\x9b\u202e\x7f")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert "\\nERROR" in line or "\\u000aERROR" in line
 
 
 def test_an_exception_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from evidently.legacy.calculations.stattests import get_stattest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import MissingValueCount, ValueDrift
 
+from eventlog.durable_files import make_folder, replace_file
 from monitoring.scoring.drift.report_page import sealed
 
 _logger = logging.getLogger(__name__)
@@ -117,8 +118,8 @@ def _run(
 ) -> None:
     snapshot = _snapshot(tests, current, reference)
     try:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(sealed(snapshot.get_html_str(as_iframe=False)), encoding="utf-8")
+        make_folder(html.parent)
+        replace_file(html, sealed(snapshot.get_html_str(as_iframe=False)).encode())
     except OSError as error:  # a full disk costs the report, not the scores
         _logger.warning("report %s could not be written: %s", html, error.strerror)
         with suppress(OSError):

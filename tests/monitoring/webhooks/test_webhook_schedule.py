@@ -71,7 +71,12 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert parse_retry_after("9" * 400, now) == now + LONGEST_RETRY_AFTER
 
 
-@given(st.none() | st.text() | st.sampled_from(["-5", "soon", "", "1e9", "²"]), moments)
+STRANGE = ["-5", "soon", "", "1e9", "²", "Mon, 01 Jan 0001 00:00:00 +2359", "1 Jan 99999 0:0:0"]
+STRANGE += ["Fri, 31 Dec 9999 23:59:59 -2359", "0 0 0 0:0:0 +9999999", "Mon, 1", ",", "(", "::"]
+STRANGE += ["Mon, 01 Jan 2030 00:00:00 +99999999999", "1 Jan 2030 1:1:1 +0000 \0"]
+
+
+@given(st.none() | st.text() | st.sampled_from(STRANGE), moments)
 def test_a_strange_retry_after_never_raises(value: str | None, now: int) -> None:
     moment = parse_retry_after(value, now)
     assert moment is None or isinstance(moment, int)

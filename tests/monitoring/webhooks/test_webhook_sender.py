@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from eventlog.errors import SettingError
 from monitoring.results import Delivery, DisabledReceiver
+from monitoring.settings import MonitorSettings
 from monitoring.storage.database import Database
 from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
@@ -237,3 +239,46 @@ def test_the_thread_outlives_an_outbox_that_fails_once(letterbox: Any) -> None:
     outbox = BrokenOutbox(delivery())
     with sending(lambda: Sender(outbox, receiver(letterbox.url)), idle=0.01):
         wait_until(lambda: outbox.deliveries["msg-1"].state == "delivered")
+
+
+@pytest.mark.parametrize("error", [TypeError("x"), UnicodeEncodeError("ascii", "é", 0, 1, "no")])
+async def test_whatever_fails_is_an_attempt_and_the_next_webhook_leaves(
+    error: Exception,
+) -> None:
+    outbox = FakeOutbox(*(Delivery(webhook_id=name, body=b"{}", created=0) for name in ("a", "b")))
+
+    class Broken:
+        name = "x"
+
+        async def post(self, webhook_id: str, _body: bytes, _now: int) -> Any:
+            raise error
+
+    sender = Sender(outbox, Broken(), clock=lambda: 1_000)  # type: ignore[arg-type]
+    await sender.send_due()
+    assert [one.attempts for one in outbox.deliveries.values()] == [1, 1]
+    assert all(type(error).__name__ in one.last_error for one in outbox.deliveries.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"webhook_url": "https://[::1"}, "WEBHOOK_URL: webhook address cannot be read"),
+        ({"webhook_url": "https://a.example:99999/"}, "WEBHOOK_URL: .*(cannot be read|port)"),
+        ({"webhook_url": "https://a\x00b.example/"}, "WEBHOOK_URL: webhook address cannot be read"),
+        ({"webhook_url": "https://" + "a" * 70_000}, "WEBHOOK_URL: webhook address cannot be read"),
+        ({"webhook_url": "receiver.example"}, "WEBHOOK_URL: .*names no host"),
+        ({"webhook_url": "http://receiver.example"}, "WEBHOOK_URL: .*expected https"),
+        ({"webhook_url": "https://u:p@receiver.example"}, "WEBHOOK_URL: .*user or password"),
+        ({"webhook_token": "é"}, "WEBHOOK_TOKEN: has characters"),
+        ({"webhook_token": "a\r\nx: y"}, "WEBHOOK_TOKEN: has characters"),
+        ({"webhook_secrets": "whsec_short"}, "secret number 1"),
+        ({"webhook_secrets": ""}, "no webhook secret"),
+    ],
+)
+def test_settings_that_can_deliver_nothing_are_refused_at_the_start(
+    settings: dict[str, str], reason: str
+) -> None:
+    usable = {"webhook_url": "https://receiver.example/", "webhook_secrets": SECRET}
+    assert Receiver.configured(MonitorSettings(**usable)) is not None  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=reason):
+        Receiver.configured(MonitorSettings(**{**usable, **settings}))  # type: ignore[arg-type]

@@ -1,0 +1,74 @@
+"""Write to a terminal what others chose: names, reasons, errors of other systems.
+
+Controls, direction overrides and invisible characters are shown as escapes, as JSON writes them, so
+that no text can move the cursor, change the window's title, or read otherwise than it is. The
+colours of `rich` pass.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+
+
+def escaped(text: str) -> str:
+    """Return the text with every character that does not print as itself written as an escape.
+
+    Line ends and tabs stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+class EscapingStream:
+    """A text stream that escapes what is written to it; all else is the stream's."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unescaped = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, escaped except for colours."""
+        if not isinstance(text, str):  # click tries whether a stream takes bytes
+            return self.unescaped.write(text)
+        if "\x1b" in text:
+            colours = [*_COLOUR.findall(text), ""]
+            parts = [escaped(part) for part in _COLOUR.split(text)]
+            written = "".join(part + colour for part, colour in zip(parts, colours, strict=True))
+        else:
+            written = escaped(text)
+        self.unescaped.write(written)
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write every line, escaped."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unescaped, name)
+
+
+@contextmanager
+def escaped_streams() -> Iterator[None]:
+    """Escape what is written to standard output and error while the block runs."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("TextIO", EscapingStream(one)) for one in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def own_control(stream: TextIO) -> TextIO:
+    """Return the stream for a display that moves the cursor and shows nothing of others."""
+    inner: TextIO = getattr(stream, "unescaped", stream)
+    return inner

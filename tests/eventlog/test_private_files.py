@@ -1,0 +1,87 @@
+"""Files and folders of a home are for one user alone, whatever is there before."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eventlog.durable_files import (
+    close_to_others,
+    create_private,
+    make_folder,
+    open_private,
+    replace_file,
+)
+from eventlog.errors import SettingError
+from eventlog.process_lock import ProcessLock
+
+
+@pytest.fixture(autouse=True)
+def _open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_what_is_made_is_for_its_owner(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    assert [_mode(tmp_path / "a"), _mode(tmp_path / "a" / "b")] == [0o700, 0o700]
+    replace_file(tmp_path / "file", b"1")
+    create_private(tmp_path / "empty")
+    os.close(open_private(tmp_path / "opened"))
+    assert {_mode(tmp_path / name) for name in ("file", "empty", "opened")} == {0o600}
+
+
+@pytest.mark.parametrize("before", [0o777, 0o755, 0o750, 0o700])
+def test_a_folder_that_was_open_is_closed_to_others_and_not_to_its_group(
+    tmp_path: Path, before: int
+) -> None:
+    home = tmp_path / "home"
+    close_to_others(home)  # not there yet
+    home.mkdir()
+    home.chmod(before)
+    close_to_others(home)
+    assert _mode(home) == before & 0o770
+
+
+def test_a_folder_that_every_user_writes_and_nobody_closes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(SettingError, match="written by every user; expected chmod o-rwx"):
+        close_to_others(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: os.close(open_private(path)),
+        lambda path: replace_file(path, b"ours"),
+        lambda path: ProcessLock(path, "service").close(),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_that_another_user_planted_is_not_written_through(
+    tmp_path: Path, write: Callable[[Path], None], there: bool
+) -> None:
+    target = tmp_path / "victim"
+    if there:
+        target.write_bytes(b"theirs")
+    link = tmp_path / "home.file"
+    link.symlink_to(target)
+    try:
+        write(link)
+    except (OSError, SettingError):
+        assert link.is_symlink()
+    assert target.exists() is there
+    assert not there or target.read_bytes() == b"theirs"
