@@ -66,6 +66,9 @@ def verify() -> None:
     for one in findings:
         row = (one.epochs, one.events, one.unreadable, one.missing, one.torn_bytes)
         click.echo(f"{one.source}\t" + "\t".join(map(str, row)))
+    for one in findings:
+        for shard, number in sorted(one.gaps_by_shard.items()):
+            click.echo(f"{one.source}: {number:,} of shard {shard} are missing or unreadable")
     if not all(one.whole for one in findings):
         raise click.exceptions.Exit(1)
 

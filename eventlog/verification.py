@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from eventlog.errors import UnreadableEvent
+from eventlog.events import Event
 from eventlog.layout import segments
 from eventlog.log import Position, Record
 from eventlog.segments import SegmentReader
@@ -20,12 +21,13 @@ class SourceFindings(msgspec.Struct):
     events: int = 0  # readable
     unreadable: int = 0  # records in frames with a wrong CRC, or bytes that are no event
     missing: int = 0  # sequences without a record, because a full disk dropped their events
+    gaps_by_shard: dict[str, int] = {}  # numbers without a readable record
     torn_bytes: int = 0  # incomplete last frame: a write in progress, or an interrupted one
 
     @property
     def whole(self) -> bool:
         """Return whether nothing is missing or damaged."""
-        return not (self.unreadable or self.missing or self.torn_bytes)
+        return not (self.unreadable or self.missing or self.torn_bytes or self.gaps_by_shard)
 
 
 def verify(log: Path) -> list[SourceFindings]:
@@ -54,14 +56,28 @@ class _Tally:
         first = segments(folder)[0]
         self.findings = SourceFindings(folder.name)
         self._expected = Position(first.epoch, first.base)
+        self._numbers: dict[str, int] = {}  # next one of each shard in the epoch
+        self._from_start = first.base == 0  # whether the first number of a shard must be 0
 
     def add(self, record: Record) -> None:
         found = self.findings
         same = record.epoch == self._expected.epoch
         found.missing += record.sequence - (self._expected.sequence if same else 0)
         found.epochs += not same or not (found.events or found.unreadable)
+        if not same:
+            self._numbers, self._from_start = {}, True
         if isinstance(record.event, UnreadableEvent):
             found.unreadable += 1
         else:
             found.events += 1
+            if record.event.shard:
+                self._add_number(record.event)
         self._expected = Position(record.epoch, record.sequence + 1)
+
+    def _add_number(self, event: Event) -> None:
+        first = 0 if self._from_start else event.number
+        gap = event.number - self._numbers.get(event.shard, first)
+        self._numbers[event.shard] = event.number + 1
+        if gap:
+            gaps = self.findings.gaps_by_shard
+            gaps[event.shard] = gaps.get(event.shard, 0) + gap

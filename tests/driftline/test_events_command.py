@@ -9,11 +9,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from driftline.events import events
+from eventlog import frames
 from eventlog.dead_letters import DeadLetters, UnforwardedRecord
-from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
+from eventlog.events import FeedbackEvent, PredictionEvent, PredictionEventV1, Tensor
+from eventlog.heartbeats import Heartbeats
 from eventlog.layout import segments
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home
+from eventlog.shards import shard_of
+from eventlog.stamps import Stamps
 
 DAY = 86_400_000_000
 
@@ -78,6 +82,52 @@ def test_damage_gaps_and_torn_tails_are_distinguished_and_end_with_1(home: Home)
         ["host-0", "1", "10", "1", "0", "40"],
         ["host-1", "1", "1", "0", "3", "0"],
     ]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A log that release 0.2 began and this one continues."""
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "mixed"))
+    home = Home(tmp_path / "mixed")
+    writer = SegmentWriter.claim(home.log, "host")
+    place: dict[str, Any] = {"source": "host-0", "epoch": writer.epoch, "time": 1, "received": 1}
+    about: dict[str, Any] = {"model": "flights", "protocol": "rest", "outcome": "ok"}
+    for n in range(5):
+        writer.append([PredictionEventV1(**place, **about, sequence=n, prediction_id=f"old-{n}")])
+    for n in range(20):
+        stamp = Stamps(writer).take(shard_of("flights"))._asdict()
+        writer.append([PredictionEvent(**place, **about, **stamp, prediction_id=f"new-{n}")])
+    Heartbeats(writer, lambda: 1).end()
+    writer.close()
+    return home
+
+
+def test_a_log_of_both_schema_versions_is_verified_exported_and_printed(
+    mixed: Home, tmp_path: Path
+) -> None:
+    assert _run("verify").exit_code == 0
+    target = tmp_path / "out.jsonl"
+    assert _run("export", str(target)).output.startswith("26 events written")
+    lines = [json.loads(line) for line in target.read_bytes().splitlines()]
+    assert [line["type"].removeprefix("driftline.") for line in lines] == (
+        ["prediction.v1"] * 5 + ["prediction.v2"] * 20 + ["heartbeat.v2"]
+    )
+    assert [json.loads(line) for line in _run("tail").output.splitlines()] == lines
+    columns = tmp_path / "out.parquet"
+    assert _run("export", str(columns), "--kind", "prediction").exit_code == 0
+    assert pq.read_table(columns)["number"].to_pylist() == [0] * 5 + list(range(20))
+    assert _run("export", str(columns), "--kind", "heartbeat").exit_code == 0
+    assert pq.read_table(columns)["predictions"].to_pylist() == [20]
+
+
+def test_seven_records_deleted_by_hand_are_missing_in_their_shard(mixed: Home) -> None:
+    path = segments(mixed.log / "host-0")[0].path
+    found = list(frames.split(data := path.read_bytes(), final=True))
+    path.write_bytes(data[: found[8].start] + data[found[15].start :])
+    result = _run("verify")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[1].split("\t")[4] == "7"
+    assert f"host-0: 7 of shard {shard_of('flights')} are missing or unreadable" in result.output
 
 
 def test_export_chooses_by_time_model_and_kind(home: Home, tmp_path: Path) -> None:
