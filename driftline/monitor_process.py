@@ -55,9 +55,12 @@ from monitoring.storage.journal import Journal
 from monitoring.storage.store import Store
 from monitoring.tracing import WindowTraces
 from monitoring.web.app import app
+from monitoring.web.approvals import ApprovalDesk
 from monitoring.web.server import serving
 from monitoring.webhooks.delivery import Receiver, Sender, sending
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
+from registry.gates.reports import open_reports
+from registry.pending_approvals import PendingApprovals
 from registry.settings import open_history
 from registry.shadow_report import read_report
 from registry.store import Registry
@@ -172,6 +175,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
     """Serve the status page for the life of the process, also while the database is lost."""
     lags, where = Lags(ReaderLag(time.time), ScoringLag()), database(home)
     Database(where).close()  # a mistaken address ends the command
+    history = open_history(home)
     application = app(
         lambda: Store(where),
         home.reports,
@@ -181,6 +185,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         progress=lags.reading,
         scoring=lags.scoring,
         baselines=BaselineFiles(home.baselines),
+        desk=ApprovalDesk(history, open_reports(home), PendingApprovals(history)),
         shadows=partial(read_report, home),
         comparisons=home.comparisons,
     )

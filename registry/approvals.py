@@ -71,7 +71,11 @@ class Approvals:
             _require_open(state, model, number, alias)
             _require_gates(state, model, number)
             subject, before = state.subject(alias, digest), state.requested.get((alias, digest))
-            if before and (before.actor, before.decode(ApprovalSubject)) == (actor, subject):
+            if (
+                before is not None
+                and (before.actor, before.decode(ApprovalSubject)) == (actor, subject)
+                and before.time >= state.oldest_decision(alias, self._now())
+            ):
                 return []  # a repeated call
             detail = encode_detail(subject)
             return [self._row("requested", model, number, alias, digest, detail, actor, why)]
@@ -103,6 +107,11 @@ class Approvals:
             _require_fresh(request, subject, model, number, alias)
             _require_gates(state, model, number)
             assert request is not None
+            if request.time < state.oldest_decision(alias, self._now()):
+                raise VersionRefused(
+                    f"the request of version {number} of {model} for {alias} has expired; ask "
+                    "again with driftline request"
+                )
             if reason := state.cannot_approve(alias, number, actor, roles):
                 raise VersionRefused(f"{alias} of {model}: {reason}")
             present = state.approvals(alias, number, self._now())

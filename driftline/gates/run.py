@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from driftline.gates.context import GateJob
-from driftline.gates.page import report_page
 from driftline.gates.process import COMMAND, run_gates
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
+from monitoring.web.gate_report_page import report_page
 from registry.errors import InvalidGates, UnknownVersion
 from registry.gates.outcomes import Champion, GateOutcome, GateReport, verdict_of
 from registry.gates.reports import open_reports, record_run

@@ -18,6 +18,16 @@ def window_path(model: str, version: str, start: int) -> str:
     return f"{model_path(model, version)}/windows/{start}"
 
 
+def approval_path(model: str, number: str, alias: str) -> str:
+    """The page of a request for approval."""
+    return f"/approvals/{quote(model, safe='')}/{quote(number, safe='')}/{quote(alias, safe='')}"
+
+
+def gate_report_path(digest: str) -> str:
+    """The page of a gate report."""
+    return f"/gate-reports/{quote(digest, safe='')}"
+
+
 def api_path(model: str, version: str) -> str:
     """The root of one model version in the API."""
     return f"/api/models/{quote(model, safe='')}/versions/{quote(version, safe='')}"

@@ -18,8 +18,9 @@ from monitoring.baselines.files import BaselineFiles
 from monitoring.comparisons import StoredComparisons
 from monitoring.errors import DatabaseUnavailable
 from monitoring.scoring.lag import ScoringLag
-from monitoring.web import api, comparison_pages, pages, reports
+from monitoring.web import api, approvals, comparison_pages, pages, reports
 from monitoring.web.addresses import PlainPaths
+from monitoring.web.approvals import ApprovalDesk
 from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
@@ -43,6 +44,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     baselines: BaselineFiles | None = None,
     shadows: Callable[[], ShadowReport | None] = lambda: None,
     comparisons: Path | None = None,
+    desk: ApprovalDesk | None = None,
 ) -> Starlette:
     """The application.
 
@@ -52,6 +54,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     use it. `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are
     those of versions without a reference. `shadows` reads what the process of shadows reports.
     `comparisons` is the folder of comparisons of versions.
+    `desk` has the requests for approval.
     """
 
     @asynccontextmanager
@@ -64,6 +67,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
             *pages.routes(),
             *api.routes(),
             *reports.routes(),
+            *approvals.routes(),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
@@ -87,4 +91,5 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     made.state.scoring = scoring
     made.state.shadows = shadows
     made.state.comparisons = StoredComparisons(comparisons)
+    made.state.approvals = desk
     return made

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -19,8 +20,13 @@ from monitoring.web.browser_security import OPEN
 _CHALLENGE = {"www-authenticate": 'Basic realm="driftline", charset="UTF-8", Bearer'}
 
 
+_DECISION = re.compile(r"/api/approvals/(?P<model>[^/]+)/.*")  # about a version of this model
+
+
 class Authentication:
     """Lets nobody see anything without a key that may `read`, or change without one to `operate`.
+
+    A decision about a version needs `approve`.
 
     A browser sends its password with any request to this page; BrowserSecurity refuses those of
     other pages.
@@ -35,17 +41,24 @@ class Authentication:
         if scope["type"] == "http" and scope["path"] != OPEN:
             try:
                 given = _bearer(Headers(scope=scope))
-                self._authorizer.admit(_asked(scope), given)
+                self._authorizer.admit(*_asked(scope, given))
                 mark_proven(scope)
-                scope.setdefault("state", {})["actor"] = self._authorizer.actor_of(given) or ""
+                state = scope.setdefault("state", {})
+                state["actor"] = self._authorizer.actor_of(given)
+                state["grant"] = self._authorizer.grant_of(given)
             except AccessError as error:
                 await _refusal(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _asked(scope: Scope) -> access.keys.Scope:
-    return "read" if Request(scope).method in {"GET", "HEAD"} else "operate"
+def _asked(scope: Scope, given: bytes | None) -> tuple[access.keys.Scope, bytes | None, str | None]:
+    """Return the scope that a request requires, its credential and its model."""
+    if Request(scope).method in {"GET", "HEAD"}:
+        return "read", given, None
+    if found := _DECISION.fullmatch(scope["path"]):
+        return "approve", given, found["model"]
+    return "operate", given, None
 
 
 def _bearer(headers: Headers) -> bytes | None:

@@ -162,7 +162,7 @@ class LifecycleState(msgspec.Struct):
         if not digest or rule is None or digest in self.rejected:
             return []
         involved = self.involved(alias, number)
-        subject, oldest = self.subject(alias, digest), now - rule.expire_days * _DAY
+        subject, oldest = self.subject(alias, digest), self.oldest_decision(alias, now)
         by_actor = {
             person_of(row.actor): row
             for row in self.approved.get((alias, digest), [])
@@ -171,6 +171,10 @@ class LifecycleState(msgspec.Struct):
             and row.decode(ApprovalSubject) == subject
         }
         return list(by_actor.values())
+
+    def oldest_decision(self, alias: str, now: int) -> float:
+        """Return the time before which requests and approvals for an alias have expired."""
+        return now - self.policy.approvals[alias].expire_days * _DAY
 
     def involved(self, alias: str, number: str) -> set[str]:
         """Return who cannot approve a version: its registrants, trainer and last requester.

@@ -138,10 +138,10 @@ class History:
         """Return every version number that was ever registered, deleted versions included."""
         return set(self.state(model).registered)
 
-    def models(self) -> set[str]:
-        """Return every model of which a version was ever registered."""
+    def models(self, kind: str = "registered") -> set[str]:
+        """Return every model of which a version was ever registered, or that has another row."""
         with self._database.transaction() as connection:
-            return {str(model) for (model,) in connection.all("MODELS", of_kind="registered")}
+            return {str(model) for (model,) in connection.all("MODELS", of_kind=kind)}
 
     def rows(self, model: str) -> list[HistoryRow]:
         """Return every row of one model, oldest first."""

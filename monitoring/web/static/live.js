@@ -3,6 +3,7 @@
 (() => {
   const EVERY = 5000;
   const status = document.getElementById("live");
+  if (!document.querySelector("[data-live]")) return; // what is read here must not change under the reader
   let tag = null;
   let failures = 0;
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from driftline.gates.figure_text import figure_name, interval_text, limit_text, number_text
+from monitoring.presenter.gate_figures import figure_name, interval_text, limit_text, number_text
 from monitoring.web.charts.svg import drawing, element
 from registry.gates.outcomes import GateFigure, GateOutcome, GateReport
 

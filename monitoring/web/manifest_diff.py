@@ -1,0 +1,46 @@
+"""What differs between two manifests, field by field. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from registry.manifest import Manifest
+
+_LONGEST = 200  # characters of a value
+
+
+class FieldChange(NamedTuple):
+    """One field; None where a manifest does not have it."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+def manifest_diff(before: Manifest | None, after: Manifest) -> list[FieldChange]:
+    """Return the fields that differ, in the order of the new manifest, removed ones last.
+
+    Items of a list are named by their name, as features are, or by their place.
+    """
+    old = dict(_leaves(msgspec.to_builtins(before))) if before is not None else {}
+    new = dict(_leaves(msgspec.to_builtins(after)))
+    names = [*new, *(name for name in old if name not in new)]
+    return [
+        FieldChange(name, old.get(name), new.get(name))
+        for name in names
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for name, one in value.items():
+            yield from _leaves(one, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for place, one in enumerate(value):
+            name = one.get("name", place) if isinstance(one, Mapping) else place
+            yield from _leaves(one, f"{path}[{name}]")
+    else:
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        yield path, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,108 @@
+"""Requests that wait for approvals, of every model that ever had one."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from registry.errors import DamagedRow
+from registry.history.rows import ApprovalSubject, GateResult, HistoryRow
+from registry.history.state import LifecycleState
+from registry.history.store import History
+
+_DAY = 86_400_000_000  # microseconds
+
+
+class PendingApproval(msgspec.Struct, frozen=True):
+    """One request that lacks approvals; times are microseconds since the epoch."""
+
+    model: str
+    number: str
+    alias: str
+    digest: str
+    requested_by: str
+    why: str
+    requested: int
+    expires: int
+    required: int
+    roles: list[str]  # of which an approver needs one; empty: anybody else
+    approved_by: list[str]
+    replaces: str  # version that the alias names, "" for none
+    report: str  # digest of the gate report, "" without one
+    verdict: str
+
+
+def pending_approvals(state: LifecycleState, model: str, now: int) -> Iterator[PendingApproval]:
+    """Yield the requests of a model that approvals can still answer, oldest first. Pure."""
+    for (alias, digest), request in sorted(
+        state.requested.items(), key=lambda item: item[1].revision
+    ):
+        found = _pending(state, model, alias, digest, request, now)
+        if found is not None:
+            yield found
+
+
+def _pending(  # noqa: PLR0913, PLR0917  # what a request is about
+    state: LifecycleState, model: str, alias: str, digest: str, request: HistoryRow, now: int
+) -> PendingApproval | None:
+    rule = state.policy.approvals.get(alias)
+    if rule is None or digest in state.rejected.keys() | state.barred.keys():
+        return None
+    subject = state.subject(alias, digest)
+    try:
+        fresh = request.decode(ApprovalSubject) == subject
+        gated = state.gated.get(digest)
+        verdict = gated.decode(GateResult).verdict if gated is not None else ""
+    except DamagedRow:
+        return None
+    approved = state.approvals(alias, request.number, now)
+    answered = len(approved) >= rule.required or state.aliases.get(alias) == request.number
+    if not fresh or answered or request.time < state.oldest_decision(alias, now):
+        return None
+    return PendingApproval(
+        model,
+        request.number,
+        alias,
+        digest,
+        request.actor,
+        request.why,
+        request.time,
+        int(request.time + rule.expire_days * _DAY),
+        rule.required,
+        rule.roles,
+        [row.actor for row in approved],
+        subject.replaces,
+        subject.report,
+        verdict,
+    )
+
+
+class PendingApprovals:
+    """Follow the requests of a registry; safe across threads."""
+
+    def __init__(self, history: History, clock: Callable[[], int] = time.time_ns) -> None:
+        """Read nothing yet."""
+        self._history = history
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._revision = 0
+        self._states: dict[str, LifecycleState] = {}  # of models with requests
+
+    def read(self) -> list[PendingApproval]:
+        """Return what waits now, oldest first; raises RegistryUnavailable."""
+        with self._lock:
+            revision = self._history.revision()
+            if revision != self._revision:
+                asked = self._history.models("requested")
+                changed = self._history.changed(self._revision) if self._revision else asked
+                for model in asked & (changed | (asked - self._states.keys())):
+                    self._states[model] = self._history.state(model)
+                self._revision = revision
+            now = self._clock() // 1_000
+            found = [
+                one
+                for model, state in self._states.items()
+                for one in pending_approvals(state, model, now)
+            ]
+        return sorted(found, key=lambda one: one.requested)
