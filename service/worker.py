@@ -175,7 +175,14 @@ class Worker:
             number = int(self._writer.source.rpartition("-")[2])
             share = partial(SharedListener.listen, "grpc", self._home, number)
             share_rest(self._home, number, self._settings.port)
-        self._grpc = GrpcServer(self._servicer, self._settings, self.authorizer, self._guard, share)
+        self._grpc = GrpcServer(
+            self._servicer,
+            self._settings,
+            self.authorizer,
+            self._guard,
+            self.inference.buffered,
+            share,
+        )
         await self._grpc.start()
         for work in (
             self._models.follow(self._settings.poll_interval_s),

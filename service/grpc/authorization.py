@@ -18,6 +18,12 @@ class MethodAuthorizer:
         self._guard = guard
         self._admin_elsewhere = admin_elsewhere
 
+    @staticmethod
+    def is_open(path: str) -> bool:
+        """Return whether the method of a path needs no key."""
+        rule = METHODS.get(path)
+        return rule is not None and rule.scope == "open"
+
     def authorize(
         self, path: str, authorization: bytes | None, origin: bytes | None = None
     ) -> Method | None:

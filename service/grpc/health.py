@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import suppress
 
 from grpc_health.v1 import health_pb2 as pb
 
@@ -20,7 +19,10 @@ class Health:
         """`ready` returns whether the worker is ready; the empty name means all services."""
         self._services = {"", *services}
         self._ready = ready
-        self._leaving = asyncio.Event()
+        self._leaving = False
+        self._changed = asyncio.Event()  # replaced at each change
+        self._watches = 0
+        self._looking: asyncio.Task[None] | None = None
 
     def methods(self) -> Methods:
         """Return every method by its path."""
@@ -31,10 +33,24 @@ class Health:
 
     def leave(self) -> None:
         """Report NOT_SERVING from now on, and end all watch streams."""
-        self._leaving.set()
+        self._leaving = True
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _look(self) -> None:
+        """Wake the watches at each change: one task for all of them."""
+        reported = self._status()
+        while self._watches:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            if (status := self._status()) != reported:
+                reported = status
+                self._announce()
 
     def _status(self) -> int:
-        well = self._ready() and not self._leaving.is_set()
+        well = self._ready() and not self._leaving
         status: int = (pb.HealthCheckResponse.NOT_SERVING, pb.HealthCheckResponse.SERVING)[well]
         return status
 
@@ -45,18 +61,27 @@ class Health:
         return pb.HealthCheckResponse(status=self._status())
 
     async def _watch(self, requests: AsyncIterator[bytes], _: CallContext) -> AsyncIterator[bytes]:
-        reported: int | None = None
-        async for data in requests:
-            request = parse(pb.HealthCheckRequest.FromString, data)
-            while True:
-                leaving = self._leaving.is_set()
-                status = self._status()
-                if request.service not in self._services:
-                    status = pb.HealthCheckResponse.SERVICE_UNKNOWN
-                if status != reported:
+        self._watches += 1
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        try:
+            async for data in requests:
+                request = parse(pb.HealthCheckRequest.FromString, data)
+                async for status in self._statuses(request.service in self._services):
                     yield pb.HealthCheckResponse(status=status).SerializeToString()
-                    reported = status
-                if leaving:
-                    return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._leaving.wait(), _WATCH_INTERVAL_S)
+                return
+        finally:
+            self._watches -= 1
+
+    async def _statuses(self, known: bool) -> AsyncIterator[int]:  # noqa: FBT001
+        """Yield the status and each later one, until the worker leaves."""
+        reported: int | None = None
+        while True:
+            changed = self._changed
+            status = self._status() if known else pb.HealthCheckResponse.SERVICE_UNKNOWN
+            if status != reported:
+                yield status
+                reported = status
+            if self._leaving:
+                return
+            await changed.wait()

@@ -11,8 +11,12 @@ from typing import Any
 
 import zttp
 
+from access.connection_table import ConnectionTable
+from service.buffered_bytes import BufferedBytes
+from service.errors import Overloaded
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.http2_call import Http2Call
+from service.grpc.slots import CallSlots
 
 _logger = logging.getLogger(__name__)
 
@@ -32,18 +36,39 @@ _AHEAD_OF_ALL = 4 << 20
 _WINDOWS = pack(">HBBBIHI", 0, 6, 4, 0, 0, 4, _AHEAD) + pack(
     ">HBBBII", 0, 4, 8, 0, 0, _AHEAD_OF_ALL
 )
-_PING = b"\0\0\x08\x06\0\0\0\0\0retiring"  # a complete frame
+_PING_HEAD = b"\0\0\x08\x06\0\0\0\0\0"
+_RETIRING, _LISTENING = b"retiring", b"are you?"  # the data of pings
+_ENHANCE_YOUR_CALM = 11
+# In a second, between two looks: pings, settings, and pieces of a message that are too small.
+_MOST_WASTE = 2_000
 
 
 class Http2Server:
     """The state that all HTTP/2 connections of a worker share."""
 
-    def __init__(self, authorizer: MethodAuthorizer, *, limit: int, most_calls: int) -> None:
-        """`limit` is the largest message in bytes; `most_calls` bounds concurrent calls."""
+    def __init__(  # noqa: PLR0913  # the bounds of a worker, all by name
+        self,
+        authorizer: MethodAuthorizer,
+        *,
+        limit: int,
+        slots: CallSlots,
+        table: ConnectionTable,
+        buffered: BufferedBytes,
+        keep_alive_s: float,
+        grace_s: float,
+    ) -> None:
+        """`limit` is the largest message in bytes.
+
+        A connection without calls is retired after `keep_alive_s`. A retired one whose calls are
+        silent is closed after `grace_s`.
+        """
         self.authorizer = authorizer
         self.limit = limit
-        self.most_calls = most_calls
-        self.calls = 0
+        self.slots = slots
+        self.table = table
+        self.buffered = buffered
+        self.keep_alive_s = keep_alive_s
+        self.grace_s = grace_s
         self.connections: set[Http2Connection] = set()
         self.deserted = asyncio.Event()  # since the last connection went
 
@@ -63,6 +88,16 @@ class Http2Connection(asyncio.Protocol):
         self._begun = self._updates = self._left = 0
         self._unread: set[Http2Call] = set()  # calls whose methods lag behind their messages
         self._stalled = False
+        self.proven = False  # whether a call of this connection was authorized
+        self._may_only_probe = False
+        self.now = self._loop.time
+        self._since = self._received_at = self.now()  # when it was without calls, and without data
+        self._greeted = False  # whether the client has sent its settings
+        self._pinged_at: float | None = None
+        self._retired_at = 0.0
+        self._unsent, self._unsent_since = 0, 0.0
+        self._pending_since: float | None = None  # replies wait for the client's window
+        self._waste = 0
 
     # Called by the transport
 
@@ -71,12 +106,14 @@ class Http2Connection(asyncio.Protocol):
         self._transport = transport
         self.shared.connections.add(self)
         self.shared.deserted.clear()
+        self._may_only_probe = not self.shared.table.enter(self)
         self._http2.initiate_connection()
         self.flush()
         self._transport.write(_WINDOWS)
 
     def data_received(self, data: bytes) -> None:
         """Parse frames; begin, feed and end calls."""
+        self._received_at, self._pinged_at = self.now(), None
         try:
             self._http2.receive_data(data)
             self._take(self._http2.next_event)
@@ -100,6 +137,7 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Cancel every call of the connection."""
+        self.shared.table.leave(self)
         self.shared.connections.discard(self)
         if not self.shared.connections:
             self.shared.deserted.set()
@@ -125,8 +163,10 @@ class Http2Connection(asyncio.Protocol):
 
     def ended(self, call: Http2Call) -> None:
         """Forget a call that is answered or cancelled."""
-        if self.calls.pop(call.number, None) is not None:
-            self.shared.calls -= 1
+        self.shared.slots.leave(call)
+        self.calls.pop(call.number, None)
+        if not self.calls:
+            self._since = self.now()
         self.behind(call, behind=False)
         self.soon()
 
@@ -147,13 +187,79 @@ class Http2Connection(asyncio.Protocol):
         """
         if not self._retiring:
             self._retiring = True
+            self._retired_at = self.now()
             self._http2.close(0, _LAST_STREAM)
             self.flush()
-            self._transport.write(_PING)
+            self._transport.write(_PING_HEAD + _RETIRING)
 
     def close(self) -> None:
         """Close the connection immediately."""
         self._transport.close()
+
+    def check_restriction(self) -> None:
+        """Raise Overloaded if the connection may only probe, as all others are taken."""
+        if self._may_only_probe:
+            raise Overloaded("every connection is taken; retry later, or probe the health")
+
+    def count_waste(self) -> None:
+        """Count a frame that brings nothing forward; end the connection of a flood."""
+        self._waste += 1
+        if self._waste == _MOST_WASTE:
+            _logger.info("closing a gRPC connection: a flood of small frames")
+            self._http2.close(_ENHANCE_YOUR_CALM)
+            self.flush()
+            self._transport.close()
+
+    # Called by the table
+
+    def waits_since(self) -> float | None:
+        """Return since when the connection waits for its client; None if a call runs."""
+        if any(call.waits_since() is None for call in self.calls.values()):
+            return None
+        return self._since
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self._transport.abort()
+
+    def check_deadline(self, now: float) -> None:
+        """End what the client has left waiting for too long: calls, replies, the connection."""
+        self._waste = 0
+        allowed = self.shared.table.limits.client_timeout_s
+        if self._is_unread(now, allowed) or self._is_silent(now, allowed):
+            self._transport.abort()
+            return
+        for call in list(self.calls.values()):
+            call.check_deadline(now, allowed)
+        if not self.calls and not self._retiring:
+            idle = self.shared.keep_alive_s if self._greeted else allowed
+            if now - self._since > idle:
+                self.retire()
+
+    def _is_unread(self, now: float, allowed: float) -> bool:
+        """Return whether the client has read nothing of its replies for the allowed time."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        if not self._http2.has_pending_send():
+            self._pending_since = None
+        elif self._pending_since is None:
+            self._pending_since = now
+        pending = now if self._pending_since is None else self._pending_since
+        return now - min(pending, self._unsent_since) > allowed
+
+    def _is_silent(self, now: float, allowed: float) -> bool:
+        """Return whether the client is gone; ask it by a ping after a time without data."""
+        silence = now - self._received_at
+        if self._retiring:
+            grace = self.shared.grace_s if self.calls else allowed
+            return now - self._retired_at > grace and silence > allowed
+        if self._pinged_at is not None:
+            return now - self._pinged_at > allowed
+        if self.calls and silence > self.shared.keep_alive_s:
+            self._pinged_at = now
+            self._transport.write(_PING_HEAD + _LISTENING)
+        return False
 
     def _take(self, next_event: Callable[[], zttp.Event]) -> None:
         """Handle parsed events; the checks are ordered by frequency."""
@@ -170,11 +276,17 @@ class Http2Connection(asyncio.Protocol):
                         self.retire()
                 if (call := calls.get(event.stream_id)) is not None:
                     call.take(event)
-            elif isinstance(event, zttp.GoAway) or (isinstance(event, zttp.Ping) and event.ack):
+            elif isinstance(event, zttp.Settings):
+                self._greeted = True
+                self.count_waste()
+            elif isinstance(event, zttp.GoAway) or _is_retiring(event):
                 self._heard = True
+            else:
+                self.count_waste()
 
     def _updated(self, stream: int) -> None:
         self._updates += 1
+        self._pending_since = None
         if self._updates >= MOST_UPDATES:
             self.retire()
         if stream in self.calls:
@@ -186,8 +298,12 @@ class Http2Connection(asyncio.Protocol):
     def _begin(self, event: zttp.Request) -> None:
         call = Http2Call(self, self._http2.stream(event.stream_id), event.stream_id)
         self.calls[event.stream_id] = call
-        self.shared.calls += 1
         self._begun += 1
         if self._begun >= MOST_CALLS:
             self.retire()
         call.begin(event)
+
+
+def _is_retiring(event: zttp.Event) -> bool:
+    """Return whether the client acknowledges the ping of a connection that retires."""
+    return isinstance(event, zttp.Ping) and event.ack and event.data == _RETIRING

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 import zttp
 
 from access.authorization_header import joined
+from access.connection_table import SLOWEST
 from access.errors import AccessError
 from eventlog.errors import DriftlineError
 from service.errors import Expired, InvalidRequest, LimitExceeded, Overloaded
 from service.grpc import wire
 from service.grpc.calls import Method, Streaming, TrailingMetadata, Unary, public_error
-from service.grpc.limits import LONGEST_METADATA
+from service.grpc.limits import LONGEST_METADATA, LONGEST_OPEN_MESSAGE
 from service.grpc.wire import Header, MessageDecoder
 from service.protocol.routing_key import ROUTING_KEY, read_key
 
 if TYPE_CHECKING:
     from service.grpc.http2 import Http2Connection
 
+_SMALL = 1_024  # bytes of a piece that should have more of its message
 _MOST_UNREAD = 1 << 20  # bytes queued for one method before reading stops
 
 
@@ -28,9 +30,9 @@ class Http2Call:
     """One call; implements `calls.CallContext`."""
 
     __slots__ = (
-        "_accepted", "_connection", "_deadline", "_encoding", "_ended", "_head_sent", "_messages",
-        "_method", "_origin", "_room", "_stream", "_streaming", "_timer", "authorization", "leave",
-        "number", "routing_key", "traceparent",
+        "_accepted", "_client_ended", "_connection", "_deadline", "_encoding", "_ended",
+        "_head_sent", "_held", "_messages", "_method", "_origin", "_room", "_since", "_stream",
+        "_streaming", "_timer", "authorization", "leave", "number", "routing_key", "traceparent",
     )  # fmt: skip
 
     def __init__(self, connection: "Http2Connection", stream: zttp.Stream, number: int) -> None:
@@ -49,7 +51,9 @@ class Http2Call:
         self._accepted = b""
         self._origin: bytes | None = None
         self._messages: MessageDecoder | None = None
-        self._head_sent = self._ended = False
+        self._head_sent = self._ended = self._client_ended = False
+        self._held = 0  # bytes of an incomplete message, counted in the worker's budget
+        self._since = connection.now()  # when the head or an incomplete message began
         self._room: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,19 +64,20 @@ class Http2Call:
             if event.method != b"POST" or not kind.startswith(wire.CONTENT_TYPE):
                 self._no_grpc()
                 return
-            shared = self._connection.shared
-            if shared.calls > shared.most_calls:
-                raise Overloaded(
-                    f"{shared.most_calls} concurrent calls are open, the limit; retry later"
-                )
-            self._method = shared.authorizer.authorize(
-                event.path.decode("latin-1"), self.authorization, self._origin
-            )
+            connection, shared = self._connection, self._connection.shared
+            path = event.path.decode("latin-1")
+            self._method = shared.authorizer.authorize(path, self.authorization, self._origin)
+            is_open = shared.authorizer.is_open(path)
+            if not is_open:
+                connection.check_restriction()
+                connection.proven = True
+            shared.slots.enter(self, is_open=is_open)
             if self._method is None:
                 self._finish([(b"grpc-status", b"12"), (b"grpc-message", b"no such method")])
                 return
             wire.check_encoding(self._encoding)
-            self._messages = MessageDecoder(shared.limit, self._encoding)
+            limit = LONGEST_OPEN_MESSAGE if is_open else shared.limit
+            self._messages = MessageDecoder(limit, self._encoding)
         except DriftlineError as error:
             self._reject(error)
             return
@@ -85,6 +90,22 @@ class Http2Call:
         if event.end_stream:
             self.end()
 
+    def check_deadline(self, now: float, allowed: float) -> None:
+        """Refuse the call if its client takes too long to send a message."""
+        since = self.waits_since()
+        if since is not None and now - since > allowed + self._held / SLOWEST:
+            self._reject(Expired(f"the client took over {allowed:.0f} s to send a message"))
+
+    def waits_since(self) -> float | None:
+        """Return since when the call waits for a message of its client, None if it does not."""
+        if self._held or (isinstance(self._method, Unary) and not self._ended):
+            return self._since
+        return None
+
+    def evict(self, error: DriftlineError) -> None:
+        """End the call with an error."""
+        self._reject(error)
+
     def take(self, event: zttp.Data | zttp.EndOfMessage | zttp.RstStream) -> None:
         """Handle one event of the client."""
         if isinstance(event, zttp.Data):
@@ -96,16 +117,20 @@ class Http2Call:
 
     def feed(self, data: bytes) -> None:
         """Decode a piece of the client's messages."""
-        if self._ended or self._messages is None:
+        messages = self._messages
+        if self._ended or messages is None:
             return
         try:
-            for one in self._messages.feed(data):
+            for one in messages.feed(data):
                 self._message(one)
+            if (messages.size or self._held) and not self._ended:
+                self._hold(messages.size, len(data))
         except DriftlineError as error:
             self._reject(error)
 
     def end(self) -> None:
         """End the client's side of the call."""
+        self._client_ended = True
         if self._ended or self._messages is None:
             return
         try:
@@ -121,7 +146,7 @@ class Http2Call:
         """Cancel the call: the client reset it or disconnected."""
         if self._ended:
             return
-        self._ended = True
+        self._ended = self._client_ended = True
         if self.leave is not None:
             self.leave()
         self._over()
@@ -167,6 +192,19 @@ class Http2Call:
         self._accepted = metadata.get(b"grpc-accept-encoding", b"")
         return metadata.get(b"content-type", b"")
 
+    def _hold(self, size: int, piece: int) -> None:
+        """Count the bytes of an incomplete message; raises Overloaded over the worker's budget."""
+        buffered = self._connection.shared.buffered
+        if size > self._held:
+            buffered.take(size - self._held)
+        else:
+            buffered.give(self._held - size)
+        if size and not self._held:
+            self._since = self._connection.now()
+        self._held = size
+        if size and piece < _SMALL:
+            self._connection.count_waste()
+
     def _message(self, one: bytes) -> None:
         method = self._method
         if self._streaming is not None:
@@ -188,11 +226,13 @@ class Http2Call:
             method.reject(error, self)
         else:
             self.refuse(error)
+        if not self._client_ended:
+            self._stream.reset(0)  # the rest is not read
 
     def _no_grpc(self) -> None:
         self._ended = True
         self._stream.send_response(415, [], end_stream=True)
-        self._connection.ended(self)
+        self._over()
 
     async def _stream_replies(self, method: Streaming, requests: "_RequestStream") -> None:
         try:
@@ -251,6 +291,10 @@ class Http2Call:
         self._reject(Expired("the deadline passed while the stream was open"))
 
     def _over(self) -> None:
+        self._messages = None
+        if self._held:
+            self._connection.shared.buffered.give(self._held)
+            self._held = 0
         if self._timer is not None:
             self._timer.cancel()
         self._connection.ended(self)

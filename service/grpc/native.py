@@ -7,12 +7,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from access.connection_table import ConnectionTable
 from access.ports import bound
 from eventlog.errors import SettingError
 from service.auth.configuration import tls_of
+from service.buffered_bytes import BufferedBytes
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.http2 import Http2Connection, Http2Server
-from service.settings import Settings
+from service.grpc.slots import CallSlots
+from service.settings import Settings, connection_limits
 from service.shared_listener import SharedListener
 
 Share = Callable[
@@ -42,14 +45,23 @@ class NativeListener:
 
 
 async def start(
-    authorizer: MethodAuthorizer, settings: Settings, share: Share | None = None
+    authorizer: MethodAuthorizer,
+    settings: Settings,
+    buffered: BufferedBytes,
+    share: Share | None = None,
 ) -> NativeListener:
     """Listen on the shared port; raises SettingError if the address is not available.
 
     `share` spreads the connections of a bound socket over the workers, or returns None.
     """
     shared = Http2Server(
-        authorizer, limit=settings.max_body_bytes, most_calls=settings.max_grpc_calls
+        authorizer,
+        limit=settings.max_body_bytes,
+        slots=CallSlots(settings.max_grpc_calls),
+        table=ConnectionTable(connection_limits(settings)),
+        buffered=buffered,
+        keep_alive_s=settings.keep_alive_s,
+        grace_s=settings.request_timeout_s,
     )
     factory, tls = partial(Http2Connection, shared), _context(settings)
     try:

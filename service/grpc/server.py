@@ -4,6 +4,7 @@ from typing import Protocol
 
 from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
+from service.buffered_bytes import BufferedBytes
 from service.grpc import aio, native, reflection
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.health import HEALTH, Health
@@ -22,16 +23,18 @@ class GrpcListener(Protocol):
 class GrpcServer:
     """All services of the gRPC port."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what the methods and the port need
         self,
         servicer: Servicer,
         settings: Settings,
         access: Authorizer,
         guard: BrowserGuard,
+        buffered: BufferedBytes,
         share: native.Share | None = None,
     ) -> None:
         """Build the method table; `start` listens, and spreads its connections by `share`."""
         self._share = share
+        self._buffered = buffered
         services = (SERVICE, HEALTH, *reflection.REFLECTION)
         self._settings = settings
         self._health = Health(services, lambda: servicer.ready)
@@ -48,7 +51,9 @@ class GrpcServer:
     async def start(self) -> None:
         """Listen on the shared port; raises SettingError if the address is not available."""
         if self._settings.grpc == "native":
-            self._listener = await native.start(self._authorizer, self._settings, self._share)
+            self._listener = await native.start(
+                self._authorizer, self._settings, self._buffered, self._share
+            )
         else:
             self._listener = await aio.start(self._authorizer, self._settings)
 

@@ -36,13 +36,14 @@ def read_timeout(stated: bytes) -> float:
 class MessageDecoder:
     """Split the bytes of one call into messages, incrementally."""
 
-    __slots__ = ("_encoding", "_held", "_limit")
+    __slots__ = ("_encoding", "_held", "_limit", "_needed")
 
     def __init__(self, limit: int, encoding: bytes = b"identity") -> None:
         """`limit` is the largest message in bytes, compressed and decompressed."""
         self._limit = limit
         self._encoding = encoding
-        self._held = b""
+        self._held = bytearray()
+        self._needed = _PREFIX.size  # bytes until more can be read
 
     @property
     def size(self) -> int:
@@ -52,10 +53,23 @@ class MessageDecoder:
     def feed(self, data: bytes) -> list[bytes]:
         """Return the messages completed by `data`.
 
-        Refuses an oversized message at its prefix, before buffering it. Raises LimitExceeded,
-        InvalidRequest or UnknownEncoding.
+        Refuses an oversized message at its prefix, before buffering it. Each byte is copied a
+        bounded number of times, however the messages are cut. Raises LimitExceeded, InvalidRequest
+        or UnknownEncoding.
         """
-        held = self._held + data if self._held else data
+        if not self._held:
+            found, start = self._split(data)
+            self._held += data[start:]
+            return found
+        self._held += data
+        if len(self._held) < self._needed:
+            return []
+        found, start = self._split(self._held)
+        del self._held[:start]
+        return found
+
+    def _split(self, held: bytes | bytearray) -> tuple[list[bytes], int]:
+        """Return the complete messages and where the rest begins; note what the rest needs."""
         found: list[bytes] = []
         start, size = 0, len(held)
         while size - start >= _PREFIX.size:
@@ -64,12 +78,13 @@ class MessageDecoder:
                 raise LimitExceeded(f"a message has {length} bytes; expected at most {self._limit}")
             end = start + _PREFIX.size + length
             if end > size:
-                break
-            message = held[start + _PREFIX.size : end]
+                self._needed = end - start
+                return found, start
+            message = bytes(held[start + _PREFIX.size : end])
             found.append(self._unpacked(message) if packed else message)
             start = end
-        self._held = held[start:]
-        return found
+        self._needed = _PREFIX.size
+        return found, start
 
     def finish(self) -> None:
         """End the call; raises InvalidRequest in the middle of a message."""

@@ -8,6 +8,7 @@ from starlette.routing import Mount
 
 from access.browser_guard import BrowserGuard
 from service.auth.rules import METHODS, ROUTES, Rule, match_rule
+from service.buffered_bytes import BufferedBytes
 from service.grpc.server import GrpcServer
 from service.grpc.servicer import Servicer
 from service.rest.routes import create_app
@@ -56,7 +57,8 @@ def test_what_an_app_of_ours_serves_is_what_bentoml_mounts(application: Any) -> 
 def test_the_table_and_the_grpc_services_have_the_same_methods() -> None:
     parts = ("pipeline", "models", "repository", "statistics", "new_call", "access")
     servicer = Servicer(**dict.fromkeys(parts))  # type: ignore[arg-type]
-    server = GrpcServer(servicer, Settings(), Door().authorizer, BrowserGuard(["*"], "HOSTS"))
+    guard = BrowserGuard(["*"], "HOSTS")
+    server = GrpcServer(servicer, Settings(), Door().authorizer, guard, BufferedBytes(1))
     assert set(server.methods) == set(METHODS)
 
 

@@ -86,3 +86,19 @@ def test_a_refusal_is_a_status_and_words_that_fit_a_header() -> None:
         b"grpc-message": b"50 %25 of it%0Afailed: %C3%A9",
         b"a": b"b",
     }
+
+
+def test_a_message_in_single_bytes_is_copied_a_bounded_number_of_times() -> None:
+    held: list[int] = []
+
+    class Counted(bytearray):
+        def __iadd__(self, data: bytes) -> "Counted":  # type: ignore[override, misc]
+            held.append(len(data))
+            return super().__iadd__(data)  # type: ignore[return-value]
+
+    messages = MessageDecoder(100_000)
+    messages._held = Counted()  # noqa: SLF001
+    data = wire.message(bytes(50_000))
+    found = [one for n in range(len(data)) for one in messages.feed(data[n : n + 1])]
+    assert [len(one) for one in found] == [50_000]
+    assert sum(held) == len(data)
