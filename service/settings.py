@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from access.connection_table import ConnectionLimits
+from access.exposure import is_loopback
 from access.open_files import affordable_connections, allow_open_files
 from access.ports import numeric
 from eventlog.byte_size import PATTERN as SIZE_PATTERN
@@ -23,7 +24,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"  # address that all ports listen on
     port: int = 3000  # REST
     grpc_port: int = 8001  # gRPC
-    grpc: Literal["native", "aio"] = "native"  # Driftline's gRPC server, or grpcio's
+    # Driftline's gRPC server, or grpcio's; auto: native on loopback, aio where others may connect.
+    grpc: Literal["auto", "native", "aio"] = "auto"
     admin_port: int = 0  # port for metrics, statistics, repository and docs; 0: use `port`
     allow_anonymous: bool = False  # whether other machines may call if no key exists
     # Names, besides IP addresses and localhost, by which callers without a key may call, such as
@@ -62,6 +64,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Labels of predictions that this service did not make, by keys for every model.
     unverified_labels: Literal["accept", "refuse"] = "accept"
     payload_key_file: str = ""  # file with the HMAC key for hashed payload fields
+
+
+def grpc_server(settings: Settings) -> Literal["native", "aio"]:
+    """Return which gRPC server serves."""
+    if settings.grpc != "auto":
+        return settings.grpc
+    return "native" if is_loopback(settings.host) else "aio"
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:

@@ -13,12 +13,19 @@ from access.errors import AccessError
 from access.tls import Tls
 from eventlog.errors import DriftlineError, SettingError
 from service.auth.configuration import tls_of
-from service.errors import message_of
+from service.errors import Expired, InvalidRequest, message_of
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.calls import Method, Streaming, TrailingMetadata, Unary, public_error
 from service.grpc.errors import code_of
-from service.grpc.limits import LONGEST_METADATA
-from service.settings import Settings
+from service.grpc.limits import (
+    LONGEST_AIO_CONNECTION_S,
+    LONGEST_METADATA,
+    MOST_OPEN_AIO_CALLS,
+    MOST_STREAMS,
+    OPEN_MESSAGE_S,
+)
+from service.grpc.slots import CallSlots
+from service.settings import Settings, connection_limits
 
 _MESSAGE_OVERHEAD = 1 << 20  # names, shapes and parameters, in bytes
 _Reply = tuple[bytes, TrailingMetadata]
@@ -26,16 +33,9 @@ _Reply = tuple[bytes, TrailingMetadata]
 
 async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Server:
     """Listen on the shared port; raises SettingError if the address is not available."""
-    limit = settings.max_body_bytes
     server = grpc.aio.server(
-        options=[
-            ("grpc.so_reuseport", 1),  # every worker listens; the kernel distributes connections
-            ("grpc.max_metadata_size", LONGEST_METADATA),
-            ("grpc.absolute_max_metadata_size", LONGEST_METADATA),
-            ("grpc.max_receive_message_length", limit),
-            ("grpc.max_send_message_length", limit + _MESSAGE_OVERHEAD),
-        ],
-        maximum_concurrent_rpcs=settings.max_grpc_calls,
+        options=_options(settings),
+        maximum_concurrent_rpcs=settings.max_grpc_calls + MOST_OPEN_AIO_CALLS,
     )
     server.add_generic_rpc_handlers((_Handlers(authorizer),))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -46,6 +46,26 @@ async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Se
         raise SettingError(f"gRPC cannot listen on {address}: {error}") from None
     await server.start()
     return server
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    limit, patience = settings.max_body_bytes, settings.client_timeout_s * 1_000
+    return [
+        ("grpc.so_reuseport", 1),  # every worker listens; the kernel distributes connections
+        ("grpc.max_metadata_size", LONGEST_METADATA),
+        ("grpc.absolute_max_metadata_size", LONGEST_METADATA),
+        ("grpc.max_receive_message_length", limit),
+        ("grpc.max_send_message_length", limit + _MESSAGE_OVERHEAD),
+        ("grpc.max_concurrent_streams", MOST_STREAMS),
+        ("grpc.max_allowed_incoming_connections", connection_limits(settings).connections),
+        ("grpc.server_handshake_timeout_ms", patience),
+        ("grpc.http2.settings_timeout", patience),
+        ("grpc.keepalive_time_ms", settings.keep_alive_s * 1_000),
+        ("grpc.keepalive_timeout_ms", patience),
+        ("grpc.max_connection_idle_ms", settings.keep_alive_s * 1_000),
+        ("grpc.max_connection_age_ms", LONGEST_AIO_CONNECTION_S * 1_000),
+        ("grpc.max_connection_age_grace_ms", round(settings.request_timeout_s * 1_000)),
+    ]
 
 
 def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
@@ -65,6 +85,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
 
     def __init__(self, authorizer: MethodAuthorizer) -> None:
         self._authorizer = authorizer
+        self._slots = CallSlots(0, MOST_OPEN_AIO_CALLS)
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Return the handler of a call, one that refuses it, or None for an unknown method."""
@@ -79,7 +100,13 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
         except AccessError as error:
             # Fits unary methods too: the status is sent before the first message is read.
             return grpc.stream_stream_rpc_method_handler(partial(_refuse, error))
-        return None if method is None else _handler(method, metadata)
+        if method is None:
+            return None
+        if self._authorizer.is_open(details.method):
+            return grpc.stream_stream_rpc_method_handler(
+                partial(_answer_open, self._slots, method, metadata)
+            )
+        return _handler(method, metadata)
 
 
 def _handler(method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
@@ -149,6 +176,59 @@ async def _streaming(
             yield reply
     except Exception as error:  # noqa: BLE001  # the client must get a status
         await _refuse(public_error(error), None, context)
+
+
+async def _answer_open(
+    slots: CallSlots,
+    method: Method,
+    metadata: dict[str, Any],
+    requests: AsyncIterator[bytes],
+    context: Any,
+) -> AsyncIterator[bytes]:
+    """Answer a call that needs no key: in a slot, and only if its message comes soon."""
+    slot = _OpenSlot()
+    slots.enter(slot, is_open=True)
+    try:
+        first = await asyncio.wait_for(anext(requests), OPEN_MESSAGE_S)
+        if isinstance(method, Unary):
+            yield await _unary(method, metadata, first, context)
+            return
+        replies = method.handle(_prepend(first, requests), _AioCall(metadata, context))
+        async for reply in replies:
+            yield reply
+    except TimeoutError:
+        error: DriftlineError = Expired(f"no message came within {OPEN_MESSAGE_S:.0f} s")
+        await _refuse(error, None, context)
+    except StopAsyncIteration:
+        await _refuse(InvalidRequest("the call has no message; expected one"), None, context)
+    except asyncio.CancelledError:
+        if slot.error is None:
+            raise
+        await _refuse(slot.error, None, context)
+    except DriftlineError as error:
+        await _refuse(error, None, context)
+    finally:
+        slots.leave(slot)
+
+
+class _OpenSlot:
+    """A call that may be evicted from its slot."""
+
+    def __init__(self) -> None:
+        self.error: DriftlineError | None = None
+        self._task = asyncio.current_task()
+
+    def evict(self, error: DriftlineError) -> None:
+        """End the call with an error."""
+        self.error = error
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def _prepend(first: bytes, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for request in requests:
+        yield request
 
 
 async def _refuse(error: DriftlineError, _: Any, context: Any) -> None:

@@ -226,8 +226,10 @@ class Http2Call:
             method.reject(error, self)
         else:
             self.refuse(error)
-        if not self._client_ended:
-            self._stream.reset(0)  # the rest is not read
+        if not self._client_ended and not self._stream.pending_bytes:
+            self._stream.reset(
+                0
+            )  # the rest is not read; trailers behind pending data would be lost
 
     def _no_grpc(self) -> None:
         self._ended = True

@@ -2,4 +2,10 @@
 
 LONGEST_METADATA = 16_384  # bytes of a call's names and values; REST has the same limit
 LONGEST_OPEN_MESSAGE = 4_096  # bytes of a message to a method that needs no key
+MOST_STREAMS = 128  # concurrent calls of a connection; zttp's own limit
 MOST_OPEN_CALLS = 1_024  # concurrent calls of methods that need no key, per worker
+
+# grpcio has one limit of message size for all methods, so it has fewer open calls, for less time.
+MOST_OPEN_AIO_CALLS = 128
+OPEN_MESSAGE_S = 5.0
+LONGEST_AIO_CONNECTION_S = 3_600  # then the client is asked to connect again

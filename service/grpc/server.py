@@ -9,7 +9,7 @@ from service.grpc import aio, native, reflection
 from service.grpc.authorization import MethodAuthorizer
 from service.grpc.health import HEALTH, Health
 from service.grpc.servicer import SERVICE, Servicer
-from service.settings import Settings
+from service.settings import Settings, grpc_server
 
 
 class GrpcListener(Protocol):
@@ -50,7 +50,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Listen on the shared port; raises SettingError if the address is not available."""
-        if self._settings.grpc == "native":
+        if grpc_server(self._settings) == "native":
             self._listener = await native.start(
                 self._authorizer, self._settings, self._buffered, self._share
             )

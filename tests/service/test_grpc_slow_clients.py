@@ -1,4 +1,4 @@
-"""Clients of the native gRPC port that take their time, or more than their share, by raw frames."""
+"""Clients of the gRPC ports that take their time, or more than their share, by raw frames."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -196,3 +196,48 @@ def test_a_large_message_in_frames_of_one_byte_does_not_stall_the_worker(
     client.sendall(b"".join(data(1, b"x") for _ in range(1_900)))
     _check(serving)
     assert serving.http.get("/v2/health/ready", timeout=5).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def aio(
+    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[Service]:
+    root = tmp_path_factory.mktemp("aio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
+        bounds = {"client_timeout_s": "1", "keep_alive_s": "2", "max_connections": "40"}
+        service = Service(root, free_port, grpc="aio", **bounds)
+        service.start()
+        yield service
+        service.stop()
+
+
+def test_the_table_of_grpcs_own_server(aio: Service) -> None:
+    def connect() -> socket.socket:
+        return socket.create_connection(("127.0.0.1", aio.grpc_port), timeout=60)
+
+    silent, idle, heads = connect(), connect(), [connect() for _ in range(3)]
+    idle.sendall(PREFACE)
+    for one in heads:  # more than there are slots
+        one.sendall(PREFACE + b"".join(head(2 * n + 1, CHECK) for n in range(128)))
+    _check(aio)
+    received = _until(heads[0], lambda got: sum(one[0] == 1 for one in replies(got)) == 128)
+    assert b"made way for a newer one" in received
+    assert 7 in [kind for kind, _, _ in replies(_ended(idle))]  # GOAWAY
+    _ended(silent)
+    for flood in (frame(6, 0, 0, b"12345678") * 5_000, frame(9, 0, 1, b"") * 5_000):
+        with connect() as client:
+            client.sendall(PREFACE + flood)
+            _ended(client)
+    many = [connect() for _ in range(60)]
+    ended = 0
+    for one in many:
+        one.settimeout(0.05)
+        try:
+            ended += not one.recv(1_000)
+        except (TimeoutError, ConnectionError) as error:
+            ended += isinstance(error, ConnectionError)
+    assert ended >= 20
+    for one in many:
+        one.close()
+    _check(aio)
