@@ -5,6 +5,7 @@ committed together, so a crash repeats a step and never half of one. Scoring run
 """
 
 import gc
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from eventlog.log import Positions, Reader, Record
@@ -25,6 +26,8 @@ from registry.baselines import BaselineRecord
 from registry.manifest import Version
 
 MOST_WAITING = 4 << 30  # bytes
+LONGEST_STEP_S = 2.0  # then the rest of what was polled waits for the next step
+_PREFETCHED = 500  # records whose stored rows are read at once
 RETRY_STEPS = 10  # between two looks for dead letters to retry
 
 
@@ -52,6 +55,7 @@ class Consumer:
         baselines: BaselineFiles | None = None,
         announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
         hold: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read with `reader`, which begins at the positions of `state`.
 
@@ -59,8 +63,11 @@ class Consumer:
         whose policies changed since its last call. While more than `most_waiting` bytes of scoring
         jobs are queued, a step ingests a single record. Versions without a reference learn a
         baseline, which is written to `baselines` and announced once it is committed. `hold`: no
-        window closes before the log is read to its end, so no row in it is late.
+        window closes before the log is read to its end, so no row in it is late. `clock` bounds the
+        time of a step: it decides where a step ends, and never what follows from a record.
         """
+        self._clock = clock
+        self._polled: Sequence[Record] = ()  # and not yet ingested
         self._hold = hold
         self._most_waiting = most_waiting
         self._before_commit = before_commit
@@ -81,7 +88,9 @@ class Consumer:
     def step(self, limit: int) -> bool:
         """Ingest at most `limit` records, evaluate what is scored; returns whether anything was."""
         crowded = self._queue.size > self._most_waiting
-        records = self._reader.poll(1 if crowded else limit)
+        if not self._polled:
+            self._polled = self._reader.poll(1 if crowded else limit)
+        records = self._polled
         gaps = self._reader.gaps()
         # After the poll, so that every policy older than these records is known.
         if models := self._changed_policies():
@@ -94,10 +103,10 @@ class Consumer:
                 for gap in gaps:
                     self._ingestion.skip(gap)
                 jobs = self._ingest(records, drained=drained)
-                self._expiry.delete_some(records)
+                self._expiry.delete_some(records[: len(records) - len(self._polled)])
                 self._state.save()
                 self._before_commit()
-            self._drained = drained
+            self._drained = drained and not self._polled
             self._announce_baselines()
             self._submit(jobs)
         evaluated = self._evaluate()
@@ -151,10 +160,19 @@ class Consumer:
         return True
 
     def _ingest(self, records: Sequence[Record], *, drained: bool) -> list[WaitingScore]:
-        """Ingest records and update windows; returns the scoring jobs that were decided on."""
+        """Ingest records and update windows; returns the scoring jobs that were decided on.
+
+        Those that the time of a step does not suffice for stay in `_polled`.
+        """
         jobs: list[WaitingScore] = []
-        self._journal.predictions.prefetch(record.event for record in records)
-        for record in records:
+        until = self._clock() + LONGEST_STEP_S
+        for number, record in enumerate(records):
+            if number % _PREFETCHED == 0:
+                ahead = records[number : number + _PREFETCHED]
+                self._journal.predictions.prefetch(one.event for one in ahead)
+            if number and self._clock() > until:
+                self._polled = records[number:]
+                return jobs
             version = self._ingestion.ingest(record)
             self._traces.ingested(record)
             if self._hold:
@@ -163,6 +181,7 @@ class Consumer:
                 # After every record, so that results do not depend on where a step ends.
                 jobs += self._lifecycle.update(version, drained=False)
             jobs += self._lifecycle.update_idle()
+        self._polled = ()
         if drained:
             self._loss_detection.detect(self._reader.patience)
             for version in self._state.versions():

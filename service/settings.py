@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_buffered_bytes: int = 256 << 20  # per worker, of requests that have not arrived completely
     client_timeout_s: int = 20  # for a handshake, a head, 320 KiB of a body, or reading a reply
     max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call
+    max_labels_per_s: int = 10_000  # per key and worker, on average of a minute; 0: no limit
     max_request_rows: int = 100_000  # largest number of rows in one request
     max_queue_requests: int = 1_000  # limit per worker, model version and priority level
     max_queue_bytes: int = 64 << 20  # limit per worker, model version and priority level

@@ -24,6 +24,7 @@ from registry.store import Registry
 from registry.worker_reports import WorkerReport, WorkerReportPublisher
 from service.auth.configuration import create_authorizer, create_browser_guard
 from service.auth.id_secrets import id_secrets
+from service.auth.label_rates import LabelRates
 from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.crashes.quarantine import Quarantine
@@ -140,6 +141,7 @@ class Worker:
             keep_alive_s=settings.keep_alive_s,
         )
         self.routes = RouteDependencies(
+            label_rates=LabelRates(settings.max_labels_per_s),
             models=models,
             repository=repository,
             statistics=self._statistics,

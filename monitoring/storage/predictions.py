@@ -43,7 +43,8 @@ class Predictions:
         ] = {}  # as they lie in the database, and their new labels
         self._searched: set[str] = set()  # ids of which the database has no rows but the known
         self._early: dict[str, dict[int, EarlyLabel]] = {}  # labels that wait, of the ids looked up
-        self._regrouped: set[str] = set()  # those of them that are to be written
+        self._regrouped: set[str] = set()  # those of them that are to be rewritten
+        self._waiting: list[_Place] = []  # labels that began to wait, not written yet
         found = database.one(queries.EARLY_UNTIL)
         # Labels that were received before it wait no more.
         self.early_until = 0 if found is None else as_int(found[0])
@@ -101,10 +102,13 @@ class Predictions:
         """Store a label until its prediction comes; False where an earlier one waits."""
         self._look_for_early({prediction_id})
         waiting = self._early[prediction_id]
-        if row in waiting and waiting[row].received >= self.early_until:
+        if row not in waiting:
+            self._waiting.append((prediction_id, row))
+        elif waiting[row].received >= self.early_until:
             return False
+        else:
+            self._regrouped.add(prediction_id)
         waiting[row] = early
-        self._regrouped.add(prediction_id)
         return True
 
     def pop_early_labels(self, prediction_id: str) -> dict[int, EarlyLabel]:
@@ -171,8 +175,8 @@ class Predictions:
         )
         self._evicted.clear()
         self._labelled.clear()
-        if self._regrouped:
-            self._regroup()
+        if self._regrouped or self._waiting:
+            self._write_early()
 
     def reset(self) -> None:
         """Write, and empty the caches."""
@@ -192,19 +196,22 @@ class Predictions:
         self._added.clear()
         self._sampled.clear()
 
-    def _regroup(self) -> None:
+    def _write_early(self) -> None:
+        """Add the labels that began to wait; rewrite those of ids of which some wait no more."""
         names = sorted(self._regrouped)
         self._database.many(queries.DELETE_EARLY, [(name,) for name in names])
+        places = [(name, row) for name in names for row in self._early[name]]
+        places += [place for place in self._waiting if place[0] not in self._regrouped]
         self._database.many(
             queries.ADD_EARLY,
             [
                 (name, row, early.label, early.time, early.received)
-                for name in names
-                for row, early in self._early[name].items()
-                if early.received >= self.early_until
+                for name, row in places
+                if (early := self._early[name][row]).received >= self.early_until
             ],
         )
         self._regrouped.clear()
+        self._waiting.clear()
 
     def _sweep(self, statement: Query, key: Key, until: int, limit: int) -> int:
         model, version = key

@@ -35,9 +35,11 @@ async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Se
     """Listen on the shared port; raises SettingError if the address is not available."""
     server = grpc.aio.server(
         options=_options(settings),
+        # Calls count before their messages are here; those that run are counted in their slots.
         maximum_concurrent_rpcs=settings.max_grpc_calls + MOST_OPEN_AIO_CALLS,
     )
-    server.add_generic_rpc_handlers((_Handlers(authorizer),))
+    slots = CallSlots(settings.max_grpc_calls, MOST_OPEN_AIO_CALLS)
+    server.add_generic_rpc_handlers((_Handlers(authorizer, slots),))
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"{host}:{settings.grpc_port}"
     try:
@@ -83,9 +85,9 @@ def _listen(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
     """Authorize calls and run their methods."""
 
-    def __init__(self, authorizer: MethodAuthorizer) -> None:
+    def __init__(self, authorizer: MethodAuthorizer, slots: CallSlots) -> None:
         self._authorizer = authorizer
-        self._slots = CallSlots(0, MOST_OPEN_AIO_CALLS)
+        self._slots = slots
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Return the handler of a call, one that refuses it, or None for an unknown method."""
@@ -106,13 +108,13 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no 
             return grpc.stream_stream_rpc_method_handler(
                 partial(_answer_open, self._slots, method, metadata)
             )
-        return _handler(method, metadata)
+        return _handler(self._slots, method, metadata)
 
 
-def _handler(method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
+def _handler(slots: CallSlots, method: Method, metadata: dict[str, Any]) -> grpc.RpcMethodHandler:
     if isinstance(method, Unary):
-        return grpc.unary_unary_rpc_method_handler(partial(_unary, method, metadata))
-    return grpc.stream_stream_rpc_method_handler(partial(_streaming, method, metadata))
+        return grpc.unary_unary_rpc_method_handler(partial(_unary_in_slot, slots, method, metadata))
+    return grpc.stream_stream_rpc_method_handler(partial(_streaming, slots, method, metadata))
 
 
 class _AioCall:
@@ -155,6 +157,20 @@ class _Refusal(Exception):
         self.trailing = trailing
 
 
+async def _unary_in_slot(
+    slots: CallSlots, method: Unary, metadata: dict[str, Any], data: bytes, context: Any
+) -> bytes:
+    slot = _Slot()
+    try:
+        slots.enter(slot, is_open=False)
+        return await _unary(method, metadata, data, context)
+    except DriftlineError as error:
+        await _refuse(error, None, context)
+        raise
+    finally:
+        slots.leave(slot)
+
+
 async def _unary(method: Unary, metadata: dict[str, Any], data: bytes, context: Any) -> bytes:
     call = _AioCall(metadata, context)
     method.handle(data, call)
@@ -169,13 +185,21 @@ async def _unary(method: Unary, metadata: dict[str, Any], data: bytes, context: 
 
 
 async def _streaming(
-    method: Streaming, metadata: dict[str, Any], requests: AsyncIterator[bytes], context: Any
+    slots: CallSlots,
+    method: Streaming,
+    metadata: dict[str, Any],
+    requests: AsyncIterator[bytes],
+    context: Any,
 ) -> AsyncIterator[bytes]:
+    slot = _Slot()
     try:
+        slots.enter(slot, is_open=False)
         async for reply in method.handle(requests, _AioCall(metadata, context)):
             yield reply
     except Exception as error:  # noqa: BLE001  # the client must get a status
         await _refuse(public_error(error), None, context)
+    finally:
+        slots.leave(slot)
 
 
 async def _answer_open(
@@ -186,7 +210,7 @@ async def _answer_open(
     context: Any,
 ) -> AsyncIterator[bytes]:
     """Answer a call that needs no key: in a slot, and only if its message comes soon."""
-    slot = _OpenSlot()
+    slot = _Slot()
     slots.enter(slot, is_open=True)
     try:
         first = await asyncio.wait_for(anext(requests), OPEN_MESSAGE_S)
@@ -211,8 +235,8 @@ async def _answer_open(
         slots.leave(slot)
 
 
-class _OpenSlot:
-    """A call that may be evicted from its slot."""
+class _Slot:
+    """The slot of a call, from which it may be evicted."""
 
     def __init__(self) -> None:
         self.error: DriftlineError | None = None

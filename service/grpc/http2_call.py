@@ -227,9 +227,7 @@ class Http2Call:
         else:
             self.refuse(error)
         if not self._client_ended and not self._stream.pending_bytes:
-            self._stream.reset(
-                0
-            )  # the rest is not read; trailers behind pending data would be lost
+            self._stream.reset(0)  # the rest is not read; but pending trailers would be lost
 
     def _no_grpc(self) -> None:
         self._ended = True

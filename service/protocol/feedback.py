@@ -14,7 +14,8 @@ from service.errors import InvalidRequest, TooLarge
 from service.protocol.event_time import read_event_time
 from service.protocol.prediction_ids import prediction_id_of
 
-MOST_LABELS = 100_000  # in one request
+MOST_LABELS = 10_000  # in one request
+MOST_BYTES = 4 << 20  # of one request, decompressed
 LONGEST_LABEL = 1_024  # bytes of UTF-8
 _MOST_CHARACTERS = 128  # of a prediction id
 _LAST_ROW = 2**31 - 1
@@ -43,11 +44,21 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _items = msgspec.json.Decoder(_Item | list[_Item])
+_raw = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def read_feedback(body: bytes) -> list[FeedbackLabel]:
-    """The truths that a JSON body states; raises InvalidRequest or TooLarge."""
+    """The truths that a JSON body states; raises InvalidRequest or TooLarge.
+
+    Items are counted before they become objects, and labels while they do: a small compressed body
+    may hold millions.
+    """
+    if len(body) > MOST_BYTES:
+        raise TooLarge(f"the body has {len(body)} bytes; expected at most {MOST_BYTES}")
     try:
+        many = body.count(b"{") > MOST_LABELS and body.lstrip()[:1] == b"["
+        if many and (items := len(_raw.decode(body))) > MOST_LABELS:
+            raise TooLarge(f"{items} items in one request; expected at most {MOST_LABELS}")
         decoded = _items.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(
@@ -56,11 +67,11 @@ def read_feedback(body: bytes) -> list[FeedbackLabel]:
         ) from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
-    items = decoded if isinstance(decoded, list) else [decoded]
-    truths = [truth for index, item in enumerate(items) for truth in _truths(index, item)]
-    if len(truths) > MOST_LABELS:
-        raise TooLarge(f"{len(truths)} labels in one request; expected at most {MOST_LABELS}")
-    return truths
+    stated = decoded if isinstance(decoded, list) else [decoded]
+    labels = sum(len(item.labels or ()) for item in stated)
+    if labels > MOST_LABELS:
+        raise TooLarge(f"{labels} labels in one request; expected at most {MOST_LABELS}")
+    return [truth for index, item in enumerate(stated) for truth in _truths(index, item)]
 
 
 def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:

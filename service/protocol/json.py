@@ -20,6 +20,7 @@ from service.errors import InvalidRequest
 from service.protocol.messages import Array, InferRequest, RequestTensor
 
 _Parameter = str | int | float | bool | None  # as in protobuf: nothing nests
+_MANY_BYTES = 65_536  # of one tensor
 _WORDS = Literal["NaN", "Infinity", "-Infinity"]
 _FLOAT_LIMITS = {  # beyond these a value would round to infinity; JSON itself ends where FP64 does
     "FP16": 65_519.0,
@@ -43,6 +44,8 @@ class JsonTensor(msgspec.Struct):
         if not self.data:
             self._refuse_without_data()
         data = bytes(self.data)
+        if len(data) > _MANY_BYTES:
+            self._check_count(data)
         nested = self._is_nested(data)
         try:
             values = _decoder(self.datatype, len(self.shape) if nested else 1).decode(data)
@@ -53,6 +56,14 @@ class JsonTensor(msgspec.Struct):
                 tensor=self.name,
             ) from None
         return self._shaped(array, nested=nested)
+
+    def _check_count(self, data: bytes) -> None:
+        """Refuse data of more values than the shape has before they become objects."""
+        expected = prod(self.shape)
+        if self.datatype != "BYTES" and (values := data.count(b",") + 1) > expected > 0:
+            raise InvalidRequest(
+                f"data has {values} values; shape {self.shape} needs {expected}", tensor=self.name
+            )
 
     @property
     def sent(self) -> msgspec.Raw | None:

@@ -14,6 +14,14 @@ Encoding = Literal["gzip", "deflate"]
 # 7 us per KiB. Raw tensors are not: random floats lose a tenth of their size at 20 us per KiB.
 LARGE = 16_384  # bytes
 
+# JSON of numbers and texts shrinks 3 to 20 times. A body that shrinks more is mostly repetition.
+_MOST_RATIO = 200
+_ANY_RATIO = 1 << 20  # bytes that a body may have after decompression, whatever its ratio
+
+# JSON of numbers and texts shrinks 3 to 20 times. A body that shrinks more is mostly repetition.
+_MOST_RATIO = 200
+_ANY_RATIO = 1 << 20  # bytes that a body may have after decompression, whatever its ratio
+
 _WINDOWS: dict[bytes, int] = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}  # zlib's wbits
 _REPLY_WINDOWS: dict[Encoding, int] = {"gzip": 31, "deflate": 15}
 # JSON, raw tensors, and the types that curl and fetch send by default.
@@ -46,13 +54,14 @@ def decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
     """Decompress a body by its content-encoding header; `limit` is in bytes.
 
     Raises Unsupported for an unknown encoding, InvalidRequest for a damaged body, and TooLarge as
-    soon as the output exceeds `limit`.
+    soon as the output exceeds `limit`, or is out of all proportion to the body.
     """
     name = encoding.strip().lower()
     if name in {b"", b"identity"}:
         return body
     if name not in _WINDOWS:
         raise Unsupported(f"content encoding {_quoted(encoding)}; expected gzip or deflate")
+    limit = min(limit, max(_ANY_RATIO, _MOST_RATIO * len(body)))
     stream = zlib.decompressobj(_WINDOWS[name])
     try:
         output = stream.decompress(body, limit + 1)

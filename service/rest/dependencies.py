@@ -8,6 +8,7 @@ import msgspec
 
 from access.authorizer import Authorizer
 from access.browser_guard import BrowserGuard
+from service.auth.label_rates import LabelRates
 from service.buffered_bytes import BufferedBytes
 from service.call_factory import CallFactory
 from service.models.loaded_models import LoadedModels
@@ -39,5 +40,6 @@ class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
     log: PredictionLog
     authorizer: Authorizer
     ids: PredictionIds
+    label_rates: LabelRates
     max_body_bytes: int
     unverified_labels: bool  # whether labels may name predictions that this service did not make

@@ -16,7 +16,7 @@ from service.auth.label_scope import LabelScope
 from service.errors import InvalidLabels, NotReady
 from service.models.label_rules import check_labels
 from service.models.metadata import ServerMetadata, describe
-from service.protocol.feedback import read_feedback
+from service.protocol.feedback import MOST_BYTES, read_feedback
 from service.rest.asgi import authorization_of
 from service.rest.content import decode_body
 from service.rest.dependencies import RouteDependencies
@@ -81,7 +81,8 @@ class _Routes:
     async def feedback(self, request: Request) -> Response:
         labels = read_feedback(await self._body(request))
         worker = self._dependencies()
-        grant = worker.authorizer.grant_of(authorization_of(request.scope))
+        authorization = authorization_of(request.scope)
+        grant = worker.authorizer.grant_of(authorization)
         scope = LabelScope.of(grant, unverified=worker.unverified_labels)
         try:
             verified = scope.verify((one.prediction_id for one in labels), worker.ids.tag)
@@ -96,6 +97,7 @@ class _Routes:
         except InvalidLabels as error:
             count_refused_labels(error.count)
             raise
+        worker.label_rates.take(worker.authorizer.actor_of(authorization), len(labels))
         worker.log.append_labels(labels, scope.actor, verified)
         await worker.log.wait_until_safe()
         return _json({"accepted": len(labels)})
@@ -103,7 +105,7 @@ class _Routes:
     async def _body(self, request: Request) -> bytes:
         headers = [request.headers.get(name, "") for name in ("content-type", "content-encoding")]
         kind, encoding = (value.encode("latin-1") for value in headers)
-        limit = self._dependencies().max_body_bytes
+        limit = min(MOST_BYTES, self._dependencies().max_body_bytes)
         return decode_body(await request.body(), kind, encoding, limit)
 
 

@@ -1,6 +1,7 @@
 """A consumer on a log in state: the port's fakes, and a story to tell it."""
 
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -299,6 +300,7 @@ class Monitor:
         most_waiting: int = MOST_WAITING,
         baselines: BaselineFiles | None = None,
         announce: Callable[[Version, BaselineRecord], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.database = Database(where)
         journal = Journal(self.database)
@@ -322,6 +324,7 @@ class Monitor:
             most_waiting=most_waiting,
             baselines=baselines,
             announce=announce,
+            clock=clock,
         )
 
     def drain(self, limit: int = 1000) -> None:

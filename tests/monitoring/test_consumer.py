@@ -220,6 +220,34 @@ def test_results_do_not_depend_on_poll_sizes_or_duplicates(
     assert everything(where) == undisturbed
 
 
+def test_results_do_not_depend_on_how_long_a_step_takes(
+    where: Where, undisturbed: dict[str, Any]
+) -> None:
+    ticks = iter(range(1 << 30))
+    monitor = Monitor(where, eight_hours().records, clock=lambda: float(next(ticks)))
+    steps = 0
+    while monitor.consumer.step(1000) or monitor.consumer.scoring or not monitor.consumer.drained:
+        steps += 1
+    assert steps > len(eight_hours().records) // 4
+    assert everything(where) == undisturbed
+
+
+def test_labels_that_wait_are_written_once(where: Where, log: Log) -> None:
+    for row in range(300):
+        log.tell("a", row % 2, row=row)
+    monitor = Monitor(where, log.records)
+    written: list[Any] = []
+    many = monitor.database.many
+
+    def count(statement: Any, rows: Any) -> None:
+        written.extend(row for row in rows if row and row[0] == "a")
+        many(statement, rows)
+
+    monitor.database.many = count  # type: ignore[method-assign]
+    monitor.drain(limit=10)
+    assert len(written) == 300
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_results_do_not_depend_on_where_the_monitor_was_killed(
     where: Where, undisturbed: dict[str, Any], seed: int

@@ -219,7 +219,8 @@ def test_the_table_of_grpcs_own_server(aio: Service) -> None:
     silent, idle, heads = connect(), connect(), [connect() for _ in range(3)]
     idle.sendall(PREFACE)
     for one in heads:  # more than there are slots
-        one.sendall(PREFACE + b"".join(head(2 * n + 1, CHECK) for n in range(128)))
+        calls = b"".join(head(2 * n + 1, CHECK) for n in range(128))
+        one.sendall(PREFACE + frame(4, 1, 0) + calls)  # grpc waits for the ACK of its settings
     _check(aio)
     received = _until(heads[0], lambda got: sum(one[0] == 1 for one in replies(got)) == 128)
     assert b"made way for a newer one" in received

@@ -1,0 +1,81 @@
+"""Small bodies that would become large work are refused before they do."""
+
+import gzip
+import json
+import tracemalloc
+
+import pytest
+
+from service.auth.label_rates import LabelRates
+from service.errors import InvalidRequest, Overloaded, TooLarge
+from service.protocol import feedback
+from service.protocol import json as json_codec
+from service.protocol.feedback import MOST_BYTES, MOST_LABELS, read_feedback
+from service.rest.content import decompress
+
+LIMIT = 16 << 20
+
+
+def _peak(body: bytes) -> int:
+    """Bytes that reading a body allocates, at most; it is refused."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=f"expected at most {MOST_LABELS}"):
+            read_feedback(body)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_body_that_is_mostly_repetition_is_decompressed_to_its_share() -> None:
+    assert decompress(gzip.compress(bytes(1 << 20)), b"gzip", LIMIT) == bytes(1 << 20)
+    bomb = gzip.compress(bytes(15 << 20))
+    with pytest.raises(TooLarge, match=f"more than {200 * len(bomb)} bytes"):
+        decompress(bomb, b"gzip", LIMIT)
+    numbers = json.dumps([round(n / 7, 3) for n in range(1_000_000)]).encode()
+    assert decompress(gzip.compress(numbers), b"gzip", LIMIT) == numbers
+
+
+def test_items_are_counted_before_they_are_objects() -> None:
+    many = b"[" + b"{}," * (MOST_LABELS * 20) + b"{}]"
+    assert _peak(many) < 40 * len(many)
+
+
+def test_labels_are_counted_before_they_are_events() -> None:
+    many = json.dumps({"prediction_id": "p", "labels": [1] * (MOST_LABELS + 1)}).encode()
+    assert _peak(many) < 8 * len(many)
+    most = json.dumps({"prediction_id": "p", "labels": ["{"] * MOST_LABELS}).encode()
+    assert len(read_feedback(most)) == MOST_LABELS
+    with pytest.raises(TooLarge, match=f"expected at most {MOST_BYTES}"):
+        read_feedback(b" " * (MOST_BYTES + 1))
+
+
+def test_texts_with_braces_are_no_items() -> None:
+    items = [{"prediction_id": "p", "label": "{" * 20, "row": n} for n in range(MOST_LABELS // 10)]
+    assert len(read_feedback(json.dumps(items).encode())) == len(items)
+    assert feedback.LONGEST_LABEL >= 20
+
+
+def test_values_are_counted_before_they_are_numbers() -> None:
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1] * 100_000}]}
+    (tensor,) = json_codec.read_json(json.dumps(body).encode()).inputs
+    with pytest.raises(InvalidRequest, match=r"data has 100000 values; shape \[1, 2\] needs 2"):
+        tensor.array()
+    body["inputs"][0]["shape"] = [100_000]
+    (tensor,) = json_codec.read_json(json.dumps(body).encode()).inputs
+    assert tensor.array().shape == (100_000,)
+
+
+def test_a_key_writes_labels_at_its_rate() -> None:
+    now = 0.0
+    rates = LabelRates(100, clock=lambda: now)
+    rates.take("key:shop", 9_000)  # a request is never larger than all that a key may write
+    with pytest.raises(Overloaded, match="100 a second") as refused:
+        rates.take("key:shop", 500)
+    assert refused.value.retry_after == 35
+    rates.take("key:other", 500)
+    now = 35.0
+    rates.take("key:shop", 500)
+    with pytest.raises(Overloaded):
+        rates.take("key:shop", 500)
+    LabelRates(0).take("key:shop", 1 << 40)
