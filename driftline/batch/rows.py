@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 Rejects = dict[int, str]  # row of the table -> reason
 
 _LONGEST_VALUE = 80  # characters of a value that a reason quotes
-_MISSING_TEXTS = ("nan", "na", "n/a", "null", "none")  # of a number in CSV, in lower case
+_MISSING_TEXTS = ("", "nan", "na", "n/a", "null", "none")  # of a number, in lower case
 
 
 class ReadRows(NamedTuple):

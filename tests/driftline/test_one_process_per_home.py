@@ -16,7 +16,9 @@ from tests.driftline.conftest import Run
         ("serve", "service.lock", "service"),
         ("monitor", "monitor.lock", "monitor"),
         ("forward", "forwarded.lock", "forwarder"),
+        ("shadow run", "shadow.lock", "shadow process"),
         ("up", "up.lock", "driftline up"),
+        ("up", "shadow.lock", "shadow process"),
         ("up", "service.lock", "service"),
         ("up", "monitor.lock", "monitor"),
     ],
@@ -25,7 +27,7 @@ def test_the_second_of_a_home_ends_with_one_line(
     run: Run, home: Home, command: str, lock: str, role: str
 ) -> None:
     with ProcessLock(home.root / lock, role):
-        refused = run(command)
+        refused = run(*command.split())
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
     assert line.startswith(

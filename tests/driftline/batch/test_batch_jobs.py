@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,3 +253,39 @@ def test_changed_input_is_not_mixed_with_what_was_finished(home: Home, tmp_path:
     with pytest.raises(BatchError, match="--restart"):
         run(source, tmp_path / "out.csv")
     assert run(source, tmp_path / "out.csv", restart=True).rows == ROWS + 1
+
+
+def test_files_at_a_url_are_read_and_written_there(home: Home, tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    frame = rows_of(120)
+    for name, part in (("a.parquet", frame[:70]), ("deep/b.csv", frame[70:])):
+        local = write(part, tmp_path / name.rpartition("/")[2])
+        store.makedirs("/bucket/in/deep", exist_ok=True)
+        store.put_file(str(local), f"/bucket/in/{name}")
+    stated = {"model": "tiny", "chunk": 50, "copied": ["id"]}
+    for output in ("memory://bucket/out.parquet", "memory://bucket/out"):
+        request = BatchRequest(**stated, source="memory://bucket/in", output=output)  # type: ignore[arg-type]
+        assert run_job(request, quiet=True).rows == 120
+    with store.open("/bucket/out.parquet", "rb") as file:
+        assert pd.read_parquet(file)["id"].astype(int).tolist() == list(range(120))
+    assert sorted(store.find("/bucket/out")) == ["/bucket/out/a.parquet", "/bucket/out/deep/b.csv"]
+
+
+def test_columns_of_other_types_are_read_or_refused(home: Home, tmp_path: Path) -> None:
+    price = [Decimal("1.5"), None, Decimal(-2)]
+    kinds = {
+        "decimal": pa.array(price, pa.decimal128(10, 2)),
+        "codes": pa.array(["1.5", "", "x"]).dictionary_encode(),
+        "whole": pa.array([1, None, 3], pa.uint8()),
+        "flag": pa.array([True, False, None]),
+        "null": pa.nulls(3),
+    }
+    colour = pa.array(["red", None, "blue"]).dictionary_encode()
+    for name, column in kinds.items():
+        pq.write_table(pa.table({"price": column, "colour": colour}), tmp_path / f"{name}.parquet")
+        done = run(tmp_path / f"{name}.parquet", tmp_path / f"{name}.csv", copied=["price"])
+        assert (done.rows, done.rejected) == (3, 1 if name == "codes" else 0)
+    lists = pa.table({"price": pa.array([[1.0]]), "colour": pa.array(["red"])})
+    pq.write_table(lists, tmp_path / "list.parquet")
+    with pytest.raises(BatchError, match="column 'price' holds list"):
+        run(tmp_path / "list.parquet", tmp_path / "list.csv")
