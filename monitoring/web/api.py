@@ -1,5 +1,6 @@
 """The JSON API: what the page shows, for programs."""
 
+import asyncio
 import io
 import re
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,8 @@ from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
 from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.windows.grid import END_OF_TIME
+from registry.errors import RegistryError
+from registry.pending_approvals import PendingApproval, PendingApprovals
 from telemetry.clock import now_us
 
 if TYPE_CHECKING:
@@ -93,9 +96,22 @@ async def health(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     return Response(
-        exposition(findings_of(request), request.app.state.progress, request.app.state.scoring),
+        exposition(
+            findings_of(request),
+            request.app.state.progress,
+            request.app.state.scoring,
+            await asyncio.to_thread(_pending, request.app.state.pending),
+        ),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
+
+
+def _pending(requests: PendingApprovals | None) -> list[PendingApproval]:
+    """Return what waits for an approval; nothing while the registry cannot be read."""
+    try:
+        return requests.read() if requests is not None else []
+    except RegistryError:
+        return []
 
 
 async def models(request: Request) -> Response:

@@ -92,4 +92,5 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     made.state.shadows = shadows
     made.state.comparisons = StoredComparisons(comparisons)
     made.state.approvals = desk
+    made.state.pending = desk.pending if desk is not None else None
     return made

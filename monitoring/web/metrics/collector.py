@@ -3,7 +3,7 @@
 Values are read from the store at scrape time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,7 @@ from monitoring.results import (
     Verdict,
 )
 from monitoring.scoring.lag import ScoringLag
+from monitoring.web.metrics.approvals import approval_metrics
 from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
 from monitoring.web.metrics.segments import segment_metrics
@@ -33,6 +34,7 @@ from monitoring.web.queries import Queries
 from monitoring.web.traffic_share import mixes
 from monitoring.web.window_view import QUALITY, columns, coverage
 from monitoring.windows.totals import ClosedTotals
+from registry.pending_approvals import PendingApproval
 
 VERSION = ["model", "version"]
 SOURCE = ["source"]
@@ -42,11 +44,16 @@ class StoreCollector(Collector):
     """Build the metrics from the store at each scrape."""
 
     def __init__(
-        self, findings: Queries, progress: ReaderLag | None, scoring: ScoringLag | None = None
+        self,
+        findings: Queries,
+        progress: ReaderLag | None,
+        scoring: ScoringLag | None = None,
+        pending: Sequence[PendingApproval] = (),
     ) -> None:
         self._findings = findings
         self._progress = progress
         self._scoring = scoring
+        self._pending = pending
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
@@ -73,14 +80,18 @@ class StoreCollector(Collector):
         yield from effect_metrics(results)
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
+        yield from approval_metrics(self._pending)
 
 
 def exposition(
-    findings: Queries, progress: ReaderLag | None = None, scoring: ScoringLag | None = None
+    findings: Queries,
+    progress: ReaderLag | None = None,
+    scoring: ScoringLag | None = None,
+    pending: Sequence[PendingApproval] = (),
 ) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(findings, progress, scoring))
+    registry.register(StoreCollector(findings, progress, scoring, pending))
     return generate_latest(registry)
 
 

@@ -106,6 +106,7 @@ def test_a_request_is_listed_shown_and_approved_in_a_browser(
     listed = page.get("/approvals", headers=ann).text
     assert f'href="{ONE}"' in listed
     assert "better &lt;i&gt;" in listed
+    assert 'driftline_pending_approvals{model="tiny"} 1.0' in page.get("/metrics", headers=ann).text
     shown = page.get(ONE, headers=ann).text
     for text in ("description", "second &lt;b&gt;", "0.1 MB &lt;script&gt;", "Approve</button>"):
         assert text in shown
