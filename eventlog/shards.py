@@ -25,9 +25,13 @@ def shard_of(model: str) -> str:
     return tag_of(model)[:SHARD_DIGITS]
 
 
+# Of events that belong to no model. One for all, or callers could make up thousands of shards.
+NO_MODEL = shard_of("")
+
+
 def shard_of_label(prediction_id: str, *, verified: bool) -> str:
-    """Return the shard that a prediction id names; a hash of an id that names no model."""
-    return prediction_id[:SHARD_DIGITS] if verified else shard_of(prediction_id)
+    """Return the shard that a prediction id names; that of no model, if nobody verified the id."""
+    return prediction_id[:SHARD_DIGITS] if verified else NO_MODEL
 
 
 def join_key(prediction_id: str) -> str:

@@ -38,6 +38,7 @@ class Chain(msgspec.Struct, kw_only=True):
             self.epoch, self.next_number, self.events = epoch, number + 1, 1
             self.promised, self.ended = 0, False
         elif epoch == self.epoch:
+            self.ended &= number < self.next_number
             self.next_number = max(self.next_number, number + 1)
             self.events += 1
         else:
@@ -59,5 +60,5 @@ def broken_promise(chains: Collection[Chain], newest: int) -> int:
     latest = [chain for chain in chains if chain.epoch == epoch]
     if any(chain.ended for chain in latest):
         return 0
-    promised = max((chain.promised for chain in latest), default=0)
+    promised = min((chain.promised for chain in latest if chain.promised), default=0)
     return promised if 0 < promised < newest - TOLERANCE else 0

@@ -16,7 +16,7 @@ import msgspec
 from eventlog.errors import DriftlineError, LogUnavailable
 from eventlog.events import FeedbackEvent, Outcome, PredictionEvent
 from eventlog.log import Appender
-from eventlog.shards import shard_of, shard_of_label
+from eventlog.shards import NO_MODEL, shard_of, shard_of_label
 from eventlog.stamps import Stamps
 from registry.datatypes import of_array
 from registry.errors import RegistryError
@@ -292,7 +292,7 @@ class PredictionLog:
     ) -> PredictionEvent:
         self.name(call)
         model = call.model[:_LONGEST_NAME]
-        stamp = stamps.take(shard_of(model))
+        stamp = stamps.take(NO_MODEL if call.version is None else shard_of(model))
         arm = call.arm or NO_ARM
         return PredictionEvent(
             source=self._appender.source,

@@ -85,6 +85,14 @@ def test_idle_shards_have_them_at_growing_intervals(worker: Worker) -> None:
     assert worker.run(2) == [1, 1]
 
 
+def test_thousands_of_idle_shards_cost_the_log_a_hundred_heartbeats_a_minute(
+    worker: Worker,
+) -> None:
+    worker.log(*(f"{n:03x}" for n in range(2_000)))
+    worker.run(12 * 60)
+    assert 90 <= sum(worker.run(12 * 60)) / 60 <= 110
+
+
 def test_every_heartbeat_comes_when_the_one_before_promised(worker: Worker) -> None:
     worker.log("abc")
     for busy in (0, 1, 0, 0, 1):

@@ -64,5 +64,7 @@ def test_the_newest_heartbeat_tells_whether_the_writer_has_ended() -> None:
     assert (one.promised, one.ended) == (0, True)
     one.hear(beat(0, 10))  # an older one that came later
     assert one.ended
+    one.enter(1, 2)
+    assert not one.ended
     one.enter(2, 0)
     assert (one.promised, one.ended, one.missing) == (0, False, 0)
