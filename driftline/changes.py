@@ -20,6 +20,7 @@ from registry.gates.stated_gates import read_gates
 from registry.history.rollout_state import Rollout
 from registry.history.rows import VerdictPolicy
 from registry.history.store import History
+from registry.names import require_model_name
 from registry.rollback import earlier_version, roll_back, unbar
 from registry.rollouts import Rollouts, active, require_same_requests
 from registry.settings import open_history
@@ -270,12 +271,15 @@ CHANGES: dict[str, type[RegistryChange]] = {
 _REASONED = {"request", "approve", "reject", "release-policy", "rollback", "unbar"}
 
 
-def check_reason(change: RegistryChange) -> None:
-    """Raise SettingError for a change without the reason that its command requires."""
+def check_change(model: str, change: RegistryChange) -> None:
+    """Raise InvalidName, or SettingError for a change without the reason that it requires."""
+    require_model_name(model)
     if change.name in _REASONED and not change.why.strip():
         raise SettingError(f"{change.name}: expected why, the reason that is recorded with it")
     if len(change.why) > _LONGEST_REASON:
         raise SettingError(f"why: {len(change.why)} characters; expected at most {_LONGEST_REASON}")
+    if any(isinstance(one, str) and "\0" in one for one in msgspec.structs.astuple(change)):
+        raise SettingError(f"{change.name}: a value has a NUL; expected none")
 
 
 def _history(home: Home) -> History:

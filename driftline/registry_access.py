@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from driftline.changes import ChangeResult, RegistryChange, check_reason
+from driftline.changes import ChangeResult, RegistryChange, check_change
 from driftline.local_actor import local_actor
 from driftline.version_summaries import VersionSummary, summaries_of
 from eventlog.settings import Home
@@ -60,7 +60,7 @@ class LocalRegistry:
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
         """Make a change as the user, or with the key where one is required."""
-        check_reason(change)
+        check_change(model, change)
         return change.apply(self._home, model, local_actor(change.scope, model))
 
     def history(self, model: str) -> Sequence[HistoryRow]:

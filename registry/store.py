@@ -5,7 +5,6 @@ the history names it; if the history cannot name it, the folder is removed.
 """
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,6 @@ from registry.baselines import BaselineRecord, RecordedBaseline, baselines_of, e
 from registry.catalogue import NamedVersions
 from registry.errors import (
     InvalidManifest,
-    InvalidName,
     RegistryConflict,
     UnknownModel,
     UnknownVersion,
@@ -32,6 +30,7 @@ from registry.history.state import DesiredState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
+from registry.names import is_model_name, require_alias, require_model_name
 from registry.policies import (
     Held,
     PolicyChange,
@@ -45,8 +44,6 @@ from registry.stored_files import DATA, hash_file
 from registry.stored_versions import KnownVersions, StoredVersions
 from registry.version_folders import Files, VersionFolders
 
-_MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
-_ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
 _FILES = (
     "model.onnx",
     DATA,
@@ -114,7 +111,7 @@ class Registry:
         from registry.manifest_file import read_fields  # noqa: PLC0415
         from registry.model_file import read_model  # noqa: PLC0415
 
-        _require_name(model)
+        require_model_name(model)
         reference_bytes = read_reference(reference) if reference else None
         fields = read_fields(manifest) if isinstance(manifest, Path) else manifest or {}
         with self._folders.checking() as folder:
@@ -164,7 +161,7 @@ class Registry:
     def _known(
         self, model: str, *, fetch: Callable[[str], bool] = lambda _: False
     ) -> KnownVersions:
-        known = self._stored.read(model, fetch=fetch) if _MODEL_NAME.fullmatch(model) else None
+        known = self._stored.read(model, fetch=fetch) if is_model_name(model) else None
         if known is None or not (known.versions or known.damaged):
             names = ", ".join(self.models()) or "none is registered"
             raise UnknownModel(f"no model {model!r}; models: {names}")
@@ -209,7 +206,7 @@ class Registry:
         Raises UnknownModel, UnknownVersion, InvalidName for an invalid alias, VersionRefused by the
         model's release policy, or RegistryConflict if the model changed after `expected_revision`.
         """
-        _require_alias(alias)
+        require_alias(alias)
         found = self.version(model, number)
         return self._history.promote(
             model,
@@ -227,7 +224,7 @@ class Registry:
 
         Returns the row by which the alias names its version afterwards. Raises as `promote` does.
         """
-        _require_alias(alias)
+        require_alias(alias)
         found = self.version(model, number)
         return self._history.provide_alias(
             model, alias, found.number, time=self._now(), actor=actor
@@ -371,18 +368,3 @@ def _retry(change: Callable[[], _Result]) -> _Result:
         with suppress(RegistryConflict):
             return change()
     return change()
-
-
-def _require_name(model: str) -> None:
-    if not _MODEL_NAME.fullmatch(model):
-        raise InvalidName(
-            f"model name {model!r}: expected 1 to 63 lowercase letters, digits, '-', '.' and '_', "
-            "the first and last a letter or digit"
-        )
-
-
-def _require_alias(alias: str) -> None:
-    if not _ALIAS.fullmatch(alias):
-        raise InvalidName(
-            f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, - and _"
-        )

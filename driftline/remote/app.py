@@ -15,10 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from access.authorization_header import joined
 from access.authorizer import Authorizer
 from access.errors import AccessError, Forbidden, Unauthenticated
+from access.http1 import mark_proven
 from access.keys import Scope as AccessScope
-from driftline.changes import CHANGES, RegistryChange, check_reason
+from driftline.changes import CHANGES, RegistryChange, check_change
 from driftline.local_actor import Actor
 from driftline.registry_access import rows_of
 from driftline.remote.errors import status_of_error
@@ -30,6 +32,7 @@ from driftline.version_summaries import summaries_of
 from eventlog.errors import DriftlineError, SettingError
 from eventlog.settings import Home
 from registry.gates.reports import open_reports
+from registry.names import require_model_name
 from registry.shared_workers import AllWorkers
 
 _LARGEST_BODY = 16 << 20  # bytes of JSON; a manifest may name thousands of classes
@@ -96,16 +99,19 @@ class RemoteAuthorization:
         except AccessError as error:
             await _error_reply(error)(scope, receive, send)
             return
+        mark_proven(scope)
         scope.setdefault("state", {})["actor"] = actor
         await self._app(scope, receive, send)
 
     def _admit(self, request: Request, match: RemoteMatch | None) -> Actor:
-        header = request.headers.get("authorization")
-        authorization = None if header is None else header.encode("latin-1")
+        values = request.headers.getlist("authorization")
+        authorization = joined(value.encode("latin-1") for value in values)
         scopes: tuple[AccessScope, ...] = ("any",) if match is None else match.rule.scopes
         model = None if match is None else match.model
         if scopes == ("open",):
             return Actor("")
+        if "origin" in request.headers:  # a browser shows its certificate to any page
+            raise Forbidden("this port is for programs; expected no Origin")
         self._authorizer.admit("any", authorization)
         if self._authorizer.is_open:  # client certificates alone
             name = request.scope.get("state", {}).get("certificate", "")
@@ -133,7 +139,7 @@ class _Routes:
         return _json(await asyncio.to_thread(AllWorkers(self._home).read))
 
     async def history(self, request: Request) -> Response:
-        rows = await asyncio.to_thread(rows_of, self._home, request.path_params["model"])
+        rows = await asyncio.to_thread(rows_of, self._home, _model(request))
         after = _number(request, "after")
         return _json([row for row in rows if row.revision > after])
 
@@ -156,8 +162,8 @@ class _Routes:
 
         async def route(request: Request) -> Response:
             change = await _read(request, kind)
-            check_reason(change)
-            model, actor = request.path_params["model"], request.state.actor
+            model, actor = _model(request), request.state.actor
+            check_change(model, change)
             return _json(await asyncio.to_thread(change.apply, self._home, model, actor))
 
         return route
@@ -190,7 +196,7 @@ class _Routes:
     def _start(self, request: Request, **work: Any) -> Response:
         actor = request.state.actor
         job = RemoteJob(
-            model=request.path_params["model"],
+            model=_model(request),
             actor=actor.name,
             may_promote=actor.may_promote,
             **work,
@@ -201,6 +207,13 @@ class _Routes:
         after, wait = _number(request, "after"), min(_number(request, "wait"), _LONGEST_WAIT_S)
         actor = request.state.actor.name
         return _json(await self.jobs.view(request.path_params["job"], actor, after, wait))
+
+
+def _model(request: Request) -> str:
+    """Return the model in the path; raises InvalidName."""
+    model: str = request.path_params["model"]
+    require_model_name(model)
+    return model
 
 
 async def _health(_: Request) -> Response:

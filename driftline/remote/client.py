@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 import httpx
 import msgspec
 
-from driftline.changes import ChangeResult, RegistryChange, check_reason
+from driftline.changes import ChangeResult, RegistryChange
 from driftline.local_actor import KEY, KEY_FILE, read_key
 from driftline.remote.work import GateWork, JobResult, JobView, RegisterWork
 from driftline.version_summaries import VersionSummary
@@ -19,7 +20,7 @@ from registry.gates.outcomes import GateReport
 from registry.history.rows import HistoryRow
 from registry.worker_reports import WorkerReport
 
-_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_TIMEOUT = httpx.Timeout(90.0, connect=10.0)  # longer than a change waits for its database
 _TRIES = 4  # of what was refused for lack of capacity, or found no connection
 _PAUSE_S = 0.5
 _CHUNK = 1 << 20
@@ -65,7 +66,6 @@ class RemoteRegistry:
 
     def change(self, model: str, change: RegistryChange) -> ChangeResult:
         """Make a change; raises RemoteError."""
-        check_reason(change)
         return self._call(ChangeResult, "POST", f"{_path(model)}/{change.name}", change)
 
     def history(self, model: str) -> Sequence[HistoryRow]:
@@ -186,7 +186,7 @@ class RemoteRegistry:
 
 
 def _path(model: str) -> str:
-    return f"/v1/registry/models/{httpx.URL('/').copy_with(path='/' + model).raw_path[1:].decode()}"
+    return f"/v1/registry/models/{quote(model, safe='')}"
 
 
 def _message(reply: httpx.Response) -> str:

@@ -7,6 +7,7 @@ the folder.
 import os
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,10 @@ def main() -> None:
         result = _do(job, folder)
     except DriftlineError as error:
         result = JobResult(kind=type(error).__name__, error=str(error), passed=False)
+    except Exception:  # noqa: BLE001  # the caller must not see a traceback
+        said = "the job failed; the server's log says why"
+        fault = traceback.format_exc()
+        result = JobResult(kind="Fault", error=said, passed=False, fault=fault)
     sys.stdout.flush()
     (folder / RESULT).write_bytes(msgspec.json.encode(result))
 

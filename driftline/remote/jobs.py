@@ -6,6 +6,7 @@ is gone asks again, which registers nothing twice.
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from driftline.remote.job import RESULT
 from driftline.remote.work import JobResult, JobView, RemoteJob
@@ -28,6 +30,8 @@ _MOST_LINES = 10_000
 _LONGEST_LINE = 1 << 16
 _KEPT_S = 3_600.0  # after its end
 _MOST_ENDED = 1_000
+
+_logger = logging.getLogger(__name__)
 
 
 class TooManyJobs(DriftlineError):
@@ -107,6 +111,9 @@ class Jobs:
             result = JobResult(kind="OSError", error=str(error.strerror), passed=False)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if result.fault:
+                _logger.error("a job of %s failed: %s", running.job.actor, result.fault)
+                result = replace(result, fault="")
             running.result, running.ended = result, time.monotonic()
             _wake(running)
 

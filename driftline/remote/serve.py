@@ -1,6 +1,8 @@
 """`driftline registry serve`: the registry of this machine, for commands on others."""
 
+import asyncio
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +11,12 @@ import msgspec
 import uvicorn
 
 from access.authorizer import Authorizer
+from access.connection_table import ConnectionLimits
 from access.http1 import Http1Connection
 from access.keyfile import KeyFile
 from access.oidc import configured_tokens
 from access.ports import Address, bound, numeric, require_free
-from access.tls import Tls
+from access.tls import Tls, limit_handshakes
 from driftline.remote.app import registry_app
 from driftline.remote.settings import PREFIX, RegistryServerSettings
 from driftline.remote.uploads import Uploads
@@ -31,6 +34,17 @@ class RegistryConnection(Http1Connection):
         super().connection_made(transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         self.app_state = {**self.app_state, "certificate": _common_name(tls)}
+
+
+class _RegistryServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, handshake_s: float) -> None:
+        super().__init__(config)
+        self._handshake_s = handshake_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with a deadline for handshakes."""
+        limit_handshakes(asyncio.get_running_loop(), self._handshake_s)
+        await super().startup(sockets)
 
 
 def serve_registry(given: Mapping[str, object]) -> None:
@@ -62,17 +76,19 @@ def serve_registry(given: Mapping[str, object]) -> None:
         ),
         settings.jobs,
     )
-    server = uvicorn.Server(
+    limits = ConnectionLimits(settings.connections, settings.client_timeout_s)
+    server = _RegistryServer(
         uvicorn.Config(
             application,
-            http=RegistryConnection,
+            http=RegistryConnection.bounded(limits, ["/health"]),
             ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=5,
             ssl_context_factory=None if tls is None else lambda *_: tls.context(),
-        )
+        ),
+        settings.client_timeout_s,
     )
     listener = bound(numeric(settings.host), settings.port)
     listener.listen()

@@ -18,5 +18,8 @@ class RegistryServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_upload_bytes: int = 8 << 30  # largest file of a model
     max_uploads_bytes: int = 32 << 30  # all files that are uploaded and not registered yet
     upload_hours: float = 24.0  # after which an upload is deleted
+    connections: int = 1_024  # open at once
+    # For a head, a body and a reply; a large body has more time, at 16 KiB a second.
+    client_timeout_s: float = 20.0
     # Registrations and gate runs at once, each in a process of its own.
     jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2

@@ -42,6 +42,7 @@ class JobResult(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: str = ""  # of the gate run
     report: str = ""  # digest of its report
     passed: bool = True
+    fault: str = ""  # traceback of an unexpected error, for the server's log alone
 
 
 class JobView(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from registry.gates.stated_gates import meant, read_gates
 from registry.history.rows import ApprovalRule, HistoryRow, ReleasePolicy, encode_detail
 from registry.history.state import LifecycleState
 from registry.history.store import History
+from registry.names import require_alias
 from registry.yaml_text import parse_yaml
 
 _FIELDS = ["gates", "on_register"]
@@ -55,6 +56,7 @@ def read_release_policy(place: str, stated: Any) -> ReleasePolicy:
         raise InvalidPolicy(f"{place}: {error}; expected gates and approvals") from None
     _require_fields(place, stated, ReleasePolicy)
     for alias, rule in stated.get("approvals", {}).items():
+        require_alias(alias)
         _require_fields(f"{place}: approvals of {alias}", rule, ApprovalRule)
     check_gates(policy.gates, f"{place}: ")
     return policy

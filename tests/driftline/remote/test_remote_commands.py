@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from starlette.routing import Route
@@ -197,6 +198,8 @@ def test_no_route_answers_without_its_scope(
         ("rollout/change", b'{"action": "explode"}', 400, "Invalid enum value"),
         ("release-policy", b'{"policy": {"gate": 1}, "why": "x"}', 400, "no field 'gate'"),
         ("nothing", b"{}", 404, "Not Found"),
+        ("approve", b'{"number": "1", "alias": "a\\u0000", "why": "x"}', 400, "has a NUL"),
+        ("release-policy", b'{"policy": {"approvals": {"A": {}}}, "why": "x"}', 400, "alias 'A'"),
     ],
 )
 def test_bad_requests_are_named(
@@ -204,6 +207,35 @@ def test_bad_requests_are_named(
 ) -> None:
     reply = server.call("POST", f"{MODEL}/{path}", content=body)
     assert (reply.status_code, said in reply.json()["error"]) == (status, True), reply.text
+
+
+@pytest.mark.parametrize("model", ["A", "a%00b", "..", "%2e%2e", "a%2fb", "a" * 64])
+def test_names_that_no_model_can_have_are_refused(server: RegistryServer, model: str) -> None:
+    for method, path in (("GET", "history"), ("POST", "reject"), ("POST", "gate")):
+        body = {"number": "1"} | ({"why": "x"} if path == "reject" else {})
+        reply = server.call(method, f"/v1/registry/models/{model}/{path}", json=body)
+        assert reply.status_code in {400, 404}, reply.text
+        assert "error" in reply.json()
+
+
+def test_browsers_and_doubled_credentials_are_refused(server: RegistryServer) -> None:
+    path, key = f"{MODEL}/history", server.keys["everything"]
+    assert server.call("GET", path, headers={"origin": "https://a.example"}).status_code == 403
+    doubled = [("authorization", f"Bearer {key}")] * 2
+    assert httpx.get(server.url + path, headers=doubled, trust_env=False).status_code == 401
+
+
+def test_a_job_that_fails_in_an_unforeseen_way_shows_no_traceback(server: RegistryServer) -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    server.call("PUT", f"/v1/registry/uploads/{digest}", content=b"x")
+    body = {"files": {"a": digest, "a/b": digest}}
+    job = server.call("POST", f"{MODEL}/versions", json=body).json()
+    while not job.get("ended"):
+        job = server.call("GET", f"/v1/registry/jobs/{job['id']}?wait=10").json()
+    assert "Traceback" not in str(job)
+    assert "the server's log says why" in job["result"]["error"]
+    assert "Traceback" in server.log.read_text()
+    assert server.call("GET", f"/v1/registry/jobs/{job['id']}", "trainer").status_code == 404
 
 
 def test_an_upload_is_what_its_digest_says_or_nothing(server: RegistryServer) -> None:

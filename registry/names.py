@@ -1,0 +1,30 @@
+"""Names of models and aliases."""
+
+import re
+
+from registry.errors import InvalidName
+
+_MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
+_ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
+
+
+def is_model_name(model: str) -> bool:
+    """Return whether a model can have this name."""
+    return _MODEL_NAME.fullmatch(model) is not None
+
+
+def require_model_name(model: str) -> None:
+    """Raise InvalidName for a name that no model can have."""
+    if not is_model_name(model):
+        raise InvalidName(
+            f"model name {model!r}: expected 1 to 63 lowercase letters, digits, '-', '.' and '_', "
+            "the first and last a letter or digit"
+        )
+
+
+def require_alias(alias: str) -> None:
+    """Raise InvalidName for a name that no alias can have."""
+    if not _ALIAS.fullmatch(alias):
+        raise InvalidName(
+            f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, - and _"
+        )
