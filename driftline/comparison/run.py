@@ -34,6 +34,7 @@ from registry.errors import UnknownVersion
 from registry.gates.specification import CostGate, Costs, ReplayGate
 from registry.gates.stated_gates import read_gates
 from registry.manifest import Manifest, Version
+from registry.outputs import label_output
 from registry.settings import open_history
 from registry.store import Registry
 
@@ -61,6 +62,7 @@ def compare_versions(
         raise UnknownVersion(f"--versions: {request.first} twice; expected two versions")
     first = registry.version(request.model, request.first)
     second = registry.version(request.model, request.second)
+    _require_comparable(first, second)
     progress("reading the log")
     logged = read_sides(home.log, first, second, request.period, request.most)
     manifests = {one.number: one.manifest for one in registry.versions(request.model)}
@@ -69,6 +71,21 @@ def compare_versions(
     found = _measured(sides, origin, logged, (first, second), costs, notes, progress)
     StoredComparisons(home.comparisons).add(found)
     return found
+
+
+def _require_comparable(first: Version, second: Version) -> None:
+    """Raise NotEnoughData unless both versions predict the same kind of thing."""
+    for one in (first, second):
+        if not label_output(one.manifest.prediction):
+            raise NotEnoughData(
+                f"version {one.number} of {one.model} predicts no class and no number: there is "
+                "nothing to compare"
+            )
+    if first.manifest.task != second.manifest.task:
+        raise NotEnoughData(
+            f"version {first.number} is a {first.manifest.task} and version {second.number} a "
+            f"{second.manifest.task}: their predictions cannot be compared"
+        )
 
 
 def _sides(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from driftline.shadows.candidate import Answer
+from driftline.shadows.answer import Answer
 from eventlog.answer_counts import CountingWriter
 from eventlog.errors import LogUnavailable
 from eventlog.events import PredictionEvent

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from driftline.gates.context import NotEnoughData
 from driftline.gates.logged_rows import features_of
 from driftline.gates.paired_rows import predict_rows
+from driftline.shadows.answer import Answer
 from eventlog.events import PredictionEvent, Tensor
 from monitoring.counters.plain_values import category
 from monitoring.scoring.parity.rerun import RerunPredictions
@@ -19,16 +20,6 @@ from registry.manifest import Version
 from registry.outputs import label_output, probabilities_output
 
 Array = np.ndarray[Any, Any]
-
-
-class Answer(NamedTuple):
-    """What a version predicts for one request."""
-
-    event: PredictionEvent  # of the request
-    outputs: dict[str, Tensor]  # of its rows without a failure
-    failed: int  # rows that the model fails on
-    agreed: int  # rows with the class that was answered
-    run_us: int
 
 
 class ShadowRun:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from driftline.gates.context import NotEnoughData
-from driftline.shadows.candidate import Answer
+from driftline.shadows.answer import Answer
 from eventlog.errors import DriftlineError
 from eventlog.events import PredictionEvent
 from eventlog.log import Position, Reader, Record

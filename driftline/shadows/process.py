@@ -10,8 +10,7 @@ from contextlib import ExitStack, suppress
 
 from driftline.log_readers import open_reader
 from driftline.shadows.answer_log import AnswerLog
-from driftline.shadows.candidate import ShadowRun
-from driftline.shadows.mirror import Mirror
+from driftline.shadows.mirror import Answering, Mirror
 from eventlog.errors import DriftlineError
 from eventlog.log import Position, Reader
 from eventlog.process_lock import ProcessLock
@@ -52,8 +51,14 @@ def run_shadows(most_lag_s: float) -> None:
         def reader(at: Mapping[str, Position], since: int) -> Reader:
             return open_reader(home, settings, "shadows", since, at)
 
+        def load(model: str, number: str) -> Answering:
+            # Pandas and ONNX Runtime take 200 MB: not before there is a shadow.
+            from driftline.shadows.candidate import ShadowRun  # noqa: PLC0415
+
+            return ShadowRun(registry.version(model, number))
+
         mirror = Mirror(
-            open_history(home), reader, lambda m, n: ShadowRun(registry.version(m, n)), log,
+            open_history(home), reader, load, log,
             clock=now_us, most_lag_s=most_lag_s, report=read_report(home),
         )  # fmt: skip
         parts.callback(mirror.close)

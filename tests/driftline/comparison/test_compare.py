@@ -191,3 +191,12 @@ def test_the_command_prints_a_table_or_json_and_stores_it(scene: Scene) -> None:
         "--versions", "1,2", "--from", "2020-02-02", "--to", "2020-01-01"
     )
     assert "cannot be compared" in compare("--versions", "2,1", *day, "--source", "shadow")
+
+
+def test_versions_that_predict_different_things_are_not_compared(scene: Scene) -> None:
+    registry, manifest = Registry(scene.home), {"task": "other"}
+    path = Path(registry.version("tiny", "1").path) / "model.onnx"
+    other = registry.register(path, model="tiny", manifest=manifest).number
+    request = ComparisonRequest(model="tiny", first="1", second=other)
+    with pytest.raises(NotEnoughData, match="predicts no class and no number"):
+        compare_versions(request)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from driftline.gates.context import NotEnoughData
-from driftline.shadows.candidate import Answer
+from driftline.shadows.answer import Answer
 from driftline.shadows.mirror import Mirror
 from eventlog.events import PredictionEvent, Tensor
 from eventlog.log import Position, Reader

@@ -1,0 +1,15 @@
+"""What a shadow predicts for one request."""
+
+from typing import NamedTuple
+
+from eventlog.events import PredictionEvent, Tensor
+
+
+class Answer(NamedTuple):
+    """What a version predicts for one request."""
+
+    event: PredictionEvent  # of the request
+    outputs: dict[str, Tensor]  # of its rows without a failure
+    failed: int  # rows that the model fails on
+    agreed: int  # rows with the class that was answered
+    run_us: int
