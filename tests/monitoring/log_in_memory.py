@@ -132,6 +132,7 @@ class Log:
             "received": received,
             "shard": "abc",
             "number": number,
+            "next_us": HOUR,
         }
         self._append(HeartbeatEvent(**self._stamp(), **(fields | changes)))
 
@@ -391,7 +392,7 @@ def eight_hours() -> Log:
             for _ in range(chance.choice([0, 1, 1, 1, 2])):
                 log.tell(name, chance.randrange(2))
         if n % 9 == 0:
-            log.beat(RECEIVED + n * HOUR // 50)
+            log.beat(RECEIVED)
     return log
 
 
