@@ -57,7 +57,8 @@ from monitoring.tracing import WindowTraces
 from monitoring.web.app import app
 from monitoring.web.approvals import ApprovalDesk
 from monitoring.web.server import serving
-from monitoring.webhooks.delivery import Receiver, Sender, sending
+from monitoring.webhooks.approval_outbox import ApprovalOutbox
+from monitoring.webhooks.delivery import Receiver, Sender, approval_receiver, sending
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
 from registry.gates.reports import open_reports
 from registry.pending_approvals import PendingApprovals
@@ -156,6 +157,7 @@ def _check(home: Home, settings: MonitorSettings) -> Tls | None:
     )
     close_to_others(home.root)
     Receiver.configured(settings)  # one that no webhook could reach ends the command
+    approval_receiver(settings)
     return tls
 
 
@@ -176,6 +178,10 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
     lags, where = Lags(ReaderLag(time.time), ScoringLag()), database(home)
     Database(where).close()  # a mistaken address ends the command
     history = open_history(home)
+    pending = PendingApprovals(history)
+    if (receiver := approval_receiver(settings)) is not None:
+        outbox = ApprovalOutbox(home.approval_webhooks, pending, settings.page)
+        parts.enter_context(sending(lambda: Sender(outbox, receiver)))
     application = app(
         lambda: Store(where),
         home.reports,
@@ -185,7 +191,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         progress=lags.reading,
         scoring=lags.scoring,
         baselines=BaselineFiles(home.baselines),
-        desk=ApprovalDesk(history, open_reports(home), PendingApprovals(history)),
+        desk=ApprovalDesk(history, open_reports(home), pending),
         shadows=partial(read_report, home),
         comparisons=home.comparisons,
     )

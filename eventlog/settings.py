@@ -144,6 +144,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "gate-run"
 
     @property
+    def approval_webhooks(self) -> Path:
+        """Return the file of which requests for approval were sent by webhook."""
+        return self.root / "approval-webhooks.json"
+
+    @property
     def uploads(self) -> Path:
         """Return the folder of files that a registry server received and has not registered yet."""
         return self.root / "uploads"

@@ -49,6 +49,12 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     ] = "cloudevents"
     webhook_token: str = ""  # shown to the receiver as Authorization: Bearer
     webhook_secrets: str = ""  # whsec_..., comma separated: the first is new, the others rotate out
+    # Where requests for approval go, signed with the same secrets; empty: nowhere.
+    approval_webhook_url: str = ""
+    approval_webhook_format: Literal["cloudevents", "github", "alertmanager", "slack"] = (
+        "cloudevents"
+    )
+    approval_webhook_token: str = ""  # shown to that receiver as Authorization: Bearer
     webhook_allowed_hosts: str = ""  # exempt from https and the address check, comma separated
 
     @property

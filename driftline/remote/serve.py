@@ -15,11 +15,13 @@ from access.connection_table import ConnectionLimits
 from access.http1 import Http1Connection
 from access.keyfile import KeyFile
 from access.oidc import configured_tokens
+from access.open_files import affordable_connections, allow_open_files
 from access.ports import Address, bound, numeric, require_free
 from access.tls import Tls, limit_handshakes
 from driftline.remote.app import registry_app
 from driftline.remote.settings import PREFIX, RegistryServerSettings
 from driftline.remote.uploads import Uploads
+from eventlog.durable_files import close_to_others
 from eventlog.errors import SettingError
 from eventlog.settings import Home, from_environment
 from registry.store import Registry, store_folder
@@ -56,11 +58,12 @@ def serve_registry(given: Mapping[str, object]) -> None:
     tls = Tls.of(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, PREFIX)
     keys = KeyFile.of(home)
     tokens = configured_tokens()
-    if keys.read() is None and not settings.tls_client_ca and tokens is None:
+    if keys.require() is None and not settings.tls_client_ca and tokens is None:
         raise SettingError(
             "no key exists: every caller of a registry server needs one; expected driftline keys "
             "create --name me --scope register --scope promote --scope read"
         )
+    close_to_others(home.root)
     require_free([Address(settings.host, settings.port, f"--port or {PREFIX}PORT")])
     os.environ["DRIFTLINE_HOME"] = str(home.root)  # of the jobs too
     os.environ["BENTOML_HOME"] = str(store_folder(home).parent)
@@ -76,7 +79,10 @@ def serve_registry(given: Mapping[str, object]) -> None:
         ),
         settings.jobs,
     )
-    limits = ConnectionLimits(settings.connections, settings.client_timeout_s)
+    limits = ConnectionLimits(
+        affordable_connections(settings.connections, ports=1, allowed=allow_open_files()),
+        settings.client_timeout_s,
+    )
     server = _RegistryServer(
         uvicorn.Config(
             application,

@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 
 from monitoring.results import RetrainRequest
+from registry.pending_approvals import PendingApproval
 
 SOURCE = "/driftline/monitoring"
 RETRAIN_REQUESTED = "driftline.retrain.requested.v1"
+APPROVAL_REQUESTED = "driftline.approval.requested.v1"
 TRIAL = "driftline.webhook.trial.v1"
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -34,6 +36,18 @@ def envelope(webhook_id: str, created: int, request: RetrainRequest) -> bytes:
     return _wrap(webhook_id, created, RETRAIN_REQUESTED, request)
 
 
+class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that waits for approvals, and the page that shows it."""
+
+    approval: PendingApproval
+    page: str
+
+
+def approval_envelope(webhook_id: str, created: int, request: ApprovalRequest) -> bytes:
+    """Build the body that asks for an approval; `created` in microseconds since the epoch."""
+    return _wrap(webhook_id, created, APPROVAL_REQUESTED, request)
+
+
 def trial(webhook_id: str, created: int) -> bytes:
     """Build the body of a trial: it shows that address and secret are right."""
     return _wrap(webhook_id, created, TRIAL, {"message": "A trial. No action is needed."})
@@ -48,6 +62,17 @@ def read_retrain_request(body: bytes) -> RetrainRequest | None:
         return msgspec.json.decode(opened.data, type=RetrainRequest)
     except msgspec.DecodeError:
         return None
+
+
+def read_request(body: bytes) -> RetrainRequest | ApprovalRequest | None:
+    """The request inside a body; None where it asks for nothing, as a trial."""
+    try:
+        opened = msgspec.json.decode(body, type=Envelope)
+        if opened.type == APPROVAL_REQUESTED:
+            return msgspec.json.decode(opened.data, type=ApprovalRequest)
+    except msgspec.DecodeError:
+        return None
+    return read_retrain_request(body)
 
 
 def _wrap(webhook_id: str, created: int, kind: str, data: Any) -> bytes:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Protocol
 
 import httpx
+from msgspec.structs import replace
 
 from eventlog.errors import SettingError
 from monitoring.errors import DatabaseUnavailable, DeliveryFailed
@@ -58,14 +59,17 @@ class Receiver:
     """Where webhooks go: an address, the signatures it expects, and the guard on the way."""
 
     @classmethod
-    def configured(cls, settings: MonitorSettings) -> "Receiver | None":
+    def configured(
+        cls, settings: MonitorSettings, prefix: str = f"{PREFIX}WEBHOOK_"
+    ) -> "Receiver | None":
         """The receiver that the settings name, None where they name none.
 
-        Raises SettingError where there is an address but no usable secret.
+        `prefix` begins the names of its settings. Raises SettingError where there is an address but
+        no usable secret.
         """
         if not settings.webhook_url:
             return None
-        _require_usable(settings)
+        _require_usable(settings, prefix)
         secrets = listed(settings.webhook_secrets)
         unsigned = settings.webhook_format != "cloudevents" and not secrets
         return cls(
@@ -191,16 +195,27 @@ async def _run(make: Callable[[], Sender], idle: float) -> None:
             await sender.run(idle)
 
 
-def _require_usable(settings: MonitorSettings) -> None:
+def approval_receiver(settings: MonitorSettings) -> Receiver | None:
+    """The receiver of requests for approval, None where the settings name none."""
+    own = replace(
+        settings,
+        webhook_url=settings.approval_webhook_url,
+        webhook_format=settings.approval_webhook_format,
+        webhook_token=settings.approval_webhook_token,
+    )
+    return Receiver.configured(own, f"{PREFIX}APPROVAL_WEBHOOK_")
+
+
+def _require_usable(settings: MonitorSettings, prefix: str) -> None:
     """Raise SettingError for an address or a token that no request can be made of."""
     try:
         check_address(settings.webhook_url, listed(settings.webhook_allowed_hosts))
     except DeliveryFailed as error:
-        raise SettingError(f"{PREFIX}WEBHOOK_URL: {error}") from None
+        raise SettingError(f"{prefix}URL: {error}") from None
     token = settings.webhook_token
     if not (token.isascii() and token.isprintable()):
         raise SettingError(
-            f"{PREFIX}WEBHOOK_TOKEN: has characters that no header can have; expected printable "
+            f"{prefix}TOKEN: has characters that no header can have; expected printable "
             "ASCII, on one line"
         )
 
