@@ -7,12 +7,14 @@ Two comparisons, on ordinary rows (the subjects):
   zeros, values far outside the range, missing values, long texts, and the subjects themselves. The
   same kernels run in the same order, so the subjects' outputs must not change: integers, texts and
   shapes exactly, floating-point numbers by a relative 1e-6 at most.
-- Alone or together: a subject's outputs in runs of several sizes are compared with its run alone.
+- Alone or together: a subject's outputs in runs of several sizes, up to the largest that requests
+  may share where rows are small, are compared with its run alone.
   Kernels may sum one row and many rows in different order, so numbers may differ by 0.5 % of the
   output's largest value, or more if rounding the inputs has a similar effect.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -23,6 +25,8 @@ Arrays = Mapping[str, Array]
 Run = Callable[[Arrays], Mapping[str, Array]]
 
 SIZES = (2, 3, 7, 16, 33)  # rows of a run
+_MOST_INPUTS = 1 << 14  # values of the largest run: what is between may be a thousand times as many
+_MOST_OUTPUTS = 1 << 20
 _SUBJECTS = 17  # every other place of the largest run
 _SAME = 1e-6  # relative tolerance between runs with different neighbours
 _CLOSE = 5e-3  # tolerance between runs of different sizes, relative to the output's largest number
@@ -45,7 +49,12 @@ def probe_rows(run: Run, rows: Arrays, most: int) -> ProbeFindings:
     `rows` maps each input to tens or hundreds of ordinary rows. If `run` raises on ordinary rows,
     this is a finding; if it raises on extreme neighbours, they are skipped.
     """
-    return _Probe(run, rows).findings([size for size in SIZES if size <= max(most, 2)])
+    probe = _Probe(run, rows)
+    found = probe.findings([size for size in SIZES if size <= max(most, 2)])
+    if found.faults or found.failure:
+        return found
+    largest = probe.largest(most)
+    return probe.findings_of_largest(largest) if largest > SIZES[-1] else found
 
 
 class _Probe:
@@ -78,6 +87,27 @@ class _Probe:
                 failure = self._compare(size, np.arange(first, size, 2))
                 if failure:
                     return ProbeFindings(self._faults, failure)
+        return ProbeFindings(self._faults)
+
+    def largest(self, most: int) -> int:
+        """Return the rows of the largest run that is cheap, up to `most`."""
+        given = sum(array[0].size for array in self._subjects.values())
+        found = sum(output.size for output in self._alone[0].values())
+        return int(min(most, _MOST_INPUTS // max(given, 1), _MOST_OUTPUTS // max(found, 1)))
+
+    def findings_of_largest(self, size: int) -> ProbeFindings:
+        """Compare one run of many rows with other neighbours, and with rows alone."""
+        places = np.linspace(0, size - 1, _SUBJECTS).round().astype(int)
+        try:
+            expected = self._together(size, places, self._neighbours[0])
+        except Exception:  # noqa: BLE001  # the model accepts fewer rows
+            return ProbeFindings(failure=f"the model fails on {size} rows together")
+        with suppress(Exception):  # the model refuses extreme rows
+            found = self._together(size, places, self._neighbours[1])
+            for name, output in found.items():
+                self._compare_neighbours(name, output, expected[name], places)
+        for name, output in expected.items():
+            self._compare_with_alone(name, output, places)
         return ProbeFindings(self._faults)
 
     def _compare(self, size: int, places: Array) -> str:

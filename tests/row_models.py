@@ -119,6 +119,19 @@ def divided(rows: Any) -> onnx.ModelProto:
     return _model(rows, nodes, [_ONE])
 
 
+def divided_if_many(rows: Any) -> onnx.ModelProto:
+    """By the number of rows beyond 100: small runs show nothing."""
+    nodes = [
+        node("ReduceSum", ["x", "one"], ["sum"], keepdims=1),
+        node("Shape", ["x"], ["rows"], start=0, end=1),
+        node("Sub", ["rows", "hundred"], ["more"]),
+        node("Max", ["more", "least"], ["by"]),
+        node("Cast", ["by"], ["count"], to=FLOAT),
+        node("Div", ["sum", "count"], ["y"]),
+    ]
+    return _model(rows, nodes, [_ONE, _ints("hundred", 100), _ints("least", 1)])
+
+
 def quantized(rows: Any) -> onnx.ModelProto:
     """Dynamically: the scale is of all rows together."""
     nodes = [
@@ -152,6 +165,7 @@ DEPENDENT: dict[str, Graph] = {
     "centred": centred,
     "running-sum": running_sum,
     "divided": divided,
+    "divided if many": divided_if_many,
     "quantized": quantized,
     "padded": padded,
 }
