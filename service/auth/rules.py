@@ -41,6 +41,8 @@ ROUTES: dict[str, Rule] = {
     f"{_VERSION}/stats": Rule("read", admin=True),
     _MODEL: Rule("predict"),
     _VERSION: Rule("predict"),
+    f"{_MODEL}/config": Rule("predict"),
+    f"{_VERSION}/config": Rule("predict"),
     f"{_MODEL}/infer": Rule("predict", method="POST"),
     f"{_VERSION}/infer": Rule("predict", method="POST"),
     "/predict": Rule(
@@ -72,6 +74,7 @@ METHODS: dict[str, Rule] = {
     f"{_INFERENCE}/ModelReady": Rule("open"),
     f"{_INFERENCE}/ServerMetadata": Rule("any"),
     f"{_INFERENCE}/ModelMetadata": Rule("predict"),
+    f"{_INFERENCE}/ModelConfig": Rule("predict"),
     f"{_INFERENCE}/ModelInfer": Rule("predict"),
     f"{_INFERENCE}/ModelStreamInfer": Rule("predict"),
     f"{_INFERENCE}/ModelStatistics": Rule("read", admin=True),

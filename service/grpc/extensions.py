@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from service.models.configuration import ModelConfiguration
 from service.models.repository import IndexEntry, ModelRepository
 from service.protocol import open_inference_pb2 as pb
 from service.telemetry.statistics import Duration, ModelStatistics
@@ -37,6 +40,31 @@ async def unload(
     """Unload the named versions; raises what `ModelRepository.unload` raises."""
     await repository.unload(request.model_name, _plain(request.parameters), actor=actor)
     return pb.RepositoryModelUnloadResponse()
+
+
+def config(found: ModelConfiguration) -> pb.ModelConfigResponse:
+    """Encode the configuration of a version."""
+    encoded = pb.ModelConfig(
+        name=found.name,
+        platform=found.platform,
+        backend=found.backend,
+        max_batch_size=found.max_batch_size,
+        input=[
+            pb.ModelInput(
+                name=one.name, data_type=one.data_type, dims=one.dims, optional=one.optional
+            )
+            for one in found.input
+        ],
+        output=[
+            pb.ModelOutput(name=one.name, data_type=one.data_type, dims=one.dims)
+            for one in found.output
+        ],
+    )
+    if found.dynamic_batching is not msgspec.UNSET:
+        encoded.dynamic_batching.priority_levels = found.dynamic_batching.priority_levels
+        level = found.dynamic_batching.default_priority_level
+        encoded.dynamic_batching.default_priority_level = level
+    return pb.ModelConfigResponse(config=encoded)
 
 
 def statistics(versions: Sequence[ModelStatistics]) -> pb.ModelStatisticsResponse:

@@ -7,6 +7,7 @@ from service.errors import NotReady
 from service.grpc import extensions
 from service.grpc.calls import CallContext, Methods, async_unary, sync_unary
 from service.grpc.inference import GrpcInference, NewCall
+from service.models.configuration import configure
 from service.models.loaded_models import LoadedModels
 from service.models.metadata import ServerMetadata, describe
 from service.models.repository import ModelRepository
@@ -54,6 +55,7 @@ class Servicer:
             "ModelReady": sync_unary(pb.ModelReadyRequest, self._model_ready),
             "ServerMetadata": sync_unary(pb.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": sync_unary(pb.ModelMetadataRequest, self._model_metadata),
+            "ModelConfig": sync_unary(pb.ModelConfigRequest, self._model_config),
             "ModelStatistics": sync_unary(pb.ModelStatisticsRequest, self._model_statistics),
             "RepositoryIndex": sync_unary(pb.RepositoryIndexRequest, self._index),
             "RepositoryModelLoad": async_unary(pb.RepositoryModelLoadRequest, self._load),
@@ -95,6 +97,12 @@ class Servicer:
             inputs=[_describe(spec) for spec in model.inputs],
             outputs=[_describe(spec) for spec in model.outputs],
         )
+
+    def _model_config(
+        self, request: pb.ModelConfigRequest, context: CallContext
+    ) -> pb.ModelConfigResponse:
+        self._access.admit("predict", context.authorization, request.name)
+        return extensions.config(configure(self._models, request.name, request.version))
 
     def _model_statistics(
         self, request: pb.ModelStatisticsRequest, _: CallContext

@@ -14,6 +14,7 @@ from eventlog.errors import DriftlineError
 from eventlog.shards import TAG_DIGITS
 from service.auth.label_scope import LabelScope
 from service.errors import InvalidLabels, NotReady
+from service.models.configuration import configure
 from service.models.label_rules import check_labels
 from service.models.metadata import ServerMetadata, describe
 from service.protocol.feedback import MOST_BYTES, read_feedback
@@ -37,6 +38,8 @@ def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
             *extension_routes(dependencies),  # first: a model's route would match `stats`
             Route(model, routes.model),
             Route(version, routes.model),
+            Route(f"{model}/config", routes.config),
+            Route(f"{version}/config", routes.config),
             Route(f"{model}/ready", routes.model_ready),
             Route(f"{version}/ready", routes.model_ready),
             Route("/v1/feedback", routes.feedback, methods=["POST"]),
@@ -69,6 +72,9 @@ class _Routes:
 
     async def model(self, request: Request) -> Response:
         return _json(describe(self._dependencies().models, *_named(request)))
+
+    async def config(self, request: Request) -> Response:
+        return _json(configure(self._dependencies().models, *_named(request)))
 
     async def model_ready(self, request: Request) -> Response:
         model, selector = _named(request)

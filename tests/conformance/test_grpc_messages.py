@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as theirs
 
 from service.protocol import open_inference_pb2 as ours
@@ -29,9 +30,12 @@ def _agree(mine: Any, other: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_each_message_agrees_with_tritons(name: str) -> None:
-    assert (
-        _agree(ours.DESCRIPTOR.message_types_by_name[name], getattr(theirs, name).DESCRIPTOR) == []
-    )
+    other = getattr(theirs, name, None) or getattr(model_config_pb2, name)
+    assert _agree(ours.DESCRIPTOR.message_types_by_name[name], other.DESCRIPTOR) == []
+
+
+def test_the_datatypes_of_a_configuration_are_tritons() -> None:
+    assert dict(ours.DataType.items()) == dict(model_config_pb2.DataType.items())
 
 
 def test_the_service_and_its_methods_are_named_alike() -> None:

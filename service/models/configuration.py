@@ -1,0 +1,65 @@
+"""Triton's description of a model, which its clients read before they load one. Pure."""
+
+import msgspec
+
+from registry.features import signature
+from registry.manifest import TensorSpec
+from registry.rows import FREE, batch_dimension
+from service.models.loaded_models import LoadedModels
+from service.models.metadata import PLATFORM
+
+_BACKEND = "onnxruntime"
+
+
+class TensorConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One input or output; `dims` lack the dimension of the rows if there is one."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+    optional: bool = False
+
+
+class DynamicBatching(msgspec.Struct, frozen=True):
+    """How requests share runs."""
+
+    priority_levels: int
+    default_priority_level: int
+
+
+class ModelConfiguration(msgspec.Struct, frozen=True):
+    """The part of Triton's model configuration that is true of a version."""
+
+    name: str
+    platform: str
+    backend: str
+    max_batch_size: int  # rows of one run; 0: no free dimension of rows
+    input: list[TensorConfig]
+    output: list[TensorConfig]
+    dynamic_batching: DynamicBatching | msgspec.UnsetType = msgspec.UNSET
+
+
+def configure(models: LoadedModels, model: str, selector: str) -> ModelConfiguration:
+    """Describe one version; raises UnknownModel, UnknownVersion or NotReady."""
+    served, _ = models.find(model, selector)
+    manifest, found = served.version.manifest, signature(served.version.manifest)
+    rows = batch_dimension(found) == FREE
+    queue = manifest.queue
+    optional = {spec.name for spec in found.optional}
+    return ModelConfiguration(
+        model,
+        PLATFORM,
+        _BACKEND,
+        manifest.max_batch_size if rows else 0,
+        [_tensor(spec, rows=rows, optional=spec.name in optional) for spec in found.accepted],
+        [_tensor(spec, rows=rows) for spec in found.outputs],
+        DynamicBatching(queue.priority_levels, queue.default_priority or queue.priority_levels)
+        if served.check.batched
+        else msgspec.UNSET,
+    )
+
+
+def _tensor(spec: TensorSpec, *, rows: bool, optional: bool = False) -> TensorConfig:
+    datatype = "STRING" if spec.datatype == "BYTES" else spec.datatype
+    dims = spec.shape[1:] if rows and spec.shape[:1] == [FREE] else spec.shape
+    return TensorConfig(spec.name, f"TYPE_{datatype}", list(dims), optional)
