@@ -28,6 +28,7 @@ from registry.manifest_file import to_manifest
 from registry.onnx_file import check, load, parse
 from registry.reference import sample_tensors, values_of
 from registry.reference_file import with_feature_columns
+from registry.reference_times import EVENT_TIME, holds_times
 from registry.signature import optional_inputs_question, read_signature, with_widths
 from registry.validation import complete
 
@@ -71,8 +72,12 @@ def prepare(
         inference.questions.append(question)
     if reference is not None:
         reference = with_feature_columns(reference, found, manifest.features, hints.columns)
+        manifest = _with_event_time(manifest, stated, found, reference, hints, inference)
     if "features" not in stated:
-        features = infer_features(found, reference, manifest.target, hints, inference)
+        columns = reference
+        if columns is not None and manifest.event_time in columns:
+            columns = columns.drop(columns=manifest.event_time)
+        features = infer_features(found, columns, manifest.target, hints, inference)
         manifest = replace(manifest, features=features)
     if not {"task", "prediction"} <= stated.keys():
         answers = _sample(session, found, manifest.features, reference, files)
@@ -82,6 +87,25 @@ def prepare(
         inference.questions.append(question)
     completed = complete(manifest, found, labelled=reference is not None)
     return Candidate(served, session, completed, reference, inference)
+
+
+def _with_event_time(  # noqa: PLR0913, PLR0917  # what a column may be meant for
+    manifest: Manifest,
+    stated: Fields,
+    found: Signature,
+    reference: pd.DataFrame,
+    hints: Hints,
+    inference: Inference,
+) -> Manifest:
+    """Take a column `event_time` of dates and times for that, unless it is meant for the model."""
+    used = {*hints.columns, *(spec.name for spec in found.inputs), manifest.target}
+    used |= {feature.name for feature in manifest.features}
+    if "event_time" in stated or EVENT_TIME not in reference.columns or EVENT_TIME in used:
+        return manifest
+    if not holds_times(reference[EVENT_TIME]):
+        return manifest
+    inference.reasons["event_time"] = "the reference has a column of this name with dates and times"
+    return replace(manifest, event_time=EVENT_TIME)
 
 
 def _with_extensions(

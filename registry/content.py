@@ -10,6 +10,7 @@ from registry.manifest import BaselinePolicy, Manifest
 _NEWER_FIELDS = {  # that the first release did not have, with their defaults
     "batching": "auto",
     "coerce": False,
+    "event_time": "",
     "optional_inputs": [],
     "summaries": None,
     "prediction.scores": "",

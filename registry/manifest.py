@@ -305,6 +305,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     summaries: list[Summary] | None = None  # null: chosen by the shape of each input and output
     prediction: Prediction = Prediction()
     target: str = ""  # reference column that holds the label; empty: no labels
+    event_time: str = ""  # reference column that holds the time of each row; empty: none
     description: str = ""
     signature: Signature | None = None  # must agree with the ONNX file; null: read from it
     optional_inputs: list[str] = []  # inputs with a default value that requests may set

@@ -17,6 +17,7 @@ _COMMENTS = {
     "summaries": "one number for each row of a tensor, monitored like a feature",
     "prediction": "which outputs hold it: label and probabilities, or scores with an activation",
     "target": "the reference's column of labels; empty: none",
+    "event_time": "the reference's column of event times, by which seasons are known; empty: none",
     "held_out": "your word that the reference was not trained on: true or false",
     "monitoring": "windows, alarms and methods; `driftline policy` changes them later",
     "payload": "which values are logged, masked or sampled",

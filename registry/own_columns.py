@@ -13,6 +13,7 @@ from registry.manifest import Manifest
 PREDICTION = "prediction"
 LABEL = "label"
 SCORE = "probability"  # the positive class's probability among the columns that drift
+TIME = "event_time"  # of a reference row, in microseconds since the epoch
 WITHHELD = "payload_withheld"  # whether only the summaries of a row are known
 _PROBABILITY = "probability_"  # and a class
 _MARK = "@"
@@ -38,6 +39,7 @@ class OwnColumns:
         # Stored rows have no column of the target's name: labels stand in this one.
         self.label = own_name(LABEL, features)
         self.withheld = own_name(WITHHELD, features)
+        self.time = own_name(TIME, self._taken)
 
     def probability(self, of: object) -> str:
         """Return the name of a class's probability."""

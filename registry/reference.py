@@ -21,6 +21,7 @@ from registry.own_columns import OwnColumns
 from registry.reference_arrays import stacked
 from registry.reference_path import REFERENCE, has_reference, reference_path
 from registry.reference_summaries import summarize_rows
+from registry.reference_times import read_times
 from registry.rows import batch_dimension
 from registry.scores import labels as derive_labels
 from registry.scores import probabilities
@@ -94,6 +95,8 @@ def answer_reference(
     if manifest.summaries:
         summarized = summarize_rows(session, manifest, tensors, len(frame), together=together)
         _add(stored, summarized)
+    if manifest.event_time:
+        stored[OwnColumns(manifest).time] = read_times(frame[manifest.event_time])
     if manifest.task == "other":
         return manifest, stored
     outputs = _with_derived(manifest, ran)
@@ -224,7 +227,7 @@ def _doubts_of_answers(manifest: Manifest, reference: "pd.DataFrame") -> list[st
 def _require_columns(manifest: Manifest, frame: "pd.DataFrame") -> None:
     needed = [feature.name for feature in manifest.features]
     needed += [spec.name for spec in bare_inputs(manifest)]
-    needed += [manifest.target] if manifest.target else []
+    needed += [name for name in (manifest.target, manifest.event_time) if name]
     missing = [name for name in needed if name not in frame.columns]
     if missing:
         raise InvalidReference(

@@ -58,6 +58,8 @@ def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> 
             "held_out is false: expected a reference that the model was not trained on, because "
             "its own training rows make every estimate of performance start too high"
         )
+    if manifest.event_time and manifest.event_time == manifest.target:
+        raise InvalidManifest(f"event_time and target are one column: {manifest.target!r}")
     features = _complete_features(manifest, found)
     check_payload(manifest.payload, features, found, manifest.prediction)
     completed = msgspec.structs.replace(

@@ -8,14 +8,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from msgspec.structs import replace
 from scipy.stats import binom
 
 from benchmarks.accuracy.changes import moved
 from benchmarks.accuracy.measurement import BAND
-from benchmarks.accuracy.monitor import Watch
+from benchmarks.accuracy.monitor import Watch, numbered
 from benchmarks.accuracy.populations import Population, baseline
 from monitoring.alarms.budget import level
+from monitoring.results import Window
+from monitoring.scoring.drift.season_test import DAY
 from registry.manifest import AlarmPolicy, FalseAlarms, Monitoring, WindowPolicy
+from registry.own_columns import TIME
 
 Draw = Callable[[np.random.Generator, int], dict[str, Any]]  # generator, rows -> features
 
@@ -72,8 +76,91 @@ def kinds() -> list[Kind]:
         ),
         Kind("identifiers", "one a row", _identifiers),
         Kind("weekly season", "weekends + 2 sd", _weekly, 28 * _DAY, _DAY),
+        *seasons(),
         *(Kind("units", f"times {scale:g}", _scaled(scale)) for scale in (1e-9, 1e-5, 1e9)),
     ]
+
+
+class Season(msgspec.Struct, frozen=True):
+    """Describe a stream whose values depend on the time; rows lie evenly in time, unless thinned.
+
+    Amounts are standard deviations of a row.
+    """
+
+    weekend: float = 0.0
+    night: float = 0.0
+    by_day: float = 0.0  # of a level that each day has, common to its rows
+    trend: float = 0.0  # over the whole reference
+    shuffled: bool = False  # the reference's rows are in no order
+    kept: float = 1.0  # share of the reference's rows
+
+    def rows(self, chance: np.random.Generator, times: Any) -> dict[str, Any]:
+        """Return features at these times; two of five follow the season."""
+        days, at = np.unique(times // DAY, return_inverse=True)
+        moved = (
+            self.weekend * ((times // DAY + 3) % 7 >= 5)
+            + self.night * (times % DAY < DAY // 4)
+            + (self.by_day * chance.normal(size=len(days)))[at]
+        )
+        return {
+            f"x{n}": chance.normal(size=len(times)) + (moved if n < 2 else 0.0) for n in range(5)
+        } | {TIME: times}
+
+
+class SeasonKind(Kind, frozen=True, kw_only=True):
+    """A kind whose rows have event times, and windows of a length."""
+
+    season: Season
+    days: int
+    length: int  # of a window, in microseconds
+
+    def reference(self, chance: np.random.Generator) -> dict[str, Any]:
+        """Return the rows of a reference, as they are registered."""
+        rows = round(self.days * DAY / self.length) * self.rows
+        times = _START + np.arange(rows) * (self.length // self.rows)
+        found = pd.DataFrame(self.season.rows(chance, times))
+        found["x0"] += self.season.trend * np.linspace(0, 1, rows)
+        if self.season.kept < 1 or self.season.shuffled:
+            found = found.sample(frac=self.season.kept, random_state=int(chance.integers(2**31)))
+            found = found if self.season.shuffled else found.sort_index()
+        return {str(name): found[name].to_numpy() for name in found}
+
+    def window(self, chance: np.random.Generator) -> tuple[Window, dict[str, Any]]:
+        """Return a window of the four weeks behind the reference."""
+        count = 28 * DAY // self.length
+        start = _START + (self.days + 7) * DAY + int(chance.integers(count)) * self.length
+        times = start + np.arange(self.rows) * (self.length // self.rows)
+        found = self.season.rows(chance, times)
+        found["x0"] = found["x0"] + self.season.trend
+        return Window(start, start + self.length), found
+
+
+_START = 1_704_067_200_000_000  # Monday, 2024-01-01
+_HOUR = DAY // 24
+
+
+def seasons() -> list[Kind]:
+    """Return kinds of seasons, in references with event times."""
+    week, hours = Season(weekend=2.0), Season(weekend=1.0, night=2.0)
+    of = [
+        ("weekends + 2 sd, daily windows", week, 35, DAY, 200),
+        ("the same, rows in no order", replace(week, shuffled=True), 35, DAY, 200),
+        ("the same, every fourth row kept", replace(week, kept=0.25), 70, DAY, 200),
+        ("the same, two weeks", week, 14, DAY, 200),
+        ("the same, days differ by 0.5 sd", replace(week, by_day=0.5), 35, DAY, 200),
+        ("nights + 2 sd, hourly windows", Season(night=2.0), 21, _HOUR, 60),
+        ("nights and weekends, hourly windows", hours, 35, _HOUR, 60),
+        ("nights and weekends, 6 hours", hours, 35, 6 * _HOUR, 200),
+        ("none", Season(), 35, DAY, 200),
+        ("none, but a trend of 1 sd", Season(trend=1.0), 35, DAY, 200),
+    ]
+    return [
+        SeasonKind(
+            "season in event time", size, _independent(1), rows=rows, season=season, days=days,
+            length=length,
+        )
+        for size, season, days, length, rows in of
+    ]  # fmt: skip
 
 
 def without_change(
@@ -85,13 +172,13 @@ def without_change(
     """
     budget = FalseAlarms(days=1e-6, windows=one_in)
     alarms = AlarmPolicy(min_rows=1, smallest_drift=0.0, false_alarms=budget, consecutive=1)
-    policy = Monitoring(window=WindowPolicy(length=86_400), alarms=alarms)
+    length = kind.length if isinstance(kind, SeasonKind) else DAY
+    policy = Monitoring(window=WindowPolicy(length=length // 1_000_000), alarms=alarms)
     broken = 0
     for number in range(references):
         chance = np.random.default_rng((seed, number))
         with tempfile.TemporaryDirectory() as folder:
-            reference = _answered(chance, kind.features(chance, kind.reference_rows))
-            watch = Watch(baseline(Path(folder), reference, policy), labels=False)
+            watch = Watch(baseline(Path(folder), _reference(kind, chance), policy), labels=False)
             broken += sum(seen.broken for seen in watch.follow(_stream(kind, chance, windows)))
     return Broken(references * windows, broken, level(watch.manifest))
 
@@ -109,13 +196,25 @@ def moved_inputs(by: float, seed: int, *, streams: int = 4, windows: int = 10) -
             watch = Watch(baseline(Path(folder), population.draw(chance, 5_000), policy))
             change = moved(by, columns=99)
             stream = (population.draw(chance, 2_000, change) for _ in range(windows))
-            alarms += sum("concept" in seen.fired for seen in watch.follow(stream))
+            alarms += sum("concept" in seen.fired for seen in watch.follow(numbered(stream)))
     return alarms
 
 
-def _stream(kind: Kind, chance: np.random.Generator, windows: int) -> Iterator[pd.DataFrame]:
-    for _ in range(windows):
-        yield _answered(chance, kind.features(chance, kind.rows))
+def _reference(kind: Kind, chance: np.random.Generator) -> pd.DataFrame:
+    if isinstance(kind, SeasonKind):
+        return _answered(chance, kind.reference(chance))
+    return _answered(chance, kind.features(chance, kind.reference_rows))
+
+
+def _stream(
+    kind: Kind, chance: np.random.Generator, windows: int
+) -> Iterator[tuple[Window, pd.DataFrame]]:
+    for number in range(windows):
+        if isinstance(kind, SeasonKind):
+            window, features = kind.window(chance)
+            yield window, _answered(chance, features)
+        else:
+            yield Window(number, number + 1), _answered(chance, kind.features(chance, kind.rows))
 
 
 def _answered(chance: np.random.Generator, features: dict[str, Any]) -> pd.DataFrame:

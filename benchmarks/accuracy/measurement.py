@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import binom
 
 from benchmarks.accuracy.changes import Planted
-from benchmarks.accuracy.monitor import Seen, Watch
+from benchmarks.accuracy.monitor import Seen, Watch, numbered
 from benchmarks.accuracy.populations import Population, baseline, flights
 from monitoring.alarms.budget import false_alarms, part
 from monitoring.results import Rule
@@ -71,7 +71,7 @@ def without_drift(setting: Setting, seed: int) -> Calm:
         with tempfile.TemporaryDirectory() as folder:
             watch = Watch(baseline(Path(folder), reference, policy), labels=setting.labels)
             stream = _stream(setting, reference, chance)
-            seen += watch.follow(stream, evidently=setting.source != "reference")
+            seen += watch.follow(numbered(stream), evidently=setting.source != "reference")
             allowed = false_alarms(policy), part(watch.manifest)
     fired = [rule for window in seen for rule in window.fired]
     return Calm(
@@ -125,7 +125,7 @@ def _until_alarm(watch: Watch, planted: Planted, trial: Trial, number: int) -> t
         for _ in range(trial.windows)
     )
     preset = 0
-    for window, seen in enumerate(watch.follow(stream, evidently=True), 1):
+    for window, seen in enumerate(watch.follow(numbered(stream), evidently=True), 1):
         preset = preset or window * seen.preset
         if seen.fired:
             return window, seen.fired[0], preset

@@ -17,6 +17,7 @@ from monitoring.alarms.rule_state import RuleState, judge
 from monitoring.results import PERFORMANCE, Alarm, Result, Rule, Score, Window
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.evidently_adapter import measure
+from monitoring.scoring.drift.like_times import LikeTimes
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.performance.scores import PerformanceScorer
 from monitoring.scoring.reference import Baseline, Column
@@ -49,20 +50,22 @@ class Watch:
         """Calibrate on the baseline; without `labels`, monitor only drift."""
         self.manifest = baseline.manifest
         self._baseline = baseline
-        self._thresholds = DriftThresholds(baseline)
+        self._like = LikeTimes(baseline)
         self._performance = PerformanceScorer(baseline) if labels else None
         self.judged: list[Rule] = rules(baseline.manifest) if labels else ["drift"]
         self._policy = baseline.manifest.monitoring.alarms
 
-    def follow(self, windows: Iterable[pd.DataFrame], *, evidently: bool = False) -> Iterator[Seen]:
+    def follow(
+        self, windows: Iterable[tuple[Window, pd.DataFrame]], *, evidently: bool = False
+    ) -> Iterator[Seen]:
         """Yield the result of each window, without open alarms at the start.
 
         `evidently`: also compute Evidently's defaults.
         """
         states: dict[Rule, RuleState] = {rule: RuleState() for rule in self.judged}
         known: dict[str, Alarm] = {}
-        for number, window in enumerate(windows):
-            result = self._result(number, window)
+        for times, window in windows:
+            result = self._result(times, window)
             if "concept" in states:
                 result = self._weighed(result, states)
             fired: list[Rule] = []
@@ -83,18 +86,23 @@ class Watch:
         states["concept"] = concept.with_evidence(weighed.evidence)
         return with_evidence(result, weighed.newest)
 
-    def _result(self, number: int, window: pd.DataFrame) -> Result:
-        scores = score_drift(self._baseline, self._thresholds, window, None)
+    def _result(self, times: Window, window: pd.DataFrame) -> Result:
+        against, thresholds, _ = self._like.of(times)
+        scores = score_drift(against, thresholds, window, None)
         if self._performance is not None:
             scores += self._performance.score(window, bands=False)
         return Result(
             model="m",
             version="1",
-            window=Window(number, number + 1),
+            window=times,
             rows=len(window),
             labelled=len(window),
             scores=scores,
         )
+
+    @property
+    def _whole(self) -> DriftThresholds:
+        return self._like.of(Window(0, 1)).thresholds
 
     def _seen(self, window: pd.DataFrame | None, scores: list[Score], fired: list[Rule]) -> Seen:
         drift = [score for score in scores if score.name == "drift"]
@@ -106,8 +114,14 @@ class Watch:
             len(drift),
             0
             if window is None
-            else sum(evidently_drifted(self._baseline, self._thresholds, window, drift).values()),
+            else sum(evidently_drifted(self._baseline, self._whole, window, drift).values()),
         )
+
+
+def numbered(windows: Iterable[pd.DataFrame]) -> Iterator[tuple[Window, pd.DataFrame]]:
+    """Yield windows with numbers in place of event times."""
+    for number, window in enumerate(windows):
+        yield Window(number, number + 1), window
 
 
 def _without_truth(result: Result) -> Result:

@@ -12,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from examples.flights import data
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Feature, Manifest, Monitoring, Prediction, Version
+from registry.own_columns import TIME
 
 Change = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
 
@@ -110,7 +111,8 @@ def flights() -> pd.DataFrame:
 
 def features_of(frame: pd.DataFrame) -> list[Feature]:
     """Return the features of a drawn frame, with kinds inferred from their values."""
-    names = [name for name in frame if not str(name).startswith(("prediction", "prob", "label"))]
+    others = ("prediction", "prob", "label", TIME)
+    names = [name for name in frame if not str(name).startswith(others)]
     return [
         Feature(
             str(name), "numeric" if is_numeric_dtype(frame[name]) else "categorical", nullable=True
@@ -128,6 +130,7 @@ def baseline(folder: Path, frame: pd.DataFrame, monitoring: Monitoring) -> Basel
         features=features_of(frame),
         prediction=Prediction("prediction", "probabilities", [0, 1], 1),
         target="label",
+        event_time=TIME if TIME in frame else "",
         held_out=True,
         monitoring=monitoring,
     )

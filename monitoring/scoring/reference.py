@@ -18,6 +18,7 @@ from registry.own_columns import OwnColumns
 from registry.payload import unmonitored
 from registry.reference import load_reference
 
+Array = np.ndarray[Any, Any]
 _MOST_LABELS = 50  # classes of a model with several labels for a row
 
 
@@ -75,6 +76,23 @@ class Baseline:
             names = list(self.probabilities.values())[:_MOST_LABELS]
             answered += (Column(name, "numeric", name) for name in names)
         return [*(Column(f.name, f.kind, f.name) for f in self.features), *answered]
+
+    @cached_property
+    def times(self) -> Array | None:
+        """The event times of the rows in microseconds; None where the reference has none."""
+        if not self.manifest.event_time or self.own.time not in self.frame:
+            return None
+        return self.frame[self.own.time].to_numpy(dtype=np.int64)
+
+    def in_order_of_time(self) -> "Baseline":
+        """Return the same reference with its rows in the order of their event times."""
+        if self.times is None:
+            return self
+        return self.with_rows(np.argsort(self.times, kind="stable"))
+
+    def with_rows(self, rows: Array) -> "Baseline":
+        """Return a reference of some of the rows."""
+        return Baseline(self.version, self.frame.iloc[rows].reset_index(drop=True))
 
     @property
     def predicts(self) -> bool:

@@ -19,6 +19,7 @@ from monitoring.results import REFERENCE_ROWS, Score
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.column_statistics import column_statistics
 from monitoring.scoring.drift.columns import score_drift
+from monitoring.scoring.drift.like_times import LikeTimes
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.image_files import pictures
 from monitoring.scoring.parity.scores import ParityScorer
@@ -42,7 +43,7 @@ class VersionScorers:
     def __init__(self, baseline: Baseline) -> None:
         """Nothing is drawn before the first window."""
         self.baseline = baseline
-        self.thresholds = DriftThresholds(baseline)
+        self.like = LikeTimes(baseline)
         self.performance = PerformanceScorer(baseline)
         self.segments = SegmentScorer(baseline, self.performance)
         self.again = ParityScorer(baseline)
@@ -164,16 +165,20 @@ class WindowScorer:
     def _of_inputs(self, parts: VersionScorers, job: ScoreJob, window: pd.DataFrame) -> list[Score]:
         """Score everything that does not depend on labels."""
         html = self._reports / job.report if job.report else None
-        against, thresholds = parts.baseline, parts.thresholds
         if job.reference:
-            against = Baseline(against.version, frame(job.reference))
-            thresholds = DriftThresholds(against)
+            against = Baseline(parts.baseline.version, frame(job.reference))
+            thresholds, like = DriftThresholds(against), ""
+        else:
+            against, thresholds, like = parts.like.of(job.window)
         scores = attempt("drifted_share", lambda: score_drift(against, thresholds, window, html))
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
         scores += parts.again.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:
             trails = bool(job.reference)
             scores.append(_measured_against(trailing, against, job.baseline, trails=trails))
+        elif like:
+            rows = float(len(against.frame))
+            scores.append(Score(name=REFERENCE_ROWS, value=rows, note=like))
         elif job.baseline is not None:
             scores.append(_learned_rows(job.baseline, of=baseline_name(job.baseline)))
         return scores + score_quality(parts.baseline, window, job.order, job.inputs)

@@ -12,6 +12,7 @@ SHORT = {
     ("categories, few frequent", "10,000"),
     ("identifiers", "one a row"),
     ("units", "times 1e-05"),
+    ("season in event time", "weekends + 2 sd, daily windows"),
 }
 
 

@@ -16,7 +16,7 @@ such a column were independent of the rest, which can only make thresholds stric
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from math import exp, log
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -116,6 +116,26 @@ class NullDistribution(msgspec.Struct, frozen=True):
     fixed: float | None = None  # the user's own limit
 
 
+class PastWindows(NamedTuple):
+    """The statistics of a reference's own windows."""
+
+    values: dict[str, Array]  # by statistic, "drift x" or "missing x": [windows]
+    sizes: list[int]  # rows of each window
+    places: Sequence[Array]  # rows of the calibrated reference's own windows, of all or of some
+
+    @classmethod
+    def joined(cls, parts: Sequence["PastWindows"]) -> "PastWindows":
+        """Join windows of several references; what one of them lacks did not drift."""
+        names = sorted({name for part in parts for name in part.values})
+        values = {
+            name: np.concatenate(
+                [part.values.get(name, np.zeros(len(part.sizes))) for part in parts]
+            )
+            for name in names
+        }
+        return cls(values, [size for part in parts for size in part.sizes], ())
+
+
 STRONG_FACTOR = (
     2.5  # times the practical floor: what one column has to move to raise an alarm by itself
 )
@@ -174,28 +194,39 @@ class NullSampler:
                 apart = np.abs(shares[0] - np.repeat(shares[1], resampling.windows))
                 yield column.name, NullDistribution(apart, floor, floor)
 
-    def past(self, windows: Sequence[slice]) -> dict[str, dict[str, Array]]:
-        """Return the statistics of the reference's own windows, as `drift` and `missing`.
+    @property
+    def is_whole(self) -> bool:
+        """Whether `frame` holds every row of the reference."""
+        return len(self.frame) == self._rows
 
+    def past_windows(self, places: Sequence[Array], *, left_out: bool = False) -> "PastWindows":
+        """Return the statistics of the reference's own windows, whose rows are `places`.
+
+        Each is compared with the whole reference, or, if `left_out`, with the rows of the others.
         Columns with a limit or a method of the user, and pooled ones, are left out.
         """
-        found: dict[str, dict[str, Array]] = {"drift": {}, "missing": {}}
-        if not windows:
-            return found
+        found: dict[str, Array] = {}
+        if not len(places):
+            return PastWindows(found, [], ())
+        sizes = np.array([len(rows) for rows in places])
         for column in self.columns:
             values, policy = self.values[column.name], self._policy
             if column.name in self.features:
                 absent = values.retained.isna().to_numpy(dtype=float)
-                shares = np.array([absent[rows].mean() for rows in windows])
-                found["missing"][column.name] = np.abs(shares - absent.mean())
-            own = {**policy.drift_methods, **policy.drift_thresholds}
-            if column.name in own or values.pooled or not values.retained.notna().any():
+                own = np.array([absent[rows].sum() for rows in places])
+                rest = np.full(len(places), absent.sum()) - own * left_out
+                others = len(absent) - sizes * left_out
+                found[f"missing {column.name}"] = np.abs(own / sizes - rest / others)
+            stated = {**policy.drift_methods, **policy.drift_thresholds}
+            if column.name in stated or values.pooled or not values.retained.notna().any():
                 continue
             counts = self._bins[column.name].one_hot()
-            apart = np.stack([counts[rows].sum(axis=0) for rows in windows])
-            whole = np.repeat(counts.sum(axis=0, keepdims=True), len(windows), axis=0)
-            found["drift"][column.name] = self._bins[column.name].distance(apart, whole)
-        return found
+            windows = np.stack([counts[rows].sum(axis=0) for rows in places])
+            whole = counts.sum(axis=0, keepdims=True) - windows * left_out
+            found[f"drift {column.name}"] = self._bins[column.name].distance(
+                windows, np.broadcast_to(whole, windows.shape)
+            )
+        return PastWindows(found, sizes.tolist(), () if left_out else places)
 
     @cached_property
     def known(self) -> dict[str, float]:

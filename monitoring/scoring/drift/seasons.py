@@ -1,8 +1,9 @@
 """Widen thresholds where the reference's own windows differ by a season or a trend.
 
 Drawn windows mix the times of a reference, so their thresholds know nothing of weekdays or hours.
-Rows of a reference are in the order of time: as many neighbouring rows as a window has are a window
-of the past. Where more of these break the drift rule than chance allows, the thresholds are raised
+Windows of the past are known where the reference has event times (`like_times.py`). Where it has
+none, its rows are in the order of time, and as many neighbouring rows as a window has are one.
+Where more of these break the drift rule than chance allows, the thresholds are raised
 above all of them, so that the season by itself raises no alarm.
 """
 
@@ -21,13 +22,13 @@ _SURE = 0.99
 _MARGIN = 0.5  # of a threshold, above the greatest value of the past: the next window varies, too
 
 
-def past_windows(reference: int, window: int) -> list[slice]:
+def neighbouring_rows(reference: int, window: int) -> list[Array]:
     """Return the rows of a reference's own windows; none where it has too few."""
     count = reference // window
     if count < LEAST_WINDOWS:
         return []
     starts = np.linspace(0, reference - window, min(count, _MOST_WINDOWS)).astype(int)
-    return [slice(start, start + window) for start in starts]
+    return [np.arange(start, start + window) for start in starts]
 
 
 def has_seasons(broken: Array, level: float) -> bool:

@@ -6,12 +6,13 @@ reference alone, so every process computes the same thresholds.
 """
 
 from functools import cache, cached_property
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from monitoring.alarms.budget import level
-from monitoring.scoring.drift.calibration import calibrate
+from monitoring.scoring.drift.calibration import DriftLimits, calibrate
 from monitoring.scoring.drift.drift_values import DriftValues
 from monitoring.scoring.drift.evidently_adapter import P_VALUES
 from monitoring.scoring.drift.joint import JointDrift
@@ -19,13 +20,15 @@ from monitoring.scoring.drift.null_distribution import (
     STRONG_FACTOR,
     NullDistribution,
     NullSampler,
+    PastWindows,
     method_value,
     size_class,
 )
 from monitoring.scoring.drift.seasons import (
+    LEAST_WINDOWS,
     broken_windows,
     has_seasons,
-    past_windows,
+    neighbouring_rows,
     raised,
     widened,
 )
@@ -44,6 +47,23 @@ class WindowThresholds(msgspec.Struct, frozen=True):
     seasonal: bool = False  # whether thresholds are widened for what the reference itself varies
 
 
+class ChanceLimits(msgspec.Struct, frozen=True):
+    """Limits for windows of one size by chance alone, whatever the reference's own windows show."""
+
+    limits: DriftLimits
+    joint: Array  # by measure of `JointDrift`
+    shared: dict[str, bool]  # by statistic: whether it is of a column whose share is judged
+    joint_possible: bool
+
+
+class Past(Protocol):
+    """The windows of a reference's past."""
+
+    def of(self, sampler: NullSampler) -> PastWindows:
+        """Return their statistics, for the sampler of the reference that is calibrated."""
+        ...
+
+
 class ColumnThresholds(msgspec.Struct, frozen=True):
     """Thresholds of one column in one window; None: Evidently's default, or none."""
 
@@ -54,11 +74,16 @@ class ColumnThresholds(msgspec.Struct, frozen=True):
 class DriftThresholds:
     """Calibrate thresholds on one version's reference to its false-alarm budget."""
 
-    def __init__(self, baseline: Baseline) -> None:
-        """Nothing is drawn before the first window."""
+    def __init__(self, baseline: Baseline, past: Past | None = None) -> None:
+        """Nothing is drawn before the first window.
+
+        Without `past`, windows of the past are neighbouring rows of the reference.
+        """
         self._manifest = baseline.manifest
         self._drawing = NullSampler(baseline)
+        self._past = past
         self._sized = cache(self._calibrate)
+        self._chances = cache(self._chance)
 
     def values(self, column: Column) -> DriftValues:
         """Return the transformation of a column's values, for a column that is monitored."""
@@ -102,41 +127,29 @@ class DriftThresholds:
 
     def _calibrate(self, rows: int) -> WindowThresholds:
         alarms, drawing = self._manifest.monitoring.alarms, self._drawing
-        resampling = drawing.resampling(rows)
-        drift, missing = dict(drawing.drift(resampling)), dict(drawing.missing(resampling))
-        floor = STRONG_FACTOR * alarms.smallest_drift
-        apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
-        usual = np.zeros(0) if apart is None else self.together.usual(apart)
-        limits = calibrate(
-            {f"drift {name}": drawn for name, drawn in drift.items()}
-            | {f"missing {name}": drawn for name, drawn in missing.items()},
-            None if apart is None else _joint(apart, usual, floor),
-            share=alarms.drifted_share,
-            level=level(self._manifest),
-            windows=resampling.windows,
-            consecutive=alarms.consecutive,
+        chance = self._chances(rows)
+        limits, joint = chance.limits, chance.joint
+        past = self._past_windows(rows)
+        sized = chance if not past.sizes else self._chances(size_class(int(np.median(past.sizes))))
+        values = {name: one for name, one in past.values.items() if name in chance.shared}
+        broken = broken_windows(sized.limits, values, chance.shared, alarms.drifted_share)
+        most = None
+        if past.places and chance.joint_possible:
+            found = [self.together.of_window(drawing.frame.iloc[one]) for one in past.places]
+            most = np.abs(np.stack(found) - self.together.of_reference)
+            together = (most >= sized.joint).any(axis=1)
+            broken = broken | together if len(together) == len(broken) else broken
+        seasonal = has_seasons(broken, level(self._manifest)) or (
+            most is not None and has_seasons(together, level(self._manifest))
         )
-        named = {f"drift {n}": d for n, d in drift.items()}
-        named |= {f"missing {n}": d for n, d in missing.items()}
-        windows = past_windows(len(drawing.frame), rows)
-        past = {
-            f"{kind} {n}": values
-            for kind, found in drawing.past(windows).items()
-            for n, values in found.items()
-            if f"{kind} {n}" in named
-        }
-        shared = {name: one.shared for name, one in named.items()}
-        broken = broken_windows(limits, past, shared, alarms.drifted_share)
-        joint = np.maximum(limits.joint * usual, floor)
-        if windows and apart is not None:
-            most = np.stack([self.together.of_window(drawing.frame.iloc[one]) for one in windows])
-            most = np.abs(most - self.together.of_reference)
-            broken = broken | (most >= joint).any(axis=1)
-        seasonal = has_seasons(broken, level(self._manifest))
         if seasonal:
-            limits = widened(limits, past)
-            joint = joint if apart is None else raised(joint, most.max(axis=0))
+            limits = widened(limits, values)
+            joint = joint if most is None else raised(joint, most.max(axis=0))
         methods = {column.name: drawing.method(column) for column in drawing.columns}
+        drift, missing = (
+            [name.removeprefix(kind) for name in chance.shared if name.startswith(kind)]
+            for kind in ("drift ", "missing ")
+        )
         return WindowThresholds(
             {n: method_value(methods[n], limits.drifted[f"drift {n}"]) for n in drift},
             {n: method_value(methods[n], limits.alone[f"drift {n}"]) for n in drift},
@@ -144,6 +157,38 @@ class DriftThresholds:
             joint,
             limits.met,
             seasonal,
+        )
+
+    def _past_windows(self, rows: int) -> PastWindows:
+        """Return the statistics of the reference's own windows; none where it has too few."""
+        drawing = self._drawing
+        if self._past is None:
+            return drawing.past_windows(neighbouring_rows(len(drawing.frame), rows))
+        found = self._past.of(drawing)
+        return found if len(found.sizes) >= LEAST_WINDOWS else PastWindows({}, [], ())
+
+    def _chance(self, rows: int) -> ChanceLimits:
+        """Return the limits by chance alone for windows of one size."""
+        alarms, drawing = self._manifest.monitoring.alarms, self._drawing
+        resampling = drawing.resampling(rows)
+        floor = STRONG_FACTOR * alarms.smallest_drift
+        apart = np.abs(self.together.drawn(resampling)) if self.together.possible else None
+        usual = np.zeros(0) if apart is None else self.together.usual(apart)
+        named = {f"drift {n}": d for n, d in drawing.drift(resampling)}
+        named |= {f"missing {n}": d for n, d in drawing.missing(resampling)}
+        limits = calibrate(
+            named,
+            None if apart is None else _joint(apart, usual, floor),
+            share=alarms.drifted_share,
+            level=level(self._manifest),
+            windows=resampling.windows,
+            consecutive=alarms.consecutive,
+        )
+        return ChanceLimits(
+            limits,
+            np.maximum(limits.joint * usual, floor),
+            {name: one.shared for name, one in named.items()},
+            apart is not None,
         )
 
 

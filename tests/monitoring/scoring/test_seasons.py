@@ -9,7 +9,7 @@ import pytest
 from benchmarks.accuracy.populations import baseline
 from monitoring.results import Score
 from monitoring.scoring.drift.columns import score_drift
-from monitoring.scoring.drift.seasons import LEAST_WINDOWS, has_seasons, past_windows
+from monitoring.scoring.drift.seasons import LEAST_WINDOWS, has_seasons, neighbouring_rows
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Monitoring
@@ -62,9 +62,9 @@ def test_a_shuffled_reference_shows_no_season(tmp_path: Path) -> None:
 
 
 def test_a_reference_of_few_windows_is_not_compared_with_itself() -> None:
-    assert past_windows(LEAST_WINDOWS * 100 - 1, 100) == []
-    windows = past_windows(LEAST_WINDOWS * 100, 100)
-    assert (windows[0], windows[-1]) == (slice(0, 100), slice(600, 700))
+    assert neighbouring_rows(LEAST_WINDOWS * 100 - 1, 100) == []
+    windows = neighbouring_rows(LEAST_WINDOWS * 100, 100)
+    assert (windows[0].tolist(), windows[-1].tolist()) == ([*range(100)], [*range(600, 700)])
 
 
 @pytest.mark.parametrize(("broken", "seasonal"), [(0, False), (3, False), (8, True)])

@@ -1,0 +1,198 @@
+"""Compare a window with the reference's rows of the same time of day or week.
+
+A reference whose rows have event times may hold several seasons (`season_test.py`). A Sunday is
+then compared with Sundays. Where the reference has no season, too few periods or too few rows of a
+time, a window is compared with the whole reference, and limits are widened by what its own windows
+vary by (`seasons.py`).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from monitoring.counters.plain_values import category, number
+from monitoring.results import Window
+from monitoring.scoring.drift.drift_values import by_frequency
+from monitoring.scoring.drift.null_distribution import NullSampler, PastWindows
+from monitoring.scoring.drift.season_test import (
+    DAY,
+    HOUR,
+    SEVERAL,
+    WEEK,
+    block_length,
+    full_blocks,
+    season_of,
+)
+from monitoring.scoring.drift.thresholds import DriftThresholds
+from monitoring.scoring.reference import Baseline, Column
+from monitoring.scoring.score_rules import Array
+
+_LEAST_ROWS = 200  # of one time, and as many as a window's blocks have
+_MOST_COLUMNS = 64  # that a season is looked for in
+_COMMON = 3  # values of a categorical column
+_MOST_BLOCKS = 56  # of the past that are compared
+_KEPT = 200  # times whose limits are kept
+
+
+class LikeRows(NamedTuple):
+    """What a window is compared with."""
+
+    baseline: Baseline
+    thresholds: DriftThresholds
+    note: str  # which rows of the reference these are; "" for all
+
+
+class LikeTimes:
+    """The reference of each window; calibrates each time of the season once."""
+
+    def __init__(self, baseline: Baseline) -> None:
+        """Nothing is looked at before the first window."""
+        self._baseline = baseline.in_order_of_time()
+        self._seasons: dict[int, int] = {}  # by length of blocks
+        self._whole: dict[int, LikeRows] = {}  # by length of windows
+        self._parts: dict[tuple[int, int, int], LikeRows | None] = {}
+
+    def of(self, window: Window) -> LikeRows:
+        """Return the rows that a window is compared with, and their limits."""
+        times, length = self._baseline.times, window.end - window.start
+        if times is None or self._baseline.manifest.monitoring.window.length is None:
+            return self._of_all(0)
+        period = self._season(length)
+        for one in (period, DAY) if period == WEEK and length < DAY else (period,):
+            if one and (found := self._of_part(window, one)) is not None:
+                return found
+        return self._of_all(length)
+
+    def _season(self, length: int) -> int:
+        block = block_length(length)
+        if block not in self._seasons:
+            assert self._baseline.times is not None
+            self._seasons[block] = season_of(self._baseline.times, self._measures, length)
+        return self._seasons[block]
+
+    def _of_all(self, length: int) -> LikeRows:
+        if length not in self._whole:
+            past = None
+            if length and self._baseline.times is not None:
+                past = _PastOfAll(full_blocks(self._baseline.times, length))
+            thresholds = DriftThresholds(self._baseline, past)
+            self._whole[length] = LikeRows(self._baseline, thresholds, "")
+        return self._whole[length]
+
+    def _of_part(self, window: Window, period: int) -> LikeRows | None:
+        """Return the rows of the window's time in a period; None where there are too few."""
+        start = window.start // HOUR * HOUR
+        length = -(-window.end // HOUR) * HOUR - start
+        key = (period, start % period, length)
+        if key not in self._parts:
+            if len(self._parts) >= _KEPT:
+                self._parts.clear()
+            self._parts[key] = self._calibrated(start, length, period)
+        return self._parts[key]
+
+    def _calibrated(self, start: int, length: int, period: int) -> LikeRows | None:
+        times = self._baseline.times
+        assert times is not None
+        rows = np.flatnonzero((times - start) % period < length)
+        seen = np.unique((times[rows] - start) // period)
+        if len(rows) < _LEAST_ROWS or len(seen) < SEVERAL:
+            return None
+        part = self._baseline.with_rows(rows)
+        block = block_length(length)
+        return LikeRows(
+            part,
+            DriftThresholds(part, _PastOfTimes(self._baseline, part, block, period)),
+            f"of the registered reference, those of the same time of the "
+            f"{'week' if period == WEEK else 'day'}: {_named(start, length, period)} UTC, "
+            f"{len(seen)} {'weeks' if period == WEEK else 'days'}",
+        )
+
+    @cached_property
+    def _measures(self) -> Array:
+        """Standardized numbers [rows, k] of the features, whose means a season moves."""
+        found: list[Array] = []
+        frame = self._baseline.frame
+        for column in self._baseline.columns[:_MOST_COLUMNS]:
+            if column.stored in frame:
+                found += _measures(column, frame[column.stored])
+        return np.column_stack(found) if found else np.zeros((len(frame), 0))
+
+
+def _measures(column: Column, values: "pd.Series[Any]") -> list[Array]:
+    missing = values.isna().to_numpy(dtype=float)
+    if column.kind == "numeric":
+        numbers = values.map(number).to_numpy(dtype=float)
+        ranks = pd.Series(numbers).rank(pct=True).fillna(0.5).to_numpy(dtype=float)
+        return [ranks, np.abs(ranks - 0.5), missing]
+    names = values.map(category, na_action="ignore")
+    common = by_frequency(names).index[:_COMMON]
+    return [*((names == name).to_numpy(dtype=float) for name in common), missing]
+
+
+class _PastOfAll:
+    """The windows of a whole reference's own past, each compared with all of it."""
+
+    def __init__(self, blocks: Sequence[Array]) -> None:
+        """`blocks` are rows of the reference."""
+        self._blocks = _evenly(blocks)
+
+    def of(self, sampler: NullSampler) -> PastWindows:
+        """Return the statistics of the past."""
+        if not sampler.is_whole:  # a sample of pieces: blocks of event time are cut off
+            return sampler.past_windows(())
+        return sampler.past_windows(self._blocks)
+
+
+class _PastOfTimes:
+    """The blocks of each time of a season, each compared with the others of its time."""
+
+    def __init__(self, baseline: Baseline, part: Baseline, block: int, period: int) -> None:
+        """Of a whole reference, in the order of time, and of the `part` that is calibrated."""
+        self._baseline = baseline
+        self._part = part
+        self._block = block
+        self._period = period
+
+    def of(self, sampler: NullSampler) -> PastWindows:
+        """Return the statistics of the past, in the units of each time's own rows.
+
+        Correlations are compared within the part alone: other times may have other columns.
+        """
+        if not sampler.is_whole or self._part.times is None:
+            return self._past
+        return self._past._replace(places=full_blocks(self._part.times, self._block))
+
+    @cached_property
+    def _past(self) -> PastWindows:
+        times = self._baseline.times
+        assert times is not None
+        by_time: dict[int, list[Array]] = {}
+        for rows in full_blocks(times, self._block):
+            start = int(times[rows[0]]) // self._block * self._block
+            by_time.setdefault(start % self._period, []).append(rows)
+        alike = [blocks for blocks in by_time.values() if len(blocks) >= SEVERAL]
+        each = max((len(blocks) for blocks in alike), default=1)
+        found = [self._of_time(blocks) for blocks in _evenly(alike, max(1, _MOST_BLOCKS // each))]
+        return PastWindows.joined(found)
+
+    def _of_time(self, blocks: Sequence[Array]) -> PastWindows:
+        rows = np.concatenate(blocks)
+        ends = np.cumsum([len(one) for one in blocks])
+        places = np.split(np.arange(len(rows)), ends[:-1])
+        sampler = NullSampler(self._baseline.with_rows(rows))
+        return sampler.past_windows(places if sampler.is_whole else (), left_out=True)
+
+
+def _evenly(found: Sequence[Any], most: int = _MOST_BLOCKS) -> list[Any]:
+    places = np.unique(np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int))
+    return [found[place] for place in places] if len(found) else []
+
+
+def _named(start: int, length: int, period: int) -> str:
+    first, last = (datetime.fromtimestamp(at / 1e6, UTC) for at in (start, start + length))
+    form = "%a %H:%M" if period == WEEK else "%H:%M"
+    return f"{first:{form}} to {last:{form}}"

@@ -1,0 +1,108 @@
+"""Find whether reference rows have a season: a time of day, or a day of the week. Pure.
+
+Rows are put in blocks as long as a window, and blocks in classes by their place in the period. A
+season makes blocks of one class more alike than others. How much more is compared with the same
+blocks in classes by chance (permutation test), so rows may be correlated within a block, and blocks
+may have any distribution. A trend, and what changes from one period to the next, are no season.
+"""
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+HOUR = 3_600_000_000  # microseconds
+DAY = 24 * HOUR
+WEEK = 7 * DAY
+SEVERAL = 3  # periods that a reference must hold
+_LENGTHS = tuple(hours * HOUR for hours in (1, 2, 3, 4, 6, 8, 12, 24, 84))  # divide a day or a week
+_DEGREE = 3  # of a trend
+_PERMUTATIONS = 199
+_SURE = 0.01
+_LEAST_SHARE = 0.5  # of the median rows of a block that a block must have
+_SEED = 20130107
+
+
+def block_length(window: int) -> int:
+    """Return the length of the blocks for windows of a length; 0 where no season is shorter."""
+    return next((length for length in _LENGTHS if length >= window), 0)
+
+
+def full_blocks(times: Array, length: int) -> list[Array]:
+    """Return the rows of each block of event time, in order, without those that are cut off."""
+    blocks = times // length
+    order = np.argsort(blocks, kind="stable")
+    _, starts = np.unique(blocks[order], return_index=True)
+    found = np.split(order, starts[1:])
+    least = _LEAST_SHARE * float(np.median([len(rows) for rows in found]))
+    return [rows for rows in found if len(rows) >= least]
+
+
+def season_of(times: Array, measures: Array, window: int) -> int:
+    """Return the period of the season that windows of a length see: WEEK, DAY, or 0 for none.
+
+    `measures` [rows, k] are standardized numbers, of which a season moves the means.
+    """
+    length = block_length(window)
+    if not length or not len(times):
+        return 0
+    span = int(times.max() - times.min())
+    if span >= SEVERAL * WEEK and _is_season(times, measures, max(length, DAY), WEEK):
+        return WEEK
+    if length < DAY and span >= SEVERAL * DAY and _is_season(times, measures, length, DAY):
+        return DAY
+    return 0
+
+
+def _is_season(times: Array, measures: Array, length: int, period: int) -> bool:
+    blocks = full_blocks(times, length)
+    starts = np.array([int(times[rows[0]]) // length * length for rows in blocks])
+    classes = np.unique(starts % period, return_inverse=True)[1]
+    if len(blocks) < SEVERAL * 2 or len(np.unique(classes)) < 2:
+        return False
+    means = np.stack([measures[rows].mean(axis=0) for rows in blocks])
+    periods = np.unique(starts // period, return_inverse=True)[1]
+    means -= _trend(means, starts)
+    means -= _of_group(means, periods)
+    spread = means.std(axis=0)
+    means = means[:, spread > 0] / spread[spread > 0]
+    if not means.shape[1]:
+        return False
+    chance = np.random.default_rng(_SEED)
+    found = _between(means, classes)
+    drawn = [_between(means, _shuffled(classes, periods, chance)) for _ in range(_PERMUTATIONS)]
+    return (1 + sum(one >= found for one in drawn)) / (1 + _PERMUTATIONS) <= _SURE
+
+
+def _trend(means: Array, starts: Array) -> Array:
+    """Return a smooth trend of each measure: too stiff to follow a season of several periods."""
+    place = np.interp(starts, [starts.min(), starts.max()], [-1, 1])
+    curves = np.polynomial.polynomial.polyvander(place, _DEGREE)
+    found: Array = curves @ np.linalg.lstsq(curves, means, rcond=None)[0]
+    return found
+
+
+def _of_group(means: Array, groups: Array) -> Array:
+    """Return the mean of its group for each block."""
+    member = np.zeros((int(groups.max()) + 1, len(groups)))
+    member[groups, np.arange(len(groups))] = 1
+    found: Array = (member @ means / member.sum(axis=1, keepdims=True))[groups]
+    return found
+
+
+def _shuffled(classes: Array, periods: Array, chance: np.random.Generator) -> Array:
+    """Return the classes in another order within each period."""
+    order = np.lexsort((chance.random(len(classes)), periods))
+    shuffled = np.empty_like(classes)
+    shuffled[np.argsort(periods, kind="stable")] = classes[order]
+    return shuffled
+
+
+def _between(means: Array, classes: Array) -> float:
+    """Return the greatest share of any measure's variance that lies between classes."""
+    counts = np.bincount(classes)
+    member = np.zeros((len(counts), len(classes)))
+    member[classes, np.arange(len(classes))] = 1
+    sums = member @ means
+    return float(((sums**2) / counts[:, None]).sum(axis=0).max() / len(classes))
