@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from eventlog.events import Tensor
-from registry.datatypes import NUMPY
+from registry.datatypes import NUMPY, is_floating
 from registry.errors import InvalidFeatures
 from registry.features import signature, width
 from registry.manifest import Feature, Manifest, TensorSpec
@@ -116,7 +116,7 @@ def _numbers(feature: Feature, datatype: str, values: Sequence[Any] | Array) -> 
         given = values
     else:
         numbers = [_number(feature, datatype, row, value) for row, value in enumerate(values)]
-        if dtype.kind != "f":
+        if not is_floating(np.empty(0, dtype)):
             return _integers(feature, datatype, numbers, values)
         given = np.array(numbers, np.float64)
     cast, invalid = _cast(given, dtype, nullable=feature.nullable)
@@ -130,7 +130,7 @@ def _cast(given: Array, dtype: np.dtype[Any], *, nullable: bool) -> tuple[Array,
     """Return the values as `dtype`, and which of them are invalid."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = given.astype(dtype)
-    if dtype.kind != "f":
+    if not is_floating(cast):
         return cast, cast != given
     missing = np.isnan(cast)
     overflowed = np.isinf(cast) & ~np.isinf(given.astype(np.float64))

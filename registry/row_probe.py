@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import ml_dtypes
 import msgspec
 import numpy as np
+
+from registry.datatypes import is_floating
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -91,7 +94,7 @@ class _Probe:
 
     def largest(self, most: int) -> int:
         """Return the rows of the largest run that is cheap, up to `most`."""
-        given = sum(array[0].size for array in self._subjects.values())
+        given = sum(array.size // len(array) for array in self._subjects.values())
         found = sum(output.size for output in self._alone[0].values())
         return int(min(most, _MOST_INPUTS // max(given, 1), _MOST_OUTPUTS // max(found, 1)))
 
@@ -151,7 +154,7 @@ class _Probe:
                 return
 
     def _close(self, name: str, alone: Array, here: Array) -> bool:
-        if alone.dtype.kind != "f":
+        if not is_floating(alone):
             return _same(alone, here)
         return _near(alone, here, _CLOSE * self._scale[name])
 
@@ -201,10 +204,10 @@ def _extremes(rows: Arrays) -> Iterator[dict[str, Array]]:
     for kind in (_smallest, _largest_value, _zero, _far_above, _far_below, _missing):
         yield {name: kind(array)[np.newaxis] for name, array in rows.items()}
     # The model may refuse extremes of all inputs at once, yet accept those of floats alone.
-    if {array.dtype.kind for array in rows.values()} - {"f"}:
+    if not all(map(is_floating, rows.values())):
         for kind in (_far_above, _far_below):
             yield {
-                name: kind(array)[np.newaxis] if array.dtype.kind == "f" else array[:1]
+                name: kind(array)[np.newaxis] if is_floating(array) else array[:1]
                 for name, array in rows.items()
             }
 
@@ -226,40 +229,40 @@ def _zero(array: Array) -> Array:
     if array.dtype.kind == "O":
         return _texts(array, "0")
     row: Array = np.array(array[-1])
-    return np.zeros_like(row) if array.dtype.kind == "f" else row
+    return np.zeros_like(row) if is_floating(array) else row
 
 
 def _far_above(array: Array) -> Array:
     if array.dtype.kind == "O":
         words = [word for text in array.ravel() for word in str(text).split()] or ["x"]
         return _texts(array, " ".join(words[place % len(words)] for place in range(_LONG)))
-    return _far(array, 1) if array.dtype.kind == "f" else _column_wise(array, np.max)
+    return _far(array, 1) if is_floating(array) else _column_wise(array, np.max)
 
 
 def _far_below(array: Array) -> Array:
     if array.dtype.kind == "O":
         return _texts(array, "x")
-    return _far(array, -1) if array.dtype.kind == "f" else _column_wise(array, np.min)
+    return _far(array, -1) if is_floating(array) else _column_wise(array, np.min)
 
 
 def _missing(array: Array) -> Array:
     if array.dtype.kind == "O":
         return _texts(array, "")
     row: Array = np.array(array[-1])
-    return np.full_like(row, np.nan) if array.dtype.kind == "f" else row
+    return np.full_like(row, np.nan) if is_floating(array) else row
 
 
 def _far(array: Array, sign: int) -> Array:
     low, high = (_column_wise(array, which).astype(np.float64) for which in (np.min, np.max))
     reach = _FAR * np.maximum(np.maximum(high - low, np.maximum(abs(high), abs(low))), 1.0)
-    largest = float(np.finfo(array.dtype).max) / 2
+    largest = float(ml_dtypes.finfo(array.dtype).max) / 2  # type: ignore[no-untyped-call]
     far: Array = np.clip(sign * reach, -largest, largest).astype(array.dtype)
     return far
 
 
 def _column_wise(array: Array, which: Callable[..., Array]) -> Array:
     """Return the smallest or largest number of each column."""
-    if array.dtype.kind != "f":
+    if not is_floating(array):
         return np.asarray(which(array, axis=0), dtype=array.dtype)
     known = np.where(np.isfinite(array), array, array.dtype.type(0))
     return np.asarray(which(known, axis=0), dtype=array.dtype)
@@ -272,9 +275,9 @@ def _texts(array: Array, text: str) -> Array:
 
 
 def _rounded(array: Array, random: np.random.Generator) -> Array:
-    if array.dtype.kind != "f":
+    if not is_floating(array):
         return array
-    by = max(_ROUNDING, float(np.finfo(array.dtype).eps))
+    by = max(_ROUNDING, float(ml_dtypes.finfo(array.dtype).eps))  # type: ignore[no-untyped-call]
     factors: Array = np.asarray(1 + by * random.uniform(-1, 1, array.shape))
     shifted: Array = array * factors.astype(array.dtype)
     return shifted
@@ -283,7 +286,7 @@ def _rounded(array: Array, random: np.random.Generator) -> Array:
 def _same(one: Array, other: Array) -> bool:
     if one.shape != other.shape:
         return False
-    if one.dtype.kind != "f":
+    if not is_floating(one):
         return bool(np.array_equal(one, other))
     return _near(one, other, 0.0)
 
@@ -301,7 +304,7 @@ def _near(one: Array, other: Array, slack: float) -> bool:
 
 def _distance(one: Array, other: Array) -> float:
     """Return the largest difference of two outputs; 0 or 1 for integers and texts."""
-    if one.dtype.kind != "f":
+    if not is_floating(one):
         return float(not np.array_equal(one, other))
     with np.errstate(invalid="ignore"):
         apart = np.abs(one.astype(np.float64) - other.astype(np.float64))
@@ -309,7 +312,7 @@ def _distance(one: Array, other: Array) -> float:
 
 
 def _largest(output: Array) -> float:
-    if output.dtype.kind != "f":
+    if not is_floating(output):
         return 0.0
     finite = output[np.isfinite(output)].astype(np.float64)
     return float(abs(finite).max(initial=0.0))

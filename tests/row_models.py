@@ -165,7 +165,7 @@ DEPENDENT: dict[str, Graph] = {
     "centred": centred,
     "running-sum": running_sum,
     "divided": divided,
-    "divided if many": divided_if_many,
+    "divided-if-many": divided_if_many,
     "quantized": quantized,
     "padded": padded,
 }

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
+from monitoring.results import Window
 from monitoring.scoring.quality import score_quality
 from monitoring.scoring.reference import Baseline
 from monitoring.scoring.window_scorer import ScorerCache
@@ -79,7 +80,7 @@ def test_what_is_deleted_of_is_gone(
     parts = recent.parts("tiny", "1", STRICT)
     score_quality(parts.baseline, window())
     parts.performance.score(window())
-    parts.thresholds.of(100)
+    parts.like.of(Window(0, 1)).thresholds.of(100)
     gone = ref(parts.baseline)
     del parts
     for number in "234":
