@@ -238,3 +238,32 @@ def one_number(datatype: str) -> Manifest:
         features=[Feature("x", kind="numeric", input="x")],
         signature=Signature(inputs=[tensor], outputs=[]),
     )
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values", "read"),
+    [
+        ("BF16", [1.5, -2, True], [1.5, -2.0, 1.0]),
+        ("BF16", ["Infinity"], [math.inf]),
+        ("BF16", [3.4e38], None),
+        ("FP32", [2**70], None),  # no event holds integers beyond 64 bits
+        ("FP32", [1e39], None),
+        ("UINT8", [255.0, True, 0], [255, 1, 0]),
+        ("UINT64", [2**64 - 1, 1.0], [2**64 - 1, 1]),
+        ("INT64", [9_007_199_254_740_993, 1.0, True], [9_007_199_254_740_993, 1, 1]),
+        ("INT64", [1.5], None),
+        ("INT64", ["1"], None),
+    ],
+)
+def test_numbers_of_any_mix_are_exact_or_refused_by_row(
+    datatype: str, values: list[Any], read: list[Any] | None
+) -> None:
+    manifest = Manifest(
+        features=[Feature("a", "numeric", input="x")],
+        signature=Signature([TensorSpec("x", datatype, [-1, 1])], []),
+    )
+    if read is None:
+        with pytest.raises(InvalidFeatures, match=f"row 0, feature 'a': .* fits {datatype}"):
+            to_tensors(manifest, {"a": values})
+        return
+    assert to_tensors(manifest, {"a": values})["x"].ravel().tolist() == read
