@@ -2,7 +2,7 @@
 #   docker build --target service -t driftline-service .
 # Packages come from the hash-pinned locks; the same locks give the same images.
 
-FROM python:3.11.14-slim-trixie AS base
+FROM python:3.11.14-slim-trixie@sha256:193fdd0bbcb3d2ae612bd6cc3548d2f7c78d65b549fcaa8af75624c47474444d AS base
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PATH=/opt/driftline/bin:$PATH \
@@ -45,14 +45,14 @@ RUN /opt/uv/bin/hatchling build -t wheel -d /wheel
 
 FROM build AS build-service
 COPY requirements/service.lock requirements/
-RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/service.lock \
+RUN /opt/uv/bin/uv pip install --require-hashes --no-deps -r requirements/service.lock \
     && python /opt/slim.py /opt/driftline
 COPY --from=wheel /wheel /wheel
 RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl
 
 FROM build AS build-monitor
 COPY requirements/monitoring.lock requirements/
-RUN /opt/uv/bin/uv pip install --require-hashes -r requirements/monitoring.lock \
+RUN /opt/uv/bin/uv pip install --require-hashes --no-deps -r requirements/monitoring.lock \
     && python /opt/slim.py /opt/driftline
 COPY --from=wheel /wheel /wheel
 RUN /opt/uv/bin/uv pip install --no-deps /wheel/*.whl

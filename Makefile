@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check suite nightly chaos format bench accuracy compare replay overload many load docs images pytorch s3 lock proto clean help
+.PHONY: run up test check suite nightly chaos format bench accuracy compare replay overload many load docs images pytorch s3 lock ci audit sbom publish proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -116,17 +116,35 @@ lock: $(UV) ## renew the pinned versions and hashes
 	$(LOCK) --upgrade pyproject.toml --group dev --extra service --extra monitoring --extra loadtests --extra examples --extra extensions --extra oidc -o requirements/dev.lock
 	echo 'hatchling' | $(LOCK) pyproject.toml - --extra examples -c requirements/dev.lock -o requirements/run.lock
 	echo 'nannyml' | $(LOCK) --no-deps - -o requirements/golden.lock
+	echo 'pip-audit' | $(LOCK) - -o requirements/audit.lock
 	printf 'xgboost-cpu\nlightgbm\nonnxmltools\n' | $(LOCK) --no-deps - -o requirements/converters.lock
 	printf 'catboost\nsix\ngraphviz\n' | $(LOCK) --no-deps - -o requirements/catboost.lock
 	printf 'torch\nonnx\nonnxscript\nnumpy\n' | $(LOCK) - -o requirements/pytorch.lock
 	printf 's3fs>=2025.2\nmoto[s3,server]\nmsgspec\n' | $(LOCK) - -o requirements/s3.lock
 	$(LOCK) pyproject.toml --extra service --extra oidc -c requirements/dev.lock -o requirements/service.lock
-	$(LOCK) pyproject.toml --extra monitoring --extra oidc -c requirements/dev.lock -o requirements/monitoring.lock
+	$(LOCK) pyproject.toml --extra monitoring --extra oidc -c requirements/dev.lock --overrides requirements/unused.txt -o requirements/monitoring.lock
+	$(BIN)/python deploy/dependencies.py
 	printf 'bentoml>=1.4.39,<1.5\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/bentoml.lock
 	printf 'mlserver>=1.7,<1.8\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/mlserver.lock
 	printf 'litserve>=0.2,<0.3\nonnxruntime\n' | $(LOCK) --upgrade - -o $(PEERS)/litserve.lock
 
 PROTO := service/protocol/open_inference
+ci: ## what continuous integration runs, as root with the system packages
+	.ci/run
+
+AUDIT := $(DRIFTLINE_HOME)/audit
+audit: $(UV) ## ask for known vulnerabilities in what the images and the tests install (needs the network)
+	$(PYTHON) -m venv $(AUDIT)
+	VIRTUAL_ENV=$(AUDIT) $(UV) pip install --quiet --require-hashes -r requirements/audit.lock
+	for lock in service monitoring dev; do $(AUDIT)/bin/pip-audit --disable-pip --requirement requirements/$$lock.lock || exit 1; done
+
+SBOM ?= $(DRIFTLINE_HOME)/sbom
+sbom: $(VENV)/.dev ## write a CycloneDX bill of materials for each image, from the locks (SBOM=folder)
+	$(BIN)/python deploy/dependencies.py sbom $(SBOM)
+
+publish: sbom ## push the images, sign them and attest their bills of materials (REGISTRY=host/owner TAG=1.2.3)
+	$(PYTHON) deploy/publish_images.py --registry $(REGISTRY) --tag $(TAG) --sbom $(SBOM)
+
 proto: $(VENV)/.dev ## generate the gRPC messages; a descriptor pool of our own keeps other clients' copies of the protocol apart
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTO).proto
 	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' $(PROTO)_pb2.py

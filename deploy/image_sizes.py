@@ -28,7 +28,7 @@ def make(lock: str, where: Path) -> None:
     install = [BESIDE / "uv", "pip", "install", "--quiet", "--link-mode=copy"]
     environment = os.environ | {"VIRTUAL_ENV": str(where), "UV_COMPILE_BYTECODE": "1"}
     for what in (
-        ["--require-hashes", "-r", f"requirements/{lock}"],
+        ["--require-hashes", "--no-deps", "-r", f"requirements/{lock}"],
         ["--no-deps", *wheels.glob("*.whl")],
     ):
         subprocess.run([*install, *what], cwd=ROOT, env=environment, check=True)

@@ -25,7 +25,6 @@ SUPERFLUOUS = (
     "pyarrow/_s3fs.*.so",
     "zstandard/_cffi.*.so",  # beside the one in C, for other interpreters
     "jupyterlab_plotly",
-    "evidently/nbextension",
 )
 
 
