@@ -98,10 +98,11 @@ images: ## build the four images with docker, podman or buildah, whatever is her
 	$(PYTHON) deploy/build_images.py $(ARGS)
 
 TORCH := $(DRIFTLINE_HOME)/pytorch
-pytorch: $(VENV)/.dev ## convert and register a PyTorch model as docs/how-to/other-libraries.md says (brings five gigabytes)
+pytorch: $(VENV)/.dev ## convert, register and serve PyTorch models (brings five gigabytes)
 	$(PYTHON) -m venv $(TORCH)
 	VIRTUAL_ENV=$(TORCH) $(UV) pip install --quiet --require-hashes -r requirements/pytorch.lock
 	DRIFTLINE_PYTORCH=$(TORCH)/bin/python $(BIN)/python -m pytest tests/docs/test_converters.py
+	DRIFTLINE_CONVERTERS=$$(echo $(TORCH)/lib/python*/site-packages) $(BIN)/python -m pytest -k "PyTorch or page" tests/conformance/test_model_kinds.py
 
 S3 := $(DRIFTLINE_HOME)/s3
 s3: $(VENV)/.dev ## store files of models on a real S3 server, in an environment that has s3fs

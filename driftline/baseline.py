@@ -82,6 +82,8 @@ def _version(registry: Registry, model: str, wanted: str) -> Version:
 def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineRecord:
     """Write the rows of a period to a file and return its record."""
     from monitoring.baselines.files import BaselineFiles  # noqa: PLC0415 - Arrow, to write only
+    from monitoring.baselines.vectors import vector_columns  # noqa: PLC0415 - NumPy
+    from registry.sampled_tensors import sampled_vectors  # noqa: PLC0415 - NumPy
 
     where = database(home)
     if not exists(where):
@@ -90,6 +92,10 @@ def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineR
     try:
         most = max(MOST_ROWS, version.manifest.monitoring.baseline.min_rows)
         columns = store.smallest_rows(version.model, version.number, period, most)
+        vectors = {
+            one.name: store.vectors(version.model, version.number, period, one.name, one.size)
+            for one in sampled_vectors(version.manifest)
+        }
     finally:
         store.close()
     rows = len(next(iter(columns.values()), []))
@@ -98,6 +104,7 @@ def _stored(home: Home, version: Version, period: Window, why: str) -> BaselineR
             f"{formats.period(period)} has {formats.several(rows, 'sampled row')}, at least "
             f"{LEAST_ROWS} are needed: choose a longer period that retention has not deleted"
         )
+    columns |= vector_columns(vectors, rows)
     digest = BaselineFiles(home.baselines).write(version.manifest, columns)
     return BaselineRecord(
         origin="chosen", digest=digest, start=period.start, end=period.end, rows=rows, why=why

@@ -32,6 +32,7 @@ SELECTION_GAP: Rule = "selection_rate_gap"  # between groups; names of rules as 
 TRUE_POSITIVE_GAP: Rule = "true_positive_rate_gap"
 
 STRONGEST = "strongest_drift"  # of any column, in parts of what one column by itself may drift
+EMBEDDING_DRIFT = "embedding_drift"  # of a tensor's sampled vectors; raises no alarm
 JOINT = "joint_drift"  # of how columns go together, in parts of what is allowed
 MOVED = "joint_change"  # the part of a column in it
 REFERENCE_ROWS = "reference_rows"  # that drift was measured against, where that is not fixed

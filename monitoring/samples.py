@@ -5,8 +5,9 @@ from typing import Literal
 import msgspec
 
 # png: a small picture. file: an encoded image as it was sent, until the scoring process has made a
-# picture of it. text: the beginning of a text. none: why there is nothing to look at.
-SampleForm = Literal["png", "file", "text", "none"]
+# picture of it. text: the beginning of a text. vector: FP32, little-endian. none: why there is
+# nothing to look at.
+SampleForm = Literal["png", "file", "text", "vector", "none"]
 
 
 class Sample(msgspec.Struct, frozen=True, order=True):

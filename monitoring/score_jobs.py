@@ -39,6 +39,13 @@ class ScoreJob(msgspec.Struct, frozen=True, kw_only=True):
     policy: Monitoring | None = None  # None: the manifest's, in a job of an earlier release
     report: str = ""  # file name for Evidently's HTML below the reports folder, empty: none
     files: list[Sample] = []  # encoded images of which pictures are to be made
+    vectors: dict[str, list[bytes]] = {}  # sampled, by tensor; FP32, little-endian
+    reference_vectors: dict[str, list[bytes]] = {}  # of earlier windows; empty: the reference's
+
+    def without_rows(self) -> "ScoreJob":
+        """Return the job without what takes memory."""
+        rowless = msgspec.structs.replace(self, columns={}, reference={}, order=[], inputs=None)
+        return msgspec.structs.replace(rowless, files=[], vectors={}, reference_vectors={})
 
 
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):

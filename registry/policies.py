@@ -151,9 +151,12 @@ def _merged(before: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+_BY_NAME = ("drift_methods", "drift_thresholds", "embedding_drift")
+
+
 def _features(merged: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the null values of fields that are keyed by feature."""
-    stated = {name: merged[name] for name in ("drift_methods", "drift_thresholds")}
+    """Drop the null values of fields that are keyed by feature or tensor."""
+    stated = {name: merged[name] for name in _BY_NAME}
     return {
         name: {feature: value for feature, value in by.items() if value is not None}
         for name, by in stated.items()

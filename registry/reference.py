@@ -23,6 +23,7 @@ from registry.reference_path import REFERENCE, has_reference, reference_path
 from registry.reference_summaries import summarize_rows
 from registry.reference_times import read_times
 from registry.rows import batch_dimension
+from registry.sampled_tensors import vector_column, vectors_of
 from registry.scores import labels as derive_labels
 from registry.scores import probabilities
 from registry.stored_files import require_unchanged
@@ -97,6 +98,9 @@ def answer_reference(
         _add(stored, summarized)
     if manifest.event_time:
         stored[OwnColumns(manifest).time] = read_times(frame[manifest.event_time])
+    for name in manifest.monitoring.embedding_drift:
+        vectors = _vectors(tensors[name] if name in tensors else ran[name])
+        stored[vector_column(name)] = pd.Series(vectors, stored.index, dtype=object)
     if manifest.task == "other":
         return manifest, stored
     outputs = _with_derived(manifest, ran)
@@ -122,6 +126,12 @@ def _add(frame: "pd.DataFrame", columns: Mapping[str, Array]) -> None:
     """Add columns, whatever their names: `assign` takes none that is called `self`."""
     for name, values in columns.items():
         frame[name] = values
+
+
+def _vectors(array: Array) -> list[Any]:
+    """Return the first vectors of an array [N, d] as far as a comparison needs them, then None."""
+    kept = vectors_of(array.shape[1])
+    return [*array[:kept].astype(np.float32).tolist(), *[None] * (len(array) - kept)]
 
 
 _DERIVED = "\0probabilities"  # no output has this name

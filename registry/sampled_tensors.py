@@ -5,15 +5,19 @@ from typing import Literal
 
 import msgspec
 
+from registry.errors import InvalidManifest
 from registry.features import signature
 from registry.images import channel_axis, is_image
 from registry.manifest import Manifest, TensorSpec
 from registry.rows import FREE, batch_dimension
 
 # bytes: a file, perhaps an encoded image
-SampleKind = Literal["image", "bytes", "text"]
+SampleKind = Literal["image", "bytes", "text", "vector"]
 
 SHOWN = 12  # rows of a window
+MOST_VECTORS = 1_000  # rows of a window
+_MOST_NUMBERS = 1 << 18  # of a window's vectors: 1 MiB
+_WIDEST = 4_096
 
 
 class SampledTensor(msgspec.Struct, frozen=True):
@@ -41,6 +45,47 @@ def shown_inputs(manifest: Manifest) -> list[SampledTensor]:
         if spec.name not in carrying and fields.get(spec.name, "keep") == "keep"
         if (sampled := _shown(spec, rows)) is not None
     ]
+
+
+def sampled_vectors(manifest: Manifest) -> list[SampledTensor]:
+    """Return the inputs and outputs whose vectors the policy compares."""
+    found = signature(manifest)
+    specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
+    return [
+        SampledTensor(name, "vector", vectors_of(specs[name].shape[1]), batched=True)
+        for name in sorted(manifest.monitoring.embedding_drift)
+        if manifest.payload.fields.get(name, "keep") == "keep"
+    ]
+
+
+def vectors_of(width: int) -> int:
+    """Return how many vectors of a width are sampled of a window or a reference."""
+    return min(MOST_VECTORS, _MOST_NUMBERS // width)
+
+
+def vector_column(tensor: str) -> str:
+    """Return the name of the column of a reference that holds the vectors of a tensor."""
+    return f"@vectors of {tensor}"
+
+
+def check_embeddings(manifest: Manifest) -> None:
+    """Raise InvalidManifest if a policy compares what are no vectors."""
+    found = signature(manifest)
+    rows = batch_dimension(found)
+    specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
+    for name in manifest.monitoring.embedding_drift:
+        if name not in specs:
+            raise InvalidManifest(
+                f"monitoring.embedding_drift names {name!r}, which is no input or output; "
+                f"expected one of {', '.join(sorted(specs))}"
+            )
+        spec = specs[name]
+        fits = len(spec.shape) == 2 and 2 <= spec.shape[1] <= _WIDEST and rows is not None
+        if not fits or not spec.datatype.startswith(("FP", "BF")):
+            raise InvalidManifest(
+                f"monitoring.embedding_drift: {name!r} is {spec.datatype} {spec.shape}; expected "
+                f"floats [N, d] with a fixed d from 2 to {_WIDEST:,}"
+            )
 
 
 def _shown(spec: TensorSpec, rows: int | None) -> SampledTensor | None:

@@ -25,6 +25,7 @@ from registry.manifest import (
 )
 from registry.own_columns import OwnColumns
 from registry.payload import check_payload
+from registry.sampled_tensors import check_embeddings
 from registry.signature import fixed_rows, require_agreement, with_widths
 from registry.summaries import default_summaries, statistics_of
 
@@ -77,6 +78,7 @@ def complete(manifest: Manifest, found: Signature, *, labelled: bool = True) -> 
 def check_monitoring(manifest: Manifest) -> None:
     """Raise InvalidManifest if the monitoring policy refers to something the model lacks."""
     _check_drift_settings(manifest)
+    check_embeddings(manifest)
     check_segments(manifest)
     _check_score(manifest, manifest.prediction)
     _check_groups(manifest, manifest.prediction)

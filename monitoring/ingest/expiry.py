@@ -83,9 +83,8 @@ class Expiry:
         if rows < limit:
             left = limit - rows
             samples = predictions.delete_samples(version.key, version.samples_until, left)
-            if version.shown_inputs:
-                left -= samples
-                samples += self._journal.samples.delete(version.key, version.samples_until, left)
+            left -= samples
+            samples += self._journal.samples.delete(version.key, version.samples_until, left)
         self._count("rows_let_go", rows)
         self._count("sampled_rows_let_go", samples)
         return rows + samples

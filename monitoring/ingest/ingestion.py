@@ -241,9 +241,9 @@ class Ingestion:
     def _sample_inputs(
         self, version: VersionState, state: WindowState, event: PredictionEvent
     ) -> None:
-        """Store the rows that the window samples of each logged input that is shown."""
-        for shown in version.shown_inputs:
-            held = event.inputs.get(shown.name)
+        """Store the rows that the window samples of logged tensors."""
+        for shown in version.sampled_tensors(state.start):
+            held = event.inputs.get(shown.name) or event.outputs.get(shown.name)
             if held is None:
                 continue
             logged = LoggedTensor(shown, held, event.rows)

@@ -40,6 +40,8 @@ class LoggedTensor:
         if self._of.kind == "text":
             return "text", _text(self._texts[row])
         item = self._items[row]
+        if self._of.kind == "vector":
+            return "vector", _vector(item)
         if self._of.kind == "image":
             return "png", thumbnail(item, self._of.channels)
         data = item.tobytes()
@@ -72,6 +74,12 @@ def _array(held: Tensor) -> Array:
     if flat.size > _LARGEST_IMAGE:
         raise ValueError(f"{flat.size:,} values")
     return flat.reshape(held.shape)
+
+
+def _vector(item: Array) -> bytes:
+    if not np.isfinite(item.astype(np.float64)).all():
+        raise ValueError("not every number is finite")
+    return item.astype("<f4").tobytes()
 
 
 def _number(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 import msgspec
+from msgspec.structs import replace
 
 from eventlog.events import Label
 from monitoring.baselines.selection import baseline_at
@@ -34,7 +35,7 @@ from registry.features import expects_labels
 from registry.labels import classes_of
 from registry.manifest import Monitoring, Version
 from registry.reference_path import learns
-from registry.sampled_tensors import shown_inputs
+from registry.sampled_tensors import SampledTensor, sampled_vectors, shown_inputs
 
 
 class Eviction(msgspec.Struct, frozen=True):
@@ -89,8 +90,8 @@ class VersionState:
         heapify(self._awaiting)
         self._samples: dict[int, RowSample] = {}
         self.shown_inputs = shown_inputs(version.manifest)
-        sizes = {one.name: one.size for one in self.shown_inputs}
-        self._tensor_samples = TensorSamples(sizes, sampled_hashes)
+        self._sampled_tensors: dict[str, list[SampledTensor]] = {}  # by digest of the policy
+        self._tensor_samples = TensorSamples(self._tensor_sizes, sampled_hashes)
         self._relabelled: set[int] = set()  # closed windows with new labels since the last look
         self._unsaved: set[int] = set()
         self._absorbed: set[int] = set()  # panes to delete with the next save
@@ -176,6 +177,19 @@ class VersionState:
     def sample(self, state: WindowState, number: int) -> tuple[bool, int | None]:
         """Offer a row by its hash: whether it is sampled, and the hash of the row it evicts."""
         return self._sample(state.window).offer(number)
+
+    def sampled_tensors(self, start: int) -> list[SampledTensor]:
+        """Return the tensors of which a window that begins here samples rows."""
+        period = self.period(start)
+        known = self._sampled_tensors.get(period.digest)
+        if known is None:
+            manifest = replace(self.version.manifest, monitoring=period.policy)
+            known = [*self.shown_inputs, *sampled_vectors(manifest)]
+            self._sampled_tensors[period.digest] = known
+        return known
+
+    def _tensor_sizes(self, start: int) -> dict[str, int]:
+        return {one.name: one.size for one in self.sampled_tensors(start)}
 
     def sample_tensor(
         self, tensor: str, state: WindowState, number: int

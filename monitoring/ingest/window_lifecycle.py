@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from eventlog.answer_counts import MINUTE
 from monitoring.alarms.decision import verdict
 from monitoring.baselines.files import BaselineFiles
+from monitoring.baselines.vectors import vector_columns
 from monitoring.ingest.consumer_state import ConsumerState
 from monitoring.ingest.expiry import Expiry
 from monitoring.ingest.version_state import Eviction, VersionState
@@ -142,6 +143,7 @@ class WindowLifecycle:
         learning = _is_learning(version, state)
         of_all = incomplete or state.inputs.summarized > 0  # rows may lack a part of their values
         bodies, labels = [row.body for row in sampled], [row.label for row in sampled]
+        trailing = version.trailing_span(state.start) if closing and not learning else None
         job = ScoreJob(
             key=f"{state.revision}@{'/'.join(version.key)}@{state.start}",
             model=version.version.model,
@@ -160,6 +162,8 @@ class WindowLifecycle:
             policy=version.policy(state.start),
             report=_report_name(version, state.window) if closing else "",
             files=self._journal.samples.files(version.key, state.window) if closing else [],
+            vectors=self._vectors(version, state.start, state.window) if closing else {},
+            reference_vectors=self._vectors(version, state.start, trailing) if trailing else {},
         )
         result = _result(version, state, sampled=len(sampled), final=final)
         if closing:
@@ -176,6 +180,14 @@ class WindowLifecycle:
         )
         return self._journal.add_job(pending)
 
+    def _vectors(self, version: VersionState, start: int, span: Window) -> dict[str, list[bytes]]:
+        """Return the sampled vectors of a span of time that the policy of a window compares."""
+        return {
+            one.name: self._journal.samples.vectors(version.key, span, one.name, one.size)
+            for one in version.sampled_tensors(start)
+            if one.kind == "vector"
+        }
+
     def _learn(self, version: VersionState, state: WindowState, sampled: int) -> None:
         """Make a closed window part of the baseline; store the baseline once it is complete."""
         span = version.learn(state, sampled)
@@ -184,6 +196,7 @@ class WindowLifecycle:
         most = max(MOST_ROWS, version.policy(state.start).baseline.min_rows)
         bodies = self._journal.predictions.smallest_rows(version.key, span, most)
         columns = rows.by_column(version.columns, bodies, [])
+        columns |= vector_columns(self._vectors(version, state.start, span), len(bodies))
         digest = self._baselines.write(version.version.manifest, columns)
         version.complete_baseline(span, len(bodies), digest)
 

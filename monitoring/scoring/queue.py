@@ -72,7 +72,7 @@ class ScoringQueue:
         while (one := self._next()) is not None:
             pending = self._journal.job(one.number)
             self._scorer.submit(pending.job)
-            bare = replace(pending.job, columns={}, reference={}, order=[], inputs=None, files=[])
+            bare = pending.job.without_rows()
             self._in_hand[bare.key] = replace(pending, job=bare), one.size
             self._hold(bare.model, one.size)
             begun.append(bare)

@@ -19,6 +19,7 @@ from monitoring.results import REFERENCE_ROWS, Score
 from monitoring.score_jobs import ScoreJob, ScoreReply
 from monitoring.scoring.column_statistics import column_statistics
 from monitoring.scoring.drift.columns import score_drift
+from monitoring.scoring.drift.embeddings import EmbeddingScorer
 from monitoring.scoring.drift.like_times import LikeTimes
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.image_files import pictures
@@ -47,6 +48,8 @@ class VersionScorers:
         self.performance = PerformanceScorer(baseline)
         self.segments = SegmentScorer(baseline, self.performance)
         self.again = ParityScorer(baseline)
+        methods = baseline.manifest.monitoring.embedding_drift
+        self.embeddings = EmbeddingScorer(methods, baseline.frame)
 
 
 class ScorerCache:
@@ -171,6 +174,7 @@ class WindowScorer:
         else:
             against, thresholds, like = parts.like.of(job.window)
         scores = attempt("drifted_share", lambda: score_drift(against, thresholds, window, html))
+        scores += parts.embeddings.score(job.vectors, job.reference_vectors)
         drifted = [score.column for score in scores if score.name == "drift" and score.breached]
         scores += parts.again.score(window, drifted, against)
         if trailing := against.manifest.monitoring.trailing:

@@ -52,6 +52,14 @@ class Samples:
         self.flush()
         return read_samples(self._database.all(queries.FILES, **_of_window(key, window)))
 
+    def vectors(self, key: Key, window: Window, tensor: str, limit: int) -> list[bytes]:
+        """Read the `limit` sampled vectors of a tensor with the smallest hashes."""
+        self.flush()
+        found = self._database.all(
+            queries.VECTORS, **_of_window(key, window), tensor=tensor, limit=limit
+        )
+        return [sample.body for sample in read_samples(found)]
+
     def replace(self, key: Key, samples: Sequence[Sample]) -> None:
         """Store another form of samples that are still there."""
         self._database.many(

@@ -237,6 +237,14 @@ class Store:
         of_window = {"start": window.start, "end": window.end}
         return read_samples(self._all(samples.OF_WINDOW, **key, **of_window))
 
+    def vectors(
+        self, model: str, version: str, window: Window, tensor: str, limit: int
+    ) -> list[bytes]:
+        """Read the `limit` sampled vectors of a tensor with the smallest hashes."""
+        of_window = {"start": window.start, "end": window.end, "tensor": tensor, "limit": limit}
+        found = self._all(samples.VECTORS, model=model, version=version, **of_window)
+        return [sample.body for sample in read_samples(found)]
+
     def smallest_rows(
         self, model: str, version: str, window: Window, limit: int
     ) -> dict[str, list[Any]]:

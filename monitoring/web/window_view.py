@@ -11,6 +11,7 @@ from monitoring.presenter.names import PERFORMANCE
 from monitoring.presenter.window_sentence import window_sentence
 from monitoring.results import (
     EFFECT,
+    EMBEDDING_DRIFT,
     EVIDENCE,
     JOINT,
     LEARNED_ROWS,
@@ -150,7 +151,7 @@ def columns(result: Result) -> list[ColumnView]:
     effects = effects_by_column(result)
     views = []
     for name, scores in by_column.items():
-        drift = scores.pop("drift", None)
+        drift = scores.pop("drift", None) or scores.pop(EMBEDDING_DRIFT, None)
         views.append(ColumnView(name, drift, severity(drift), scores))
     return sorted(views, key=lambda view: column_order(view.name, view.drift, effects))
 

@@ -24,10 +24,13 @@ class TensorSamples:
 
     def __init__(
         self,
-        sizes: Mapping[str, int],
+        sizes: Callable[[int], Mapping[str, int]],
         sampled_hashes: Callable[[Window, str], Iterable[int]],
     ) -> None:
-        """`sizes`: rows of each tensor; `sampled_hashes` reads those of a stored sample."""
+        """`sizes`: rows of each tensor, in a window that begins at a time.
+
+        `sampled_hashes` reads those of a stored sample.
+        """
         self._sizes = sizes
         self._sampled_hashes = sampled_hashes
         self._samples: dict[int, dict[str, RowSample]] = {}  # by start of the window
@@ -38,15 +41,14 @@ class TensorSamples:
 
     def begin(self, window: Window) -> None:
         """Begin a window of which nothing is stored."""
-        self._samples[window.start] = {name: RowSample(size) for name, size in self._sizes.items()}
+        sizes = self._sizes(window.start)
+        self._samples[window.start] = {name: RowSample(size) for name, size in sizes.items()}
 
     def merge(self, window: Window, pane: Window) -> list[TensorEviction]:
         """Have a window absorb the samples of the pane that follows; `drop` it afterwards."""
-        if not self._sizes:
-            return []
         into, added = self._of(window), self._of(pane)
         whole = Window(window.start, pane.end)
-        merged = {name: sample.merge(added[name]) for name, sample in into.items()}
+        merged = {name: sample.merge(added[name]) for name, sample in into.items() if name in added}
         return [
             TensorEviction(name, whole, largest)
             for name, largest in merged.items()

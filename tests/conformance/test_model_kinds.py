@@ -229,13 +229,12 @@ def test_an_hour_like_the_baseline_is_calm(watched: Store) -> None:
 def test_the_page_lists_the_kinds() -> None:
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")][2:]
     shown = [line.split("|")[1].strip() for line in rows]
-    assert shown == [kind.name for kind in [*GRAPHS, *ESTIMATORS] if kind.needs != "torch"]
+    assert shown == [kind.name for kind in [*GRAPHS, *ESTIMATORS]]
 
 
 def test_the_page_states_what_registration_found(running: Service) -> None:
     lines = set(PAGE.read_text().splitlines())
-    kinds = {name: kind for name, kind in KINDS.items() if kind.needs != "torch"}
-    assert [line for line in _table(running.registry, kinds) if line not in lines] == []
+    assert [line for line in _table(running.registry, KINDS) if line not in lines] == []
 
 
 def _table(registry: Registry, kinds: Mapping[str, Any]) -> Iterator[str]:

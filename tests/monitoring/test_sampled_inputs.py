@@ -16,6 +16,7 @@ from PIL import Image
 
 from eventlog.events import Tensor
 from eventlog.log import Record
+from monitoring.baselines.files import BaselineFiles
 from monitoring.ingest.logged_tensor import LARGEST_FILE, LONGEST_TEXT
 from monitoring.samples import Sample
 from monitoring.score_jobs import ScoreJob, ScoreReply
@@ -36,7 +37,7 @@ from registry.manifest import (
     Version,
     WindowPolicy,
 )
-from registry.sampled_tensors import SHOWN, shown_inputs
+from registry.sampled_tensors import SHOWN, shown_inputs, vector_column
 from tests.monitoring.image_model import image_version
 from tests.monitoring.log_in_memory import HOUR, T0, FakeScorer, Log, Monitor
 
@@ -217,6 +218,54 @@ def test_samples_expire_with_the_rows_of_their_window(tmp_path: Path) -> None:
     assert store.samples("tiny", "1", windows[0]) == []
     assert store.samples("tiny", "1", windows[-1]) != []
     store.close()
+
+
+VECTORS = _manifest(
+    TensorSpec("image", "FP32", [-1, 3, 8, 8]),
+    monitoring=replace(POLICY, embedding_drift={"embedding": "distance"}),
+)
+
+
+def _vector(*values: Any) -> dict[str, Tensor]:
+    return {"embedding": Tensor("FP32", [1, 2], list(values))}
+
+
+def test_vectors_that_the_policy_compares_are_sampled_and_scored(where: Where) -> None:
+    log = Log()
+    for n in range(30):
+        log.predict(T0 + n, f"p{n}", inputs={}, outputs=_vector(float(n), 0.5))
+    log.predict(T0 + 30, "odd", inputs={}, outputs=_vector(None, 0.5))
+    log.pass_time(T0 + 2 * HOUR)
+    version, scorer = image_version(Path("nowhere"), VECTORS), _Pictures()
+    monitor = Monitor(where, log.records, scorer=scorer, find=lambda *_: version)
+    monitor.drain(7)
+    monitor.database.close()
+    (job,) = scorer.jobs
+    order = sorted(range(30), key=lambda n: row_hash(f"s-0:1:{n}", 0))
+    expected = [np.array([n, 0.5], "<f4").tobytes() for n in order]
+    assert job.vectors == {"embedding": expected}
+    (odd,) = [one for one in _samples(where) if one.form == "none"]
+    assert "not every number is finite" in odd.words
+
+
+def test_a_learned_baseline_holds_its_vectors(tmp_path: Path) -> None:
+    learning = replace(VECTORS.monitoring, baseline=BaselinePolicy(windows=1, min_rows=100))
+    learning = replace(learning, window=replace(POLICY.window, max_rows=200))
+    log, files = Log(), BaselineFiles(tmp_path / "baselines")
+    for n in range(240):
+        log.predict(T0 + n * HOUR // 120, f"p{n}", inputs={}, outputs=_vector(float(n), 1.0))
+    log.pass_time(T0 + 4 * HOUR)
+    version = image_version(tmp_path, replace(VECTORS, monitoring=learning))
+    scorer = _Pictures()
+    monitor = Monitor(
+        tmp_path / "m.db", log.records, scorer=scorer, find=lambda *_: version, baselines=files
+    )
+    monitor.drain()
+    monitor.database.close()
+    record = scorer.jobs[1].baseline
+    assert record is not None
+    column = files.read(record.digest)[vector_column("embedding")]
+    assert sorted(one[0] for one in column.dropna()) == [float(n) for n in range(120)]
 
 
 def test_the_table_comes_with_its_migration(where: Where) -> None:

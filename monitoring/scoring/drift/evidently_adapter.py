@@ -17,12 +17,14 @@ import pandas as pd
 from evidently import DataDefinition, Dataset, Report
 from evidently.legacy.calculations.stattests import get_stattest
 from evidently.legacy.core import ColumnType
+from evidently.legacy.metrics.data_drift import embedding_drift_methods
 from evidently.metrics import MissingValueCount, ValueDrift
 
 from eventlog.durable_files import make_folder, replace_file
 from monitoring.scoring.drift.report_page import sealed
 
 _logger = logging.getLogger(__name__)
+_COMPONENTS = 16  # that `ratio` tests one by one
 
 # Methods whose value is a p-value: drift lies below the threshold. All others are distances.
 P_VALUES = frozenset(
@@ -55,6 +57,20 @@ class ColumnDrift(msgspec.Struct, frozen=True):
         if self.method in P_VALUES:
             return self.value < self.threshold
         return self.value >= self.threshold
+
+
+def embedding_drift(method: str, current: pd.DataFrame, reference: pd.DataFrame) -> float:
+    """Return Evidently's distance of two samples of vectors, one a row; always the same."""
+    components = min(_COMPONENTS, current.shape[1], len(reference), len(current))
+    measures = {
+        "distance": embedding_drift_methods.distance(),
+        "mmd": embedding_drift_methods.mmd(),
+        "model": embedding_drift_methods.model(),
+        # By default each component drifts from 0.1 standard deviations on, as small windows do.
+        "ratio": embedding_drift_methods.ratio("ks", 0.05, pca_components=components),
+    }
+    value, _, _ = measures[method](current.copy(), reference.copy())
+    return float(value)
 
 
 def test_columns(

@@ -36,6 +36,11 @@ OF_WINDOW = (
     .order_by(samples.c.tensor, samples.c.hash)
 )
 FILES = OF_WINDOW.where(samples.c.form == literal_column("'file'"))
+VECTORS = (
+    OF_WINDOW.where(samples.c.form == literal_column("'vector'"))
+    .where(samples.c.tensor == bindparam("tensor"))
+    .limit(LIMIT)
+)
 SWEEP = delete(samples).where(
     tuple_(*_KEY).in_(
         select(*_KEY).where(*_OF_VERSION, samples.c.start < bindparam("until")).limit(LIMIT)

@@ -1,0 +1,25 @@
+"""Sampled vectors as columns of a baseline's rows."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from registry.sampled_tensors import vector_column
+
+
+def vector_columns(
+    vectors: Mapping[str, Sequence[bytes]], rows: int
+) -> dict[str, list[list[float] | None]]:
+    """Return a column of vectors for each tensor; the vectors do not belong to the rows beside.
+
+    Rows without one hold None. Vectors beyond the number of rows are left out.
+    """
+    columns: dict[str, list[list[float] | None]] = {}
+    for tensor, bodies in vectors.items():
+        values: list[list[float] | None] = [_floats(body) for body in bodies[:rows]]
+        columns[vector_column(tensor)] = values + [None] * (rows - len(values))
+    return {name: values for name, values in columns.items() if any(values)}
+
+
+def _floats(body: bytes) -> list[Any]:
+    return array("f", body).tolist()  # of this machine's order, little-endian
