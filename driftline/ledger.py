@@ -210,7 +210,7 @@ def _losses(one: Balance) -> list[str]:
     """Return what the numbers of a source and its heartbeats show."""
     lines = []
     if one.lost:
-        lines.append(f"{one.source}: {one.lost:,} lost{_by_shard(one.missing_by_shard)}")
+        lines.append(f"{one.source}: {one.lost:,} lost{_by_shard(one.missing_by_shard, one.lost)}")
     if one.silent_since:
         lines.append(
             f"{one.source}: no heartbeat since {_utc(one.silent_since)}, and no end: its worker "
@@ -219,13 +219,14 @@ def _losses(one: Balance) -> list[str]:
     return lines
 
 
-def _by_shard(missing: Mapping[str, int]) -> str:
+def _by_shard(missing: Mapping[str, int], lost: int) -> str:
     """Return in which shards the monitor misses events; empty if none states a shard."""
     if not missing:
         return ""
     stated = [f"{number:,} of shard {shard}" for shard, number in sorted(missing.items())]
     more = f" and {len(stated) - _MOST_SHARDS} more shards" if len(stated) > _MOST_SHARDS else ""
-    return f": {', '.join(stated[:_MOST_SHARDS])}{more}"
+    what = ": " if sum(missing.values()) == lost else "; lost, unreadable or in transit: "
+    return f"{what}{', '.join(stated[:_MOST_SHARDS])}{more}"
 
 
 def _utc(time: int) -> str:

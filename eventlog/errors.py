@@ -44,10 +44,14 @@ class LogUnavailable(EventLogError):
 class UnreadableEvent(EventLogError):
     """A record is no event of a known schema version, or stands for one that was not forwarded."""
 
-    def __init__(self, reason: str, received: int | None = None) -> None:
-        """Store the event's reception time in microseconds, if it is known."""
+    def __init__(
+        self, reason: str, received: int | None = None, shard: str = "", number: int = 0
+    ) -> None:
+        """Store what is known of the event: reception in microseconds, shard, number within it."""
         super().__init__(reason)
         self.received = received
+        self.shard = shard
+        self.number = number
 
 
 class NotForwardable(EventLogError):

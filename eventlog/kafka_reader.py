@@ -43,6 +43,8 @@ class _Letter(msgspec.Struct):
     sequence: int
     reason: str
     received: int | None = None  # None: the event is unreadable
+    shard: str = ""
+    number: int = 0
 
 
 _letters = msgspec.json.Decoder(_Letter)
@@ -293,5 +295,5 @@ def _damaged(value: bytes, stream: str, beyond: Position) -> Record:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         event = UnreadableEvent(f"no letter of a forwarder: {error}")
         return Record("", beyond.epoch, beyond.sequence - 1, event, value, stream, beyond)
-    event = UnreadableEvent(letter.reason, letter.received)
+    event = UnreadableEvent(letter.reason, letter.received, letter.shard, letter.number)
     return Record(letter.source, letter.epoch, letter.sequence, event, b"", stream, beyond)

@@ -119,11 +119,11 @@ class ConsumerState:
         elif after.received < ledger.received:  # its clock was ahead
             self._latest = self._newest_reception()
         event = record.event
-        if fresh and not isinstance(event, UnreadableEvent) and event.shard:
+        if fresh and event.shard:
             self._enter_chain(record, event)
         return fresh
 
-    def _enter_chain(self, record: Record, event: Event) -> None:
+    def _enter_chain(self, record: Record, event: Event | UnreadableEvent) -> None:
         place = record.source, event.shard
         chain = self._chains.get(place)
         if chain is None:

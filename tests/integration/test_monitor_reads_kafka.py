@@ -1,5 +1,6 @@
 """The monitor on real topics: as from segments, and no loss without a number."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ def test_the_ledger_says_seven_when_seven_are_deleted_from_a_topic(
     monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
     log = Log()
     for n in range(200):
-        log.predict(T0 + n, f"p{n}")
+        log.predict(T0 + n, f"p{n}", shard=f"{n % 8:03x}", number=n // 8)
     records = _as_received(log.records)
     writer = CountingWriter.claim(home.log, "s", clock=lambda: 1)
     writer.append([r.event for r in records])  # type: ignore[misc]
@@ -145,6 +146,8 @@ def test_the_ledger_says_seven_when_seven_are_deleted_from_a_topic(
     (line,) = [line for line in result.output.splitlines() if line.startswith("s-0 ")]
     assert line.split()[1:] == ["200", "200", "200", "0", "193"]
     assert "s-0: 7 in the log but not monitored" in result.output
+    (lost,) = re.findall(r"s-0: 7 lost: (.*)", result.output)
+    assert sum(map(int, re.findall(r"(\d+) of shard 00[0-7]", lost))) == 7
     assert result.exit_code == 1
 
 

@@ -60,7 +60,8 @@ def _partitioned(records: Sequence[Record]) -> dict[str, list[Record]]:
     streams: dict[str, list[Record]] = {stream: [] for stream in STREAMS}
     for record in records:
         assert not isinstance(record.event, UnreadableEvent)
-        number = int(record.event.prediction_id.lstrip("p") or 0)
+        name = getattr(record.event, "prediction_id", "p0")  # heartbeats have none
+        number = int(name.lstrip("p") or 0)
         stream = STREAMS[number % len(STREAMS)]
         beyond = Position(LIFE, len(streams[stream]) + 1)
         streams[stream].append(replace(record, partition=stream, beyond=beyond))
