@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]
 Rejects = dict[int, str]  # row of the table -> reason
 
 _LONGEST_VALUE = 80  # characters of a value that a reason quotes
+_TRUTH = {"true": 1.0, "false": 0.0}
 _MISSING_TEXTS = ("", "nan", "na", "n/a", "null", "none")  # of a number, in lower case
 
 
@@ -95,39 +96,74 @@ def _numbers(
     expected = f"a number that fits {datatype}"
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    unread = np.zeros(len(column), dtype=bool)
-    if _is_text(column.type):
-        given, unread = _parsed(column)
-    elif column.null_count or not _is_plain(column.type):
-        given = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
-    else:
-        given = column.to_numpy(zero_copy_only=False)
+    given, faulty = _given(column, whole=dtype.kind in "iu")
     with np.errstate(over="ignore", invalid="ignore"):
         cast = given.astype(dtype)
     if dtype.kind in "iub":
-        return _Values(cast, unread | (cast != given), expected)
+        return _Values(cast, faulty | (cast != given), expected)
     missing = np.isnan(cast)
     overflowed = np.isinf(cast) & ~np.isinf(given.astype(np.float64))
-    faulty = unread | overflowed | (missing if not feature.nullable else False)
-    return _Values(cast, np.asarray(faulty), expected)
+    faulty |= overflowed | (missing & (not feature.nullable))
+    return _Values(cast, faulty, expected)
 
 
-def _parsed(column: pa.ChunkedArray) -> tuple[Array, Array]:
-    """Return texts as numbers, and a mask of those that are none; empty is missing."""
+def _given(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
+    """Return the numbers of a column, and a mask of values that are none.
+
+    A missing one is NaN. Of tensors of whole numbers it is no value at all: floats would round
+    large ones, so those stay integers.
+    """
+    if _is_text(column.type):
+        return _parsed(column, whole=whole)
+    none = np.zeros(len(column), dtype=bool)
+    if not column.null_count and _is_plain(column.type):
+        return column.to_numpy(zero_copy_only=False), none
+    if whole and pa.types.is_integer(column.type):
+        return column.fill_null(0).to_numpy(), np.asarray(column.is_null())
+    return column.cast(pa.float64()).fill_null(np.nan).to_numpy(), none
+
+
+def _parsed(column: pa.ChunkedArray, *, whole: bool) -> tuple[Array, Array]:
+    """Return texts as numbers, and a mask of those that are none."""
+    kind, missing = (pa.int64(), 0) if whole else (pa.float64(), np.nan)
     try:
-        return pc.cast(column, pa.float64()).fill_null(np.nan).to_numpy(), np.zeros(
-            len(column), dtype=bool
-        )
-    except pa.ArrowInvalid:  # one by one
-        values, faulty = np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
-        for row, text in enumerate(column.to_pylist()):
-            if text is None or text.strip().lower() in _MISSING_TEXTS:
-                continue
-            try:
-                values[row] = float(text)
-            except ValueError:
-                faulty[row] = True
-        return values, faulty
+        numbers = pc.cast(column, kind).fill_null(missing).to_numpy()
+    except pa.ArrowInvalid:
+        return _parsed_singly(column.to_pylist(), whole=whole)
+    return numbers, np.asarray(column.is_null()) if whole else np.zeros(len(column), dtype=bool)
+
+
+def _parsed_singly(texts: list[str | None], *, whole: bool) -> tuple[Array, Array]:
+    values = np.zeros(len(texts), np.int64) if whole else np.full(len(texts), np.nan)
+    faulty = np.zeros(len(texts), dtype=bool)
+    for row, text in enumerate(texts):
+        if text is None or text.strip().lower() in _MISSING_TEXTS:
+            faulty[row] = whole
+            continue
+        if "_" in text:  # which Python reads in numbers
+            faulty[row] = True
+            continue
+        try:
+            values[row] = _whole(text) if whole else _number(text)
+        except (ValueError, OverflowError):
+            faulty[row] = True
+    return values, faulty
+
+
+def _number(text: str) -> float:
+    known = _TRUTH.get(text.strip().lower())
+    return float(text) if known is None else known
+
+
+def _whole(text: str) -> int:
+    """Return a whole number; raises ValueError or OverflowError for another text."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not number.is_integer():
+            raise
+        return int(number)
 
 
 def _reason(feature: Feature, value: object, expected: str) -> str:
