@@ -15,6 +15,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from access.connection_table import SLOWEST, ConnectionLimits, ConnectionTable
+from access.tls import certificate_name
 
 Header = tuple[bytes, bytes]
 
@@ -92,6 +93,8 @@ class Http1Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a place in the table."""
         super().connection_made(transport)
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            self.app_state = {**self.app_state, "certificate": certificate_name(tls)}
         self._since = self.loop.time()
         self._restricted = self._may_only_probe = not self.table.enter(self)
 

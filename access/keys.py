@@ -74,6 +74,11 @@ class Grant(msgspec.Struct, frozen=True):
         return f"{scope}:{model}" in held
 
 
+def certificate_grant(name: str) -> Grant:
+    """Return what a client certificate allows where no key is required: everything."""
+    return Grant(frozenset(SCOPES), actor=f"cert:{name}")
+
+
 class KeyRing:
     """The keys that were live when the ring was made."""
 

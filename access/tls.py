@@ -93,3 +93,15 @@ def _with_deadline(create: Any, seconds: float) -> Any:
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted")
+
+
+def certificate_name(tls: ssl.SSLObject | None) -> str:
+    """Return the name of a client's certificate, which TLS has verified; "" without one.
+
+    It is the common name or, if there is none, the first alternative name.
+    """
+    found: dict[str, Any] = (tls.getpeercert() if tls is not None else None) or {}
+    parts = [pair for part in found.get("subject", ()) for pair in part]
+    names = [value for name, value in parts if name == "commonName"]
+    names += [value for _, value in found.get("subjectAltName", ())]
+    return next((str(name) for name in names if str(name).isprintable()), "")

@@ -20,6 +20,7 @@ from access.authorizer import Authorizer
 from access.errors import AccessError, Forbidden, Unauthenticated
 from access.http1 import mark_proven
 from access.keys import Scope as AccessScope
+from access.keys import certificate_grant
 from driftline.changes import CHANGES, RegistryChange, check_change
 from driftline.local_actor import Actor
 from driftline.registry_access import rows_of
@@ -116,8 +117,8 @@ class RemoteAuthorization:
         if self._authorizer.is_open:  # client certificates alone
             name = request.scope.get("state", {}).get("certificate", "")
             if not name:
-                raise Unauthenticated("expected a key, or a client certificate with a common name")
-            return Actor(f"cert:{name}")
+                raise Unauthenticated("expected a key, or a client certificate with a name")
+            return Actor(certificate_grant(name).actor)
         grant = self._authorizer.grant_of(authorization)
         assert grant is not None
         if not any(grant.allows(one, model) for one in scopes):

@@ -3,9 +3,7 @@
 import asyncio
 import os
 import socket
-import ssl
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 import uvicorn
@@ -26,16 +24,6 @@ from eventlog.errors import SettingError
 from eventlog.settings import Home, from_environment
 from registry.store import Registry, store_folder
 from telemetry import logs
-
-
-class RegistryConnection(Http1Connection):
-    """A connection that passes on the common name of its client's certificate."""
-
-    def connection_made(self, transport: Any) -> None:
-        """Read the certificate, which TLS has verified."""
-        super().connection_made(transport)
-        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        self.app_state = {**self.app_state, "certificate": _common_name(tls)}
 
 
 class _RegistryServer(uvicorn.Server):
@@ -86,7 +74,7 @@ def serve_registry(given: Mapping[str, object]) -> None:
     server = _RegistryServer(
         uvicorn.Config(
             application,
-            http=RegistryConnection.bounded(limits, ["/health"]),
+            http=Http1Connection.bounded(limits, ["/health"]),
             ws="none",
             log_level="warning",
             access_log=False,
@@ -99,12 +87,3 @@ def serve_registry(given: Mapping[str, object]) -> None:
     listener = bound(numeric(settings.host), settings.port)
     listener.listen()
     server.run(sockets=[listener])
-
-
-def _common_name(tls: ssl.SSLObject | None) -> str:
-    found: dict[str, Any] = (tls.getpeercert() if tls is not None else None) or {}
-    for part in found.get("subject", ()):
-        for name, value in part:
-            if name == "commonName":
-                return str(value)
-    return ""

@@ -14,6 +14,7 @@ from access.authorization_header import joined
 from access.authorizer import Authorizer
 from access.errors import AccessError, Unauthenticated
 from access.http1 import mark_proven
+from access.keys import certificate_grant
 from monitoring.web.browser_security import OPEN
 
 # A browser asks for a name and a password; the key is the password, the name may be anything.
@@ -46,6 +47,9 @@ class Authentication:
                 state = scope.setdefault("state", {})
                 state["actor"] = self._authorizer.actor_of(given)
                 state["grant"] = self._authorizer.grant_of(given)
+                if self._authorizer.is_open and (name := state.get("certificate", "")):
+                    state["grant"] = certificate_grant(name)
+                    state["actor"] = state["grant"].actor
             except AccessError as error:
                 await _refusal(error)(scope, receive, send)
                 return

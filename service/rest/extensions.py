@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from access.keys import certificate_grant
 from service.errors import InvalidRequest
 from service.rest.asgi import authorization_of
 from service.rest.dependencies import RouteDependencies
@@ -65,7 +66,9 @@ class _Extensions:
         return Response()
 
     def _actor(self, request: Request) -> str:
-        return self._dependencies().authorizer.actor_of(authorization_of(request.scope)) or _ACTOR
+        actor = self._dependencies().authorizer.actor_of(authorization_of(request.scope))
+        name = request.scope.get("state", {}).get("certificate", "")
+        return actor or (certificate_grant(name).actor if name else _ACTOR)
 
     async def statistics(self, request: Request) -> Response:
         worker, named = self._dependencies(), request.path_params
