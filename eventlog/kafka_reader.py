@@ -24,7 +24,7 @@ from kafka.errors import (
 
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
-from eventlog.kafka import PROTOCOL_VERSION, KafkaSettings
+from eventlog.kafka import PROTOCOL_VERSION, KafkaSettings, partition_fault
 from eventlog.log import Gap, Loss, Position, Positions, Record
 from eventlog.merge import Merge
 
@@ -79,6 +79,7 @@ class KafkaReader:
         self._gaps: list[Gap] = []
         self._unplaced: set[TopicPartition] = set()
         self._connected = True
+        self._fault = ""  # of the partitions, as logged last
         self._consumer = KafkaConsumer(
             **settings.connection,
             api_version=PROTOCOL_VERSION,
@@ -124,6 +125,7 @@ class KafkaReader:
         """Return at most `limit` new records; blocks for milliseconds at most."""
         fetched = self._fetch(limit)
         self._follow_assignment()
+        self._check_partitions()
         for place, found in fetched.items():
             if place in self._lives and place not in self._unplaced:
                 self._ingest(place, found)
@@ -184,6 +186,15 @@ class KafkaReader:
         for place, life in self._lives.items():
             if self._life(place.topic) not in (life, None):
                 self._unplaced.add(place)
+
+    def _check_partitions(self) -> None:
+        """Log an error where the topics keyed by shard differ; no forwarder writes to them then."""
+        topics = self._settings.keyed_topics
+        counts = {topic: len(self._cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        fault = partition_fault(counts) if all(counts.values()) else ""
+        if fault and fault != self._fault:
+            _logger.error("%s", fault)
+        self._fault = fault
 
     def _ingest(self, place: TopicPartition, found: Sequence[Any]) -> None:
         stream, life = _stream(place), self._lives[place]

@@ -16,6 +16,7 @@ from eventlog.errors import NotAcknowledged
 from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, Tensor
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.kafka import KafkaSettings, KafkaSink, TopicChanges, create_topics
+from eventlog.kafka_reader import KafkaReader
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
 from eventlog.shards import shard_of
@@ -207,7 +208,11 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
 
 
 def test_topics_that_a_model_cannot_share_are_refused_with_the_reason(
-    broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
+    broker: Any,
+    settings: KafkaSettings,
+    writer: SegmentWriter,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     broker.start()
     create_topics(settings, partitions=2, replicas=1)
@@ -217,6 +222,12 @@ def test_topics_that_a_model_cannot_share_are_refused_with_the_reason(
     running = Forwarding(tmp_path, settings)
     running.until_failed()
     assert f"{settings.predictions} has 2, {settings.feedback} has 3" in running.errors[0]
+    reader = KafkaReader(settings, "group", {}, 0)
+    deadline = time.monotonic() + 60
+    while "expected the same number for all" not in caplog.text:
+        assert time.monotonic() < deadline
+        reader.poll(10)
+    reader.close()
     for topic in (settings.predictions, settings.heartbeats):
         admin.create_partitions({topic: NewPartitions(3)})
     admin.close()

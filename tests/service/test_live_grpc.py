@@ -19,7 +19,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
 
+from eventlog.shards import shard_of, tag_of
 from service.grpc.servicer import SERVICE
+from service.protocol.prediction_ids import prediction_id_of
 from tests.service.conftest import Service
 
 
@@ -69,6 +71,26 @@ def test_a_stream_answers_in_order_and_outlives_a_bad_request(at: str) -> None:
     assert "price" in str(replies[49][1])
     ids = [r.get_response().id for r, error in replies if error is None]
     assert ids == [str(n) for n in range(200) if n % 50 != 49]
+
+
+def test_labels_find_predictions_by_their_id_and_by_the_callers_own(
+    at: str, serving: Service
+) -> None:
+    def asked(client: Any, **parameters: str) -> str:
+        reply = client.infer("tiny", _inputs(), parameters=parameters).get_response()
+        found: str = reply.parameters["prediction_id"].string_param
+        return found
+
+    with triton.InferenceServerClient(at) as client:
+        ours, own = asked(client), asked(client, request_id="booking-17")
+    assert ours.startswith(f"{tag_of('tiny')}-")
+    assert own == prediction_id_of("tiny", "booking-17")
+    named = [{"prediction_id": ours}, {"model": "tiny", "request_id": "booking-17"}]
+    reply = serving.http.post("/v1/feedback", json=[one | {"label": 1} for one in named])
+    assert reply.status_code == 200, reply.text
+    labels = [one.event for one in serving.events()][-2:]
+    assert [(one.prediction_id, one.verified) for one in labels] == [(ours, True), (own, True)]
+    assert {one.shard for one in labels} == {shard_of("tiny")}
 
 
 def test_who_leaves_a_stream_leaves_no_request_behind(at: str, serving: Service) -> None:
