@@ -7,9 +7,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.grpc.limits import LONGEST_OPEN_MESSAGE, MOST_OPEN_CALLS
-from tests.service.conftest import Service
-from tests.service.http2_frames import (
+from benchmarks.attack.http2_frames import (
     CHECK,
     INFER,
     PREFACE,
@@ -20,6 +18,8 @@ from tests.service.http2_frames import (
     message,
     replies,
 )
+from service.grpc.limits import LONGEST_OPEN_MESSAGE, MOST_OPEN_CALLS
+from tests.service.conftest import Service
 
 TIMEOUT_S = 1
 

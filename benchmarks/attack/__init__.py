@@ -1,0 +1,1 @@
+"""Attack a service on loopback, and measure what its honest clients notice (`make attack`)."""

@@ -1,0 +1,74 @@
+"""Carry out one attack for some seconds, in a process of its own."""
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from benchmarks.attack.attacks import Attack
+
+_TICK_S = 0.05
+_MOST_UNSENT = 1 << 20  # bytes that one connection holds here
+_RETRY_S = 0.1
+
+
+@contextmanager
+def attacking(attack: Attack, port: int, seconds: float) -> Iterator[None]:
+    """Attack a port of this machine while the block runs, and no longer than `seconds`."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=_run, args=(attack, port, seconds), daemon=True
+    )
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _run(attack: Attack, port: int, seconds: float) -> None:
+    asyncio.run(_attack(attack, port, seconds))
+
+
+async def _attack(attack: Attack, port: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    holders = (_hold(attack, port, until) for _ in range(attack.connections))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(*holders), seconds)
+
+
+async def _hold(attack: Attack, port: int, until: float) -> None:
+    """Keep one connection open; open it again when the server closes it."""
+    loop = asyncio.get_running_loop()
+    while time.monotonic() < until:
+        try:
+            _, held = await loop.create_connection(lambda: _Held(attack), "127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(_RETRY_S)
+            continue
+        while not held.lost and time.monotonic() < until:
+            await asyncio.sleep(_TICK_S)
+            held.send_again()
+
+
+class _Held(asyncio.Protocol):
+    def __init__(self, attack: Attack) -> None:
+        self._attack = attack
+        self._transport: Any = None
+        self.lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if not self._attack.reads:
+            self._transport.pause_reading()
+        self._transport.write(self._attack.first)
+
+    def send_again(self) -> None:
+        """Send once more, unless the server lags behind."""
+        if not self.lost and self._transport.get_write_buffer_size() < _MOST_UNSENT:
+            self._transport.write(self._attack.again)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.lost = True
