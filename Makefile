@@ -8,7 +8,7 @@ export DRIFTLINE_HOME ?= $(CURDIR)/.driftline
 export BENTOML_DO_NOT_TRACK = True
 export DO_NOT_TRACK = 1
 
-.PHONY: run up test check suite nightly chaos format bench accuracy compare replay overload many load docs images pytorch s3 lock ci audit sbom publish proto clean help
+.PHONY: run up test check suite nightly chaos format bench accuracy attack compare replay overload many load docs images pytorch s3 lock ci audit sbom publish proto clean help
 
 help: ## list the targets
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -81,6 +81,9 @@ accuracy: $(VENV)/.dev ## false alarms and power of the alarms, beside Evidently
 
 overload: $(VENV)/.dev ## ask for more than can be answered, and see what happens to the rest
 	$(BIN)/python -m benchmarks.overload
+
+attack: $(VENV)/.dev ## attack services on loopback, and see what honest clients notice (about six minutes; ARGS="--seconds 2 --workers 1")
+	$(BIN)/python -m benchmarks.attack $(ARGS)
 
 many: $(VENV)/.dev ## what hundreds of small models in one worker cost (ARGS="--models 300")
 	$(BIN)/python -m benchmarks.many_models $(ARGS)

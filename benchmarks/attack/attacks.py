@@ -30,7 +30,7 @@ def attacks(key: str) -> list[Attack]:
     half_body = _post(MODEL_PATH, bearer, 8 << 20) + bytes(1 << 20)
     items = b"[" + b"{}," * 1_000_000 + b"{}]"
     labels = json.dumps({"prediction_id": "p", "labels": [1] * 500_000}).encode()
-    keyed = {"authorization": f"Bearer {key}".encode()}
+    keyed = {b"authorization": f"Bearer {key}".encode()}
     return [
         Attack("silent connections", "rest", 400),
         Attack("half heads, a byte a tick", "rest", 400, b"GET /livez HTTP/1.1\r\n", b"x"),
@@ -70,22 +70,22 @@ def _calls(path: bytes, sent: bytes = b"") -> bytes:
     return b"".join(head(one, path) + (data(one, sent) if sent else b"") for one in _STREAMS)
 
 
-def _partial(headers: dict[str, bytes]) -> bytes:
+def _partial(headers: dict[bytes, bytes]) -> bytes:
     piece = message(bytes(2 << 20))[:16_000]
-    calls = [head(one, INFER, **headers) for one in _STREAMS]
+    calls = [head(one, INFER, more=headers) for one in _STREAMS]
     # Within the window of a connection.
     return b"".join(calls) + b"".join(data(one, piece) for one in list(_STREAMS)[:4])
 
 
-def _begun(headers: dict[str, bytes]) -> bytes:
-    return head(1, INFER, **headers) + data(1, message(bytes(15 << 20))[:16_000])
+def _begun(headers: dict[bytes, bytes]) -> bytes:
+    return head(1, INFER, more=headers) + data(1, message(bytes(15 << 20))[:16_000])
 
 
 def _bytes() -> bytes:
     return data(1, b"x") * 400
 
 
-def _cancelled(headers: dict[str, bytes]) -> bytes:
+def _cancelled(headers: dict[bytes, bytes]) -> bytes:
     reset = [frame(3, 0, one, b"\0\0\0\x08") for one in _STREAMS]
-    opened = [head(one, INFER, **headers) for one in _STREAMS]
+    opened = [head(one, INFER, more=headers) for one in _STREAMS]
     return b"".join(one for pair in zip(opened, reset, strict=True) for one in pair)

@@ -1,10 +1,13 @@
 """HTTP/2 frames as bytes, for what no library would send."""
 
+from collections.abc import Mapping
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 CHECK = b"/grpc.health.v1.Health/Check"
 WATCH = b"/grpc.health.v1.Health/Watch"
 INFER = b"/inference.GRPCInferenceService/ModelInfer"
 
+_NO_MORE: Mapping[bytes, bytes] = {}
 _DATA, _HEADERS = 0, 1
 _END_STREAM, _END_HEADERS = 1, 4
 
@@ -14,10 +17,12 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
 
 
-def head(stream: int, path: bytes, *, ended: bool = True, **more: bytes) -> bytes:
+def head(
+    stream: int, path: bytes, *, ended: bool = True, more: Mapping[bytes, bytes] = _NO_MORE
+) -> bytes:
     """The HEADERS of a gRPC call; without END_HEADERS unless `ended`."""
     fields = {b":path": path, b":authority": b"x", b"content-type": b"application/grpc"}
-    fields |= {b"te": b"trailers"} | {name.encode(): value for name, value in more.items()}
+    fields |= {b"te": b"trailers"} | dict(more)
     block = b"\x83\x86" + b"".join(_literal(*pair) for pair in fields.items())
     return frame(_HEADERS, _END_HEADERS if ended else 0, stream, block)
 

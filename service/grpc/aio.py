@@ -52,6 +52,7 @@ async def start(authorizer: MethodAuthorizer, settings: Settings) -> grpc.aio.Se
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     limit, patience = settings.max_body_bytes, settings.client_timeout_s * 1_000
+    pending = settings.max_grpc_calls + MOST_OPEN_AIO_CALLS
     return [
         ("grpc.so_reuseport", 1),  # every worker listens; the kernel distributes connections
         ("grpc.max_metadata_size", LONGEST_METADATA),
@@ -59,6 +60,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", limit),
         ("grpc.max_send_message_length", limit + _MESSAGE_OVERHEAD),
         ("grpc.max_concurrent_streams", MOST_STREAMS),
+        # Beyond these, 1,000 by default, grpc cancels calls at random, honest ones too.
+        ("grpc.server.max_pending_requests", pending),
+        ("grpc.server.max_pending_requests_hard_limit", pending * 2),
         ("grpc.max_allowed_incoming_connections", connection_limits(settings).connections),
         ("grpc.server_handshake_timeout_ms", patience),
         ("grpc.http2.settings_timeout", patience),

@@ -44,7 +44,7 @@ class _Item(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _items = msgspec.json.Decoder(_Item | list[_Item])
-_raw = msgspec.json.Decoder(list[msgspec.Raw])
+_MOST_BRACES = 4 * MOST_LABELS  # each item has one, and texts may
 
 
 def read_feedback(body: bytes) -> list[FeedbackLabel]:
@@ -56,9 +56,8 @@ def read_feedback(body: bytes) -> list[FeedbackLabel]:
     if len(body) > MOST_BYTES:
         raise TooLarge(f"the body has {len(body)} bytes; expected at most {MOST_BYTES}")
     try:
-        many = body.count(b"{") > MOST_LABELS and body.lstrip()[:1] == b"["
-        if many and (items := len(_raw.decode(body))) > MOST_LABELS:
-            raise TooLarge(f"{items} items in one request; expected at most {MOST_LABELS}")
+        if (braces := body.count(b"{")) > _MOST_BRACES:
+            raise TooLarge(f"{braces} braces in one request; expected at most {MOST_LABELS} items")
         decoded = _items.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(

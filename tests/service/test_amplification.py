@@ -38,7 +38,7 @@ def test_a_body_that_is_mostly_repetition_is_decompressed_to_its_share() -> None
 
 def test_items_are_counted_before_they_are_objects() -> None:
     many = b"[" + b"{}," * (MOST_LABELS * 20) + b"{}]"
-    assert _peak(many) < 40 * len(many)
+    assert _peak(many) < len(many)
 
 
 def test_labels_are_counted_before_they_are_events() -> None:
