@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from access.keys import Key, check_role, scopes_of
-from eventlog.durable_files import make_folder, replace_file
+from eventlog.durable_files import make_folder, open_private, replace_file
 from eventlog.errors import SettingError
 from eventlog.settings import Home
 
@@ -106,7 +106,7 @@ class KeyFile:
 
     def _change(self, edit: Callable[[_Contents], _Contents]) -> None:
         make_folder(self.path.parent)
-        with self.path.with_suffix(".lock").open("w") as lock:
+        with os.fdopen(open_private(self.path.with_suffix(".lock")), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             contents = edit(self._contents() or _Contents(_SCHEMA, []))
             schema = _WITH_ROLES if contents.roles else _SCHEMA

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from eventlog.durable_files import make_folder, replace_file, sync_folder, sync_tree
+from eventlog.durable_files import make_folder, open_private, replace_file, sync_folder, sync_tree
 from registry.errors import InvalidManifest
 from registry.manifest import Manifest, Version
 from registry.stored_files import hash_files
@@ -124,7 +124,7 @@ class VersionFolders:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let one process at a time change the store."""
-        with (self.folder.parent / _LOCK).open("w") as file:
+        with os.fdopen(open_private(self.folder.parent / _LOCK), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -161,7 +161,7 @@ class VersionFolders:
         left = [one for one in self._stagings if one.exists()]
         if not left:
             return
-        with (self.folder.parent / _LOCK).open("w") as file:
+        with os.fdopen(open_private(self.folder.parent / _LOCK), "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

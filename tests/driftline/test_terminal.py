@@ -4,9 +4,12 @@ import io
 import json
 import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import click
+import msgspec
 import pytest
 from rich.console import Console
 from rich.text import Text
@@ -14,7 +17,9 @@ from rich.text import Text
 from driftline import cli
 from driftline.status import plain
 from driftline.terminal import EscapingStream, escaped, escaped_streams, own_control
+from monitoring.results import AlarmStep, Result
 from tests.hostile_names import NAMES, STEERING, TERMINAL
+from tests.monitoring.web.conftest import FakeStore, a_delivery, an_alarm, week, written_to
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -72,3 +77,48 @@ def test_the_streams_are_as_before_afterwards() -> None:
         assert sys.stdout is not before[0]
         assert sys.stdout.encoding == before[0].encoding
     assert (sys.stdout, sys.stderr) == before
+
+
+@pytest.fixture(scope="module")
+def hostile_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A monitor's database in which every name and reason is hostile."""
+    home = tmp_path_factory.mktemp("home")
+    names = [name for name in NAMES.values() if name.strip()]
+    steps = [[AlarmStep(1, "acknowledged", name, name)] for name in names]
+    alarms = [
+        msgspec.structs.replace(
+            an_alarm(), alarm_id=name, model=name, version=name, sentence=name, steps=step
+        )
+        for name, step in zip(names, steps, strict=True)
+    ]
+    results = [
+        Result(model=name, version=name, window=week(0), rows=3, verdict="ok") for name in names
+    ]
+    outbox = [a_delivery(name, attempts=1, last_error=name) for name in names]
+    fake = FakeStore(all_results=results, all_alarms=alarms, outbox=outbox)
+    written_to(home / "monitor.db", fake)
+    return home
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "alarms", "alarms list", "alarms silences", "webhooks list", "status --json"],
+)
+def test_commands_show_hostile_names_and_nothing_steers(
+    hostile_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(hostile_home))
+    monkeypatch.setenv("BENTOML_HOME", str(hostile_home / "bentoml"))
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "argv", ["driftline", *command.split()])
+    with suppress(SystemExit):
+        cli.run()
+    written = capsys.readouterr().out
+    if "--json" in command:  # for programs: JSON of what there is
+        assert json.loads(written)
+        return
+    assert "pwned" in written or "silence" in command
+    assert not set(_COLOURS.sub("", written)) & set(STEERING)

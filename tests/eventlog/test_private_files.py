@@ -1,11 +1,16 @@
 """Files and folders of a home are for one user alone, whatever is there before."""
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from access.keyfile import KeyFile
 from eventlog.durable_files import (
     close_to_others,
     create_private,
@@ -15,6 +20,8 @@ from eventlog.durable_files import (
 )
 from eventlog.errors import SettingError
 from eventlog.process_lock import ProcessLock
+from eventlog.settings import Home
+from registry.store import Registry
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +67,75 @@ def test_a_folder_that_every_user_writes_and_nobody_closes_is_refused(
     monkeypatch.setattr(Path, "chmod", refuse)
     with pytest.raises(SettingError, match="written by every user; expected chmod o-rwx"):
         close_to_others(tmp_path)
+
+
+_STRANGER = """
+import os, sys
+from pathlib import Path
+home, victim = map(Path, sys.argv[1:])
+for name in ("keys.json", "keys.lock", "service.lock", "monitor.lock"):
+    (home / name).symlink_to(victim)
+"""
+_READER = """
+import sys
+from pathlib import Path
+for path in map(Path, sys.argv[1:]):
+    for look in (Path.iterdir, Path.read_bytes, lambda p: (p / "new").write_bytes(b"1")):
+        try:
+            list(look(path))
+        except (PermissionError, NotADirectoryError):
+            continue
+        sys.exit(f"{path} can be used")
+"""
+
+
+@pytest.fixture
+def stranger() -> Iterator[tuple[Path, Callable[..., int]]]:
+    """A folder that every user may write, and what runs a script as another user."""
+    if os.getuid() != 0:
+        pytest.skip("NO SECOND USER: the tests do not run as root")
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+
+    def run(script: str, *paths: Path) -> int:
+        command = [sys.executable, "-c", script, *map(str, paths)]
+        program = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+        return subprocess.run(
+            [program, *command[1:]], user=65534, group=65534, check=False
+        ).returncode
+
+    yield folder, run
+    shutil.rmtree(folder)
+
+
+def test_a_second_user_reads_nothing_of_a_home_and_writes_nothing_there(
+    stranger: tuple[Path, Callable[..., int]],
+) -> None:
+    folder, run = stranger
+    home = Home(folder / "home")
+    os.umask(0o022)
+    Registry(home).revision()
+    KeyFile.of(home, {}).change(lambda held: held)
+    ProcessLock(home.lock("service"), "service").close()
+    assert run(_READER, home.root, *home.root.iterdir()) == 0
+
+
+def test_links_that_a_second_user_planted_lead_to_nothing(
+    stranger: tuple[Path, Callable[..., int]],
+) -> None:
+    folder, run = stranger
+    victim, home = folder / "victim", Home(folder / "home")
+    victim.write_bytes(b"theirs")
+    victim.chmod(0o600)
+    home.root.mkdir(0o777)
+    assert run(_STRANGER, home.root, victim) == 0
+    with pytest.raises(OSError, match="symbolic link"):
+        KeyFile.of(home, {}).change(lambda held: held)
+    with pytest.raises(SettingError, match="cannot be locked"):
+        ProcessLock(home.lock("service"), "service")
+    assert victim.read_bytes() == b"theirs"
+    close_to_others(home.root)
+    assert run(_STRANGER, home.root, victim) != 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Hostile names and values on every page and in Evidently's report, in a real browser."""
 
+import io
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from monitoring.presenter.links import model_path, report_path, window_path
+from monitoring.presenter.links import model_path, report_path, rows_path, window_path
 from monitoring.results import Alarm, AlarmStep, Result, Score
 from monitoring.scoring.drift.evidently_adapter import ColumnTest, write_report
 from monitoring.web.app import app
@@ -177,3 +178,14 @@ def test_a_report_by_itself_is_sent_to_its_page(browser: Browser, page: str) -> 
     browser.show(f"{page}/reports/content/{REPORT}", 1280)
     assert browser.ask("location.pathname") == report_path(REPORT)
     assert browser.ask("document.querySelectorAll('iframe.report').length") == 1
+
+
+def test_the_rows_of_a_window_are_parquet_of_the_same_names_and_values(
+    page: str, store: FakeStore, columns: pd.DataFrame
+) -> None:
+    result = store.all_results[0]
+    path = rows_path(result.model, result.version, result.window.start)
+    reply = httpx.get(page + path, trust_env=False)
+    assert reply.headers["content-type"] == "application/vnd.apache.parquet"
+    read = pd.read_parquet(io.BytesIO(reply.content))
+    pd.testing.assert_frame_equal(read.astype(object), columns.astype(object))
