@@ -5,13 +5,17 @@ from typing import Any
 
 import click
 
-from eventlog.errors import SettingError
+from eventlog.errors import DriftlineError, SettingError
 from monitoring.comparisons import VersionComparison
 
 
 def commands() -> list[click.Command]:
     """Return the commands of this module."""
     return [compare]
+
+
+class NotComparable(DriftlineError):
+    """The log does not hold rows of both versions."""
 
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -81,7 +85,7 @@ def _run(  # noqa: PLR0913, PLR0917  # what a request consists of
     try:
         return compare_versions(request, lambda text: click.echo(text, err=True))
     except NotEnoughData as error:
-        raise click.ClickException(str(error)) from None
+        raise NotComparable(str(error)) from None
 
 
 def _numbers(stated: str) -> tuple[str, str]:

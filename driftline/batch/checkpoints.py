@@ -67,6 +67,7 @@ class Checkpoints:
         make_folder(folder)
         self._folder = folder
         self._lock = ProcessLock(folder / "lock", "batch job")
+        self._removed = False
 
     def begin(self, job: BatchJob, *, restart: bool = False) -> BatchJob:
         """Return the job to run: the one found here if it is of the same rows, else this one.
@@ -129,13 +130,16 @@ class Checkpoints:
         return self._folder / name
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Let another process have the folder, which is deleted unless the job has begun."""
+        if not self._removed and not (self._folder / "writers.json").exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
 
     def remove(self) -> None:
         """Delete the folder: the job is done."""
         (self._folder / "job.json").unlink()  # first: what is left of a crash is no job
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._removed = True  # the next process may have created it again
         sync_folder(self._folder.parent)
 
     def _job(self) -> BatchJob | None:

@@ -86,18 +86,22 @@ def run_job(request: BatchRequest, *, quiet: bool = False) -> Done:
     storage = Storage(request.source)
     files = storage.inputs()
     _require_output(request, files)
+    stated = _job(request, registry, files)
+    version = registry.version(stated.model, stated.version)
+    schema = _checked_schema(storage, stated, version)
+    if request.check != "off":
+        _check(request, storage, files, version)
     with ExitStack() as parts:
         checkpoints = Checkpoints(_folder(home, request.output))
         parts.callback(checkpoints.close)
-        job = checkpoints.begin(_job(request, registry, files), restart=request.restart)
-        version = registry.version(job.model, job.version)
+        job = checkpoints.begin(stated, restart=request.restart)
+        if job.version != version.number:  # that the alias named when the job began
+            version = registry.version(job.model, job.version)
+            schema = _checked_schema(storage, job, version)
         if version.digest != job.digest:
             raise BatchError(
                 f"version {job.version} of {job.model} has other content than the job began with"
             )
-        schema = _checked_schema(storage, job, version)
-        if request.check != "off":
-            _check(request, storage, files, version)
         model = BatchModel(version, settings)
         log = parts.enter_context(
             ChunkLog(

@@ -236,6 +236,7 @@ def test_what_cannot_run_is_refused_with_its_place(
     with pytest.raises(Exception, match=message.replace(".", r"\.")):
         run_job(BatchRequest(**stated), quiet=True)
     assert not Path("out.csv").exists()
+    assert not Path(".out.csv.unfinished").exists()
 
 
 def test_two_processes_do_not_run_one_job(home: Home, tmp_path: Path) -> None:
@@ -244,6 +245,7 @@ def test_two_processes_do_not_run_one_job(home: Home, tmp_path: Path) -> None:
     with pytest.raises(AlreadyRunning):
         run(source, tmp_path / "out.csv")
     held.close()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_changed_input_is_not_mixed_with_what_was_finished(home: Home, tmp_path: Path) -> None:
