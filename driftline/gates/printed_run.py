@@ -9,15 +9,21 @@ from registry.gates.reports import open_reports
 from registry.gates.specification import Gate, kind_of
 
 
-def run_and_print(home: Home, model: str, number: str, why: str, actor: str) -> RecordedRun:
-    """Run the gates of a version and print their outcomes as they come."""
+def run_and_print(  # noqa: PLR0913  # a row's own fields
+    home: Home, model: str, number: str, why: str, actor: str, *, here: bool = True
+) -> RecordedRun:
+    """Run the gates of a version and print their outcomes as they come.
+
+    Without `here`, the reader is on another machine, where the file of the report is not.
+    """
     progress = Progress(_print_start, _print_progress, print_outcome)
     run = gate_version(home, model, number, actor=actor, why=why, progress=progress)
     click.echo(
         f"{model} version {number}: {run.report.verdict} (revision {run.revision}, report "
         f"{run.digest[:12]})"
     )
-    click.echo(f"report: {open_reports(home).page(run.digest)}")
+    if here:
+        click.echo(f"report: {open_reports(home).page(run.digest)}")
     if run.stale:
         click.echo(f"the model changed during the run: {run.stale}")
     return run

@@ -122,7 +122,10 @@ class RemoteAuthorization:
         grant = self._authorizer.grant_of(authorization)
         assert grant is not None
         if not any(grant.allows(one, model) for one in scopes):
-            raise self._authorizer.counted(Forbidden("this key does not allow this call"))
+            wanted = " or ".join(scopes)
+            raise self._authorizer.counted(
+                Forbidden(f"{grant.actor} lacks the scope {wanted}, for this model or for all")
+            )
         return Actor(grant.actor, grant.roles, grant.allows("promote", model))
 
 

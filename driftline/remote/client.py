@@ -113,7 +113,9 @@ class RemoteRegistry:
     def gate(self, model: str, number: str, why: str) -> JobResult:
         """Run the gates of a version and print their outcomes; raises RemoteError."""
         work = GateWork(number=number, why=why)
-        return self._follow(self._call(JobView, "POST", f"{_path(model)}/gate", work))
+        result = self._follow(self._call(JobView, "POST", f"{_path(model)}/gate", work))
+        click.echo(f"report: {self._url}/v1/registry/reports/{result.report}")
+        return result
 
     def _upload(self, path: Path) -> str:
         """Upload a file, unless it is there; return its digest."""

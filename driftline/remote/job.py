@@ -73,7 +73,7 @@ def _gate(job: RemoteJob, work: GateWork) -> JobResult:
 
     home = Home.from_environment()
     number = open_history(home).aliases(job.model).get(work.number, work.number)
-    run = run_and_print(home, job.model, number, work.why, job.actor)
+    run = run_and_print(home, job.model, number, work.why, job.actor, here=False)
     return JobResult(
         number=number,
         digest=run.report.digest,
