@@ -163,7 +163,8 @@ def test_a_pod_serves_what_a_volume_provisions_and_ends_though_kafka_never_came(
     pod = Pod("base/service.yaml", tmp_path, pythons, brought)
     assert "tiny champion is version 1" in engine.run(pod.order("models", {}))
     patient = {"DRIFTLINE_KAFKA_ACKNOWLEDGE_WITHIN": "3600"}
-    orders = [pod.order("service", {}), with_variables(pod.order("forwarder", {}), patient)]
+    signed = {"DRIFTLINE_SERVICE_ID_SECRETS": "4f1c9a2be07d5568"}
+    orders = [pod.order("service", signed), with_variables(pod.order("forwarder", {}), patient)]
     service, _ = running = [engine.start(one) for one in orders]
     service.until_healthy()
     predict(service, 3000, (tmp_path / "secrets" / "application-key").read_text().strip())
