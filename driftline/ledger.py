@@ -6,6 +6,7 @@ from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -20,11 +21,12 @@ from eventlog.log import Position
 from eventlog.retention import read_positions
 from eventlog.segment_counts import CountedEvents, SegmentCounts
 from eventlog.settings import Home
-from monitoring.chains import broken_promise
+from monitoring.chains import PATIENCE, promise
 from monitoring.results import SourceLedger
 from monitoring.settings import database
 from monitoring.storage.database import exists
 from monitoring.storage.store import Store
+from telemetry.clock import now_us
 
 _NOWHERE = Position(0, 0)
 _UNKNOWN = 1 << 62
@@ -63,7 +65,7 @@ def ledger(begin: datetime | None, end: datetime | None, verify: bool) -> None: 
 def _books(home: Home, *, verify: bool) -> list[SourceCounts]:
     """Read the last stage first, so that events in transit do not seem to be missing."""
     books = {path.name: SourceCounts(path.name) for path in _sources(home)}
-    seen, since = _add_monitored(home, books)
+    seen, since, newest = _add_monitored(home, books)
     cursors = read_positions(home.cursors) if home.cursors.exists() else None
     for name in cursors or {}:
         books.setdefault(name, SourceCounts(name))
@@ -77,18 +79,30 @@ def _books(home: Home, *, verify: bool) -> list[SourceCounts]:
             books[path.name].forwarded, books[path.name].dead_lettered = Counter(), Counter()
     _read_segments(home, books, cursors or {}, seen, verify=verify)
     for book in books.values():
+        # Where the monitor has read all that the source wrote, nothing can be on its way.
+        read = book.source in seen and seen[book.source] == book.end
+        if book.silent_since + PATIENCE >= (now_us() if read else newest):
+            book.silent_since = 0
         book.cut |= book.logged.total() > 0 and seen.get(book.source, _NOWHERE) > book.end
         if any(minute < since for minute in book.logged):
             book.begins = max(book.begins, since)
     return [books[source] for source in sorted(books)]
 
 
-def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> tuple[dict[str, Position], int]:
-    """Add what the monitor stored; return its positions, and the first minute that it counted."""
+class _Monitored(NamedTuple):
+    """How far the monitor has come."""
+
+    positions: dict[str, Position]
+    since: int  # first minute that it counted
+    newest: int  # reception of any source
+
+
+def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> _Monitored:
+    """Add what the monitor stored."""
     seen: dict[str, Position] = {}
     where = database(home)
     if not exists(where):
-        return seen, 0
+        return _Monitored(seen, 0, 0)
     store = Store(where)
     entries, monitored = _monitored(store)
     since = store.monitored_since()
@@ -101,14 +115,14 @@ def _add_monitored(home: Home, books: dict[str, SourceCounts]) -> tuple[dict[str
         book.uncounted = _uncounted(entry, monitored.get(entry.source, Counter()), since)
     for book in books.values():
         book.monitored = monitored.get(book.source, Counter())
-    newest = max((entry.received for entry in entries), default=0)
     for source, own in groupby(chains, lambda chain: chain.source):  # they are in this order
         of_source = list(own)
-        books[source].silent_since = broken_promise(of_source, newest)
+        books[source].silent_since = promise(of_source)
         books[source].missing_by_shard = {
             one.shard: one.missing for one in of_source if one.missing
         }
-    return seen, since
+    newest = max((entry.received for entry in entries), default=0)
+    return _Monitored(seen, since, newest)
 
 
 def _monitored(store: Store) -> tuple[list[SourceLedger], dict[str, Counter[int]]]:

@@ -10,7 +10,8 @@ from collections.abc import Collection
 import msgspec
 
 from eventlog.events import HeartbeatEvent
-from eventlog.reception_clock import PATIENCE as TOLERANCE
+
+PATIENCE = 60_000_000  # microseconds for which a heartbeat may be late
 
 
 class Chain(msgspec.Struct, kw_only=True):
@@ -51,14 +52,13 @@ class Chain(msgspec.Struct, kw_only=True):
             self.promised = beat.received + beat.next_us if beat.next_us else 0
 
 
-def broken_promise(chains: Collection[Chain], newest: int) -> int:
-    """Return when a source should have written a heartbeat that never came; 0: it did or ended.
+def promise(chains: Collection[Chain]) -> int:
+    """Return when a source must have written a heartbeat; 0 if it has ended or promised none.
 
-    `newest` is the newest reception of all sources: before it, a heartbeat may still be unread.
+    `chains` are all of one source. PATIENCE after that time, the promise is broken.
     """
     epoch = max((chain.epoch for chain in chains), default=0)
     latest = [chain for chain in chains if chain.epoch == epoch]
     if any(chain.ended for chain in latest):
         return 0
-    promised = min((chain.promised for chain in latest if chain.promised), default=0)
-    return promised if 0 < promised < newest - TOLERANCE else 0
+    return min((chain.promised for chain in latest if chain.promised), default=0)

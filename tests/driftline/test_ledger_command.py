@@ -104,8 +104,16 @@ def test_a_lost_tail_shows_by_the_heartbeat_after_it(home: Home, writer: Countin
     assert "host-0: 7 lost: 7 of shard abc" in _run().output
 
 
-def test_a_worker_that_died_is_neither_ended_nor_idle(home: Home) -> None:
+def _silent() -> set[str]:
+    lines = [line for line in _run().output.splitlines() if "no heartbeat since" in line]
+    return {line.partition(", and no end")[0] for line in lines}
+
+
+def test_a_worker_that_died_is_neither_ended_nor_idle(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = T0
+    monkeypatch.setattr("driftline.ledger.now_us", lambda: now)
     names = ("died", "ended", "idle")
     writers = {name: CountingWriter.claim(home.log, name) for name in names}
     beats = {name: Heartbeats(one, lambda: now) for name, one in writers.items()}
@@ -117,9 +125,11 @@ def test_a_worker_that_died_is_neither_ended_nor_idle(home: Home) -> None:
         now += TICK_US
         beats["idle"].tick()
     _monitor(home)
-    output = _run().output
-    (line,) = [line for line in output.splitlines() if "no heartbeat since" in line]
-    assert line.startswith("died-0: no heartbeat since 2013-07-01 00:00:10 UTC, and no end")
+    assert _silent() == {"died-0: no heartbeat since 2013-07-01 00:00:10 UTC"}
+    now += 5 * MINUTE
+    assert {line.partition(":")[0] for line in _silent()} == {"died-0", "idle-0"}
+    _append_of_shards(writers["idle"], 1, "abc")  # the monitor has not read it
+    assert _silent() == {"died-0: no heartbeat since 2013-07-01 00:00:10 UTC"}
 
 
 def test_everything_in_its_place_is_balanced(home: Home, writer: CountingWriter) -> None:
