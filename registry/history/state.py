@@ -271,10 +271,14 @@ class LifecycleState(msgspec.Struct):
     def candidates(self, numbers: Collection[str]) -> dict[str, str]:
         """Return which versions cannot be champion by policy, bar or rejection, and why.
 
-        A version that an alias names is none. Approvals do not expire here: a version that was
-        allowed is not taken from those who call it.
+        A version that champion or another protected alias names is none. Approvals do not expire
+        here: a version that was allowed is not taken from those who call it.
         """
-        named = self.aliases.values()
+        named = {
+            number
+            for alias, number in self.aliases.items()
+            if alias == "champion" or self.protected(alias)
+        }
         reasons = {n: self.refusal("champion", n, 0) for n in numbers if n not in named}
         return {number: reason for number, reason in reasons.items() if reason}
 

@@ -186,7 +186,9 @@ def test_barred_content_is_no_version_to_serve_without_a_policy_either() -> None
     ]
     expected = {"2": "its content was barred by bob in revision 3: slow"}
     assert reduce_rows(rows).desired(["1", "2"]).candidates == expected
-    named = HistoryRow(4, "m", "promoted", "2", 0, "bob", "challenger")
+    free = HistoryRow(4, "m", "promoted", "2", 0, "bob", "challenger")
+    assert reduce_rows([*rows, free]).desired(["1", "2"]).candidates == expected
+    named = HistoryRow(4, "m", "promoted", "2", 0, "bob", "champion")
     assert reduce_rows([*rows, named]).desired(["1", "2"]).candidates == {}
 
 
