@@ -41,6 +41,9 @@ test: check suite ## every check and every test
 
 # Tests wait for processes and brokers as often as they compute: one process more than cores.
 PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+# Threads of one process would wait for those of the others.
+suite: export OMP_NUM_THREADS = 1
+suite: export OPENBLAS_NUM_THREADS = 1
 suite: $(VENV)/.dev ## every test, and how much of the code they run
 	$(BIN)/coverage erase
 	COVERAGE_PROCESS_START=pyproject.toml $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 50 $(ARGS)

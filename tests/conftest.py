@@ -1,6 +1,7 @@
 """Fixtures that every part's tests share."""
 
 import contextlib
+import importlib
 import itertools
 import os
 import secrets
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.depth import NIGHTLY, by_depth
 from tests.kafka_libraries import fetched
+from tests.once import made_once
 from tests.postgres_server import PostgresServer, running
 
 # The test processes are measured, and what they start is not: tracing it would double the run.
@@ -66,6 +68,21 @@ def postgres(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
 def kafka_libraries() -> Path:
     """The jars of Apache Kafka."""
     return fetched()
+
+
+@pytest.fixture(scope="session")
+def trained_flights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the training of the flights example writes; nobody may write to it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def train(folder: Path) -> None:
+        example = importlib.import_module("train")  # heavy, and few test processes need it
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(example, "BUILD", folder)
+            example.main()
+
+    return made_once(shared / "trained-flights", train)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

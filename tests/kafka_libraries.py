@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.downloads import downloaded
+from tests.once import CACHE, made_once
 
 POM = Path(__file__).parent / "integration" / "kafka" / "pom.xml"
 FETCH = "dependency:copy-dependencies"
@@ -23,4 +23,4 @@ def fetched() -> Path:
         command = ["mvn", "-q", "-B", "-f", str(POM), FETCH, f"-DoutputDirectory={folder}"]
         subprocess.run(command, check=True)
 
-    return downloaded(f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}", download)
+    return made_once(CACHE / f"kafka-{hashlib.sha256(POM.read_bytes()).hexdigest()[:12]}", download)

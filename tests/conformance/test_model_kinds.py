@@ -62,16 +62,13 @@ def running(
 ) -> Iterator[Service]:
     """A service of every kind, each registered by its file alone."""
     root = tmp_path_factory.mktemp("kinds")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port)
+    with Service(root, free_port) as service:
         registry = Registry(service.home, clock=lambda: int(REGISTERED.timestamp() * 1e9))
         for name, kind in KINDS.items():
             register_served(registry, kind.build(), model=name)
             registry.change_policy(name, "", PolicyChange(POLICY, "hours for a test"))
         service.start()
         yield service
-        service.stop()
 
 
 def _version(service: Service, name: str) -> Version:

@@ -1,6 +1,5 @@
 """What the how-to's converters make is registered, and answers as the library itself does."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import yaml
 from eventlog.settings import Home
 from registry.store import Registry
 from tests.docs.converting import FEATURES
-from tests.downloads import downloaded
+from tests.once import installed_once
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "converters.lock"
@@ -30,18 +29,8 @@ PREDICTS = {"task": "regression", "prediction": {"label": "score"}}
 
 @pytest.fixture(scope="module")
 def libraries() -> Path:
-    """A folder with the libraries and the converter, fetched once per lock."""
-
-    def download(folder: Path) -> None:
-        install = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--no-deps"]
-        done = subprocess.run(
-            [*install, "--require-hashes", "--target", folder, "-r", LOCK],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            pytest.skip(f"THE CONVERTERS CANNOT BE HAD HERE: {done.stderr.strip()[-300:]}")
-
-    return downloaded(f"converters-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}", download)
+    """A folder with the libraries and the converter."""
+    return installed_once(LOCK)
 
 
 @pytest.mark.parametrize(

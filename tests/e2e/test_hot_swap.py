@@ -21,18 +21,14 @@ from tests.service.test_live_repository import BODY
 
 
 @pytest.fixture
-def pair(
-    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Service]:
+def pair(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Service]:
     """Two workers with versions 1 (champion) and 2 of `tiny`."""
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
-    service = Service(tmp_path, free_port, workers="2", poll_interval_s="0.1")
-    service.register()
-    service.register(description="another")
-    service.registry.promote("tiny", "1")
-    service.start()
-    yield service
-    service.stop()
+    with Service(tmp_path, free_port, workers="2", poll_interval_s="0.1") as service:
+        service.register()
+        service.register(description="another")
+        service.registry.promote("tiny", "1")
+        service.start()
+        yield service
 
 
 class Traffic:

@@ -19,7 +19,6 @@ import data
 import httpx
 import pandas as pd
 import pytest
-import train
 from replay import flights, replay, transports
 from retrainer import Retrainer
 
@@ -108,18 +107,14 @@ def _driftline(*arguments: str) -> str:
     return done.stdout
 
 
-def test_the_whole_loop(
-    home: Home, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train, "BUILD", tmp_path)  # others train at the same time
-    train.main()
+def test_the_whole_loop(home: Home, loop: Loop, trained_flights: Path) -> None:
     manifest = home.root / "manifest.yaml"
     # A tenth of the flights makes small windows and a month makes few: ask a little less of both.
     text = (FLIGHTS / "manifest.yaml").read_text()
     manifest.write_text(text.replace("drifted_share: 0.25", "drifted_share: 0.1"))
     files = ["--manifest", str(manifest)]
-    files += ["--reference", str(tmp_path / "reference.parquet")]
-    model = str(tmp_path / "model.onnx")
+    files += ["--reference", str(trained_flights / "reference.parquet")]
+    model = str(trained_flights / "model.onnx")
     assert "flights" in _driftline("register", model, "--name", "flights", *files)
     _driftline("promote", "flights", "--version", "1")
     version = Registry(home).version("flights", "1")

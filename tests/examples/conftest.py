@@ -1,12 +1,11 @@
 """Fixtures of the examples' tests."""
 
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import data
 import pandas as pd
 import pytest
-import train
 
 from eventlog.settings import Home
 from registry.manifest import Version
@@ -28,13 +27,10 @@ def flights() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def build(trained_flights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what training writes."""
     folder = tmp_path_factory.mktemp("flights")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "BUILD", folder)
-        train.main()
-        yield folder
+    return shutil.copytree(trained_flights, folder, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -38,15 +38,11 @@ def running(
 ) -> Iterator[Service]:
     """A service of all examples."""
     root = tmp_path_factory.mktemp("examples")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port)
-        patch.setenv("DRIFTLINE_HOME", str(service.home.root))
+    with Service(root, free_port) as service:
         for name in EXAMPLES:
             register(name)
         service.start()
         yield service
-        service.stop()
 
 
 def _version(running: Service, name: str) -> Version:

@@ -14,8 +14,9 @@ import pytest
 
 from eventlog.kafka import KafkaSettings, create_topics
 from tests.crash import kill
+from tests.once import made_once
 
-HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1")
+HEAP = ("-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")  # starts fast on few cores
 CLUSTER = "4L6g3nShT-eMCtK--X86sw"
 
 
@@ -39,6 +40,7 @@ class Broker:
         self.bootstrap = f"127.0.0.1:{advertised or port}"
         self.port = port
         self._classpath = f"{libraries}/*"
+        self._formatted = libraries.with_name(f"{libraries.name}-node-{node}")
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.properties = folder / "server.properties"
@@ -64,7 +66,7 @@ class Broker:
     def start(self, *, wait: bool = True) -> None:
         """Start on the data that is there, and wait until the node answers."""
         if not (self._folder / "data").exists():
-            self.run_tool("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
+            shutil.copytree(made_once(self._formatted, self._format), self._folder / "data")
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["java", *HEAP, "-cp", self._classpath, "kafka.Kafka", str(self.properties)],
@@ -99,8 +101,13 @@ class Broker:
             self.thaw()
             self.kill()
 
+    def _format(self, folder: Path) -> None:
+        """Format a disk: it depends on the node's number alone, and starts a Java."""
+        self.run_tool("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
+        (self._folder / "data").rename(folder)
+
     def run_tool(self, tool: str, *arguments: str) -> None:
-        command = ["java", "-cp", self._classpath, tool, *arguments, str(self.properties)]
+        command = ["java", *HEAP, "-cp", self._classpath, tool, *arguments, str(self.properties)]
         subprocess.run(command, check=True, capture_output=True)
 
     def await_port(self) -> None:

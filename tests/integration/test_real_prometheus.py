@@ -129,21 +129,16 @@ def stack(
     topics: KafkaSettings,
     tmp_path: Path,
     free_port: Callable[[], int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stack]:
     tool("prometheus")
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
-    service = Service(tmp_path, free_port, triton_metrics="true")
-    service.register(monitoring=WATCHED)
-    service.registry.promote("tiny", "1")
-    service.start()
-    stack = Stack(service, topics, free_port)
-    try:
-        stack.start()
-        yield stack
-    finally:
-        stack.stop()
-        service.stop()
+    with Service(tmp_path, free_port, triton_metrics="true") as service:
+        service.start_champion(monitoring=WATCHED)
+        stack = Stack(service, topics, free_port)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
 
 
 def test_every_query_of_every_panel_variable_and_rule_finds_something(stack: Stack) -> None:

@@ -38,22 +38,17 @@ def service(
     topics: KafkaSettings,
     tmp_path: Path,
     free_port: Callable[[], int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Service]:
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
-    service = Service(tmp_path, free_port)
-    service.environment |= {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": received[0],
-        "OTEL_BSP_SCHEDULE_DELAY": "50",
-        "DRIFTLINE_LOGGING_FORMAT": "json",
-        "DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS": topics.bootstrap_servers,
-        "DRIFTLINE_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
-    }
-    service.register(monitoring=WATCHED)
-    service.registry.promote("tiny", "1")
-    service.start()
-    yield service
-    service.stop()
+    with Service(tmp_path, free_port) as service:
+        service.environment |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": received[0],
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+            "DRIFTLINE_LOGGING_FORMAT": "json",
+            "DRIFTLINE_KAFKA_BOOTSTRAP_SERVERS": topics.bootstrap_servers,
+            "DRIFTLINE_KAFKA_TOPIC_PREFIX": topics.topic_prefix,
+        }
+        service.start_champion(monitoring=WATCHED)
+        yield service
 
 
 def _until(holds: Callable[[], Any]) -> None:

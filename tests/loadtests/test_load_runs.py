@@ -26,15 +26,12 @@ def service(
 ) -> Iterator[Service]:
     """A service that answers only callers with a key."""
     root = tmp_path_factory.mktemp("load")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port)
+    with Service(root, free_port) as service:
         service.register()
         service.registry.promote("tiny", "1")
         service.environment["DRIFTLINE_API_KEY"] = _key(service)
         service.start()
         yield service
-        service.stop()
 
 
 def _key(service: Service) -> str:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -23,7 +23,14 @@ from tests.tiny_model import register_tiny
 
 
 class Service:
-    """`driftline serve` on a home of its own."""
+    """`driftline serve` on a home of its own.
+
+    As a context it lends its home and its model store to this process, and ends with the block:
+
+        with Service(root, free_port, workers="2") as service:
+            service.start_champion()
+            ...
+    """
 
     def __init__(self, root: Path, free_port: Callable[[], int], **settings: str) -> None:
         self.root = root
@@ -38,6 +45,17 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=30)
         self.process: subprocess.Popen[bytes] | None = None
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> Self:
+        for name in ("DRIFTLINE_HOME", "BENTOML_HOME"):
+            self._patch.setenv(name, self.environment[name])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
+        if self.process is not None:
+            self.stop()
 
     @property
     def supervisor(self) -> int:
@@ -53,6 +71,12 @@ class Service:
         """Register the classifier; the first version of a model is promoted, as by the command."""
         files = self.root / "files"
         return register_tiny(self.registry, files, model, promoted=True, **changes)
+
+    def start_champion(self, **changes: Any) -> None:
+        """Start with version 1 of `tiny` as its champion."""
+        self.register(**changes)
+        self.registry.promote("tiny", "1")
+        self.start()
 
     def start(self) -> None:
         ports = ["--port", str(self.port), "--grpc-port", str(self.grpc_port)]
@@ -111,14 +135,9 @@ class Service:
 def service(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Service]:
-    """A running service with version 1 of `tiny` as its champion."""
+    """A running service with version 1 of `tiny` as its champion; its host is a name."""
     root = tmp_path_factory.mktemp("service")
-    small = {"max_body_bytes": "200000", "poll_interval_s": "0.1"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, **small)
-        service.register()
-        service.registry.promote("tiny", "1")
-        service.start()
+    settings = {"host": "localhost", "max_body_bytes": "200000", "poll_interval_s": "0.1"}
+    with Service(root, free_port, **settings) as service:
+        service.start_champion()
         yield service
-        service.stop()

@@ -1,7 +1,6 @@
 """A real service with models of any shape, called by tritonclient over each transport."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,17 +33,14 @@ ARRAYS: dict[str, Any] = {
 def running(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Service]:
-    root: Path = tmp_path_factory.mktemp("shapes")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port)
+    root = tmp_path_factory.mktemp("shapes")
+    with Service(root, free_port) as service:
         for name, (graph, *_) in MODELS.items():
             file = root / f"{name}.onnx"
             file.write_bytes(as_model(graph).SerializeToString())
             register_served(service.registry, file, model=name)
         service.start()
         yield service
-        service.stop()
 
 
 def expected(service: Service, name: str) -> Any:

@@ -98,9 +98,7 @@ def guarded(  # noqa: PLR0917  # keys that must be there before it
     tester: str,
 ) -> Iterator[Service]:
     """The service, with keys that were there before it, and a candidate of the model `other`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, workers="2", poll_interval_s="0.1")
+    with Service(root, free_port, workers="2", poll_interval_s="0.1") as service:
         for model in ("tiny", "other"):
             service.register(model)
             service.registry.promote(model, "1")
@@ -109,7 +107,6 @@ def guarded(  # noqa: PLR0917  # keys that must be there before it
         Approvals(History(service.home.registry)).set_policy("other", policy, actor="a", why="b")
         service.start()
         yield service
-        service.stop()
 
 
 def statuses_in_time(service: Service, text: str) -> set[int]:

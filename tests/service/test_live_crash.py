@@ -28,9 +28,7 @@ def serving(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("crash")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, poll_interval_s="0.1", memory="3GiB")
+    with Service(root, free_port, poll_interval_s="0.1", memory="3GiB") as service:
         service.register()
         service.registry.register(filled("ConstantOfShape").SerializeToString(), model="filled")
         service.registry.register(quotient().SerializeToString(), model="quotient")
@@ -38,7 +36,6 @@ def serving(
             service.registry.promote(name, "1")
         service.start()
         yield service
-        service.stop()
 
 
 def _divide(service: Service, x: int, y: int, request: str = "") -> httpx.Response:

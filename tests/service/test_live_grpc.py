@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
@@ -31,15 +32,12 @@ def serving(
     tmp_path_factory: pytest.TempPathFactory,
     free_port: Callable[[], int],
 ) -> Iterator[Service]:
+    """A service that listens on every address of this machine."""
     root = tmp_path_factory.mktemp("grpc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, max_grpc_calls="8", grpc=request.param)
-        service.register()
-        service.registry.promote("tiny", "1")
-        service.start()
+    settings = {"host": "::", "allow_anonymous": "true", "max_grpc_calls": "8"}
+    with Service(root, free_port, **settings, grpc=request.param) as service:
+        service.start_champion()
         yield service
-        service.stop()
 
 
 @pytest.fixture
@@ -208,3 +206,12 @@ def test_a_deadline_that_passed_is_reported_so(at: str) -> None:
         pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"),
     ):
         client.infer("tiny", _inputs(), timeout=1)
+
+
+@pytest.mark.parametrize("near", ["127.0.0.1", "[::1]"])
+def test_both_protocols_listen_on_every_address(serving: Service, near: str) -> None:
+    url = f"http://{near}:{serving.port}/v2/health/live"
+    assert httpx.get(url, trust_env=False).is_success
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(f"{near}:{serving.grpc_port}", options) as channel:
+        grpc.channel_ready_future(channel).result(30)

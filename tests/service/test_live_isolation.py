@@ -31,9 +31,7 @@ def serving(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("isolation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, poll_interval_s="0.1")
+    with Service(root, free_port, poll_interval_s="0.1") as service:
         service.register()
         for name, (model, session) in MODELS.items():
             service.registry.register(
@@ -42,7 +40,6 @@ def serving(
             service.registry.promote(name, "1")
         service.start()
         yield service
-        service.stop()
 
 
 def infer(

@@ -31,16 +31,13 @@ def serving(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("neighbours")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, max_queue_delay_us="20000")
+    with Service(root, free_port, max_queue_delay_us="20000") as service:
         for name, model in MODELS.items():
             # The service's delay lets requests meet in the queue, whatever the machine does.
             register_model(service.registry, root / name, name, model)
             service.registry.promote(name, "1")
         service.start()
         yield service
-        service.stop()
 
 
 def _requests(name: str) -> list[Any]:

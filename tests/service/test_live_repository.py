@@ -29,15 +29,12 @@ def pair(
 ) -> Iterator[Service]:
     """Two workers with versions 1 (champion) and 2 of `tiny`."""
     root = tmp_path_factory.mktemp("pair")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, workers="2", poll_interval_s="0.1")
+    with Service(root, free_port, workers="2", poll_interval_s="0.1") as service:
         service.register()
         service.register(description="another")
         service.registry.promote("tiny", "1")
         service.start()
         yield service
-        service.stop()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -33,10 +32,8 @@ class Restarting(Service):
 def service(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Restarting]:
-    root: Path = tmp_path_factory.mktemp("restarts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Restarting(root, free_port)
+    root = tmp_path_factory.mktemp("restarts")
+    with Restarting(root, free_port) as service:
         service.register()
         service.start()
         yield service

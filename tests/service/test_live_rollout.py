@@ -31,16 +31,14 @@ def serving(
 ) -> Iterator[Service]:
     """Versions 1 (champion) and 2 on two workers."""
     root = tmp_path_factory.mktemp("rollout")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, grpc=request.param, workers="2", poll_interval_s="0.1")
-        patch.setenv("DRIFTLINE_HOME", str(service.home.root))
+    with Service(
+        root, free_port, grpc=request.param, workers="2", poll_interval_s="0.1"
+    ) as service:
         service.register()
         service.register(description="retrained")
         service.registry.promote("tiny", "1")
         service.start()
         yield service
-        service.stop()
 
 
 def _run(*arguments: str) -> str:

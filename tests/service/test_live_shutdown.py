@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -20,13 +20,10 @@ BODY = {
 
 
 @pytest.fixture
-def own_service(
-    tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> Service:
-    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
-    service = Service(tmp_path, free_port)
-    service.register()
-    return service
+def own_service(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Service]:
+    with Service(tmp_path, free_port) as service:
+        service.register()
+        yield service
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -77,14 +77,9 @@ def certified(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[CertifiedService]:
     root = tmp_path_factory.mktemp("certified")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = CertifiedService(root, free_port)
-        service.register()
-        service.registry.promote("tiny", "1")
-        service.start()
+    with CertifiedService(root, free_port) as service:
+        service.start_champion()
         yield service
-        service.stop()
 
 
 def _ask(client: httpx.Client, route: tuple[str, str, Any], headers: dict[str, str]) -> int:

@@ -78,15 +78,12 @@ def secured(
     free_port: Callable[[], int],
 ) -> Iterator[TlsService]:
     root = tmp_path_factory.mktemp("secured")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = TlsService(root, free_port, grpc=request.param)
+    with TlsService(root, free_port, grpc=request.param) as service:
         service.register()
         service.registry.promote("tiny", "1")
         service.key = service.add_key("predict", "operate")
         service.start()
         yield service
-        service.stop()
 
 
 def _headers(secured: TlsService) -> dict[str, str]:

@@ -94,14 +94,11 @@ def cramped(
 ) -> Iterator[Service]:
     """A service with durability = disk, whose log lies on a disk of four megabytes."""
     root = tmp_path_factory.mktemp("cramped")
-    with pytest.MonkeyPatch.context() as patch, mounted(root / "home" / "log", 4 << 20):
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        patch.setenv("DRIFTLINE_LOG_DURABILITY", "disk")
-        service = Service(root, free_port)
+    with mounted(root / "home" / "log", 4 << 20), Service(root, free_port) as service:
+        service.environment["DRIFTLINE_LOG_DURABILITY"] = "disk"
         service.register()
         service.start()
         yield service
-        service.stop()
 
 
 def test_a_service_on_a_full_disk_is_not_ready_refuses_and_recovers(cramped: Service) -> None:

@@ -30,14 +30,9 @@ def serving(
     tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
 ) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("native")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, grpc="native", max_body_bytes="200000")
-        service.register()
-        service.registry.promote("tiny", "1")
-        service.start()
+    with Service(root, free_port, grpc="native", max_body_bytes="200000") as service:
+        service.start_champion()
         yield service
-        service.stop()
 
 
 @pytest.fixture
@@ -221,21 +216,6 @@ def test_bytes_that_are_no_http2_end_their_connection_and_no_other(at: str, data
         channel.unary_unary(INFER)(_request())
 
 
-def test_health_is_watched_until_the_service_goes(
-    tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> None:
-    root = tmp_path_factory.mktemp("watched")
-    service = Service(root, free_port, grpc="native")
-    service.start()
-    with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
-        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
-        service.signal(signal.SIGTERM)
-        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        assert list(watching) == []
-    assert service.stop() == 0
-
-
 @pytest.mark.parametrize(("count", "code"), [(75, "OK"), (600, "RESOURCE_EXHAUSTED")])
 async def test_who_reads_late_may_send_on_or_is_reported_what_waits(
     at: str, count: int, code: str
@@ -271,3 +251,14 @@ def test_a_connection_is_retired_before_callers_that_leave_count_as_a_flood(at: 
             assert data
             client.http2.receive_data(data)
     assert event.error_code == 0
+
+
+def test_health_is_watched_until_the_service_goes(at: str, serving: Service) -> None:
+    """The last test of the file, for it ends the service."""
+    with grpc.insecure_channel(at) as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        serving.signal(signal.SIGTERM)
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert list(watching) == []
+    assert serving.stop() == 0

