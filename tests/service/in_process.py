@@ -65,6 +65,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.appends: list[list[Event]] = []
         self.next_sequence = 0
+        self._numbers: Counter[str] = Counter()
         self.broken = False
         self.full = False
         self.waits_for_disk = False
@@ -75,10 +76,10 @@ class MemoryLog:
         return [event for append in self.appends for event in append]
 
     def next_number(self, shard: str) -> int:
-        return sum(event.shard == shard for event in self.events)
+        return self._numbers[shard]
 
     def shards(self) -> set[str]:
-        return {event.shard for event in self.events}
+        return set(self._numbers)
 
     def counts(self, shard: str) -> ShardCounts:
         of_shard = [event for event in self.events if event.shard == shard]
@@ -90,6 +91,9 @@ class MemoryLog:
             raise LogUnavailable("the disk is full")
         assert [e.sequence for e in events] == [self.next_sequence + i for i in range(len(events))]
         self.appends.append(list(events))
+        for event in events:
+            assert event.number == self._numbers[event.shard]
+            self._numbers[event.shard] += 1
         self.next_sequence += len(events)
 
     def once_safe(self, reported: Callable[[LogUnavailable | None], None]) -> None:
