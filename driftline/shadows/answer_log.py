@@ -64,7 +64,6 @@ class AnswerLog:
             protocol="shadow",
             version=shadow.number,
             digest=digest,
-            alias=shadow.alias,
             revision=shadow.revision,
             request_id=asked.request_id,
             rows=asked.rows,

@@ -22,6 +22,8 @@ from eventlog.errors import AlreadyRunning, UnreadableEvent
 from eventlog.events import PredictionEvent
 from eventlog.segments import SegmentReader
 from eventlog.settings import Home
+from registry.history.audit import EventCheck
+from registry.settings import open_history
 from registry.store import Registry
 from tests.driftline.batch.conftest import expected, read, rows_of, write
 
@@ -143,6 +145,8 @@ def test_a_resumed_chunk_is_logged_once(home: Home, tmp_path: Path) -> None:
     logged = events(home, ids[0].rsplit("-", 2)[0])
     assert Counter(one.prediction_id for one in logged) == dict.fromkeys(ids, 1)
     assert {one.protocol for one in logged} == {"batch"}
+    check = EventCheck(open_history(home).all_rows())
+    assert [fault for one in logged if (fault := check.fault(one))] == []
     first = next(one for one in logged if one.prediction_id == ids[1])
     labels = first.outputs["label"].values()
     rows = out[out["prediction_id"] == ids[1]]

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from driftline.shadow import commands
 from eventlog.events import PredictionEvent
+from registry.history.audit import EventCheck
 from registry.settings import open_history
 from registry.shadow_report import read_report
 from registry.shadows import Shadows
@@ -97,11 +98,13 @@ def test_a_shadow_that_is_frozen_or_killed_changes_no_reply_and_no_event(beside:
         process.wait(60)
     asked, ran = beside.of("predict"), beside.of("shadow")
     assert {one.version for one in asked} == {"1"}
-    assert {(one.version, one.outcome, one.alias) for one in ran} == {("2", "ok", "champion")}
+    assert {(one.version, one.outcome, one.alias) for one in ran} == {("2", "ok", "")}
     assert {one.prediction_id for one in ran} == {one.prediction_id for one in asked}
     assert [one.values() for one in (asked[0].outputs["label"], ran[0].outputs["label"])] == [
         [1, 0], [1, 1],
     ]  # fmt: skip
+    check = EventCheck(open_history(beside.service.home).all_rows())
+    assert [fault for one in (*asked, *ran) if (fault := check.fault(one))] == []
     report = read_report(beside.service.home)
     assert report is not None
     (counts,) = report.shadows.values()
