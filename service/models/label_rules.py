@@ -38,9 +38,10 @@ def check_labels(
     if refused:
         first, rule = refused[0]
         place = f"prediction {first.prediction_id}, row {first.row}"
+        count = f"{len(refused)} label{'s' * (len(refused) != 1)}"
         raise InvalidLabels(
-            f"{place}: {invalid_reason(first.label, rule)}; {len(refused)} labels of this request "
-            "cannot be, so none of it was accepted",
+            f"{place}: {invalid_reason(first.label, rule)}; {count} of this request cannot be, "
+            "so none of it was accepted",
             len(refused),
         )
 

@@ -1,7 +1,8 @@
-"""Convert inputs of another datatype or shape where a manifest states `coerce: true`. Pure.
+"""Convert inputs of another shape, and of another datatype with `coerce: true`. Pure.
 
-Values must survive: FP64 to FP32 rounds, as FP32 itself does, but nothing overflows, and integers
-stay what they are. [N] stands for [N, 1] and back. What was converted is in the reply.
+[N] stands for [N, 1] and back: several clients know one of them only, and no other shape is meant.
+Of datatypes, values must survive: FP64 to FP32 rounds, as FP32 itself does, but nothing overflows,
+and integers stay what they are. What was converted is in the reply.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,17 +34,19 @@ class CoercedTensor:
 
 
 def coerce(
-    tensors: Sequence[RequestTensor], specs: Mapping[str, TensorSpec]
+    tensors: Sequence[RequestTensor], specs: Mapping[str, TensorSpec], *, datatypes: bool
 ) -> tuple[Sequence[RequestTensor], str]:
     """Return the inputs as specified, and what was converted; others are returned as they are."""
     notes: list[str] = []
-    found = [_coerced(tensor, specs[tensor.name], notes) for tensor in tensors]
+    found = [_coerced(one, specs[one.name], notes, datatypes=datatypes) for one in tensors]
     return found, "; ".join(notes)
 
 
-def _coerced(tensor: RequestTensor, spec: TensorSpec, notes: list[str]) -> RequestTensor:
+def _coerced(
+    tensor: RequestTensor, spec: TensorSpec, notes: list[str], *, datatypes: bool
+) -> RequestTensor:
     datatype, shape = tensor.datatype, list(tensor.shape)
-    numbers = NUMPY.keys() - {"BYTES"}
+    numbers = NUMPY.keys() - {"BYTES"} if datatypes else frozenset()
     if datatype != spec.datatype and {datatype, spec.datatype} <= numbers:
         datatype = spec.datatype
     if len(shape) == 1 and len(spec.shape) == 2 and spec.shape[1] == 1:

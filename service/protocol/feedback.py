@@ -33,14 +33,16 @@ class FeedbackLabel(msgspec.Struct, frozen=True):
 
 
 class _Item(msgspec.Struct, forbid_unknown_fields=True):
-    prediction_id: str = ""
-    model: str = ""
-    request_id: str = ""
+    """One item; a field that is null counts as absent."""
+
+    prediction_id: str | None = None
+    model: str | None = None
+    request_id: str | int | None = None
     label: Label | None = None
     labels: list[Label] | None = None
-    row: int = 0
+    row: int | None = None
     event_time: str | int | None = None
-    load_test: bool = False
+    load_test: bool | None = None
 
 
 _items = msgspec.json.Decoder(_Item | list[_Item])
@@ -78,15 +80,16 @@ def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
     if (item.label is None) == (item.labels is None):
         raise InvalidRequest(f"item {index}: expected either `label` or `labels`")
     labels = [item.label] if item.label is not None else item.labels or []
-    if not 0 <= item.row <= _LAST_ROW - max(0, len(labels) - 1):
+    first = item.row or 0
+    if not 0 <= first <= _LAST_ROW - max(0, len(labels) - 1):
         raise InvalidRequest(
-            f"item {index}: row is {item.row}; expected 0 or more, and no label beyond {_LAST_ROW}"
+            f"item {index}: row is {first}; expected 0 or more, and no label beyond {_LAST_ROW}"
         )
     try:
         time = None if item.event_time is None else read_event_time(item.event_time)
     except InvalidRequest as error:
         raise InvalidRequest(f"item {index}: {error}") from None
-    for row, label in enumerate(labels, item.row):
+    for row, label in enumerate(labels, first):
         if isinstance(label, int) and not _SMALLEST <= label <= _LARGEST:
             raise InvalidRequest(f"item {index}: the label of row {row} does not fit 64 bits")
         if isinstance(label, str) and (size := len(label.encode())) > LONGEST_LABEL:
@@ -94,21 +97,23 @@ def _truths(index: int, item: _Item) -> Iterator[FeedbackLabel]:
                 f"item {index}: the label of row {row} has {size} bytes; "
                 f"expected at most {LONGEST_LABEL}"
             )
-        yield FeedbackLabel(prediction_id, row, label, time, item.load_test)
+        yield FeedbackLabel(prediction_id, row, label, time, bool(item.load_test))
 
 
 def _prediction_id(index: int, item: _Item) -> str:
-    if item.request_id or item.model:
+    request_id = "" if item.request_id is None else str(item.request_id)
+    if request_id or item.model:
         if item.prediction_id or not item.model:
             raise InvalidRequest(
                 f"item {index}: expected either prediction_id, or model and request_id"
             )
         try:
-            return prediction_id_of(item.model, item.request_id)
+            return prediction_id_of(item.model, request_id)
         except InvalidRequest as error:
             raise InvalidRequest(f"item {index}: {error}") from None
-    if not 0 < len(item.prediction_id) <= _MOST_CHARACTERS or "\0" in item.prediction_id:
+    stated = item.prediction_id or ""
+    if not 0 < len(stated) <= _MOST_CHARACTERS or "\0" in stated:
         raise InvalidRequest(
             f"item {index}: expected a prediction_id of 1 to {_MOST_CHARACTERS} characters, not NUL"
         )
-    return item.prediction_id
+    return stated

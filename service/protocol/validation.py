@@ -54,6 +54,7 @@ class InputCheck:
         self._coerce = manifest.coerce
         self._files = files
         self._specs = {spec.name: spec for spec in self.signature.accepted}
+        self._ranks = {name: len(spec.shape) for name, spec in self._specs.items()}
         self._in_order = [spec.name for spec in self.signature.inputs]
         self._optional = {spec.name for spec in self.signature.optional}
         self._alone = count()
@@ -69,8 +70,8 @@ class InputCheck:
         if [tensor.name for tensor in tensors] != self._in_order:
             self._check_names(tensors)
         coerced = ""
-        if self._coerce:
-            tensors, coerced = coerce(tensors, self._specs)
+        if self._coerce or any(len(tensor.shape) != self._ranks[tensor.name] for tensor in tensors):
+            tensors, coerced = coerce(tensors, self._specs, datatypes=self._coerce)
         for tensor in tensors:
             self._check_description(tensor, self._specs[tensor.name])
         rows = self._rows(tensors)

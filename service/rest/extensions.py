@@ -17,11 +17,11 @@ _ACTOR = "rest"  # if the service requires no key
 
 
 class _IndexRequest(msgspec.Struct):
-    ready: bool = False
+    ready: bool | None = None
 
 
 class _ChangeRequest(msgspec.Struct):
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 _index_requests = msgspec.json.Decoder(_IndexRequest)
@@ -48,17 +48,17 @@ class _Extensions:
 
     async def index(self, request: Request) -> Response:
         ready = (await _read(_index_requests, request)).ready
-        entries = self._dependencies().repository.index(ready=ready)
+        entries = self._dependencies().repository.index(ready=bool(ready))
         return Response(msgspec.json.encode(entries), media_type="application/json")
 
     async def load(self, request: Request) -> Response:
-        parameters = (await _read(_change_requests, request)).parameters
+        parameters = (await _read(_change_requests, request)).parameters or {}
         repository = self._dependencies().repository
         await repository.load(request.path_params["model"], parameters, actor=self._actor(request))
         return Response()
 
     async def unload(self, request: Request) -> Response:
-        parameters = (await _read(_change_requests, request)).parameters
+        parameters = (await _read(_change_requests, request)).parameters or {}
         repository = self._dependencies().repository
         await repository.unload(
             request.path_params["model"], parameters, actor=self._actor(request)

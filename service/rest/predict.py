@@ -42,15 +42,22 @@ class _PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     model: str
     rows: msgspec.Raw
-    version: str = ""
+    version: str | int | None = None  # some serialisers write a field that is not set as null
     event_time: str | int | None = None
-    request_id: str | None = None  # the caller's own, by which labels may refer to the prediction
+    request_id: str | int | None = (
+        None  # the caller's own, by which labels may refer to the prediction
+    )
     routing_key: str | int | None = None
 
     def decode(self, manifest: Manifest) -> InferRequest:
         """Return the inference request; raises InvalidRequest or InvalidFeatures."""
         read = read_rows(_decoded(_rows, self.rows), self.event_time, manifest)
-        return replace(read, id=self.request_id) if self.request_id else read
+        return replace(read, id=self.own_id) if self.own_id else read
+
+    @property
+    def own_id(self) -> str:
+        """The caller's own id as text; "" if there is none."""
+        return "" if self.request_id is None else str(self.request_id)
 
 
 _requests = msgspec.json.Decoder(_PredictRequest)
@@ -90,7 +97,8 @@ class PredictMiddleware:
             request = await _read(headers, receive, inference)
         except DriftlineError as error:
             raise inference.pipeline.refuse(call, error) from None
-        call.model, call.selector = request.model, request.version
+        call.model = request.model
+        call.selector = "" if request.version is None else str(request.version)
         call.authorization = headers.get(b"authorization")
         inference.authorizer.admit("predict", call.authorization, call.model)
         stated = {"event_time": request.event_time}
@@ -99,8 +107,8 @@ class PredictMiddleware:
 
 def _decode(call: Call, request: _PredictRequest, manifest: Manifest) -> InferRequest:
     """Return the inference request; a refused one keeps the event time that it states."""
-    if request.request_id:
-        call.prediction_id = prediction_id_of(request.model, request.request_id)
+    if request.own_id:
+        call.prediction_id = prediction_id_of(request.model, request.own_id)
     if request.event_time is not None:
         call.state_event_time(request.event_time)
     if request.routing_key is not None and request.routing_key != "":

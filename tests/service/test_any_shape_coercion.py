@@ -1,4 +1,4 @@
-"""`coerce: true`: other datatypes and [N] for [N, 1], said in the reply; refused without it."""
+"""[N] for [N, 1], and other datatypes with `coerce: true`: both are said in the reply."""
 
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,25 @@ async def test_without_it_nothing_is_converted(bench: AnyShapeBench) -> None:
     await bench.serve(identity(None, 1))
     with pytest.raises(InvalidRequest, match="datatype 'FP64'; expected FP32"):
         await bench.as_json(x=np.array([[0.5]]))
-    with pytest.raises(InvalidRequest, match=r"shape \[1\]; expected FP32 of shape \[-1, 1\]"):
-        await bench.as_json(x=np.array([0.5], np.float32))
+    with pytest.raises(InvalidRequest, match=r"shape \[1, 2\]; expected FP32 of shape \[-1, 1\]"):
+        await bench.as_json(x=np.array([[0.5, 1]], np.float32))
     answer = await bench.as_json(x=np.array([[0.5]], np.float32))
     assert "coerced" not in answer.parameters()
+
+
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("values", [[0.5], [0.5, 2.0]])
+async def test_rows_and_a_column_of_rows_stand_for_each_other_without_a_setting(
+    bench: AnyShapeBench, column: bool, values: list[float]
+) -> None:
+    await bench.serve(identity(*([None, 1] if column else [None])))
+    rows = np.array(values, np.float32)
+    sent = rows if column else rows[:, None]
+    for answer in (await bench.as_json(x=sent), await bench.as_binary(x=sent)):
+        assert answer.run.outputs["y"].ravel().tolist() == values
+        taken = [len(values), 1] if column else [len(values)]
+        stated = f"x: FP32 {list(sent.shape)} to FP32 {taken}"
+        assert answer.parameters()["coerced"] == stated
 
 
 async def test_texts_are_never_numbers(bench: AnyShapeBench) -> None:

@@ -36,7 +36,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "unknown": ([_x([1, 2]), _word("a"), ArrayTensor("z", "FP32", np.zeros(1))], "'z': unknown"),
     "twice": ([_x([1, 2]), _x([1, 2]), _word("a")], "'x': given more than once"),
     "type": ([_x([1, 2]), ArrayTensor("word", "INT8", np.zeros(1))], "'word': datatype 'INT8'"),
-    "rank": ([_x([1, 2]), ArrayTensor("word", "BYTES", np.zeros((1, 1)))], r"'word': shape"),
+    "rank": ([_x([1, 2]), ArrayTensor("word", "BYTES", np.zeros((1, 1, 1)))], r"'word': shape"),
     "width": (
         [_x([1, 2, 3]), _word("a")],
         r"'x': shape \[1, 3\]; expected FP32 of shape \[-1, 2\]",

@@ -195,6 +195,19 @@ def test_predict_takes_named_features_and_bentomls_client_works_on_it(
     assert service.http.get("/").status_code == 200
 
 
+def test_fields_that_are_null_are_absent_on_every_route(service: Any) -> None:
+    rows: dict[str, Any] = {"model": "tiny", "rows": [{"price": 0.5, "colour": "red"}]}
+    names = ("version", "event_time", "request_id", "routing_key")
+    assert service.http.post("/predict", json=rows | dict.fromkeys(names)).status_code == 200
+    named = service.http.post("/predict", json=rows | {"version": 1, "request_id": 17}).json()
+    assert named["version"] == "1"
+    label = {"model": "tiny", "request_id": "17", "label": 1, "prediction_id": None, "row": None}
+    assert service.http.post("/v1/feedback", json=label).json() == {"accepted": 1}
+    load, index = "/v2/repository/models/tiny/load", "/v2/repository/index"
+    for path, body in ((load, {"parameters": None}), (index, {"ready": None})):
+        assert service.http.post(path, json=body).status_code == 200
+
+
 def test_labels_that_no_version_can_have_are_refused_and_none_of_the_request_is_logged(
     service: Any,
 ) -> None:

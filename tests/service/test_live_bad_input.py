@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[str, bytes, int, list[str]]] = {
         ["price", "FP64", "FP32"],
     ),
     "a type that does not exist": (INFER, _request(_price(datatype="X"), COLOUR), 400, ["price"]),
-    "a wrong rank": (INFER, _request(_price(shape=[1]), COLOUR), 400, ["price", "[-1, 1]"]),
+    "a wrong rank": (INFER, _request(_price(shape=[1, 1, 1]), COLOUR), 400, ["price", "[-1, 1]"]),
     "a wrong width": (
         INFER,
         _request(_price(shape=[1, 2], data=[1, 2]), COLOUR),

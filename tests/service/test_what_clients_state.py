@@ -133,3 +133,13 @@ def test_feedback_names_a_prediction_by_the_id_of_its_caller() -> None:
 def test_a_prediction_has_one_name(names: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidRequest, match=f"item 0: .*{words}"):
         read_feedback(msgspec.json.encode(names | {"label": 1}))
+
+
+def test_fields_of_feedback_that_are_null_are_absent() -> None:
+    names = ("prediction_id", "model", "request_id", "labels", "row", "event_time", "load_test")
+    nulls = dict.fromkeys(names)
+    item = nulls | {"prediction_id": "p", "label": 1}
+    assert read_feedback(msgspec.json.encode(item)) == [FeedbackLabel("p", 0, 1, None)]
+    item = nulls | {"model": "flights", "request_id": 17, "label": 1}
+    (label,) = read_feedback(msgspec.json.encode(item))
+    assert label.prediction_id == prediction_id_of("flights", "17")
