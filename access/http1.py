@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import httptools
 import msgspec
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from access.connection_table import SLOWEST, ConnectionLimits, ConnectionTable
@@ -20,6 +21,7 @@ from access.tls import certificate_name
 Header = tuple[bytes, bytes]
 
 MAX_HEAD_BYTES = 16_384  # limit for request line and headers, and for trailers
+_SLICE = 16_384  # bytes that are parsed at once; no more while requests wait for their turn
 _MOST_IGNORED = 65_536  # bytes of a request whose reply is sent already
 _LINGER_S = 2.0  # how long the rest of a refused body is read, so that the client sees the reply
 _ALL_TAKEN = "every connection is taken; retry later, or probe the health"
@@ -38,6 +40,17 @@ class RefusedHead(Exception):
 
 class _LastRequestRead(Exception):
     """Another request began, but the connection closes after the reply to the one before."""
+
+
+class _Flow(FlowControl):
+    """Reading of a connection; not resumed while received bytes are not parsed."""
+
+    holds = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless the connection holds bytes."""
+        if not self.holds:
+            super().resume_reading()
 
 
 class _ReplyTransport:
@@ -66,6 +79,7 @@ class Http1Connection(HttpToolsProtocol):
     table: ClassVar[ConnectionTable] = ConnectionTable(ConnectionLimits())
     probes: ClassVar[frozenset[bytes]] = frozenset()  # paths that the reserve is for
     cycle: Any  # uvicorn's state of the latest request and its reply
+    flow: _Flow
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,6 +90,7 @@ class Http1Connection(HttpToolsProtocol):
         self._message_bytes = 0
         self._unsent, self._unsent_since = 0, 0.0
         self._lingering = False
+        self._unparsed = b""  # received while requests wait for their turn
         self._running: Any = None  # the cycle that is being answered; later ones are queued
         self._in_head = self._in_message = False  # position of the parser
         self._unread = 0  # bytes since the start of the head, or since the last body chunk
@@ -95,6 +110,7 @@ class Http1Connection(HttpToolsProtocol):
         super().connection_made(transport)
         if (tls := transport.get_extra_info("ssl_object")) is not None:
             self.app_state = {**self.app_state, "certificate": certificate_name(tls)}
+        self.flow = _Flow(transport)
         self._since = self.loop.time()
         self._restricted = self._may_only_probe = not self.table.enter(self)
 
@@ -109,6 +125,28 @@ class Http1Connection(HttpToolsProtocol):
         self.parse(data)
 
     def parse(self, data: bytes) -> None:
+        """Parse received bytes, but not far ahead of the replies.
+
+        Pipelined requests are objects from when they are parsed: a chunk of 256 KiB holds 6,000.
+        """
+        if not self._unparsed and len(data) <= _SLICE:
+            self._parse(data)
+            return
+        self._unparsed += data
+        self.parse_rest()
+
+    def parse_rest(self) -> None:
+        """Parse the bytes that were held, until a request must wait for its turn."""
+        while self._unparsed and not self.pipeline and self.parser is not None:
+            piece, self._unparsed = self._unparsed[:_SLICE], self._unparsed[_SLICE:]
+            self._parse(piece)
+        self.flow.holds = bool(self._unparsed)
+        if self.flow.holds:
+            self.flow.pause_reading()
+        elif not self.pipeline:
+            self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
         """Feed the parser; refuse a malformed request."""
         if self._last_reply is not None or self._lingering or self.transport.is_closing():
             return
@@ -235,6 +273,8 @@ class Http1Connection(HttpToolsProtocol):
         self._running = None
         self._since = self.loop.time()
         super().on_response_complete()
+        if self._unparsed and not self.pipeline:
+            self.parse_rest()
         self.send_last_reply()
 
     def is_free(self) -> bool:

@@ -50,7 +50,7 @@ class Connection(Http1Connection):
 
     def data_received(self, data: bytes) -> None:
         """Answer a complete request with a cached head; parse anything else."""
-        if not self._in_message and not self._restricted and self.is_free():
+        if not (self._in_message or self._restricted or self._unparsed) and self.is_free():
             end = data.find(_HEAD_END) + len(_HEAD_END)
             head = self._cached_heads.get(data[:end])
             if head is not None and head.length == len(data) - end:
@@ -158,6 +158,8 @@ class Connection(Http1Connection):
             self.send_last_reply()
         else:
             self._start_idle_timer()
+        if self._unparsed and not self.pipeline:
+            self.loop.call_soon(self.parse_rest)  # not here: replies would nest in each other
 
     def _start_idle_timer(self) -> None:
         # One timer per connection: setting and cancelling one per request costs more than a metric.

@@ -1,6 +1,7 @@
 """Clients that connect and then take their time, at the REST socket."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -159,3 +160,25 @@ async def test_a_large_body_that_nothing_reads_closes_the_connection(port: Port)
     assert (await client.ask(head))[0] == 200
     await client.send(bytes(70_000))
     assert await client.ended()
+
+
+class Queue(deque[Any]):
+    """A connection's queue that notes its largest size."""
+
+    most = 0
+
+    def appendleft(self, item: Any) -> None:
+        super().appendleft(item)
+        self.most = max(self.most, len(self))
+
+
+async def test_pipelined_requests_become_objects_in_their_turn(port: Port) -> None:
+    client = await port.connect()
+    assert (await client.ask(GET))[0] == 200
+    (served,) = port.table._connections  # type: ignore[assignment]  # noqa: SLF001
+    queue = served.pipeline = Queue()  # type: ignore[attr-defined]
+    flood = asyncio.create_task(client.send(GET * 4_000))
+    for _ in range(4_000):
+        assert (await client.reply())[0] == 200
+    await flood
+    assert 0 < queue.most <= 16_384 // len(GET) + 1
