@@ -13,7 +13,7 @@ from benchmarks.compare.measurement import Measurement, Plan, measure, medians
 from benchmarks.compare.models import Subject
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_CONNECTIONS = 64
+_CONNECTIONS = (16, 64, 256)
 
 
 def workers(console: Console, subject: Subject, plan: Plan) -> None:
@@ -43,29 +43,25 @@ def workers(console: Console, subject: Subject, plan: Plan) -> None:
 
 
 def batching(console: Console, subject: Subject, plan: Plan) -> None:
-    """Compare 64 connections of one row each with ONNX Runtime's best batch size in process."""
+    """Compare connections of one row each with ONNX Runtime's best batch that they can fill."""
     (ours,) = (one for one in CONTENDERS if one.name == "Driftline, JSON")
-    busy = msgspec.structs.replace(plan, connections=(_CONNECTIONS,))
-    served: list[Measurement] = []
+    busy = msgspec.structs.replace(plan, connections=_CONNECTIONS)
+    served: dict[int, list[Measurement]] = {}
     alone: list[dict[int, tuple[float, float]]] = []
     for _ in range(plan.rounds):
         alone.append({size: _alone(subject, size, plan.seconds / 10) for size in _SIZES})
-        served += [seen for _, seen in measure(ours, subject, busy)]
+        for number, seen in measure(ours, subject, busy):
+            served.setdefault(number, []).append(seen)
     rows = {size: np.median([one[size] for one in alone], axis=0) for size in _SIZES}
-    best = max(rate for rate, _ in rows.values())
-    figure = medians(served)
-    table = tables.plain("what", "batch", "rows/s", "of the best", "CPU µs/row")
+    table = tables.plain("what", "batch", "rows/s", "of what can be filled", "CPU µs/row")
     for size, (rate, cpu) in rows.items():
-        what = "ONNX Runtime in process"
-        table.add_row(what, str(size), f"{rate:,.0f}", f"{rate / best:.2f}", f"{cpu:,.0f}")
-    share = f"{figure.requests_s / best:.2f}"
-    name = f"Driftline, {_CONNECTIONS} connections"
-    table.add_row(name, "its own", tables.rate(figure), share, f"{figure.cpu_us:,.0f}")
+        table.add_row("ONNX Runtime in process", str(size), f"{rate:,.0f}", "", f"{cpu:,.0f}")
+    for number, measured in served.items():
+        figure = medians(measured)
+        fillable = max(rate for size, (rate, _) in rows.items() if size <= number)
+        name, share = f"Driftline, {number} connections", figure.requests_s / fillable
+        table.add_row(name, "its own", tables.rate(figure), f"{share:.0%}", f"{figure.cpu_us:,.0f}")
     tables.show(console, f"Batching: {subject.title}", table)
-    fillable = max(rate for size, (rate, _) in rows.items() if size <= _CONNECTIONS)
-    console.print(
-        f"{figure.requests_s / fillable:.0%} of the best batch that {_CONNECTIONS} callers can fill"
-    )
 
 
 def _alone(subject: Subject, size: int, seconds: float) -> tuple[float, float]:
