@@ -1,6 +1,9 @@
 """What pages of other sites get from a service without keys, and with client certificates alone."""
 
+import shutil
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
@@ -9,6 +12,8 @@ import pytest
 
 from service.protocol import open_inference_pb2 as pb
 from tests.access.certificates import Certificates
+from tests.monitoring.web.browser import Browser, browsing
+from tests.monitoring.web.test_web_in_a_browser import QUIET
 from tests.service.conftest import Service
 
 BODY = {
@@ -106,6 +111,68 @@ def test_a_certificate_that_a_browser_shows_changes_nothing(
     admin = route[1] == "/" or route[1].startswith(ADMIN)
     client = certified.admin if admin else certified.http
     assert _ask(client, route, headers) == (421 if "host" in headers else 403)
+
+
+@pytest.fixture(scope="module")
+def page_of_another_site() -> Iterator[str]:
+    """A page at evil.example, a name that the browser is made to resolve to this machine."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<h1>evil</h1>")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://evil.example:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("NO PAGE OF ANOTHER SITE TRIED: no chromium on this machine")
+    options = [*QUIET, "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    with browsing(chromium, options, tmp_path_factory.mktemp("profile") / "it") as opened:
+        yield opened
+
+
+def test_a_page_in_a_browser_operates_nothing(
+    service: Service, browser: Browser, page_of_another_site: str
+) -> None:
+    """What the page asks without reading the reply, which a browser allows any page to ask."""
+    browser.show(page_of_another_site, 800)
+    unload = f"{service.url}/v2/repository/models/tiny/unload"
+    asked = (
+        f"fetch('{unload}', {{method: 'POST', mode: 'no-cors', body: '{{}}'}}).then(r => r.type)"
+    )
+    assert browser.ask(asked) == "opaque", "the request left the browser and was answered"
+    assert service.http.get("/v2/models/tiny/ready").is_success
+    predict = f"{service.url}/v2/models/tiny/infer"
+    before = len(service.events())
+    browser.ask(
+        f"fetch('{predict}', {{method: 'POST', mode: 'no-cors', body: '{{}}'}}).then(() => 1)"
+    )
+    assert len(service.events()) == before
+
+
+def test_a_rebound_name_reads_nothing_in_a_browser(service: Service, browser: Browser) -> None:
+    browser.show(f"http://evil.example:{service.port}/metrics", 800)
+    said = browser.ask("document.body.innerText")
+    assert "DRIFTLINE_SERVICE_ALLOWED_HOSTS" in said
+    assert "driftline_" not in said
+    ask = "fetch('/v2/models/tiny').then(reply => reply.status)"
+    assert browser.ask(ask) == 421
+    browser.show(f"http://localhost:{service.port}/metrics", 800)
+    assert "driftline_" in browser.ask("document.body.innerText")
+    assert browser.ask(ask) == 200
 
 
 @pytest.mark.parametrize("path", PROBES)
