@@ -10,6 +10,7 @@ import click
 from eventlog import wire
 from eventlog.dead_letters import DeadLetters
 from eventlog.errors import UnreadableEvent
+from eventlog.events import HeartbeatEvent
 from eventlog.log import Record
 from eventlog.retention import sweep as sweep_log
 from eventlog.segments import SegmentReader
@@ -47,12 +48,13 @@ def tail(follow: bool) -> None:  # noqa: FBT001 - click passes flags by position
 
 @events.command()
 def count() -> None:
-    """Print the number of events of each source."""
+    """Print the number of events of each source, without heartbeats."""
     counts: dict[str, int] = {}
     reader = SegmentReader(Home.from_environment().log, {})
     while records := reader.poll(10_000):
         for record in records:
-            counts[record.source] = counts.get(record.source, 0) + 1
+            beat = isinstance(record.event, HeartbeatEvent)
+            counts[record.source] = counts.get(record.source, 0) + (not beat)
     for source, number in sorted(counts.items()):
         click.echo(f"{source}\t{number}")
     click.echo(f"total\t{sum(counts.values())}")

@@ -113,6 +113,7 @@ def test_a_log_of_both_schema_versions_is_verified_exported_and_printed(
         ["prediction.v1"] * 5 + ["prediction.v2"] * 20 + ["heartbeat.v2"]
     )
     assert [json.loads(line) for line in _run("tail").output.splitlines()] == lines
+    assert _run("count").output == "host-0\t25\ntotal\t25\n"
     columns = tmp_path / "out.parquet"
     assert _run("export", str(columns), "--kind", "prediction").exit_code == 0
     assert pq.read_table(columns)["number"].to_pylist() == [0] * 5 + list(range(20))
