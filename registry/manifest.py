@@ -197,9 +197,6 @@ class BaselinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_rows: Annotated[int, Meta(ge=100, le=1_000_000)] = 2_000  # least rows in all of them
 
 
-EmbeddingMethod = Literal["distance", "mmd", "model", "ratio"]  # Evidently's names
-
-
 class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Configure the monitoring of a version."""
 
@@ -207,8 +204,8 @@ class Monitoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alarms: AlarmPolicy = AlarmPolicy()
     drift_methods: dict[str, str] = {}  # feature -> Evidently method; overrides the default
     drift_thresholds: dict[str, float] = {}  # feature -> threshold; overrides the default
-    # Input or output that holds vectors -> method that compares a sample of them; raises no alarm.
-    embedding_drift: dict[str, EmbeddingMethod] = {}
+    # Input or output that holds vectors -> Evidently's method for a sample of them; no alarm.
+    embedding_drift: dict[str, str] = {}
     trailing: Trailing | None = None  # overrides the reference, for drift
     baseline: BaselinePolicy = BaselinePolicy()  # for a version without a reference
     rerun: RerunPolicy = RerunPolicy()

@@ -15,6 +15,7 @@ from registry.rows import FREE, batch_dimension
 SampleKind = Literal["image", "bytes", "text", "vector"]
 
 SHOWN = 12  # rows of a window
+EMBEDDING_METHODS = ("distance", "mmd", "model", "ratio")  # Evidently's names
 MOST_VECTORS = 1_000  # rows of a window
 _MOST_NUMBERS = 1 << 18  # of a window's vectors: 1 MiB
 _WIDEST = 4_096
@@ -73,7 +74,12 @@ def check_embeddings(manifest: Manifest) -> None:
     found = signature(manifest)
     rows = batch_dimension(found)
     specs = {spec.name: spec for spec in (*found.outputs, *found.inputs)}
-    for name in manifest.monitoring.embedding_drift:
+    for name, method in manifest.monitoring.embedding_drift.items():
+        if method not in EMBEDDING_METHODS:
+            raise InvalidManifest(
+                f"monitoring.embedding_drift: {name!r} cannot be compared by {method!r}; expected "
+                f"one of {', '.join(EMBEDDING_METHODS)}"
+            )
         if name not in specs:
             raise InvalidManifest(
                 f"monitoring.embedding_drift names {name!r}, which is no input or output; "

@@ -53,3 +53,9 @@ def test_vectors_are_bounded_in_number_by_their_width() -> None:
 def test_what_is_no_vector_is_refused(tensor: str, reason: str) -> None:
     with pytest.raises(InvalidManifest, match=reason):
         check_embeddings(_manifest(monitoring=Monitoring(embedding_drift={tensor: "mmd"})))
+
+
+def test_an_unknown_method_is_refused_with_those_that_there_are() -> None:
+    stated = _manifest(monitoring=Monitoring(embedding_drift={"vector": "cosine"}))
+    with pytest.raises(InvalidManifest, match="'cosine'; expected one of distance, mmd, model"):
+        check_embeddings(stated)

@@ -48,6 +48,11 @@ class EmbeddingScorer:
         method = self._methods[tensor]
         reference = trailing if len(trailing) else self._reference.get(tensor, trailing)
         about = Score(name=EMBEDDING_DRIFT, column=tensor, value=None, method=method)
+        if not len(reference):
+            none = "the reference holds no vectors: name the tensor in the manifest and register"
+            return replace(
+                about, note=f"{none} it again, or compare with windows before (trailing)"
+            )
         for vectors, of in ((reference, "the reference"), (current, "the window")):
             if len(vectors) < 2 * MIN_VALUES:
                 few = f"{of} has {len(vectors)} logged vectors; at least {2 * MIN_VALUES} needed"

@@ -58,11 +58,16 @@ def test_earlier_windows_replace_the_reference() -> None:
     assert not score.breached
 
 
-@pytest.mark.parametrize(("reference", "window"), [(5, 200), (200, 5), (0, 0)])
+@pytest.mark.parametrize(("reference", "window"), [(5, 200), (200, 5)])
 def test_few_vectors_are_a_reason(reference: int, window: int) -> None:
     score = _score(_scorer("mmd", _vectors(0, reference)), _vectors(1, window))
     assert (score.value, score.breached) == (None, False)
     assert "at least" in score.note
+
+
+def test_a_reference_without_vectors_says_what_to_do() -> None:
+    score = _score(EmbeddingScorer({"v": "mmd"}, pd.DataFrame({"x": [1.0]})), _vectors(1))
+    assert score.note.startswith("the reference holds no vectors: name the tensor in the manifest")
 
 
 def test_a_version_without_a_method_has_no_score() -> None:
