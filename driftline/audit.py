@@ -58,8 +58,8 @@ def history(*, model: str, moment: datetime | None, alias: str, as_json: bool, s
             click.echo(msgspec.json.encode(row))
     else:
         table = Table("revision", "time", "who", "what", "why", "evidence", box=None)
-        for row in rows:
-            values = (row.actor or "unknown", _what(row), _why(row), row.evidence[:12])
+        for row, why in zip(rows, _reasons(rows), strict=True):
+            values = (row.actor or "unknown", _what(row), why, row.evidence[:12])
             table.add_row(str(row.revision), _day(row.time), *values)
         Console().print(table)
 
@@ -188,6 +188,18 @@ def _stated(row: HistoryRow) -> str:
             number = f" {change.step + 1}" if change.action == "step" else ""
             return change.action + number
     return ""
+
+
+def _reasons(rows: Sequence[HistoryRow]) -> Iterator[str]:
+    """Return the reason of each row; what a verdict changed refers to the verdict's row."""
+    verdict: HistoryRow | None = None
+    for row in rows:
+        if row.kind == "verdict":
+            verdict = row
+        elif verdict is not None and row.why == verdict.why:
+            yield f"verdict of revision {verdict.revision}"
+            continue
+        yield _why(row)
 
 
 def _why(row: HistoryRow) -> str:

@@ -17,7 +17,13 @@ from eventlog.events import PredictionEvent
 from eventlog.segments import SegmentWriter
 from eventlog.settings import Home, LogSettings
 from registry.errors import RegistryConflict, UnknownModel
-from registry.history.rows import HistoryRow, Registration, encode_detail, next_chain
+from registry.history.rows import (
+    HistoryRow,
+    Registration,
+    RolloutVerdict,
+    encode_detail,
+    next_chain,
+)
 from registry.history.store import History
 from registry.rollouts import Rollouts
 from registry.settings import open_history
@@ -59,6 +65,18 @@ def test_the_history_shows_who_did_what_when_and_why(history: History) -> None:
     lines = [" ".join(line.split()) for line in run("history", "taxi").output.splitlines()]
     assert lines[4] == ("4 2023-11-14 22:15:20 UTC cyd promoted champion version 2 it is better")
     assert '"why":"it is better"' in run("history", "taxi", "--json").output
+
+
+def test_what_a_verdict_changed_refers_to_it(history: History) -> None:
+    Rollouts(history).start("taxi", "1", "champion", [0.5], bake_s=60, actor="ann")
+    verdict = RolloutVerdict("roll back", 0, "errors", {"errors": [9, 50, 10, 1_000]})
+    Rollouts(history).abort(
+        "taxi", "champion", actor="monitor", why="too many errors", bar=True, verdict=verdict
+    )
+    lines = run("history", "taxi").output.splitlines()[-3:]
+    assert "verdict" in lines[0]
+    reasons = ["too many errors", "verdict of revision 6", "verdict of revision 6"]
+    assert [reason in line for reason, line in zip(reasons, lines, strict=True)] == [True] * 3
 
 
 @pytest.mark.parametrize(
