@@ -29,7 +29,7 @@ COPY deploy/slim.py /opt/slim.py
 # Installed, not copied: the service says which version of itself it is.
 FROM build AS wheel
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY server/ server/
 COPY access/ access/
 COPY telemetry/ telemetry/
