@@ -1,6 +1,8 @@
 """One part or one column that fails is said to, and nothing else of the window is lost."""
 
+import errno
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from monitoring.results import Score, Window
 from monitoring.score_jobs import ScoreJob
+from monitoring.scoring.drift import evidently_adapter
 from monitoring.scoring.drift.columns import score_drift
 from monitoring.scoring.drift.thresholds import DriftThresholds
 from monitoring.scoring.performance.scores import PerformanceScorer
@@ -121,17 +124,20 @@ def test_drift_that_fails_as_a_whole_leaves_quality_and_performance(
 
 
 def test_a_full_disk_costs_the_report_and_no_score(
-    baseline: Baseline, tmp_path: Path, window: Draw
+    baseline: Baseline, tmp_path: Path, window: Draw, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = tmp_path / "window.html"
-    full.symlink_to("/dev/full")  # every write to it fails as on a full disk
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
     scorer = WindowScorer(ScorerCache(Catalogue(baseline.version)), tmp_path)
-    reply = scorer.score(msgspec.structs.replace(job(window()), report=full.name))
-    assert (reply.error, reply.report, full.is_symlink()) == ("", "", False)
+    with monkeypatch.context() as disk:
+        disk.setattr(evidently_adapter, "replace_file", full)
+        reply = scorer.score(msgspec.structs.replace(job(window()), report="window.html"))
+    assert (reply.error, reply.report, list(tmp_path.iterdir())) == ("", "", [])
     without = scorer.score(job(window()))
     assert reply.scores == without.scores
-    again = scorer.score(msgspec.structs.replace(job(window()), report=full.name))
-    assert again.report == full.name, "there is space again"
+    again = scorer.score(msgspec.structs.replace(job(window()), report="window.html"))
+    assert again.report == "window.html", "there is space again"
 
 
 @settings(
