@@ -231,14 +231,14 @@ def test_the_table_of_grpcs_own_server(aio: Service) -> None:
             client.sendall(PREFACE + flood)
             _ended(client)
     many = [connect() for _ in range(60)]
-    ended = 0
+    greeted = 0
     for one in many:
-        one.settimeout(0.05)
         try:
-            ended += not one.recv(1_000)
-        except (TimeoutError, ConnectionError) as error:
-            ended += isinstance(error, ConnectionError)
-    assert ended >= 20
+            one.sendall(PREFACE)
+            greeted += bool(one.recv(1_000))
+        except ConnectionError:
+            pass
+    assert 0 < greeted <= 40
     for one in many:
         one.close()
     _check(aio)
