@@ -26,8 +26,10 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     # Names, besides IP addresses and localhost, by which the page may be called, comma separated;
     # *.example.org for those below one, * for any.
     page_hosts: str = ""
-    max_connections: int = 512  # of the page; fewer if fewer open files are allowed
-    client_timeout_s: int = 20  # for a handshake, a head, 320 KiB of a body, or reading a reply
+    # Of the page; fewer if fewer open files are allowed.
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 512
+    # For a handshake, a head, 320 KiB of a body, or reading a reply.
+    client_timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 20
     database: str = ""  # postgresql://user:password@host/name; empty: a file below DRIFTLINE_HOME
     source: Literal["segments", "kafka"] = "segments"  # which log to read
     group: str = "driftline-monitor"  # of readers that share the topics' partitions

@@ -38,11 +38,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1  # processes; each loads every model and has its own queues
     fork_workers: bool = True  # whether workers share what one process imports; on Linux only
     max_body_bytes: int = 16 << 20  # largest request, REST and gRPC
-    max_connections: int = 4_096  # per worker and port; fewer if fewer open files are allowed
-    max_buffered_bytes: int = 256 << 20  # per worker, of requests that have not arrived completely
-    client_timeout_s: int = 20  # for a handshake, a head, 320 KiB of a body, or reading a reply
+    # Per worker and port; fewer if fewer open files are allowed.
+    max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4_096
+    # Per worker, of requests that have not arrived completely.
+    max_buffered_bytes: Annotated[int, msgspec.Meta(ge=1)] = 256 << 20
+    # For a handshake, a head, 320 KiB of a body, or reading a reply.
+    client_timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 20
     max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call
-    max_labels_per_s: int = 10_000  # per key and worker, on average of a minute; 0: no limit
+    # Per key and worker, on average of a minute; 0: no limit.
+    max_labels_per_s: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     max_request_rows: int = 100_000  # largest number of rows in one request
     max_queue_requests: int = 1_000  # limit per worker, model version and priority level
     max_queue_bytes: int = 64 << 20  # limit per worker, model version and priority level
