@@ -226,6 +226,7 @@ class HeartbeatEvent(
     number: int = 0
     predictions: int = 0  # of this shard in this epoch
     labels: int = 0
+    refused_labels: int = 0  # that no version of their model can have; they are no events
     next_us: int = 0  # until the next heartbeat at the latest; 0: the writer has ended
 
     @property

@@ -25,6 +25,7 @@ class _Pace(msgspec.Struct):
     due: int = 0
     pause: int = TICK_US // 2
     number: int = 0  # of events when the last heartbeat was written
+    refused: int = 0  # labels by then
 
 
 class Heartbeats:
@@ -35,22 +36,30 @@ class Heartbeats:
         self._writer = writer
         self._now = now
         self._paces: dict[str, _Pace] = {}
+        self._refused: dict[str, int] = {}
+
+    def refuse_labels(self, shard: str, labels: int) -> None:
+        """Count labels that were refused, for the next heartbeat of the shard."""
+        self._refused[shard] = self._refused.get(shard, 0) + labels
 
     def tick(self) -> int:
         """Write the heartbeats that are due; return how many. Raises LogUnavailable."""
         now = self._now()
-        due = [shard for shard in self._writer.shards() if self._is_due(shard, now)]
+        due = [shard for shard in self._shards() if self._is_due(shard, now)]
         pauses = {shard: self._next_pause(shard) for shard in due}
         self._write(now, pauses)
         for shard, pause in pauses.items():
             pace = self._paces[shard]
-            pace.number = self._writer.next_number(shard)
+            pace.number, pace.refused = self._writer.next_number(shard), self._refused.get(shard, 0)
             pace.pause, pace.due = pause, now + pause
         return len(due)
 
     def end(self) -> None:
         """State that nothing follows. Raises LogUnavailable."""
-        self._write(self._now(), dict.fromkeys(self._writer.shards(), 0))
+        self._write(self._now(), dict.fromkeys(self._shards(), 0))
+
+    def _shards(self) -> list[str]:
+        return list(dict.fromkeys([*self._writer.shards(), *self._refused]))
 
     def _is_due(self, shard: str, now: int) -> bool:
         pace = self._paces.setdefault(shard, _Pace())
@@ -58,7 +67,11 @@ class Heartbeats:
         return now >= pace.due or self._is_active(shard) or set_back
 
     def _is_active(self, shard: str) -> bool:
-        return self._writer.next_number(shard) != self._paces[shard].number
+        pace = self._paces[shard]
+        return (self._writer.next_number(shard), self._refused.get(shard, 0)) != (
+            pace.number,
+            pace.refused,
+        )
 
     def _next_pause(self, shard: str) -> int:
         if self._is_active(shard):
@@ -83,6 +96,7 @@ class Heartbeats:
                     number=stamp.number,
                     predictions=counts.predictions,
                     labels=counts.labels,
+                    refused_labels=self._refused.get(shard, 0),
                     next_us=pause + TICK_US if pause else 0,
                 )
             )

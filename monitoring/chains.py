@@ -26,6 +26,7 @@ class Chain(msgspec.Struct, kw_only=True):
     # Reception until which the next heartbeat is promised; 0: none was seen, or the writer ended.
     promised: int = 0
     ended: bool = False  # whether the newest heartbeat was the last one
+    refused_labels: int = 0  # of the epoch, as heartbeats state
 
     @property
     def missing(self) -> int:
@@ -37,7 +38,7 @@ class Chain(msgspec.Struct, kw_only=True):
         if epoch > self.epoch:
             self.missing_before = self.missing
             self.epoch, self.next_number, self.events = epoch, number + 1, 1
-            self.promised, self.ended = 0, False
+            self.promised, self.ended, self.refused_labels = 0, False, 0
         elif epoch == self.epoch:
             self.ended &= number < self.next_number
             self.next_number = max(self.next_number, number + 1)
@@ -45,11 +46,16 @@ class Chain(msgspec.Struct, kw_only=True):
         else:
             self.missing_before = max(0, self.missing_before - 1)
 
-    def hear(self, beat: HeartbeatEvent) -> None:
-        """Record what a heartbeat promises."""
+    def hear(self, beat: HeartbeatEvent) -> int:
+        """Record what a heartbeat states; return how many more labels were refused."""
         if beat.epoch == self.epoch and beat.number + 1 == self.next_number:
             self.ended = not beat.next_us
             self.promised = beat.received + beat.next_us if beat.next_us else 0
+        more = beat.refused_labels - self.refused_labels
+        if beat.epoch != self.epoch or more <= 0:
+            return 0
+        self.refused_labels = beat.refused_labels
+        return more
 
 
 def promise(chains: Collection[Chain]) -> int:

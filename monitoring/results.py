@@ -13,6 +13,8 @@ from registry.manifest import AlarmRule
 Verdict = Literal["ok", "drifted", "degraded", "learning", "not enough data"]
 Rule = AlarmRule
 
+REFUSED_LABELS = "refused_labels"  # name of the total of labels that the service refused
+
 PERFORMANCE = frozenset(  # figures of answers beside the truth
     {"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier", "calibration_error"}
     | {"mae", "rmse", "mape", "r2", "bias"}

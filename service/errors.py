@@ -20,6 +20,8 @@ ServingError
 The registry raises UnknownModel and UnknownVersion.
 """
 
+from collections.abc import Mapping
+
 from eventlog.errors import DriftlineError
 
 _LONGEST_MESSAGE = 1_000  # characters; messages quote what clients sent, and trailers are small
@@ -44,11 +46,11 @@ class InvalidRequest(ServingError):
 
 
 class InvalidLabels(InvalidRequest):
-    """Labels that the model cannot have; `count` of them in one request."""
+    """Labels that the model cannot have; `by_shard` counts those of one request."""
 
-    def __init__(self, message: str, count: int) -> None:
+    def __init__(self, message: str, by_shard: Mapping[str, int]) -> None:
         super().__init__(message)
-        self.count = count
+        self.by_shard = by_shard
 
 
 class Unsupported(ServingError):

@@ -54,6 +54,7 @@ from service.telemetry.metrics import (
     count_loaded,
     count_lost,
     count_refused,
+    count_refused_labels,
     flush,
     flush_periodically,
 )
@@ -149,6 +150,7 @@ class Worker:
             authorizer=self.authorizer,
             ids=ids.predictions,
             max_body_bytes=settings.max_body_bytes,
+            refuse_labels=self._refuse_labels,
             unverified_labels=settings.unverified_labels == "accept",
         )
         self._servicer = Servicer(
@@ -161,6 +163,10 @@ class Worker:
         )
         self._grpc: GrpcServer | None = None
         self._background: list[asyncio.Task[None]] = []
+
+    def _refuse_labels(self, shard: str, labels: int) -> None:
+        count_refused_labels(labels)
+        self._heartbeats.refuse_labels(shard, labels)
 
     def _publish_report(self, report: WorkerReport) -> None:
         report = replace(report, models=self._settings.models)

@@ -17,7 +17,7 @@ from eventlog.log import Position, Positions, Record
 from monitoring.chains import Chain
 from monitoring.ingest import ledger as source_ledger
 from monitoring.ingest.version_state import VersionState
-from monitoring.results import LateCounts, SourceLedger, Window
+from monitoring.results import REFUSED_LABELS, LateCounts, SourceLedger, Window
 from monitoring.storage import row_layout
 from monitoring.storage.journal import Journal
 from monitoring.storage.predictions import Key
@@ -129,8 +129,8 @@ class ConsumerState:
         if chain is None:
             chain = self._chains[place] = Chain(source=record.source, shard=event.shard)
         chain.enter(record.epoch, event.number)
-        if isinstance(event, HeartbeatEvent):
-            chain.hear(event)
+        if isinstance(event, HeartbeatEvent) and (more := chain.hear(event)):
+            self.count(REFUSED_LABELS, more)
         self._changed_chains[place] = chain
 
     def _newest_reception(self) -> int:

@@ -6,7 +6,7 @@ import msgspec
 
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.formats import moment, number, period, several
-from monitoring.results import Alarm, DisabledReceiver, Result
+from monitoring.results import REFUSED_LABELS, Alarm, DisabledReceiver, Result
 
 _LATE_SHARE = 0.01  # of all rows of a version, from where on late ones are a headline
 _REFUSED_SHARE = 0.01  # of all labels, from where on refused ones are a headline
@@ -59,12 +59,14 @@ def headline_of(facts: MonitorFacts) -> Headline:
 
 def refused_labels(totals: Mapping[str, int]) -> str:
     """State how many labels were refused; empty for less than 1 % of all labels."""
-    refused, labels = totals.get("unfit_labels", 0), totals.get("labels", 0)
+    unfit, by_service = totals.get("unfit_labels", 0), totals.get(REFUSED_LABELS, 0)
+    refused, labels = unfit + by_service, totals.get("labels", 0) + by_service
     if not refused or refused < _REFUSED_SHARE * labels:
         return ""
+    where = "The dead letters show them." if unfit else "Their callers had the reason."
     return (
         f"{number(refused)} of {several(labels, 'label')} refused: no class of the model, or no "
-        "number. The dead letters show them."
+        f"number. {where}"
     )
 
 

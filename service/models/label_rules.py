@@ -5,8 +5,10 @@ of the model would refuse it, those that are not loaded included. The monitor, w
 version, judges the others.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from eventlog.shards import SHARD_DIGITS
 from registry.features import expects_labels
 from registry.labels import classes_of, invalid_reason, read_label
 from registry.manifest import Manifest
@@ -42,7 +44,7 @@ def check_labels(
         raise InvalidLabels(
             f"{place}: {invalid_reason(first.label, rule)}; {count} of this request cannot be, "
             "so none of it was accepted",
-            len(refused),
+            Counter(tag(one.prediction_id)[:SHARD_DIGITS] for one, _ in refused),
         )
 
 

@@ -4,6 +4,8 @@ BentoML builds the ASGI application before the worker starts. Handlers therefore
 that returns their dependencies, and call it for each request.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from access.authorizer import Authorizer
@@ -42,4 +44,5 @@ class RouteDependencies(msgspec.Struct, frozen=True, kw_only=True):
     ids: PredictionIds
     label_rates: LabelRates
     max_body_bytes: int
+    refuse_labels: Callable[[str, int], None]  # counts those of a shard
     unverified_labels: bool  # whether labels may name predictions that this service did not make

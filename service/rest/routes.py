@@ -23,7 +23,6 @@ from service.rest.content import decode_body
 from service.rest.dependencies import RouteDependencies
 from service.rest.errors import body_of, headers_of, status_of
 from service.rest.extensions import extension_routes
-from service.telemetry.metrics import count_refused_labels
 
 
 def create_app(dependencies: Callable[[], RouteDependencies]) -> Starlette:
@@ -101,7 +100,8 @@ class _Routes:
                 worker.models.manifests,
             )
         except InvalidLabels as error:
-            count_refused_labels(error.count)
+            for shard, refused in error.by_shard.items():
+                worker.refuse_labels(shard, refused)
             raise
         worker.label_rates.take(worker.authorizer.actor_of(authorization), len(labels))
         worker.log.append_labels(labels, scope.actor, verified)

@@ -140,3 +140,15 @@ def test_a_clock_that_is_set_back_silences_no_shard(worker: Worker) -> None:
     worker.run(20)
     worker.now -= 1_000 * MINUTES
     assert sum(worker.run(30)) >= 2
+
+
+def test_refused_labels_are_stated_soon_also_of_a_shard_without_events(worker: Worker) -> None:
+    worker.log("abc")
+    worker.run(9)
+    worker.heartbeats.refuse_labels("abc", 2)
+    worker.heartbeats.refuse_labels("def", 5)
+    assert worker.run(1) == [2]
+    worker.heartbeats.refuse_labels("def", 1)
+    worker.run(1)
+    stated = {beat.shard: beat.refused_labels for beat in worker.beats()}
+    assert stated == {"abc": 2, "def": 6}

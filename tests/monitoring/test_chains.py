@@ -4,6 +4,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from eventlog.events import HeartbeatEvent
 from monitoring.chains import Chain
@@ -68,3 +69,11 @@ def test_the_newest_heartbeat_tells_whether_the_writer_has_ended() -> None:
     assert not one.ended
     one.enter(2, 0)
     assert (one.promised, one.ended, one.missing) == (0, False, 0)
+
+
+def test_refused_labels_count_once_within_each_epoch() -> None:
+    one, more = chain(), []
+    for number, (epoch, refused) in enumerate([(1, 3), (1, 3), (1, 7), (1, 5), (2, 2), (1, 9)]):
+        one.enter(epoch, number)
+        more.append(one.hear(replace(beat(number, 5, epoch), refused_labels=refused)))
+    assert more == [3, 0, 4, 0, 2, 0]

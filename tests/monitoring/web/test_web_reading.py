@@ -212,3 +212,10 @@ def test_a_few_late_rows_are_no_headline() -> None:
 def test_a_few_refused_labels_are_no_headline() -> None:
     assert refused_labels({}) == ""
     assert refused_labels({"labels": 10_000, "unfit_labels": 3}) == ""
+
+
+def test_labels_that_the_service_refused_are_a_headline() -> None:
+    assert refused_labels({"labels": 60, "refused_labels": 40}) == (
+        "40 of 100 labels refused: no class of the model, or no number. "
+        "Their callers had the reason."
+    )
