@@ -70,7 +70,7 @@ def _airflow(envelope: Envelope, _: Asked) -> dict[str, Any]:
 
 
 def _airflow3(envelope: Envelope, request: Asked) -> Any:
-    """For POST /api/v2/dags/{dag}/dagRuns, which wants to hear that there is no logical date."""
+    """For POST /api/v2/dags/{dag}/dagRuns, which requires a `logical_date`; null: none."""
     return _airflow(envelope, request) | {"logical_date": None}
 
 
@@ -98,7 +98,7 @@ def _alertmanager(envelope: Envelope, request: Asked) -> Any:
 
 
 def _slack(_: Envelope, request: Asked) -> Any:
-    """For an incoming webhook of Slack, Mattermost or Teams' like."""
+    """For an incoming webhook of Slack or Mattermost."""
     return {"text": _sentence(request)}
 
 

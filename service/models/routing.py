@@ -22,7 +22,7 @@ from service.batching.job import Queue
 from service.call import Call, InferenceResponse
 from service.protocol.validation import InputCheck
 
-_NOT_SERVED = {"unloaded", "quarantined"}  # under no name, not even by what was loaded before
+_NOT_SERVED = {"unloaded", "quarantined"}  # an alias keeps no earlier version in place of these
 
 
 class LoadedVersion(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class LoadedVersion(msgspec.Struct, frozen=True):
     limits: LimitChange = UNCHANGED  # what holds instead of what its manifest states
     # The same version under other limits, from the event loop; raises InvalidLimits.
     tune: Callable[[LimitChange], "LoadedVersion"] | None = None
-    # Frees what it has outside the worker, once its accepted requests are answered.
+    # Ends its processes outside the worker, once its accepted requests are answered.
     retire: Callable[[], None] | None = None
 
 
