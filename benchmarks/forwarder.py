@@ -12,7 +12,8 @@ import msgspec
 from rich.table import Table
 
 from eventlog.forwarder import Cursors, Forwarder
-from eventlog.kafka import KafkaSettings, KafkaSink, create_topics
+from eventlog.kafka import KafkaSink, create_topics
+from eventlog.kafka_settings import KafkaSettings
 from eventlog.segments import SegmentReader
 from eventlog.settings import from_environment
 

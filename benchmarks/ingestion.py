@@ -22,8 +22,8 @@ from rich.table import Table
 
 from benchmarks.forwarder import broker_is_named, forwarded
 from benchmarks.worker import Worker
-from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
+from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Positions, Reader
 from eventlog.segments import SegmentReader
 from monitoring.consumer import Consumer, tune_garbage_collection

@@ -131,6 +131,9 @@ COMMANDS = {
         "driftline.ledger", "Compare answered, logged and monitored events.", _LOG
     ),
     "probe": CommandSummary("driftline.probe", "Exit 0 if a URL returns 2xx, else 1."),
+    "config": CommandSummary(
+        "driftline.config", "Show every setting, its value and where it came from.", _LOG
+    ),
     "forward": CommandSummary("driftline.forward", "Forward the local log to Kafka.", _LOG),
     "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
 }
@@ -233,6 +236,19 @@ def _absent(command: str, missing: NotInstalled) -> click.Command:
 @click.version_option(package_name="driftline")
 def driftline() -> None:
     """Serve ONNX models, log every prediction and detect drift."""
+    if path := settings_file():
+        from driftline.setting_file import apply_file  # noqa: PLC0415 - only where a file exists
+
+        apply_file(path, os.environ)
+
+
+def settings_file() -> Path | None:
+    """Return the file of settings: what DRIFTLINE_CONFIG names, or the home's; None without one."""
+    if (named := os.environ.get("DRIFTLINE_CONFIG")) is not None:
+        return Path(named).expanduser().absolute() if named else None
+    home = os.environ.get("DRIFTLINE_HOME", "~/.driftline")  # as eventlog.settings.Home
+    path = Path(home).expanduser().absolute() / "driftline.toml"
+    return path if path.exists() else None
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import click
 
+from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.settings import from_environment
 
 
@@ -36,9 +37,9 @@ def topics() -> None:
 @click.option("--replicas", default=1, show_default=True, help="Replication; 3 in production.")
 def create(partitions: int, replicas: int) -> None:
     """Create missing topics, and report differences of existing ones."""
-    from eventlog.kafka import KafkaSettings, create_topics  # noqa: PLC0415 - Kafka's client
+    from eventlog.kafka import create_topics  # noqa: PLC0415 - Kafka's client
 
-    settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    settings = from_environment(KafkaSettings, KAFKA_PREFIX)
     made = create_topics(settings, partitions=partitions, replicas=replicas)
     for topic in made.created:
         click.echo(f"created {topic}")

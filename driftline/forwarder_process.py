@@ -16,11 +16,12 @@ from access.ports import Address, require_free
 from eventlog.backlog import Backlog
 from eventlog.errors import NotAcknowledged
 from eventlog.forwarder import Cursors, Forwarder
-from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics, ForwarderSettings
-from eventlog.kafka import KafkaSettings, KafkaSink
+from eventlog.forwarder_metrics import CountedSink, ForwarderMetrics
+from eventlog.kafka import KafkaSink
+from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.lag import ReaderLag, TrackedReader
 from eventlog.segments import SegmentReader
-from eventlog.settings import Home, from_environment
+from eventlog.settings import FORWARDER_PREFIX, ForwarderSettings, Home, from_environment
 from eventlog.tracing import ForwardTraces
 from telemetry import logs
 from telemetry.tracing import Tracing
@@ -35,7 +36,7 @@ def run_forwarder() -> None:
     """Forward the local log to Kafka until SIGTERM."""
     logs.configure("forwarder", from_environment(logs.LoggingSettings, logs.PREFIX))
     home = Home.from_environment()
-    settings = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    settings = from_environment(KafkaSettings, KAFKA_PREFIX)
     stopping = threading.Event()
     cursors = Cursors(home.cursors)
     shown = _checked_settings()
@@ -83,12 +84,10 @@ def _stop_by_signal(stopping: threading.Event, sending: Callable[[], bool]) -> N
 
 def _checked_settings() -> ForwarderSettings:
     """Return the metrics settings; raise SettingError if the port is not free."""
-    prefix = "DRIFTLINE_FORWARDER_"
-    settings = from_environment(ForwarderSettings, prefix)
+    settings = from_environment(ForwarderSettings, FORWARDER_PREFIX)
     if settings.metrics_port:
-        require_free(
-            [Address(settings.metrics_host, settings.metrics_port, f"{prefix}METRICS_PORT")]
-        )
+        port = f"{FORWARDER_PREFIX}METRICS_PORT"
+        require_free([Address(settings.metrics_host, settings.metrics_port, port)])
     return settings
 
 

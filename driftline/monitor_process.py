@@ -26,8 +26,8 @@ from access.ports import Address, require_free
 from access.tls import Tls
 from driftline.log_readers import open_reader
 from eventlog.durable_files import close_to_others
-from eventlog.kafka import KafkaSettings
 from eventlog.kafka_reader import KafkaReader
+from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.lag import ReaderLag, TrackedReader
 from eventlog.log import Reader
 from eventlog.process_lock import ProcessLock
@@ -232,7 +232,7 @@ def _member(
     handing = StreamPublisher(
         handed, EntryEncoder(ReadableVersions(Registry(home)).version), lags.reading.note
     )
-    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
     part = KafkaReader(kafka, settings.group, handing.positions, settings.patience, handing.claim)
     parts.callback(part.close)
 
@@ -297,7 +297,7 @@ def _lead(  # noqa: PLR0913, PLR0917 - what a consumer is made of
 def _reader(home: Home, settings: MonitorSettings, state: ConsumerState) -> Reader:
     if settings.source == "segments":
         return SegmentReader(home.log, state.positions)
-    kafka = from_environment(KafkaSettings, "DRIFTLINE_KAFKA_")
+    kafka = from_environment(KafkaSettings, KAFKA_PREFIX)
     return KafkaReader(kafka, settings.group, state.positions, settings.patience)
 
 

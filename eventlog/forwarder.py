@@ -27,7 +27,8 @@ from eventlog.errors import (
     Refused,
     UnreadableEvent,
 )
-from eventlog.kafka import KafkaMessage, KafkaSettings, letter, message
+from eventlog.kafka import KafkaMessage, letter, message
+from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Gap, Position, Positions, Reader, Record
 from eventlog.process_lock import ProcessLock
 from eventlog.retention import read_positions, write_positions

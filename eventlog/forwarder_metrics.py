@@ -2,22 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from eventlog.errors import NotAcknowledged, Refused
 from eventlog.forwarder import Sink
 from eventlog.kafka import KafkaMessage
 from eventlog.lag import ReaderLag
-
-
-class ForwarderSettings(msgspec.Struct, frozen=True):
-    """Configure where `driftline forward` exposes its metrics (DRIFTLINE_FORWARDER_*)."""
-
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0  # port of the metrics endpoint; 0: none
-    # Names, besides IP addresses and localhost, by which it may be called; * for any
-    metrics_hosts: str = ""
 
 
 class ForwarderMetrics:

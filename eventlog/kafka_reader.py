@@ -24,7 +24,8 @@ from kafka.errors import (
 
 from eventlog import wire
 from eventlog.errors import UnreadableEvent
-from eventlog.kafka import PROTOCOL_VERSION, KafkaSettings, partition_fault
+from eventlog.kafka import PROTOCOL_VERSION, partition_fault
+from eventlog.kafka_settings import KafkaSettings
 from eventlog.log import Gap, Loss, Position, Positions, Record
 from eventlog.merge import Merge
 

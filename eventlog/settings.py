@@ -3,13 +3,17 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
+from eventlog.byte_size import PATTERN
 from eventlog.errors import SettingError
 
 LOG_PREFIX = "DRIFTLINE_LOG_"
+FORWARDER_PREFIX = "DRIFTLINE_FORWARDER_"
+
+_SIZE = f"^{PATTERN}$"
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
@@ -29,7 +33,33 @@ def from_environment(
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
+        for field in msgspec.structs.fields(kind):
+            if field.name in values and (expected := fault(values[field.name], field.type)):
+                variable = f"{prefix}{field.name.upper()}"
+                raise SettingError(f"{variable}: {values[field.name]!r}: {expected}") from None
         raise SettingError(f"environment {prefix}*: {error}") from None
+
+
+def fault(value: str, kind: Any) -> str:
+    """Return what a setting of this type expects instead of the value; "" if it is valid."""
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        return f"expected {_expected(kind)}"
+    return ""
+
+
+def _expected(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if get_origin(kind) is not Annotated:
+        return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "text")
+    plain, bounds = get_args(kind)
+    if bounds.pattern is not None:
+        return "a size such as 512MiB or 8GiB" if bounds.pattern == _SIZE else bounds.pattern
+    signs = ((">=", bounds.ge), (">", bounds.gt), ("<=", bounds.le), ("<", bounds.lt))
+    limits = " and ".join(f"{sign} {limit:g}" for sign, limit in signs if limit is not None)
+    return f"{_expected(plain)} {limits}".strip()
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +77,15 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     # is deleted.
     retain_for: str = ""
     sweep_seconds: float = 60.0  # seconds between two sweeps
+
+
+class ForwarderSettings(msgspec.Struct, frozen=True):
+    """Configure where `driftline forward` exposes its metrics (DRIFTLINE_FORWARDER_*)."""
+
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0  # port of the metrics endpoint; 0: none
+    # Names, besides IP addresses and localhost, by which it may be called; * for any
+    metrics_hosts: str = ""
 
 
 class Home(msgspec.Struct, frozen=True):

@@ -14,9 +14,8 @@ from click.testing import CliRunner
 
 from driftline.provision import provision
 from eventlog.errors import DriftlineError
-from eventlog.forwarder_metrics import ForwarderSettings
-from eventlog.kafka import KafkaSettings
-from eventlog.settings import LOG_PREFIX, Home, LogSettings
+from eventlog.kafka_settings import KafkaSettings
+from eventlog.settings import LOG_PREFIX, ForwarderSettings, Home, LogSettings
 from monitoring.settings import PREFIX as MONITOR_PREFIX
 from monitoring.settings import MonitorSettings
 from registry.store import Registry
@@ -91,6 +90,12 @@ def test_variables_are_settings_and_mounts_are_volumes() -> None:
         volumes = {volume["name"] for volume in pod["volumes"]} | claims.get(name, set())
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+def test_no_service_of_the_cluster_sets_a_setting() -> None:
+    pods = [o["spec"]["template"]["spec"] for _, o in _objects() if o["kind"] == "StatefulSet"]
+    assert pods
+    assert all(pod["enableServiceLinks"] is False for pod in pods)
 
 
 def test_nothing_runs_with_more_than_it_needs() -> None:

@@ -49,6 +49,7 @@ READS = [
     Case("events count"),
     Case("events tail"),
     Case("keys list"),
+    Case("config"),
 ]
 # What a command says of itself needs none of what it does.
 HELP = [Case(f"{name} --help") for name in COMMANDS]

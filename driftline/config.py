@@ -1,0 +1,48 @@
+"""`driftline config`: every setting, its value and where it came from."""
+
+import os
+from itertools import groupby
+
+import click
+import msgspec
+
+from driftline.setting_catalogue import settings
+from driftline.setting_file import as_started, file_of
+from driftline.setting_names import misspelt
+from driftline.setting_values import Value, value_of
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [config]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list of settings.")
+@click.option("--changed", is_flag=True, help="Only settings that have not their default.")
+def config(as_json: bool, changed: bool) -> None:  # noqa: FBT001  # click calls it by name
+    """Show every setting, its value and where it came from; secrets are masked.
+
+    Values come from variables, then from driftline.toml in the home or the file that
+    DRIFTLINE_CONFIG names, then from defaults. Exits with 1 if a variable is misspelt or invalid.
+    """
+    environ = as_started(os.environ)
+    values = [value_of(one, environ, file_of) for one in settings()]
+    shown = [one for one in values if not changed or one.source != "default"]
+    if as_json:
+        click.echo(msgspec.json.encode(shown))
+    else:
+        for part, of_part in groupby(shown, lambda one: one.part):
+            click.echo(f"# {part}\n" + "\n".join(map(_line, of_part)) + "\n")
+    faults = [f"{one.variable}: {one.value!r}: {one.fault}" for one in values if one.fault]
+    faults += misspelt(os.environ)
+    for sentence in faults:
+        click.echo(f"driftline: {sentence}", err=True)
+    if faults:
+        raise click.exceptions.Exit(1)
+
+
+def _line(one: Value) -> str:
+    allowed = f"one of {', '.join(one.allowed)}" if one.allowed else ""
+    words = "; ".join(filter(None, [one.source, one.description, allowed]))
+    return f"{one.variable}={one.value}  # {words}"

@@ -1,0 +1,55 @@
+"""Find misspelt variables: those that read as settings and are none."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+
+from driftline.setting_catalogue import PARTS, settings
+from eventlog.errors import SettingError
+
+_OURS = "DRIFTLINE_"
+_INTERNAL = {"DRIFTLINE_PARENT_PID"}  # set by Driftline's processes for their children
+_SIMILAR = 0.8  # of difflib's ratio, without DRIFTLINE_
+_PREFIXES = tuple({part.prefix for part in PARTS} - {_OURS} | {"DRIFTLINE_REGISTRY_"})
+# What Kubernetes sets for each Service of the namespace, by the Service's name.
+_SERVICE_LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
+
+
+def require_known(environ: Mapping[str, str] = os.environ) -> None:
+    """Raise SettingError if a variable is misspelt; names all of them."""
+    if faults := misspelt(environ):
+        raise SettingError("; ".join(faults))
+
+
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that reads as a setting and is none.
+
+    These are names that begin as those of an installed part, and names that resemble a setting.
+    Others, such as DRIFTLINE_IMAGE of a deployment, are not ours.
+    """
+    known = [one.variable for one in settings()]
+    absent = tuple(part.prefix for part in PARTS if part.kind() is None)
+    names = sorted(
+        name
+        for name in environ.keys() - {*known} - _INTERNAL
+        if name.startswith(_OURS)
+        and not (absent and name.startswith(absent))
+        and not _SERVICE_LINK.fullmatch(name)
+    )
+    return [text for name in names if (text := _sentence(name, known))]
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return the known name that resembles `name` most, "" if none does."""
+    short = {one.removeprefix(_OURS): one for one in known}
+    found = difflib.get_close_matches(name.removeprefix(_OURS), short, n=1, cutoff=_SIMILAR)
+    return short[found[0]] if found else ""
+
+
+def _sentence(name: str, known: list[str]) -> str:
+    if similar := nearest(name, known):
+        return f"{name}: unknown; did you mean {similar}?"
+    if name.startswith(_PREFIXES):
+        return f"{name}: unknown; expected a setting that driftline config lists"
+    return ""
