@@ -98,7 +98,7 @@ def exposition(
 def _behind(progress: ReaderLag | None) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "driftline_monitor_lag_seconds",
-        "Since the reception of the oldest event that is read and not yet taken in; 0 with none.",
+        "Since the reception of the oldest event that is read and not yet ingested; 0 with none.",
     )
     polled = GaugeMetricFamily(
         "driftline_monitor_last_poll_timestamp_seconds", "When the monitor last read the log."
@@ -125,10 +125,10 @@ def _unscored(scoring: ScoringLag | None) -> Iterator[Metric]:
 
 def _sources(ledger: Iterable[SourceLedger]) -> Iterator[Metric]:
     monitored = CounterMetricFamily(
-        "driftline_monitored_events", "Events read from the log and taken in.", labels=SOURCE
+        "driftline_monitored_events", "Events read from the log and ingested.", labels=SOURCE
     )
     lost = CounterMetricFamily(
-        "driftline_events_lost", "Numbers given out whose event never came.", labels=SOURCE
+        "driftline_events_lost", "Sequence numbers whose event never arrived.", labels=SOURCE
     )
     recovered = CounterMetricFamily(
         "driftline_events_recovered",
