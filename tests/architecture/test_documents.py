@@ -48,6 +48,13 @@ def test_no_two_decisions_have_one_number() -> None:
     assert numbers
 
 
+def test_the_changelog_states_each_change_of_a_release_once() -> None:
+    for release in re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]:
+        lines = re.findall(r"^(?:- |### ).*", release, re.MULTILINE)
+        doubled = sorted({line for line in lines if lines.count(line) > 1})
+        assert doubled == [], "a merge doubled these in CHANGELOG.md: take main's, add your line"
+
+
 def test_locks_pin_every_package_by_hash_and_name_no_host() -> None:
     for lock in (ROOT / "requirements").glob("*.lock"):
         text = lock.read_text()
