@@ -94,6 +94,9 @@ COMMANDS = {
     "audit": CommandSummary(
         "driftline.audit", "Verify or export the registry's history.", _REGISTRY
     ),
+    "trace": CommandSummary(
+        "driftline.trace", "Show what a prediction rests on, and what followed.", _REGISTRY
+    ),
     "registry": CommandSummary(
         "driftline.registry_copy", "Copy the registry, or serve it to other machines.", _REGISTRY
     ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
+from eventlog.shards import join_key
 from monitoring.alarms.rule_state import RuleState, reset
 from monitoring.chains import Chain
 from monitoring.results import (
@@ -116,6 +117,23 @@ class Store:
             windows.LATE, model=model, version=version, begin=begin, end=end
         )
         return LateCounts(as_int(events or 0), as_int(count or 0))
+
+    def prediction(self, prediction_id: str) -> dict[int, rows.StoredPrediction]:
+        """Read the stored rows of one prediction, by their number in the request."""
+        with self._one_at_a_time:
+            found = self._database.among(predictions.KNOWN, [join_key(prediction_id)])
+        return {
+            as_int(row): rows.StoredPrediction(
+                str(model),
+                str(version),
+                as_int(start),
+                number is None,
+                None if label is None else rows.decode(as_bytes(label)),
+                as_int_or_none(time),
+                as_bytes_or_none(predicted),
+            )
+            for _, row, model, version, start, number, label, time, predicted in found
+        }
 
     def alarms(self) -> list[Alarm]:
         """Read every alarm, newest first."""

@@ -1,0 +1,123 @@
+"""`driftline trace`: from a prediction to its version, its release, its label and its window."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+import msgspec
+
+from eventlog.errors import DriftlineError
+from eventlog.log_search import LogSearch, find_prediction
+from eventlog.settings import Home
+from monitoring.prediction_trace import PredictionTrace
+from monitoring.presenter.trace_text import trace_sections
+from monitoring.settings import database
+from monitoring.storage.database import exists
+from monitoring.storage.store import Store
+from monitoring.trace_reader import TraceReader, TraceSources
+from registry.gates.reports import open_reports
+from registry.settings import is_shared, open_history
+from registry.store import Registry, store_folder
+
+_LONGEST = 512  # characters of an id
+
+
+class UnknownPrediction(DriftlineError):
+    """No place knows the prediction."""
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [trace]
+
+
+@click.command()
+@click.argument("prediction_id")
+@click.option("--log/--no-log", default=True, help="Search the log of this machine.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: everything, as one object.")
+def trace(*, prediction_id: str, log: bool, as_json: bool) -> None:
+    """Show where a prediction came from, and what followed from it.
+
+    Version, digest, alias or rollout, who registered, approved and promoted it, gates, origin,
+    labels, window and alarms: from the log of this machine, the registry, and the monitor's
+    database. A part that is not here is named with what was searched. Exits 1 if no place knows
+    the prediction.
+    """
+    if not 0 < len(prediction_id) <= _LONGEST or "\0" in prediction_id:
+        raise click.BadParameter(f"expected 1 to {_LONGEST} characters", param_hint="PREDICTION_ID")
+    found = _read(Home.from_environment(), prediction_id, log=log)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    elif found.found:
+        _print(found)
+    if not found.found:
+        places = "; ".join(
+            dict.fromkeys(found.not_found[part] for part in ("event", "monitored rows"))
+        )
+        raise UnknownPrediction(f"no prediction {prediction_id!r} found; searched {places}")
+
+
+def _read(home: Home, prediction_id: str, *, log: bool) -> PredictionTrace:
+    where = database(home)
+    store = Store(where) if exists(where) else None
+    at = str(where) if exists(where) else f"{where}, which does not exist"
+    monitor = "the monitor's database" if isinstance(where, str) else f"the monitor's database {at}"
+    shared = "the shared database" if is_shared() else str(home.registry)
+    reader = TraceReader(
+        TraceSources(
+            _search(home) if log else None,
+            store,
+            open_history(home),
+            Registry(home),
+            open_reports(home),
+        ),
+        {
+            "event": f"the log {home.log}" if log else "the log was not searched (--no-log)",
+            "registry": f"the registry's history in {shared}",
+            "lineage": f"the versions below {store_folder(home)}",
+            "gate report": f"the folder {home.gate_reports}",
+            "monitored rows": monitor,
+            "window": monitor,
+        },
+    )
+    try:
+        return reader.read(prediction_id)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _search(home: Home) -> Callable[[str], LogSearch]:
+    def search(prediction_id: str) -> LogSearch:
+        with _progress() as progress:
+            return find_prediction(home.log, prediction_id, progress)
+
+    return search
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show how much of the log was read, where a person looks on."""
+    if not sys.stderr.isatty():
+        yield lambda _read, _size: None
+        return
+
+    def show(read: int, size: int) -> None:
+        click.echo(f"\rsearched {read / 1e9:,.1f} of {size / 1e9:,.1f} GB", nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _print(found: PredictionTrace) -> None:
+    click.echo(f"Prediction {found.prediction_id}")
+    for section in trace_sections(found):
+        click.echo(f"\n{section.heading}")
+        width = max(len(name) for name, _ in section.lines)
+        for name, value in section.lines:
+            click.echo(f"  {name:<{width}}  {value}")
+    if found.repeated:
+        click.echo(f"\nThe id was used by other events too: {', '.join(found.repeated[:10])}")

@@ -1,0 +1,256 @@
+"""Read what is known about one prediction: the log, the registry, the monitor's database."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from eventlog.events import PredictionEvent
+from eventlog.log_search import LogSearch
+from monitoring.prediction_trace import (
+    MonitoredRow,
+    MonitorTrace,
+    PredictionTrace,
+    TracedWindow,
+    VersionLineage,
+)
+from monitoring.presenter import formats
+from monitoring.results import Alarm, Result, Window
+from monitoring.storage.rows import StoredPrediction, decode
+from monitoring.windows.grid import END_OF_TIME
+from registry.catalogue import Catalogue
+from registry.errors import DamagedRow, RegistryError
+from registry.gates.reports import GateReports
+from registry.history.provenance import Provenance, StatedAnswer, provenance_of
+from registry.history.rows import HistoryRow, Registration
+
+_MOST_WINDOWS = 128  # of those that begin before the prediction, and may hold it
+
+
+class _Identity(NamedTuple):
+    """Which version answered, and the event time by which windows hold the prediction."""
+
+    model: str
+    version: str
+    time: int
+
+
+class MonitorFindings(Protocol):
+    """What is read of the monitor's database; `Store` is one."""
+
+    def prediction(self, prediction_id: str) -> dict[int, StoredPrediction]: ...
+
+    def results(self, model: str, version: str, *, last: int, before: int) -> list[Result]: ...
+
+    def live(self, model: str, version: str) -> list[Result]: ...
+
+    def alarms(self) -> list[Alarm]: ...
+
+
+class HistoryReader(Protocol):
+    """What is read of the registry's history; `History` is one."""
+
+    def rows(self, model: str) -> list[HistoryRow]: ...
+
+
+class TraceSources(NamedTuple):
+    """Where to look; None for what is not here."""
+
+    search: Callable[[str], LogSearch] | None
+    findings: MonitorFindings | None
+    history: HistoryReader | None
+    catalogue: Catalogue | None
+    reports: GateReports | None
+
+
+class TraceReader:
+    """Put a trace together; each source may be missing, and the trace then says so."""
+
+    def __init__(self, sources: TraceSources, places: Mapping[str, str]) -> None:
+        """`places` names what is searched for each part that `PredictionTrace` may not find."""
+        self._search, self._findings, self._history, self._catalogue, self._reports = sources
+        self._places = places
+
+    def read(self, prediction_id: str) -> PredictionTrace:
+        """Return everything that is found; raises DatabaseUnavailable and RegistryUnavailable."""
+        search = self._search(prediction_id) if self._search is not None else None
+        event = _answered(search)
+        stored = self._findings.prediction(prediction_id) if self._findings is not None else {}
+        about = _about(event, stored)
+        monitor = self._monitored(about, stored)
+        rows = self._history.rows(about.model) if about and self._history is not None else []
+        answer = _answer(event, about)
+        registry = provenance_of(rows, answer) if rows and answer is not None else None
+        lineage = self._lineage(about, event, registry)
+        page = self._gate_page(registry)
+        found = {
+            "event": event,
+            "labels": search is not None and search.labels,
+            "registry": registry,
+            "lineage": lineage,
+            "gate report": page or (registry is not None and registry.gated is None),
+            "monitored rows": stored,
+            "window": monitor is not None and monitor.windows,
+        }
+        places = {**self._places, "event": self._searched(search), "labels": self._searched(search)}
+        return PredictionTrace(
+            prediction_id=prediction_id,
+            event=event,
+            repeated=_repeated(search, event),
+            labels=search.labels if search is not None else [],
+            registry=registry,
+            answered_at=_time_of(rows, answer),
+            lineage=lineage,
+            gate_page=page,
+            monitor=monitor,
+            not_found={part: places[part] for part, value in found.items() if not value},
+        )
+
+    def _searched(self, search: LogSearch | None) -> str:
+        if search is None:
+            return self._places["event"]
+        damaged = f", {search.damaged} damaged ranges" if search.damaged else ""
+        return (
+            f"{self._places['event']} ({formats.several(search.segments, 'segment')} of "
+            f"{formats.several(search.sources, 'source')}, {search.size / 1e6:,.1f} MB{damaged})"
+        )
+
+    def _monitored(
+        self, about: _Identity | None, stored: Mapping[int, StoredPrediction]
+    ) -> MonitorTrace | None:
+        if self._findings is None or about is None or not about.version:
+            return None
+        late = bool(stored) and all(one.late for one in stored.values())
+        windows = [] if late else self._windows(about)
+        return MonitorTrace(
+            model=about.model,
+            version=about.version,
+            rows=[_row(number, one) for number, one in sorted(stored.items())],
+            windows=windows,
+            alarms=[
+                one
+                for one in self._findings.alarms()
+                if (one.model, one.version) == (about.model, about.version)
+                and any(_overlaps(one, traced.window) for traced in windows)
+            ],
+        )
+
+    def _windows(self, about: _Identity) -> list[TracedWindow]:
+        assert self._findings is not None
+        closed = self._findings.results(
+            about.model, about.version, last=_MOST_WINDOWS, before=about.time + 1
+        )
+        opened = self._findings.live(about.model, about.version)
+        found = [_window(one, closed=True) for one in closed if _holds(one.window, about.time)]
+        found += [_window(one, closed=False) for one in opened if _holds(one.window, about.time)]
+        return list(reversed(found))
+
+    def _lineage(
+        self, about: _Identity | None, event: PredictionEvent | None, registry: Provenance | None
+    ) -> VersionLineage | None:
+        if self._catalogue is None or about is None:
+            return None
+        try:
+            versions = self._catalogue.versions(about.model)
+        except RegistryError:
+            return None
+        version = next((one for one in versions if one.number == about.version), None)
+        if version is None or (event is not None and event.digest not in {"", version.digest}):
+            return None
+        manifest = version.manifest
+        return VersionLineage(
+            lineage=manifest.lineage,
+            task=manifest.task,
+            target=manifest.target,
+            trained_by=_trainer(registry),
+            files=version.files,
+        )
+
+    def _gate_page(self, registry: Provenance | None) -> str:
+        if registry is None or registry.gated is None or self._reports is None:
+            return ""
+        page = self._reports.page(registry.gated.evidence)
+        return str(page) if page.exists() else ""
+
+
+def _answered(search: LogSearch | None) -> PredictionEvent | None:
+    """Return the first event with an answer; without one, the first of all."""
+    if search is None:
+        return None
+    answered = (one for one in search.predictions if one.outcome == "ok")
+    return next(answered, search.predictions[0] if search.predictions else None)
+
+
+def _repeated(search: LogSearch | None, event: PredictionEvent | None) -> list[str]:
+    return [one.event_id for one in search.predictions if one is not event] if search else []
+
+
+def _about(
+    event: PredictionEvent | None, stored: Mapping[int, StoredPrediction]
+) -> _Identity | None:
+    if stored:
+        first = stored[min(stored)]
+        return _Identity(first.model, first.version, first.start)
+    return None if event is None else _Identity(event.model, event.version, event.time)
+
+
+def _answer(event: PredictionEvent | None, about: _Identity | None) -> StatedAnswer | None:
+    """Return how the request was answered; without its event, only by which version.
+
+    The event time does not say when it was answered, because clients may state it.
+    """
+    if event is None:
+        return None if about is None else StatedAnswer(number=about.version, received=END_OF_TIME)
+    return StatedAnswer(
+        number=event.version,
+        received=event.received,
+        digest=event.digest,
+        alias=event.alias,
+        revision=event.revision,
+        rollout=event.rollout,
+        by_rollout=event.arm == "rollout",
+    )
+
+
+def _time_of(rows: Sequence[HistoryRow], answer: StatedAnswer | None) -> int:
+    """Return the time of the model's latest row that had been applied."""
+    if answer is None or not answer.revision:
+        return 0
+    return max((row.time for row in rows if row.revision <= answer.revision), default=0)
+
+
+def _row(number: int, stored: StoredPrediction) -> MonitoredRow:
+    return MonitoredRow(
+        row=number,
+        time=stored.time,
+        late=stored.late,
+        predicted=None if stored.predicted is None else decode(stored.predicted),
+        label=stored.label,
+    )
+
+
+def _window(result: Result, *, closed: bool) -> TracedWindow:
+    return TracedWindow(
+        window=result.window,
+        closed=closed,
+        verdict=result.verdict if closed else None,
+        revision=result.revision,
+        rows=result.rows,
+        labelled=result.labelled,
+        report=result.report,
+    )
+
+
+def _holds(window: Window, time: int) -> bool:
+    return window.start <= time < window.end
+
+
+def _overlaps(alarm: Alarm, window: Window) -> bool:
+    return alarm.since.start < window.end and window.start < alarm.latest.end
+
+
+def _trainer(registry: Provenance | None) -> str:
+    if registry is None or registry.registered is None:
+        return ""
+    try:
+        return registry.registered.decode(Registration).trained_by
+    except DamagedRow:
+        return ""

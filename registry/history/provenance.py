@@ -1,0 +1,144 @@
+"""What the history states about the version that answered a request. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from registry.errors import DamagedRow
+from registry.history.rows import ALIAS_KINDS, GateResult, HistoryRow, RolloutStep
+from registry.history.state import LifecycleState, reduce_rows
+
+_LATER = frozenset({"rolled_back", "barred", "unbarred", "rejected"})
+
+
+class StatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request was answered, as its event states it."""
+
+    number: str
+    received: int  # microseconds
+    digest: str = ""
+    alias: str = ""  # empty: by the version's number
+    revision: int = 0  # of the registry then; 0: unknown
+    rollout: str = ""  # id
+    by_rollout: bool = False  # whether the rollout's version answered
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """An approval that came before the version answered."""
+
+    row: HistoryRow
+    counted: bool  # by the rule of the time: not stale, not expired, of another person
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows on which an answer rests; None or empty where the history has none."""
+
+    registered: HistoryRow | None = None
+    pointed: HistoryRow | None = None  # promotion, rollback or rollout by which the alias answered
+    policy: HistoryRow | None = None  # the release policy of that time
+    gated: HistoryRow | None = None  # the gate run that counted then
+    verdict: str = ""  # of the gate run
+    gates: dict[str, str] = {}  # outcome by name
+    requested: HistoryRow | None = None
+    approvals: list[Approval] = []
+    later: list[HistoryRow] = []  # what happened to the version after the answer
+    differences: list[str] = []  # what the event states otherwise than the history
+
+
+def provenance_of(rows: Sequence[HistoryRow], answer: StatedAnswer) -> Provenance:
+    """Return what the rows of a model, in order, state about an answer."""
+    known = [row for row in rows if _before(row, answer)]
+    state = reduce_rows(known)
+    registered = state.registered.get(answer.number)
+    digest = answer.digest or (registered.digest if registered else "")
+    pointed = _pointed(known, answer)
+    # What was required was checked on the rows before the one that points at the version.
+    checked = state if pointed is None else reduce_rows(_until(known, pointed))
+    gated = checked.gated.get(digest)
+    result = _result(gated)
+    alias = pointed.alias if pointed is not None else answer.alias
+    return Provenance(
+        registered=registered,
+        pointed=pointed,
+        policy=checked.policy_row,
+        gated=gated,
+        verdict=result.verdict if result is not None else "cannot be read" if gated else "",
+        gates=result.gates if result is not None else {},
+        requested=checked.requested.get((alias, digest)),
+        approvals=_approvals(checked, alias, answer.number, digest, pointed),
+        later=[
+            row
+            for row in rows
+            if not _before(row, answer) and row.kind in _LATER and _about(row, answer, digest)
+        ],
+        differences=list(_differences(registered, pointed, answer)),
+    )
+
+
+def _before(row: HistoryRow, answer: StatedAnswer) -> bool:
+    return row.revision <= answer.revision if answer.revision else row.time <= answer.received
+
+
+def _until(rows: Sequence[HistoryRow], last: HistoryRow) -> list[HistoryRow]:
+    return [row for row in rows if row.revision < last.revision]
+
+
+def _pointed(rows: Sequence[HistoryRow], answer: StatedAnswer) -> HistoryRow | None:
+    """Return the latest row that points the alias at the version."""
+    if not answer.alias:
+        return None
+    for row in reversed(rows):
+        if row.alias != answer.alias or row.number != answer.number:
+            continue
+        by_rollout = row.kind == "rollout_step" and _starts(row, answer.rollout)
+        if by_rollout if answer.by_rollout else row.kind in ALIAS_KINDS:
+            return row
+    return None
+
+
+def _starts(row: HistoryRow, rollout: str) -> bool:
+    try:
+        change = row.decode(RolloutStep)
+    except DamagedRow:
+        return False
+    return change.rollout == rollout and change.action == "start"
+
+
+def _result(gated: HistoryRow | None) -> GateResult | None:
+    try:
+        return None if gated is None else gated.decode(GateResult)
+    except DamagedRow:
+        return None
+
+
+def _approvals(
+    state: LifecycleState, alias: str, number: str, digest: str, pointed: HistoryRow | None
+) -> list[Approval]:
+    rows = state.approved.get((alias, digest), [])
+    try:
+        counted = state.approvals(alias, number, pointed.time) if pointed is not None else []
+    except DamagedRow:
+        counted = []
+    return [Approval(row, row in counted) for row in rows]
+
+
+def _about(row: HistoryRow, answer: StatedAnswer, digest: str) -> bool:
+    if row.kind == "rolled_back":
+        return row.alias == answer.alias and row.number != answer.number
+    return bool(digest) and row.digest == digest
+
+
+def _differences(
+    registered: HistoryRow | None, pointed: HistoryRow | None, answer: StatedAnswer
+) -> list[str]:
+    if registered is None:
+        return [f"no row before the answer registers version {answer.number}"]
+    found = []
+    if registered.digest and answer.digest and registered.digest != answer.digest:
+        found.append(
+            f"revision {registered.revision} registered digest {registered.digest[:12]}..., "
+            f"but {answer.digest[:12]}... answered"
+        )
+    if answer.alias and pointed is None:
+        found.append(f"no row before the answer points {answer.alias} at version {answer.number}")
+    return found
