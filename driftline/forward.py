@@ -2,6 +2,7 @@
 
 import click
 
+from driftline.setting_names import require_known
 from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
 from eventlog.settings import from_environment
 
@@ -19,6 +20,7 @@ def forward() -> None:
     """
     from driftline.forwarder_process import run_forwarder  # noqa: PLC0415 - Kafka's client
 
+    require_known()
     run_forwarder()
 
 

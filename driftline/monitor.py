@@ -2,6 +2,8 @@
 
 import click
 
+from driftline.setting_names import require_known
+
 
 def commands() -> list[click.Command]:
     """Return the commands of this module."""
@@ -26,5 +28,6 @@ def monitor(until_idle: bool, close: bool, **options: str | int | None) -> None:
     """
     from driftline.monitor_process import run_monitor  # noqa: PLC0415 - takes seconds
 
+    require_known()
     given: dict[str, object] = {n: value for n, value in options.items() if value is not None}
     run_monitor(given, until_idle=until_idle, close=close)

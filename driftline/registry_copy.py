@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from driftline.setting_names import require_known
 from eventlog.settings import Home
 from registry.artifacts import open_artifacts
 from registry.gates.reports import GateReports, open_reports
@@ -49,6 +50,7 @@ def serve(**options: str | int | None) -> None:
     """
     from driftline.remote.serve import serve_registry  # noqa: PLC0415 - not for --help
 
+    require_known()
     serve_registry({name: value for name, value in options.items() if value is not None})
 
 

@@ -5,6 +5,7 @@ import os
 import click
 
 from access.ports import reserved
+from driftline.setting_names import require_known
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 
@@ -34,6 +35,7 @@ def serve(**options: str | int | bool | None) -> None:
     from service.auth.configuration import addresses, check_start  # noqa: PLC0415  # not needed for --help
     from service.settings import PREFIX, read_settings  # noqa: PLC0415
 
+    require_known()
     given = {name: str(value) for name, value in options.items() if value is not None}
     os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in given.items()})
     settings = read_settings()

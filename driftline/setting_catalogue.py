@@ -25,7 +25,7 @@ class Part(NamedTuple):
         """Return the struct; None if the part is not installed."""
         try:
             kind: type[msgspec.Struct] = getattr(importlib.import_module(self.module), self.struct)
-        except ImportError:
+        except (ImportError, AttributeError):  # not installed, or shadowed by another package
             return None
         return kind
 

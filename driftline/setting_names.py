@@ -13,7 +13,9 @@ _INTERNAL = {"DRIFTLINE_PARENT_PID"}  # set by Driftline's processes for their c
 _SIMILAR = 0.8  # of difflib's ratio, without DRIFTLINE_
 _PREFIXES = tuple({part.prefix for part in PARTS} - {_OURS} | {"DRIFTLINE_REGISTRY_"})
 # What Kubernetes sets for each Service of the namespace, by the Service's name.
-_SERVICE_LINK = re.compile(r"\w+_SERVICE_(HOST|PORT(_\w+)?)|\w+_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?")
+_SERVICE_LINK = re.compile(
+    r"\w+_SERVICE_(HOST|PORT(_\w+)?)=.*|\w+_PORT(_\d+_(TCP|UDP|SCTP)\w*=.*|=(tcp|udp|sctp)://.*)"
+)
 
 
 def require_known(environ: Mapping[str, str] = os.environ) -> None:
@@ -35,7 +37,7 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
         for name in environ.keys() - {*known} - _INTERNAL
         if name.startswith(_OURS)
         and not (absent and name.startswith(absent))
-        and not _SERVICE_LINK.fullmatch(name)
+        and not _SERVICE_LINK.fullmatch(f"{name}={environ[name]}")
     )
     return [text for name in names if (text := _sentence(name, known))]
 

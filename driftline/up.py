@@ -8,6 +8,7 @@ import sys
 import click
 
 from access.ports import Address, require_free
+from driftline.setting_names import require_known
 from driftline.supervisor import Child, Supervisor
 from eventlog.errors import SettingError
 from eventlog.process_lock import ProcessLock, require_unlocked
@@ -34,6 +35,7 @@ def commands() -> list[click.Command]:
 @click.option("--grace", default=20.0, show_default=True, help="Seconds for each process to stop.")
 def up(port: int, grpc_port: int, monitor_port: int, grace: float) -> None:
     """Run the service and the monitor until Ctrl-C; one of each per home."""
+    require_known()
     home = Home.from_environment()
     with ProcessLock(home.lock("up"), "driftline up"):
         require_unlocked(home.lock("service"), "service")
