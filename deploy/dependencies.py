@@ -54,6 +54,7 @@ WHY = {
     "alembic": "upgrades of the databases' schemas",
     "bentoml": "workers, supervision, model store, REST pages and client",
     "click": "the command line",
+    "cryptography": "signatures of heads of the registry's history, and of tokens",
     "evidently": "drift statistics and the HTML report",
     "fsspec": "model files on S3, GCS and other stores",
     "grpcio": "gRPC (`aio`), and the client side of every test",

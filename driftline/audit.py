@@ -1,9 +1,12 @@
 """`driftline history` and `driftline audit`: what was changed by whom, and whether it still is."""
 
 import json
+import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import click
 import msgspec
@@ -11,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftline.registry_access import SERVER, open_access
+from eventlog.durable_files import replace_file
 from eventlog.errors import DriftlineError
 from eventlog.events import PredictionEvent
 from eventlog.segments import SegmentReader
@@ -28,7 +32,7 @@ from registry.history.rows import (
 )
 from registry.history.state import alias_at
 from registry.history.store import History
-from registry.settings import is_shared, open_history
+from registry.settings import audit_key, is_shared, open_history
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"])
 
@@ -82,20 +86,29 @@ def audit() -> None:
 
 
 @audit.command()
-@click.option("--head", "kept", default="", help="REVISION:CHAIN, as `audit head` printed it.")
+@click.option(
+    "--head", "kept", default="", help="REVISION:CHAIN, or the file of a signed head, kept before."
+)
+@click.option(
+    "--public-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file of the key that must have signed --head.",
+)
 @click.option("--log/--no-log", default=True, help="Compare with the events of the local log.")
 @click.option(
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An export."
 )
-def verify(*, kept: str, log: bool, file: Path | None) -> None:
+def verify(*, kept: str, public_key: Path | None, log: bool, file: Path | None) -> None:
     """Recompute the chain of the history; exit 1 with the first difference.
 
     The chain finds edited and removed rows. A kept head, the log, and this machine's copy of a
-    shared history find a cut tail and a restored backup.
+    shared history find a cut tail and a restored backup. With --public-key, the kept head must be
+    signed by that key; --file then needs nothing of this machine.
     """
     home = Home.from_environment()
+    stated = _stated_head(kept, public_key)
     rows = _exported(file) if file else list(open_history(home, direct=True).all_rows())
-    heads: list[ChainHead | None] = [_head(kept) if kept else None]
+    heads: list[ChainHead | None] = [stated]
     if not file and is_shared() and home.registry_copy.exists():
         heads.append(ChainHead(*copy_head(home.registry_copy)))
     for known in heads:
@@ -114,24 +127,113 @@ def verify(*, kept: str, log: bool, file: Path | None) -> None:
 
 
 @audit.command()
-def head() -> None:
-    """Print the head, REVISION:CHAIN; keep it elsewhere for `audit verify --head`."""
-    revision, chain = _history().head()
-    click.echo(f"{revision}:{chain}")
+def key() -> None:
+    """Print the public key that verifies signed heads; create the key pair if there is none.
+
+    The private key stays in `audit-key.pem` below the home, or in the file that
+    DRIFTLINE_AUDIT_KEY names.
+    """
+    from registry.signed_heads import ensure_key, public_pem  # noqa: PLC0415 - cryptography
+
+    path = audit_key(Home.from_environment())
+    made, created = ensure_key(path)
+    if created:
+        click.echo(f"created {path}; keep a copy of the public key elsewhere", err=True)
+    click.echo(public_pem(made), nl=False)
+
+
+@audit.command()
+@click.option("--sign", is_flag=True, help="Print it as JSON, signed with the key of `audit key`.")
+def head(*, sign: bool) -> None:
+    """Print the head, REVISION:CHAIN; keep it elsewhere for `audit verify --head`.
+
+    A head is signed only if the chain of the history holds.
+    """
+    history = _history()
+    if sign:
+        last = _intact_head(history)
+        click.echo(_signed(last))
+    else:
+        revision, chain = history.head()
+        click.echo(f"{revision}:{chain}")
 
 
 @audit.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def export(file: Path) -> None:
+@click.option("--sign", is_flag=True, help="Also write FILE.head, the signed head of the rows.")
+def export(file: Path, sign: bool) -> None:  # noqa: FBT001 - click passes flags by name
     """Write every row with its chain to FILE as JSON Lines; `audit verify --file` checks it."""
-    written = 0
+    last, written = ChainHead(0, FIRST), 0
     part = file.with_name(f"{file.name}.part")
-    with part.open("wb") as out:
+
+    def copied(out: IO[bytes]) -> Iterator[HistoryRow]:
+        nonlocal last, written
         for row in _history().all_rows():
             out.write(msgspec.json.encode(row) + b"\n")
-            written += 1
-    part.replace(file)
-    click.echo(f"{written} rows written to {file}")
+            last, written = ChainHead(row.revision, row.chain), written + 1
+            yield row
+
+    try:
+        with part.open("wb") as out:
+            if sign:
+                _require_intact(copied(out))
+            else:
+                deque(copied(out), maxlen=0)
+        if sign:
+            signed = file.with_name(f"{file.name}.head")
+            replace_file(signed, _signed(last) + b"\n", 0o644)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    click.echo(f"{written} rows written to {file}" + (f", their head to {signed}" if sign else ""))
+
+
+def _signed(last: ChainHead) -> bytes:
+    from registry.signed_heads import read_key, sign_head  # noqa: PLC0415 - cryptography
+
+    return msgspec.json.encode(sign_head(read_key(audit_key(Home.from_environment())), last))
+
+
+def _intact_head(history: History) -> ChainHead:
+    last = ChainHead(0, FIRST)
+
+    def rows() -> Iterator[HistoryRow]:
+        nonlocal last
+        for row in history.all_rows():
+            last = ChainHead(row.revision, row.chain)
+            yield row
+
+    _require_intact(rows())
+    return last
+
+
+def _require_intact(rows: Iterator[HistoryRow]) -> None:
+    for fault in chain_faults(rows):
+        raise HistoryChanged(f"{fault}; nothing was signed")
+
+
+def _stated_head(kept: str, public_key: Path | None) -> ChainHead | None:
+    """Return the head that was kept; with a public key, only one that it signed."""
+    if not kept and public_key is not None:
+        raise click.UsageError("--public-key: expected --head with the file of a signed head")
+    if not kept or re.fullmatch(r"[0-9]+:[0-9a-f]*", kept):
+        if public_key is not None:
+            raise click.UsageError(f"--head {kept}: it is not signed; expected the file of a head")
+        return _head(kept) if kept else None
+    from registry.signed_heads import (  # noqa: PLC0415 - cryptography
+        check_signature,
+        read_public_key,
+        read_signed_head,
+    )
+
+    signed = read_signed_head(Path(kept))
+    if public_key is None:
+        click.echo("the signature of --head is not checked: expected --public-key", err=True)
+    else:
+        check_signature(signed, read_public_key(public_key))
+        at = _day(signed.time)
+        click.echo(f"head {signed.revision} signed by key {signed.key[:12]}... at {at}")
+    return signed.head
 
 
 def _history() -> History:

@@ -133,6 +133,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.root / "registry.db"
 
     @property
+    def audit_key(self) -> Path:
+        """Return the file of the private key that signs heads of the registry's history."""
+        return self.root / "audit-key.pem"
+
+    @property
     def registry_copy(self) -> Path:
         """Return this machine's copy of a registry database that machines share."""
         return self.root / "registry-copy.db"

@@ -16,6 +16,8 @@ RegistryError
 ├── IncompatibleRegistry  a registry file of a newer release
 ├── DamagedRow            a row of the history that cannot be read
 ├── ArtifactsUnavailable  the shared store of files cannot be used now
+├── InvalidSigningKey     a key that signs heads, or its public key, that cannot be used
+├── InvalidSignedHead     a signed head that was changed, or that another key signed
 ├── RegistryConflict      another change of the model was first; the message says who
 ├── VersionRefused        the model's release policy does not allow the version
 └── RegistryUnavailable   the registry cannot be read or written now

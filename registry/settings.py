@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -20,6 +21,8 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: str = ""
     registry_wait_s: float = 60.0  # how long a command's change waits for a lost database
     registry_require_key: bool = False  # whether commands on this machine need a key for a change
+    # PEM file of the key that signs heads of the history; empty: audit-key.pem in DRIFTLINE_HOME.
+    audit_key: str = ""
 
 
 def artifacts_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -35,6 +38,12 @@ def is_shared(environ: Mapping[str, str] = os.environ) -> bool:
 def requires_key(environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether a command that changes the registry needs a key."""
     return from_environment(RegistrySettings, PREFIX, environ).registry_require_key
+
+
+def audit_key(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the file of the private key that signs heads."""
+    stated = from_environment(RegistrySettings, PREFIX, environ).audit_key
+    return Path(stated).expanduser() if stated else home.audit_key
 
 
 def open_history(
