@@ -137,6 +137,9 @@ COMMANDS = {
     "config": CommandSummary(
         "driftline.config", "Show every setting, its value and where it came from.", _LOG
     ),
+    "doctor": CommandSummary(
+        "driftline.doctor", "Check this installation and say what to do.", _LOG
+    ),
     "forward": CommandSummary("driftline.forward", "Forward the local log to Kafka.", _LOG),
     "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
 }

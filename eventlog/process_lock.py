@@ -100,6 +100,24 @@ def require_unlocked(path: Path, role: str) -> None:
         ProcessLock(path, role).close()
 
 
+def holder(path: Path) -> Holder | None:
+    """Return the process that holds the lock, None if none does; the file is not changed."""
+    stated = _holder(path)
+    if stated is None:  # released in order, so the lock is not tried
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return stated
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _already_running(path: Path, role: str) -> AlreadyRunning:
     holder = _holder(path)
     return AlreadyRunning(

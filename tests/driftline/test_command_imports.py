@@ -52,6 +52,7 @@ READS = [
     Case("events tail"),
     Case("keys list"),
     Case("config"),
+    Case("doctor", HEAVY - {"sqlalchemy", "alembic"}),
 ]
 # What a command says of itself needs none of what it does.
 HELP = [Case(f"{name} --help") for name in COMMANDS]

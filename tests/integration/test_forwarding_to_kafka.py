@@ -17,6 +17,7 @@ from eventlog.events import FeedbackEvent, HeartbeatEvent, PredictionEvent, Tens
 from eventlog.forwarder import Cursors, Forwarder
 from eventlog.kafka import KafkaSettings, KafkaSink, TopicChanges, create_topics
 from eventlog.kafka_reader import KafkaReader
+from eventlog.kafka_topics import partition_counts
 from eventlog.log import Position
 from eventlog.segments import SegmentReader, SegmentWriter
 from eventlog.shards import shard_of
@@ -148,6 +149,7 @@ def test_every_event_arrives_readable_keyed_and_with_cloudevents_headers(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, tmp_path: Path
 ) -> None:
     broker.start()
+    assert {*partition_counts(settings, timeout_s=30).values()} == {0}
     assert len(create_topics(settings, partitions=4, replicas=1).created) == 5
     assert create_topics(settings, partitions=4, replicas=1) == TopicChanges([], [])
     differing = msgspec.structs.replace(settings, largest_message=2_000_000)
@@ -222,6 +224,8 @@ def test_topics_that_a_model_cannot_share_are_refused_with_the_reason(
     running = Forwarding(tmp_path, settings)
     running.until_failed()
     assert f"{settings.predictions} has 2, {settings.feedback} has 3" in running.errors[0]
+    found = partition_counts(settings, timeout_s=30)
+    assert [found[topic] for topic in settings.keyed_topics] == [2, 3, 2]
     reader = KafkaReader(settings, "group", {}, 0)
     deadline = time.monotonic() + 60
     while "expected the same number for all" not in caplog.text:

@@ -1,0 +1,298 @@
+"""Checks of an installation: each looks at one thing, changes nothing, and says what to do."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from access.keyfile import KeyFile
+from access.ports import Address, require_free
+from driftline.port_owner import port_owner
+from driftline.setting_catalogue import settings
+from driftline.setting_names import misspelt
+from driftline.setting_values import masked
+from eventlog.errors import DriftlineError, SettingError
+from eventlog.kafka_settings import KAFKA_PREFIX, KafkaSettings
+from eventlog.process_lock import holder
+from eventlog.settings import FORWARDER_PREFIX, ForwarderSettings, Home, fault, from_environment
+
+State = Literal["ok", "warning", "failed"]
+
+_LITTLE, _TOO_LITTLE = 2 << 30, 64 << 20  # bytes free
+_AHEAD_S = 60.0
+_CONNECT_S = 5.0
+_ONNXRUNTIME = "1"
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """What a check found, and what to do about it."""
+
+    check: str
+    state: State
+    message: str
+    remedy: str = ""
+
+
+def check_settings(environ: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Find invalid values and misspelt variables."""
+    wrong = misspelt(environ)
+    for one in settings():
+        stated = environ.get(one.variable)
+        if stated is not None and (expected := fault(stated, one.kind)):
+            wrong.append(f"{one.variable}: {masked(one.variable, stated)!r}: {expected}")
+    for text in wrong:
+        yield CheckResult("settings", "failed", text, "correct or remove the variable")
+    if not wrong:
+        yield CheckResult("settings", "ok", "every variable is known and valid")
+
+
+def check_home(home: Home) -> Iterator[CheckResult]:
+    """Look at the rights of the home and its files of secrets, and at the space on its disk."""
+    root = home.root
+    if not root.exists():
+        text = f"{root} does not exist yet"
+        yield CheckResult(
+            "home", "warning", text, "it is created by the first start; else set DRIFTLINE_HOME"
+        )
+    elif not root.is_dir() or not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        remedy = f"chown or chmod u+rwx {root}, or set DRIFTLINE_HOME"
+        yield CheckResult("home", "failed", f"{root} is no folder that this user can write", remedy)
+    elif (mode := stat.S_IMODE(root.stat().st_mode)) & stat.S_IRWXO:
+        state: State = "failed" if mode & stat.S_IWOTH else "warning"
+        text = f"{root} is open to every user (mode {mode:o})"
+        yield CheckResult("home", state, text, f"chmod o-rwx {root}")
+    else:
+        yield CheckResult("home", "ok", f"{root} belongs to this user (mode {mode:o})")
+    for path in (root / "driftline.toml", KeyFile.of(home).path):
+        if path.exists() and path.stat().st_mode & stat.S_IRWXO:
+            yield CheckResult(
+                "home", "warning", f"{path} can be read by every user", f"chmod o-rwx {path}"
+            )
+    place = next(one for one in (root, *root.parents) if one.exists())
+    usage = shutil.disk_usage(place)
+    text = f"{usage.free / (1 << 30):.1f} GiB of {usage.total / (1 << 30):.0f} GiB are free"
+    state = "failed" if usage.free < _TOO_LITTLE else "warning" if usage.free < _LITTLE else "ok"
+    remedy = "" if state == "ok" else "free space, or set DRIFTLINE_LOG_RETAIN_BYTES"
+    yield CheckResult("disk", state, text, remedy)
+
+
+def check_ports(home: Home) -> Iterator[CheckResult]:
+    """Try whether each port can be listened on, unless the process of this home has it."""
+    for role, lock, address in _addresses():
+        if running := holder(home.lock(lock)):
+            yield CheckResult("ports", "ok", f"{address}: the {role} of this home runs ({running})")
+            continue
+        try:
+            require_free([address])
+        except SettingError as error:
+            owner = port_owner(address.port)
+            remedy = f"stop {owner or 'the process that has it'}, or choose another port"
+            yield CheckResult("ports", "failed", str(error), remedy)
+        else:
+            yield CheckResult("ports", "ok", f"{address} is free for the {role}")
+
+
+def _addresses() -> Iterator[tuple[str, str, Address]]:
+    """Return role, lock and address of each port of the installed parts."""
+    try:
+        from service.settings import PREFIX, read_settings  # noqa: PLC0415 - may not be installed
+
+        one = read_settings()
+        ports = {"PORT": one.port, "GRPC_PORT": one.grpc_port, "ADMIN_PORT": one.admin_port}
+        for name, port in ports.items():
+            if port:
+                yield "service", "service", Address(one.host, port, f"{PREFIX}{name}")
+    except ImportError:
+        pass
+    try:
+        from monitoring.settings import PREFIX as MONITOR  # noqa: PLC0415
+        from monitoring.settings import MonitorSettings  # noqa: PLC0415
+
+        page = from_environment(MonitorSettings, MONITOR)
+        yield "monitor", "monitor", Address(page.host, page.port, f"{MONITOR}PORT")
+    except ImportError:
+        pass
+    metrics = from_environment(ForwarderSettings, FORWARDER_PREFIX)
+    if metrics.metrics_port:
+        name = f"{FORWARDER_PREFIX}METRICS_PORT"
+        yield "forwarder", "forwarded", Address(metrics.metrics_host, metrics.metrics_port, name)
+
+
+def check_clock(home: Home, now: Callable[[], float] = time.time) -> Iterator[CheckResult]:
+    """Compare the clock with the last write to the event log."""
+    newest = max(_written(home.log), default=None)
+    if newest is None:
+        yield CheckResult(
+            "clock", "ok", "the event log is empty, so nothing is later than the clock"
+        )
+    elif (ahead := newest - now()) > _AHEAD_S:
+        text = f"the event log was written {ahead:.0f} s after now: the clock went back"
+        yield CheckResult("clock", "failed", text, "synchronize the clock (NTP) before a start")
+    else:
+        yield CheckResult(
+            "clock", "ok", f"the event log was last written {max(0, -ahead):.0f} s ago"
+        )
+
+
+def _written(folder: Path) -> Iterator[float]:
+    for one in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a segment whose retention has ended
+            if one.is_file():
+                yield one.stat().st_mtime
+
+
+def check_kafka(environ: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Connect to Kafka, if it is configured, and compare the partitions of its topics."""
+    reads = environ.get("DRIFTLINE_MONITOR_SOURCE") == "kafka"
+    if not reads and not any(name.startswith(KAFKA_PREFIX) for name in environ):
+        yield CheckResult("kafka", "ok", "not configured: the monitor reads the local log")
+        return
+    chosen = from_environment(KafkaSettings, KAFKA_PREFIX, environ)
+    if silent := [one for one in chosen.bootstrap_servers.split(",") if not _connects(one)]:
+        down = len(silent) == len(chosen.bootstrap_servers.split(","))
+        text = f"no connection to {', '.join(silent)} within {_CONNECT_S:g} s"
+        remedy = f"start the broker, or correct {KAFKA_PREFIX}BOOTSTRAP_SERVERS"
+        yield CheckResult("kafka", "failed" if down else "warning", text, remedy)
+        if down:
+            return
+    from eventlog.kafka_topics import partition_counts  # noqa: PLC0415 - Kafka's client
+
+    yield check_topics(chosen, partition_counts(chosen, timeout_s=_CONNECT_S))
+
+
+def check_topics(chosen: KafkaSettings, counts: Mapping[str, int]) -> CheckResult:
+    """Return whether all topics exist, and those keyed by shard have equal partitions."""
+    if absent := [topic for topic, count in counts.items() if not count]:
+        text = f"topics are missing: {', '.join(absent)}"
+        return CheckResult("kafka", "failed", text, "driftline topics create")
+    keyed = {topic: counts[topic] for topic in chosen.keyed_topics}
+    if len({*keyed.values()}) > 1:
+        text = ", ".join(f"{topic} has {count} partitions" for topic, count in keyed.items())
+        remedy = "give all of them the largest number: a shard has one partition number in all"
+        return CheckResult("kafka", "failed", text, remedy)
+    text = f"reachable; {len(keyed)} topics have {next(iter(keyed.values()))} partitions each"
+    return CheckResult("kafka", "ok", text)
+
+
+def _connects(server: str) -> bool:
+    host, _, port = server.strip().rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def check_databases(home: Home) -> Iterator[CheckResult]:
+    """Read the revisions of the monitor's and the registry's database, without migrating them."""
+    from monitoring.settings import database  # noqa: PLC0415 - SQLAlchemy, below
+    from monitoring.storage import schema as monitor  # noqa: PLC0415
+    from registry.history import schema as registry  # noqa: PLC0415
+    from registry.settings import PREFIX, RegistrySettings  # noqa: PLC0415
+
+    where = from_environment(RegistrySettings, PREFIX).registry or home.registry
+    for name, place, table, newest in (
+        ("monitor's database", database(home), monitor.VERSION_TABLE, monitor.REVISION),
+        ("registry", where, registry.VERSION_TABLE, registry.REVISION),
+    ):
+        yield _database(name, place, table, newest)
+
+
+def _database(name: str, place: Path | str, table: str, newest: str) -> CheckResult:
+    shown = masked("", str(place))
+    if isinstance(place, Path) and not place.exists():
+        return CheckResult(name, "ok", f"{shown} does not exist yet")
+    try:
+        found = _revision(place, table)
+    except Exception as error:  # noqa: BLE001 - of two drivers
+        text = f"{shown}: {' '.join(str(error).split())}"
+        return CheckResult(name, "failed", text, "start the database, or correct its address")
+    if found == newest:
+        return CheckResult(name, "ok", f"{shown} has revision {found}")
+    if found > newest:
+        text = f"{shown} has revision {found}, this release knows {newest}"
+        return CheckResult(name, "failed", text, "run the release that wrote it, or a newer one")
+    text = f"{shown} has revision {found or 'none'}, the newest is {newest}"
+    return CheckResult(
+        name, "warning", text, "back it up: the next start migrates it, forward only"
+    )
+
+
+def _revision(place: Path | str, table: str) -> str:
+    """Return the revision of a database; "" if it has none yet."""
+    query = f"SELECT version_num FROM {table}"  # noqa: S608 - a constant
+    if isinstance(place, Path):
+        with closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as file:
+            tables = file.execute("SELECT name FROM sqlite_master WHERE name = ?", (table,))
+            row = file.execute(query).fetchone() if tables.fetchone() else None
+        return row[0] if row else ""
+    import psycopg  # noqa: PLC0415 - only for servers
+
+    with psycopg.connect(place, connect_timeout=round(_CONNECT_S)) as server:
+        if server.execute("SELECT to_regclass(%s)", (table,)).fetchone() == (None,):
+            return ""
+        found = server.execute(query.encode()).fetchone()
+    return str(found[0]) if found else ""
+
+
+def check_keys(home: Home) -> Iterator[CheckResult]:
+    """Read the file of keys."""
+    file = KeyFile.of(home)
+    held = file.require()
+    if held is None:
+        yield CheckResult("keys", "ok", "no keys: only callers on loopback are accepted")
+        return
+    live = sum(key.is_live(time.time()) for key in held)
+    if live:
+        yield CheckResult("keys", "ok", f"{file.path}: {live} of {len(held)} keys are valid")
+    else:
+        text = f"{file.path}: no key is valid, so no caller with a key is accepted"
+        yield CheckResult("keys", "warning", text, "driftline keys create")
+
+
+def check_versions(installed: Callable[[str], str] = version) -> Iterator[CheckResult]:
+    """Compare the versions of libraries with those that the service was tested with."""
+    from service.dependency_versions import TESTED  # noqa: PLC0415 - may not be installed
+
+    for name, tested in {**TESTED, "onnxruntime": _ONNXRUNTIME}.items():
+        try:
+            found = installed(name)
+        except PackageNotFoundError:
+            remedy = "pip install 'driftline[service]'"
+            yield CheckResult("versions", "warning", f"{name} is not installed", remedy)
+            continue
+        if not tested or f"{found}.".startswith(f"{tested}."):
+            yield CheckResult("versions", "ok", f"{name} {found}")
+        else:
+            text = f"{name} {found} is installed, tested is {tested}"
+            yield CheckResult("versions", "failed", text, f"pip install '{name}=={tested}.*'")
+
+
+def findings(home: Home, environ: Mapping[str, str]) -> Iterator[CheckResult]:
+    """Run every check; one that cannot run is a finding of its own."""
+    checks: dict[str, Callable[[], Iterator[CheckResult]]] = {
+        "settings": lambda: check_settings(environ),
+        "home": lambda: check_home(home),
+        "ports": lambda: check_ports(home),
+        "clock": lambda: check_clock(home),
+        "kafka": lambda: check_kafka(environ),
+        "databases": lambda: check_databases(home),
+        "keys": lambda: check_keys(home),
+        "versions": check_versions,
+    }
+    for name, check in checks.items():
+        try:
+            yield from check()
+        except ImportError as error:
+            yield CheckResult(name, "ok", f"not checked: package {error.name} is not installed")
+        except (DriftlineError, OSError) as error:
+            yield CheckResult(name, "failed", str(error), "correct this, then run it again")
