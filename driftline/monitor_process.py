@@ -56,10 +56,12 @@ from monitoring.storage.store import Store
 from monitoring.tracing import WindowTraces
 from monitoring.web.app import app
 from monitoring.web.approvals import ApprovalDesk
+from monitoring.web.retrain_loops import RetrainLoops
 from monitoring.web.server import serving
 from monitoring.webhooks.approval_outbox import ApprovalOutbox
 from monitoring.webhooks.delivery import Receiver, Sender, approval_receiver, sending
 from monitoring.windows.policy_source import ReadableVersions, RegistryPolicies
+from monitoring.windows.retention import DAY
 from registry.gates.reports import open_reports
 from registry.pending_approvals import PendingApprovals
 from registry.settings import open_history
@@ -192,6 +194,7 @@ def _show(parts: ExitStack, home: Home, settings: MonitorSettings, tls: Tls | No
         scoring=lags.scoring,
         baselines=BaselineFiles(home.baselines),
         desk=ApprovalDesk(history, open_reports(home), pending),
+        loops=RetrainLoops(history, int(settings.answer_within_days * DAY)),
         shadows=partial(read_report, home),
         comparisons=home.comparisons,
     )

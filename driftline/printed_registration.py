@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from driftline.answered_request import require_request
 from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
 from driftline.local_actor import Actor
@@ -27,8 +28,10 @@ def register_and_print(  # noqa: PLR0913  # the files, and what they are registe
     target: str,
     actor: Actor,
     promote: bool,
+    answers: str = "",
 ) -> Version:
     """Register files as the next version of a model; raises a RegistryError."""
+    require_request(home, model, answers)
     registry = Registry(home, wait=True)
     version = registry.register(
         onnx,
@@ -37,6 +40,7 @@ def register_and_print(  # noqa: PLR0913  # the files, and what they are registe
         reference=reference,
         target=target,
         actor=actor.name,
+        answers=answers,
     )
     click.echo(f"{model} version {version.number}, sha256 {version.digest}")
     _print(version)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from driftline.answered_request import require_request
 from driftline.converters import to_onnx
 from driftline.first_promotion import promote_first
 from driftline.gates.registration import gate_registered
@@ -45,14 +46,17 @@ def register(  # noqa: PLR0913  # what the command takes as options
     manifest: Mapping[str, Any] | str | Path | None = None,
     example: Any = None,
     promote: bool = True,
+    answers: str = "",
 ) -> RegisteredVersion:
     """Register a model as the next version of `name`, and promote it if it is the first.
 
     `model` is a path, bytes, an onnx.ModelProto, a scikit-learn estimator or pipeline, a model of
     XGBoost, LightGBM or CatBoost, or a torch.nn.Module with an `example` input. `reference` are
     rows outside the training data: a frame, arrays by input, or a file. What `manifest` does not
-    state is inferred. Raises a DriftlineError that names the fault, and then stores nothing.
+    state is inferred. `answers` is the id of the retraining request that the model answers. Raises
+    a DriftlineError that names the fault, and then stores nothing.
     """
+    require_request(Home.from_environment(), name, answers)
     registry = Registry(Home.from_environment(), wait=True)
     fields = read_fields(Path(manifest)) if isinstance(manifest, str | Path) else manifest or {}
     stated = {**fields} if held_out is None else {**fields, "held_out": held_out}
@@ -65,6 +69,7 @@ def register(  # noqa: PLR0913  # what the command takes as options
         reference=_reference(reference),
         target=target,
         actor=actor.name,
+        answers=answers,
     )
     gate_registered(Home.from_environment(), version, actor.name)
     if promote and actor.may_promote and promote_first(registry, version, actor.name):

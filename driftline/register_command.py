@@ -42,6 +42,12 @@ def commands() -> list[click.Command]:
     default=True,
     help="Promote the first version of a new model; later ones are never promoted.",
 )
+@click.option(
+    "--answers",
+    default="",
+    metavar="REQUEST_ID",
+    help="Id of the retraining request that the version answers.",
+)
 @SERVER
 def register(  # noqa: PLR0913  # one for each option
     *,
@@ -52,6 +58,7 @@ def register(  # noqa: PLR0913  # one for each option
     target: str,
     held_out: bool | None,
     promoted: bool,
+    answers: str,
     server: str,
 ) -> None:
     """Validate an ONNX model and store it as an immutable version of a model.
@@ -66,7 +73,9 @@ def register(  # noqa: PLR0913  # one for each option
         fields = {**fields, "held_out": held_out}
     if server:
         remote = open_remote(server)
-        remote.register(name, onnx, fields, reference, target=target, promote=promoted)
+        remote.register(
+            name, onnx, fields, reference, target=target, promote=promoted, answers=answers
+        )
         return
     register_and_print(
         Home.from_environment(),
@@ -77,4 +86,5 @@ def register(  # noqa: PLR0913  # one for each option
         target=target,
         actor=local_actor("register", name),
         promote=promoted,
+        answers=answers,
     )

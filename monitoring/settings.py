@@ -51,6 +51,8 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     ] = "cloudevents"
     webhook_token: str = ""  # shown to the receiver as Authorization: Bearer
     webhook_secrets: str = ""  # whsec_..., comma separated: the first is new, the others rotate out
+    # Days until a delivered retraining request without a candidate is overdue; 0: never.
+    answer_within_days: Annotated[float, msgspec.Meta(ge=0, le=3650)] = 2.0
     # Where requests for approval go, signed with the same secrets; empty: nowhere.
     approval_webhook_url: str = ""
     approval_webhook_format: Literal["cloudevents", "github", "alertmanager", "slack"] = (

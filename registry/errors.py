@@ -40,6 +40,10 @@ class UnknownVersion(RegistryError):
     """No such version of a model."""
 
 
+class UnknownRequest(RegistryError):
+    """No retraining request of that id for the model."""
+
+
 class NoChampion(UnknownVersion):
     """A model has no champion, which answers requests that name no version."""
 

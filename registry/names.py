@@ -5,6 +5,7 @@ import re
 from registry.errors import InvalidName
 
 _MODEL_NAME = re.compile(r"[a-z0-9]([-._a-z0-9]{0,61}[a-z0-9])?")
+_REQUEST = re.compile(r"[A-Za-z0-9][-_.:A-Za-z0-9]{0,99}")
 _ALIAS = re.compile(r"[a-z][-_a-z0-9]{0,62}")
 
 
@@ -27,4 +28,13 @@ def require_alias(alias: str) -> None:
     if not _ALIAS.fullmatch(alias):
         raise InvalidName(
             f"alias {alias!r}: expected a lowercase letter, then up to 62 letters, digits, - and _"
+        )
+
+
+def require_request_id(request: str) -> None:
+    """Raise InvalidName for what is no id of a request; "" is none."""
+    if request and not _REQUEST.fullmatch(request):
+        raise InvalidName(
+            f"request {request[:100]!r}: expected the id of a retraining request, such as "
+            "rr_0123456789abcdef01234567: the webhook id, or see driftline webhooks list"
         )

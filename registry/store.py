@@ -30,7 +30,12 @@ from registry.history.state import DesiredState
 from registry.history.store import History
 from registry.limits import UNCHANGED, LimitChange, check, limited, sum_up
 from registry.manifest import Manifest, Version
-from registry.names import is_model_name, require_alias, require_model_name
+from registry.names import (
+    is_model_name,
+    require_alias,
+    require_model_name,
+    require_request_id,
+)
 from registry.policies import (
     Held,
     PolicyChange,
@@ -96,6 +101,7 @@ class Registry:
         reference: Path | bytes | None = None,
         target: str = "",
         actor: str = "",
+        answers: str = "",
     ) -> Version:
         """Validate the files, or their contents, and store them as the next version of the model.
 
@@ -103,8 +109,8 @@ class Registry:
         packed into one file where it is too large for that.
         What the manifest does not state is inferred; read_inference says what and why.
         `target` names the reference's column of labels, unless the manifest does. Identical
-        content returns the existing version. Raises a RegistryError that names the fault, and then
-        stores nothing.
+        content returns the existing version. `answers` is the id of the request that asked for the
+        version. Raises a RegistryError that names the fault, and then stores nothing.
         """
         # These bring ONNX, which workers and commands that only read do without.
         from registry.bounded.check import check_in_process, read_reference  # noqa: PLC0415
@@ -112,14 +118,17 @@ class Registry:
         from registry.model_file import read_model  # noqa: PLC0415
 
         require_model_name(model)
+        require_request_id(answers)
         reference_bytes = read_reference(reference) if reference else None
         fields = read_fields(manifest) if isinstance(manifest, Path) else manifest or {}
         with self._folders.checking() as folder:
             onnx_bytes = onnx if isinstance(onnx, bytes) else read_model(onnx, folder / DATA)
             check_in_process(folder, onnx_bytes, fields, reference_bytes, target=target)
-            return self._add_checked(model, folder, reference_bytes or b"", actor)
+            return self._add_checked(model, folder, reference_bytes or b"", actor, answers)
 
-    def _add_checked(self, model: str, folder: Path, reference: bytes, actor: str) -> Version:
+    def _add_checked(
+        self, model: str, folder: Path, reference: bytes, actor: str, answers: str
+    ) -> Version:
         """Store the checked files of a folder, unless a version has this content."""
         from registry.batching import FILE, read_verdict  # noqa: PLC0415
         from registry.content import content_digest  # noqa: PLC0415
@@ -140,10 +149,10 @@ class Registry:
             if version is None:
                 completed = msgspec.json.decode(encoded, type=Manifest)
                 require_inherited(model, completed, self.history(model))
-                return _retry(lambda: self._stored.add(model, digest, files, actor))
+                return _retry(lambda: self._stored.add(model, digest, files, actor, answers))
             if read_verdict(version) is None:  # as an earlier release left it
                 shutil.copyfile(folder / FILE, Path(version.path) / FILE)
-            self._stored.record(version, actor)
+            self._stored.record(version, actor, answers)
         return version
 
     def models(self) -> list[str]:

@@ -77,7 +77,7 @@ class StoredVersions:
         }
         return KnownVersions(found.versions, damaged, remote, history)
 
-    def add(self, model: str, digest: str, files: Files, actor: str) -> Version:
+    def add(self, model: str, digest: str, files: Files, actor: str, answers: str = "") -> Version:
         """Store and record the next version of a model, or leave nothing behind.
 
         Content that another machine registered gets its number. Raises RegistryUnavailable, and
@@ -100,14 +100,17 @@ class StoredVersions:
                 f"{self._folders.folder}: {error.strerror or error}; nothing was registered"
             ) from None
         try:
-            self.record(version, actor)
+            self.record(version, actor, answers)
         except RegistryError:
             self._folders.remove(Path(version.path))  # store and history agree
             raise
         return version
 
-    def record(self, version: Version, actor: str) -> None:
-        """Record a version that is stored, after its files are shared."""
+    def record(self, version: Version, actor: str, answers: str = "") -> None:
+        """Record a version that is stored, after its files are shared.
+
+        `answers` is the id of the request that it answers, if any.
+        """
         if not version.files:  # an earlier release stored it
             version = replace(version, files=hash_folder(Path(version.path)))
         if self._artifacts is not None:
@@ -120,6 +123,8 @@ class StoredVersions:
             digest=version.digest,
             files=version.files,
             trained_by=version.manifest.lineage.get("trained_by", ""),
+            answers=answers,
+            now=self._now(),
         )
 
     def copy_files(self, artifacts: ArtifactStore) -> int:

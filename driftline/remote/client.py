@@ -99,6 +99,7 @@ class RemoteRegistry:
         *,
         target: str,
         promote: bool,
+        answers: str = "",
     ) -> JobResult:
         """Upload files and register them; print what the server found out. Raises RemoteError."""
         work = RegisterWork(
@@ -107,6 +108,7 @@ class RemoteRegistry:
             reference=self._upload(reference) if reference is not None else "",
             target=target,
             promote=promote,
+            answers=answers,
         )
         return self._follow(self._call(JobView, "POST", f"{_path(model)}/versions", work))
 

@@ -12,6 +12,7 @@ from registry.errors import (
     RegistryConflict,
     RegistryUnavailable,
     UnknownModel,
+    UnknownRequest,
     UnknownVersion,
     VersionRefused,
 )
@@ -22,6 +23,7 @@ STATUS: dict[type[DriftlineError], int] = {
     AccessError: 400,
     UnknownModel: 404,
     UnknownVersion: 404,
+    UnknownRequest: 404,
     UnknownJob: 404,
     RegistryConflict: 409,
     VersionRefused: 409,

@@ -63,6 +63,7 @@ def _register(job: RemoteJob, work: RegisterWork, folder: Path) -> JobResult:
             target=work.target,
             actor=Actor(job.actor, may_promote=job.may_promote),
             promote=work.promote,
+            answers=work.answers,
         )
     return JobResult(number=version.number, digest=version.digest)
 

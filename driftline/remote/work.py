@@ -3,7 +3,9 @@
 import msgspec
 
 
-class RegisterWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RegisterWork(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Register files that were uploaded."""
 
     # Names of files -> SHA-256 of their uploads: one model file, or one with its external data.
@@ -11,6 +13,7 @@ class RegisterWork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     manifest: dict[str, object] = {}  # fields as their author states them
     reference: str = ""  # SHA-256 of an upload
     target: str = ""
+    answers: str = ""  # id of the retraining request that the version answers
     promote: bool = True  # the first version of a new model, if the key may promote
 
 

@@ -80,7 +80,7 @@ class ClosedLoop:
         while not self._requests.empty():
             request = self._requests.get()
         until = request["data"]["window"]["end"]
-        number = self._register(until)
+        number = self._register(until, request["id"])
         if number and self._gate(number, request["id"]):
             Rollouts(self._history).start(
                 self._model,
@@ -97,7 +97,7 @@ class ClosedLoop:
                 f"Version {number} answers {STEPS[0]:.0%} of the flights; the monitor judges."
             )
 
-    def _register(self, until: int) -> str:
+    def _register(self, until: int, request: str) -> str:
         """Train on what was known at a time; return the number of the version, "" without one."""
         known = self._flights[self._flights["known_at"] <= until]
         recent = known[known["event_time"] > until - TRAINED_ON]
@@ -118,6 +118,7 @@ class ClosedLoop:
             model=self._model,
             manifest=folder / "manifest.yaml",
             reference=folder / "reference.parquet",
+            answers=request,
         )
         rows = f"{len(training):,} flights, {len(reference):,} held out"
         self._say(f"Version {version.number} is trained on {rows}, and registered.")

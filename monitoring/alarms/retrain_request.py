@@ -56,7 +56,8 @@ def request(
         rows_url=rows_url,
         register_hint=(
             f"driftline register model.onnx --name {alarm.model} "
-            "--manifest manifest.yaml --reference reference.parquet"
+            "--manifest manifest.yaml --reference reference.parquet "
+            f"--answers {webhook_id(alarm)}"
         ),
     )
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from monitoring.presenter.links import model_path
+from monitoring.presenter.retrain_loop import RetrainLoop
 from monitoring.results import AlarmStep, Delivery, Result
 from monitoring.scoring.lag import BEHIND, ScoringLag
 from monitoring.web import policy_view
@@ -20,6 +21,7 @@ from monitoring.web.metrics.collector import exposition
 from monitoring.web.overview import as_data, ledger, look, overview_rows, worst_first
 from monitoring.web.policy_view import PolicyPeriodView
 from monitoring.web.queries import Queries
+from monitoring.web.retrain_loops import RetrainLoops
 from monitoring.web.sampled_inputs import sampled_inputs
 from monitoring.windows.grid import END_OF_TIME
 from registry.errors import RegistryError
@@ -53,6 +55,7 @@ def routes() -> list[Route]:
         Route("/api/alarms/{alarm_id}/resolve", resolve, methods=["POST"]),
         Route("/api/ledger", sources),
         Route("/api/deliveries", deliveries),
+        Route("/api/retraining", retraining),
     ]
 
 
@@ -60,6 +63,12 @@ def findings_of(request: Request) -> Queries:
     """The store that this application opened."""
     findings: Queries = request.state.findings
     return findings
+
+
+async def loops_of(request: Request) -> list[RetrainLoop]:
+    """Return every retraining request with what came of it, newest first."""
+    loops: RetrainLoops | None = request.app.state.loops
+    return await loops.read(findings_of(request)) if loops is not None else []
 
 
 def result_of(request: Request) -> Result:
@@ -101,6 +110,7 @@ async def metrics(request: Request) -> Response:
             request.app.state.progress,
             request.app.state.scoring,
             await asyncio.to_thread(_pending, request.app.state.pending),
+            await loops_of(request),
         ),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )
@@ -185,6 +195,11 @@ async def picture(request: Request) -> Response:
     if place >= len(found) or found[place].form != "png":
         raise HTTPException(404, "no picture of a sampled input is there")
     return Response(found[place].body, media_type="image/png")
+
+
+async def retraining(request: Request) -> Response:
+    """Every retraining request and what came of it, newest first."""
+    return json_response(await loops_of(request))
 
 
 async def alarms(request: Request) -> Response:

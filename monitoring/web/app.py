@@ -25,6 +25,7 @@ from monitoring.web.authentication import Authentication
 from monitoring.web.browser_security import BrowserSecurity
 from monitoring.web.distributions import References
 from monitoring.web.queries import Queries
+from monitoring.web.retrain_loops import RetrainLoops
 from registry.catalogue import Catalogue
 from registry.errors import RegistryUnavailable
 from registry.shadow_report import ShadowReport
@@ -45,6 +46,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     shadows: Callable[[], ShadowReport | None] = lambda: None,
     comparisons: Path | None = None,
     desk: ApprovalDesk | None = None,
+    loops: RetrainLoops | None = None,
 ) -> Starlette:
     """The application.
 
@@ -54,7 +56,7 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     use it. `progress` and `scoring` are the consumer's, for health and metrics. `baselines` are
     those of versions without a reference. `shadows` reads what the process of shadows reports.
     `comparisons` is the folder of comparisons of versions.
-    `desk` has the requests for approval.
+    `desk` has the requests for approval, `loops` those for retraining.
     """
 
     @asynccontextmanager
@@ -92,5 +94,6 @@ def app(  # noqa: PLR0913  # the ports of the page, all by name
     made.state.shadows = shadows
     made.state.comparisons = StoredComparisons(comparisons)
     made.state.approvals = desk
+    made.state.loops = loops
     made.state.pending = desk.pending if desk is not None else None
     return made

@@ -16,12 +16,14 @@ from monitoring.presenter import comparison_text, formats, links
 from monitoring.presenter.alarm_sentence import alarm_text
 from monitoring.presenter.headline import alarm_badge, versioned_alarm, without_closed_window
 from monitoring.presenter.performance_state import performance_state
+from monitoring.presenter.retrain_loop import loop_wait
 from monitoring.presenter.shadow_sentences import shadow_lines, shadow_sentence
 from monitoring.results import REFERENCE_ROWS, Delivery, Result
 from monitoring.web import window_view
 from monitoring.web.api import (
     findings_of,
     json_response,
+    loops_of,
     periods_of,
     result_of,
     whole_number,
@@ -83,6 +85,7 @@ async def overview(request: Request) -> Response:
         sources=findings.ledger(),
         totals=sorted(findings.totals().items()),
         deliveries=[_delivery_item(one) for one in findings.deliveries()[:LATEST_DELIVERIES]],
+        loops=(await loops_of(request))[:LATEST_DELIVERIES],
         stopped=seen.stopped,
     )
 
@@ -119,6 +122,11 @@ async def model(request: Request) -> Response:
         later=until is not None,
         alarms=alarms,
         deliveries=deliveries,
+        loops=[
+            one
+            for one in await loops_of(request)
+            if (one.model, one.version) == (row.model, row.version)
+        ],
         periods=periods_of(request),
         shadows=request.app.state.shadows() if row.shadow else None,
         comparisons=[
@@ -254,6 +262,7 @@ def _templates() -> jinja2.Environment:
         "waiting": without_closed_window,
         "bars": bars,
         "GAPS": GAPS,
+        "wait": loop_wait,
     }
     return environment
 

@@ -24,7 +24,7 @@ from registry.errors import DamagedRow
 from registry.limits import LimitChange
 
 KINDS = frozenset({
-    "registered",  # number, digest; detail: Registration
+    "registered",  # number, digest; detail: Registration; evidence: request that it answers, or ""
     "gated",  # number, digest; evidence: digest of the report; detail: GateResult
     "release_policy",  # detail: ReleasePolicy; the one before it ends
     "requested",  # number, alias, digest; detail: ApprovalSubject

@@ -48,6 +48,7 @@ class LifecycleState(msgspec.Struct):
 
     revision: int = 0  # of the model's latest row
     registered: dict[str, HistoryRow] = {}  # by number
+    answers: dict[str, HistoryRow] = {}  # latest candidate by the id of the request it answers
     aliases: dict[str, str] = {}
     alias_changes: list[HistoryRow] = []  # promotions and rollbacks, oldest first
     loading: dict[str, HistoryRow] = {}  # latest load or unload by number; "": every version
@@ -72,6 +73,8 @@ class LifecycleState(msgspec.Struct):
             return self
         match row.kind:
             case "registered":
+                if row.evidence:
+                    self.answers[row.evidence] = row
                 first = self.registered.setdefault(row.number, row)
                 if not first.digest:  # of an earlier release, completed since
                     self.registered[row.number] = replace(

@@ -167,10 +167,13 @@ class History:
         digest: str = "",
         files: dict[str, str] | None = None,
         trained_by: str = "",
+        answers: str = "",
+        now: int = 0,
     ) -> None:
         """Record that a version was registered; a second record of it is not made.
 
-        One of an earlier release, without digest, is completed by another row.
+        One of an earlier release, without digest, is completed by another row. A version that is
+        registered again as the answer to a request, `answers`, gets another row, of the time `now`.
 
         Raises RegistryConflict if another digest was registered under the number.
         """
@@ -181,12 +184,16 @@ class History:
                 detail = encode_detail(Registration(files, trained_by)) if files else ""
                 return [
                     HistoryRow(
-                        0, model, "registered", number, time, actor, detail=detail, digest=digest
+                        0, model, "registered", number, time, actor, detail=detail, digest=digest,
+                        evidence=answers,
                     )
-                ]
+                ]  # fmt: skip
             if digest and found.digest != digest:
                 raise RegistryConflict(f"model {model!r}: {_first(found)}")
-            return []
+            known = state.answers.get(answers)
+            if not answers or (known is not None and known.number == number):
+                return []
+            return [replace(found, revision=0, time=now, actor=actor, evidence=answers, chain="")]
 
         self.append(model, decide)
 

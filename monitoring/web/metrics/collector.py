@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from eventlog.lag import ReaderLag
 from monitoring.presenter.names import PERFORMANCE
+from monitoring.presenter.retrain_loop import RetrainLoop
 from monitoring.results import (
     ESTIMATED,
     JOINT,
@@ -28,6 +29,7 @@ from monitoring.scoring.lag import ScoringLag
 from monitoring.web.metrics.approvals import approval_metrics
 from monitoring.web.metrics.effect import effect_metrics
 from monitoring.web.metrics.health import health_metrics
+from monitoring.web.metrics.retrain_loops import retrain_loop_metrics
 from monitoring.web.metrics.segments import segment_metrics
 from monitoring.web.overview import HISTORY
 from monitoring.web.queries import Queries
@@ -49,11 +51,13 @@ class StoreCollector(Collector):
         progress: ReaderLag | None,
         scoring: ScoringLag | None = None,
         pending: Sequence[PendingApproval] = (),
+        loops: Sequence[RetrainLoop] = (),
     ) -> None:
         self._findings = findings
         self._progress = progress
         self._scoring = scoring
         self._pending = pending
+        self._loops = loops
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
@@ -81,6 +85,7 @@ class StoreCollector(Collector):
         yield from _alarms(self._findings)
         yield from _webhooks(self._findings)
         yield from approval_metrics(self._pending)
+        yield from retrain_loop_metrics(self._loops)
 
 
 def exposition(
@@ -88,10 +93,11 @@ def exposition(
     progress: ReaderLag | None = None,
     scoring: ScoringLag | None = None,
     pending: Sequence[PendingApproval] = (),
+    loops: Sequence[RetrainLoop] = (),
 ) -> bytes:
     """The text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StoreCollector(findings, progress, scoring, pending))
+    registry.register(StoreCollector(findings, progress, scoring, pending, loops))
     return generate_latest(registry)
 
 

@@ -133,6 +133,17 @@ def test_what_is_wrong_with_a_file_is_said_as_it_is_on_this_machine(
     assert "the file has 100,001 bytes; expected at most 100,000" in str(done.exception)
 
 
+def test_a_version_from_another_machine_names_its_request(
+    server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    onnx, manifest = files(tmp_path)
+    register = ("register", onnx, "--name", "tram", "--manifest", manifest, "--answers")
+    assert "expected the id" in str(elsewhere.run("everything", *register, "rr 1").exception)
+    done = elsewhere.run("everything", *register, "rr_1")
+    assert done.exit_code == 0, done.output
+    assert server.history.state("tram").answers["rr_1"].number == "1"
+
+
 @pytest.mark.parametrize("command", ["request", "approve", "reject", "promote"])
 def test_a_key_that_is_not_known_changes_nothing(elsewhere: Elsewhere, command: str) -> None:
     done = elsewhere.run("dl_0_0", command, "taxi", "--version", "1", "--why", "x")

@@ -1,0 +1,40 @@
+"""Check that the request exists that a registration answers."""
+
+import importlib.util
+from contextlib import closing
+from pathlib import Path
+
+from eventlog.settings import Home
+from registry.errors import UnknownRequest
+from registry.names import require_request_id
+
+
+def require_request(home: Home, model: str, request: str) -> None:
+    """Raise UnknownRequest for a request that the monitor of this machine did not make.
+
+    Where its database is not at hand, as on a machine that only trains, any id is accepted. Raises
+    InvalidName for what can be no id.
+    """
+    require_request_id(request)
+    if not request or importlib.util.find_spec("monitoring") is None:
+        return
+    from monitoring.errors import DatabaseUnavailable  # noqa: PLC0415
+    from monitoring.settings import database  # noqa: PLC0415 - SQLAlchemy, for answers alone
+    from monitoring.storage.store import Store  # noqa: PLC0415
+    from monitoring.webhooks.body import read_retrain_request  # noqa: PLC0415
+
+    where = database(home)
+    if isinstance(where, Path) and not where.exists():
+        return
+    try:
+        with closing(Store(where)) as store:
+            found = next((one for one in store.deliveries() if one.webhook_id == request), None)
+    except DatabaseUnavailable:
+        return
+    asked = read_retrain_request(found.body) if found is not None else None
+    if asked is None or asked.model != model:
+        about = f"; it is about model {asked.model!r}" if asked is not None else ""
+        raise UnknownRequest(
+            f"no retraining request {request!r} of model {model!r}{about}; "
+            "driftline webhooks list shows which there are"
+        )
