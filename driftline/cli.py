@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from driftline.terminal import escaped_streams
 
@@ -142,6 +143,9 @@ COMMANDS = {
     ),
     "forward": CommandSummary("driftline.forward", "Forward the local log to Kafka.", _LOG),
     "topics": CommandSummary("driftline.forward", "Create the Kafka topics.", _LOG),
+    "completion": CommandSummary(
+        "driftline.completion", "Print the completion script of bash, zsh or fish."
+    ),
 }
 
 _PARENT = "DRIFTLINE_PARENT_PID"  # eventlog.parent_death.PARENT
@@ -175,6 +179,15 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except ImportError as error:
             raise _missing(ctx.invoked_subcommand or "", error) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return matching commands and options, without importing a command."""
+        found = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List every command with its summary, without importing it."""
@@ -242,7 +255,8 @@ def _absent(command: str, missing: NotInstalled) -> click.Command:
 @click.version_option(package_name="driftline")
 def driftline() -> None:
     """Serve ONNX models, log every prediction and detect drift."""
-    if path := settings_file():
+    # The client alone has no settings.
+    if (path := settings_file()) and importlib.util.find_spec("eventlog"):
         from driftline.setting_file import apply_file  # noqa: PLC0415 - only where a file exists
 
         apply_file(path, os.environ)

@@ -52,6 +52,7 @@ READS = [
     Case("events tail"),
     Case("keys list"),
     Case("config"),
+    Case("completion bash"),
     Case("doctor", HEAVY - {"sqlalchemy", "alembic"}),
 ]
 # What a command says of itself needs none of what it does.

@@ -1,0 +1,26 @@
+"""`driftline completion`: print the script that completes commands and options in a shell."""
+
+import click
+from click.shell_completion import get_completion_class
+
+from driftline.cli import driftline
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+def commands() -> list[click.Command]:
+    """Return the commands of this module."""
+    return [completion]
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print the completion script of SHELL, to be loaded when the shell starts.
+
+    bash: eval "$(driftline completion bash)" in ~/.bashrc. zsh: the same with zsh in ~/.zshrc.
+    fish: driftline completion fish > ~/.config/fish/completions/driftline.fish
+    """
+    made = get_completion_class(shell)
+    assert made is not None  # click brings one for each of them
+    click.echo(made(driftline, {}, "driftline", "_DRIFTLINE_COMPLETE").source())
