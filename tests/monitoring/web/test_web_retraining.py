@@ -42,7 +42,8 @@ def test_a_request_is_followed_until_its_version_answers(
     for path in ("/", "/models/flights/1"):
         text = page.get(path).text
         assert "awaits a candidate for 3 days, overdue" in text
-        assert "rr_&lt;b&gt;" in text
+        assert '<small class="words">rr_&lt;b&gt;</small>' in text
+        assert "<b>gates</b></li>" in text, "steps to come have no text"
     metrics = page.get("/metrics").text
     assert 'driftline_unanswered_retrain_requests{model="flights"} 1.0' in metrics
     assert 'driftline_overdue_retrain_requests{model="flights"} 1.0' in metrics
