@@ -137,11 +137,11 @@ def test_a_version_from_another_machine_names_its_request(
     server: RegistryServer, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     onnx, manifest = files(tmp_path)
-    register = ("register", onnx, "--name", "tram", "--manifest", manifest, "--answers")
+    register = ("register", onnx, "--name", "barge", "--manifest", manifest, "--answers")
     assert "expected the id" in str(elsewhere.run("everything", *register, "rr 1").exception)
     done = elsewhere.run("everything", *register, "rr_1")
     assert done.exit_code == 0, done.output
-    assert server.history.state("tram").answers["rr_1"].number == "1"
+    assert server.history.state("barge").answers["rr_1"].number == "1"
 
 
 @pytest.mark.parametrize("command", ["request", "approve", "reject", "promote"])
