@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from eventlog.errors import SettingError
+from eventlog.settings import PositiveFloat, PositiveInt
 
 KAFKA_PREFIX = "DRIFTLINE_KAFKA_"
 
@@ -23,8 +24,8 @@ class KafkaSettings(msgspec.Struct, frozen=True):
     sasl_password: str | None = None
     sasl_password_file: str = ""  # file that holds the password, instead of the password itself
     compression: Literal["lz4", "zstd", "none"] = "lz4"
-    acknowledge_within: float = 30.0  # seconds until one batch must be acknowledged
-    largest_message: int = 1_000_000  # bytes; larger events are sent without payload
+    acknowledge_within: PositiveFloat = 30.0  # seconds until one batch must be acknowledged
+    largest_message: PositiveInt = 1_000_000  # bytes; larger events are sent without payload
     topic_prefix: str = "driftline"
 
     @property

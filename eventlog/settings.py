@@ -1,5 +1,6 @@
 """Locate Driftline's files and read settings from environment variables."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,9 @@ LOG_PREFIX = "DRIFTLINE_LOG_"
 FORWARDER_PREFIX = "DRIFTLINE_FORWARDER_"
 
 _SIZE = f"^{PATTERN}$"
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
@@ -30,22 +34,24 @@ def from_environment(
         for field in msgspec.structs.fields(kind)
         if (variable := f"{prefix}{field.name.upper()}") in environ
     }
-    try:
-        return msgspec.convert(values, kind, strict=False)
-    except msgspec.ValidationError as error:
-        for field in msgspec.structs.fields(kind):
-            if field.name in values and (expected := fault(values[field.name], field.type)):
-                variable = f"{prefix}{field.name.upper()}"
-                raise SettingError(f"{variable}: {values[field.name]!r}: {expected}") from None
-        raise SettingError(f"environment {prefix}*: {error}") from None
+    for field in msgspec.structs.fields(kind):
+        if field.name in values and (expected := fault(values[field.name], field.type)):
+            variable = f"{prefix}{field.name.upper()}"
+            raise SettingError(f"{variable}: {values[field.name]!r}: {expected}")
+    return msgspec.convert(values, kind, strict=False)
 
 
 def fault(value: str, kind: Any) -> str:
-    """Return what a setting of this type expects instead of the value; "" if it is valid."""
+    """Return what a setting of this type expects instead of the value; "" if it is valid.
+
+    No setting is negative or infinite.
+    """
     try:
-        msgspec.convert(value, kind, strict=False)
+        found = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         return f"expected {_expected(kind)}"
+    if isinstance(found, int | float) and not 0 <= found < math.inf:
+        return f"expected {_expected(kind)}" + (" >= 0" if kind in (int, float) else "")
     return ""
 
 
@@ -67,8 +73,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     durability: Literal["process", "disk"] = "process"  # survives a killed process, or power loss
     when_full: Literal["reject", "drop"] = "reject"  # refuse requests, or answer without logging
-    segment_bytes: int = 64 << 20  # size at which a segment is rolled
-    segment_seconds: float = 3600.0  # age at which a segment is rolled
+    segment_bytes: PositiveInt = 64 << 20  # size at which a segment is rolled
+    segment_seconds: PositiveFloat = 3600.0  # age at which a segment is rolled
     reserve_bytes: int = 2 << 20  # per writer, for requests accepted before the disk was full
     retain_bytes: int = 0  # largest total size of all segments; 0: no limit
     retain_seconds: float = 0.0  # since the last append to a segment; 0: no limit
@@ -76,7 +82,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     # separated by a comma. Empty: every reader that has stored a position; until one has, nothing
     # is deleted.
     retain_for: str = ""
-    sweep_seconds: float = 60.0  # seconds between two sweeps
+    sweep_seconds: PositiveFloat = 60.0  # seconds between two sweeps
 
 
 class ForwarderSettings(msgspec.Struct, frozen=True):

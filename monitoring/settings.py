@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from eventlog.settings import Home, from_environment
+from eventlog.settings import Home, PositiveInt, from_environment
 from monitoring.storage.database import Where
 from monitoring.windows.retention import Retention
 
@@ -34,7 +34,7 @@ class MonitorSettings(msgspec.Struct, frozen=True):
     source: Literal["segments", "kafka"] = "segments"  # which log to read
     group: str = "driftline-monitor"  # of readers that share the topics' partitions
     patience: float = 30.0  # seconds until a number that was passed over in Kafka counts as lost
-    poll_records: int = 2_000  # taken in per transaction
+    poll_records: PositiveInt = 2_000  # taken in per transaction
     idle_pause: float = 0.2  # seconds between looks at a quiet log
     # Values of references, rows times columns, that scoring keeps at hand; a million take 80 MB.
     reference_values: int = 5_000_000

@@ -13,7 +13,7 @@ from access.open_files import affordable_connections, allow_open_files
 from access.ports import numeric
 from eventlog.byte_size import PATTERN as SIZE_PATTERN
 from eventlog.errors import SettingError
-from eventlog.settings import from_environment
+from eventlog.settings import PositiveFloat, PositiveInt, from_environment
 
 PREFIX = "DRIFTLINE_SERVICE_"
 
@@ -35,30 +35,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str = ""  # PEM private key, unencrypted; required with a certificate
     tls_client_ca: str = ""  # PEM file; if set, clients need a certificate from this CA
     models: str = ""  # patterns of models to serve, such as team-a-*,fraud; empty: every model
-    workers: int = 1  # processes; each loads every model and has its own queues
+    workers: PositiveInt = 1  # processes; each loads every model and has its own queues
     fork_workers: bool = True  # whether workers share what one process imports; on Linux only
-    max_body_bytes: int = 16 << 20  # largest request, REST and gRPC
+    max_body_bytes: PositiveInt = 16 << 20  # largest request, REST and gRPC
     # Per worker and port; fewer if fewer open files are allowed.
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 4_096
     # Per worker, of requests that have not arrived completely.
     max_buffered_bytes: Annotated[int, msgspec.Meta(ge=1)] = 256 << 20
     # For a handshake, a head, 320 KiB of a body, or reading a reply.
     client_timeout_s: Annotated[int, msgspec.Meta(ge=1)] = 20
-    max_grpc_calls: int = 10_000  # concurrent calls per worker; a stream counts as one call
+    max_grpc_calls: PositiveInt = 10_000  # concurrent calls per worker; a stream counts as one call
     # Per key and worker, on average of a minute; 0: no limit.
     max_labels_per_s: Annotated[int, msgspec.Meta(ge=0)] = 10_000
-    max_request_rows: int = 100_000  # largest number of rows in one request
-    max_queue_requests: int = 1_000  # limit per worker, model version and priority level
-    max_queue_bytes: int = 64 << 20  # limit per worker, model version and priority level
+    max_request_rows: PositiveInt = 100_000  # largest number of rows in one request
+    max_queue_requests: PositiveInt = 1_000  # limit per worker, model version and priority level
+    max_queue_bytes: PositiveInt = 64 << 20  # limit per worker, model version and priority level
     max_queue_wait_ms: int = 2_000  # a request with a longer expected wait is refused at once
     max_queue_delay_us: int = 0  # how long a batch waits for more requests
     inline_threshold_us: int = 500  # runs expected to be shorter stay in the event loop
     intra_op_threads: int = 1  # ONNX Runtime threads per session, unless the manifest sets them
     execution_providers: str = ""  # comma-separated, preferred first; overrides manifests
-    poll_interval_s: float = 0.5  # seconds between checks for registry changes
+    poll_interval_s: PositiveFloat = 0.5  # seconds between checks for registry changes
     # Data that a worker may have, as in 8GiB: a run beyond it fails with 500. Empty: no limit.
     memory: Annotated[str, msgspec.Meta(pattern=f"^{SIZE_PATTERN}$")] = ""
-    request_timeout_s: float = 60.0  # default deadline of a request
+    request_timeout_s: PositiveFloat = 60.0  # default deadline of a request
     event_time_ahead_s: int = 300  # how far ahead of the clock a request may state its event time
     keep_alive_s: int = 75  # how long an idle HTTP connection stays open, REST and admin port
     shutdown_grace_s: int = 20  # time for accepted requests to finish at shutdown

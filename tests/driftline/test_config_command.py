@@ -73,7 +73,7 @@ def test_invalid_values_and_misspelt_names_end_with_1(tmp_path: Path) -> None:
     )
     assert shown.returncode == 1
     assert shown.stderr.splitlines() == [
-        "driftline: DRIFTLINE_SERVICE_WORKERS: 'four': expected a whole number",
+        "driftline: DRIFTLINE_SERVICE_WORKERS: 'four': expected a whole number >= 1",
         "driftline: DRIFTLINE_SERVICE_WORKRES: unknown; did you mean DRIFTLINE_SERVICE_WORKERS?",
     ]
 
@@ -164,11 +164,15 @@ def test_secrets_are_masked(variable: str, text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("SERVICE_WORKERS", "four", "'four': expected a whole number"),
+        ("SERVICE_WORKERS", "four", "'four': expected a whole number >= 1"),
         ("SERVICE_FORK_WORKERS", "maybe", "'maybe': expected true or false"),
-        ("SERVICE_REQUEST_TIMEOUT_S", "1s", "'1s': expected a number"),
+        ("SERVICE_REQUEST_TIMEOUT_S", "1s", "'1s': expected a number > 0"),
         ("SERVICE_GRPC", "fast", "'fast': expected one of auto, native, aio"),
         ("SERVICE_MAX_CONNECTIONS", "0", "'0': expected a whole number >= 1"),
+        ("SERVICE_WORKERS", "-1", "'-1': expected a whole number >= 1"),
+        ("SERVICE_KEEP_ALIVE_S", "-1", "'-1': expected a whole number >= 0"),
+        ("SERVICE_POLL_INTERVAL_S", "nan", "'nan': expected a number > 0"),
+        ("SERVICE_REQUEST_TIMEOUT_S", "inf", "'inf': expected a number > 0"),
         ("SERVICE_MEMORY", "8", "'8': expected a size such as 512MiB or 8GiB"),
     ],
 )
