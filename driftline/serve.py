@@ -7,7 +7,7 @@ import click
 from access.ports import reserved
 from driftline.setting_names import require_known
 from eventlog.process_lock import ProcessLock
-from eventlog.settings import Home
+from eventlog.settings import LOG_PREFIX, Home, LogSettings, from_environment
 
 
 def commands() -> list[click.Command]:
@@ -39,6 +39,7 @@ def serve(**options: str | int | bool | None) -> None:
     given = {name: str(value) for name, value in options.items() if value is not None}
     os.environ.update({f"{PREFIX}{name.upper()}": value for name, value in given.items()})
     settings = read_settings()
+    from_environment(LogSettings, LOG_PREFIX)  # workers read it, each for itself
     home = Home.from_environment()
     check_start(settings, home)
     with ProcessLock(home.lock("service"), "service"), reserved(addresses(settings)):

@@ -33,6 +33,15 @@ def test_a_process_does_not_start(
     assert not (tmp_path / "home").exists()
 
 
+def test_the_service_refuses_settings_of_its_log_before_a_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DRIFTLINE_LOG_SEGMENT_BYTES", "0")
+    with pytest.raises(SettingError, match=r"^DRIFTLINE_LOG_SEGMENT_BYTES: '0': expected"):
+        driftline(["serve"], standalone_mode=False)
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
