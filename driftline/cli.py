@@ -266,9 +266,10 @@ def settings_file() -> Path | None:
     """Return the file of settings: what DRIFTLINE_CONFIG names, or the home's; None without one."""
     if (named := os.environ.get("DRIFTLINE_CONFIG")) is not None:
         return Path(named).expanduser().absolute() if named else None
-    home = os.environ.get("DRIFTLINE_HOME", "~/.driftline")  # as eventlog.settings.Home
-    path = Path(home).expanduser().absolute() / "driftline.toml"
-    return path if path.exists() else None
+    # As eventlog.settings.Home, but a user without a home, or with one that is closed, has no file.
+    home = os.path.expanduser(os.environ.get("DRIFTLINE_HOME", "~/.driftline"))  # noqa: PTH111
+    path = Path(home).absolute() / "driftline.toml"
+    return path if os.path.exists(path) else None  # noqa: PTH110 - raises nothing
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.cli import settings_file
 from driftline.setting_catalogue import PARTS, settings
 from driftline.setting_file import apply_file, as_started, file_of, read_file
 from driftline.setting_values import masked, value_of
@@ -88,6 +89,17 @@ def test_every_command_reads_the_file_and_refuses_it_in_one_line(tmp_path: Path)
     assert config(tmp_path, DRIFTLINE_CONFIG="").returncode == 0
     absent = config(tmp_path, DRIFTLINE_CONFIG=str(tmp_path / "none.toml"))
     assert "none.toml: No such file or directory" in absent.stderr
+
+
+def test_without_a_home_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DRIFTLINE_CONFIG", "DRIFTLINE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)  # of no user, as in some clusters
+    assert settings_file() is None
+    monkeypatch.setenv("DRIFTLINE_HOME", str(written(tmp_path, "") / "file" / "home"))
+    assert settings_file() is None
+    monkeypatch.setenv("DRIFTLINE_HOME", str(tmp_path))
+    assert settings_file() == tmp_path / "driftline.toml"
 
 
 @pytest.mark.parametrize(
