@@ -42,7 +42,9 @@ def find_prediction(
     key = join_key(prediction_id)
     needle = msgspec.json.encode(key)[1:-1]
     folders = sorted(log.iterdir()) if log.is_dir() else []
-    of_source = [present for folder in folders if (present := segments(folder))]
+    # The file with the identity of the log lies beside the folders of its sources.
+    sources = [folder for folder in folders if folder.is_dir()]
+    of_source = [present for folder in sources if (present := segments(folder))]
     found = LogSearch(sources=len(of_source))
     every = [(one, _size(one)) for present in of_source for one in present]
     total = sum(size for _, size in every)

@@ -7,6 +7,7 @@ import pytest
 
 from eventlog import log_search
 from eventlog.events import FeedbackEvent, PredictionEvent, Tensor
+from eventlog.identity import log_identity
 from eventlog.log_search import find_prediction
 from eventlog.segments import SegmentWriter
 from eventlog.settings import LogSettings
@@ -30,6 +31,7 @@ def _labelled(writer: SegmentWriter, prediction_id: str, received: int = 2) -> F
 
 
 def _write(log: Path, settings: LogSettings = ONE_EACH) -> None:
+    log_identity(log)  # a file beside the sources, as services write it
     first = SegmentWriter.claim(log, "here", settings)
     second = SegmentWriter.claim(log, "here", settings)
     for name in ("a-1", "a-10", "a-2"):
