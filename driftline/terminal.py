@@ -57,11 +57,18 @@ class EscapingStream:
         return getattr(self.unescaped, name)
 
 
+# Python up to 3.12 lets `print` use a stream that it does not own: a thread that still prints
+# when the block ends would end the process if nothing else held the stream.
+_in_use: list[TextIO] = []
+
+
 @contextmanager
 def escaped_streams() -> Iterator[None]:
     """Escape what is written to standard output and error while the block runs."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast("TextIO", EscapingStream(one)) for one in before)
+    escaping = [cast("TextIO", EscapingStream(one)) for one in before]
+    _in_use.extend(escaping)
+    sys.stdout, sys.stderr = escaping
     try:
         yield
     finally:
