@@ -80,6 +80,7 @@ class LifecycleState(msgspec.Struct):
                     self.registered[row.number] = replace(
                         first, digest=row.digest, detail=row.detail
                     )
+                self._refuse_known(row.number)
             case "promoted" | "rolled_back":
                 self.aliases[row.alias] = row.number
                 self.alias_changes.append(row)
@@ -110,14 +111,23 @@ class LifecycleState(msgspec.Struct):
             self.barred.pop(row.digest, None)
         elif row.kind == "rollout_step":
             after_step(self.rollouts, self.aliases, row)
+            self._refuse_known(row.number)
         elif row.kind == "shadow":
             after_shadow(self.shadows, row)
+            self._refuse_known(row.number)
         elif row.kind == "verdict":
             self.verdicts.append(row)
         elif row.kind == "requested":
             self.requested[row.alias, row.digest] = row
         elif row.kind == "approved":
             self.approved.setdefault((row.alias, row.digest), []).append(row)
+
+    def _refuse_known(self, number: str) -> None:
+        """End what began for content that was refused before, which no command writes."""
+        digest = self.digest_of(number)
+        refusal = self.rejected.get(digest) or self.barred.get(digest)
+        if refusal is not None:
+            self._refuse(refusal)
 
     def _refuse(self, row: HistoryRow) -> None:
         numbers = self._numbers(row.digest)

@@ -42,6 +42,7 @@ class Broker:
         self._classpath = f"{libraries}/*"
         self._formatted = libraries.with_name(f"{libraries.name}-node-{node}")
         self._folder = folder
+        self.data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self.properties = folder / "server.properties"
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,8 +66,8 @@ class Broker:
 
     def start(self, *, wait: bool = True) -> None:
         """Start on the data that is there, and wait until the node answers."""
-        if not (self._folder / "data").exists():
-            shutil.copytree(made_once(self._formatted, self._format), self._folder / "data")
+        if not self.data.exists():
+            shutil.copytree(made_once(self._formatted, self._format), self.data)
         with (self._folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["java", *HEAP, "-cp", self._classpath, "kafka.Kafka", str(self.properties)],
@@ -83,7 +84,7 @@ class Broker:
 
     def wipe(self) -> None:
         """Forget everything, as a new disk does; only while it does not run."""
-        shutil.rmtree(self._folder / "data")
+        shutil.rmtree(self.data)
 
     def freeze(self) -> None:
         """Stop answering while every connection stays open."""
@@ -104,7 +105,7 @@ class Broker:
     def _format(self, folder: Path) -> None:
         """Format a disk: it depends on the node's number alone, and starts a Java."""
         self.run_tool("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c")
-        (self._folder / "data").rename(folder)
+        shutil.move(self.data, folder)
 
     def run_tool(self, tool: str, *arguments: str) -> None:
         command = ["java", *HEAP, "-cp", self._classpath, tool, *arguments, str(self.properties)]

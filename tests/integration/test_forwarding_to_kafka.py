@@ -270,11 +270,10 @@ def test_a_full_disk_of_the_broker_costs_delay_and_no_event(
     broker: Any, settings: KafkaSettings, writer: SegmentWriter, running: Forwarding, tmp_path: Path
 ) -> None:
     with mounted(tmp_path / "small", 256 << 20) as small:
-        data = broker.properties.parent / "data"
         stated = broker.properties.read_text()
-        broker.properties.write_text(stated.replace(str(data), str(small / "data")))
+        broker.properties.write_text(stated.replace(str(broker.data), str(small / "data")))
+        broker.data = small / "data"
         broker.start()
-        data.symlink_to(small / "data")  # formatted already
         create_topics(settings, partitions=2, replicas=1)
         _predict(writer, 100)
         running.until(100)

@@ -15,6 +15,9 @@ import pytest
 import yaml
 
 from eventlog.kafka import KafkaSettings
+from registry.approvals import Approvals
+from registry.history.rows import ApprovalRule, ReleasePolicy
+from registry.history.store import History
 from tests.deploy.prometheus_tools import PROMETHEUS, RULES, tool
 from tests.service.conftest import Service
 
@@ -30,6 +33,7 @@ WATCHED = {
     "segments": ["colour"],
 }
 FIRING = 'ALERTS{alertname="DriftlineModelAlarm", alertstate="firing", rule="drift"}'
+NV_COUNTS = ["nv_inference_request_success", "nv_inference_count"]
 _SELECTOR = re.compile(r"\b((?:driftline[\w:]*|up)(?:\{[^}]*\})?)")
 
 
@@ -133,12 +137,23 @@ def stack(
     tool("prometheus")
     with Service(tmp_path, free_port, triton_metrics="true") as service:
         service.start_champion(monitoring=WATCHED)
+        _request_approval(service)
         stack = Stack(service, topics, free_port)
         try:
             stack.start()
             yield stack
         finally:
             stack.stop()
+
+
+def _request_approval(service: Service) -> None:
+    """Have a version of another model wait for an approval."""
+    for text in ("the champion", "a candidate"):
+        service.register("careful", description=text)
+    approvals = Approvals(History(service.home.registry))
+    policy = ReleasePolicy(approvals={"champion": ApprovalRule(required=1)})
+    approvals.set_policy("careful", policy, actor="local:ann", why="the board")
+    approvals.request("careful", "2", "champion", actor="local:ann", why="better")
 
 
 def test_every_query_of_every_panel_variable_and_rule_finds_something(stack: Stack) -> None:
@@ -158,9 +173,7 @@ def test_every_query_of_every_panel_variable_and_rule_finds_something(stack: Sta
 
 def _triton_s_names_say_the_same(stack: Stack) -> None:
     deadline = time.monotonic() + 180
-    while {stack.number("nv_inference_request_success"), stack.number("nv_inference_count")} != {
-        stack.asked
-    }:
+    while {stack.number(f'{name}{{model="tiny"}}') for name in NV_COUNTS} != {stack.asked}:
         assert time.monotonic() < deadline
         time.sleep(0.2)
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry.errors import DamagedRow
@@ -61,7 +61,24 @@ def _rows(draw: st.DrawFn) -> list[HistoryRow]:
     return rows
 
 
+def _refused_before() -> list[HistoryRow]:
+    """A rollout of content that was barred before it was registered."""
+    start = RolloutStep("a", "start", 0, [0.05, 0.5, 1.0])
+    kinds: list[tuple[str, str, str]] = [
+        ("barred", "1", ""), ("registered", "1", ""), ("promoted", "2", ""),
+        ("rollout_step", "1", encode_detail(start)),
+    ]  # fmt: skip
+    return [
+        HistoryRow(
+            revision, "flights", kind, number, revision, "ann",
+            alias="champion", digest=f"d{number}", detail=detail,
+        )
+        for revision, (kind, number, detail) in enumerate(kinds, 1)
+    ]  # fmt: skip
+
+
 @given(_rows())
+@example(_refused_before())
 def test_every_prefix_gives_a_legal_state(rows: list[HistoryRow]) -> None:
     for end in range(len(rows) + 1):
         _require_legal(reduce_rows(rows[:end]), rows[:end])
