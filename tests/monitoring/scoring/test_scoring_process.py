@@ -124,4 +124,4 @@ def test_the_scoring_process_says_by_its_status_that_it_cannot_start(tmp_path: P
         check=False,
     )
     assert ended.returncode == CANNOT_START
-    assert "`$.reference_values`" in ended.stderr
+    assert "DRIFTLINE_MONITOR_REFERENCE_VALUES: 'many': expected a whole number" in ended.stderr
