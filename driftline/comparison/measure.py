@@ -4,7 +4,7 @@ Where both ran on the same rows, each draw of the bootstrap takes the same rows 
 both get wrong cancels out. Rows of a canary are drawn for each version by itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ from monitoring.scoring.performance.metrics import (
     regression,
     single_metric,
 )
+from registry.gates.comparison import percentile_interval
 from registry.gates.specification import CostGate, Costs
 from registry.manifest import Manifest, SegmentPolicy
 
@@ -37,7 +38,6 @@ DRAWS = 200
 FEWEST = 30  # rows with a label, below which nothing is scored
 _SEED = 20261129
 _ERROR = 0.05  # share outside of an interval
-_DEFINED = 0.9  # share of draws with a figure, below which there is no interval
 _BINS = 10
 _MOST_ANSWERS = 12  # pairs of answers that are listed
 _SIGNED = {"bias"}  # neither higher nor lower is better
@@ -101,7 +101,7 @@ def agreement_of(paired: PairedRows) -> Estimated:
     random = np.random.default_rng(_SEED)
     draws = [float(equal[random.integers(len(equal), size=len(equal))].mean())
              for _ in range(DRAWS)]  # fmt: skip
-    return Estimated(float(equal.mean()), *_interval(draws))
+    return Estimated(float(equal.mean()), *percentile_interval(draws, _ERROR))
 
 
 def answers_of(paired: PairedRows) -> list[AnswerPair]:
@@ -185,23 +185,15 @@ def _compared(
         firsts = [one.get(name) for one, _ in drawn]
         seconds = [one.get(name) for _, one in drawn]
         apart = [
-            b - a for a, b in zip(firsts, seconds, strict=True) if a is not None and b is not None
+            None if a is None or b is None else b - a for a, b in zip(firsts, seconds, strict=True)
         ]
         yield ScoreRow(
             name,
-            Estimated(value, *_interval(firsts)),
-            Estimated(ours, *_interval(seconds)),
-            Estimated(ours - value, *_interval(apart)),
+            Estimated(value, *percentile_interval(firsts, _ERROR)),
+            Estimated(ours, *percentile_interval(seconds, _ERROR)),
+            Estimated(ours - value, *percentile_interval(apart, _ERROR)),
             lower_is_better=name in lower,
         )
-
-
-def _interval(found: Sequence[float | None]) -> tuple[float | None, float | None]:
-    known = [one for one in found if one is not None and np.isfinite(one)]
-    if len(known) < _DEFINED * DRAWS:
-        return None, None
-    low, high = np.quantile(known, [_ERROR / 2, 1 - _ERROR / 2])
-    return float(low), float(high)
 
 
 def _equal(paired: PairedRows) -> Array:

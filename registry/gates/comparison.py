@@ -4,7 +4,7 @@ Candidate and champion are measured on the same drawn rows (paired bootstrap, pe
 so what both get wrong cancels out. Draws are seeded: equal rows give equal intervals.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,9 +60,9 @@ def compare(  # noqa: PLR0913  # both sides, and how to draw
             apart.append(_better(mine, champion(drawn), lower_is_better=lower_is_better))
     better = _better(value, other, lower_is_better=lower_is_better)
     return Compared(
-        Estimate(value, *_interval(found, error)),
+        Estimate(value, *percentile_interval(found, error)),
         other,
-        Estimate(better, *_interval(apart, error)),
+        Estimate(better, *percentile_interval(apart, error)),
     )
 
 
@@ -102,7 +102,10 @@ def _better(
     return champion - candidate if lower_is_better else candidate - champion
 
 
-def _interval(found: list[float | None], error: float) -> tuple[float | None, float | None]:
+def percentile_interval(
+    found: Sequence[float | None], error: float
+) -> tuple[float | None, float | None]:
+    """Return the bounds of the middle `1 - error` of the draws; None where too few are defined."""
     known = [one for one in found if one is not None and np.isfinite(one)]
     if not known or len(known) < _DEFINED * len(found):
         return None, None
