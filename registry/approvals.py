@@ -67,7 +67,7 @@ class Approvals:
         """Ask for approval of a version for an alias."""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            digest = _digest(state, model, number)
+            digest = registered_digest(state, model, number)
             _require_open(state, model, number, alias)
             _require_gates(state, model, number)
             subject, before = state.subject(alias, digest), state.requested.get((alias, digest))
@@ -99,7 +99,7 @@ class Approvals:
         """
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            digest = _digest(state, model, number)
+            digest = registered_digest(state, model, number)
             _require_open(state, model, number, alias)
             request = state.requested.get((alias, digest))
             subject = state.subject(alias, digest)
@@ -126,7 +126,7 @@ class Approvals:
         """Reject the content of a version, for good."""
 
         def decide(state: LifecycleState) -> list[HistoryRow]:
-            digest = _digest(state, model, number)
+            digest = registered_digest(state, model, number)
             if digest in state.rejected:
                 return []
             if named := [alias for alias, of in state.aliases.items() if of == number]:
@@ -157,7 +157,8 @@ class Approvals:
         return self._clock() // 1_000
 
 
-def _digest(state: LifecycleState, model: str, number: str) -> str:
+def registered_digest(state: LifecycleState, model: str, number: str) -> str:
+    """Return the digest of a version; raises UnknownVersion where no row states it."""
     if digest := state.digest_of(number):
         return digest
     known = ", ".join(state.registered) or "none is registered"

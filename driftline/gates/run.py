@@ -10,7 +10,8 @@ from driftline.gates.process import COMMAND, run_gates
 from eventlog.process_lock import ProcessLock
 from eventlog.settings import Home
 from monitoring.web.gate_report_page import report_page
-from registry.errors import InvalidGates, UnknownVersion
+from registry.approvals import registered_digest
+from registry.errors import InvalidGates
 from registry.gates.outcomes import Champion, GateOutcome, GateReport, verdict_of
 from registry.gates.reports import open_reports, record_run
 from registry.gates.specification import Gate
@@ -59,7 +60,7 @@ def gate_version(  # noqa: PLR0913  # a row's own fields
         candidate = registry.version(model, number)
         state = history.state(model)
         gates = _gates(state, model)
-        digest = _digest(state, model, number)
+        digest = registered_digest(state, model, number)
         champion = _champion(state)
         compared = registry.version(model, champion.number) if champion else None
         for version in filter(None, (candidate, compared)):
@@ -119,15 +120,6 @@ def _gates(state: LifecycleState, model: str) -> dict[str, Gate]:
             f"model {model!r} has no gates; set them with driftline gates {model} --file gates.yaml"
         )
     return gates
-
-
-def _digest(state: LifecycleState, model: str, number: str) -> str:
-    if digest := state.digest_of(number):
-        return digest
-    raise UnknownVersion(
-        f"version {number} of {model} was registered by an earlier release, without a digest: "
-        "register its files again"
-    )
 
 
 def _champion(state: LifecycleState) -> Champion | None:
